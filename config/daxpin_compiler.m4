@@ -52,7 +52,9 @@ AC_DEFUN([DAXPIN_COMPILER], [
               AC_MSG_ERROR([the sanitizer's library is missing])])
          CFLAGS="$daxpin_save_CFLAGS"])
 
-    AC_SUBST([AM_CPPFLAGS], ['-I$(top_srcdir)/src'])
+    dnl config.h comes before everything else in every file, without a line
+    AC_SUBST([AM_CPPFLAGS],
+             ['-include $(top_builddir)/config.h -I$(top_srcdir)/src'])
     AC_SUBST([AM_CFLAGS])
     AC_SUBST([AM_LDFLAGS], ["$DAXPIN_SANITIZE"])
     AC_SUBST([DAXPIN_SANITIZE])
