@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The daxpin command */
+
+#include "env.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct daxpin_cmd {
+    const char *name;
+    const char *usage;
+    const char *help;
+    int (*func)(int argc, char **argv);
+} daxpin_cmd_t;
+
+static const daxpin_cmd_t daxpin_cmds[] = {
+        {"env", "env", "print the variables with which programs find daxpin",
+         daxpin_cmd_env},
+        {"run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
+         daxpin_cmd_run}};
+
+#define DAXPIN_CMD_COUNT (sizeof(daxpin_cmds) / sizeof(daxpin_cmds[0]))
+
+
+static void daxpin_usage(FILE *stream)
+{
+    size_t i;
+
+    fprintf(stream, "usage:\n");
+    for (i = 0; i < DAXPIN_CMD_COUNT; ++i) {
+        fprintf(stream, "    daxpin %-16s %s\n", daxpin_cmds[i].usage,
+                daxpin_cmds[i].help);
+    }
+    fprintf(stream, "    daxpin --version\n"
+                    "    daxpin --help\n"
+                    "See daxpin(1) and daxpin(7).\n");
+}
+
+
+int main(int argc, char **argv)
+{
+    size_t i;
+
+    if (argc < 2) {
+        daxpin_usage(stderr);
+        return 2;
+    }
+    if ((strcmp(argv[1], "--help") == 0) || (strcmp(argv[1], "-h") == 0)) {
+        daxpin_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts(PACKAGE_STRING);
+        return 0;
+    }
+    for (i = 0; i < DAXPIN_CMD_COUNT; ++i) {
+        if (strcmp(argv[1], daxpin_cmds[i].name) == 0) {
+            return daxpin_cmds[i].func(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "daxpin: unknown command %s\n", argv[1]);
+    daxpin_usage(stderr);
+    return 2;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The environment in which programs find the parts */
+
+#include "env.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENV_MCA_PATH "OMPI_MCA_mca_base_component_path"
+
+
+static int env_list_has(const char *list, const char *element, char separator)
+{
+    size_t      length = strlen(element);
+    const char *p      = list;
+
+    for (;;) {
+        if ((strncmp(p, element, length) == 0) &&
+            ((p[length] == separator) || (p[length] == '\0'))) {
+            return 1;
+        }
+        p = strchr(p, separator);
+        if (p == NULL) {
+            return 0;
+        }
+        ++p;
+    }
+}
+
+
+int daxpin_env_add(const char *name, const char *element, char separator,
+                   int before, daxpin_env_func_t func)
+{
+    const char *list = getenv(name);
+    char       *value;
+    int         ret;
+
+    if ((list == NULL) || (list[0] == '\0')) {
+        return func(name, element);
+    }
+    if (env_list_has(list, element, separator)) {
+        return func(name, list);
+    }
+    ret = before ? asprintf(&value, "%s%c%s", element, separator, list) :
+                   asprintf(&value, "%s%c%s", list, separator, element);
+    if (ret < 0) {
+        fprintf(stderr, "daxpin: no memory for the new value of %s\n", name);
+        return -1;
+    }
+    ret = func(name, value);
+    free(value);
+    return ret;
+}
+
+
+/* Open MPI stops looking at the first directory that is not there, and the
+ * user's own components often are not: they come last. */
+static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
+{
+    const char *list = getenv(ENV_MCA_PATH);
+    const char *tail = "";
+    char       *value, *longer;
+    unsigned    i;
+    int         ret;
+
+    if (place->mca_count == 0) {
+        return 0;
+    }
+    if ((list == NULL) || (list[0] == '\0')) {
+        list = "SYSTEM_DEFAULT";
+        tail = ":USER_DEFAULT";
+    }
+    value = strdup(list);
+    for (i = 0; (i < place->mca_count) && (value != NULL); ++i) {
+        if (env_list_has(value, place->mca[i], ':')) {
+            continue;
+        }
+        ret = asprintf(&longer, "%s:%s", value, place->mca[i]);
+        free(value);
+        value = (ret < 0) ? NULL : longer;
+    }
+    if ((value == NULL) || (asprintf(&longer, "%s%s", value, tail) < 0)) {
+        free(value);
+        fprintf(stderr, "daxpin: no memory for the new value of %s\n",
+                ENV_MCA_PATH);
+        return -1;
+    }
+    ret = func(ENV_MCA_PATH, longer);
+    free(longer);
+    free(value);
+    return ret;
+}
+
+
+/* The dynamic linker looks there by itself */
+static int env_is_standard(const char *dir)
+{
+    static const char *const standard[] = {"/lib", "/usr/lib", "/lib64",
+                                           "/usr/lib64", "/usr/local/lib"};
+    size_t                   i;
+
+    for (i = 0; i < sizeof(standard) / sizeof(standard[0]); ++i) {
+        if (strcmp(dir, standard[i]) == 0) {
+            return 1;
+        }
+    }
+    return (strncmp(dir, "/usr/lib/", 9) == 0) &&
+           (strstr(dir, "-linux-gnu") != NULL);
+}
+
+
+int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
+{
+    int ret;
+
+    ret = daxpin_env_add("PATH", place->bin, ':', 1, func);
+    if ((ret == 0) && !env_is_standard(place->lib)) {
+        ret = daxpin_env_add("LD_LIBRARY_PATH", place->lib, ':', 1, func);
+    }
+    if ((ret == 0) && (place->ucx_module[0] != '\0')) {
+        ret = func("DAXPIN_UCX_MODULE", place->ucx_module);
+    }
+    if (ret == 0) {
+        ret = env_walk_mca(place, func);
+    }
+    return ret;
+}
+
+
+/* export NAME='value', for any POSIX shell */
+static int env_print(const char *name, const char *value)
+{
+    const char *p;
+
+    printf("export %s='", name);
+    for (p = value; *p != '\0'; ++p) {
+        if (*p == '\'') {
+            fputs("'\\''", stdout);
+        } else {
+            putchar(*p);
+        }
+    }
+    puts("'");
+    return 0;
+}
+
+
+int daxpin_cmd_env(int argc, char **argv)
+{
+    static daxpin_place_t place;
+
+    if (argc > 1) {
+        fprintf(stderr,
+                "daxpin env: unexpected argument %s\n"
+                "usage: eval \"$(daxpin env)\"\n",
+                argv[1]);
+        return 2;
+    }
+    if ((daxpin_place_find(&place) != 0) ||
+        (daxpin_env_walk(&place, env_print) != 0)) {
+        return 1;
+    }
+    if ((fflush(stdout) != 0) || ferror(stdout)) {
+        fprintf(stderr, "daxpin env: cannot write to standard output: %s\n",
+                strerror(errno));
+        return 1;
+    }
+    if (place.ucx_module[0] == '\0') {
+        fprintf(stderr,
+                "daxpin env: warning: the UCX module is not at %s; was "
+                "daxpin built without UCX?\n",
+                place.ucx_wanted);
+    }
+    if (place.mca_count == 0) {
+        fprintf(stderr,
+                "daxpin env: warning: no Open MPI component of daxpin was "
+                "found; was it built without Open MPI?\n");
+    }
+    return 0;
+}

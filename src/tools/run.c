@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Run a command in that environment, with UCX_MD naming daxpin */
+
+#include "env.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Exit statuses as of env(1) and nohup(1) */
+#define RUN_EXIT_CANNOT    126
+#define RUN_EXIT_NOT_FOUND 127
+
+
+static int run_set(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) != 0) {
+        fprintf(stderr, "daxpin run: cannot set %s: %s\n", name,
+                strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+
+/* These start other programs and use no UCX themselves; in an MPI program the
+ * hook loads the module. */
+static int run_is_launcher(const char *command)
+{
+    static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun",
+                                            "prterun", "prun",    "srun"};
+    const char              *slash       = strrchr(command, '/');
+    const char              *name = (slash == NULL) ? command : slash + 1;
+    size_t                   i;
+
+    for (i = 0; i < sizeof(launchers) / sizeof(launchers[0]); ++i) {
+        if (strcmp(name, launchers[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+static int run_prepare(const daxpin_place_t *place, const char *command)
+{
+    if (place->ucx_module[0] == '\0') {
+        fprintf(stderr,
+                "daxpin run: cannot run %s with daxpin: the UCX module is "
+                "not at %s; build daxpin with UCX and install it\n",
+                command, place->ucx_wanted);
+        return -1;
+    }
+    if ((daxpin_env_walk(place, run_set) != 0) ||
+        (daxpin_env_add("UCX_MD", "daxpin", ',', 0, run_set) != 0)) {
+        return -1;
+    }
+    if (run_is_launcher(command) && (place->mca_count > 0)) {
+        return 0;
+    }
+    return daxpin_env_add("LD_PRELOAD", place->ucx_module, ':', 0, run_set);
+}
+
+
+int daxpin_cmd_run(int argc, char **argv)
+{
+    static daxpin_place_t place;
+    int                   first = 1;
+
+    if ((first < argc) && (strcmp(argv[first], "--") == 0)) {
+        ++first;
+    } else if ((first < argc) && (argv[first][0] == '-')) {
+        fprintf(stderr, "daxpin run: unknown option %s\n", argv[first]);
+        first = argc;
+    }
+    if (first >= argc) {
+        fprintf(stderr, "usage: daxpin run [--] COMMAND [ARGUMENT]...\n");
+        return 2;
+    }
+    if ((daxpin_place_find(&place) != 0) ||
+        (run_prepare(&place, argv[first]) != 0)) {
+        return 1;
+    }
+    execvp(argv[first], &argv[first]);
+    fprintf(stderr, "daxpin run: cannot start %s: %s\n", argv[first],
+            strerror(errno));
+    return (errno == ENOENT) ? RUN_EXIT_NOT_FOUND : RUN_EXIT_CANNOT;
+}
