@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 
-__attribute__((format(printf, 2, 3))) static int place_print(char       *buffer,
-                                                             const char *format,
-                                                             ...)
+static int place_print(char *buffer, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+
+static int place_print(char *buffer, const char *format, ...)
 {
     va_list ap;
     int     length;

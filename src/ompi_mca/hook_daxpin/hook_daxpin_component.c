@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Brings daxpin into an MPI program when UCX_MD names it. Everything happens
+ * when the component is opened: later callbacks of the framework are too late
+ * in Open MPI 5 or do not come for a loaded component in 4.1.
+ */
+
+#include "hook_daxpin.h"
+
+#include "ompi/constants.h"
+#include "ompi/mca/hook/base/base.h"
+#include "ompi/mca/hook/hook.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HOOK_DAXPIN_UCX_MD   "UCX_MD"
+#define HOOK_DAXPIN_MD_NAME  "daxpin"
+#define HOOK_DAXPIN_MD_DELIM ", "
+
+static char *hook_daxpin_module;
+
+OMPI_MODULE_DECLSPEC extern ompi_hook_base_component_t
+        mca_hook_daxpin_component;
+
+
+static int hook_daxpin_register(void)
+{
+    (void)mca_base_component_var_register(
+            &mca_hook_daxpin_component.hookm_version, "module",
+            "File name of the UCX module of daxpin, libuct_daxpin.so.0 "
+            "(default: found from where this component is)",
+            MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
+            MCA_BASE_VAR_SCOPE_READONLY, &hook_daxpin_module);
+    return OMPI_SUCCESS;
+}
+
+
+static int hook_daxpin_is_wanted(void)
+{
+    const char *list = getenv(HOOK_DAXPIN_UCX_MD);
+    size_t      length;
+
+    if (list == NULL) {
+        return 0;
+    }
+    while (*list != '\0') {
+        length = strcspn(list, HOOK_DAXPIN_MD_DELIM);
+        if ((length == strlen(HOOK_DAXPIN_MD_NAME)) &&
+            (strncmp(list, HOOK_DAXPIN_MD_NAME, length) == 0)) {
+            return 1;
+        }
+        list += length;
+        list += strspn(list, HOOK_DAXPIN_MD_DELIM);
+    }
+    return 0;
+}
+
+
+static int hook_daxpin_open(void)
+{
+    if (hook_daxpin_is_wanted() &&
+        (hook_daxpin_module_load(hook_daxpin_module) == 0)) {
+        hook_daxpin_var_set();
+    }
+    return OMPI_SUCCESS;
+}
+
+
+static int hook_daxpin_close(void)
+{
+    hook_daxpin_var_unset();
+    return OMPI_SUCCESS;
+}
+
+
+/* All frameworks are open by now and have read their variables */
+static void hook_daxpin_init_bottom(int argc, char **argv, int requested,
+                                    int *provided)
+{
+    hook_daxpin_var_unset();
+}
+
+
+ompi_hook_base_component_t mca_hook_daxpin_component = {
+        .hookm_version =
+                {
+                        OMPI_HOOK_BASE_VERSION_1_0_0,
+                        .mca_component_name            = "daxpin",
+                        .mca_component_major_version   = 0,
+                        .mca_component_minor_version   = 1,
+                        .mca_component_release_version = 0,
+                        .mca_open_component            = hook_daxpin_open,
+                        .mca_close_component           = hook_daxpin_close,
+                        .mca_register_component_params = hook_daxpin_register,
+                },
+        .hookm_data            = {MCA_BASE_METADATA_PARAM_CHECKPOINT},
+        .hookm_mpi_init_bottom = hook_daxpin_init_bottom,
+};

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The UCX module: where it is, and loading it */
+
+#include "hook_daxpin.h"
+
+#include "ompi/mca/hook/base/base.h"
+#include "opal/util/output.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HOOK_DAXPIN_MODULE_ENV  "DAXPIN_UCX_MODULE"
+#define HOOK_DAXPIN_MODULE_FILE "libuct_daxpin.so.0"
+
+
+/* PREFIX/lib/openmpi/mca_hook_daxpin.so: PREFIX/lib/ucx/libuct_daxpin.so.0 */
+static int hook_daxpin_module_near(char *path, size_t size)
+{
+    Dl_info info;
+    char    self[PATH_MAX];
+    int     i, length;
+
+    if ((dladdr((void *)hook_daxpin_module_near, &info) == 0) ||
+        (realpath(info.dli_fname, self) == NULL)) {
+        return 0;
+    }
+    for (i = 0; i < 2; ++i) {
+        if (strrchr(self, '/') == NULL) {
+            return 0;
+        }
+        *strrchr(self, '/') = '\0';
+    }
+    length = snprintf(path, size, "%s/ucx/%s", self, HOOK_DAXPIN_MODULE_FILE);
+    return (length < (int)size) && (access(path, R_OK) == 0);
+}
+
+
+static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
+                                           size_t size, const char **why_p)
+{
+    const char *path = getenv(HOOK_DAXPIN_MODULE_ENV);
+
+    if ((path != NULL) && (path[0] != '\0')) {
+        *why_p = "as " HOOK_DAXPIN_MODULE_ENV " says";
+        return path;
+    }
+    if ((parameter != NULL) && (parameter[0] != '\0')) {
+        *why_p = "as the MCA parameter hook_daxpin_module says";
+        return parameter;
+    }
+    if (hook_daxpin_module_near(buffer, size)) {
+        *why_p = "found near mca_hook_daxpin.so";
+        return buffer;
+    }
+    snprintf(buffer, size, "%s/%s", DAXPIN_UCXMODULEDIR,
+             HOOK_DAXPIN_MODULE_FILE);
+    if (access(buffer, R_OK) == 0) {
+        *why_p = "where daxpin was installed";
+        return buffer;
+    }
+    *why_p = "in the dynamic linker's path, as it was not found elsewhere";
+    return HOOK_DAXPIN_MODULE_FILE;
+}
+
+
+int hook_daxpin_module_load(const char *parameter)
+{
+    char        buffer[PATH_MAX];
+    const char *why, *path;
+
+    path = hook_daxpin_module_find(parameter, buffer, sizeof(buffer), &why);
+
+    /* Never closed: UCX refers to it until the process ends */
+    if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == NULL) {
+        opal_output(0,
+                    "hook/daxpin: UCX_MD names daxpin, but its UCX module "
+                    "%s (%s) cannot be loaded: %s. Files are NOT protected. "
+                    "Set " HOOK_DAXPIN_MODULE_ENV
+                    " to the file name of " HOOK_DAXPIN_MODULE_FILE
+                    " and pass it on with mpirun -x, or use "
+                    "`eval \"$(daxpin env)\"`.",
+                    path, why, dlerror());
+        return -1;
+    }
+    opal_output_verbose(10, ompi_hook_base_framework.framework_output,
+                        "hook/daxpin: loaded %s (%s)", path, why);
+    return 0;
+}
