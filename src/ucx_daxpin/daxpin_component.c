@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "daxpin_iface.h"
+#include "daxpin_md.h"
+#include "daxpin_rkey.h"
+
+#include <ucs/debug/log_def.h>
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Opts in; a list of which daxpin has to be a member */
+#define UCT_DAXPIN_ENV "UCX_MD"
+
+/* A component that every UCX on Linux registers itself, to compare with */
+#define UCT_DAXPIN_WITNESS "posix"
+
+/* More than the flags of any component of the release */
+#define UCT_DAXPIN_FLAGS_LIMIT 256
+
+
+typedef struct uct_daxpin_global_config {
+    UCS_CONFIG_STRING_ARRAY_FIELD(names) md;
+} uct_daxpin_global_config_t;
+
+/* UCX has no such variable, and would warn of one that nobody reads */
+static ucs_config_field_t uct_daxpin_global_config_table[] = {
+    {"MD", "",
+     "Comma-separated list of memory domains to use beyond those that UCX has:\n"
+     " daxpin - Shared mappings of persistent-memory files are registered under\n"
+     "          an exclusive lease. See UCX_DAXPIN_FILES.",
+     offsetof(uct_daxpin_global_config_t, md), UCS_CONFIG_TYPE_STRING_ARRAY},
+
+    {NULL}
+};
+
+UCS_CONFIG_DECLARE_TABLE(uct_daxpin_global_config_table,
+                         "daxpin: memory domains by name", "",
+                         uct_daxpin_global_config_t)
+
+
+static ucs_status_t
+uct_daxpin_cm_open(uct_component_t *component, uct_worker_h worker,
+                   const uct_cm_config_t *config, uct_cm_h *cm_p)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+/* A pointer could not be guarded */
+static ucs_status_t
+uct_daxpin_rkey_ptr(uct_component_t *component, uct_rkey_t rkey, void *handle,
+                    uint64_t remote_addr, void **local_addr_p)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static void uct_daxpin_md_vfs_init(uct_md_h md)
+{
+}
+
+static uct_component_t uct_daxpin_component = {
+    .name               = UCT_DAXPIN_NAME,
+    .query_md_resources = uct_daxpin_md_query_resources,
+    .md_open            = uct_daxpin_md_open,
+    .cm_open            = uct_daxpin_cm_open,
+    .rkey_unpack        = uct_daxpin_rkey_unpack,
+    .rkey_ptr           = uct_daxpin_rkey_ptr,
+    .rkey_release       = uct_daxpin_rkey_release,
+    .md_config          = {
+        .name   = "daxpin memory domain",
+        .prefix = "DAXPIN_",
+        .table  = uct_daxpin_md_config_table,
+        .size   = sizeof(uct_daxpin_md_config_t)
+    },
+    .cm_config          = UCS_CONFIG_EMPTY_GLOBAL_LIST_ENTRY,
+    .tl_list            = UCS_LIST_INITIALIZER(&uct_daxpin_component.tl_list,
+                                               &uct_daxpin_component.tl_list),
+    .flags              = 0,
+    .md_vfs_init        = uct_daxpin_md_vfs_init
+};
+
+
+/* Before anything of UCX is touched, so not with UCX's parser */
+static int uct_daxpin_is_wanted(void)
+{
+    const char *name = getenv(UCT_DAXPIN_ENV);
+    size_t length;
+
+    while ((name != NULL) && (*name != '\0')) {
+        length = strcspn(name, ",");
+        if ((length == strlen(UCT_DAXPIN_NAME)) &&
+            (strncmp(name, UCT_DAXPIN_NAME, length) == 0)) {
+            return 1;
+        }
+        name += length + (name[length] == ',');
+    }
+    return 0;
+}
+
+static void *uct_daxpin_find_symbol(const char *library, const char *name)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, name);
+    void *handle;
+
+    if (symbol == NULL) {
+        /* Plug-ins of an MPI bring UCX without making it visible to all */
+        handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+        if (handle != NULL) {
+            symbol = dlsym(handle, name);
+            dlclose(handle);
+        }
+    }
+    return symbol;
+}
+
+/* @return whether the release is the one compiled for; its name in @a running */
+static int uct_daxpin_check_version(char *running, size_t size)
+{
+    void (*get_version)(unsigned *major, unsigned *minor, unsigned *release);
+    unsigned major, minor, release;
+
+    *(void**)&get_version = uct_daxpin_find_symbol("libucp.so.0",
+                                                   "ucp_get_version");
+    if (get_version != NULL) {
+        get_version(&major, &minor, &release);
+        snprintf(running, size, "%u.%u.%u", major, minor, release);
+        return (major == UCT_DAXPIN_ABI_MAJOR) &&
+               (minor == UCT_DAXPIN_ABI_MINOR);
+    }
+
+    /* A program of UCT alone */
+    snprintf(running, size, "of a later release");
+    return uct_daxpin_find_symbol("libuct.so.0",
+                                  UCT_DAXPIN_ABI_NEXT_SYMBOL) == NULL;
+}
+
+/* Does what UCX registered itself look as the header in abi/ says? Compared so
+ * that a wrong answer is found before a wrong pointer is followed: names lie
+ * in the structures themselves. */
+static int uct_daxpin_check_structures(void)
+{
+    uct_component_t *component;
+    uct_tl_t *tl;
+
+    ucs_list_for_each(component, &uct_components_list, list) {
+        if (strncmp(component->name, UCT_DAXPIN_WITNESS,
+                    sizeof(component->name)) != 0) {
+            continue;
+        }
+
+        if ((component->flags >= UCT_DAXPIN_FLAGS_LIMIT) ||
+            ucs_list_is_empty(&component->tl_list)) {
+            return 0;
+        }
+
+        tl = ucs_list_head(&component->tl_list, uct_tl_t, list);
+        return (strncmp(tl->name, UCT_DAXPIN_WITNESS, sizeof(tl->name)) == 0) &&
+               (component->md_config.name != NULL) &&
+               (strstr(component->md_config.name, "memory domain") != NULL);
+    }
+    return 0;
+}
+
+/* The module may be there twice: preloaded from one place, loaded by an MPI's
+ * plug-in from another */
+static int uct_daxpin_is_registered(void)
+{
+    uct_component_t *component;
+
+    ucs_list_for_each(component, &uct_components_list, list) {
+        if (strncmp(component->name, UCT_DAXPIN_NAME,
+                    sizeof(component->name)) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int uct_daxpin_abi_check(void)
+{
+    char running[64] = "";
+
+    if (!uct_daxpin_check_version(running, sizeof(running))) {
+        ucs_warn("daxpin stays out: the running UCX is %s, this daxpin is made"
+                 " for UCX %d.%d, and the interface between UCX and its"
+                 " components changes with every release; build daxpin for the"
+                 " running UCX (configure --with-ucx) or run UCX %d.%d",
+                 running, UCT_DAXPIN_ABI_MAJOR, UCT_DAXPIN_ABI_MINOR,
+                 UCT_DAXPIN_ABI_MAJOR, UCT_DAXPIN_ABI_MINOR);
+        return 0;
+    }
+
+    if (!uct_daxpin_check_structures()) {
+        ucs_warn("daxpin stays out: the running UCX %s says the release this"
+                 " daxpin is made for, %d.%d, but its component %s does not"
+                 " look so; build daxpin for the running UCX (configure"
+                 " --with-ucx)", running, UCT_DAXPIN_ABI_MAJOR,
+                 UCT_DAXPIN_ABI_MINOR, UCT_DAXPIN_WITNESS);
+        return 0;
+    }
+
+    return 1;
+}
+
+/* Tells UCX that somebody reads UCX_MD */
+static void uct_daxpin_global_config_init(void)
+{
+    uct_daxpin_global_config_t config;
+
+    UCS_CONFIG_ADD_TABLE(uct_daxpin_global_config_table,
+                         &ucs_config_global_list);
+    if (ucs_config_parser_fill_opts(&config, uct_daxpin_global_config_table,
+                                    UCS_DEFAULT_ENV_PREFIX, "", 0) == UCS_OK) {
+        ucs_config_parser_release_opts(&config,
+                                       uct_daxpin_global_config_table);
+    }
+}
+
+/* Runs when the module is loaded, which may be while UCX loads its modules:
+ * nothing here may ask UCX for its components */
+static void __attribute__((constructor)) uct_daxpin_init(void)
+{
+    if (!uct_daxpin_is_wanted() || !uct_daxpin_abi_check() ||
+        uct_daxpin_is_registered()) {
+        return;
+    }
+
+    uct_daxpin_global_config_init();
+    uct_component_register(&uct_daxpin_component);
+    uct_tl_register(&uct_daxpin_component, &uct_daxpin_tl);
+}

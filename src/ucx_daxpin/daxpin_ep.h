@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef UCT_DAXPIN_EP_H_
+#define UCT_DAXPIN_EP_H_
+
+#include "daxpin_iface.h"
+
+
+typedef struct uct_daxpin_ep {
+    uct_ep_t           super;
+    unsigned           slot;   /* of the interface */
+    ucs_status_t       status; /* first failure that no flush reported yet */
+    uct_daxpin_iface_t *iface;
+    uct_ep_h           inner;  /* of posix: tells whether the peer is alive */
+    ucs_list_link_t    list;   /* in the interface */
+} uct_daxpin_ep_t;
+
+
+/* Replace the operations on endpoints of posix. Without guard, puts and gets
+ * are plain copies; atomics stay guarded. */
+void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops, int guard);
+
+#endif

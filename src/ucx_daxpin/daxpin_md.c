@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "daxpin_md.h"
+#include "daxpin_rkey.h"
+
+#include <ucm/api/ucm.h>
+#include <ucs/debug/log_def.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define UCT_DAXPIN_POSIX "posix"
+
+/* What a registration is said to cost. Taking a lease takes about as long;
+ * and UCP, which counts it only when choosing lanes for the rendezvous of
+ * ordinary messages, leaves these to transports that are made for them. */
+#define UCT_DAXPIN_REG_COST_SEC 1e-3
+
+/* Before UCX's own registration caches, which may register anew */
+#define UCT_DAXPIN_UCM_PRIORITY -100
+
+
+static const char *uct_daxpin_on_break_names[] = {
+    [DAXPIN_ON_BREAK_REVOKE] = "revoke",
+    [DAXPIN_ON_BREAK_HOLD]   = "hold",
+    [DAXPIN_ON_BREAK_HOLD + 1] = NULL
+};
+
+ucs_config_field_t uct_daxpin_md_config_table[] = {
+    {"FILES", "fsdax",
+     "Comma-separated list of the files whose shared mappings are registered\n"
+     "under an exclusive lease:\n"
+     " fsdax - Files on file systems mounted with DAX.\n"
+     " /dir  - Files below this directory, treated as strictly as fsdax files.\n"
+     "Other memory is left alone.",
+     offsetof(uct_daxpin_md_config_t, files), UCS_CONFIG_TYPE_STRING_ARRAY},
+
+    {"ON_BREAK", "revoke",
+     "What happens when somebody truncates a registered file, punches a hole\n"
+     "in it or opens it for writing:\n"
+     " revoke - All access to the file ends with an error, then he goes on.\n"
+     " hold   - He waits until the file is not registered any more, or, where\n"
+     "          nothing but the lease keeps him, until it is about to expire.",
+     offsetof(uct_daxpin_md_config_t, on_break),
+     UCS_CONFIG_TYPE_ENUM(uct_daxpin_on_break_names)},
+
+    {"TIMEOUT", "10s",
+     "How long a registration waits for the lease while other programs have\n"
+     "the file open.",
+     offsetof(uct_daxpin_md_config_t, timeout), UCS_CONFIG_TYPE_TIME},
+
+    {"GUARD", "y",
+     "Check for every put and get whether the file is still under lease.\n"
+     "Without it, a truncate during a put or get may crash the process or\n"
+     "corrupt other files: for measuring what the check costs, nothing else.",
+     offsetof(uct_daxpin_md_config_t, guard), UCS_CONFIG_TYPE_BOOL},
+
+    {NULL}
+};
+
+
+/* Shared by all registrations of ordinary memory; its file is NULL */
+static uct_daxpin_memh_t uct_daxpin_foreign_memh;
+
+/* One process may have many memory domains; these happen once for all */
+static pthread_mutex_t uct_daxpin_process_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned uct_daxpin_process_mds;
+
+
+ucs_status_t uct_daxpin_status(int ret)
+{
+    switch (-ret) {
+    case 0:
+        return UCS_OK;
+    case ESTALE:
+    case ENOENT:
+        return UCS_ERR_CONNECTION_RESET;
+    case EAGAIN:
+    case EBUSY:
+        return UCS_ERR_BUSY;
+    case EACCES:
+    case EPERM:
+        return UCS_ERR_REJECTED;
+    case EFAULT:
+        return UCS_ERR_INVALID_ADDR;
+    case EINVAL:
+    case EPROTO:
+        return UCS_ERR_INVALID_PARAM;
+    case ENOMEM:
+    case ENOSPC:
+        return UCS_ERR_NO_MEMORY;
+    case ETIMEDOUT:
+        return UCS_ERR_TIMED_OUT;
+    default:
+        return UCS_ERR_IO_ERROR;
+    }
+}
+
+static void uct_daxpin_log(daxpin_log_level_t level, const char *message)
+{
+    static const ucs_log_level_t ucs_level[] = {
+        [DAXPIN_LOG_ERROR] = UCS_LOG_LEVEL_ERROR,
+        [DAXPIN_LOG_WARN]  = UCS_LOG_LEVEL_WARN,
+        [DAXPIN_LOG_INFO]  = UCS_LOG_LEVEL_INFO,
+        [DAXPIN_LOG_DEBUG] = UCS_LOG_LEVEL_DEBUG
+    };
+
+    ucs_log(ucs_level[level], "%s", message);
+}
+
+static void uct_daxpin_ucm_event(ucm_event_type_t type, ucm_event_t *event,
+                                 void *arg)
+{
+    if (type == UCM_EVENT_VM_MAPPED) {
+        daxpin_cache_forget(event->vm_mapped.address, event->vm_mapped.size);
+    } else {
+        daxpin_cache_forget(event->vm_unmapped.address,
+                            event->vm_unmapped.size);
+    }
+}
+
+/* Answers about ordinary memory may be kept only where UCX reports when
+ * mappings change. "Mapped" is asked for as well: it comes after the change,
+ * and so ends what another thread learned between "unmapped" and the change. */
+static void uct_daxpin_process_get(void)
+{
+    ucs_status_t status;
+
+    pthread_mutex_lock(&uct_daxpin_process_lock);
+    if (uct_daxpin_process_mds++ == 0) {
+        daxpin_set_log(uct_daxpin_log);
+        status = ucm_set_event_handler(UCM_EVENT_VM_MAPPED |
+                                       UCM_EVENT_VM_UNMAPPED,
+                                       UCT_DAXPIN_UCM_PRIORITY,
+                                       uct_daxpin_ucm_event, NULL);
+        if (status == UCS_OK) {
+            daxpin_cache_enable(1);
+        } else {
+            ucs_debug("daxpin: no memory events (%s): every registration is"
+                      " looked up", ucs_status_string(status));
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_process_lock);
+}
+
+static void uct_daxpin_process_put(void)
+{
+    pthread_mutex_lock(&uct_daxpin_process_lock);
+    if (--uct_daxpin_process_mds == 0) {
+        daxpin_cache_enable(0);
+        ucm_unset_event_handler(UCM_EVENT_VM_MAPPED | UCM_EVENT_VM_UNMAPPED,
+                                uct_daxpin_ucm_event, NULL);
+        daxpin_set_log(NULL);
+    }
+    pthread_mutex_unlock(&uct_daxpin_process_lock);
+}
+
+static void uct_daxpin_md_close(uct_md_h tl_md)
+{
+    uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
+
+    uct_daxpin_process_put();
+    uct_md_close(md->inner);
+    ucs_free(md);
+}
+
+static ucs_status_t uct_daxpin_md_query(uct_md_h md, uct_md_attr_t *attr)
+{
+    memset(attr, 0, sizeof(*attr));
+    /* No local key for zero-copy, which is a copy; nothing is kept in a cache,
+     * so that what is given back is gone */
+    attr->cap.flags            = UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY;
+    attr->cap.max_reg          = ULONG_MAX;
+    attr->cap.reg_mem_types    = UCS_BIT(UCS_MEMORY_TYPE_HOST);
+    attr->cap.access_mem_types = UCS_BIT(UCS_MEMORY_TYPE_HOST);
+    attr->reg_cost.c           = UCT_DAXPIN_REG_COST_SEC;
+    attr->rkey_packed_size     = sizeof(uct_daxpin_packed_rkey_t);
+    memset(&attr->local_cpus, 0xff, sizeof(attr->local_cpus));
+    return UCS_OK;
+}
+
+static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
+{
+    if (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) {
+        ucs_debug("%s", daxpin_errormsg());
+    } else {
+        ucs_error("%s", daxpin_errormsg());
+    }
+    return uct_daxpin_status(ret);
+}
+
+static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
+                                       size_t length, unsigned flags,
+                                       uct_mem_h *memh_p)
+{
+    uct_daxpin_md_t *md        = (uct_daxpin_md_t*)tl_md;
+    const daxpin_owner_t owner = { .type = DAXPIN_OWNER_PROCESS };
+    uct_daxpin_memh_t *memh;
+    daxpin_file_t *file;
+    ucs_status_t status;
+    uint64_t offset;
+    int ret;
+
+    /* A buffer of this process only: it is copied by this process's CPU */
+    if (!(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
+                   UCT_MD_MEM_ACCESS_REMOTE_GET |
+                   UCT_MD_MEM_ACCESS_REMOTE_ATOMIC))) {
+        goto foreign;
+    }
+
+    ret = daxpin_file_adopt(address, length, &md->params, &file, &offset);
+    if (ret == DAXPIN_FOREIGN) {
+        goto foreign;
+    } else if (ret != 0) {
+        return uct_daxpin_mem_reg_error(ret, flags);
+    }
+
+    memh = ucs_malloc(sizeof(*memh), "daxpin_memh");
+    if (memh == NULL) {
+        ucs_error("daxpin: no memory to register %zu bytes of %s", length,
+                  daxpin_file_path(file));
+        status = UCS_ERR_NO_MEMORY;
+        goto err_close;
+    }
+
+    ret = daxpin_pin(file, offset, length, &owner, &memh->pin);
+    if (ret != 0) {
+        status = uct_daxpin_mem_reg_error(ret, flags);
+        goto err_free;
+    }
+
+    memh->file   = file;
+    memh->offset = offset;
+    memh->va     = (uintptr_t)address;
+    memh->length = length;
+    *memh_p      = memh;
+    return UCS_OK;
+
+err_free:
+    ucs_free(memh);
+err_close:
+    daxpin_file_close(file);
+    return status;
+foreign:
+    *memh_p = &uct_daxpin_foreign_memh;
+    return UCS_OK;
+}
+
+static ucs_status_t
+uct_daxpin_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
+{
+    uct_daxpin_memh_t *memh = params->memh;
+
+    if (memh->file != NULL) {
+        daxpin_unpin(memh->pin);
+        daxpin_file_close(memh->file);
+        ucs_free(memh);
+    }
+    return UCS_OK;
+}
+
+static ucs_status_t
+uct_daxpin_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
+                     ucs_memory_type_t mem_type, unsigned flags,
+                     const char *alloc_name, uct_mem_h *memh_p)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static ucs_status_t uct_daxpin_mem_free(uct_md_h md, uct_mem_h memh)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static ucs_status_t uct_daxpin_mem_advise(uct_md_h md, uct_mem_h memh,
+                                          void *address, size_t length,
+                                          unsigned advice)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static ucs_status_t uct_daxpin_mem_query(uct_md_h md, const void *address,
+                                         size_t length,
+                                         uct_md_mem_attr_t *attr)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static int
+uct_daxpin_is_sockaddr_accessible(uct_md_h md, const ucs_sock_addr_t *sockaddr,
+                                  uct_sockaddr_accessibility_t mode)
+{
+    return 0;
+}
+
+static ucs_status_t
+uct_daxpin_detect_memory_type(uct_md_h md, const void *address, size_t length,
+                              ucs_memory_type_t *mem_type_p)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static uct_md_ops_t uct_daxpin_md_ops = {
+    .close                  = uct_daxpin_md_close,
+    .query                  = uct_daxpin_md_query,
+    .mem_alloc              = uct_daxpin_mem_alloc,
+    .mem_free               = uct_daxpin_mem_free,
+    .mem_advise             = uct_daxpin_mem_advise,
+    .mem_reg                = uct_daxpin_mem_reg,
+    .mem_dereg              = uct_daxpin_mem_dereg,
+    .mem_query              = uct_daxpin_mem_query,
+    .mkey_pack              = uct_daxpin_mkey_pack,
+    .is_sockaddr_accessible = uct_daxpin_is_sockaddr_accessible,
+    .detect_memory_type     = uct_daxpin_detect_memory_type
+};
+
+
+ucs_status_t uct_daxpin_md_query_resources(uct_component_t *component,
+                                           uct_md_resource_desc_t **resources_p,
+                                           unsigned *num_resources_p)
+{
+    uct_md_resource_desc_t *resource;
+
+    resource = ucs_calloc(1, sizeof(*resource), "daxpin_md_resource");
+    if (resource == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    snprintf(resource->md_name, sizeof(resource->md_name), "%s",
+             UCT_DAXPIN_NAME);
+    *resources_p     = resource;
+    *num_resources_p = 1;
+    return UCS_OK;
+}
+
+/* The list of components stays as it is for the life of the process, so a
+ * handle is good after the query's memory is given back */
+static uct_component_h uct_daxpin_find_component(const char *name)
+{
+    uct_component_h found    = NULL;
+    uct_component_attr_t attr = { .field_mask = UCT_COMPONENT_ATTR_FIELD_NAME };
+    uct_component_h *components;
+    unsigned count, i;
+
+    if (uct_query_components(&components, &count) != UCS_OK) {
+        return NULL;
+    }
+
+    for (i = 0; i < count; ++i) {
+        if ((uct_component_query(components[i], &attr) == UCS_OK) &&
+            (strcmp(attr.name, name) == 0)) {
+            found = components[i];
+        }
+    }
+
+    uct_release_component_list(components);
+    return found;
+}
+
+static ucs_status_t uct_daxpin_md_open_inner(uct_daxpin_md_t *md)
+{
+    uct_md_config_t *config;
+    ucs_status_t status;
+
+    md->posix = uct_daxpin_find_component(UCT_DAXPIN_POSIX);
+    if (md->posix == NULL) {
+        ucs_error("daxpin: this UCX has no component %s, which the transport"
+                  " is made from", UCT_DAXPIN_POSIX);
+        return UCS_ERR_NO_DEVICE;
+    }
+
+    status = uct_md_config_read(md->posix, NULL, NULL, &config);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = uct_md_open(md->posix, UCT_DAXPIN_POSIX, config, &md->inner);
+    uct_config_release(config);
+    return status;
+}
+
+static ucs_status_t
+uct_daxpin_md_set_files(const uct_daxpin_md_config_t *config)
+{
+    ucs_status_t status = UCS_OK;
+    const char **paths;
+    unsigned i;
+    int ret;
+
+    paths = ucs_calloc(config->files.count + 1, sizeof(*paths),
+                       "daxpin_files");
+    if (paths == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    for (i = 0; i < config->files.count; ++i) {
+        paths[i] = config->files.names[i];
+    }
+
+    ret = daxpin_set_files(paths);
+    if (ret != 0) {
+        ucs_error("UCX_DAXPIN_FILES: %s", daxpin_errormsg());
+        status = uct_daxpin_status(ret);
+    }
+    ucs_free(paths);
+    return status;
+}
+
+static unsigned uct_daxpin_timeout_ms(double seconds)
+{
+    double ms = seconds * 1e3;
+
+    /* 0 would be the default of the library */
+    return (ms < 1) ? 1 : (ms > UINT_MAX) ? UINT_MAX : (unsigned)ms;
+}
+
+ucs_status_t uct_daxpin_md_open(uct_component_t *component,
+                                const char *md_name,
+                                const uct_md_config_t *md_config,
+                                uct_md_h *md_p)
+{
+    const uct_daxpin_md_config_t *config =
+            (const uct_daxpin_md_config_t*)md_config;
+    uct_daxpin_md_t *md;
+    ucs_status_t status;
+
+    md = ucs_calloc(1, sizeof(*md), "daxpin_md");
+    if (md == NULL) {
+        ucs_error("daxpin: no memory for a memory domain");
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    md->super.ops         = &uct_daxpin_md_ops;
+    md->super.component   = component;
+    md->params.timeout_ms = uct_daxpin_timeout_ms(config->timeout);
+    md->params.on_break   = config->on_break;
+    md->guard             = config->guard;
+
+    status = uct_daxpin_md_set_files(config);
+    if (status != UCS_OK) {
+        goto err_free;
+    }
+
+    status = uct_daxpin_md_open_inner(md);
+    if (status != UCS_OK) {
+        goto err_free;
+    }
+
+    uct_daxpin_process_get();
+    *md_p = &md->super;
+    return UCS_OK;
+
+err_free:
+    ucs_free(md);
+    return status;
+}

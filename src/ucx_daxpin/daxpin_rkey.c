@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "daxpin_rkey.h"
+
+#include <ucs/debug/log_def.h>
+#include <ucs/sys/uid.h>
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define UCT_DAXPIN_RKEY_MAGIC   0x4e495044u
+#define UCT_DAXPIN_RKEY_VERSION 1u
+
+
+/* FNV-1a: against bytes that got lost or were made up, not against malice; a
+ * peer of another user is refused by the holder's socket */
+static uint64_t uct_daxpin_rkey_sum(const uct_daxpin_packed_rkey_t *packed)
+{
+    const uint8_t *byte = (const uint8_t*)packed;
+    uint64_t sum        = 0xcbf29ce484222325ull;
+    size_t i;
+
+    for (i = 0; i < offsetof(uct_daxpin_packed_rkey_t, sum); ++i) {
+        sum = (sum ^ byte[i]) * 0x100000001b3ull;
+    }
+    return sum;
+}
+
+static uint64_t uct_daxpin_ipc_ns(void)
+{
+    struct stat st;
+
+    return (stat("/proc/self/ns/ipc", &st) == 0) ? st.st_ino : 0;
+}
+
+ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
+                                  const uct_md_mkey_pack_params_t *params,
+                                  void *rkey_buffer)
+{
+    const uct_daxpin_memh_t *daxpin_memh = memh;
+    uct_daxpin_packed_rkey_t packed;
+
+    memset(&packed, 0, sizeof(packed));
+    if (daxpin_memh->file != NULL) {
+        packed.magic   = UCT_DAXPIN_RKEY_MAGIC;
+        packed.version = UCT_DAXPIN_RKEY_VERSION;
+        packed.node    = ucs_get_system_id();
+        packed.ipc_ns  = uct_daxpin_ipc_ns();
+        packed.offset  = daxpin_memh->offset;
+        packed.va      = daxpin_memh->va;
+        packed.length  = daxpin_memh->length;
+        daxpin_file_key(daxpin_memh->file, &packed.key);
+        packed.sum     = uct_daxpin_rkey_sum(&packed);
+    }
+
+    /* The buffer is part of a bigger key and aligned to nothing */
+    memcpy(rkey_buffer, &packed, sizeof(packed));
+    return UCS_OK;
+}
+
+/* UNREACHABLE makes UCP take another lane, which is right for memory that is
+ * not under a lease and for other nodes, and for nothing else: a key of this
+ * node that does not work must not be gone around. */
+static ucs_status_t
+uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
+{
+    static const uct_daxpin_packed_rkey_t null_rkey;
+
+    if (memcmp(packed, &null_rkey, sizeof(null_rkey)) == 0) {
+        return UCS_ERR_UNREACHABLE;
+    }
+
+    if ((packed->magic != UCT_DAXPIN_RKEY_MAGIC) ||
+        (packed->sum != uct_daxpin_rkey_sum(packed))) {
+        ucs_error("daxpin: a remote key is not one of daxpin's or was changed"
+                  " on its way; pack it again at the target");
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    if (packed->version != UCT_DAXPIN_RKEY_VERSION) {
+        ucs_error("daxpin: a remote key has version %u, this daxpin knows %u;"
+                  " install the same daxpin for all processes",
+                  packed->version, UCT_DAXPIN_RKEY_VERSION);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    if ((packed->node != ucs_get_system_id()) ||
+        (packed->ipc_ns != uct_daxpin_ipc_ns())) {
+        return UCS_ERR_UNREACHABLE;
+    }
+
+    return UCS_OK;
+}
+
+static ucs_status_t
+uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
+                       uct_daxpin_rkey_t *rkey)
+{
+    int ret;
+
+    ret = daxpin_file_attach(&packed->key, &rkey->file);
+    if (ret != 0) {
+        ucs_error("%s", daxpin_errormsg());
+        return uct_daxpin_status(ret);
+    }
+
+    rkey->address = daxpin_file_addr(rkey->file, packed->offset,
+                                     packed->length);
+    if ((rkey->address == NULL) || (packed->length == 0) ||
+        (packed->va > UINT64_MAX - packed->length)) {
+        ucs_error("daxpin: a remote key is for %" PRIu64 " bytes at offset %"
+                  PRIu64 " of %s, which could not be mapped: the file has %zu"
+                  " bytes; register the memory again at the target",
+                  packed->length, packed->offset, daxpin_file_path(rkey->file),
+                  daxpin_file_length(rkey->file));
+        daxpin_file_close(rkey->file);
+        return UCS_ERR_INVALID_ADDR;
+    }
+
+    rkey->va     = packed->va;
+    rkey->length = packed->length;
+    rkey->offset = packed->offset;
+    return UCS_OK;
+}
+
+ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
+                                    const void *rkey_buffer,
+                                    uct_rkey_t *rkey_p, void **handle_p)
+{
+    uct_daxpin_packed_rkey_t packed;
+    uct_daxpin_rkey_t *rkey;
+    ucs_status_t status;
+
+    memcpy(&packed, rkey_buffer, sizeof(packed));
+    status = uct_daxpin_rkey_check(&packed);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    rkey = ucs_calloc(1, sizeof(*rkey), "daxpin_rkey");
+    if (rkey == NULL) {
+        ucs_error("daxpin: no memory to unpack a remote key");
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    status = uct_daxpin_rkey_attach(&packed, rkey);
+    if (status != UCS_OK) {
+        ucs_free(rkey);
+        return status;
+    }
+
+    /* The last slot is shared between interfaces, so nobody may make its
+     * access later */
+    daxpin_access_init(rkey->file, DAXPIN_SLOTS - 1,
+                       &rkey->access[DAXPIN_SLOTS - 1]);
+
+    *rkey_p   = (uintptr_t)rkey;
+    *handle_p = rkey;
+    return UCS_OK;
+}
+
+ucs_status_t uct_daxpin_rkey_release(uct_component_t *component,
+                                     uct_rkey_t rkey, void *handle)
+{
+    uct_daxpin_rkey_t *daxpin_rkey = handle;
+
+    daxpin_file_close(daxpin_rkey->file);
+    ucs_free(daxpin_rkey);
+    return UCS_OK;
+}
