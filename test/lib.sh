@@ -19,10 +19,12 @@ ok()
     echo "ok $1"
 }
 
+# Name, why. What it left running goes.
 not_ok()
 {
     echo "not ok $1: $2"
     FAILED=1
+    kill_survivors
 }
 
 skip()
@@ -64,24 +66,32 @@ survivors()
     for file in /proc/[0-9]*/environ; do
         pid=${file#/proc/}
         pid=${pid%/environ}
-        [ "$pid" != "$$" ] && [ "$pid" != "$BASHPID" ] || continue
-        if tr '\0' '\n' <"$file" 2>/dev/null |
-               grep -qx "DAXPIN_TEST_MARK=$MARK"; then
-            # not this shell's own children at work for this very function
-            grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null ||
-                echo "$pid"
+        if grep -qzx "DAXPIN_TEST_MARK=$MARK" "$file" 2>/dev/null &&
+               [ "$pid" != "$$" ] &&
+               grep -q '^State:[[:space:]]*[^Z]' "/proc/$pid/status" \
+                    2>/dev/null; then
+            echo "$pid"
         fi
     done
 }
 
-# A test left nothing running: name. Kills what it did leave.
+kill_survivors()
+{
+    local pid
+    for pid in $(survivors); do
+        kill -9 "$pid" 2>/dev/null
+    done
+}
+
+# A test left nothing running: name
 no_survivors()
 {
-    local pid left=
+    local pid left='' end=$((SECONDS + 3))
+    while [ -n "$(survivors)" ] && [ "$SECONDS" -lt "$end" ]; do
+        sleep 0.2
+    done
     for pid in $(survivors); do
-        [ -d "/proc/$pid" ] || continue
-        left+=" $pid ($(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null))"
-        kill -9 "$pid" 2>/dev/null
+        left+=" $pid ($(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline"))"
     done
     [ -z "$left" ] && return 0
     not_ok "$1" "left processes behind:$left"
@@ -95,10 +105,7 @@ finish()
 
 clean_up()
 {
-    local pid
-    for pid in $(survivors); do
-        kill -9 "$pid" 2>/dev/null
-    done
+    kill_survivors
     rm -rf "$TMP"
 }
 

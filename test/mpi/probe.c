@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Make one window, use it once, and tell what happened.
+ *
+ * usage: probe FILE own|shared return|fatal [LATE_MS]
+ *
+ * The files exist. return, fatal: the error handler of the communicator, and
+ * so of MPI_Win_create. All ranks but 0 open the file LATE_MS later.
+ *
+ * Rank 0 prints `window` or `no window`, `lease` where there is one, and
+ * `loaded NAME` for every shared object of interest.
+ */
+
+#define _GNU_SOURCE
+
+#include "part.h"
+
+#define PART_BYTES 65536
+
+
+static void say_loaded(void)
+{
+    static const char *const names[] = {"libuct_daxpin", "mca_osc_ucx",
+                                        "mca_osc_rdma", "mca_pml_ucx",
+                                        "mca_pml_ob1"};
+    char line[4096];
+    size_t i;
+    FILE *file;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
+        file = fopen("/proc/self/maps", "r");
+        CHECK(file != NULL, "/proc/self/maps: %m");
+        while (fgets(line, sizeof(line), file) != NULL) {
+            if (strstr(line, names[i]) != NULL) {
+                printf("loaded %s\n", names[i]);
+                break;
+            }
+        }
+        fclose(file);
+    }
+}
+
+
+static void use(const part_t *part, MPI_Win win)
+{
+    int target     = (comm_rank + 1) % comm_size;
+    int origin     = (comm_rank + comm_size - 1) % comm_size;
+    uint64_t value = 1000 + comm_rank;
+    int ret;
+
+    MPI_Win_lock_all(0, win);
+    ret = MPI_Put(&value, 8, MPI_BYTE, target, 16, 8, MPI_BYTE, win);
+    CHECK(ret == MPI_SUCCESS, "put: %d", ret);
+    ret = MPI_Win_flush(target, win);
+    CHECK(ret == MPI_SUCCESS, "flush: %d", ret);
+    MPI_Win_unlock_all(win);
+    MPI_Barrier(MPI_COMM_WORLD);
+
+    part_read(part, &value, 16, 8);
+    CHECK(value == 1000ul + origin, "%s: %lu instead of %d", part->path,
+          (unsigned long)value, 1000 + origin);
+}
+
+
+int main(int argc, char **argv)
+{
+    part_t part;
+    MPI_Win win;
+    int ret;
+
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &comm_rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &comm_size);
+    CHECK(argc >= 4, "usage: probe FILE own|shared return|fatal [LATE_MS]");
+    if (strcmp(argv[3], "return") == 0) {
+        MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    }
+
+    if ((argc > 4) && (comm_rank != 0)) {
+        usleep(atoi(argv[4]) * 1000);
+    }
+    part_open(&part, argv[1], strcmp(argv[2], "shared") == 0, PART_BYTES);
+    ret = MPI_Win_create(part.base, part.length, 1, MPI_INFO_NULL,
+                         MPI_COMM_WORLD, &win);
+    if (comm_rank == 0) {
+        puts((ret == MPI_SUCCESS) ? "window" : "no window");
+        if (part_has_lease(&part)) {
+            puts("lease");
+        }
+        say_loaded();
+    }
+    if (ret == MPI_SUCCESS) {
+        MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+        use(&part, win);
+        ret = MPI_Win_free(&win);
+        CHECK(ret == MPI_SUCCESS, "window not freed: %d", ret);
+    }
+    part_close(&part);
+    MPI_Finalize();
+    return 0;
+}

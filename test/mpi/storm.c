@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Rounds of: make files and a window, have all ranks put records into the file
+ * of one of them, the victim, while intruder.c breaks into it. Every rank must
+ * get an error from MPI soon, and be able to go on.
+ *
+ * usage: storm FILE own|shared BOARD ROUNDS
+ */
+
+#define _GNU_SOURCE
+
+#include "part.h"
+#include "board.h"
+
+#define BATCH_MAX     4
+#define ERROR_SEC     5.0 /* from the intrusion to the error at the origin */
+
+static const uint32_t record_sizes[] = {8, 64, 4096, 65536, 262144};
+
+static board_t *board;
+static MPI_Win win;
+static uint64_t *records; /* BATCH_MAX of them */
+
+
+static void must_fail(int ret, const char *what)
+{
+    int class;
+
+    if (ret == MPI_SUCCESS) {
+        CHECK(0, "%s on a revoked window succeeded", what);
+    }
+    MPI_Error_class(ret, &class);
+    CHECK(class == MPI_ERR_OTHER, "%s: error class %d", what, class);
+}
+
+
+/* Put one batch of records and flush it; the first error of MPI */
+static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
+                     size_t bytes)
+{
+    uint64_t places = BOARD_SLOT_BYTES / bytes;
+    int ret         = MPI_SUCCESS;
+    uint64_t *record;
+    MPI_Aint disp;
+    size_t i;
+    int b;
+
+    for (b = 0; (b < batch) && (ret == MPI_SUCCESS); ++b) {
+        ++*number;
+        record = records + (b * bytes / sizeof(*record));
+        for (i = 0; i < bytes / sizeof(*record); ++i) {
+            record[i] = *number;
+        }
+        disp = ((MPI_Aint)comm_rank * BOARD_SLOT_BYTES) +
+               (((*number - 1) % places) * bytes);
+        atomic_store(&stream->tried, *number);
+        ret  = MPI_Put(record, bytes, MPI_BYTE, victim, disp, bytes, MPI_BYTE,
+                       win);
+    }
+    return (ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win);
+}
+
+
+/* Until the error that has to come */
+static void put_stream(uint32_t round, int batch, int victim)
+{
+    stream_t *stream = &board->stream[comm_rank];
+    uint64_t number  = 0;
+    double deadline  = 0;
+    int ret;
+
+    for (;;) {
+        ret = put_batch(stream, &number, batch, victim, board->record_bytes);
+        if (ret != MPI_SUCCESS) {
+            break;
+        }
+        atomic_store(&stream->acked, number);
+
+        if (atomic_load(&board->in) == round) {
+            deadline = (deadline == 0) ? now() + ERROR_SEC : deadline;
+            CHECK(now() < deadline, "round %u: puts of %u bytes still succeed "
+                  "%.0f s after the intrusion", round, board->record_bytes,
+                  ERROR_SEC);
+        }
+    }
+    must_fail(ret, "a put in mid-traffic");
+}
+
+
+/* Whatever one tries on a revoked part: an error, by the call or the flush */
+static void try_all(int victim)
+{
+    static const int sizes[] = {1, 8, 300, 9000, 100000};
+    char *bytes              = (char*)records;
+    int64_t one = 1, old     = 0;
+    int ret;
+    size_t i;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
+        ret = MPI_Put(bytes, sizes[i], MPI_BYTE, victim, 0, sizes[i], MPI_BYTE,
+                      win);
+        must_fail((ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win),
+                  "a put");
+        ret = MPI_Get(bytes, sizes[i], MPI_BYTE, victim, 0, sizes[i], MPI_BYTE,
+                      win);
+        must_fail((ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win),
+                  "a get");
+    }
+    ret = MPI_Fetch_and_op(&one, &old, MPI_INT64_T, victim, 0, MPI_SUM, win);
+    must_fail((ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win),
+              "a fetch and add");
+}
+
+
+/* The files of others are not concerned */
+static void try_others(int victim)
+{
+    uint64_t sent = comm_rank + 1, got = 0;
+    int target    = (victim + 1) % comm_size;
+    MPI_Aint disp = (MPI_Aint)comm_rank * BOARD_SLOT_BYTES;
+    int ret;
+
+    ret = MPI_Put(&sent, 8, MPI_BYTE, target, disp, 8, MPI_BYTE, win);
+    CHECK(ret == MPI_SUCCESS, "put to rank %d, not the victim: %d", target,
+          ret);
+    ret = MPI_Win_flush(target, win);
+    CHECK(ret == MPI_SUCCESS, "flush of rank %d, not the victim: %d", target,
+          ret);
+    MPI_Get(&got, 8, MPI_BYTE, target, disp, 8, MPI_BYTE, win);
+    ret = MPI_Win_flush(target, win);
+    CHECK((ret == MPI_SUCCESS) && (got == sent), "get from rank %d: %d, %lu",
+          target, ret, (unsigned long)got);
+}
+
+
+static void post_round(uint32_t round, const char *prefix, int shared,
+                       int victim, size_t part_bytes)
+{
+    uint32_t i;
+
+    part_path(board->path, sizeof(board->path), prefix, shared, victim);
+    board->intrusion    = round % INTRUSION_LAST;
+    board->streams      = comm_size;
+    board->record_bytes = record_sizes[(round / INTRUSION_LAST) %
+                                       (sizeof(record_sizes) /
+                                        sizeof(record_sizes[0]))];
+    board->slots_offset = shared ? victim * part_bytes : 0;
+    board->file_length  = part_bytes * (shared ? comm_size : 1);
+    for (i = 0; i < BOARD_STREAMS; ++i) {
+        atomic_store(&board->stream[i].tried, 0);
+        atomic_store(&board->stream[i].acked, 0);
+    }
+}
+
+
+static void wait_for_check(uint32_t round)
+{
+    double deadline = now() + 20;
+
+    while (atomic_load(&board->checked) != round) {
+        CHECK(now() < deadline, "round %u: no intruder", round);
+        usleep(100);
+    }
+}
+
+
+static void one_round(uint32_t round, const char *prefix, int shared)
+{
+    size_t part_bytes = (size_t)comm_size * BOARD_SLOT_BYTES;
+    int victim        = round % comm_size;
+    part_t part;
+    int ret;
+
+    if (comm_rank == 0) {
+        post_round(round, prefix, shared, victim, part_bytes);
+    }
+    part_create(prefix, shared, part_bytes);
+    part_open(&part, prefix, shared, part_bytes);
+    ret = MPI_Win_create(part.base, part.length, 1, MPI_INFO_NULL,
+                         MPI_COMM_WORLD, &win);
+    CHECK(ret == MPI_SUCCESS, "round %u: no window: %d", round, ret);
+    MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+    CHECK(part_has_lease(&part), "round %u: no lease", round);
+    MPI_Win_lock_all(0, win);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (comm_rank == 0) {
+        atomic_store(&board->go, round);
+    }
+
+    put_stream(round, 1 + (round % BATCH_MAX), victim);
+    if (shared || (comm_rank == victim)) {
+        /* memory without a file: no signal, and nothing for the intruder */
+        memset(part.base, 0xab, part.length);
+    }
+    try_all(victim);
+    if (!shared) {
+        try_others(victim);
+    }
+
+    /* Where an error was still to be reported, it did nothing else */
+    if (MPI_Win_unlock_all(win) != MPI_SUCCESS) {
+        ret = MPI_Win_unlock_all(win);
+        CHECK(ret == MPI_SUCCESS, "round %u: unlock: %d", round, ret);
+    }
+    ret = MPI_Win_free(&win);
+    CHECK(ret == MPI_SUCCESS, "round %u: window not freed: %d", round, ret);
+    part_close(&part);
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (comm_rank == 0) {
+        atomic_store(&board->over, round);
+        wait_for_check(round);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+
+int main(int argc, char **argv)
+{
+    uint32_t round, rounds;
+
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &comm_rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &comm_size);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    CHECK(argc == 5, "usage: storm FILE own|shared BOARD ROUNDS");
+    CHECK(comm_size <= BOARD_STREAMS, "too many ranks");
+
+    board   = board_map(argv[3]);
+    rounds  = atoi(argv[4]);
+    records = malloc(BATCH_MAX * (size_t)BOARD_SLOT_BYTES);
+    CHECK(records != NULL, "no memory");
+
+    for (round = 1; round <= rounds; ++round) {
+        one_round(round, argv[1], strcmp(argv[2], "shared") == 0);
+    }
+    atomic_store(&board->quit, 1);
+    free(records);
+    MPI_Finalize();
+    return 0;
+}
