@@ -59,7 +59,8 @@ AC_DEFUN([DAXPIN_CHECK_OMPI], [
 
         daxpin_ompi_version="$daxpin_ompi_major.$daxpin_ompi_minor.$daxpin_ompi_release"
         AS_IF([test "x$daxpin_ompi" = xyes],
-            [OMPI_PAL_LIBS="-lopen-pal"
+            [AC_DEFINE([HAVE_OMPI], [1], [Components of Open MPI are built])
+             OMPI_PAL_LIBS="-lopen-pal"
              daxpin_ompi_summary="$daxpin_ompi_version"
              daxpin_ompi_build="yes"],
             [test "x$with_ompi" = xcheck],

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright the daxpin authors. See LICENSE.
+#
+# What contrib/demo and test/run share: packages of Debian, and the build. To
+# be sourced.
+
+# shellcheck shell=bash
+
+CONTRIB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
+
+# shellcheck disable=SC2034 # used by those who source this
+# What it takes to build daxpin and run the demo
+PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
+                libucx-dev ucx-utils libopenmpi-dev openmpi-bin libpmem2-dev
+                libibverbs-dev libhwloc-dev)
+
+# shellcheck disable=SC2034
+# What the tests want besides
+PACKAGES_TEST=(libcmocka-dev spin valgrind clang-format-14 shellcheck man-db)
+
+# Open MPI refuses root unless it is told twice
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# Install those of the named packages that are missing
+install_packages()
+{
+    local name missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        echo "This is not Debian; these packages have to be there already:" \
+            "$*" >&2
+        return 0
+    fi
+    for name; do
+        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" \
+                2>/dev/null)" != installed ]; then
+            missing+=("$name")
+        fi
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "Packages are missing; as root, run:" \
+            "apt-get install ${missing[*]}" >&2
+        return 1
+    fi
+    echo "Installing ${missing[*]}"
+    apt_get install "${missing[@]}" && return 0
+    # The lists may be missing or old
+    apt_get update && apt_get install "${missing[@]}" && return 0
+    echo "apt-get could not install ${missing[*]}; see above" >&2
+    return 1
+}
+
+# apt-get without questions: update, or install PACKAGES. What it says is
+# shown only when it fails.
+apt_get()
+{
+    local verb=$1 said status
+    shift
+    said=$(DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        -o DPkg::Lock::Timeout=120 "$verb" \
+        ${1:+--no-install-recommends} "$@" 2>&1 </dev/null)
+    status=$?
+    [ "$status" -eq 0 ] || echo "$said" | tail -n 15 >&2
+    return "$status"
+}
+
+# Configure where needed, and build: directory, arguments of configure.
+# What it says goes to build.log there, and here when it fails.
+build_tree()
+{
+    local dir=$1
+    shift
+    mkdir -p "$dir" || return 1
+    if ! build_steps "$dir" "$@" >"$dir/build.log" 2>&1 </dev/null; then
+        echo "Cannot build daxpin in $dir; the end of build.log there:" >&2
+        tail -n 30 "$dir/build.log" >&2
+        return 1
+    fi
+}
+
+build_steps()
+(
+    local dir=$1
+    shift
+    if [ ! -x "$CONTRIB_TOP/configure" ]; then
+        "$CONTRIB_TOP/autogen.sh" || return 1
+    fi
+    cd "$dir" || return 1
+    if [ ! -x config.status ] || [ "$(cat configured 2>/dev/null)" != "$*" ]
+    then
+        "$CONTRIB_TOP/configure" -q "$@" || return 1
+        echo "$*" >configured
+    fi
+    make -s -j"$(nproc)"
+)
