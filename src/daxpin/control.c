@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The page shared with peers, and the slots of this process's accesses */
+
+#include "control.h"
+
+#include "file.h"
+#include "log.h"
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+_Static_assert(sizeof(daxpin_control_t) <= DAXPIN_CONTROL_SIZE,
+               "the control page is one page");
+_Static_assert(sizeof(daxpin_slot_t) == DAXPIN_CACHELINE, "one line a slot");
+
+static pthread_once_t daxpin_membarrier_once = PTHREAD_ONCE_INIT;
+static int daxpin_membarrier_works;
+
+
+static int daxpin_membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+
+/* A child keeps its parent's registration: it belongs to the memory */
+static void daxpin_membarrier_register(void)
+{
+    daxpin_membarrier_works =
+            daxpin_membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
+}
+
+
+static int daxpin_membarrier_ready(void)
+{
+    pthread_once(&daxpin_membarrier_once, daxpin_membarrier_register);
+    return daxpin_membarrier_works;
+}
+
+
+void daxpin_control_barrier(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (daxpin_membarrier_ready()) {
+        daxpin_membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+    }
+}
+
+
+uint32_t daxpin_control_needs_fence(const daxpin_control_t *control)
+{
+    return !daxpin_membarrier_ready() ||
+           ((control->flags & DAXPIN_CONTROL_FENCE) != 0);
+}
+
+
+int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
+{
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE |
+                      F_SEAL_SEAL;
+    daxpin_control_t *control;
+    int fd, ret;
+
+    fd = memfd_create("daxpin-control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return daxpin_error(errno, "cannot create a control page: %m");
+    }
+    if (ftruncate(fd, DAXPIN_CONTROL_SIZE) != 0) {
+        ret = daxpin_error(errno, "cannot size a control page: %m");
+        goto err_close;
+    }
+    control = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
+                   MAP_SHARED, fd, 0);
+    if (control == MAP_FAILED) {
+        ret = daxpin_error(errno, "cannot map a control page: %m");
+        goto err_close;
+    }
+    if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
+        ret = daxpin_error(errno, "cannot seal a control page against peers: "
+                           "%m (Linux 5.1 or later is needed)");
+        goto err_unmap;
+    }
+    control->magic = DAXPIN_CONTROL_MAGIC;
+    control->pid   = (uint32_t)getpid();
+    control->flags = daxpin_membarrier_ready() ? 0 : DAXPIN_CONTROL_FENCE;
+    *control_p     = control;
+    *fd_p          = fd;
+    return 0;
+
+err_unmap:
+    munmap(control, DAXPIN_CONTROL_SIZE);
+err_close:
+    close(fd);
+    return ret;
+}
+
+
+int daxpin_control_attach(int fd, const daxpin_key_t *key,
+                          daxpin_control_t **control_p)
+{
+    daxpin_control_t *control;
+    struct stat st;
+
+    /* What cannot shrink cannot fault either */
+    if ((fstat(fd, &st) != 0) || (st.st_size != DAXPIN_CONTROL_SIZE) ||
+        ((fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0)) {
+        return daxpin_error(EPROTO, "the holder of inode %lu sent something "
+                            "that is not a control page", key->ino);
+    }
+    control = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+    if (control == MAP_FAILED) {
+        return daxpin_error(errno, "cannot map the control page of inode %lu: "
+                            "%m", key->ino);
+    }
+    if ((control->magic != DAXPIN_CONTROL_MAGIC) ||
+        (control->dev != key->dev) || (control->ino != key->ino)) {
+        munmap(control, DAXPIN_CONTROL_SIZE);
+        return daxpin_error(EPROTO, "the holder of inode %lu sent the control "
+                            "page of another file", key->ino);
+    }
+    *control_p = control;
+    return 0;
+}
+
+
+void daxpin_control_destroy(daxpin_control_t *control)
+{
+    munmap(control, DAXPIN_CONTROL_SIZE);
+}
+
+
+void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
+{
+    atomic_store_explicit(&control->state, (uint32_t)state,
+                          memory_order_release);
+    atomic_fetch_add(&control->epoch, 1);
+}
+
+
+void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
+{
+    /* A fresh page reads as PENDING, which allows nothing either */
+    if (mmap(control, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == control) {
+        atomic_store(&control->state, (uint32_t)state);
+    }
+}
+
+
+daxpin_slot_t *daxpin_slots_create(void)
+{
+    daxpin_slot_t *slots = aligned_alloc(DAXPIN_CACHELINE,
+                                         DAXPIN_SLOTS * sizeof(*slots));
+
+    if (slots != NULL) {
+        memset(slots, 0, DAXPIN_SLOTS * sizeof(*slots));
+    }
+    return slots;
+}
+
+
+void daxpin_slots_destroy(daxpin_slot_t *slots)
+{
+    free(slots);
+}
+
+
+int daxpin_slots_busy(const daxpin_slot_t *slots)
+{
+    unsigned i;
+
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        if (atomic_load_explicit(&slots[i].busy, memory_order_acquire) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+/* Bit i: index i has a user. The last index is everybody else's. */
+static _Atomic uint64_t daxpin_slots_used;
+
+
+unsigned daxpin_slot_get(void)
+{
+    uint64_t used = atomic_load(&daxpin_slots_used);
+    unsigned index;
+
+    do {
+        index = (~used != 0) ? (unsigned)__builtin_ctzll(~used) : 64;
+        if (index >= DAXPIN_SLOTS - 1) {
+            return DAXPIN_SLOTS - 1;
+        }
+    } while (!atomic_compare_exchange_weak(&daxpin_slots_used, &used,
+                                           used | (1ull << index)));
+    return index;
+}
+
+
+void daxpin_slot_put(unsigned index)
+{
+    if (index < DAXPIN_SLOTS - 1) {
+        atomic_fetch_and(&daxpin_slots_used, ~(1ull << index));
+    }
+}
+
+
+void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
+                        daxpin_access_t *access)
+{
+    access->state  = &file->control->state;
+    access->slot   = &file->slots[slot_index];
+    access->fence  = file->fence;
+    access->shared = slot_index == DAXPIN_SLOTS - 1;
+    access->file   = file;
+}
+
+
+int daxpin_access_begin_slow(daxpin_access_t *access)
+{
+    if (daxpin_access_may_go_on(access)) {
+        return 0; /* LENT, RELEASED: looked at again when done */
+    }
+    daxpin_access_leave(access);
+    return -ESTALE;
+}
+
+
+int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
+                           size_t length)
+{
+    daxpin_file_t *file = access->file;
+    struct stat st;
+
+    if (!daxpin_access_may_go_on(access)) {
+        return -ESTALE;
+    }
+    /* Nobody holds off a truncate now. What lies behind the new end, in its
+     * last page, was written to memory and is not in the file. */
+    if (fstat(file->fd, &st) != 0) {
+        return -ESTALE;
+    }
+    if (offset + length > (uint64_t)st.st_size) {
+        atomic_store(&file->faulted, 1);
+        daxpin_monitor_wake();
+        return -ESTALE;
+    }
+    /* Truncated and grown again meanwhile: the fault handler has seen it */
+    return daxpin_access_may_go_on(access) ? 0 : -ESTALE;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_CONTROL_H_
+#define DAXPIN_CONTROL_H_
+
+#include "daxpin.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/*
+ * The control page of a file: written by the holder, mapped read-only by every
+ * peer (the memfd is sealed against anything else). And the guard of an access:
+ * a slot says "I am in", the state says "you may".
+ *
+ * Slots are private to a process: its own monitor thread drains them and
+ * tells the holder. The thread in the slot and the revoker pay for ordering
+ * with membarrier(2) on the revoker's side, so that the fast path has a plain
+ * store, a compiler barrier and a plain load.
+ */
+
+#define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
+#define DAXPIN_CONTROL_SIZE    4096
+#define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
+#define DAXPIN_CAUSE_MAX       1024
+#define DAXPIN_PATH_MAX        2048
+
+typedef struct daxpin_control {
+    uint64_t         magic;
+    uint32_t         flags;
+    uint32_t         pid;        /* the holder */
+    uint64_t         dev;
+    uint64_t         ino;
+    uint64_t         generation;
+    _Atomic uint64_t length;     /* bytes under lease */
+    _Atomic uint32_t state;      /* daxpin_state_t */
+    _Atomic uint32_t epoch;      /* counts changes of state */
+    char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
+    char             path[DAXPIN_PATH_MAX];
+} daxpin_control_t;
+
+
+#define DAXPIN_SLOTS     64
+#define DAXPIN_CACHELINE 64
+
+typedef struct daxpin_slot {
+    _Atomic uint32_t busy;
+    char             pad[DAXPIN_CACHELINE - sizeof(uint32_t)];
+} __attribute__((aligned(DAXPIN_CACHELINE))) daxpin_slot_t;
+
+
+/* What one thread at a time needs to access one file: embedded by the user,
+ * filled by daxpin_access_init(), valid while he has a reference. */
+typedef struct daxpin_access {
+    const _Atomic uint32_t *state;
+    daxpin_slot_t          *slot;
+    uint32_t                fence;
+    uint32_t                shared; /* slot is a counter for many threads */
+    daxpin_file_t          *file;
+} daxpin_access_t;
+
+
+/* A slot index for one thread-at-a-time user (a uct interface). Process-wide;
+ * the last index is shared by all who come too late. */
+unsigned daxpin_slot_get(void);
+void     daxpin_slot_put(unsigned index);
+
+void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
+                        daxpin_access_t *access);
+
+/* Not HELD: 0 where access is allowed all the same, else -ESTALE */
+int daxpin_access_begin_slow(daxpin_access_t *access);
+
+/* Not HELD at the end: 0 if what was done is in the file, else -ESTALE */
+int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
+                           size_t length);
+
+
+static inline int daxpin_access_begin(daxpin_access_t *access)
+{
+    if (__builtin_expect(access->shared, 0)) {
+        atomic_fetch_add(&access->slot->busy, 1);
+    } else {
+        atomic_store_explicit(&access->slot->busy, 1, memory_order_relaxed);
+    }
+    if (__builtin_expect(access->fence, 0)) {
+        atomic_thread_fence(memory_order_seq_cst);
+    } else {
+        atomic_signal_fence(memory_order_seq_cst);
+    }
+    if (__builtin_expect(atomic_load_explicit(access->state,
+                                              memory_order_acquire) ==
+                         DAXPIN_STATE_HELD, 1)) {
+        return 0;
+    }
+    return daxpin_access_begin_slow(access);
+}
+
+
+static inline void daxpin_access_leave(daxpin_access_t *access)
+{
+    if (__builtin_expect(access->shared, 0)) {
+        atomic_fetch_sub(&access->slot->busy, 1);
+    } else {
+        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
+    }
+}
+
+
+/* May a long copy go on? To be asked every DAXPIN_ACCESS_CHUNK bytes. */
+#define DAXPIN_ACCESS_CHUNK (256u * 1024)
+
+static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
+{
+    uint32_t state = atomic_load_explicit(access->state, memory_order_acquire);
+
+    return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
+           (state == DAXPIN_STATE_RELEASED);
+}
+
+
+static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
+                                    size_t length)
+{
+    int ret = 0;
+
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(access->state,
+                                              memory_order_acquire) !=
+                         DAXPIN_STATE_HELD, 0)) {
+        ret = daxpin_access_end_slow(access, offset, length);
+    }
+    daxpin_access_leave(access);
+    return ret;
+}
+
+
+/*
+ * For the library itself
+ */
+
+/* The holder's page and the descriptor that peers get: 0 or -errno with a
+ * message */
+int daxpin_control_create(daxpin_control_t **control_p, int *fd_p);
+
+/* A peer's view of it, checked */
+int daxpin_control_attach(int fd, const daxpin_key_t *key,
+                          daxpin_control_t **control_p);
+
+void daxpin_control_destroy(daxpin_control_t *control);
+
+/* Holder only */
+void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
+
+/* Anybody, for himself only, in one step as seen by readers: the page becomes
+ * a private one that says so. Async-signal-safe. */
+void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
+
+/* After this, who marked a slot and saw the old state is seen in the slot */
+void daxpin_control_barrier(void);
+
+/* Accesses of this process have to fence by themselves */
+uint32_t daxpin_control_needs_fence(const daxpin_control_t *control);
+
+daxpin_slot_t *daxpin_slots_create(void);
+void           daxpin_slots_destroy(daxpin_slot_t *slots);
+int            daxpin_slots_busy(const daxpin_slot_t *slots);
+
+#endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What lies behind an address: the kernel's answer and a cache of it */
+
+#include "daxpin.h"
+#include "map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+/* <linux/fs.h> of Linux 6.11; older headers lack it */
+typedef struct daxpin_procmap_query {
+    uint64_t size;
+    uint64_t query_flags;
+    uint64_t query_addr;
+    uint64_t vma_start;
+    uint64_t vma_end;
+    uint64_t vma_flags;
+    uint64_t vma_page_size;
+    uint64_t vma_offset;
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t vma_name_size;
+    uint32_t build_id_size;
+    uint64_t vma_name_addr;
+    uint64_t build_id_addr;
+} daxpin_procmap_query_t;
+
+#define DAXPIN_PROCMAP_QUERY       _IOWR('f', 17, daxpin_procmap_query_t)
+#define DAXPIN_PROCMAP_READABLE    0x01
+#define DAXPIN_PROCMAP_WRITABLE    0x02
+#define DAXPIN_PROCMAP_EXECUTABLE  0x04
+#define DAXPIN_PROCMAP_SHARED      0x08
+#define DAXPIN_PROCMAP_COVER_NEXT  0x10
+
+/* Left open: it serves from a signal handler, too */
+static _Atomic int daxpin_maps_fd = -1;
+
+
+static int daxpin_maps_open(void)
+{
+    int fd = atomic_load(&daxpin_maps_fd);
+    int none = -1;
+
+    if (fd >= 0) {
+        return fd;
+    }
+    fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if ((fd >= 0) && !atomic_compare_exchange_strong(&daxpin_maps_fd, &none,
+                                                     fd)) {
+        close(fd);
+        fd = none;
+    }
+    return fd;
+}
+
+
+void daxpin_vma_fork(void)
+{
+    int fd = atomic_exchange(&daxpin_maps_fd, -1);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+
+static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
+{
+    daxpin_procmap_query_t query;
+    int fd = daxpin_maps_open();
+
+    if (fd < 0) {
+        return -errno;
+    }
+    memset(&query, 0, sizeof(query));
+    query.size          = sizeof(query);
+    query.query_flags   = flags;
+    query.query_addr    = addr;
+    query.vma_name_addr = (uintptr_t)vma->path;
+    query.vma_name_size = sizeof(vma->path);
+    vma->path[0]        = '\0';
+    if (ioctl(fd, DAXPIN_PROCMAP_QUERY, &query) != 0) {
+        return -errno;
+    }
+    if (query.vma_name_size == 0) {
+        vma->path[0] = '\0';
+    }
+
+    vma->start  = query.vma_start;
+    vma->end    = query.vma_end;
+    vma->offset = query.vma_offset;
+    vma->dev    = makedev(query.dev_major, query.dev_minor);
+    vma->ino    = query.inode;
+    vma->shared = (query.vma_flags & DAXPIN_PROCMAP_SHARED) != 0;
+    vma->prot   =
+            ((query.vma_flags & DAXPIN_PROCMAP_READABLE) ? PROT_READ : 0) |
+            ((query.vma_flags & DAXPIN_PROCMAP_WRITABLE) ? PROT_WRITE : 0) |
+            ((query.vma_flags & DAXPIN_PROCMAP_EXECUTABLE) ? PROT_EXEC : 0);
+    return 0;
+}
+
+
+static int daxpin_vma_parse(const char *line, daxpin_vma_t *vma)
+{
+    unsigned long start, end, offset, ino;
+    unsigned major_id, minor_id;
+    char perms[5];
+    int path = 0;
+
+    if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu %n", &start, &end, perms,
+               &offset, &major_id, &minor_id, &ino, &path) < 7) {
+        return 0;
+    }
+    vma->start  = start;
+    vma->end    = end;
+    vma->offset = offset;
+    vma->dev    = makedev(major_id, minor_id);
+    vma->ino    = ino;
+    vma->shared = perms[3] == 's';
+    vma->prot   = ((perms[0] == 'r') ? PROT_READ : 0) |
+                  ((perms[1] == 'w') ? PROT_WRITE : 0) |
+                  ((perms[2] == 'x') ? PROT_EXEC : 0);
+    snprintf(vma->path, sizeof(vma->path), "%s", line + path);
+    vma->path[strcspn(vma->path, "\n")] = '\0';
+    return 1;
+}
+
+
+/* For kernels before 6.11 */
+static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
+{
+    char line[PATH_MAX + 128];
+    int ret    = -ENOENT;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    if (maps == NULL) {
+        return -errno;
+    }
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        if (daxpin_vma_parse(line, vma) && (addr < vma->end)) {
+            ret = 0;
+            break;
+        }
+    }
+    fclose(maps);
+    return ret;
+}
+
+
+int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
+{
+    int ret = daxpin_vma_ioctl(addr, DAXPIN_PROCMAP_COVER_NEXT, vma);
+
+    if (ret == -ENAMETOOLONG) {
+        /* Such a path cannot be opened either: the text form cuts it off */
+        return daxpin_vma_text(addr, vma);
+    }
+    if ((ret == -ENOTTY) || (ret == -EINVAL)) {
+        return daxpin_vma_text(addr, vma);
+    }
+    return ret;
+}
+
+
+int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino)
+{
+    daxpin_procmap_query_t query;
+    int fd = atomic_load(&daxpin_maps_fd);
+
+    memset(&query, 0, sizeof(query));
+    query.size       = sizeof(query);
+    query.query_addr = addr;
+    if ((fd < 0) || (ioctl(fd, DAXPIN_PROCMAP_QUERY, &query) != 0)) {
+        return errno != ENOENT;
+    }
+    return (query.inode == ino) &&
+           (makedev(query.dev_major, query.dev_minor) == dev);
+}
+
+
+#define DAXPIN_CACHE_MAX 256
+
+typedef struct daxpin_range {
+    uintptr_t start;
+    uintptr_t end;
+} daxpin_range_t;
+
+/* Sorted, disjoint. A spinlock, because the unmapping event handler runs in
+ * places where nothing may be allocated or slept on. */
+static struct {
+    atomic_flag    lock;
+    _Atomic int    enabled;
+    unsigned       epoch;
+    unsigned       count;
+    daxpin_range_t ranges[DAXPIN_CACHE_MAX];
+} daxpin_cache = {.lock = ATOMIC_FLAG_INIT};
+
+
+static void daxpin_cache_lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&daxpin_cache.lock,
+                                             memory_order_acquire)) {
+        __builtin_ia32_pause();
+    }
+}
+
+
+static void daxpin_cache_unlock(void)
+{
+    atomic_flag_clear_explicit(&daxpin_cache.lock, memory_order_release);
+}
+
+
+/* Index of the first range that ends above the address */
+static unsigned daxpin_cache_find(uintptr_t addr)
+{
+    unsigned low = 0, high = daxpin_cache.count, mid;
+
+    while (low < high) {
+        mid = (low + high) / 2;
+        if (daxpin_cache.ranges[mid].end > addr) {
+            high = mid;
+        } else {
+            low = mid + 1;
+        }
+    }
+    return low;
+}
+
+
+void daxpin_cache_enable(int enable)
+{
+    daxpin_cache_lock();
+    daxpin_cache.count = 0;
+    ++daxpin_cache.epoch;
+    daxpin_cache_unlock();
+    atomic_store(&daxpin_cache.enabled, enable);
+}
+
+
+int daxpin_cache_is_foreign(uintptr_t addr, size_t length)
+{
+    daxpin_range_t *range;
+    unsigned i;
+    int ret;
+
+    if (!atomic_load_explicit(&daxpin_cache.enabled, memory_order_relaxed)) {
+        return 0;
+    }
+    daxpin_cache_lock();
+    i     = daxpin_cache_find(addr);
+    range = &daxpin_cache.ranges[i];
+    ret   = (i < daxpin_cache.count) && (range->start <= addr) &&
+            (length <= range->end - addr);
+    daxpin_cache_unlock();
+    return ret;
+}
+
+
+unsigned daxpin_cache_epoch(void)
+{
+    unsigned epoch;
+
+    daxpin_cache_lock();
+    epoch = daxpin_cache.epoch;
+    daxpin_cache_unlock();
+    return epoch;
+}
+
+
+void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
+{
+    daxpin_range_t *ranges = daxpin_cache.ranges;
+    unsigned i, j;
+
+    if (!atomic_load(&daxpin_cache.enabled)) {
+        return;
+    }
+    daxpin_cache_lock();
+    if (epoch != daxpin_cache.epoch) {
+        goto out;
+    }
+    /* All that touch [start, end) become one */
+    i = daxpin_cache_find((start > 0) ? start - 1 : 0);
+    for (j = i; (j < daxpin_cache.count) && (ranges[j].start <= end); ++j) {
+        start = (ranges[j].start < start) ? ranges[j].start : start;
+        end   = (ranges[j].end > end) ? ranges[j].end : end;
+    }
+    if ((i == j) && (daxpin_cache.count == DAXPIN_CACHE_MAX)) {
+        daxpin_cache.count = 0; /* Rare: begin again */
+        i = j = 0;
+    }
+    memmove(&ranges[i + 1], &ranges[j],
+            (daxpin_cache.count - j) * sizeof(*ranges));
+    ranges[i]           = (daxpin_range_t){start, end};
+    daxpin_cache.count += 1 + i - j;
+out:
+    daxpin_cache_unlock();
+}
+
+
+void daxpin_cache_forget(void *addr, size_t length)
+{
+    uintptr_t start        = (uintptr_t)addr;
+    uintptr_t end          = start + length;
+    daxpin_range_t *ranges = daxpin_cache.ranges;
+    unsigned i, j;
+
+    if (!atomic_load_explicit(&daxpin_cache.enabled, memory_order_relaxed)) {
+        return;
+    }
+    daxpin_cache_lock();
+    ++daxpin_cache.epoch;
+    i = daxpin_cache_find(start);
+    for (j = i; (j < daxpin_cache.count) && (ranges[j].start < end); ++j) {
+    }
+    memmove(&ranges[i], &ranges[j], (daxpin_cache.count - j) * sizeof(*ranges));
+    daxpin_cache.count -= j - i;
+    daxpin_cache_unlock();
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Registered ranges of a file and their owners */
+
+#include "pin.h"
+
+#include "file.h"
+#include "log.h"
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct daxpin_pin {
+    daxpin_pin_t   *left;
+    daxpin_pin_t   *right;
+    uint64_t       offset;
+    uint64_t       end;
+    uint64_t       max_end;  /* of this node and all below */
+    uint32_t       priority; /* a heap: the root has the greatest */
+    daxpin_file_t  *file;
+    daxpin_owner_t owner;
+};
+
+
+/* xorshift: balance, not secrecy */
+static uint32_t daxpin_pin_priority(void)
+{
+    static uint32_t x = 2463534242u;
+
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x;
+}
+
+
+static void daxpin_pin_update(daxpin_pin_t *pin)
+{
+    pin->max_end = pin->end;
+    if ((pin->left != NULL) && (pin->left->max_end > pin->max_end)) {
+        pin->max_end = pin->left->max_end;
+    }
+    if ((pin->right != NULL) && (pin->right->max_end > pin->max_end)) {
+        pin->max_end = pin->right->max_end;
+    }
+}
+
+
+/* Equal offsets are told apart by address, so that any one can be removed */
+static int daxpin_pin_before(const daxpin_pin_t *a, const daxpin_pin_t *b)
+{
+    return (a->offset != b->offset) ? (a->offset < b->offset) :
+                                      ((uintptr_t)a < (uintptr_t)b);
+}
+
+
+static daxpin_pin_t *daxpin_pins_merge(daxpin_pin_t *a, daxpin_pin_t *b)
+{
+    if ((a == NULL) || (b == NULL)) {
+        return (a != NULL) ? a : b;
+    }
+    if (a->priority > b->priority) {
+        a->right = daxpin_pins_merge(a->right, b);
+        daxpin_pin_update(a);
+        return a;
+    }
+    b->left = daxpin_pins_merge(a, b->left);
+    daxpin_pin_update(b);
+    return b;
+}
+
+
+static void daxpin_pins_split(daxpin_pin_t *root, const daxpin_pin_t *at,
+                              daxpin_pin_t **before_p, daxpin_pin_t **after_p)
+{
+    if (root == NULL) {
+        *before_p = *after_p = NULL;
+    } else if (daxpin_pin_before(root, at)) {
+        daxpin_pins_split(root->right, at, &root->right, after_p);
+        daxpin_pin_update(root);
+        *before_p = root;
+    } else {
+        daxpin_pins_split(root->left, at, before_p, &root->left);
+        daxpin_pin_update(root);
+        *after_p = root;
+    }
+}
+
+
+static void daxpin_pins_insert(daxpin_pins_t *pins, daxpin_pin_t *pin)
+{
+    daxpin_pin_t *before, *after;
+
+    daxpin_pins_split(pins->root, pin, &before, &after);
+    pins->root = daxpin_pins_merge(daxpin_pins_merge(before, pin), after);
+    ++pins->count;
+}
+
+
+static daxpin_pin_t *daxpin_pins_cut(daxpin_pin_t *root,
+                                     const daxpin_pin_t *pin)
+{
+    if (root == pin) {
+        return daxpin_pins_merge(root->left, root->right);
+    }
+    if (daxpin_pin_before(pin, root)) {
+        root->left = daxpin_pins_cut(root->left, pin);
+    } else {
+        root->right = daxpin_pins_cut(root->right, pin);
+    }
+    daxpin_pin_update(root);
+    return root;
+}
+
+
+static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
+                                         uint64_t end)
+{
+    while (root != NULL) {
+        if ((root->left != NULL) && (root->left->max_end > offset)) {
+            /* If none on the left overlaps although one ends late enough,
+             * that one begins at or after end, and so do all on the right */
+            root = root->left;
+        } else if ((root->offset < end) && (root->end > offset)) {
+            return root;
+        } else {
+            root = root->right;
+        }
+        if ((root != NULL) && (root->max_end <= offset)) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+
+int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
+               const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
+{
+    const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS, .fd = -1};
+    daxpin_pin_t *pin;
+    uint64_t end;
+    int ret = 0;
+
+    if ((length == 0) || __builtin_add_overflow(offset, length, &end) ||
+        (end > daxpin_file_length(file))) {
+        return daxpin_error(EINVAL,
+                            "%s: cannot pin %zu bytes at offset %lu: the file "
+                            "has %zu bytes", daxpin_file_path(file), length,
+                            offset, daxpin_file_length(file));
+    }
+    pin = calloc(1, sizeof(*pin));
+    if (pin == NULL) {
+        return daxpin_error(ENOMEM, "%s: cannot pin: out of memory",
+                            daxpin_file_path(file));
+    }
+    pin->offset   = offset;
+    pin->end      = end;
+    pin->max_end  = end;
+    pin->file     = file;
+    pin->owner    = (owner != NULL) ? *owner : process;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
+        (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
+        ret = daxpin_error(EPERM,
+                           "%s: cannot pin %zu bytes at offset %lu: no lease "
+                           "is held (it is %s); open the file again to take a "
+                           "new one", daxpin_file_path(file), length, offset,
+                           daxpin_state_name(daxpin_file_state(file)));
+        goto out;
+    }
+    pin->priority = daxpin_pin_priority();
+    daxpin_pins_insert(&file->pins, pin);
+    daxpin_report_pin(file, &pin->owner, 1, (int64_t)length);
+out:
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        free(pin);
+        pin = NULL;
+    }
+    *pin_p = pin;
+    return ret;
+}
+
+
+void daxpin_unpin(daxpin_pin_t *pin)
+{
+    daxpin_file_t *file;
+
+    if (pin == NULL) {
+        return;
+    }
+    file = pin->file;
+    pthread_mutex_lock(&daxpin_lock);
+    file->pins.root = daxpin_pins_cut(file->pins.root, pin);
+    --file->pins.count;
+    daxpin_report_pin(file, &pin->owner, -1,
+                      -(int64_t)(pin->end - pin->offset));
+    pthread_mutex_unlock(&daxpin_lock);
+    free(pin);
+}
+
+
+daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
+                              size_t length)
+{
+    daxpin_pin_t *pin;
+
+    pthread_mutex_lock(&daxpin_lock);
+    pin = daxpin_pins_overlap(file->pins.root, offset, offset + length);
+    pthread_mutex_unlock(&daxpin_lock);
+    return pin;
+}
+
+
+void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
+                      size_t *length_p)
+{
+    *offset_p = pin->offset;
+    *length_p = pin->end - pin->offset;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The published pins of this process */
+
+#include "report.h"
+
+#include "file.h"
+#include "log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static daxpin_report_t *daxpin_report;
+static int             daxpin_report_fd = -1;
+
+
+void daxpin_report_open(void)
+{
+    int fd;
+
+    if (daxpin_report != NULL) {
+        return;
+    }
+    fd = memfd_create(DAXPIN_REPORT_NAME, MFD_CLOEXEC);
+    if ((fd < 0) || (ftruncate(fd, sizeof(*daxpin_report)) != 0)) {
+        goto err;
+    }
+    daxpin_report = mmap(NULL, sizeof(*daxpin_report), PROT_READ | PROT_WRITE,
+                         MAP_SHARED, fd, 0);
+    if (daxpin_report == MAP_FAILED) {
+        daxpin_report = NULL;
+        goto err;
+    }
+    daxpin_report->version     = DAXPIN_REPORT_VERSION;
+    daxpin_report->pid         = (uint32_t)getpid();
+    daxpin_report->num_records = DAXPIN_REPORT_RECORDS;
+    daxpin_report->magic       = DAXPIN_REPORT_MAGIC;
+    daxpin_report_fd           = fd;
+    return;
+
+err:
+    daxpin_log(DAXPIN_LOG_WARN, "the pins of this process are not reported: "
+               "cannot create a memfd: %m");
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+
+/* The child pins nothing: it must not write its parent's report */
+void daxpin_report_fork(void)
+{
+    if (daxpin_report != NULL) {
+        munmap(daxpin_report, sizeof(*daxpin_report));
+        close(daxpin_report_fd);
+        daxpin_report    = NULL;
+        daxpin_report_fd = -1;
+    }
+}
+
+
+static daxpin_report_record_t *
+daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
+                   int create)
+{
+    daxpin_report_record_t *record, *unused = NULL;
+    unsigned i;
+
+    for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
+        record = &daxpin_report->records[i];
+        if (!atomic_load(&record->used)) {
+            unused = (unused == NULL) ? record : unused;
+        } else if ((record->ino == file->ino) && (record->dev == file->dev) &&
+                   (record->owner_type == (uint32_t)owner->type) &&
+                   (record->owner_fd == owner->fd)) {
+            return record;
+        }
+    }
+    if (!create) {
+        return NULL;
+    }
+    if (unused != NULL) {
+        unused->owner_type = (uint32_t)owner->type;
+        unused->owner_fd   = owner->fd;
+        unused->holder_pid = (uint32_t)file->holder_pid;
+        unused->dev        = file->dev;
+        unused->ino        = file->ino;
+        snprintf(unused->path, sizeof(unused->path), "%s", file->path);
+        atomic_store(&unused->used, 1);
+    }
+    return unused;
+}
+
+
+void daxpin_report_pin(daxpin_file_t *file, const daxpin_owner_t *owner,
+                       int pins, int64_t bytes)
+{
+    daxpin_report_record_t *record;
+
+    if (daxpin_report == NULL) {
+        return;
+    }
+    record = daxpin_report_find(file, owner, pins > 0);
+    if (record == NULL) {
+        atomic_fetch_add(&daxpin_report->omitted, (uint64_t)(int64_t)pins);
+        return;
+    }
+    atomic_fetch_add(&record->bytes, bytes);
+    if (atomic_fetch_add(&record->pins, pins) + pins == 0) {
+        atomic_store(&record->used, 0);
+    }
+}
+
+
+int daxpin_report_exists(pid_t pid)
+{
+    const char *name = "/memfd:" DAXPIN_REPORT_NAME;
+    char path[64], target[128];
+    struct dirent *entry;
+    int found = 0;
+    ssize_t length;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    if (dir == NULL) {
+        return 0;
+    }
+    while (!found && ((entry = readdir(dir)) != NULL)) {
+        length = readlinkat(dirfd(dir), entry->d_name, target,
+                            sizeof(target) - 1);
+        if (length > 0) {
+            target[length] = '\0';
+            found          = strncmp(target, name, strlen(name)) == 0;
+        }
+    }
+    closedir(dir);
+    return found;
+}

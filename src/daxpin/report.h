@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_REPORT_H_
+#define DAXPIN_REPORT_H_
+
+#include "daxpin.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * What a process pins, for anybody who may read its /proc/<pid>/fd: a memfd of
+ * this name, which goes when the process goes. The same name tells a holder
+ * that a process is a user of daxpin.
+ */
+#define DAXPIN_REPORT_NAME    "daxpin-report"
+#define DAXPIN_REPORT_MAGIC   0x72747264u
+#define DAXPIN_REPORT_VERSION 1u
+#define DAXPIN_REPORT_RECORDS 256
+#define DAXPIN_REPORT_PATH    464
+
+typedef struct daxpin_report_record {
+    _Atomic uint32_t used;
+    uint32_t         owner_type;  /* daxpin_owner_type_t */
+    int32_t          owner_fd;
+    uint32_t         holder_pid;
+    uint64_t         dev;
+    uint64_t         ino;
+    _Atomic int64_t  pins;
+    _Atomic int64_t  bytes;
+    char             path[DAXPIN_REPORT_PATH];
+} daxpin_report_record_t;
+
+typedef struct daxpin_report {
+    uint32_t               magic;
+    uint32_t               version;
+    uint32_t               pid;
+    uint32_t               num_records;
+    _Atomic uint64_t       omitted; /* pins that found no record */
+    daxpin_report_record_t records[DAXPIN_REPORT_RECORDS];
+} daxpin_report_t;
+
+/* With daxpin_lock held */
+void daxpin_report_open(void);
+void daxpin_report_fork(void);
+void daxpin_report_pin(daxpin_file_t *file, const daxpin_owner_t *owner,
+                       int pins, int64_t bytes);
+
+/* Does this process, of the same user, use daxpin? */
+int daxpin_report_exists(pid_t pid);
+
+#endif
