@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "elect.h"
+
+#include "file.h"
+#include "lease.h"
+#include "log.h"
+#include "monitor.h"
+#include "share.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One election a process at a time, or two threads would bind and connect
+ * against each other. Not held while waiting for a lease: two files may need
+ * each other's processes. */
+static pthread_mutex_t daxpin_elect_lock = PTHREAD_MUTEX_INITIALIZER;
+
+
+void daxpin_elect_fork(void)
+{
+    pthread_mutex_init(&daxpin_elect_lock, NULL);
+}
+
+
+static unsigned daxpin_elect_timeout(const daxpin_params_t *params)
+{
+    return (params->timeout_ms != 0) ? params->timeout_ms :
+                                       DAXPIN_TIMEOUT_DEFAULT_MS;
+}
+
+
+uint64_t daxpin_elect_deadline(const daxpin_params_t *params)
+{
+    return daxpin_now() + daxpin_elect_timeout(params) * DAXPIN_MSEC;
+}
+
+
+static int daxpin_elect_exchange(daxpin_file_t **file_p)
+{
+    int ret = daxpin_file_exchange(*file_p);
+
+    if (ret != 0) {
+        daxpin_file_close(*file_p);
+        *file_p = NULL;
+    }
+    return ret;
+}
+
+
+static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
+                             int listen_fd, const daxpin_params_t *params,
+                             uint64_t deadline,
+                             daxpin_description_func_t func, void *arg,
+                             daxpin_file_t **file_p)
+{
+    daxpin_file_t *file;
+    int fd, ret;
+
+    ret = func(arg, st, deadline, &fd);
+    if (ret != 0) {
+        close(listen_fd);
+        return ret;
+    }
+    ret = daxpin_file_create_holder(path, st, fd, listen_fd, params, &file);
+    if (ret != 0) {
+        return ret;
+    }
+    if (join) {
+        ret = daxpin_elect_exchange(&file);
+        if (ret != 0) {
+            return ret;
+        }
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    file->own = !join;
+    daxpin_lease_want(file, daxpin_elect_timeout(params));
+    pthread_mutex_unlock(&daxpin_lock);
+    daxpin_monitor_wake();
+    *file_p = file;
+    return 0;
+}
+
+
+static int daxpin_elect_follow(const char *path, const struct stat *st,
+                               int join, const daxpin_welcome_t *welcome,
+                               daxpin_file_t **file_p)
+{
+    int ret = daxpin_file_create_peer(path, st, welcome, !join, file_p);
+
+    return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
+}
+
+
+static int daxpin_elect_locked(const char *path, const struct stat *st,
+                               int join, const daxpin_params_t *params,
+                               daxpin_description_func_t func, void *arg,
+                               daxpin_file_t **file_p)
+{
+    const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    uint64_t deadline      = daxpin_elect_deadline(params);
+    daxpin_welcome_t welcome;
+    int listen_fd, ret;
+
+    *file_p = daxpin_file_find(st->st_dev, st->st_ino);
+    if (*file_p != NULL) {
+        return join ? daxpin_elect_exchange(file_p) : 0;
+    }
+    for (;;) {
+        ret = daxpin_share_listen(st->st_dev, st->st_ino, &listen_fd);
+        if (ret == 0) {
+            return daxpin_elect_hold(path, st, join, listen_fd, params,
+                                     deadline, func, arg, file_p);
+        }
+        if (ret != -EADDRINUSE) {
+            return ret;
+        }
+        ret = daxpin_share_connect(path, &key, join, &welcome);
+        if (ret == 0) {
+            return daxpin_elect_follow(path, st, join, &welcome, file_p);
+        }
+        /* Bound and not listening yet, just gone, or on its way out */
+        if ((ret != -ECONNREFUSED) && (ret != -ESTALE)) {
+            return ret;
+        }
+        if (daxpin_now() > deadline) {
+            return daxpin_error(ETIMEDOUT, "%s: its holder on this node comes "
+                                "and goes, and cannot be reached", path);
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+
+int daxpin_elect(const char *path, const struct stat *st, int join,
+                 const daxpin_params_t *params,
+                 daxpin_description_func_t func, void *arg,
+                 daxpin_file_t **file_p)
+{
+    int ret = daxpin_monitor_start();
+
+    if (ret == 0) {
+        pthread_mutex_lock(&daxpin_elect_lock);
+        ret = daxpin_elect_locked(path, st, join, params, func, arg, file_p);
+        pthread_mutex_unlock(&daxpin_elect_lock);
+    }
+    return ret;
+}
+
+
+static int daxpin_elect_attach_locked(const daxpin_key_t *key,
+                                      daxpin_file_t **file_p)
+{
+    struct stat st = {.st_dev = key->dev, .st_ino = key->ino};
+    daxpin_file_t *file = daxpin_file_find(key->dev, key->ino);
+    daxpin_welcome_t welcome;
+    char name[64];
+    int ret;
+
+    snprintf(name, sizeof(name), "inode %lu of pid %u", key->ino, key->pid);
+    if (file != NULL) {
+        if (file->generation != key->generation) {
+            daxpin_file_close(file);
+            return daxpin_error(ESTALE, "%s: the remote key is of an earlier "
+                                "life of the file; make the window anew",
+                                file->path);
+        }
+        pthread_mutex_lock(&daxpin_lock);
+        daxpin_share_expose(file);
+        pthread_mutex_unlock(&daxpin_lock);
+        *file_p = file;
+        return 0;
+    }
+    if (key->generation == 0) {
+        return daxpin_error(ESTALE, "%s: the remote key names no life of the "
+                            "file", name);
+    }
+    ret = daxpin_share_connect(name, key, 0, &welcome);
+    if (ret == -ECONNREFUSED) {
+        return daxpin_error(ENOENT, "%s: nobody on this node holds it any "
+                            "more: it was revoked, closed, or its holder has "
+                            "died", name);
+    }
+    if (ret != 0) {
+        return ret;
+    }
+    return daxpin_file_create_peer(NULL, &st, &welcome, 1, file_p);
+}
+
+
+int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
+{
+    int ret = daxpin_monitor_start();
+
+    if (ret == 0) {
+        pthread_mutex_lock(&daxpin_elect_lock);
+        ret = daxpin_elect_attach_locked(key, file_p);
+        pthread_mutex_unlock(&daxpin_elect_lock);
+    }
+    return ret;
+}

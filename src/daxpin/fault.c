@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "fault.h"
+
+#include "file.h"
+#include "log.h"
+#include "map.h"
+#include "monitor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DAXPIN_WATCHES 4096
+
+/* Read by the handler without a lock: start is set last and cleared first */
+typedef struct daxpin_watch {
+    _Atomic uintptr_t        start; /* 0: free */
+    _Atomic uintptr_t        end;
+    _Atomic(daxpin_file_t *) file;
+} daxpin_watch_t;
+
+static daxpin_watch_t   daxpin_watches[DAXPIN_WATCHES];
+static _Atomic unsigned daxpin_num_watches; /* none at or above */
+static struct sigaction daxpin_old_action;
+static uintptr_t        daxpin_page_size;
+
+
+static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
+{
+    unsigned i, count = atomic_load(&daxpin_num_watches);
+    daxpin_file_t *file;
+    uintptr_t start;
+
+    for (i = 0; i < count; ++i) {
+        start = atomic_load(&daxpin_watches[i].start);
+        if ((start == 0) || (addr < start) ||
+            (addr >= atomic_load(&daxpin_watches[i].end))) {
+            continue;
+        }
+        file = atomic_load(&daxpin_watches[i].file);
+        if (daxpin_vma_is_file(addr, file->map_dev, file->ino)) {
+            return file;
+        }
+    }
+    return NULL;
+}
+
+
+static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
+{
+    if (daxpin_old_action.sa_flags & SA_SIGINFO) {
+        daxpin_old_action.sa_sigaction(signo, info, context);
+    } else if ((daxpin_old_action.sa_handler == SIG_DFL) ||
+               (daxpin_old_action.sa_handler == SIG_IGN)) {
+        /* The access is tried again, and the kernel does what it does */
+        sigaction(SIGBUS, &daxpin_old_action, NULL);
+    } else {
+        daxpin_old_action.sa_handler(signo);
+    }
+}
+
+
+static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
+{
+    uintptr_t page      = (uintptr_t)info->si_addr & ~(daxpin_page_size - 1);
+    int saved_errno     = errno;
+    daxpin_file_t *file = NULL;
+    uint32_t state;
+
+    /* Only the end of a file: a poisoned page (BUS_MCEERR_AR) is not ours */
+    if (info->si_code == BUS_ADRERR) {
+        file = daxpin_fault_file((uintptr_t)info->si_addr);
+    }
+    if ((file == NULL) ||
+        (mmap((void*)page, daxpin_page_size, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)) {
+        daxpin_fault_pass_on(signo, info, context);
+        errno = saved_errno;
+        return;
+    }
+
+    state = atomic_load(&file->control->state);
+    if ((state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
+        (state == DAXPIN_STATE_RELEASED)) {
+        if (file->holder) {
+            atomic_store(&file->control->state, DAXPIN_STATE_BREAKING);
+        } else {
+            daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+        }
+    }
+    atomic_store(&file->faulted, 1);
+    daxpin_monitor_wake();
+    errno = saved_errno;
+}
+
+
+int daxpin_fault_install(void)
+{
+    static int installed;
+    struct sigaction action = {.sa_sigaction = daxpin_fault_handler,
+                               .sa_flags     = SA_SIGINFO | SA_ONSTACK |
+                                               SA_RESTART};
+
+    if (installed) {
+        return 0;
+    }
+    daxpin_page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGBUS, &action, &daxpin_old_action) != 0) {
+        return daxpin_error(errno, "cannot install a handler of SIGBUS: %m");
+    }
+    installed = 1;
+    return 0;
+}
+
+
+int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
+{
+    daxpin_watch_t *watch;
+    unsigned i;
+
+    for (i = 0; i < DAXPIN_WATCHES; ++i) {
+        watch = &daxpin_watches[i];
+        if ((atomic_load(&watch->start) == start) &&
+            (atomic_load(&watch->end) == end) &&
+            (atomic_load(&watch->file) == file)) {
+            return 0;
+        }
+        if (atomic_load(&watch->start) != 0) {
+            continue;
+        }
+        atomic_store(&watch->end, end);
+        atomic_store(&watch->file, file);
+        atomic_store(&watch->start, start);
+        if (atomic_load(&daxpin_num_watches) <= i) {
+            atomic_store(&daxpin_num_watches, i + 1);
+        }
+        return 0;
+    }
+    return daxpin_error(ENOSPC, "%s: this process has more than %d mappings "
+                        "of leased files; map them in larger pieces",
+                        file->path, DAXPIN_WATCHES);
+}
+
+
+void daxpin_fault_unwatch(daxpin_file_t *file)
+{
+    unsigned i, count = atomic_load(&daxpin_num_watches);
+
+    for (i = 0; i < count; ++i) {
+        if (atomic_load(&daxpin_watches[i].file) == file) {
+            atomic_store(&daxpin_watches[i].start, 0);
+            atomic_store(&daxpin_watches[i].file, NULL);
+        }
+    }
+}

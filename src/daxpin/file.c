@@ -1,0 +1,964 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* A leased, mapped file: open, attach, map, close */
+
+#include "file.h"
+
+#include "elect.h"
+#include "fault.h"
+#include "lease.h"
+#include "log.h"
+#include "map.h"
+#include "monitor.h"
+#include "revoke.h"
+#include "share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+pthread_mutex_t     daxpin_lock   = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t      daxpin_called = PTHREAD_COND_INITIALIZER;
+struct daxpin_files daxpin_files  = LIST_HEAD_INITIALIZER(daxpin_files);
+
+/* Handles that a parent had at fork(): nothing but something to close */
+static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
+
+
+/*
+ * Life
+ */
+
+static daxpin_file_t *daxpin_file_alloc(const char *path,
+                                        const struct stat *st)
+{
+    daxpin_file_t *file = calloc(1, sizeof(*file));
+
+    if (file == NULL) {
+        goto err;
+    }
+    file->path  = strdup(path);
+    file->slots = daxpin_slots_create();
+    if ((file->path == NULL) || (file->slots == NULL)) {
+        goto err_free;
+    }
+    file->refs            = 1;
+    file->dev             = st->st_dev;
+    file->map_dev         = st->st_dev;
+    file->ino             = st->st_ino;
+    file->fd              = -1;
+    file->control_fd      = -1;
+    file->share.listen_fd = -1;
+    LIST_INIT(&file->maps);
+    LIST_INIT(&file->callbacks);
+    LIST_INIT(&file->share.conns);
+    return file;
+
+err_free:
+    free(file->path);
+    daxpin_slots_destroy(file->slots);
+    free(file);
+err:
+    daxpin_error(ENOMEM, "%s: out of memory", path);
+    return NULL;
+}
+
+
+static void daxpin_file_free(daxpin_file_t *file)
+{
+    daxpin_callback_t *callback;
+    daxpin_map_t *map;
+
+    while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
+        LIST_REMOVE(callback, link);
+        free(callback);
+    }
+    while ((map = LIST_FIRST(&file->maps)) != NULL) {
+        LIST_REMOVE(map, link);
+        if (map->pmem2 != NULL) {
+            pmem2_map_delete(&map->pmem2);
+        }
+        free(map);
+    }
+    if (file->control != NULL) {
+        daxpin_control_destroy(file->control);
+    }
+    if (file->control_fd >= 0) {
+        close(file->control_fd);
+    }
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
+    daxpin_slots_destroy(file->slots);
+    free(file->path);
+    free(file);
+}
+
+
+static void daxpin_file_set_dax(daxpin_file_t *file)
+{
+    struct statx stx;
+
+    file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+                   ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+}
+
+
+int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
+                              int listen_fd, const daxpin_params_t *params,
+                              daxpin_file_t **file_p)
+{
+    daxpin_file_t *file = daxpin_file_alloc(path, st);
+    int ret;
+
+    if (file == NULL) {
+        close(fd);
+        close(listen_fd);
+        return -ENOMEM;
+    }
+    file->fd              = fd;
+    file->holder          = 1;
+    file->holder_pid      = getpid();
+    file->on_break        = params->on_break;
+    file->share.listen_fd = listen_fd;
+    ret = daxpin_control_create(&file->control, &file->control_fd);
+    if (ret != 0) {
+        goto err;
+    }
+    while ((file->generation == 0) &&
+           (getrandom(&file->generation, sizeof(file->generation), 0) >= 0)) {
+    }
+    file->control->dev        = file->dev;
+    file->control->ino        = file->ino;
+    file->control->generation = file->generation;
+    snprintf(file->control->path, sizeof(file->control->path), "%s", path);
+    file->fence = daxpin_control_needs_fence(file->control);
+    daxpin_file_set_dax(file);
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_share_serve(file, listen_fd);
+    if (ret == 0) {
+        LIST_INSERT_HEAD(&daxpin_files, file, link);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        goto err;
+    }
+    *file_p = file;
+    return 0;
+
+err:
+    close(listen_fd);
+    daxpin_file_free(file);
+    return ret;
+}
+
+
+int daxpin_file_create_peer(const char *path, const struct stat *st,
+                            const daxpin_welcome_t *welcome, int exposed,
+                            daxpin_file_t **file_p)
+{
+    const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
+    char name[DAXPIN_PATH_MAX];
+    daxpin_control_t *control;
+    daxpin_file_t *file;
+    int ret;
+
+    ret = daxpin_control_attach(welcome->control_fd, &key, &control);
+    if (ret != 0) {
+        goto err;
+    }
+    /* Memory that another process writes: take no more than a page's worth */
+    snprintf(name, sizeof(name), "%.*s", DAXPIN_PATH_MAX - 1,
+             (path != NULL) ? path : control->path);
+    file = daxpin_file_alloc(name, st);
+    if (file == NULL) {
+        daxpin_control_destroy(control);
+        ret = -ENOMEM;
+        goto err;
+    }
+    file->control = control;
+    close(welcome->control_fd);
+    file->fd         = welcome->fd;
+    file->holder_pid = welcome->pid;
+    file->generation = welcome->generation;
+    file->exposed    = exposed;
+    file->fence      = daxpin_control_needs_fence(file->control);
+    daxpin_file_set_dax(file);
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_share_follow(file, welcome);
+    if (ret == 0) {
+        LIST_INSERT_HEAD(&daxpin_files, file, link);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        close(welcome->sock);
+        daxpin_file_free(file);
+        return ret;
+    }
+    *file_p = file;
+    return 0;
+
+err:
+    close(welcome->control_fd);
+    close(welcome->fd);
+    close(welcome->sock);
+    return ret;
+}
+
+
+daxpin_state_t daxpin_file_state(const daxpin_file_t *file)
+{
+    return (daxpin_state_t)atomic_load_explicit(&file->control->state,
+                                                memory_order_acquire);
+}
+
+
+int daxpin_file_is_alive(const daxpin_file_t *file)
+{
+    daxpin_state_t state = daxpin_file_state(file);
+
+    return (file->revoke.phase == DAXPIN_PHASE_NONE) &&
+           ((state == DAXPIN_STATE_PENDING) || (state == DAXPIN_STATE_HELD) ||
+            (state == DAXPIN_STATE_LENT));
+}
+
+
+daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
+{
+    daxpin_file_t *file;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(file, &daxpin_files, link) {
+        if ((file->ino == ino) && (file->dev == dev) &&
+            daxpin_file_is_alive(file)) {
+            ++file->refs;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return file;
+}
+
+
+static int daxpin_file_is_needed(const daxpin_file_t *file)
+{
+    daxpin_phase_t phase = file->revoke.phase;
+
+    if ((file->refs > 0) || file->calling) {
+        return 1;
+    }
+    if ((phase != DAXPIN_PHASE_NONE) && (phase != DAXPIN_PHASE_DONE)) {
+        return 1; /* F_UNLCK comes at its end, and not before */
+    }
+    return file->holder && (phase == DAXPIN_PHASE_NONE) &&
+           daxpin_share_has_members(file);
+}
+
+
+void daxpin_file_destroy_if_unused(daxpin_file_t *file)
+{
+    if (daxpin_file_is_needed(file)) {
+        return;
+    }
+    if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE)) {
+        daxpin_lease_drop(file);
+    }
+    LIST_REMOVE(file, link);
+    daxpin_share_close(file);
+    daxpin_fault_unwatch(file);
+    daxpin_file_free(file);
+}
+
+
+void daxpin_file_let_go(daxpin_file_t *file)
+{
+    if (file->fd >= 0) {
+        close(file->fd);
+        file->fd = -1;
+    }
+}
+
+
+void daxpin_file_ref(daxpin_file_t *file)
+{
+    pthread_mutex_lock(&daxpin_lock);
+    ++file->refs;
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+void daxpin_file_close(daxpin_file_t *file)
+{
+    if (file == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    --file->refs;
+    daxpin_file_destroy_if_unused(file);
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+void daxpin_files_fork(void)
+{
+    daxpin_file_t *file;
+
+    while ((file = LIST_FIRST(&daxpin_files)) != NULL) {
+        LIST_REMOVE(file, link);
+        LIST_INSERT_HEAD(&daxpin_forked, file, link);
+        daxpin_share_close(file);
+        daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
+        snprintf(file->control->cause, sizeof(file->control->cause),
+                 "%s: this process is a child of the one that opened it, and "
+                 "not a member; open it here", file->path);
+        file->revoke.phase = DAXPIN_PHASE_DONE;
+        file->calling      = 0;
+        if (file->control_fd >= 0) {
+            close(file->control_fd);
+            file->control_fd = -1;
+        }
+        daxpin_file_let_go(file);
+    }
+    pthread_mutex_init(&daxpin_lock, NULL);
+    pthread_cond_init(&daxpin_called, NULL);
+    daxpin_elect_fork();
+}
+
+
+int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = 100 * DAXPIN_USEC};
+    const char *cause           = file->control->cause;
+
+    for (;;) {
+        switch (daxpin_file_state(file)) {
+        case DAXPIN_STATE_HELD:
+        case DAXPIN_STATE_LENT:
+            return 0;
+        case DAXPIN_STATE_RELEASED:
+            return daxpin_error(ESTALE, "%s: its holder (pid %d) has released "
+                                "the lease; open it again when he has closed "
+                                "it", file->path, (int)file->holder_pid);
+        case DAXPIN_STATE_REVOKED:
+            return daxpin_error(file->lease.error ? file->lease.error : EAGAIN,
+                                "%s", cause);
+        default:
+            break;
+        }
+        if (daxpin_now() > deadline) {
+            return daxpin_error(ETIMEDOUT, "%s: no lease in time: its holder "
+                                "(pid %d) does not get or give it; is it "
+                                "stopped?", file->path, (int)file->holder_pid);
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+
+/*
+ * Mappings
+ */
+
+static void daxpin_file_watch(daxpin_file_t *file, uintptr_t addr,
+                              size_t length)
+{
+    daxpin_vma_t vma;
+
+    if ((daxpin_vma_query(addr, &vma) == 0) && (vma.ino == file->ino)) {
+        file->map_dev = vma.dev;
+    }
+    if (daxpin_fault_watch(file, addr, addr + length) != 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
+    }
+}
+
+
+/* With daxpin_lock held */
+static daxpin_map_t *daxpin_file_map(daxpin_file_t *file, size_t length)
+{
+    struct pmem2_config *config = NULL;
+    struct pmem2_source *source = NULL;
+    daxpin_map_t *map           = calloc(1, sizeof(*map));
+
+    if ((map == NULL) || (pmem2_source_from_fd(&source, file->fd) != 0) ||
+        (pmem2_config_new(&config) != 0) ||
+        (pmem2_config_set_length(config, length) != 0) ||
+        (pmem2_config_set_required_store_granularity(
+                 config, PMEM2_GRANULARITY_PAGE) != 0) ||
+        (pmem2_map_new(&map->pmem2, config, source) != 0)) {
+        daxpin_error(ENOMEM, "%s: cannot map %zu bytes: %s", file->path,
+                     length, pmem2_errormsg());
+        free(map);
+        map = NULL;
+        goto out;
+    }
+    map->addr   = pmem2_map_get_address(map->pmem2);
+    map->length = pmem2_map_get_size(map->pmem2);
+    map->prot   = PROT_READ | PROT_WRITE;
+    map->refs   = 1;
+    LIST_INSERT_HEAD(&file->maps, map, link);
+    daxpin_file_watch(file, (uintptr_t)map->addr, map->length);
+out:
+    pmem2_config_delete(&config);
+    pmem2_source_delete(&source);
+    return map;
+}
+
+
+static daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
+{
+    daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        if ((map->pmem2 != NULL) && (map->length >= end)) {
+            return map;
+        }
+    }
+    return NULL;
+}
+
+
+void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
+{
+    daxpin_map_t *map = NULL;
+    uint64_t end;
+    size_t size;
+
+    pthread_mutex_lock(&daxpin_lock);
+    size = daxpin_file_length(file);
+    if (!__builtin_add_overflow(offset, length, &end) && (end <= size)) {
+        map = daxpin_file_find_map(file, end);
+        if ((map == NULL) && daxpin_file_is_alive(file)) {
+            map = daxpin_file_map(file, size);
+        }
+    } else {
+        daxpin_error(EFAULT, "%s: bytes %lu to %lu are not in the file, which "
+                     "has %zu", file->path, offset, end, size);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return (map != NULL) ? (char*)map->addr + offset : NULL;
+}
+
+
+int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
+                        uint64_t offset, int prot)
+{
+    daxpin_map_t *map;
+    int ret = 0;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(map, &file->maps, link) {
+        if ((map->addr == (void*)addr) && (map->length == length) &&
+            (map->pmem2 == NULL)) {
+            ++map->refs;
+            goto out;
+        }
+    }
+    map = calloc(1, sizeof(*map));
+    if (map == NULL) {
+        ret = daxpin_error(ENOMEM, "%s: out of memory", file->path);
+        goto out;
+    }
+    map->addr   = (void*)addr;
+    map->length = length;
+    map->offset = offset;
+    map->prot   = prot;
+    map->refs   = 1;
+    LIST_INSERT_HEAD(&file->maps, map, link);
+out:
+    /* Revoked while it was not in the list: nobody replaced it */
+    if ((ret == 0) && !daxpin_file_is_alive(file)) {
+        ret = daxpin_error(ESTALE, "%s", file->control->cause);
+        if (--map->refs == 0) {
+            LIST_REMOVE(map, link);
+            free(map);
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+
+void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
+                            size_t length)
+{
+    daxpin_map_t *map;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(map, &file->maps, link) {
+        if ((map->addr == (void*)addr) && (map->length == length) &&
+            (map->pmem2 == NULL)) {
+            break;
+        }
+    }
+    if ((map != NULL) && (--map->refs == 0)) {
+        LIST_REMOVE(map, link);
+        free(map);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+void daxpin_file_replace_maps(daxpin_file_t *file)
+{
+    daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        if (mmap(map->addr, map->length, map->prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                 0) == MAP_FAILED) {
+            daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at "
+                       "%p: %m; an access there may hit the file's end",
+                       file->path, map->addr);
+        }
+    }
+}
+
+
+/*
+ * Space
+ */
+
+static int daxpin_file_is_sparse(int fd)
+{
+    struct stat st;
+
+    return (fstat(fd, &st) != 0) ||
+           ((uint64_t)st.st_blocks * 512 < (uint64_t)st.st_size);
+}
+
+
+int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
+                         size_t length)
+{
+    int ret;
+
+    do {
+        ret = fallocate(fd, 0, (off_t)offset, (off_t)length);
+    } while ((ret != 0) && (errno == EINTR));
+    if (ret == 0) {
+        return 0;
+    }
+    if ((errno == EOPNOTSUPP) && !daxpin_file_is_sparse(fd)) {
+        return 0;
+    }
+    return daxpin_error(errno, "%s: cannot allocate %zu bytes at offset %lu: "
+                        "%m; a store there could fail later without a word, "
+                        "so make room first", path, length, offset);
+}
+
+
+/* On DAX a block that was never written is converted at the first store,
+ * which is not a thing for a NIC to wait for: write it now. */
+static int daxpin_file_zero_holes(const char *path, int fd, off_t from,
+                                  off_t end)
+{
+    static const char zeros[65536];
+    off_t hole, data;
+    ssize_t ret;
+    size_t part;
+
+    for (hole = lseek(fd, from, SEEK_HOLE); (hole >= 0) && (hole < end);
+         hole = lseek(fd, data, SEEK_HOLE)) {
+        data = lseek(fd, hole, SEEK_DATA);
+        data = ((data < 0) || (data > end)) ? end : data;
+        while (hole < data) {
+            part = ((size_t)(data - hole) < sizeof(zeros)) ?
+                           (size_t)(data - hole) :
+                           sizeof(zeros);
+            ret  = pwrite(fd, zeros, part, hole);
+            if (ret < 0) {
+                return daxpin_error(errno, "%s: cannot zero %zu bytes at "
+                                    "offset %ld: %m", path, part, (long)hole);
+            }
+            hole += ret;
+        }
+    }
+    return 0;
+}
+
+
+/* Grow to length and have every block there. What is added is taken back when
+ * it cannot be had whole. One process at a time: all share a description, so
+ * the lock is one that belongs to the process. */
+static int daxpin_file_prepare(const char *path, int fd, int is_dax,
+                               size_t length, int fresh)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct stat st;
+    int ret;
+
+    while ((fcntl(fd, F_SETLKW, &lock) != 0) && (errno == EINTR)) {
+    }
+    if (fstat(fd, &st) != 0) {
+        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
+        goto out;
+    }
+    length = (length > (size_t)st.st_size) ? length : (size_t)st.st_size;
+    if (length == 0) {
+        ret = daxpin_error(EINVAL, "%s: is empty, and no length was given",
+                           path);
+        goto out;
+    }
+    ret = daxpin_file_allocate(path, fd, 0, length);
+    if ((ret == 0) && is_dax) {
+        ret = daxpin_file_zero_holes(path, fd, fresh ? 0 : st.st_size,
+                                     (off_t)length);
+    }
+    if ((ret != 0) && (ftruncate(fd, st.st_size) != 0)) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot go back to %ld bytes: %m",
+                   path, (long)st.st_size);
+    }
+out:
+    lock.l_type = F_UNLCK;
+    fcntl(fd, F_SETLK, &lock);
+    return ret;
+}
+
+
+/*
+ * Open
+ */
+
+typedef struct daxpin_open {
+    const char            *path;
+    size_t                length;
+    const daxpin_params_t *params;
+} daxpin_open_t;
+
+
+/* elect.h: this process is to be the holder, and gets the description. Space
+ * is made before the lease is there: nobody else can access the file yet. */
+static int daxpin_open_description(void *arg, const struct stat *st,
+                                   uint64_t deadline, int *fd_p)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    daxpin_open_t *open_args    = arg;
+    const char *path            = open_args->path;
+    struct statx stx;
+    struct stat now;
+    int fd, ret;
+
+    /* O_NONBLOCK: somebody else's lease must not keep us for its whole time */
+    while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
+        if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
+            return daxpin_error(errno, "%s: cannot open for reading and "
+                                "writing: %s", path, (errno == EAGAIN) ?
+                                "another program has a lease on it" :
+                                strerror(errno));
+        }
+        nanosleep(&pause, NULL);
+    }
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
+        (now.st_dev != st->st_dev)) {
+        ret = daxpin_error(EAGAIN, "%s: was replaced by another file while it "
+                           "was being opened; try again", path);
+        goto err;
+    }
+    ret = daxpin_file_prepare(path, fd,
+                              (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+                              (stx.stx_attributes & STATX_ATTR_DAX),
+                              open_args->length, 1);
+    if (ret != 0) {
+        goto err;
+    }
+    *fd_p = fd;
+    return 0;
+
+err:
+    close(fd);
+    return ret;
+}
+
+
+static int daxpin_open_create(const char *path, const daxpin_params_t *params,
+                              struct stat *st, int *created_p)
+{
+    mode_t mode = (params->mode != 0) ? params->mode : 0600;
+    int fd;
+
+    *created_p = 0;
+    if ((stat(path, st) != 0) && (errno == ENOENT)) {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if ((fd < 0) && (errno != EEXIST)) {
+            return daxpin_error(errno, "%s: cannot create: %m", path);
+        }
+        *created_p = fd >= 0;
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    if (stat(path, st) != 0) {
+        return daxpin_error(errno, "%s: cannot be looked at: %m", path);
+    }
+    if (S_ISDIR(st->st_mode)) {
+        return daxpin_error(EISDIR, "%s: is a directory; name a file in it",
+                            path);
+    }
+    if (!S_ISREG(st->st_mode)) {
+        return daxpin_error(EINVAL, "%s: is not a regular file; device DAX "
+                            "needs no lease, map it directly", path);
+    }
+    return 0;
+}
+
+
+static int daxpin_open_finish(daxpin_file_t *file, size_t length,
+                              uint64_t deadline)
+{
+    int ret = daxpin_file_wait(file, deadline + DAXPIN_SEC);
+
+    if (ret != 0) {
+        return ret;
+    }
+    if (daxpin_file_length(file) < length) {
+        ret = daxpin_file_prepare(file->path, file->fd, file->is_dax, length,
+                                  0);
+        if (ret != 0) {
+            return ret;
+        }
+    }
+    if (daxpin_file_addr(file, 0, length) == NULL) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+
+int daxpin_file_open(const char *path, size_t length,
+                     const daxpin_params_t *params, daxpin_file_t **file_p)
+{
+    const daxpin_params_t defaults = {0};
+    daxpin_open_t open_args        = {.path = path, .length = length};
+    daxpin_file_t *file            = NULL;
+    char *real_path                = NULL;
+    int created                    = 0;
+    uint64_t deadline;
+    struct stat st;
+    int ret;
+
+    *file_p          = NULL;
+    params           = (params != NULL) ? params : &defaults;
+    deadline         = daxpin_elect_deadline(params);
+    open_args.params = params;
+    ret              = daxpin_open_create(path, params, &st, &created);
+    if (ret != 0) {
+        return ret;
+    }
+    real_path      = realpath(path, NULL);
+    open_args.path = (real_path != NULL) ? real_path : path;
+    ret = daxpin_elect(open_args.path, &st, 0, params, daxpin_open_description,
+                       &open_args, &file);
+    if (ret == 0) {
+        ret = daxpin_open_finish(file, length, deadline);
+    }
+    if (ret != 0) {
+        daxpin_file_close(file);
+        if (created) {
+            unlink(path);
+        }
+        file = NULL;
+    }
+    free(real_path);
+    *file_p = file;
+    return ret;
+}
+
+
+int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
+{
+    daxpin_file_t *file = NULL;
+    int ret;
+
+    *file_p = NULL;
+    if (key->uid != geteuid()) {
+        return daxpin_error(EPERM, "inode %lu: its holder runs as user %u, "
+                            "this process as %u; run the job as one user",
+                            key->ino, key->uid, (unsigned)geteuid());
+    }
+    ret = daxpin_elect_attach(key, &file);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_file_wait(file, daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS *
+                                 DAXPIN_MSEC);
+    if (ret != 0) {
+        daxpin_file_close(file);
+        return (ret == -EAGAIN) ? -ESTALE : ret;
+    }
+    *file_p = file;
+    return 0;
+}
+
+
+/*
+ * What there is to know
+ */
+
+size_t daxpin_file_length(const daxpin_file_t *file)
+{
+    struct stat st;
+
+    if ((file->fd >= 0) && (fstat(file->fd, &st) == 0)) {
+        return (size_t)st.st_size;
+    }
+    return atomic_load(&file->control->length);
+}
+
+
+const char *daxpin_file_path(const daxpin_file_t *file)
+{
+    return file->path;
+}
+
+
+int daxpin_file_is_dax(const daxpin_file_t *file)
+{
+    return file->is_dax;
+}
+
+
+int daxpin_file_is_holder(const daxpin_file_t *file)
+{
+    return file->holder;
+}
+
+
+const char *daxpin_state_name(daxpin_state_t state)
+{
+    static const char *names[] = {
+        [DAXPIN_STATE_PENDING]  = "PENDING",
+        [DAXPIN_STATE_HELD]     = "HELD",
+        [DAXPIN_STATE_LENT]     = "LENT",
+        [DAXPIN_STATE_BREAKING] = "BREAKING",
+        [DAXPIN_STATE_REVOKED]  = "REVOKED",
+        [DAXPIN_STATE_RELEASED] = "RELEASED"
+    };
+
+    return ((unsigned)state < sizeof(names) / sizeof(names[0])) ?
+                   names[state] :
+                   "unknown";
+}
+
+
+void daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key)
+{
+    key->dev        = file->dev;
+    key->ino        = file->ino;
+    key->generation = file->generation;
+    key->uid        = geteuid();
+    key->pid        = (uint32_t)file->holder_pid;
+}
+
+
+void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
+{
+    daxpin_state_t state = daxpin_file_state(file);
+    int ended = (state == DAXPIN_STATE_BREAKING) ||
+                (state == DAXPIN_STATE_REVOKED);
+
+    snprintf(buffer, size, "%s", ended ? file->control->cause : "");
+}
+
+
+int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    daxpin_map_t *map    = NULL;
+    daxpin_access_t access;
+    uintptr_t start, end;
+    void *addr;
+    int ret = 0;
+
+    addr = daxpin_file_addr(file, offset, length);
+    if (addr == NULL) {
+        return -EINVAL;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    map = daxpin_file_find_map(file, offset + length);
+    pthread_mutex_unlock(&daxpin_lock);
+
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
+    if (daxpin_access_begin(&access) != 0) {
+        return daxpin_error(ESTALE, "%s: cannot persist: %s", file->path,
+                            file->control->cause);
+    }
+    if (pmem2_map_get_store_granularity(map->pmem2) ==
+        PMEM2_GRANULARITY_PAGE) {
+        /* As libpmem2 would, but for the error */
+        start = (uintptr_t)addr & ~(page - 1);
+        end   = (uintptr_t)addr + length;
+        ret   = (msync((void*)start, end - start, MS_SYNC) == 0) ? 0 : -errno;
+    } else {
+        pmem2_get_persist_fn(map->pmem2)(addr, length);
+    }
+    if (daxpin_access_end(&access, offset, length) != 0) {
+        return daxpin_error(ESTALE, "%s: revoked while it was being "
+                            "persisted: %s", file->path, file->control->cause);
+    }
+    if (ret != 0) {
+        return daxpin_error(-ret, "%s: cannot persist %zu bytes at offset "
+                            "%lu: %s", file->path, length, offset,
+                            strerror(-ret));
+    }
+    return 0;
+}
+
+
+/*
+ * Callbacks
+ */
+
+int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                          void *arg)
+{
+    daxpin_callback_t *callback = malloc(sizeof(*callback));
+    int ret                     = 0;
+
+    if (callback == NULL) {
+        return daxpin_error(ENOMEM, "%s: out of memory", file->path);
+    }
+    callback->cb  = cb;
+    callback->arg = arg;
+    pthread_mutex_lock(&daxpin_lock);
+    if (daxpin_file_is_alive(file)) {
+        LIST_INSERT_HEAD(&file->callbacks, callback, link);
+    } else {
+        ret = daxpin_error(ESTALE, "%s: is %s already", file->path,
+                           daxpin_state_name(daxpin_file_state(file)));
+        free(callback);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+
+void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                                  void *arg)
+{
+    daxpin_callback_t *callback;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(callback, &file->callbacks, link) {
+        if ((callback->cb == cb) && (callback->arg == arg)) {
+            LIST_REMOVE(callback, link);
+            free(callback);
+            goto out;
+        }
+    }
+    while (file->calling && !daxpin_monitor_is_self()) {
+        pthread_cond_wait(&daxpin_called, &daxpin_lock);
+    }
+out:
+    pthread_mutex_unlock(&daxpin_lock);
+}

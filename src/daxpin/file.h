@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_FILE_H_
+#define DAXPIN_FILE_H_
+
+#include "control.h"
+#include "daxpin.h"
+#include "pin.h"
+#include "share.h"
+
+#include <libpmem2.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* A range of this process's memory that shows the file and is replaced at a
+ * revoke: a mapping of the library's own, or one of the application. */
+typedef struct daxpin_map {
+    LIST_ENTRY(daxpin_map) link;
+    void              *addr;
+    size_t            length;
+    uint64_t          offset;
+    int               prot;
+    unsigned          refs;
+    struct pmem2_map  *pmem2; /* NULL: adopted */
+} daxpin_map_t;
+
+
+typedef struct daxpin_callback {
+    LIST_ENTRY(daxpin_callback) link;
+    daxpin_revoke_cb_t cb;
+    void               *arg;
+} daxpin_callback_t;
+
+
+/* Where a revoke stands in this process; see revoke.c */
+typedef enum daxpin_phase {
+    DAXPIN_PHASE_NONE,
+    DAXPIN_PHASE_DRAIN, /* accesses of this process are still under way */
+    DAXPIN_PHASE_ACKS,  /* holder: peers have not answered yet */
+    DAXPIN_PHASE_DONE
+} daxpin_phase_t;
+
+
+/*
+ * A file in this process. Fields are protected by daxpin_lock; what the fast
+ * path reads (control, slots) stays as long as there is a reference.
+ */
+struct daxpin_file {
+    LIST_ENTRY(daxpin_file) link;
+    unsigned           refs;      /* 0: only the monitor still needs it */
+    int                holder;
+    pid_t              holder_pid;
+    uint64_t           generation;
+    dev_t              dev;       /* as of fstat() */
+    uint64_t           ino;
+    dev_t              map_dev;   /* as in /proc/self/maps */
+    int                is_dax;
+    int                own;       /* this process owns the mapped file anew:
+                                     a path given by daxpin_file_open() */
+    char               *path;
+    int                fd;        /* the one open file description */
+    int                on_break;  /* daxpin_on_break_t */
+    int                exposed;   /* somebody may access: a late writer is not
+                                     taken for a late member any more */
+    daxpin_control_t   *control;
+    int                control_fd;
+    daxpin_slot_t      *slots;    /* DAXPIN_SLOTS, private */
+    uint32_t           fence;
+    LIST_HEAD(, daxpin_map) maps;
+    LIST_HEAD(, daxpin_callback) callbacks;
+    int                calling;   /* callbacks are running */
+    daxpin_pins_t      pins;
+    _Atomic int        faulted;   /* set by the SIGBUS handler */
+
+    struct {
+        int      wanted;          /* holder: tick tries to take it */
+        int      once;            /* it was held before */
+        int      error;           /* errno value: it was refused */
+        uint64_t deadline;        /* ns, of PENDING */
+        uint64_t next;            /* ns, of the next try */
+        uint64_t pause;           /* ns between tries */
+        uint64_t hold_until;      /* ns; 0: no break is being held up */
+    } lease;
+
+    struct {
+        daxpin_phase_t phase;
+        int            unlock;    /* peer of a dead holder: F_UNLCK too */
+        uint64_t       deadline;  /* ns */
+        uint64_t       start;     /* ns, for the log */
+    } revoke;
+
+    struct {
+        int                 listen_fd;       /* holder */
+        uint64_t            listen_id;
+        uint64_t            retry;           /* ns: no descriptors, listen again */
+        daxpin_conn_t       *holder_conn;    /* peer */
+        LIST_HEAD(, daxpin_conn) conns;      /* holder */
+        unsigned            num_conns;
+    } share;
+};
+
+LIST_HEAD(daxpin_files, daxpin_file);
+
+extern pthread_mutex_t     daxpin_lock;
+extern struct daxpin_files daxpin_files;
+extern pthread_cond_t      daxpin_called; /* callbacks of a file have run */
+
+/* The file is usable by newcomers: not revoked or released */
+int daxpin_file_is_alive(const daxpin_file_t *file);
+
+/* A live file of this process with one more reference, or NULL. Without
+ * daxpin_lock. */
+daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino);
+
+/* Both take what they are given (descriptors, sockets), even when they fail.
+ * path NULL: as the holder calls it. Without daxpin_lock. */
+int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
+                              int listen_fd, const daxpin_params_t *params,
+                              daxpin_file_t **file_p);
+int daxpin_file_create_peer(const char *path, const struct stat *st,
+                            const daxpin_welcome_t *welcome, int exposed,
+                            daxpin_file_t **file_p);
+
+/* Until there is a lease, or it is clear that there will not be one. Without
+ * daxpin_lock. */
+int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
+
+/* An adopted range, page-aligned. Without daxpin_lock. */
+int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
+                         uint64_t offset, int prot);
+void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
+                            size_t length);
+
+/* Fill holes of the file, keep its content and size */
+int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
+                         size_t length);
+
+/* Close the open file description, at the end of a revoke */
+void daxpin_file_let_go(daxpin_file_t *file);
+
+/* The last reference is gone and so is the last reason to stay: F_UNLCK,
+ * close, free. With daxpin_lock held. */
+void daxpin_file_destroy_if_unused(daxpin_file_t *file);
+
+/* In the child of a fork: keep nothing open, allow nothing */
+void daxpin_files_fork(void);
+
+/* Replace all of this process's ranges of the file by anonymous memory */
+void daxpin_file_replace_maps(daxpin_file_t *file);
+
+/* Make every mapping and descriptor of the file in this process one of
+ * file->fd's open file description. Without daxpin_lock. */
+int daxpin_file_exchange(daxpin_file_t *file);
+
+#endif

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The kernel lease and its break */
+
+#include "lease.h"
+
+#include "file.h"
+#include "log.h"
+#include "monitor.h"
+#include "report.h"
+#include "revoke.h"
+#include "share.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The RFC's exclusive layout lease; no released kernel knows it */
+#define DAXPIN_F_LAYOUT    16
+#define DAXPIN_F_EXCLUSIVE 32
+
+#define DAXPIN_LEASE_PAUSE_MIN (100 * DAXPIN_USEC)
+#define DAXPIN_LEASE_PAUSE_MAX (20 * DAXPIN_MSEC)
+
+/* Of lease-break-time: how much of it a break may be held up when nothing but
+ * the lease keeps the intruder out */
+#define DAXPIN_LEASE_HOLD_PERCENT 75
+
+
+/* Who waits for a lease to end, as /proc/locks has it */
+typedef struct daxpin_waiters {
+    unsigned readers;
+    unsigned writers;
+    pid_t    writer;  /* the first */
+} daxpin_waiters_t;
+
+
+void daxpin_lease_drop(daxpin_file_t *file)
+{
+    fcntl(file->fd, F_SETLEASE, F_UNLCK);
+}
+
+
+/* Signal and owner first: F_UNLCK resets them, and the default signal between
+ * F_SETLEASE and F_SETSIG would kill the process. */
+static int daxpin_lease_take(daxpin_file_t *file)
+{
+    struct f_owner_ex owner = {.type = F_OWNER_TID,
+                               .pid  = daxpin_monitor_tid()};
+
+    if ((fcntl(file->fd, F_SETSIG, daxpin_monitor_signal()) != 0) ||
+        (fcntl(file->fd, F_SETOWN_EX, &owner) != 0)) {
+        return -errno;
+    }
+    if (fcntl(file->fd, F_SETLEASE, DAXPIN_F_LAYOUT | DAXPIN_F_EXCLUSIVE) ==
+        0) {
+        return 0;
+    }
+    if (fcntl(file->fd, F_SETLEASE, F_WRLCK) != 0) {
+        return -errno;
+    }
+    /* The kernel made the calling thread's process the owner where there was
+     * none; say it once more, to be sure of the thread */
+    fcntl(file->fd, F_SETOWN_EX, &owner);
+    return 0;
+}
+
+
+static int daxpin_lease_is_whole(daxpin_file_t *file)
+{
+    int type = fcntl(file->fd, F_GETLEASE);
+
+    return (type == F_WRLCK) || (type == DAXPIN_F_LAYOUT);
+}
+
+
+static unsigned daxpin_lease_break_time(void)
+{
+    static const char *path = "/proc/sys/fs/lease-break-time";
+    FILE *file              = fopen(path, "re");
+    unsigned seconds        = 45;
+
+    if (file != NULL) {
+        if (fscanf(file, "%u", &seconds) != 1) {
+            seconds = 45;
+        }
+        fclose(file);
+    }
+    return seconds;
+}
+
+
+void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms)
+{
+    static int warned;
+    unsigned seconds = daxpin_lease_break_time();
+
+    if ((seconds < 1) && !warned) {
+        warned = 1;
+        daxpin_log(DAXPIN_LOG_WARN, "fs.lease-break-time is 0: an intruder "
+                   "waits for ever if a revoke hangs; set it to 1 or more "
+                   "(sysctl fs.lease-break-time=45)");
+    }
+    file->lease.wanted   = 1;
+    file->lease.deadline = daxpin_now() + timeout_ms * DAXPIN_MSEC;
+    file->lease.next     = 0;
+    file->lease.pause    = DAXPIN_LEASE_PAUSE_MIN;
+}
+
+
+static void daxpin_lease_who_add(pid_t pid, char *buffer, size_t size)
+{
+    size_t used = strlen(buffer);
+    char path[64], comm[32] = "?";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    file = fopen(path, "re");
+    if (file != NULL) {
+        if (fgets(comm, sizeof(comm), file) != NULL) {
+            comm[strcspn(comm, "\n")] = '\0';
+        }
+        fclose(file);
+    }
+    snprintf(buffer + used, size - used, "%spid %d (%s)",
+             (used > 0) ? ", " : "", (int)pid, comm);
+}
+
+
+static int daxpin_lease_pid_has_fd(pid_t pid, const daxpin_file_t *file)
+{
+    char path[64];
+    struct dirent *entry;
+    struct stat st;
+    int found = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    if (dir == NULL) {
+        return 0;
+    }
+    while (!found && ((entry = readdir(dir)) != NULL)) {
+        /* Looks at the inode and opens nothing: breaks no lease */
+        found = (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0) &&
+                (st.st_ino == file->ino) && (st.st_dev == file->dev);
+    }
+    closedir(dir);
+    return found;
+}
+
+
+static int daxpin_lease_pid_has_map(pid_t pid, const daxpin_file_t *file)
+{
+    char path[64], line[8192];
+    unsigned long ino;
+    int found = 0;
+    FILE *maps;
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+    maps = fopen(path, "re");
+    if (maps == NULL) {
+        return 0;
+    }
+    while (!found && (fgets(line, sizeof(line), maps) != NULL)) {
+        found = (sscanf(line, "%*s %*s %*s %*s %lu %8191[^\n]", &ino,
+                        line) == 2) &&
+                (ino == file->ino) && (strcmp(line, file->path) == 0);
+    }
+    fclose(maps);
+    return found;
+}
+
+
+void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
+{
+    const unsigned most = 4;
+    unsigned count      = 0;
+    struct dirent *entry;
+    pid_t pid;
+    DIR *dir;
+
+    buffer[0] = '\0';
+    dir       = opendir("/proc");
+    if (dir == NULL) {
+        return;
+    }
+    while ((count < most) && ((entry = readdir(dir)) != NULL)) {
+        if (!isdigit((unsigned char)entry->d_name[0])) {
+            continue;
+        }
+        pid = (pid_t)atoi(entry->d_name);
+        if ((pid != getpid()) && (daxpin_lease_pid_has_fd(pid, file) ||
+                                  daxpin_lease_pid_has_map(pid, file))) {
+            daxpin_lease_who_add(pid, buffer, size);
+            ++count;
+        }
+    }
+    closedir(dir);
+}
+
+
+/* Lines of one lock share a number; those who wait for it have an arrow:
+ *   7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF
+ *   7: -> LEASE  BREAKER   WRITE 2723 <none>:0 0 EOF */
+static void daxpin_lease_waiters(const daxpin_file_t *file,
+                                 daxpin_waiters_t *waiters)
+{
+    char line[512], kind[16], status[16], type[16], inode[64];
+    const char *colon, *last;
+    int mine = 0;
+    FILE *locks;
+    int pid;
+
+    memset(waiters, 0, sizeof(*waiters));
+    locks = fopen("/proc/locks", "re");
+    if (locks == NULL) {
+        return;
+    }
+    while (fgets(line, sizeof(line), locks) != NULL) {
+        colon = strchr(line, ':');
+        if (colon == NULL) {
+            continue;
+        }
+        if (strstr(line, "->") == NULL) {
+            mine = (sscanf(colon + 1, "%15s %15s %15s %d %63s", kind, status,
+                           type, &pid, inode) == 5) &&
+                   (strcmp(kind, "LEASE") == 0) && (pid == getpid()) &&
+                   ((last = strrchr(inode, ':')) != NULL) &&
+                   (strtoull(last + 1, NULL, 10) == file->ino);
+            continue;
+        }
+        if (!mine || (sscanf(strstr(line, "->") + 2, "%15s %15s %15s %d", kind,
+                             status, type, &pid) != 4)) {
+            continue;
+        }
+        if (strcmp(type, "READ") == 0) {
+            ++waiters->readers;
+        } else if (waiters->writers++ == 0) {
+            waiters->writer = pid;
+        }
+    }
+    fclose(locks);
+}
+
+
+/* While the lease is lent nothing but the size tells of a truncate */
+static int daxpin_lease_check_size(daxpin_file_t *file)
+{
+    uint64_t length = atomic_load(&file->control->length);
+    char cause[DAXPIN_CAUSE_MAX];
+    struct stat st;
+
+    if (fstat(file->fd, &st) != 0) {
+        snprintf(cause, sizeof(cause), "%s cannot be looked at: %s",
+                 file->path, strerror(errno));
+    } else if ((uint64_t)st.st_size < length) {
+        snprintf(cause, sizeof(cause), "%s was truncated from %lu to %ld "
+                 "bytes while somebody was let in", file->path, length,
+                 (long)st.st_size);
+    } else {
+        return 1;
+    }
+    file->lease.wanted = 0;
+    daxpin_revoke_start(file, cause);
+    return 0;
+}
+
+
+static void daxpin_lease_held(daxpin_file_t *file)
+{
+    struct stat st;
+
+    file->lease.wanted = 0;
+    if (!daxpin_lease_check_size(file)) {
+        return;
+    }
+    if (!file->lease.once && (fstat(file->fd, &st) == 0)) {
+        atomic_store(&file->control->length, (uint64_t)st.st_size);
+    }
+    file->lease.once = 1;
+    daxpin_control_set_state(file->control, DAXPIN_STATE_HELD);
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
+}
+
+
+static void daxpin_lease_refused(daxpin_file_t *file, int error)
+{
+    char cause[DAXPIN_CAUSE_MAX], who[256] = "";
+
+    switch (error) {
+    case EAGAIN:
+        daxpin_lease_who(file, who, sizeof(who));
+        snprintf(cause, sizeof(cause), "%s: no lease, because somebody else "
+                 "has the file open: %s; close it there, or start again when "
+                 "it is closed", file->path,
+                 (who[0] != '\0') ? who : "who, cannot be told "
+                 "(perhaps a private mapping or O_APPEND descriptor in this "
+                 "process, or a process of another user)");
+        break;
+    case EACCES:
+        snprintf(cause, sizeof(cause), "%s: no lease, because the file belongs "
+                 "to another user; run as its owner or with CAP_LEASE",
+                 file->path);
+        break;
+    case EINVAL:
+    case EOPNOTSUPP:
+    case ENOLCK:
+        snprintf(cause, sizeof(cause), "%s: no lease, because its file system "
+                 "grants none (%s); use ext4, XFS or tmpfs", file->path,
+                 strerror(error));
+        break;
+    default:
+        snprintf(cause, sizeof(cause), "%s: no lease: fcntl(F_SETLEASE): %s",
+                 file->path, strerror(error));
+        break;
+    }
+    file->lease.wanted = 0;
+    file->lease.error  = error;
+    daxpin_revoke_start(file, cause);
+}
+
+
+/* In a pid namespace of its own, /proc/locks leaves out the others' waiters */
+static int daxpin_lease_sees_all(void)
+{
+    const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
+    struct stat st;
+
+    return (stat("/proc/self/ns/pid", &st) == 0) &&
+           (st.st_ino == initial_pid_namespace);
+}
+
+
+static int daxpin_lease_may_lend(const daxpin_file_t *file)
+{
+    /* Where a truncate frees blocks under a mapping, only a lock allows it */
+    return !file->is_dax;
+}
+
+
+static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
+{
+    int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+    int ret;
+
+    if (now < file->lease.next) {
+        return file->lease.next;
+    }
+    ret = daxpin_lease_take(file);
+    if (ret == 0) {
+        daxpin_lease_held(file);
+        return now; /* A break may have come already: look again */
+    }
+    if ((ret != -EAGAIN) || (!lent && (now > file->lease.deadline)) ||
+        (lent && !daxpin_lease_may_lend(file))) {
+        daxpin_lease_refused(file, -ret);
+        return now;
+    }
+    file->lease.next  = now + file->lease.pause;
+    file->lease.pause = (2 * file->lease.pause < DAXPIN_LEASE_PAUSE_MAX) ?
+                                2 * file->lease.pause :
+                                DAXPIN_LEASE_PAUSE_MAX;
+    return file->lease.next;
+}
+
+
+/* Let them in and take the lease again when they have left */
+static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state)
+{
+    daxpin_control_set_state(file->control, state);
+    file->lease.wanted = 1;
+    file->lease.next   = 0;
+    file->lease.pause  = DAXPIN_LEASE_PAUSE_MIN;
+    daxpin_lease_drop(file);
+}
+
+
+static void daxpin_lease_end(daxpin_file_t *file,
+                             const daxpin_waiters_t *waiters)
+{
+    char cause[DAXPIN_CAUSE_MAX], who[128] = "";
+
+    if (waiters->writer > 0) {
+        daxpin_lease_who_add(waiters->writer, who, sizeof(who));
+    }
+    snprintf(cause, sizeof(cause), "%s was revoked: %s truncates it or opens "
+             "it for writing", file->path,
+             (who[0] != '\0') ? who : "somebody");
+    file->lease.hold_until = 0;
+    daxpin_revoke_start(file, cause);
+}
+
+
+static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
+{
+    unsigned timeout_ms = DAXPIN_TIMEOUT_DEFAULT_MS;
+    daxpin_waiters_t waiters;
+
+    daxpin_lease_waiters(file, &waiters);
+    if ((waiters.writers == 0) &&
+        (daxpin_lease_may_lend(file) ||
+         ((waiters.readers == 0) && daxpin_lease_sees_all()))) {
+        /* A reader; or nobody waits: poked with O_NONBLOCK, or killed, or
+         * out of sight of this pid namespace. Then the size tells. */
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
+                   waiters.readers);
+        daxpin_lease_lend(file, DAXPIN_STATE_LENT);
+        return now;
+    }
+    if (!file->exposed && !file->own && daxpin_report_exists(waiters.writer)) {
+        /* A rank that comes late to map the same file: nobody has accessed
+         * it yet, so it can be waited for */
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join",
+                   file->path, (int)waiters.writer);
+        file->lease.deadline = now + timeout_ms * DAXPIN_MSEC;
+        daxpin_lease_lend(file, DAXPIN_STATE_PENDING);
+        return now;
+    }
+    if ((file->on_break == DAXPIN_ON_BREAK_HOLD) &&
+        (file->lease.hold_until == 0)) {
+        file->lease.hold_until = now + daxpin_lease_break_time() *
+                                       DAXPIN_SEC / 100 *
+                                       DAXPIN_LEASE_HOLD_PERCENT;
+    }
+    if (now < file->lease.hold_until) {
+        return file->lease.hold_until;
+    }
+    daxpin_lease_end(file, &waiters);
+    return now;
+}
+
+
+uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (atomic_exchange(&file->faulted, 0) &&
+        (file->revoke.phase == DAXPIN_PHASE_NONE)) {
+        snprintf(cause, sizeof(cause), "%s was truncated, or a hole was "
+                 "punched and no space is left, by way of a descriptor that "
+                 "was open already", file->path);
+        daxpin_revoke_start(file, cause);
+        return now;
+    }
+    switch (daxpin_file_state(file)) {
+    case DAXPIN_STATE_LENT:
+        if (!daxpin_lease_check_size(file)) {
+            return now;
+        }
+        /* fall through */
+    case DAXPIN_STATE_PENDING:
+        if (file->lease.wanted) {
+            return daxpin_lease_try(file, now);
+        }
+        return DAXPIN_NEVER;
+    case DAXPIN_STATE_HELD:
+        if ((signaled || (file->lease.hold_until != 0)) &&
+            !daxpin_lease_is_whole(file)) {
+            return daxpin_lease_broken(file, now);
+        }
+        return DAXPIN_NEVER;
+    default:
+        return DAXPIN_NEVER;
+    }
+}
+
+
+int daxpin_lease_release(daxpin_file_t *file)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if (!file->holder) {
+        ret = daxpin_error(EPERM, "%s: only the holder (pid %d) can release "
+                           "the lease", file->path, (int)file->holder_pid);
+    } else if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
+               (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
+        ret = daxpin_error(ESTALE, "%s: no lease to release: it is %s",
+                           file->path,
+                           daxpin_state_name(daxpin_file_state(file)));
+    } else {
+        file->lease.wanted = 0;
+        daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED);
+        daxpin_lease_drop(file);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_LEASE_H_
+#define DAXPIN_LEASE_H_
+
+#include "daxpin.h"
+
+#include <stdint.h>
+
+/* All with daxpin_lock held, at the holder, unless said otherwise */
+
+/* Begin to take the lease; the monitor goes on from there */
+void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms);
+
+/* What there is to do by now: taken or broken? Returns the time (ns) at which
+ * to come again. */
+uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled);
+
+/* F_UNLCK, whoever holds the description */
+void daxpin_lease_drop(daxpin_file_t *file);
+
+/* "pid 17 (cat), pid 18 (cp)": who has the file open besides this process's
+ * library; empty when it cannot be known. Without daxpin_lock too. */
+void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size);
+
+#endif

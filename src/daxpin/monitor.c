@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "monitor.h"
+
+#include "control.h"
+#include "fault.h"
+#include "file.h"
+#include "lease.h"
+#include "log.h"
+#include "map.h"
+#include "report.h"
+#include "revoke.h"
+#include "share.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct daxpin_event {
+    LIST_ENTRY(daxpin_event) link;
+    uint64_t            id;
+    daxpin_event_func_t func;
+    void                *arg;
+} daxpin_event_t;
+
+LIST_HEAD(daxpin_events, daxpin_event);
+
+static struct {
+    pthread_mutex_t      start_lock;
+    int                  started;
+    pthread_t            thread;
+    _Atomic pid_t        tid;
+    int                  epoll_fd;
+    int                  signal_fd;
+    _Atomic int          wake_fd;
+    uint64_t             last_id;
+    int                  signaled; /* a lease may have been broken */
+    struct daxpin_events events;
+} daxpin_monitor = {
+    .start_lock = PTHREAD_MUTEX_INITIALIZER,
+    .epoll_fd   = -1,
+    .signal_fd  = -1,
+    .wake_fd    = -1
+};
+
+
+uint64_t daxpin_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
+}
+
+
+pid_t daxpin_monitor_tid(void)
+{
+    return atomic_load(&daxpin_monitor.tid);
+}
+
+
+int daxpin_monitor_is_self(void)
+{
+    return gettid() == atomic_load(&daxpin_monitor.tid);
+}
+
+
+/* Sent to the thread alone and blocked there: any number would do, and one at
+ * the end is the least likely to confuse a debugger's user */
+int daxpin_monitor_signal(void)
+{
+    return SIGRTMAX - 3;
+}
+
+
+void daxpin_monitor_wake(void)
+{
+    uint64_t one = 1;
+    ssize_t ret  = write(atomic_load(&daxpin_monitor.wake_fd), &one,
+                         sizeof(one));
+
+    (void)ret; /* EAGAIN: it is awake; EBADF: there is none */
+}
+
+
+uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg)
+{
+    daxpin_event_t *event = calloc(1, sizeof(*event));
+    struct epoll_event epoll_event;
+
+    if (event == NULL) {
+        return 0;
+    }
+    event->id            = ++daxpin_monitor.last_id;
+    event->func          = func;
+    event->arg           = arg;
+    epoll_event.events   = EPOLLIN;
+    epoll_event.data.u64 = event->id;
+    if (epoll_ctl(daxpin_monitor.epoll_fd, EPOLL_CTL_ADD, fd,
+                  &epoll_event) != 0) {
+        free(event);
+        return 0;
+    }
+    LIST_INSERT_HEAD(&daxpin_monitor.events, event, link);
+    return event->id;
+}
+
+
+static daxpin_event_t *daxpin_monitor_find(uint64_t id)
+{
+    daxpin_event_t *event;
+
+    LIST_FOREACH(event, &daxpin_monitor.events, link) {
+        if (event->id == id) {
+            return event;
+        }
+    }
+    return NULL;
+}
+
+
+void daxpin_monitor_remove(uint64_t id, int fd)
+{
+    daxpin_event_t *event = daxpin_monitor_find(id);
+
+    if (event != NULL) {
+        epoll_ctl(daxpin_monitor.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        LIST_REMOVE(event, link);
+        free(event);
+    }
+}
+
+
+static void daxpin_monitor_on_signal(void *arg, uint32_t events)
+{
+    struct signalfd_siginfo info[16];
+
+    (void)arg;
+    (void)events;
+    /* Only a hint: which lease it was is looked up, so that a signal that was
+     * merged with another, or came as SIGIO from a full queue, is not lost */
+    while (read(daxpin_monitor.signal_fd, info, sizeof(info)) > 0) {
+        daxpin_monitor.signaled = 1;
+    }
+}
+
+
+static void daxpin_monitor_on_wake(void *arg, uint32_t events)
+{
+    uint64_t count;
+    ssize_t ret = read(atomic_load(&daxpin_monitor.wake_fd), &count,
+                       sizeof(count));
+
+    (void)arg;
+    (void)events;
+    (void)ret;
+}
+
+
+static uint64_t daxpin_monitor_earlier(uint64_t a, uint64_t b)
+{
+    return (a < b) ? a : b;
+}
+
+
+/* Every file takes the steps it can take now; when to come again, in ns */
+static uint64_t daxpin_monitor_tick(void)
+{
+    int signaled  = daxpin_monitor.signaled;
+    uint64_t next = DAXPIN_NEVER, now;
+    daxpin_file_t *file, *following;
+
+    daxpin_monitor.signaled = 0;
+    for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
+        now = daxpin_now();
+        ++file->refs; /* it and its neighbour stay while callbacks run */
+        if (file->holder) {
+            next = daxpin_monitor_earlier(next, daxpin_lease_tick(file, now,
+                                                                  signaled));
+        } else {
+            daxpin_revoke_check_fault(file);
+        }
+        next = daxpin_monitor_earlier(next, daxpin_revoke_tick(file, now));
+        next = daxpin_monitor_earlier(next, daxpin_share_tick(file, now));
+        --file->refs;
+        following = LIST_NEXT(file, link);
+        daxpin_file_destroy_if_unused(file);
+    }
+    return next;
+}
+
+
+static void daxpin_monitor_wait(uint64_t until)
+{
+    struct epoll_event epoll_event;
+    struct timespec timeout, *timeout_p = NULL;
+    daxpin_event_t *event;
+    uint64_t now;
+    int ret;
+
+    if (until != DAXPIN_NEVER) {
+        now             = daxpin_now();
+        until           = (until > now) ? until - now : 0;
+        timeout.tv_sec  = (time_t)(until / DAXPIN_SEC);
+        timeout.tv_nsec = (long)(until % DAXPIN_SEC);
+        timeout_p       = &timeout;
+    }
+    ret = epoll_pwait2(daxpin_monitor.epoll_fd, &epoll_event, 1, timeout_p,
+                       NULL);
+    pthread_mutex_lock(&daxpin_lock);
+    if (ret == 1) {
+        event = daxpin_monitor_find(epoll_event.data.u64);
+        if (event != NULL) {
+            event->func(event->arg, epoll_event.events);
+        }
+    }
+}
+
+
+static void *daxpin_monitor_main(void *arg)
+{
+    uint64_t next;
+
+    pthread_setname_np(pthread_self(), "daxpin");
+    atomic_store(&daxpin_monitor.tid, gettid());
+    (void)arg;
+    pthread_mutex_lock(&daxpin_lock);
+    for (;;) {
+        next = daxpin_monitor_tick();
+        pthread_mutex_unlock(&daxpin_lock);
+        daxpin_monitor_wait(next);
+    }
+    return NULL;
+}
+
+
+static int daxpin_monitor_open(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, daxpin_monitor_signal());
+    sigaddset(&signals, SIGIO);
+    daxpin_monitor.epoll_fd  = epoll_create1(EPOLL_CLOEXEC);
+    daxpin_monitor.signal_fd = signalfd(-1, &signals,
+                                        SFD_CLOEXEC | SFD_NONBLOCK);
+    daxpin_monitor.wake_fd   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if ((daxpin_monitor.epoll_fd < 0) || (daxpin_monitor.signal_fd < 0) ||
+        (daxpin_monitor.wake_fd < 0) ||
+        (daxpin_monitor_add(daxpin_monitor.wake_fd, daxpin_monitor_on_wake,
+                            NULL) == 0) ||
+        (daxpin_monitor_add(daxpin_monitor.signal_fd, daxpin_monitor_on_signal,
+                            NULL) == 0)) {
+        return daxpin_error(errno, "cannot start to watch leases: %m");
+    }
+    return 0;
+}
+
+
+static void daxpin_monitor_close(void)
+{
+    daxpin_event_t *event;
+
+    while ((event = LIST_FIRST(&daxpin_monitor.events)) != NULL) {
+        LIST_REMOVE(event, link);
+        free(event);
+    }
+    close(daxpin_monitor.epoll_fd);
+    close(daxpin_monitor.signal_fd);
+    close(daxpin_monitor.wake_fd);
+    daxpin_monitor.epoll_fd  = -1;
+    daxpin_monitor.signal_fd = -1;
+    daxpin_monitor.wake_fd   = -1;
+    daxpin_monitor.started   = 0;
+    daxpin_monitor.tid       = 0;
+}
+
+
+static void daxpin_monitor_fork_prepare(void)
+{
+    pthread_mutex_lock(&daxpin_monitor.start_lock);
+    pthread_mutex_lock(&daxpin_lock);
+}
+
+
+static void daxpin_monitor_fork_parent(void)
+{
+    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_monitor.start_lock);
+}
+
+
+/* The child has no monitor and is not a member: it lets go of everything, so
+ * that a death of its parent is seen. Its handles stay, as REVOKED. */
+static void daxpin_monitor_fork_child(void)
+{
+    /* First: the epoll instance is the parent's too, and must not be touched
+     * when files take their descriptors out of it */
+    if (daxpin_monitor.started) {
+        daxpin_monitor_close();
+    }
+    daxpin_files_fork();
+    daxpin_report_fork();
+    daxpin_vma_fork();
+    pthread_mutex_init(&daxpin_lock, NULL);
+    pthread_mutex_init(&daxpin_monitor.start_lock, NULL);
+}
+
+
+static int daxpin_monitor_create(void)
+{
+    static int fork_handlers;
+    sigset_t all, old;
+    int ret;
+
+    ret = daxpin_monitor_open();
+    if (ret != 0) {
+        goto err;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&daxpin_monitor.thread, NULL, daxpin_monitor_main,
+                         NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (ret != 0) {
+        ret = daxpin_error(ret, "cannot start a thread to watch leases: %s",
+                           strerror(ret));
+        goto err;
+    }
+    pthread_detach(daxpin_monitor.thread);
+    while (daxpin_monitor_tid() == 0) {
+        sched_yield();
+    }
+    if (!fork_handlers) {
+        pthread_atfork(daxpin_monitor_fork_prepare, daxpin_monitor_fork_parent,
+                       daxpin_monitor_fork_child);
+        fork_handlers = 1;
+    }
+    daxpin_monitor.started = 1;
+    return 0;
+
+err:
+    daxpin_monitor_close();
+    return ret;
+}
+
+
+int daxpin_monitor_start(void)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&daxpin_monitor.start_lock);
+    if (!daxpin_monitor.started) {
+        ret = daxpin_monitor_create();
+    }
+    pthread_mutex_unlock(&daxpin_monitor.start_lock);
+    if (ret == 0) {
+        pthread_mutex_lock(&daxpin_lock);
+        daxpin_report_open();
+        ret = daxpin_fault_install();
+        pthread_mutex_unlock(&daxpin_lock);
+    }
+    return ret;
+}

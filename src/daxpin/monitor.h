@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_MONITOR_H_
+#define DAXPIN_MONITOR_H_
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * One thread a process, all signals blocked: it waits for lease breaks, for
+ * sockets and for time, and takes every step of every file's life that does
+ * not belong to a caller. Everything below is to be called with daxpin_lock
+ * held, unless said otherwise.
+ */
+
+/* Called by the thread, with daxpin_lock held. events: of epoll_wait() */
+typedef void (*daxpin_event_func_t)(void *arg, uint32_t events);
+
+/* Start the thread if it is not there. Without daxpin_lock. 0 or -errno with
+ * a message. */
+int daxpin_monitor_start(void);
+
+/* Have func called when fd is readable or hung up. 0: failed. An id is not
+ * used again, so an event that comes too late finds nobody. */
+uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg);
+void     daxpin_monitor_remove(uint64_t id, int fd);
+
+/* Have the thread look at all files now. Async-signal-safe, no lock needed. */
+void daxpin_monitor_wake(void);
+
+/* For F_SETOWN_EX and F_SETSIG; wherever */
+pid_t daxpin_monitor_tid(void);
+int   daxpin_monitor_signal(void);
+int   daxpin_monitor_is_self(void);
+
+/* CLOCK_MONOTONIC, ns; wherever */
+uint64_t daxpin_now(void);
+
+#define DAXPIN_NEVER  UINT64_MAX
+#define DAXPIN_USEC   1000ull
+#define DAXPIN_MSEC   1000000ull
+#define DAXPIN_SEC    1000000000ull
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * The one sequence that ends a lease:
+ *
+ *   holder                                  each peer
+ *   BREAKING, barrier: no new access        (sees the state at once)
+ *   BREAK to every peer                     receives it
+ *   drain own accesses                      drains own accesses
+ *   own ranges become anonymous memory      own ranges likewise
+ *   callbacks                               callbacks
+ *   wait for the peers                      ACK
+ *   REVOKED
+ *   F_UNLCK: the intruder goes on
+ *
+ * Every wait has a bound. Going on after it is safe: whoever is late is
+ * stopped, and finds the state changed before he reports anything done; the
+ * fault handler covers the rest.
+ */
+
+#include "revoke.h"
+
+#include "fault.h"
+#include "file.h"
+#include "lease.h"
+#include "log.h"
+#include "monitor.h"
+#include "share.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAXPIN_DRAIN_BOUND  (2 * DAXPIN_SEC)
+#define DAXPIN_ACKS_BOUND   (5 * DAXPIN_SEC)
+#define DAXPIN_DRAIN_PAUSE  (20 * DAXPIN_USEC)
+
+
+static void daxpin_revoke_enter_drain(daxpin_file_t *file)
+{
+    daxpin_control_barrier();
+    file->revoke.start    = daxpin_now();
+    file->revoke.deadline = file->revoke.start + DAXPIN_DRAIN_BOUND;
+    file->revoke.phase    = DAXPIN_PHASE_DRAIN;
+}
+
+
+void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
+{
+    if (file->revoke.phase != DAXPIN_PHASE_NONE) {
+        return;
+    }
+    snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING);
+    daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
+    daxpin_revoke_enter_drain(file);
+    daxpin_share_stop_listening(file);
+    daxpin_share_break(file);
+}
+
+
+void daxpin_revoke_follow(daxpin_file_t *file)
+{
+    if (file->revoke.phase == DAXPIN_PHASE_NONE) {
+        daxpin_revoke_enter_drain(file);
+    }
+}
+
+
+/* The holder's word does not count any more: have a page of our own */
+static void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
+{
+    daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+    snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
+    daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
+}
+
+
+void daxpin_revoke_check_fault(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (!atomic_exchange(&file->faulted, 0) ||
+        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
+        return;
+    }
+    snprintf(cause, sizeof(cause), "%s was truncated while somebody was let "
+             "in, or by way of a descriptor that was open already",
+             file->path);
+    daxpin_revoke_secede(file, cause);
+    daxpin_share_fault(file);
+    daxpin_revoke_follow(file);
+}
+
+
+void daxpin_revoke_orphan(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (daxpin_file_state(file) == DAXPIN_STATE_REVOKED) {
+        daxpin_revoke_follow(file);
+        return;
+    }
+    snprintf(cause, sizeof(cause), "%s was revoked: its holder on this node "
+             "(pid %d) is gone", file->path, (int)file->holder_pid);
+    daxpin_revoke_secede(file, cause);
+    file->revoke.unlock = 1;
+    daxpin_revoke_follow(file);
+    if (file->revoke.phase == DAXPIN_PHASE_DONE) {
+        /* It had followed BREAK already, and nobody said the last word */
+        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+        daxpin_lease_drop(file);
+    }
+}
+
+
+static void daxpin_revoke_call(daxpin_file_t *file)
+{
+    daxpin_callback_t *callback;
+
+    ++file->refs; /* A callback may close it */
+    file->calling = 1;
+    while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
+        LIST_REMOVE(callback, link);
+        pthread_mutex_unlock(&daxpin_lock);
+        callback->cb(file, callback->arg);
+        free(callback);
+        pthread_mutex_lock(&daxpin_lock);
+    }
+    file->calling = 0;
+    pthread_cond_broadcast(&daxpin_called);
+    --file->refs;
+}
+
+
+static void daxpin_revoke_drained(daxpin_file_t *file)
+{
+    daxpin_file_replace_maps(file);
+    daxpin_revoke_call(file);
+    if (file->holder) {
+        file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
+        file->revoke.phase    = DAXPIN_PHASE_ACKS;
+        return;
+    }
+    file->revoke.phase = DAXPIN_PHASE_DONE;
+    daxpin_share_ack(file);
+    if (file->revoke.unlock) {
+        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+        daxpin_lease_drop(file);
+    }
+}
+
+
+static void daxpin_revoke_finish(daxpin_file_t *file)
+{
+    file->revoke.phase = DAXPIN_PHASE_DONE;
+    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+    daxpin_lease_drop(file);
+    daxpin_share_close(file);
+    daxpin_file_let_go(file);
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: revoked in %llu us", file->path,
+               (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
+}
+
+
+uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
+{
+    char pids[256];
+
+    if (file->revoke.phase == DAXPIN_PHASE_DRAIN) {
+        if (daxpin_slots_busy(file->slots)) {
+            if (now < file->revoke.deadline) {
+                return now + DAXPIN_DRAIN_PAUSE;
+            }
+            daxpin_log(DAXPIN_LOG_WARN, "%s: an access of this process has "
+                       "not ended for 2 s; it will be reported as failed",
+                       file->path);
+        }
+        daxpin_revoke_drained(file);
+    }
+    if (file->revoke.phase == DAXPIN_PHASE_ACKS) {
+        if (daxpin_share_unacked(file, pids, sizeof(pids)) > 0) {
+            if (now < file->revoke.deadline) {
+                return file->revoke.deadline;
+            }
+            daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
+                       "going on without", file->path, pids);
+        }
+        daxpin_revoke_finish(file);
+    }
+    if ((file->revoke.phase == DAXPIN_PHASE_DONE) && !file->holder &&
+        (file->share.holder_conn == NULL)) {
+        daxpin_file_let_go(file); /* It was kept for the case of an orphan */
+    }
+    return DAXPIN_NEVER;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_REVOKE_H_
+#define DAXPIN_REVOKE_H_
+
+#include "daxpin.h"
+
+#include <stdint.h>
+
+/* All with daxpin_lock held, in the monitor thread */
+
+/* Holder: end the lease. The cause is a sentence naming the file. */
+void daxpin_revoke_start(daxpin_file_t *file, const char *cause);
+
+/* Peer: the holder says so */
+void daxpin_revoke_follow(daxpin_file_t *file);
+
+/* Peer: the holder is gone */
+void daxpin_revoke_orphan(daxpin_file_t *file);
+
+/* Peer: did an access of this process meet the end of the file? */
+void daxpin_revoke_check_fault(daxpin_file_t *file);
+
+/* Take the next step if it can be taken. Returns when to come again (ns).
+ * May let daxpin_lock go while callbacks run. */
+uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_SHARE_H_
+#define DAXPIN_SHARE_H_
+
+#include "daxpin.h"
+
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+/* A member of the file at the other end of a socket */
+typedef struct daxpin_conn {
+    LIST_ENTRY(daxpin_conn) link;
+    daxpin_file_t *file;
+    int           fd;
+    uint64_t      id;       /* of the monitor */
+    pid_t         pid;
+    int           member;   /* HELLO was accepted */
+    int           acked;    /* has answered BREAK */
+    uint64_t      deadline; /* ns, for HELLO */
+} daxpin_conn_t;
+
+/* What a new member brings home */
+typedef struct daxpin_welcome {
+    int      sock;
+    int      fd;         /* the open file description */
+    int      control_fd;
+    uint64_t generation;
+    pid_t    pid;
+} daxpin_welcome_t;
+
+/* Become the one who answers for this file: 0, -EADDRINUSE somebody does
+ * already, or another negative errno with a message. No lock needed. */
+int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p);
+
+/* Ask the holder. generation 0: whichever lives. join: this process had the
+ * file open by itself. 0; -ECONNREFUSED nobody answers there; -ESTALE,
+ * -EPERM, -EPROTO, -ETIMEDOUT with a message. No lock needed. */
+int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
+                         daxpin_welcome_t *welcome);
+
+/* With daxpin_lock held: */
+int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);
+int  daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome);
+void daxpin_share_break(daxpin_file_t *file);
+void daxpin_share_ack(daxpin_file_t *file);
+void daxpin_share_fault(daxpin_file_t *file);
+void daxpin_share_expose(daxpin_file_t *file);
+int  daxpin_share_has_members(const daxpin_file_t *file);
+/* How many have not answered BREAK; their pids for a message */
+unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
+uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);
+void     daxpin_share_stop_listening(daxpin_file_t *file);
+void     daxpin_share_close(daxpin_file_t *file);
+
+#endif
