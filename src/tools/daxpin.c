@@ -16,10 +16,11 @@ typedef struct daxpin_cmd {
 } daxpin_cmd_t;
 
 static const daxpin_cmd_t daxpin_cmds[] = {
-        {"env", "env", "print the variables with which programs find daxpin",
-         daxpin_cmd_env},
-        {"run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
-         daxpin_cmd_run}};
+    { "env", "env", "print the variables with which programs find daxpin",
+      daxpin_cmd_env },
+    { "run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
+      daxpin_cmd_run }
+};
 
 #define DAXPIN_CMD_COUNT (sizeof(daxpin_cmds) / sizeof(daxpin_cmds[0]))
 

@@ -48,22 +48,22 @@ typedef struct hook_daxpin_var {
  * An exclusion, not "ucx", so that osc/sm is there for shared windows.
  */
 static hook_daxpin_var_t hook_daxpin_vars[] = {
-        {.env   = HOOK_DAXPIN_ENV_PREFIX "pml",
-         .value = "ucx",
-         .names = {{"pml", NULL, NULL}}},
-        {.env   = HOOK_DAXPIN_ENV_PREFIX "osc",
-         .value = "^rdma,pt2pt",
-         .names = {{"osc", NULL, NULL}}},
-        {.env   = HOOK_DAXPIN_ENV_PREFIX "opal_common_ucx_tls",
-         .value = "any",
-         .names = {{"opal_common", "ucx", "tls"},
-                   {"pml", "ucx", "tls"},
-                   {"osc", "ucx", "tls"}}},
-        {.env   = HOOK_DAXPIN_ENV_PREFIX "opal_common_ucx_devices",
-         .value = "any",
-         .names = {{"opal_common", "ucx", "devices"},
-                   {"pml", "ucx", "devices"},
-                   {"osc", "ucx", "devices"}}},
+    { .env   = HOOK_DAXPIN_ENV_PREFIX "pml",
+      .value = "ucx",
+      .names = { { "pml", NULL, NULL } } },
+    { .env   = HOOK_DAXPIN_ENV_PREFIX "osc",
+      .value = "^rdma,pt2pt",
+      .names = { { "osc", NULL, NULL } } },
+    { .env   = HOOK_DAXPIN_ENV_PREFIX "opal_common_ucx_tls",
+      .value = "any",
+      .names = { { "opal_common", "ucx", "tls" },
+                 { "pml", "ucx", "tls" },
+                 { "osc", "ucx", "tls" } } },
+    { .env   = HOOK_DAXPIN_ENV_PREFIX "opal_common_ucx_devices",
+      .value = "any",
+      .names = { { "opal_common", "ucx", "devices" },
+                 { "pml", "ucx", "devices" },
+                 { "osc", "ucx", "devices" } } },
 };
 
 #define HOOK_DAXPIN_VAR_COUNT \
