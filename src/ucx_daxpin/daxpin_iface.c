@@ -19,16 +19,17 @@
 
 
 typedef struct uct_daxpin_iface_config {
-    double latency_bias;
+    double latency_bias_ns;
 } uct_daxpin_iface_config_t;
 
 static ucs_config_field_t uct_daxpin_iface_config_table[] = {
-    {"LATENCY_BIAS", "5ns",
-     "What the transport adds to the latency of posix, whose speed it has, when\n"
-     "it is weighed against other transports. At 0 it takes ordinary memory\n"
-     "away from sysv and posix; a big value leaves registered files to network\n"
-     "transports on the same node too.",
-     offsetof(uct_daxpin_iface_config_t, latency_bias), UCS_CONFIG_TYPE_TIME},
+    {"LATENCY_BIAS_NS", "5",
+     "Nanoseconds that the transport adds to the latency of posix, whose speed\n"
+     "it has, when it is weighed against other transports. At 0 it takes\n"
+     "ordinary memory away from sysv and posix; a big value leaves registered\n"
+     "files to network transports on the same node too.",
+     offsetof(uct_daxpin_iface_config_t, latency_bias_ns),
+     UCS_CONFIG_TYPE_DOUBLE},
 
     {NULL}
 };
@@ -274,7 +275,7 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
     }
 
     iface->inner        = iface->uct->ops;
-    iface->latency_bias = config->latency_bias;
+    iface->latency_bias = config->latency_bias_ns * 1e-9;
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);
     uct_daxpin_iface_set_ops(&iface->uct->ops, md->guard);
