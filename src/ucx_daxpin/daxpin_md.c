@@ -243,6 +243,7 @@ static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
 err_free:
     ucs_free(memh);
 err_close:
+    daxpin_file_unadopt(file, address, length);
     daxpin_file_close(file);
     return status;
 foreign:
@@ -257,6 +258,7 @@ uct_daxpin_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
 
     if (memh->file != NULL) {
         daxpin_unpin(memh->pin);
+        daxpin_file_unadopt(memh->file, (void*)memh->va, memh->length);
         daxpin_file_close(memh->file);
         ucs_free(memh);
     }
