@@ -60,6 +60,10 @@ static __attribute__((noinline)) ucs_status_t
 uct_daxpin_bad_range(const uct_daxpin_rkey_t *rkey, uint64_t remote_addr,
                      size_t length)
 {
+    if (rkey->status != UCS_OK) {
+        return rkey->status; /* said why when it was unpacked */
+    }
+
     ucs_error("daxpin: %zu bytes at 0x%" PRIx64 " are not in the range of the"
               " remote key, %" PRIu64 " bytes at 0x%" PRIx64 " of %s, or not"
               " aligned", length, remote_addr, rkey->length, rkey->va,
@@ -73,7 +77,7 @@ uct_daxpin_inline int uct_daxpin_in_range(const uct_daxpin_rkey_t *rkey,
 {
     uint64_t skip = remote_addr - rkey->va;
 
-    return (skip <= rkey->length) && (length <= rkey->length - skip);
+    return (skip < rkey->length) && (length <= rkey->length - skip);
 }
 
 uct_daxpin_inline void *uct_daxpin_address(const uct_daxpin_rkey_t *rkey,
@@ -133,13 +137,13 @@ uct_daxpin_copy(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
     void *source    = is_put ? buffer : file_addr;
     daxpin_access_t *access;
 
+    if (__builtin_expect(!uct_daxpin_in_range(rkey, remote_addr, length), 0)) {
+        return uct_daxpin_bad_range(rkey, remote_addr, length);
+    }
+
     if (!guard) {
         memcpy(dest, source, length);
         return UCS_OK;
-    }
-
-    if (__builtin_expect(!uct_daxpin_in_range(rkey, remote_addr, length), 0)) {
-        return uct_daxpin_bad_range(rkey, remote_addr, length);
     }
 
     access = uct_daxpin_access(ep, rkey);

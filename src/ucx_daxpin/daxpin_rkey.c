@@ -116,15 +116,25 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
                   packed->length, packed->offset, daxpin_file_path(rkey->file),
                   daxpin_file_length(rkey->file));
         daxpin_file_close(rkey->file);
+        rkey->file = NULL;
         return UCS_ERR_INVALID_ADDR;
     }
 
     rkey->va     = packed->va;
     rkey->length = packed->length;
     rkey->offset = packed->offset;
+
+    /* The last slot is shared between interfaces, so nobody may make its
+     * access later */
+    daxpin_access_init(rkey->file, DAXPIN_SLOTS - 1,
+                       &rkey->access[DAXPIN_SLOTS - 1]);
     return UCS_OK;
 }
 
+/* A key of this node that does not work makes a dead rkey, whose operations
+ * fail. An error from here would do, were it not that UCP 1.13 then releases
+ * the keys of the other memory domains too, which it did not unpack yet, and
+ * follows pointers that nobody set. */
 ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
                                     const void *rkey_buffer,
                                     uct_rkey_t *rkey_p, void **handle_p)
@@ -135,29 +145,22 @@ ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
 
     memcpy(&packed, rkey_buffer, sizeof(packed));
     status = uct_daxpin_rkey_check(&packed);
-    if (status != UCS_OK) {
+    if (status == UCS_ERR_UNREACHABLE) {
         return status;
     }
 
-    rkey = ucs_calloc(1, sizeof(*rkey), "daxpin_rkey");
+    rkey      = ucs_calloc(1, sizeof(*rkey), "daxpin_rkey");
+    *rkey_p   = (uintptr_t)rkey;
+    *handle_p = rkey;
     if (rkey == NULL) {
         ucs_error("daxpin: no memory to unpack a remote key");
         return UCS_ERR_NO_MEMORY;
     }
 
-    status = uct_daxpin_rkey_attach(&packed, rkey);
-    if (status != UCS_OK) {
-        ucs_free(rkey);
-        return status;
+    if (status == UCS_OK) {
+        status = uct_daxpin_rkey_attach(&packed, rkey);
     }
-
-    /* The last slot is shared between interfaces, so nobody may make its
-     * access later */
-    daxpin_access_init(rkey->file, DAXPIN_SLOTS - 1,
-                       &rkey->access[DAXPIN_SLOTS - 1]);
-
-    *rkey_p   = (uintptr_t)rkey;
-    *handle_p = rkey;
+    rkey->status = status;
     return UCS_OK;
 }
 
@@ -166,7 +169,9 @@ ucs_status_t uct_daxpin_rkey_release(uct_component_t *component,
 {
     uct_daxpin_rkey_t *daxpin_rkey = handle;
 
-    daxpin_file_close(daxpin_rkey->file);
-    ucs_free(daxpin_rkey);
+    if (daxpin_rkey != NULL) {
+        daxpin_file_close(daxpin_rkey->file);
+        ucs_free(daxpin_rkey);
+    }
     return UCS_OK;
 }

@@ -23,10 +23,13 @@ typedef struct uct_daxpin_packed_rkey {
 
 
 /* What uct_rkey_t points to. Used by several interfaces at a time: each has an
- * access of its own, by the index of its slot, made at its first operation. */
+ * access of its own, by the index of its slot, made at its first operation.
+ * A dead one, of which status says why, has no length, so that no range lies
+ * in it. */
 typedef struct uct_daxpin_rkey {
     uint64_t        va;
     uint64_t        length;
+    ucs_status_t    status;
     char            *address; /* the range in this process */
     uint64_t        offset;
     daxpin_file_t   *file;

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * revoke DIRECTORY truncate|otrunc|write none|peer
+ *
+ * A third process wants a file in the middle of traffic. From then on every
+ * operation on that file fails with CONNECTION_RESET, and a flush says so once;
+ * another file and the endpoint go on; nobody dies. The target progresses its
+ * worker all the time, so that what tries to get around would get through.
+ */
+
+#include "side.h"
+
+#include <sys/prctl.h>
+#include <signal.h>
+
+#define FEATURES    (UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64)
+#define SIZE_TAKEN  (80ul << 20)
+#define SIZE_OTHER  (4ul << 20)
+#define TRAFFIC_SEC 20
+
+static char path_taken[4096], path_other[4096];
+static const char *how;
+static int err_peer;
+static int intruder_sock;
+
+
+/* Waits for a word, gets in, says how many microseconds that took */
+static int intruder(int sock)
+{
+    double start;
+    int ret = 0;
+
+    (void)hear_word(sock);
+    start = now();
+    if (strcmp(how, "truncate") == 0) {
+        ret = truncate(path_taken, 0);
+    } else if (strcmp(how, "otrunc") == 0) {
+        ret = open(path_taken, O_RDWR | O_TRUNC);
+    } else {
+        ret = open(path_taken, O_WRONLY);
+    }
+    if (ret < 0) {
+        die("%s of %s: %m", how, path_taken);
+    }
+    say_word(sock, (uint64_t)((now() - start) * 1e6));
+    return 0;
+}
+
+static void start_intruder(void)
+{
+    int sock[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock) != 0) {
+        die("socketpair: %m");
+    }
+    if (fork() == 0) {
+        close(sock[0]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        exit(intruder(sock[1]));
+    }
+    close(sock[1]);
+    intruder_sock = sock[0];
+}
+
+
+static int target(side_t *side)
+{
+    ucp_mem_h memh_taken, memh_other;
+    volatile uint8_t *taken;
+    uint8_t *other;
+    struct stat st;
+    size_t i;
+
+    taken = map_file(path_taken, SIZE_TAKEN);
+    other = map_file(path_other, SIZE_OTHER);
+    side_open(side, FEATURES, err_peer);
+    memh_taken = side_map(side, (void*)taken, SIZE_TAKEN);
+    memh_other = side_map(side, other, SIZE_OTHER);
+    side_say_key(side, memh_taken, (void*)taken);
+    side_say_key(side, memh_other, other);
+
+    (void)hear_word_progress(side);
+
+    /* What was mapped is memory still, and touching it hurts nobody */
+    for (i = 0; i < SIZE_TAKEN; i += 4096) {
+        taken[i] = taken[i] + 1;
+    }
+    if (stat(path_taken, &st) != 0) {
+        die("%s: %m", path_taken);
+    }
+    if ((strcmp(how, "write") != 0) && (st.st_size != 0)) {
+        die("%s has %ld bytes again", path_taken, (long)st.st_size);
+    }
+
+    check(ucp_mem_unmap(side->context, memh_taken), "ucp_mem_unmap");
+    check(ucp_mem_unmap(side->context, memh_other), "ucp_mem_unmap");
+    side_close(side);
+    return 0;
+}
+
+
+typedef struct region {
+    ucp_rkey_h rkey;
+    uint64_t   base;
+    void       *key;
+} region_t;
+
+static void hear_region(side_t *side, region_t *region)
+{
+    region->key = hear(side->sock, NULL);
+    check(ucp_ep_rkey_unpack(side->ep, region->key, &region->rkey),
+          "ucp_ep_rkey_unpack");
+    region->base = hear_word(side->sock);
+}
+
+/* Any of what is done to the file that is taken */
+static ucs_status_t some_traffic(side_t *side, region_t *taken, uint8_t *buffer,
+                                 unsigned round)
+{
+    static const size_t sizes[] = { 8, 4096, 1 << 20, 64 << 20 };
+    size_t size                 = sizes[round % 4];
+    uint64_t value              = 1, result = 0;
+
+    switch ((round / 4) % 4) {
+    case 0:
+    case 1:
+        return side_put(side, buffer, size, taken->base, taken->rkey);
+    case 2:
+        return side_get(side, buffer, size, taken->base, taken->rkey);
+    default:
+        return side_atomic(side, UCP_ATOMIC_OP_ADD, &value, sizeof(value), 1,
+                           &result, taken->base + 8, taken->rkey);
+    }
+}
+
+/* @return what ended it */
+static ucs_status_t traffic(side_t *side, region_t *taken, region_t *other,
+                            uint8_t *buffer)
+{
+    double start        = now();
+    int called          = 0;
+    ucs_status_t status = UCS_OK;
+    unsigned round;
+
+    for (round = 0; status == UCS_OK; ++round) {
+        status = some_traffic(side, taken, buffer, round);
+        check(side_put(side, buffer, 64, other->base, other->rkey),
+              "put to the other file");
+        if (!called && (now() - start > 0.1)) {
+            say_word(intruder_sock, 0);
+            called = 1;
+        }
+        if (now() - start > TRAFFIC_SEC) {
+            die("nobody stopped the traffic");
+        }
+    }
+    return status;
+}
+
+static void expect_reset(ucs_status_t status, const char *what, size_t size)
+{
+    if (status != UCS_ERR_CONNECTION_RESET) {
+        die("%s of %zu bytes after the revoke: %s", what, size,
+            ucs_status_string(status));
+    }
+}
+
+/* The failure before is told by the next flush and by no other */
+static void expect_flush_once(side_t *side, const char *what, size_t size)
+{
+    ucs_status_t status;
+
+    expect_reset(side_flush(side), "flush after ", size);
+    status = side_flush(side);
+    if (status != UCS_OK) {
+        die("second flush after %s of %zu bytes: %s", what, size,
+            ucs_status_string(status));
+    }
+}
+
+static void after_puts_gets(side_t *side, region_t *taken, uint8_t *buffer)
+{
+    static const size_t sizes[] = { 1, 8, 100, 2048, 4096, 65536, 300000,
+                                    1 << 20, 64 << 20 };
+    const char *what;
+    unsigned i, is_put, no_imm;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
+        for (is_put = 0; is_put < 2; ++is_put) {
+            for (no_imm = 0; no_imm < 2; ++no_imm) {
+                what = is_put ? "put" : "get";
+                expect_reset(side_wait(side,
+                                       side_start(side, is_put, buffer,
+                                                  sizes[i], taken->base,
+                                                  taken->rkey, no_imm)),
+                             what, sizes[i]);
+                expect_flush_once(side, what, sizes[i]);
+            }
+        }
+    }
+}
+
+static void after_atomics(side_t *side, region_t *taken)
+{
+    static const ucp_atomic_op_t ops[] = {
+        UCP_ATOMIC_OP_ADD, UCP_ATOMIC_OP_AND, UCP_ATOMIC_OP_OR,
+        UCP_ATOMIC_OP_XOR, UCP_ATOMIC_OP_SWAP, UCP_ATOMIC_OP_CSWAP
+    };
+    uint64_t value = 1, result = 0;
+    size_t size;
+    unsigned i;
+
+    for (size = 4; size <= 8; size *= 2) {
+        for (i = 0; i < sizeof(ops) / sizeof(ops[0]); ++i) {
+            expect_reset(side_atomic(side, ops[i], &value, size, 1, &result,
+                                     taken->base, taken->rkey),
+                         "fetching atomic", size);
+            expect_flush_once(side, "fetching atomic", size);
+            if (i < 4) {
+                /* Has nobody to tell but the flush */
+                (void)side_atomic(side, ops[i], &value, size, 0, NULL,
+                                  taken->base, taken->rkey);
+                expect_flush_once(side, "posted atomic", size);
+            }
+        }
+    }
+}
+
+/* Those who do not look at requests, as MPI libraries do not */
+static void after_implicit(side_t *side, region_t *taken, uint8_t *buffer)
+{
+    ucs_status_t status;
+
+    (void)ucp_put_nbi(side->ep, buffer, 64, taken->base, taken->rkey);
+    (void)ucp_get_nbi(side->ep, buffer, 64, taken->base, taken->rkey);
+    expect_flush_once(side, "implicit put and get", 64);
+
+    (void)ucp_get_nbi(side->ep, buffer, 64, taken->base, taken->rkey);
+    status = ucp_worker_flush(side->worker);
+    if (status == UCS_OK) {
+        die("a flush of the worker hides what failed");
+    }
+    check(ucp_worker_flush(side->worker), "second flush of the worker");
+}
+
+static void after_other(side_t *side, region_t *other, uint8_t *buffer)
+{
+    uint8_t back[4096];
+
+    fill(buffer, sizeof(back), 77);
+    check(side_put(side, buffer, sizeof(back), other->base, other->rkey),
+          "put to the other file");
+    check(side_flush(side), "flush of the other file");
+    check(side_get(side, back, sizeof(back), other->base, other->rkey),
+          "get from the other file");
+    if (memcmp(buffer, back, sizeof(back)) != 0) {
+        die("the other file has other bytes");
+    }
+}
+
+static int origin(side_t *side)
+{
+    uint8_t *buffer = calloc(1, 64 << 20);
+    region_t taken, other;
+    ucp_rkey_h rkey;
+
+    side_open(side, FEATURES, err_peer);
+    hear_region(side, &taken);
+    hear_region(side, &other);
+
+    expect_reset(traffic(side, &taken, &other, buffer), "traffic", 0);
+    expect_flush_once(side, "traffic", 0);
+    printf("# %s: the intruder was let in after %lu us\n", how,
+           (unsigned long)hear_word(intruder_sock));
+
+    after_puts_gets(side, &taken, buffer);
+    after_atomics(side, &taken);
+    after_implicit(side, &taken, buffer);
+    after_other(side, &other, buffer);
+
+    /* A key that is unpacked only now is not better */
+    check(ucp_ep_rkey_unpack(side->ep, taken.key, &rkey), "stale key");
+    expect_reset(side_put(side, buffer, 8, taken.base, rkey), "stale put", 8);
+    expect_reset(side_get(side, buffer, 8, taken.base, rkey), "stale get", 8);
+    expect_flush_once(side, "stale key", 8);
+    ucp_rkey_destroy(rkey);
+
+    ucp_rkey_destroy(taken.rkey);
+    after_other(side, &other, buffer);
+    ucp_rkey_destroy(other.rkey);
+    say_word(side->sock, 0);
+    side_close(side);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 4) {
+        die("usage: revoke DIRECTORY truncate|otrunc|write none|peer");
+    }
+
+    snprintf(path_taken, sizeof(path_taken), "%s/taken", argv[1]);
+    snprintf(path_other, sizeof(path_other), "%s/other", argv[1]);
+    how      = argv[2];
+    err_peer = (strcmp(argv[3], "peer") == 0);
+    start_intruder();
+    return run_sides(target, origin);
+}
