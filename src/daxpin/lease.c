@@ -27,8 +27,10 @@
 #define DAXPIN_F_LAYOUT    16
 #define DAXPIN_F_EXCLUSIVE 32
 
+/* Between tries to take it: members who join are quick, readers may stay */
 #define DAXPIN_LEASE_PAUSE_MIN (100 * DAXPIN_USEC)
-#define DAXPIN_LEASE_PAUSE_MAX (20 * DAXPIN_MSEC)
+#define DAXPIN_LEASE_PAUSE_MAX (1 * DAXPIN_MSEC)
+#define DAXPIN_LENT_PAUSE_MAX  (20 * DAXPIN_MSEC)
 
 /* Of lease-break-time: how much of it a break may be held up when nothing but
  * the lease keeps the intruder out */
@@ -198,8 +200,9 @@ void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
             continue;
         }
         pid = (pid_t)atoi(entry->d_name);
-        if ((pid != getpid()) && (daxpin_lease_pid_has_fd(pid, file) ||
-                                  daxpin_lease_pid_has_map(pid, file))) {
+        if ((pid != getpid()) && !daxpin_share_is_member(file, pid) &&
+            (daxpin_lease_pid_has_fd(pid, file) ||
+             daxpin_lease_pid_has_map(pid, file))) {
             daxpin_lease_who_add(pid, buffer, size);
             ++count;
         }
@@ -349,7 +352,9 @@ static int daxpin_lease_may_lend(const daxpin_file_t *file)
 
 static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
 {
-    int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+    int lent       = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+    uint64_t most  = lent ? DAXPIN_LENT_PAUSE_MAX : DAXPIN_LEASE_PAUSE_MAX;
+    uint64_t pause = 2 * file->lease.pause;
     int ret;
 
     if (now < file->lease.next) {
@@ -366,9 +371,7 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
         return now;
     }
     file->lease.next  = now + file->lease.pause;
-    file->lease.pause = (2 * file->lease.pause < DAXPIN_LEASE_PAUSE_MAX) ?
-                                2 * file->lease.pause :
-                                DAXPIN_LEASE_PAUSE_MAX;
+    file->lease.pause = (pause < most) ? pause : most;
     return file->lease.next;
 }
 

@@ -20,8 +20,8 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled);
 /* F_UNLCK, whoever holds the description */
 void daxpin_lease_drop(daxpin_file_t *file);
 
-/* "pid 17 (cat), pid 18 (cp)": who has the file open besides this process's
- * library; empty when it cannot be known. Without daxpin_lock too. */
+/* "pid 17 (cat), pid 18 (cp)": who has the file open besides the members;
+ * empty when it cannot be known */
 void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size);
 
 #endif

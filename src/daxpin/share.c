@@ -478,6 +478,19 @@ int daxpin_share_has_members(const daxpin_file_t *file)
 }
 
 
+int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
+{
+    const daxpin_conn_t *conn;
+
+    LIST_FOREACH(conn, &file->share.conns, link) {
+        if (conn->member && (conn->pid == pid)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
 {
     unsigned count = 0;

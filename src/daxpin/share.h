@@ -49,6 +49,7 @@ void daxpin_share_ack(daxpin_file_t *file);
 void daxpin_share_fault(daxpin_file_t *file);
 void daxpin_share_expose(daxpin_file_t *file);
 int  daxpin_share_has_members(const daxpin_file_t *file);
+int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
 /* How many have not answered BREAK; their pids for a message */
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);
