@@ -44,8 +44,8 @@ install_packages()
         return 1
     fi
     echo "Installing ${missing[*]}"
-    apt_get install "${missing[@]}" && return 0
-    # The lists may be missing or old
+    # At first the lists of packages may be missing or old
+    apt_get install "${missing[@]}" 2>/dev/null && return 0
     apt_get update && apt_get install "${missing[@]}" && return 0
     echo "apt-get could not install ${missing[*]}; see above" >&2
     return 1
