@@ -73,6 +73,8 @@ AC_DEFUN([DAXPIN_DEPENDENCY_FLAGS], [
     AS_CASE([$2],
         [yes|no|check|""], [daxpin_dir=""],
         [daxpin_dir="$2"
+         AS_IF([test ! -d "$daxpin_dir/include"],
+             [AC_MSG_ERROR([$3 is said to be installed in $daxpin_dir, but there is no $daxpin_dir/include])])
          for daxpin_sub in lib64 lib lib/$host_cpu-linux-gnu; do
              AS_IF([test -d "$daxpin_dir/$daxpin_sub/pkgconfig"],
                  [daxpin_pc_path="$daxpin_dir/$daxpin_sub/pkgconfig:$daxpin_pc_path"])
