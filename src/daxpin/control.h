@@ -23,6 +23,7 @@
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
+#define DAXPIN_CONTROL_HOLD    2u /* flags: every member holds the blocks */
 #define DAXPIN_CAUSE_MAX       1024
 #define DAXPIN_PATH_MAX        2048
 

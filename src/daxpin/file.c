@@ -56,6 +56,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path,
     file->fd              = -1;
     file->control_fd      = -1;
     file->share.listen_fd = -1;
+    daxpin_hold_init(&file->hold);
     LIST_INIT(&file->maps);
     LIST_INIT(&file->callbacks);
     LIST_INIT(&file->share.conns);
@@ -87,6 +88,7 @@ static void daxpin_file_free(daxpin_file_t *file)
         }
         free(map);
     }
+    daxpin_hold_drop(&file->hold);
     if (file->control != NULL) {
         daxpin_control_destroy(file->control);
     }
@@ -108,6 +110,15 @@ static void daxpin_file_set_dax(daxpin_file_t *file)
 
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+}
+
+
+/* Every member has a hold of its own: the death of one must not open the lock */
+static void daxpin_file_place_hold(daxpin_file_t *file)
+{
+    if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
+    }
 }
 
 
@@ -141,6 +152,10 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_set_dax(file);
+    if (file->is_dax && daxpin_hold_works(path, file->dev)) {
+        file->control->flags |= DAXPIN_CONTROL_HOLD;
+        daxpin_file_place_hold(file);
+    }
 
     pthread_mutex_lock(&daxpin_lock);
     ret = daxpin_share_serve(file, listen_fd);
@@ -192,6 +207,9 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
     file->exposed    = exposed;
     file->fence      = daxpin_control_needs_fence(file->control);
     daxpin_file_set_dax(file);
+    if (file->control->flags & DAXPIN_CONTROL_HOLD) {
+        daxpin_file_place_hold(file);
+    }
 
     pthread_mutex_lock(&daxpin_lock);
     ret = daxpin_share_follow(file, welcome);
@@ -326,6 +344,7 @@ void daxpin_files_fork(void)
             close(file->control_fd);
             file->control_fd = -1;
         }
+        daxpin_hold_drop(&file->hold);
         daxpin_file_let_go(file);
     }
     pthread_mutex_init(&daxpin_lock, NULL);

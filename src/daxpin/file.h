@@ -6,6 +6,7 @@
 
 #include "control.h"
 #include "daxpin.h"
+#include "hold.h"
 #include "pin.h"
 #include "share.h"
 
@@ -63,6 +64,7 @@ struct daxpin_file {
                                      a path given by daxpin_file_open() */
     char               *path;
     int                fd;        /* the one open file description */
+    daxpin_hold_t      hold;
     int                on_break;  /* daxpin_on_break_t */
     int                exposed;   /* somebody may access: a late writer is not
                                      taken for a late member any more */

@@ -302,12 +302,17 @@ static void daxpin_lease_refused(daxpin_file_t *file, int error)
     switch (error) {
     case EAGAIN:
         daxpin_lease_who(file, who, sizeof(who));
+        if (file->lease.once) {
+            snprintf(cause, sizeof(cause), "%s was revoked: %s keeps it from "
+                     "being leased again", file->path, (who[0] != '\0') ?
+                     who : "somebody who waits to truncate it");
+            break;
+        }
         snprintf(cause, sizeof(cause), "%s: no lease, because somebody else "
                  "has the file open: %s; close it there, or start again when "
-                 "it is closed", file->path,
-                 (who[0] != '\0') ? who : "who, cannot be told "
-                 "(perhaps a private mapping or O_APPEND descriptor in this "
-                 "process, or a process of another user)");
+                 "it is closed", file->path, (who[0] != '\0') ? who :
+                 "who, cannot be told (perhaps a private mapping or O_APPEND "
+                 "descriptor in this process, or a process of another user)");
         break;
     case EACCES:
         snprintf(cause, sizeof(cause), "%s: no lease, because the file belongs "
@@ -346,7 +351,26 @@ static int daxpin_lease_sees_all(void)
 static int daxpin_lease_may_lend(const daxpin_file_t *file)
 {
     /* Where a truncate frees blocks under a mapping, only a lock allows it */
-    return !file->is_dax;
+    return !file->is_dax || daxpin_hold_is_placed(&file->hold);
+}
+
+
+/* Where a hold stops him, somebody may be waiting in a truncate since the
+ * lease was lent, and keeps it from being taken again: then nobody is seen to
+ * have the file open. */
+static int daxpin_lease_may_stay_lent(daxpin_file_t *file, uint64_t now)
+{
+    char who[256];
+
+    if (!daxpin_hold_is_placed(&file->hold)) {
+        return daxpin_lease_may_lend(file);
+    }
+    if (now < file->lease.deadline) {
+        return 1;
+    }
+    daxpin_lease_who(file, who, sizeof(who));
+    file->lease.deadline = now + DAXPIN_SEC;
+    return who[0] != '\0';
 }
 
 
@@ -365,8 +389,9 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
         daxpin_lease_held(file);
         return now; /* A break may have come already: look again */
     }
-    if ((ret != -EAGAIN) || (!lent && (now > file->lease.deadline)) ||
-        (lent && !daxpin_lease_may_lend(file))) {
+    if ((ret != -EAGAIN) ||
+        (lent ? !daxpin_lease_may_stay_lent(file, now) :
+                (now > file->lease.deadline))) {
         daxpin_lease_refused(file, -ret);
         return now;
     }
@@ -377,12 +402,14 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
 
 
 /* Let them in and take the lease again when they have left */
-static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state)
+static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
+                              uint64_t deadline)
 {
     daxpin_control_set_state(file->control, state);
-    file->lease.wanted = 1;
-    file->lease.next   = 0;
-    file->lease.pause  = DAXPIN_LEASE_PAUSE_MIN;
+    file->lease.wanted   = 1;
+    file->lease.deadline = deadline;
+    file->lease.next     = 0;
+    file->lease.pause    = DAXPIN_LEASE_PAUSE_MIN;
     daxpin_lease_drop(file);
 }
 
@@ -405,7 +432,6 @@ static void daxpin_lease_end(daxpin_file_t *file,
 
 static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
 {
-    unsigned timeout_ms = DAXPIN_TIMEOUT_DEFAULT_MS;
     daxpin_waiters_t waiters;
 
     daxpin_lease_waiters(file, &waiters);
@@ -416,7 +442,7 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
          * out of sight of this pid namespace. Then the size tells. */
         daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
                    waiters.readers);
-        daxpin_lease_lend(file, DAXPIN_STATE_LENT);
+        daxpin_lease_lend(file, DAXPIN_STATE_LENT, now + DAXPIN_SEC);
         return now;
     }
     if (!file->exposed && !file->own && daxpin_report_exists(waiters.writer)) {
@@ -424,15 +450,16 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
          * it yet, so it can be waited for */
         daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join",
                    file->path, (int)waiters.writer);
-        file->lease.deadline = now + timeout_ms * DAXPIN_MSEC;
-        daxpin_lease_lend(file, DAXPIN_STATE_PENDING);
+        daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
+                          now + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC);
         return now;
     }
     if ((file->on_break == DAXPIN_ON_BREAK_HOLD) &&
         (file->lease.hold_until == 0)) {
-        file->lease.hold_until = now + daxpin_lease_break_time() *
-                                       DAXPIN_SEC / 100 *
-                                       DAXPIN_LEASE_HOLD_PERCENT;
+        file->lease.hold_until = daxpin_hold_is_placed(&file->hold) ?
+                DAXPIN_NEVER :
+                now + daxpin_lease_break_time() * DAXPIN_SEC / 100 *
+                      DAXPIN_LEASE_HOLD_PERCENT;
     }
     if (now < file->lease.hold_until) {
         return file->lease.hold_until;

@@ -11,7 +11,7 @@
  *   own ranges become anonymous memory      own ranges likewise
  *   callbacks                               callbacks
  *   wait for the peers                      ACK
- *   REVOKED
+ *   REVOKED; drop the hold                  (dropped theirs before ACK)
  *   F_UNLCK: the intruder goes on
  *
  * Every wait has a bound. Going on after it is safe: whoever is late is
@@ -144,6 +144,7 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
         return;
     }
     file->revoke.phase = DAXPIN_PHASE_DONE;
+    daxpin_hold_drop(&file->hold);
     daxpin_share_ack(file);
     if (file->revoke.unlock) {
         daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
@@ -156,6 +157,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
 {
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+    daxpin_hold_drop(&file->hold);
     daxpin_lease_drop(file);
     daxpin_share_close(file);
     daxpin_file_let_go(file);

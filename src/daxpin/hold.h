@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_HOLD_H_
+#define DAXPIN_HOLD_H_
+
+#include <sys/types.h>
+
+/*
+ * What keeps the blocks of an fsdax file in place without a lease: while a
+ * page of it is in use by the kernel and the file is mapped somewhere, the
+ * file system lets truncate and hole punch wait. A byte of the mapping spliced
+ * into a pipe is such a use, for any user and for as long as the pipe has it.
+ *
+ * Nothing promises this; so it is tried out before it is relied upon.
+ */
+typedef struct daxpin_hold {
+    int  pipe[2]; /* read, write; -1: none */
+    void *guard;  /* the page, mapped for as long as it is held */
+} daxpin_hold_t;
+
+void daxpin_hold_init(daxpin_hold_t *hold);
+
+/* Does a hold keep a truncate waiting on the file system of this file? Tried
+ * once a file system and process, on a scratch file in the same directory.
+ * Takes tens of milliseconds. Needs no lock. */
+int daxpin_hold_works(const char *path, dev_t dev);
+
+/* 0 or -errno with a message. path: for the message */
+int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold);
+
+/* Touches the file by unmapping only: an intruder may be waiting in it */
+void daxpin_hold_drop(daxpin_hold_t *hold);
+
+int daxpin_hold_is_placed(const daxpin_hold_t *hold);
+
+#endif
