@@ -15,7 +15,9 @@
 #include "board.h"
 
 #define BATCH_MAX     4
-#define ERROR_SEC     5.0 /* from the intrusion to the error at the origin */
+#define ERROR_SEC     5.0  /* from the intrusion to the error at the origin */
+#define INTRUDER_SEC  20.0
+#define OWN_BYTES     4096 /* of a part, behind the slots: for its rank only */
 
 static const uint32_t record_sizes[] = {8, 64, 4096, 65536, 262144};
 
@@ -63,8 +65,10 @@ static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
 }
 
 
-/* Until the error that has to come */
-static void put_stream(uint32_t round, int batch, int victim)
+/* Until the error that has to come. Meanwhile every rank uses its own memory
+ * too, as it may at any time: no signal, and nothing for the intruder. */
+static void put_stream(uint32_t round, int batch, int victim,
+                       volatile uint64_t *own)
 {
     stream_t *stream = &board->stream[comm_rank];
     uint64_t number  = 0;
@@ -77,6 +81,7 @@ static void put_stream(uint32_t round, int batch, int victim)
             break;
         }
         atomic_store(&stream->acked, number);
+        own[number % (OWN_BYTES / sizeof(*own))] = number;
 
         if (atomic_load(&board->in) == round) {
             deadline = (deadline == 0) ? now() + ERROR_SEC : deadline;
@@ -155,12 +160,12 @@ static void post_round(uint32_t round, const char *prefix, int shared,
 }
 
 
-static void wait_for_check(uint32_t round)
+static void wait_for(_Atomic uint32_t *word, uint32_t round, const char *what)
 {
-    double deadline = now() + 20;
+    double deadline = now() + INTRUDER_SEC;
 
-    while (atomic_load(&board->checked) != round) {
-        CHECK(now() < deadline, "round %u: no intruder", round);
+    while (atomic_load(word) != round) {
+        CHECK(now() < deadline, "round %u: the intruder %s", round, what);
         usleep(100);
     }
 }
@@ -168,8 +173,9 @@ static void wait_for_check(uint32_t round)
 
 static void one_round(uint32_t round, const char *prefix, int shared)
 {
-    size_t part_bytes = (size_t)comm_size * BOARD_SLOT_BYTES;
-    int victim        = round % comm_size;
+    size_t slots_bytes = (size_t)comm_size * BOARD_SLOT_BYTES;
+    size_t part_bytes  = slots_bytes + OWN_BYTES;
+    int victim         = round % comm_size;
     part_t part;
     int ret;
 
@@ -189,14 +195,15 @@ static void one_round(uint32_t round, const char *prefix, int shared)
         atomic_store(&board->go, round);
     }
 
-    put_stream(round, 1 + (round % BATCH_MAX), victim);
-    if (shared || (comm_rank == victim)) {
-        /* memory without a file: no signal, and nothing for the intruder */
-        memset(part.base, 0xab, part.length);
-    }
+    put_stream(round, 1 + (round % BATCH_MAX), victim,
+               (uint64_t*)(part.base + slots_bytes));
     try_all(victim);
     if (!shared) {
         try_others(victim);
+    }
+    wait_for(&board->in, round, "is not let in");
+    if (shared || (comm_rank == victim)) {
+        memset(part.base, 0xab, part.length);
     }
 
     /* Where an error was still to be reported, it did nothing else */
@@ -211,7 +218,7 @@ static void one_round(uint32_t round, const char *prefix, int shared)
     MPI_Barrier(MPI_COMM_WORLD);
     if (comm_rank == 0) {
         atomic_store(&board->over, round);
-        wait_for_check(round);
+        wait_for(&board->checked, round, "has not looked at the file");
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }
