@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef INTRUDER_H_
+#define INTRUDER_H_
+
+/* Processes that know nothing of daxpin and want a file */
+
+#include "child.h"
+
+#define INTRUDER_BLOCKED CHILD_SILENT
+
+
+static UNIT_UNUSED int intruder_act(const char *what, const char *path,
+                                    long length, int *fd_p)
+{
+    int flags = O_CLOEXEC;
+
+    if (strcmp(what, "truncate") == 0) {
+        return truncate(path, length);
+    }
+    if (strcmp(what, "unlink") == 0) {
+        return unlink(path);
+    }
+    flags |= (strncmp(what, "read", 4) == 0) ? O_RDONLY : O_RDWR;
+    flags |= (strstr(what, "-poke") != NULL) ? O_NONBLOCK : 0;
+    flags |= (strstr(what, "-trunc") != NULL) ? O_TRUNC : 0;
+    flags |= (strstr(what, "-append") != NULL) ? O_APPEND : 0;
+    *fd_p  = open(path, flags);
+    return (*fd_p >= 0) ? 0 : -1;
+}
+
+
+/* Arguments: what to do, the path, a length. Says "0", does it, says errno
+ * and milliseconds, and keeps what it opened until its input ends. */
+static UNIT_UNUSED int intruder_child(int argc, char **argv)
+{
+    uint64_t start;
+    int ret, fd = -1;
+
+    if (argc < 4) {
+        return 2;
+    }
+    child_say(0, "ready");
+    start = unit_ms();
+    ret   = (intruder_act(argv[1], argv[2], atol(argv[3]), &fd) == 0) ? 0 :
+                                                                        errno;
+    child_say(ret, "%lu", unit_ms() - start);
+    child_wait();
+    return 0;
+}
+
+
+#define INTRUDER_ENTRY {"intruder", intruder_child}
+
+
+/* When this returns it is about to act, or acting */
+static UNIT_UNUSED void intruder_start(child_t *child, const char *what,
+                                       const char *path, long length)
+{
+    char number[32];
+
+    snprintf(number, sizeof(number), "%ld", length);
+    child_spawn(child, "intruder", what, path, number, NULL);
+    assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
+}
+
+
+/* Its errno, or INTRUDER_BLOCKED if it is not through in time */
+static UNIT_UNUSED long intruder_result(child_t *child, uint64_t ms)
+{
+    return child_answer(child, ms);
+}
+
+
+/* Start, let it be through within a time, and let it go */
+static UNIT_UNUSED void intruder_run(const char *what, const char *path,
+                                     long length, uint64_t ms)
+{
+    child_t child;
+
+    intruder_start(&child, what, path, length);
+    assert_int_equal(intruder_result(&child, ms), 0);
+    child_finish(&child);
+}
+
+
+/* What the kernel says of the lease on a file: "ACTIVE", "BREAKING" or "" */
+static UNIT_UNUSED const char *intruder_lease(const char *path)
+{
+    char line[512], kind[16], where[64];
+    static char status[16];
+    unsigned long ino;
+    struct stat st;
+    FILE *locks;
+
+    status[0] = '\0';
+    locks     = fopen("/proc/locks", "re");
+    if (stat(path, &st) != 0) {
+        st.st_ino = 0;
+    }
+    while ((locks != NULL) && (fgets(line, sizeof(line), locks) != NULL)) {
+        if ((sscanf(line, "%*s %15s %15s %*s %*d %63s", kind, status,
+                    where) == 3) && (strcmp(kind, "LEASE") == 0) &&
+            (sscanf(where, "%*x:%*x:%lu", &ino) == 1) && (ino == st.st_ino)) {
+            fclose(locks);
+            return status;
+        }
+    }
+    if (locks != NULL) {
+        fclose(locks);
+    }
+    return "";
+}
+
+#endif

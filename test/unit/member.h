@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef MEMBER_H_
+#define MEMBER_H_
+
+/*
+ * Other processes that use daxpin: each does what it is told, a line at a
+ * time, with one file. Numbers come back, and messages as text:
+ *
+ *   open PATH LENGTH MS   daxpin_file_open()
+ *   attach KEY            daxpin_file_attach()
+ *   map PATH LENGTH FLAGS its own open() and mmap(); FLAGS: a for O_APPEND
+ *   adopt DIR MS          daxpin_file_adopt() of that, of files below DIR
+ *   unadopt, close        give back
+ *   state, cause, holder  what it is now
+ *   key                   text: the key
+ *   put OFFSET COUNT BYTE an access: 0 or -errno
+ *   mem OFFSET            the byte in memory there
+ *   set OFFSET BYTE       a plain store there, outside an access
+ *   begin, end            an access that takes its time
+ *   pin OFFSET LENGTH     0 or -errno
+ *   same PID FD           whether our descriptor is that one's description
+ *   number                our descriptor of the file
+ *   user UID              become that user
+ */
+
+#include "child.h"
+#include "control.h"
+
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+
+typedef struct member {
+    daxpin_file_t   *file;
+    unsigned        slot;
+    daxpin_access_t access;
+    char            *memory;
+    size_t          length;
+    int             fd;      /* opened by itself */
+    int             adopted;
+} member_t;
+
+
+static UNIT_UNUSED int member_opened(member_t *me, int ret)
+{
+    if (ret == 0) {
+        me->slot = daxpin_slot_get();
+        daxpin_access_init(me->file, me->slot, &me->access);
+        me->length = daxpin_file_length(me->file);
+        if (me->memory == NULL) {
+            me->memory = daxpin_file_addr(me->file, 0, me->length);
+        }
+    }
+    return ret;
+}
+
+
+static UNIT_UNUSED int member_open(member_t *me, char *args)
+{
+    daxpin_params_t params = {0};
+    char path[PATH_MAX];
+    size_t length;
+
+    if (sscanf(args, "%s %zu %u", path, &length, &params.timeout_ms) != 3) {
+        return -1;
+    }
+    return member_opened(me, daxpin_file_open(path, length, &params,
+                                              &me->file));
+}
+
+
+static UNIT_UNUSED int member_attach(member_t *me, char *args)
+{
+    daxpin_key_t key;
+
+    if (sscanf(args, "%lx-%lx-%lx-%x-%x", &key.dev, &key.ino, &key.generation,
+               &key.uid, &key.pid) != 5) {
+        return -1;
+    }
+    return member_opened(me, daxpin_file_attach(&key, &me->file));
+}
+
+
+static UNIT_UNUSED const char *member_key_text(const daxpin_file_t *file)
+{
+    static char text[128];
+    daxpin_key_t key;
+
+    daxpin_file_key(file, &key);
+    snprintf(text, sizeof(text), "%lx-%lx-%lx-%x-%x", key.dev, key.ino,
+             key.generation, key.uid, key.pid);
+    return text;
+}
+
+
+static UNIT_UNUSED int member_map(member_t *me, char *args)
+{
+    char path[PATH_MAX], flags[16];
+
+    if (sscanf(args, "%s %zu %15s", path, &me->length, flags) != 3) {
+        return -1;
+    }
+    me->fd = open(path, O_RDWR | O_CLOEXEC |
+                  ((strchr(flags, 'a') != NULL) ? O_APPEND : 0));
+    if (me->fd < 0) {
+        return -errno;
+    }
+    me->memory = mmap(NULL, me->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      me->fd, 0);
+    return (me->memory != MAP_FAILED) ? 0 : -errno;
+}
+
+
+static UNIT_UNUSED int member_adopt(member_t *me, char *args)
+{
+    daxpin_params_t params = {0};
+    const char *dirs[2]    = {NULL, NULL};
+    char path[PATH_MAX];
+    uint64_t offset;
+    int ret;
+
+    if (sscanf(args, "%s %u", path, &params.timeout_ms) != 2) {
+        return -1;
+    }
+    dirs[0] = path;
+    ret     = daxpin_set_files(dirs);
+    if (ret == 0) {
+        ret = daxpin_file_adopt(me->memory, me->length, &params, &me->file,
+                                &offset);
+    }
+    me->adopted = ret == 0;
+    return member_opened(me, ret);
+}
+
+
+static UNIT_UNUSED int member_close(member_t *me)
+{
+    if (me->adopted) {
+        daxpin_file_unadopt(me->file, me->memory, me->length);
+    }
+    daxpin_slot_put(me->slot);
+    daxpin_file_close(me->file);
+    memset(me, 0, sizeof(*me));
+    return 0;
+}
+
+
+static UNIT_UNUSED int member_put(member_t *me, char *args)
+{
+    size_t offset, count;
+    int byte, ret;
+
+    if (sscanf(args, "%zu %zu %d", &offset, &count, &byte) != 3) {
+        return -1;
+    }
+    ret = daxpin_access_begin(&me->access);
+    if (ret == 0) {
+        memset(me->memory + offset, byte, count);
+        ret = daxpin_access_end(&me->access, offset, count);
+    }
+    return ret;
+}
+
+
+static UNIT_UNUSED int member_pin(member_t *me, char *args)
+{
+    size_t offset, length;
+    daxpin_pin_t *pin;
+
+    if (sscanf(args, "%zu %zu", &offset, &length) != 2) {
+        return -1;
+    }
+    return daxpin_pin(me->file, offset, length, NULL, &pin);
+}
+
+
+/* Our descriptor of the file: of those that the library has, if not our own */
+static UNIT_UNUSED int member_number(const member_t *me)
+{
+    struct stat st;
+    daxpin_key_t key;
+    int fd;
+
+    daxpin_file_key(me->file, &key);
+    for (fd = 0; fd < 1024; ++fd) {
+        if ((fstat(fd, &st) == 0) && (st.st_ino == key.ino) &&
+            (st.st_dev == key.dev)) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+
+static UNIT_UNUSED int member_same(const member_t *me, char *args)
+{
+    int pid, fd;
+
+    if (sscanf(args, "%d %d", &pid, &fd) != 2) {
+        return -1;
+    }
+    return (int)syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, member_number(me),
+                        fd);
+}
+
+
+/* What changes nothing; 0 if it is none of these */
+static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
+{
+    char text[CHILD_LINE_MAX];
+
+    if (strcmp(what, "state") == 0) {
+        child_say(daxpin_file_state(me->file), "%s",
+                  daxpin_state_name(daxpin_file_state(me->file)));
+    } else if (strcmp(what, "cause") == 0) {
+        daxpin_file_cause(me->file, text, sizeof(text));
+        child_say(0, "%s", text);
+    } else if (strcmp(what, "holder") == 0) {
+        child_say(daxpin_file_is_holder(me->file), "holder");
+    } else if (strcmp(what, "key") == 0) {
+        child_say(0, "%s", member_key_text(me->file));
+    } else if (strcmp(what, "mem") == 0) {
+        child_say(((volatile unsigned char*)me->memory)[atol(args)], "byte");
+    } else if (strcmp(what, "same") == 0) {
+        child_say(member_same(me, args), "kcmp");
+    } else if (strcmp(what, "number") == 0) {
+        child_say(member_number(me), "descriptor");
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+
+static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
+{
+    size_t offset;
+    int byte;
+
+    if (strcmp(what, "open") == 0) {
+        return member_open(me, args);
+    } else if (strcmp(what, "attach") == 0) {
+        return member_attach(me, args);
+    } else if (strcmp(what, "map") == 0) {
+        return member_map(me, args);
+    } else if (strcmp(what, "adopt") == 0) {
+        return member_adopt(me, args);
+    } else if (strcmp(what, "close") == 0) {
+        return member_close(me);
+    } else if (strcmp(what, "put") == 0) {
+        return member_put(me, args);
+    } else if (strcmp(what, "pin") == 0) {
+        return member_pin(me, args);
+    } else if (strcmp(what, "begin") == 0) {
+        return daxpin_access_begin(&me->access);
+    } else if (strcmp(what, "end") == 0) {
+        return daxpin_access_end(&me->access, 0, 1);
+    } else if (strcmp(what, "release") == 0) {
+        return daxpin_lease_release(me->file);
+    } else if (strcmp(what, "user") == 0) {
+        return (setuid((uid_t)atoi(args)) == 0) ? 0 : -errno;
+    } else if ((strcmp(what, "set") == 0) &&
+               (sscanf(args, "%zu %d", &offset, &byte) == 2)) {
+        ((volatile char*)me->memory)[offset] = (char)byte;
+        return 0;
+    }
+    return -1;
+}
+
+
+static UNIT_UNUSED int member_child(int argc, char **argv)
+{
+    char line[CHILD_LINE_MAX], *args;
+    member_t me = {.fd = -1};
+    int ret;
+
+    (void)argc;
+    (void)argv;
+    while (child_read(line, sizeof(line))) {
+        args = line + strcspn(line, " ");
+        if (*args != '\0') {
+            *args++ = '\0';
+        }
+        if (strcmp(line, "exit") == 0) {
+            exit(0);
+        }
+        if (!member_look(&me, line, args)) {
+            ret = member_do(&me, line, args);
+            child_say(ret, "%s", (ret != 0) ? daxpin_errormsg() : "");
+        }
+    }
+    return 0;
+}
+
+
+#define MEMBER_ENTRY {"member", member_child}
+
+
+static UNIT_UNUSED void member_start(child_t *child)
+{
+    child_spawn(child, "member", NULL);
+}
+
+
+/* A member of a file by daxpin_file_open() */
+static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
+{
+    member_start(child);
+    assert_child_ok(child, "open %s %d 5000", path, UNIT_LENGTH);
+}
+
+
+#define member_has_state(_child, _state) \
+    (child_ask(_child, "state") == DAXPIN_STATE_##_state)
+
+#define assert_member_becomes(_child, _state) \
+    assert_true(unit_await(10000, member_has_state(_child, _state)))
+
+#define assert_becomes(_file, _state) \
+    assert_true(unit_await(10000, daxpin_file_state(_file) == \
+                                  DAXPIN_STATE_##_state))
+
+#endif

@@ -1,0 +1,787 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Opening, sharing and closing files */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#define FILE_PROCESSES 8
+
+
+/* How much of a file has blocks */
+static uint64_t file_allocated(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+
+static void file_check_new(const char *dir)
+{
+    const char *path       = unit_path(dir, "new");
+    daxpin_params_t params = {.mode = 0640};
+    daxpin_file_t *file;
+    struct stat st;
+    char *addr;
+
+    assert_ok(daxpin_file_open(path, 100000, &params, &file));
+    assert_int_equal(daxpin_file_length(file), 100000);
+    assert_int_equal(daxpin_file_is_holder(file), 1);
+    assert_int_equal(daxpin_file_is_dax(file), 0);
+    assert_string_equal(daxpin_file_path(file), path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(st.st_size, 100000);
+    assert_true(file_allocated(path) >= 100000);
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    addr = daxpin_file_addr(file, 0, 100000);
+    assert_non_null(addr);
+    assert_int_equal(addr[99999], 0);
+    addr[99999] = 7;
+    assert_ok(daxpin_file_persist(file, 99999, 1));
+    daxpin_file_close(file);
+    assert_string_equal(intruder_lease(path), "");
+    assert_int_equal(unit_file_byte(path, 99999), 7);
+}
+
+
+static void test_new(void **state)
+{
+    file_check_new(unit_disk);
+    file_check_new(unit_memory);
+    (void)state;
+}
+
+
+static void test_default_mode(void **state)
+{
+    const char *path = unit_path(unit_disk, "mode");
+    struct stat st;
+
+    daxpin_file_close(unit_open(path, 4096));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    (void)state;
+}
+
+
+static void test_existing(void **state)
+{
+    const char *path = unit_path(unit_disk, "existing");
+    daxpin_file_t *file;
+
+    unit_make_file(path, 10000, 'x');
+    file = unit_open(path, 0);
+    assert_int_equal(daxpin_file_length(file), 10000);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 9999, 1), 'x');
+    daxpin_file_close(file);
+
+    file = unit_open(path, 5000); /* not cut */
+    assert_int_equal(daxpin_file_length(file), 10000);
+    daxpin_file_close(file);
+    assert_int_equal(unit_file_size(path), 10000);
+    (void)state;
+}
+
+
+static void test_short_grows(void **state)
+{
+    const char *path = unit_path(unit_disk, "short");
+    daxpin_file_t *file;
+
+    unit_make_file(path, 10000, 'x');
+    file = unit_open(path, 50000);
+    assert_int_equal(daxpin_file_length(file), 50000);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 9999, 1), 'x');
+    assert_int_equal(*(char*)daxpin_file_addr(file, 10000, 1), 0);
+    assert_true(file_allocated(path) >= 50000);
+    daxpin_file_close(file);
+    assert_int_equal(unit_file_size(path), 50000);
+    (void)state;
+}
+
+
+static void file_check_sparse(const char *dir)
+{
+    const char *path = unit_path(dir, "sparse");
+    daxpin_file_t *file;
+
+    unit_make_file(path, 4096, 'x');
+    assert_int_equal(truncate(path, 1 << 20), 0);
+    assert_true(file_allocated(path) < 1 << 20);
+    file = unit_open(path, 0);
+    assert_true(file_allocated(path) >= 1 << 20);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 0, 1), 'x');
+    assert_int_equal(*(char*)daxpin_file_addr(file, 5000, 1), 0);
+    daxpin_file_close(file);
+}
+
+
+static void test_sparse_is_allocated(void **state)
+{
+    file_check_sparse(unit_disk);
+    file_check_sparse(unit_memory);
+    (void)state;
+}
+
+
+/* Opened again with more: grows where it is */
+static void test_again_with_more(void **state)
+{
+    const char *path    = unit_path(unit_disk, "more");
+    daxpin_file_t *file = unit_open(path, 8192), *more;
+    char *addr          = daxpin_file_addr(file, 0, 8192);
+
+    assert_int_equal(daxpin_file_open(path, 100000, NULL, &more), 0);
+    assert_ptr_equal(file, more);
+    assert_int_equal(daxpin_file_length(file), 100000);
+    assert_non_null(daxpin_file_addr(file, 99999, 1));
+    *(char*)daxpin_file_addr(file, 4000, 1) = 9;
+    assert_int_equal(addr[4000], 9); /* the old address stays */
+    daxpin_file_close(more);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_empty(void **state)
+{
+    const char *path    = unit_path(unit_disk, "empty");
+    const char *missing = unit_path(unit_disk, "missing");
+    daxpin_file_t *file;
+
+    unit_make_file(path, 0, 0);
+    assert_int_equal(daxpin_file_open(path, 0, NULL, &file), -EINVAL);
+    assert_message(path);
+    assert_message("empty");
+    assert_null(file);
+    assert_int_equal(unit_file_size(path), 0);
+    assert_int_equal(daxpin_file_open(missing, 0, NULL, &file), -EINVAL);
+    assert_false(unit_exists(missing));
+    (void)state;
+}
+
+
+static void test_wrong_type(void **state)
+{
+    const char *fifo = unit_path(unit_disk, "fifo");
+    char inside[PATH_MAX];
+    daxpin_file_t *file;
+
+    assert_int_equal(daxpin_file_open(unit_disk, 4096, NULL, &file), -EISDIR);
+    assert_message(unit_disk);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(daxpin_file_open(fifo, 4096, NULL, &file), -EINVAL);
+    assert_message(fifo);
+    assert_int_equal(daxpin_file_open("/dev/zero", 4096, NULL, &file),
+                     -EINVAL);
+    assert_message("/dev/zero");
+    snprintf(inside, sizeof(inside), "%s/none/file", unit_disk);
+    assert_int_equal(daxpin_file_open(inside, 4096, NULL, &file), -ENOENT);
+    assert_message(inside);
+    snprintf(inside, sizeof(inside), "%s/file", fifo);
+    assert_int_equal(daxpin_file_open(inside, 4096, NULL, &file), -ENOTDIR);
+    assert_null(file);
+    (void)state;
+}
+
+
+/* A file system that grants no leases */
+static void test_no_leases_there(void **state)
+{
+    daxpin_file_t *file;
+    int ret = daxpin_file_open("/proc/self/comm", 4, NULL, &file);
+
+    assert_true(ret < 0);
+    assert_message("/proc/");
+    (void)state;
+}
+
+
+/*
+ * No space
+ */
+
+static void test_no_space(void **state)
+{
+    const char *path = unit_path(unit_disk, "tiny");
+    int fds          = unit_count_fds();
+    daxpin_file_t *file;
+    char inside[PATH_MAX];
+    uint64_t blocks;
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    if (mount("none", path, "tmpfs", 0, "size=1m") != 0) {
+        skip();
+    }
+    snprintf(inside, sizeof(inside), "%s/new", path);
+    assert_int_equal(daxpin_file_open(inside, 4 << 20, NULL, &file), -ENOSPC);
+    assert_message(inside);
+    assert_message("space");
+    assert_false(unit_exists(inside));
+
+    /* What was there stays as it was */
+    snprintf(inside, sizeof(inside), "%s/old", path);
+    unit_make_file(inside, 5000, 'x');
+    blocks = file_allocated(inside);
+    assert_int_equal(daxpin_file_open(inside, 4 << 20, NULL, &file), -ENOSPC);
+    assert_int_equal(unit_file_size(inside), 5000);
+    assert_int_equal(file_allocated(inside), blocks);
+    assert_int_equal(unit_file_byte(inside, 4999), 'x');
+    assert_string_equal(intruder_lease(inside), "");
+
+    /* While it is open: refused, and goes on */
+    file = unit_open(inside, 8192);
+    daxpin_file_close(file);
+    file = unit_open(inside, 8192);
+    {
+        daxpin_file_t *more;
+        assert_int_equal(daxpin_file_open(inside, 4 << 20, NULL, &more),
+                         -ENOSPC);
+        assert_null(more);
+    }
+    assert_int_equal(daxpin_file_length(file), 8192);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    daxpin_file_close(file);
+    assert_int_equal(umount(path), 0);
+    assert_true(unit_count_fds() <= fds + 8); /* the library's own few */
+    (void)state;
+}
+
+
+/*
+ * Permissions
+ */
+
+static void test_not_owner(void **state)
+{
+    const char *path = unit_path(unit_memory, "open-to-all");
+    child_t child;
+
+    unit_make_file(path, 8192, 'x');
+    assert_int_equal(chmod(path, 0666), 0);
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_int_equal(child_ask(&child, "open %s 8192 1000", path), -EACCES);
+    assert_contains(child.text, path);
+    assert_contains(child.text, "owner");
+    child_finish(&child);
+    assert_string_equal(intruder_lease(path), "");
+    assert_int_equal(unit_file_size(path), 8192);
+    (void)state;
+}
+
+
+static void test_no_permission(void **state)
+{
+    const char *path    = unit_path(unit_memory, "closed");
+    const char *created = unit_path(unit_memory, "not-allowed");
+    child_t child;
+
+    unit_make_file(path, 8192, 'x');
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_int_equal(child_ask(&child, "open %s 8192 1000", path), -EACCES);
+    assert_contains(child.text, path);
+    assert_int_equal(child_ask(&child, "open %s 8192 1000", created),
+                     -EACCES);
+    assert_contains(child.text, created);
+    child_finish(&child);
+    (void)state;
+}
+
+
+/* A user without any capability, on a file of his own */
+static void test_ordinary_user(void **state)
+{
+    const char *path = unit_path(unit_memory, "his");
+    child_t child;
+
+    unit_make_file(path, 8192, 'x');
+    assert_int_equal(chown(path, UNIT_NOBODY, UNIT_NOBODY), 0);
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_child_ok(&child, "open %s %d 1000", path, UNIT_LENGTH);
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    intruder_run("truncate", path, 0, 5000);
+    assert_member_becomes(&child, REVOKED);
+    child_finish(&child);
+    (void)state;
+}
+
+
+/*
+ * Somebody else has it open
+ */
+
+static void file_check_busy(const char *how)
+{
+    const char *path       = unit_path(unit_disk, how);
+    daxpin_params_t params = {.timeout_ms = 300};
+    daxpin_file_t *file;
+    uint64_t start, took;
+    char pid[32];
+    child_t child;
+
+    unit_make_file(path, 8192, 'x');
+    intruder_start(&child, how, path, 0);
+    assert_int_equal(intruder_result(&child, 5000), 0);
+    start = unit_ms();
+    assert_int_equal(daxpin_file_open(path, 8192, &params, &file), -EAGAIN);
+    took = unit_ms() - start;
+    snprintf(pid, sizeof(pid), "pid %d (test_", (int)child.pid);
+    assert_message(path);
+    assert_message(pid);
+    assert_message("close it");
+    assert_true((took >= 250) && (took < 300 + 1200 * unit_slow()));
+    assert_null(file);
+    assert_string_equal(intruder_lease(path), "");
+    child_finish(&child);
+    file = unit_open(path, 8192);
+    daxpin_file_close(file);
+}
+
+
+static void test_busy(void **state)
+{
+    file_check_busy("read");
+    file_check_busy("write");
+    (void)state;
+}
+
+
+/* He leaves in time */
+static void test_busy_for_a_while(void **state)
+{
+    const char *path = unit_path(unit_disk, "a-while");
+    child_t child, member;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    intruder_start(&child, "write", path, 0);
+    assert_int_equal(intruder_result(&child, 5000), 0);
+    member_start(&member);
+    child_tell(&member, "open %s %d 10000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer(&member, 300), CHILD_SILENT);
+    child_finish(&child);
+    assert_int_equal(child_answer(&member, 2000), 0);
+    child_finish(&member);
+    (void)state;
+}
+
+
+static int file_leaser_child(int argc, char **argv)
+{
+    int fd = open(argv[1], O_RDWR | O_CLOEXEC);
+
+    (void)argc;
+    unit_set_signal(SIGIO, SIG_IGN);
+    child_say((fcntl(fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : errno, "lease");
+    child_wait(); /* holds it, whatever happens */
+    return 0;
+}
+
+
+static void test_other_program_has_a_lease(void **state)
+{
+    const char *path       = unit_path(unit_disk, "leased");
+    daxpin_params_t params = {.timeout_ms = 300};
+    daxpin_file_t *file;
+    uint64_t start = unit_ms();
+    child_t child;
+
+    unit_make_file(path, 8192, 'x');
+    child_spawn(&child, "leaser", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    assert_int_equal(daxpin_file_open(path, 8192, &params, &file), -EAGAIN);
+    assert_true(unit_ms() - start < 2000 * unit_slow());
+    assert_message(path);
+    assert_message("lease");
+    child_finish(&child);
+    file = unit_open(path, 8192);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Sharing
+ */
+
+static void test_same_handle(void **state)
+{
+    const char *path    = unit_path(unit_disk, "same");
+    daxpin_file_t *file = unit_open(path, 8192), *again;
+    char name[PATH_MAX];
+
+    assert_ok(daxpin_file_open(path, 8192, NULL, &again));
+    assert_ptr_equal(file, again);
+    daxpin_file_close(again);
+    snprintf(name, sizeof(name), "%s-link", path);
+    assert_int_equal(link(path, name), 0);
+    assert_ok(daxpin_file_open(name, 8192, NULL, &again));
+    assert_ptr_equal(file, again); /* another name of the same file */
+    daxpin_file_ref(file);
+    daxpin_file_close(file);
+    daxpin_file_close(again);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    daxpin_file_close(file);
+    assert_string_equal(intruder_lease(path), "");
+    (void)state;
+}
+
+
+static void test_second_process_is_peer(void **state)
+{
+    const char *path    = unit_path(unit_disk, "peer");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    child_t child;
+
+    member_start_open(&child, path);
+    assert_int_equal(child_ask(&child, "holder"), 0);
+    assert_true(member_has_state(&child, HELD));
+    assert_child_ok(&child, "put 5000 10 65");
+    assert_int_equal(memory[5009], 'A');
+    memory[77] = 'B';
+    assert_int_equal(child_ask(&child, "mem 77"), 'B');
+    assert_child_ok(&child, "pin 0 4096");
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    assert_child_ok(&child, "close");
+    assert_child_ok(&child, "open %s 0 5000", path); /* and again */
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* All at once, the file not there before: one holder, one length, all well */
+static void test_concurrent_creation(void **state)
+{
+    child_t children[FILE_PROCESSES];
+    unsigned i, round, holders;
+    const char *path;
+
+    for (round = 0; round < 5; ++round) {
+        path = unit_path((round % 2) ? unit_memory : unit_disk, "race");
+        for (i = 0; i < FILE_PROCESSES; ++i) {
+            member_start(&children[i]);
+        }
+        for (i = 0; i < FILE_PROCESSES; ++i) {
+            child_tell(&children[i], "open %s %d 10000", path, UNIT_LENGTH);
+        }
+        for (i = 0, holders = 0; i < FILE_PROCESSES; ++i) {
+            long ret = child_answer(&children[i], CHILD_WAIT_MS);
+            if (ret != 0) {
+                fail_msg("process %u: %ld: %s", i, ret, children[i].text);
+            }
+            holders += child_ask(&children[i], "holder") == 1;
+            assert_child_ok(&children[i], "put %u 1 %u", i * 5000, i + 1);
+        }
+        assert_int_equal(holders, 1);
+        for (i = 0; i < FILE_PROCESSES; ++i) {
+            assert_int_equal(child_ask(&children[i], "mem %u",
+                                       (7 - i) * 5000), 8 - i);
+        }
+        assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+        for (i = 0; i < FILE_PROCESSES; ++i) {
+            child_finish(&children[i]);
+        }
+    }
+    (void)state;
+}
+
+
+/* A process that gives up must not take away what another one has by then */
+static void test_failed_creation_leaves_others_alone(void **state)
+{
+    const char *dir = unit_path(unit_disk, "small");
+    child_t poor, rich;
+    char path[PATH_MAX];
+    unsigned i;
+
+    assert_int_equal(mkdir(dir, 0700), 0);
+    if (mount("none", dir, "tmpfs", 0, "size=2m") != 0) {
+        skip();
+    }
+    member_start(&poor);
+    member_start(&rich);
+    for (i = 0; i < 30; ++i) {
+        snprintf(path, sizeof(path), "%s/%u", dir, i);
+        child_tell(&poor, "open %s %d 2000", path, 8 << 20);
+        child_tell(&rich, "open %s %d 2000", path, 8192);
+        assert_int_equal(child_answer(&poor, CHILD_WAIT_MS), -ENOSPC);
+        if (child_answer(&rich, CHILD_WAIT_MS) == 0) {
+            assert_true(unit_exists(path));
+            assert_child_ok(&rich, "close");
+            unlink(path);
+        } else {
+            assert_contains(rich.text, path);
+        }
+    }
+    child_finish(&poor);
+    child_finish(&rich);
+    assert_int_equal(umount(dir), 0);
+    (void)state;
+}
+
+
+/*
+ * Addresses, persistence
+ */
+
+static void test_addresses(void **state)
+{
+    const char *path    = unit_path(unit_disk, "addr");
+    daxpin_file_t *file = unit_open(path, 10000);
+    char *addr          = daxpin_file_addr(file, 0, 10000);
+
+    assert_non_null(addr);
+    assert_ptr_equal(daxpin_file_addr(file, 5000, 5000), addr + 5000);
+    assert_ptr_equal(daxpin_file_addr(file, 9999, 1), addr + 9999);
+    assert_null(daxpin_file_addr(file, 0, 10001));
+    assert_message(path);
+    assert_null(daxpin_file_addr(file, 10000, 1));
+    assert_null(daxpin_file_addr(file, UINT64_MAX, 2));
+    assert_null(daxpin_file_addr(file, 2, SIZE_MAX));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_persist(void **state)
+{
+    const char *path    = unit_path(unit_disk, "persist");
+    daxpin_file_t *file = unit_open(path, 10000);
+
+    memset(daxpin_file_addr(file, 0, 10000), 3, 10000);
+    assert_ok(daxpin_file_persist(file, 0, 10000));
+    assert_ok(daxpin_file_persist(file, 4095, 2));
+    assert_ok(daxpin_file_persist(file, 9999, 1));
+    assert_int_equal(daxpin_file_persist(file, 9999, 2), -EINVAL);
+    assert_int_equal(daxpin_file_persist(file, UINT64_MAX, 2), -EINVAL);
+    intruder_run("truncate", path, 10, 5000);
+    assert_int_equal(daxpin_file_persist(file, 0, 100), -ESTALE);
+    assert_message(path);
+    daxpin_file_close(file);
+    assert_int_equal(unit_file_byte(path, 9), 3);
+    (void)state;
+}
+
+
+/* persist() of a revoked file that was never mapped by the library */
+static void test_persist_of_adopted_after_revoke(void **state)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    const char *path   = unit_path(unit_disk, "persist-adopted");
+    daxpin_file_t *file;
+    uint64_t offset;
+    char *memory;
+    int fd;
+
+    unit_make_file(path, 8192, 'x');
+    fd     = open(path, O_RDWR | O_CLOEXEC);
+    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ok(daxpin_set_files(dirs));
+    assert_ok(daxpin_file_adopt(memory, 8192, NULL, &file, &offset));
+    intruder_run("truncate", path, 10, 5000);
+    assert_int_equal(daxpin_file_persist(file, 0, 100), -ESTALE);
+    assert_message(path);
+    daxpin_file_unadopt(file, memory, 8192);
+    daxpin_file_close(file);
+    munmap(memory, 8192);
+    close(fd);
+    (void)state;
+}
+
+
+/*
+ * Keys
+ */
+
+static void test_key_and_attach(void **state)
+{
+    const char *path    = unit_path(unit_disk, "key");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
+    daxpin_key_t key;
+    struct stat st;
+    child_t child;
+
+    daxpin_file_key(file, &key);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(key.ino, st.st_ino);
+    assert_int_equal(key.dev, st.st_dev);
+    assert_true(key.generation != 0);
+    assert_int_equal(key.uid, geteuid());
+    assert_int_equal(key.pid, getpid());
+    assert_ok(daxpin_file_attach(&key, &again));
+    assert_ptr_equal(again, file);
+    daxpin_file_close(again);
+
+    member_start(&child);
+    assert_child_ok(&child, "attach %s", member_key_text(file));
+    assert_child_ok(&child, "put 0 100 7");
+    assert_child_ok(&child, "key"); /* a peer's key is the holder's */
+    assert_string_equal(child.text, member_key_text(file));
+    assert_int_equal(*(char*)daxpin_file_addr(file, 99, 1), 7);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_stale_key(void **state)
+{
+    const char *path    = unit_path(unit_disk, "stale");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
+    daxpin_key_t key, wrong;
+    char text[128];
+    child_t child;
+
+    daxpin_file_key(file, &key);
+    snprintf(text, sizeof(text), "%s", member_key_text(file));
+    wrong = key;
+    ++wrong.generation;
+    assert_int_equal(daxpin_file_attach(&wrong, &again), -ESTALE);
+    assert_message(path);
+    wrong.generation = 0;
+    assert_int_equal(daxpin_file_attach(&wrong, &again), -ESTALE);
+    wrong     = key;
+    wrong.uid = UNIT_NOBODY;
+    assert_int_equal(daxpin_file_attach(&wrong, &again), -EPERM);
+    assert_message("65534");
+    wrong = key;
+    ++wrong.ino;
+    assert_int_equal(daxpin_file_attach(&wrong, &again), -ENOENT);
+    assert_message("holds it");
+
+    daxpin_file_close(file);
+    assert_int_equal(daxpin_file_attach(&key, &again), -ENOENT);
+    file = unit_open(path, UNIT_LENGTH); /* another life */
+    assert_int_equal(daxpin_file_attach(&key, &again), -ESTALE);
+    assert_message(path);
+    assert_null(again);
+    member_start(&child);
+    assert_int_equal(child_ask(&child, "attach %s", text), -ESTALE);
+    assert_contains(child.text, "earlier life");
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_attach_after_revoke(void **state)
+{
+    const char *path    = unit_path(unit_disk, "attach-revoked");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
+    child_t child;
+
+    intruder_run("truncate", path, 0, 5000);
+    member_start(&child);
+    assert_int_equal(child_ask(&child, "attach %s", member_key_text(file)),
+                     -ENOENT);
+    child_finish(&child);
+    /* The path works again, and the old handle stays what it is */
+    again = unit_open(path, UNIT_LENGTH);
+    assert_ptr_not_equal(file, again);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
+    daxpin_file_close(file);
+    daxpin_file_close(again);
+    (void)state;
+}
+
+
+/*
+ * Small things
+ */
+
+static void test_names(void **state)
+{
+    assert_string_equal(daxpin_state_name(DAXPIN_STATE_HELD), "HELD");
+    assert_string_equal(daxpin_state_name(DAXPIN_STATE_REVOKED), "REVOKED");
+    assert_string_equal(daxpin_state_name((daxpin_state_t)99), "unknown");
+    assert_true(strlen(daxpin_version()) >= 5);
+    daxpin_file_close(NULL);
+    (void)state;
+}
+
+
+/* A thousand lives leave nothing behind */
+static void test_no_leak(void **state)
+{
+    const char *path = unit_path(unit_memory, "leak");
+    int fds, round;
+
+    daxpin_file_close(unit_open(path, 8192));
+    fds = unit_count_fds();
+    for (round = 0; round < 200; ++round) {
+        daxpin_file_close(unit_open(path, 8192));
+    }
+    assert_int_equal(unit_count_fds(), fds);
+    (void)state;
+}
+
+
+/* Deleted while open: the lease goes on, a new file of the name is another */
+static void test_unlinked(void **state)
+{
+    const char *path    = unit_path(unit_disk, "unlinked");
+    daxpin_file_t *file = unit_open(path, 8192), *other;
+
+    intruder_run("unlink", path, 0, 5000);
+    other = unit_open(path, 8192);
+    assert_ptr_not_equal(file, other);
+    daxpin_file_close(other);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"leaser", file_leaser_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_new),
+        unit_case(test_default_mode),
+        unit_case(test_existing),
+        unit_case(test_short_grows),
+        unit_case(test_sparse_is_allocated),
+        unit_case(test_again_with_more),
+        unit_case(test_empty),
+        unit_case(test_wrong_type),
+        unit_case(test_no_leases_there),
+        unit_case(test_no_space),
+        unit_case(test_not_owner),
+        unit_case(test_no_permission),
+        unit_case(test_ordinary_user),
+        unit_case(test_busy),
+        unit_case(test_busy_for_a_while),
+        unit_case(test_other_program_has_a_lease),
+        unit_case(test_same_handle),
+        unit_case(test_second_process_is_peer),
+        unit_case(test_concurrent_creation),
+        unit_case(test_failed_creation_leaves_others_alone),
+        unit_case(test_addresses),
+        unit_case(test_persist),
+        unit_case(test_persist_of_adopted_after_revoke),
+        unit_case(test_key_and_attach),
+        unit_case(test_stale_key),
+        unit_case(test_attach_after_revoke),
+        unit_case(test_names),
+        unit_case(test_no_leak),
+        unit_case(test_unlinked)
+    };
+
+    return unit_main("file", argc, argv, children, tests);
+}

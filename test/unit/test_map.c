@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What lies behind an address: the kernel's answers, and the cache of them */
+
+#include "child.h"
+#include "map.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#define MAP_PAGE   4096ul
+#define MAP_PAGES  64ul
+#define MAP_IOCTL  0xc0686611u /* PROCMAP_QUERY of <linux/fs.h> */
+#define MAP_ASKED  600u        /* addresses */
+
+
+/* An area of our own, so that neighbours are known */
+static char *map_reserve(void)
+{
+    char *area = mmap(NULL, MAP_PAGES * MAP_PAGE, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(area != MAP_FAILED);
+    return area;
+}
+
+
+static void map_at(char *addr, unsigned pages, int prot, int flags, int fd,
+                   unsigned offset_pages)
+{
+    assert_ptr_equal(mmap(addr, pages * MAP_PAGE, prot, flags | MAP_FIXED, fd,
+                          (off_t)(offset_pages * MAP_PAGE)), addr);
+}
+
+
+static int map_open(const char *dir, const char *name, char *path)
+{
+    int fd;
+
+    strcpy(path, unit_path(dir, name));
+    unit_make_file(path, MAP_PAGES * MAP_PAGE, 1);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+
+static void map_release(char *area)
+{
+    munmap(area, MAP_PAGES * MAP_PAGE);
+}
+
+
+static void test_anonymous(void **state)
+{
+    char *area = map_reserve();
+    daxpin_vma_t vma;
+
+    map_at(area + 8 * MAP_PAGE, 4, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(daxpin_vma_query((uintptr_t)area + 9 * MAP_PAGE + 77,
+                                      &vma), 0);
+    assert_int_equal(vma.start, (uintptr_t)area + 8 * MAP_PAGE);
+    assert_int_equal(vma.end, (uintptr_t)area + 12 * MAP_PAGE);
+    assert_int_equal(vma.ino, 0);
+    assert_int_equal(vma.shared, 0);
+    assert_int_equal(vma.prot, PROT_READ | PROT_WRITE);
+    map_release(area);
+    (void)state;
+}
+
+
+static void map_check_file(const char *dir)
+{
+    char path[PATH_MAX];
+    int fd     = map_open(dir, "file", path);
+    char *area = map_reserve();
+    struct stat st;
+    daxpin_vma_t vma;
+
+    map_at(area, 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 3);
+    map_at(area + 4 * MAP_PAGE, 4, PROT_READ, MAP_PRIVATE, fd, 9);
+    assert_int_equal(fstat(fd, &st), 0);
+
+    assert_int_equal(daxpin_vma_query((uintptr_t)area + MAP_PAGE, &vma), 0);
+    assert_int_equal(vma.start, (uintptr_t)area);
+    assert_int_equal(vma.end, (uintptr_t)area + 4 * MAP_PAGE);
+    assert_int_equal(vma.offset, 3 * MAP_PAGE);
+    assert_int_equal(vma.ino, st.st_ino);
+    assert_int_equal(vma.dev, st.st_dev);
+    assert_int_equal(vma.shared, 1);
+    assert_int_equal(vma.prot, PROT_READ | PROT_WRITE);
+    assert_string_equal(vma.path, path);
+    assert_int_equal(daxpin_vma_is_file(vma.start, vma.dev, vma.ino), 1);
+    assert_int_equal(daxpin_vma_is_file(vma.start, vma.dev, vma.ino + 1), 0);
+
+    assert_int_equal(daxpin_vma_query(vma.end, &vma), 0);
+    assert_int_equal(vma.offset, 9 * MAP_PAGE);
+    assert_int_equal(vma.ino, st.st_ino);
+    assert_int_equal(vma.shared, 0);
+    assert_int_equal(vma.prot, PROT_READ);
+
+    unlink(path);
+    assert_int_equal(daxpin_vma_query((uintptr_t)area, &vma), 0);
+    assert_int_equal(vma.ino, st.st_ino);
+    assert_contains(vma.path, " (deleted)");
+    map_release(area);
+    close(fd);
+}
+
+
+static void test_file(void **state)
+{
+    map_check_file(unit_disk);
+    map_check_file(unit_memory);
+    (void)state;
+}
+
+
+/* Where nothing is, the next one above; at the top, nothing */
+static void test_hole(void **state)
+{
+    char *area = map_reserve();
+    daxpin_vma_t vma;
+    uintptr_t addr = 0;
+
+    munmap(area + 8 * MAP_PAGE, 8 * MAP_PAGE);
+    assert_int_equal(daxpin_vma_query((uintptr_t)area + 10 * MAP_PAGE, &vma),
+                     0);
+    assert_int_equal(vma.start, (uintptr_t)area + 16 * MAP_PAGE);
+    while (daxpin_vma_query(addr, &vma) == 0) {
+        assert_true(vma.end > addr);
+        addr = vma.end;
+    }
+    assert_int_equal(daxpin_vma_query(addr, &vma), -ENOENT);
+    map_release(area);
+    (void)state;
+}
+
+
+/* A name with all that makes parsing hard */
+static void test_odd_name(void **state)
+{
+    char path[PATH_MAX];
+    int fd     = map_open(unit_disk, "a b\tc (deleted)", path);
+    char *area = map_reserve();
+    daxpin_vma_t vma;
+
+    map_at(area, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_int_equal(daxpin_vma_query((uintptr_t)area, &vma), 0);
+    assert_string_equal(vma.path, path);
+    map_release(area);
+    close(fd);
+    (void)state;
+}
+
+
+/*
+ * The text form, for kernels without the ioctl: in a child in which the kernel
+ * answers as an old one does
+ */
+
+static int map_forget_ioctl(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_IOCTL, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    };
+    struct sock_fprog program = {.len    = 6,
+                                 .filter = filter};
+
+    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
+           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+}
+
+
+/* Addresses: the start, the middle and the end of all that there is. Nothing
+ * is mapped between the two rounds. */
+static unsigned map_collect(uintptr_t *addrs)
+{
+    uintptr_t addr = 0;
+    unsigned count = 0;
+    daxpin_vma_t vma;
+
+    while ((count + 3 <= MAP_ASKED) && (daxpin_vma_query(addr, &vma) == 0)) {
+        addrs[count++] = vma.start;
+        addrs[count++] = vma.start + (vma.end - vma.start) / 2;
+        addrs[count++] = addr = vma.end;
+    }
+    return count;
+}
+
+
+/* The stack may grow, and names of anonymous memory are no part of it */
+static int map_same(const daxpin_vma_t *a, const daxpin_vma_t *b)
+{
+    if ((a->ino == 0) && (b->ino == 0) && strstr(a->path, "[stack]")) {
+        return 1;
+    }
+    return (a->start == b->start) && (a->end == b->end) &&
+           (a->offset == b->offset) && (a->dev == b->dev) &&
+           (a->ino == b->ino) && (a->prot == b->prot) &&
+           (a->shared == b->shared) &&
+           ((a->ino == 0) || (strcmp(a->path, b->path) == 0));
+}
+
+
+static int map_text_child(int argc, char **argv)
+{
+    static daxpin_vma_t answers[MAP_ASKED], again;
+    static uintptr_t addrs[MAP_ASKED];
+    static char path[PATH_MAX];
+    unsigned i, count, bad = 0;
+    int fd;
+
+    (void)argc;
+    strcpy(path, argv[1]);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if ((mmap(NULL, MAP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) ==
+         MAP_FAILED) ||
+        (mmap(NULL, MAP_PAGE, PROT_READ, MAP_PRIVATE, fd, MAP_PAGE) ==
+         MAP_FAILED)) {
+        return 1;
+    }
+    fclose(fopen("/proc/self/maps", "re")); /* malloc() has room for that */
+    count = map_collect(addrs);
+    for (i = 0; i < count; ++i) {
+        answers[i].start = (uintptr_t)daxpin_vma_query(addrs[i], &answers[i]) ?
+                                   0 : answers[i].start;
+    }
+    if (!map_forget_ioctl()) {
+        child_say(-1, "no seccomp here");
+        return 0;
+    }
+    for (i = 0; i < count; ++i) {
+        memset(&again, 0, sizeof(again));
+        again.start = daxpin_vma_query(addrs[i], &again) ? 0 : again.start;
+        /* No mapping, though the text lists it */
+        if (strcmp(again.path, "[vsyscall]") == 0) {
+            again.start = 0;
+        }
+        if ((again.start != answers[i].start) ||
+            ((again.start != 0) && !map_same(&answers[i], &again))) {
+            ++bad;
+        }
+    }
+    child_say(bad, "%u", count);
+    return 0;
+}
+
+
+static void test_text_agrees(void **state)
+{
+    const char *path = unit_path(unit_disk, "text file");
+    child_t child;
+    long bad;
+
+    unit_make_file(path, 4 * MAP_PAGE, 1);
+    child_spawn(&child, "text", path, NULL);
+    bad = child_answer(&child, CHILD_WAIT_MS);
+    if (bad == -1) {
+        skip();
+    }
+    assert_int_equal(bad, 0);
+    assert_true(atoi(child.text) > 30);
+    child_finish(&child);
+    (void)state;
+}
+
+
+/*
+ * The cache, against one bit a page
+ */
+
+static void test_cache_off(void **state)
+{
+    daxpin_cache_enable(0);
+    daxpin_cache_insert(0x10000, 0x20000, daxpin_cache_epoch());
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
+    (void)state;
+}
+
+
+static void test_cache_merges(void **state)
+{
+    unsigned epoch;
+
+    daxpin_cache_enable(1);
+    epoch = daxpin_cache_epoch();
+    daxpin_cache_insert(0x10000, 0x20000, epoch);
+    daxpin_cache_insert(0x30000, 0x40000, epoch);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 0x10000), 1);
+    assert_int_equal(daxpin_cache_is_foreign(0x1ffff, 2), 0);
+    assert_int_equal(daxpin_cache_is_foreign(0xffff, 2), 0);
+    assert_int_equal(daxpin_cache_is_foreign(0x18000, 0x20000), 0);
+    assert_int_equal(daxpin_cache_is_foreign(0x18000, SIZE_MAX), 0);
+    daxpin_cache_insert(0x20000, 0x30000, epoch);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 0x30000), 1);
+    daxpin_cache_insert(0x8000, 0x48000, epoch);
+    assert_int_equal(daxpin_cache_is_foreign(0x8000, 0x40000), 1);
+    daxpin_cache_enable(0);
+    (void)state;
+}
+
+
+static void test_cache_epoch(void **state)
+{
+    unsigned epoch;
+
+    daxpin_cache_enable(1);
+    epoch = daxpin_cache_epoch();
+    daxpin_cache_forget((void*)0x90000, 0x1000); /* between query and insert */
+    daxpin_cache_insert(0x10000, 0x20000, epoch);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
+    daxpin_cache_insert(0x10000, 0x20000, daxpin_cache_epoch());
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 1);
+    daxpin_cache_enable(1); /* anew: empty */
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
+    daxpin_cache_enable(0);
+    (void)state;
+}
+
+
+static void map_mark(char *known, unsigned from, unsigned to, int value)
+{
+    memset(known + from, value, to - from);
+}
+
+
+/* May know less than the oracle (it forgets whole ranges, and begins anew when
+ * full), never more, and all of what was just inserted */
+static void test_cache_random(void **state)
+{
+    enum { PAGES = 4096, ROUNDS = 200000 };
+    static char known[PAGES];
+    unsigned i, from, to, page;
+
+    daxpin_cache_enable(1);
+    srand(1);
+    for (i = 0; i < ROUNDS; ++i) {
+        from = (unsigned)rand() % PAGES;
+        to   = from + 1 + (unsigned)rand() % 8;
+        to   = (to > PAGES) ? PAGES : to;
+        if (rand() % 3 != 0) {
+            daxpin_cache_insert(from * MAP_PAGE, to * MAP_PAGE,
+                                daxpin_cache_epoch());
+            map_mark(known, from, to, 1);
+            assert_int_equal(daxpin_cache_is_foreign(from * MAP_PAGE,
+                                                     (to - from) * MAP_PAGE),
+                             1);
+        } else {
+            daxpin_cache_forget((void*)(from * MAP_PAGE),
+                                (to - from) * MAP_PAGE);
+            map_mark(known, from, to, 0);
+            assert_int_equal(daxpin_cache_is_foreign(from * MAP_PAGE, 1), 0);
+        }
+        page = (unsigned)rand() % PAGES;
+        if (daxpin_cache_is_foreign(page * MAP_PAGE, MAP_PAGE)) {
+            assert_int_equal(known[page], 1);
+        }
+    }
+    daxpin_cache_enable(0);
+    (void)state;
+}
+
+
+/*
+ * The cache and adoption together
+ */
+
+static int map_adopt(void *addr, size_t length)
+{
+    daxpin_file_t *file;
+    uint64_t offset;
+    int ret = daxpin_file_adopt(addr, length, NULL, &file, &offset);
+
+    if (ret == 0) {
+        daxpin_file_unadopt(file, addr, length);
+        daxpin_file_close(file);
+    }
+    return ret;
+}
+
+
+/* A cached answer is not asked for again, and is forgotten with the memory */
+static void test_cache_in_use(void **state)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    char path[PATH_MAX];
+    int fd     = map_open(unit_disk, "cached", path);
+    char *area = map_reserve();
+
+    daxpin_cache_enable(1);
+    assert_ok(daxpin_set_files(dirs));
+    map_at(area, 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+           0);
+    assert_int_equal(map_adopt(area + 100, 5000), DAXPIN_FOREIGN);
+    assert_int_equal(daxpin_cache_is_foreign((uintptr_t)area, 8 * MAP_PAGE),
+                     1);
+    munmap(area, 8 * MAP_PAGE);
+    daxpin_cache_forget(area, 8 * MAP_PAGE);
+    assert_int_equal(daxpin_cache_is_foreign((uintptr_t)area, 1), 0);
+    map_at(area, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_int_equal(map_adopt(area + 100, 5000), 0);
+    assert_int_equal(daxpin_cache_is_foreign((uintptr_t)area, 1), 0);
+
+    /* Another rule, another answer */
+    dirs[0] = unit_memory;
+    assert_ok(daxpin_set_files(dirs));
+    assert_int_equal(map_adopt(area + 100, 5000), DAXPIN_FOREIGN);
+    dirs[0] = unit_disk;
+    assert_ok(daxpin_set_files(dirs));
+    assert_int_equal(map_adopt(area + 100, 5000), 0);
+    daxpin_cache_enable(0);
+    map_release(area);
+    close(fd);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        {"text", map_text_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_anonymous),
+        unit_case(test_file),
+        unit_case(test_hole),
+        unit_case(test_odd_name),
+        unit_case(test_text_agrees),
+        unit_case(test_cache_off),
+        unit_case(test_cache_merges),
+        unit_case(test_cache_epoch),
+        unit_case(test_cache_random),
+        unit_case(test_cache_in_use)
+    };
+
+    return unit_main("map", argc, argv, children, tests);
+}

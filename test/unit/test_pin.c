@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Pins: the interval lookup, who may pin, and what is reported */
+
+#include "child.h"
+#include "intruder.h"
+#include "report.h"
+
+#define PIN_MANY   100000
+#define PIN_LENGTH (1ull << 24)
+
+typedef struct pin_range {
+    uint64_t     offset;
+    size_t       length;
+    daxpin_pin_t *pin; /* NULL: removed */
+} pin_range_t;
+
+
+static uint64_t pin_random(void)
+{
+    static uint64_t x = 88172645463325252ull;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+
+static void pin_add(daxpin_file_t *file, pin_range_t *range, uint64_t offset,
+                    size_t length)
+{
+    range->offset = offset;
+    range->length = length;
+    assert_ok(daxpin_pin(file, offset, length, NULL, &range->pin));
+}
+
+
+static void pin_remove(pin_range_t *range)
+{
+    daxpin_unpin(range->pin);
+    range->pin = NULL;
+}
+
+
+static int pin_overlaps(const pin_range_t *ranges, unsigned count,
+                        uint64_t offset, size_t length)
+{
+    unsigned i;
+
+    for (i = 0; i < count; ++i) {
+        if ((ranges[i].pin != NULL) && (ranges[i].offset < offset + length) &&
+            (offset < ranges[i].offset + ranges[i].length)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+/* The library's answer is an overlapping pin exactly if there is one */
+static void pin_compare(daxpin_file_t *file, const pin_range_t *ranges,
+                        unsigned count, uint64_t offset, size_t length)
+{
+    daxpin_pin_t *pin = daxpin_pin_find(file, offset, length);
+    uint64_t found;
+    size_t size;
+
+    assert_int_equal(pin != NULL, pin_overlaps(ranges, count, offset, length));
+    if (pin != NULL) {
+        daxpin_pin_range(pin, &found, &size);
+        assert_true((found < offset + length) && (offset < found + size));
+    }
+}
+
+
+/* Few enough pins for a brute-force oracle, many rounds of everything */
+static void test_against_brute_force(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "oracle"), 4096);
+    pin_range_t ranges[300];
+    unsigned i, round;
+
+    memset(ranges, 0, sizeof(ranges));
+    for (round = 0; round < 30000; ++round) {
+        i = (unsigned)(pin_random() % 300);
+        if (ranges[i].pin != NULL) {
+            pin_remove(&ranges[i]);
+        } else if (pin_random() % 4 != 0) {
+            /* Some are equal, some begin or end alike */
+            uint64_t offset = pin_random() % 64 * 60;
+            pin_add(file, &ranges[i], offset, 1 + pin_random() % 100);
+        }
+        pin_compare(file, ranges, 300, pin_random() % 4000,
+                    1 + pin_random() % 60);
+    }
+    for (i = 0; i < 300; ++i) {
+        pin_remove(&ranges[i]);
+    }
+    assert_null(daxpin_pin_find(file, 0, 4096));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_equal_and_nested(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "equal"), 8192);
+    pin_range_t ranges[4];
+
+    pin_add(file, &ranges[0], 100, 50);
+    pin_add(file, &ranges[1], 100, 50);
+    pin_add(file, &ranges[2], 100, 50);
+    pin_add(file, &ranges[3], 0, 8192);
+    pin_remove(&ranges[3]);
+    pin_remove(&ranges[0]);
+    assert_non_null(daxpin_pin_find(file, 149, 1));
+    pin_remove(&ranges[2]);
+    assert_ptr_equal(daxpin_pin_find(file, 149, 1), ranges[1].pin);
+    assert_null(daxpin_pin_find(file, 150, 8000)); /* touches only */
+    assert_null(daxpin_pin_find(file, 0, 100));
+    pin_remove(&ranges[1]);
+    assert_null(daxpin_pin_find(file, 0, 8192));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_find_to_the_end_of_everything(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "all"), 8192);
+    daxpin_pin_t *from_start, *from_inside, *behind;
+    pin_range_t range;
+
+    pin_add(file, &range, 4096, 4096);
+    from_start  = daxpin_pin_find(file, 0, SIZE_MAX);
+    from_inside = daxpin_pin_find(file, 10, SIZE_MAX);
+    behind      = daxpin_pin_find(file, 8192, SIZE_MAX);
+    pin_remove(&range);
+    daxpin_file_close(file);
+    assert_non_null(from_start);
+    assert_non_null(from_inside);
+    assert_null(behind);
+    (void)state;
+}
+
+
+/* ns for one lookup among the pins that are there */
+static double pin_time_lookups(daxpin_file_t *file, unsigned count)
+{
+    struct timespec start, end;
+    unsigned i;
+
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (i = 0; i < count; ++i) {
+        (void)daxpin_pin_find(file, pin_random() % PIN_LENGTH, 1);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    return ((double)(end.tv_sec - start.tv_sec) * 1e9 +
+            (double)(end.tv_nsec - start.tv_nsec)) / count;
+}
+
+
+/* 100,000 disjoint pins of random cells, an oracle for each lookup, and the
+ * cost of one grows by far less than the number of pins */
+static void test_many(void **state)
+{
+    daxpin_file_t *file  = unit_open(unit_path(unit_memory, "many"),
+                                     PIN_LENGTH);
+    uint64_t cell        = PIN_LENGTH / PIN_MANY;
+    pin_range_t *ranges  = calloc(PIN_MANY, sizeof(*ranges));
+    unsigned *order      = calloc(PIN_MANY, sizeof(*order));
+    double few, many;
+    unsigned i, j;
+
+    for (i = 0; i < PIN_MANY; ++i) {
+        j        = (unsigned)(pin_random() % (i + 1));
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (i = 0; i < 100; ++i) {
+        pin_add(file, &ranges[order[i]], order[i] * cell, cell / 2);
+    }
+    few = pin_time_lookups(file, 20000);
+    for (; i < PIN_MANY; ++i) {
+        pin_add(file, &ranges[order[i]], order[i] * cell, cell / 2);
+    }
+    many = pin_time_lookups(file, PIN_MANY);
+    for (i = 0; i < PIN_MANY; ++i) {
+        assert_ptr_equal(daxpin_pin_find(file, i * cell + cell / 4, 1),
+                         ranges[i].pin);
+        assert_null(daxpin_pin_find(file, i * cell + cell / 2, cell / 4));
+    }
+    /* 1000 times the pins: 2.5 times the steps, and cache misses */
+    if (!UNIT_SANITIZED && (unit_slow() == 1) && (many > 40 * few + 1000)) {
+        fail_msg("a lookup takes %.0f ns among 100 pins and %.0f among %d",
+                 few, many, PIN_MANY);
+    }
+    for (i = 0; i < PIN_MANY; ++i) {
+        pin_remove(&ranges[order[i]]);
+        if (i % 100 == 0) {
+            assert_null(daxpin_pin_find(file, order[i] * cell, cell / 2));
+        }
+    }
+    free(order);
+    free(ranges);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* The order that makes a tree without balance a list, and overlaps that make
+ * a search without a bound walk it */
+static void test_worst_order(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_memory, "worst"),
+                                    PIN_LENGTH);
+    pin_range_t *ranges = calloc(PIN_MANY, sizeof(*ranges));
+    uint64_t start      = unit_ms();
+    unsigned i;
+
+    for (i = 0; i < PIN_MANY; ++i) {
+        pin_add(file, &ranges[i], i, PIN_LENGTH / 2 - i);
+    }
+    for (i = 0; i < PIN_MANY; ++i) {
+        assert_null(daxpin_pin_find(file, PIN_LENGTH / 2 + i, 1));
+        assert_non_null(daxpin_pin_find(file, PIN_LENGTH / 2 - 1, 1 + i));
+    }
+    for (i = 0; i < PIN_MANY; ++i) {
+        pin_remove(&ranges[i]);
+    }
+    assert_true(unit_ms() - start < 10000 * unit_slow());
+    free(ranges);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_out_of_range(void **state)
+{
+    const char *path    = unit_path(unit_disk, "range");
+    daxpin_file_t *file = unit_open(path, 8192);
+    daxpin_pin_t *pin   = (daxpin_pin_t*)&pin;
+
+    assert_int_equal(daxpin_pin(file, 0, 8193, NULL, &pin), -EINVAL);
+    assert_message(path);
+    assert_int_equal(daxpin_pin(file, 8192, 1, NULL, &pin), -EINVAL);
+    assert_int_equal(daxpin_pin(file, 10, 0, NULL, &pin), -EINVAL);
+    assert_int_equal(daxpin_pin(file, UINT64_MAX, 2, NULL, &pin), -EINVAL);
+    assert_int_equal(daxpin_pin(file, 1, SIZE_MAX, NULL, &pin), -EINVAL);
+    assert_ok(daxpin_pin(file, 0, 8192, NULL, &pin));
+    daxpin_unpin(pin);
+    daxpin_unpin(NULL);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_release_keeps_pins(void **state)
+{
+    const char *path    = unit_path(unit_disk, "release");
+    daxpin_file_t *file = unit_open(path, 8192);
+    daxpin_pin_t *pin, *more;
+
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    assert_ok(daxpin_lease_release(file));
+    assert_int_equal(daxpin_pin(file, 4096, 4096, NULL, &more), -EPERM);
+    assert_message(path);
+    assert_message("RELEASED");
+    assert_message("open the file again");
+    assert_null(more);
+    assert_ptr_equal(daxpin_pin_find(file, 0, 1), pin);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_no_pin_after_revoke(void **state)
+{
+    const char *path    = unit_path(unit_disk, "revoked");
+    daxpin_file_t *file = unit_open(path, 8192);
+    daxpin_pin_t *pin, *more;
+
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    intruder_run("truncate", path, 100, 5000);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
+    assert_int_equal(daxpin_pin(file, 0, 4096, NULL, &more), -EPERM);
+    assert_message(path);
+    assert_message("REVOKED");
+    daxpin_unpin(pin); /* still ours to give back */
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * The report
+ */
+
+static daxpin_report_t *pin_map_report(void)
+{
+    daxpin_report_t *report = MAP_FAILED;
+    char path[64], target[64];
+    ssize_t length;
+    int fd, own;
+
+    for (fd = 0; (fd < 1024) && (report == MAP_FAILED); ++fd) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        length = readlink(path, target, sizeof(target) - 1);
+        target[(length > 0) ? length : 0] = '\0';
+        if (strstr(target, DAXPIN_REPORT_NAME) != NULL) {
+            own    = open(path, O_RDONLY | O_CLOEXEC);
+            report = mmap(NULL, sizeof(*report), PROT_READ, MAP_SHARED, own,
+                          0);
+            close(own);
+        }
+    }
+    assert_true(report != MAP_FAILED);
+    assert_int_equal(report->magic, DAXPIN_REPORT_MAGIC);
+    assert_int_equal(report->version, DAXPIN_REPORT_VERSION);
+    assert_int_equal(report->pid, getpid());
+    assert_int_equal(report->num_records, DAXPIN_REPORT_RECORDS);
+    return report;
+}
+
+
+static daxpin_report_record_t *
+pin_find_record(daxpin_report_t *report, const char *path, int owner_fd)
+{
+    unsigned i;
+
+    for (i = 0; i < report->num_records; ++i) {
+        if (report->records[i].used &&
+            (strcmp(report->records[i].path, path) == 0) &&
+            (report->records[i].owner_fd == owner_fd)) {
+            return &report->records[i];
+        }
+    }
+    return NULL;
+}
+
+
+static void test_report(void **state)
+{
+    const daxpin_owner_t owner = {.type = DAXPIN_OWNER_FILE, .fd = 77};
+    const char *path           = unit_path(unit_disk, "report");
+    daxpin_file_t *file        = unit_open(path, 65536);
+    daxpin_report_t *report    = pin_map_report();
+    daxpin_report_record_t *own, *other;
+    daxpin_pin_t *pins[3];
+    struct stat st;
+
+    assert_null(pin_find_record(report, path, -1));
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pins[0]));
+    assert_ok(daxpin_pin(file, 100, 200, NULL, &pins[1]));
+    assert_ok(daxpin_pin(file, 0, 1000, &owner, &pins[2]));
+    own   = pin_find_record(report, path, -1);
+    other = pin_find_record(report, path, 77);
+    assert_non_null(own);
+    assert_non_null(other);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(own->ino, st.st_ino);
+    assert_int_equal(own->dev, st.st_dev);
+    assert_int_equal(own->holder_pid, getpid());
+    assert_int_equal(own->owner_type, DAXPIN_OWNER_PROCESS);
+    assert_int_equal(own->pins, 2);
+    assert_int_equal(own->bytes, 4296);
+    assert_int_equal(other->owner_type, DAXPIN_OWNER_FILE);
+    assert_int_equal(other->pins, 1);
+    assert_int_equal(other->bytes, 1000);
+    daxpin_unpin(pins[0]);
+    assert_int_equal(own->pins, 1);
+    assert_int_equal(own->bytes, 200);
+    daxpin_unpin(pins[1]);
+    daxpin_unpin(pins[2]);
+    assert_null(pin_find_record(report, path, -1));
+    assert_null(pin_find_record(report, path, 77));
+    munmap(report, sizeof(*report));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* More owners than records: counted, and no record goes wrong */
+static void test_report_omits(void **state)
+{
+    const unsigned count    = DAXPIN_REPORT_RECORDS + 10;
+    const char *path        = unit_path(unit_disk, "omits");
+    daxpin_file_t *file     = unit_open(path, 4096);
+    daxpin_report_t *report = pin_map_report();
+    daxpin_owner_t owner    = {.type = DAXPIN_OWNER_FILE};
+    daxpin_pin_t *pins[DAXPIN_REPORT_RECORDS + 10];
+    unsigned i;
+
+    for (i = 0; i < count; ++i) {
+        owner.fd = (int)i;
+        assert_ok(daxpin_pin(file, 0, 100, &owner, &pins[i]));
+    }
+    assert_int_equal(report->omitted, 10);
+    for (i = 0; i < count; ++i) {
+        daxpin_unpin(pins[i]);
+    }
+    assert_int_equal(report->omitted, 0);
+    for (i = 0; i < report->num_records; ++i) {
+        assert_int_equal(report->records[i].used, 0);
+    }
+    munmap(report, sizeof(*report));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* A pin that found no record, then a record of its owner, then no pin: the
+ * record is of the one that is left */
+static void test_report_omitted_then_recorded(void **state)
+{
+    const unsigned count    = DAXPIN_REPORT_RECORDS;
+    const char *path        = unit_path(unit_disk, "late-record");
+    daxpin_file_t *file     = unit_open(path, 4096);
+    daxpin_report_t *report = pin_map_report();
+    daxpin_owner_t owner    = {.type = DAXPIN_OWNER_FILE};
+    daxpin_pin_t *pins[DAXPIN_REPORT_RECORDS], *omitted, *recorded;
+    daxpin_report_record_t *record;
+    unsigned i;
+
+    for (i = 0; i < count; ++i) {
+        owner.fd = (int)i;
+        assert_ok(daxpin_pin(file, 0, 100, &owner, &pins[i]));
+    }
+    owner.fd = 5000;
+    assert_ok(daxpin_pin(file, 0, 100, &owner, &omitted));
+    daxpin_unpin(pins[0]);
+    assert_ok(daxpin_pin(file, 0, 300, &owner, &recorded));
+    daxpin_unpin(omitted);
+    record = pin_find_record(report, path, 5000);
+    assert_non_null(record);
+    assert_int_equal(record->pins, 1);
+    assert_int_equal(record->bytes, 300);
+    daxpin_unpin(recorded);
+    for (i = 1; i < count; ++i) {
+        daxpin_unpin(pins[i]);
+    }
+    assert_int_equal(report->omitted, 0);
+    munmap(report, sizeof(*report));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_against_brute_force),
+        unit_case(test_equal_and_nested),
+        unit_case(test_find_to_the_end_of_everything),
+        unit_case(test_many),
+        unit_case(test_worst_order),
+        unit_case(test_out_of_range),
+        unit_case(test_release_keeps_pins),
+        unit_case(test_no_pin_after_revoke),
+        unit_case(test_report),
+        unit_case(test_report_omits),
+        unit_case(test_report_omitted_then_recorded)
+    };
+
+    return unit_main("pin", argc, argv, children, tests);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef UNIT_H_
+#define UNIT_H_
+
+/* What every unit test has: directories, files, time, the library's log */
+
+#include "daxpin.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define UNIT_UNUSED  __attribute__((unused))
+#define UNIT_NOBODY  65534
+#define UNIT_LENGTH  (256 * 1024)
+#define UNIT_SECONDS 40 /* for one test */
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define UNIT_SANITIZED 1
+#else
+#define UNIT_SANITIZED 0
+#endif
+
+/* No user has the choice, so a test of a message says which words it needs */
+#define assert_message(_word) assert_contains(daxpin_errormsg(), _word)
+
+static char     unit_disk[256];   /* a directory under $TMPDIR */
+static char     unit_memory[256]; /* one on tmpfs */
+static unsigned unit_number;
+
+
+/* How many times longer things may take: sanitizers here, valgrind says so */
+static UNIT_UNUSED unsigned unit_slow(void)
+{
+    const char *value = getenv("DAXPIN_UNIT_SLOW");
+
+    return (value != NULL) ? (unsigned)atoi(value) : (UNIT_SANITIZED ? 3 : 1);
+}
+
+
+static UNIT_UNUSED uint64_t unit_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+
+static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    while ((nanosleep(&pause, &pause) != 0) && (errno == EINTR)) {
+    }
+}
+
+
+/* Until a condition holds; whether it did in time */
+#define unit_await(_ms, _condition) \
+    ({ \
+        uint64_t unit_end = unit_ms() + (uint64_t)(_ms) * unit_slow(); \
+        int unit_holds; \
+        while (!(unit_holds = !!(_condition)) && (unit_ms() < unit_end)) { \
+            unit_sleep_ms(1); \
+        } \
+        unit_holds; \
+    })
+
+
+#define assert_contains(_text, _word) \
+    do { \
+        const char *unit_text = (_text); \
+        if (strstr(unit_text, _word) == NULL) { \
+            fail_msg("\"%s\" is not in \"%s\"", _word, unit_text); \
+        } \
+    } while (0)
+
+
+/* A library call that has to succeed: shows the message */
+#define assert_ok(_call) \
+    do { \
+        int unit_ret = (_call); \
+        if (unit_ret != 0) { \
+            fail_msg("%s: %d: %s", #_call, unit_ret, daxpin_errormsg()); \
+        } \
+    } while (0)
+
+
+/*
+ * The library's log
+ */
+
+static char           unit_log[65536];
+static _Atomic size_t unit_log_used;
+
+
+static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
+                                     const char *message)
+{
+    size_t length = strlen(message) + 1, used;
+
+    if (getenv("DAXPIN_UNIT_VERBOSE") != NULL) {
+        fprintf(stderr, "# [%d] %d %s\n", (int)getpid(), (int)level, message);
+    }
+    if (level > DAXPIN_LOG_WARN) {
+        return;
+    }
+    used = __atomic_fetch_add((size_t*)&unit_log_used, length,
+                              __ATOMIC_SEQ_CST);
+    if (used + length < sizeof(unit_log)) {
+        memcpy(unit_log + used, message, length - 1);
+        __atomic_store_n(&unit_log[used + length - 1], '\n',
+                         __ATOMIC_RELEASE);
+    }
+}
+
+
+static UNIT_UNUSED void unit_log_clear(void)
+{
+    memset(unit_log, 0, sizeof(unit_log));
+    unit_log_used = 0;
+}
+
+
+/*
+ * Files
+ */
+
+/* A path of its own, one of 16 that are remembered */
+static UNIT_UNUSED const char *unit_path(const char *dir, const char *name)
+{
+    static char paths[16][PATH_MAX];
+    char *path = paths[unit_number % 16];
+
+    snprintf(path, PATH_MAX, "%s/%u-%s", dir, unit_number++, name);
+    return path;
+}
+
+
+static UNIT_UNUSED void unit_make_file(const char *path, size_t size, int fill)
+{
+    char *content = malloc(size + 1);
+    int fd        = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    memset(content, fill, size);
+    assert_int_equal(write(fd, content, size), size);
+    close(fd);
+    free(content);
+}
+
+
+/* By a description of one's own: for files that are not under lease */
+static UNIT_UNUSED int unit_file_byte(const char *path, off_t offset)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    unsigned char byte;
+    int ret;
+
+    assert_true(fd >= 0);
+    ret = (pread(fd, &byte, 1, offset) == 1) ? byte : -1;
+    close(fd);
+    return ret;
+}
+
+
+static UNIT_UNUSED off_t unit_file_size(const char *path)
+{
+    struct stat st;
+
+    return (stat(path, &st) == 0) ? st.st_size : -1;
+}
+
+
+static UNIT_UNUSED int unit_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+
+/* Descriptors of this process, to see that none is left */
+static UNIT_UNUSED int unit_count_fds(void)
+{
+    int fd, count = 0;
+
+    for (fd = 0; fd < 4096; ++fd) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+
+/* Open under lease with the defaults, to be closed by the test */
+static UNIT_UNUSED daxpin_file_t *unit_open(const char *path, size_t length)
+{
+    daxpin_file_t *file;
+
+    assert_ok(daxpin_file_open(path, length, NULL, &file));
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    return file;
+}
+
+
+static UNIT_UNUSED void unit_set_signal(int signo, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+
+    sigaction(signo, &action, NULL);
+}
+
+
+static int unit_remove_one(const char *path, const struct stat *st, int flag,
+                           struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+
+static UNIT_UNUSED void unit_remove_dirs(void)
+{
+    nftw(unit_disk, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    nftw(unit_memory, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+
+static UNIT_UNUSED int unit_make_dirs(void)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(unit_disk, sizeof(unit_disk), "%s/daxpin-unit.XXXXXX",
+             (tmp != NULL) ? tmp : "/tmp");
+    snprintf(unit_memory, sizeof(unit_memory), "/dev/shm/daxpin-unit.XXXXXX");
+    /* Another user passes through, but creates nothing */
+    return ((mkdtemp(unit_disk) == NULL) || (mkdtemp(unit_memory) == NULL) ||
+            (chmod(unit_disk, 0711) != 0) || (chmod(unit_memory, 0711) != 0)) ?
+                   -1 :
+                   0;
+}
+
+#endif
