@@ -153,6 +153,32 @@ static ucs_status_t uct_daxpin_iface_flush(uct_iface_h uct_iface,
     return status;
 }
 
+/* "Zero-copy" is a copy by this CPU. Without it, protocols that choose by size
+ * take another lane for some sizes, and so go around a revoke. */
+static void uct_daxpin_iface_set_rma_caps(uct_iface_attr_t *attr)
+{
+    attr->cap.flags         |= UCT_IFACE_FLAG_PUT_ZCOPY |
+                               UCT_IFACE_FLAG_GET_ZCOPY |
+                               UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
+    attr->cap.put.max_bcopy  = UCT_DAXPIN_MAX_PUT_BCOPY;
+    attr->cap.put.min_zcopy  = 0;
+    attr->cap.put.max_zcopy  = SIZE_MAX;
+    attr->cap.put.max_iov    = UCT_DAXPIN_MAX_IOV;
+    attr->cap.get.max_bcopy  = UCT_DAXPIN_MAX_GET_BCOPY;
+    attr->cap.get.min_zcopy  = 0;
+    attr->cap.get.max_zcopy  = SIZE_MAX;
+    attr->cap.get.max_iov    = UCT_DAXPIN_MAX_IOV;
+}
+
+/* A worker for messages alone: what is offered there would only get in the way
+ * of the lanes for messages */
+static void uct_daxpin_iface_clear_rma_caps(uct_iface_attr_t *attr)
+{
+    attr->cap.flags &= UCT_IFACE_FLAG_CONNECT_TO_IFACE | UCT_IFACE_FLAG_PENDING;
+    memset(&attr->cap.atomic32, 0, sizeof(attr->cap.atomic32));
+    memset(&attr->cap.atomic64, 0, sizeof(attr->cap.atomic64));
+}
+
 static ucs_status_t uct_daxpin_iface_query(uct_iface_h uct_iface,
                                            uct_iface_attr_t *attr)
 {
@@ -164,25 +190,17 @@ static ucs_status_t uct_daxpin_iface_query(uct_iface_h uct_iface,
         return status;
     }
 
-    /* "Zero-copy" is a copy by this CPU. Without it, protocols that choose by
-     * size take another lane for big ones, and so go around a revoke. */
     attr->cap.flags       &= ~(UCT_IFACE_FLAG_AM_SHORT |
                                UCT_IFACE_FLAG_AM_BCOPY |
                                UCT_IFACE_FLAG_AM_ZCOPY |
                                UCT_IFACE_FLAG_CB_SYNC);
-    attr->cap.flags       |= UCT_IFACE_FLAG_PUT_ZCOPY |
-                             UCT_IFACE_FLAG_GET_ZCOPY |
-                             UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
     attr->cap.event_flags  = 0;
-    attr->cap.put.max_bcopy = UCT_DAXPIN_MAX_PUT_BCOPY;
-    attr->cap.put.min_zcopy = 0;
-    attr->cap.put.max_zcopy = SIZE_MAX;
-    attr->cap.put.max_iov   = UCT_DAXPIN_MAX_IOV;
-    attr->cap.get.max_bcopy = UCT_DAXPIN_MAX_GET_BCOPY;
-    attr->cap.get.min_zcopy = 0;
-    attr->cap.get.max_zcopy = SIZE_MAX;
-    attr->cap.get.max_iov   = UCT_DAXPIN_MAX_IOV;
-    attr->latency.c        += iface->latency_bias;
+    attr->latency.c       += iface->latency_bias;
+    if (iface->has_rma) {
+        uct_daxpin_iface_set_rma_caps(attr);
+    } else {
+        uct_daxpin_iface_clear_rma_caps(attr);
+    }
     return UCS_OK;
 }
 
@@ -250,6 +268,15 @@ static ucs_status_t uct_daxpin_iface_open_inner(uct_daxpin_md_t *md,
     return status;
 }
 
+/* UCP asks for GET also where it only wants the rendezvous of messages */
+static int uct_daxpin_iface_has_rma(const uct_iface_params_t *params)
+{
+    return !(params->field_mask & UCT_IFACE_PARAM_FIELD_FEATURES) ||
+           (params->features & (UCT_IFACE_FEATURE_PUT |
+                                UCT_IFACE_FEATURE_AMO32 |
+                                UCT_IFACE_FEATURE_AMO64));
+}
+
 static ucs_status_t
 uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
                       const uct_iface_params_t *params,
@@ -276,6 +303,7 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
 
     iface->inner        = iface->uct->ops;
     iface->latency_bias = config->latency_bias_ns * 1e-9;
+    iface->has_rma      = uct_daxpin_iface_has_rma(params);
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);
     uct_daxpin_iface_set_ops(&iface->uct->ops, md->guard);

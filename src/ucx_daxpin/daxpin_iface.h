@@ -42,6 +42,7 @@ typedef struct uct_daxpin_iface {
     uct_iface_h           uct;
     uct_iface_ops_t       inner; /* operations of posix */
     double                latency_bias;
+    int                   has_rma;    /* does anybody ask for it? */
     unsigned              slot;
     unsigned              num_errors; /* endpoints with a status to report */
     ucs_list_link_t       eps;

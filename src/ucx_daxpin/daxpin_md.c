@@ -15,10 +15,10 @@
 
 #define UCT_DAXPIN_POSIX "posix"
 
-/* What a registration is said to cost. Taking a lease takes about as long;
- * and UCP, which counts it only when choosing lanes for the rendezvous of
- * ordinary messages, leaves these to transports that are made for them. */
-#define UCT_DAXPIN_REG_COST_SEC 1e-3
+/* What a registration is said to cost. UCP 1.13 counts it only when it chooses
+ * lanes for the rendezvous of ordinary messages, which every other transport
+ * does better: none of them would register through daxpin. */
+#define UCT_DAXPIN_REG_COST_SEC 1.0
 
 /* Before UCX's own registration caches, which may register anew */
 #define UCT_DAXPIN_UCM_PRIORITY -100
