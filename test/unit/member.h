@@ -19,6 +19,8 @@
  *   mem OFFSET            the byte in memory there
  *   set OFFSET BYTE       a plain store there, outside an access
  *   begin, end            an access that takes its time
+ *   cut LENGTH            ftruncate() of the one open file description
+ *   release               daxpin_lease_release()
  *   pin OFFSET LENGTH     0 or -errno
  *   same PID FD           whether our descriptor is that one's description
  *   number                our descriptor of the file
@@ -256,6 +258,8 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return daxpin_access_begin(&me->access);
     } else if (strcmp(what, "end") == 0) {
         return daxpin_access_end(&me->access, 0, 1);
+    } else if (strcmp(what, "cut") == 0) {
+        return (ftruncate(member_number(me), atol(args)) == 0) ? 0 : -errno;
     } else if (strcmp(what, "release") == 0) {
         return daxpin_lease_release(me->file);
     } else if (strcmp(what, "user") == 0) {

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The lease and those who break it */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <pthread.h>
+
+#define LEASE_FILES  4
+#define LEASE_ROUNDS 200
+#define LEASE_AT_ONCE 3
+
+
+/* The handle is as good as new, and the kernel agrees */
+static void lease_check_held(daxpin_file_t *file, const char *path)
+{
+    assert_becomes(file, HELD);
+    assert_true(unit_await(2000, !strcmp(intruder_lease(path), "ACTIVE")));
+}
+
+
+static void lease_check_revoked(daxpin_file_t *file, const char *path)
+{
+    char cause[1024];
+
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    assert_contains(cause, path);
+    assert_string_equal(intruder_lease(path), "");
+}
+
+
+/* memory: where the file was when it was whole */
+static int lease_put(daxpin_file_t *file, char *memory, size_t offset,
+                     char byte)
+{
+    daxpin_access_t access;
+    int ret;
+
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
+    ret = daxpin_access_begin(&access);
+    if (ret == 0) {
+        *(volatile char*)(memory + offset) = byte;
+        ret = daxpin_access_end(&access, offset, 1);
+    }
+    return ret;
+}
+
+
+static void lease_check_reader(const char *dir)
+{
+    const char *path    = unit_path(dir, "reader");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+    char cause[64];
+    child_t child;
+
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    assert_string_equal(cause, "");
+    assert_int_equal(lease_put(file, memory, 5, 'r'), 0); /* costs nothing */
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    unit_sleep_ms(100); /* he stays */
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
+    child_finish(&child);
+    lease_check_held(file, path);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 5, 1), 'r');
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+}
+
+
+static void test_reader(void **state)
+{
+    lease_check_reader(unit_disk);
+    lease_check_reader(unit_memory);
+    (void)state;
+}
+
+
+/* Peers see it the same way */
+static void test_reader_and_peer(void **state)
+{
+    const char *path    = unit_path(unit_disk, "reader-peer");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+
+    member_start_open(&peer, path);
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_member_becomes(&peer, LENT);
+    assert_child_ok(&peer, "put 100 1 80");
+    child_finish(&child);
+    lease_check_held(file, path);
+    assert_member_becomes(&peer, HELD);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 100, 1), 80);
+    child_finish(&peer);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* Many come and go */
+static void test_readers(void **state)
+{
+    const char *path    = unit_path(unit_disk, "readers");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    unsigned i;
+
+    for (i = 0; i < 50; ++i) {
+        intruder_run("read", path, 0, 2000);
+        assert_int_equal(lease_put(file, memory, i, (char)i), 0);
+    }
+    lease_check_held(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* Closed while it is lent: nothing is left */
+static void test_close_while_lent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "close-lent");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t child;
+
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    daxpin_file_close(file);
+    child_finish(&child);
+    unit_sleep_ms(50);
+    assert_string_equal(intruder_lease(path), "");
+    (void)state;
+}
+
+
+static void lease_check_intruder(const char *dir, const char *what)
+{
+    const char *path    = unit_path(dir, what);
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    char cause[1024], pid[32];
+    child_t child;
+
+    intruder_start(&child, what, path, 100);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    lease_check_revoked(file, path);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
+    assert_contains(cause, pid);
+    assert_int_equal(lease_put(file, memory, 0, 1), -ESTALE);
+    child_finish(&child);
+    daxpin_file_close(file);
+    assert_int_equal(unit_file_size(path),
+                     (strcmp(what, "truncate") == 0) ? 100 :
+                     (strstr(what, "-trunc") != NULL) ? 0 : UNIT_LENGTH);
+}
+
+
+static void test_writers(void **state)
+{
+    static const char *const what[] = {"truncate", "write", "write-append",
+                                       "write-trunc"};
+    unsigned i;
+
+    for (i = 0; i < 4; ++i) {
+        lease_check_intruder(unit_disk, what[i]);
+        lease_check_intruder(unit_memory, what[i]);
+    }
+    (void)state;
+}
+
+
+/* Longer is a truncate too: the lease cannot know */
+static void test_truncate_to_more(void **state)
+{
+    const char *path    = unit_path(unit_disk, "to-more");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+
+    intruder_run("truncate", path, 2 * UNIT_LENGTH, 2000);
+    lease_check_revoked(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* With O_NONBLOCK he is sent away by the kernel, and nobody waits */
+static void lease_check_poke(const char *what)
+{
+    const char *path    = unit_path(unit_disk, what);
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    unsigned i, sent_away = 0;
+    child_t child;
+    long ret;
+
+    for (i = 0; i < 10; ++i) {
+        intruder_start(&child, what, path, 0);
+        ret = intruder_result(&child, 2000);
+        /* Or he came while the one before was being let in */
+        assert_true((ret == EAGAIN) || (ret == 0));
+        sent_away += ret == EAGAIN;
+        child_finish(&child);
+        lease_check_held(file, path);
+    }
+    assert_true(sent_away > 0);
+    assert_int_equal(lease_put(file, memory, 5, 'p'), 0);
+    intruder_run("truncate", path, 0, 2000);
+    lease_check_revoked(file, path);
+    daxpin_file_close(file);
+}
+
+
+static void test_poke(void **state)
+{
+    lease_check_poke("read-poke");
+    lease_check_poke("write-poke");
+    (void)state;
+}
+
+
+static void lease_slow_callback(daxpin_file_t *file, void *arg)
+{
+    (void)file;
+    while (*(_Atomic int*)arg) {
+        unit_sleep_ms(1);
+    }
+}
+
+
+/* An intruder who dies before anybody has looked at him. The library's thread
+ * is kept busy with another file meanwhile. */
+static void test_killed_intruder(void **state)
+{
+    const char *path    = unit_path(unit_disk, "killed");
+    const char *other   = unit_path(unit_disk, "busy");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_file_t *busy = unit_open(other, UNIT_LENGTH);
+    _Atomic int wait    = 1;
+    child_t first, child;
+
+    assert_ok(daxpin_file_on_revoke(busy, lease_slow_callback, (void*)&wait));
+    intruder_start(&first, "truncate", other, 0);
+    assert_int_equal(intruder_result(&first, 100), INTRUDER_BLOCKED);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 100), INTRUDER_BLOCKED);
+    child_kill(&child);
+    wait = 0;
+    assert_int_equal(intruder_result(&first, 2000), 0);
+    child_finish(&first);
+    lease_check_revoked(busy, other);
+
+    unit_sleep_ms(50);
+    lease_check_held(file, path);
+    assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+    intruder_run("truncate", path, 0, 2000);
+    lease_check_revoked(file, path);
+    daxpin_file_close(file);
+    daxpin_file_close(busy);
+    (void)state;
+}
+
+
+/* The library's thread is another one than ours */
+static void test_by_itself(void **state)
+{
+    const char *path    = unit_path(unit_disk, "itself");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char cause[1024], pid[32];
+
+    assert_int_equal(truncate(path, 10), 0);
+    lease_check_revoked(file, path);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+    assert_contains(cause, pid);
+    daxpin_file_close(file);
+
+    file = unit_open(path, UNIT_LENGTH);
+    close(open(path, O_RDONLY | O_CLOEXEC));
+    lease_check_held(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void *lease_truncate_thread(void *path)
+{
+    return (void*)(intptr_t)truncate(path, 10);
+}
+
+
+static void test_by_a_thread(void **state)
+{
+    const char *path    = unit_path(unit_disk, "thread");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    pthread_t thread;
+    void *ret;
+
+    assert_int_equal(pthread_create(&thread, NULL, lease_truncate_thread,
+                                    (void*)path), 0);
+    assert_int_equal(pthread_join(thread, &ret), 0);
+    assert_null(ret);
+    lease_check_revoked(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_two_files_at_once(void **state)
+{
+    daxpin_file_t *files[2];
+    const char *paths[2];
+    child_t children[2];
+    unsigned i, round;
+
+    for (round = 0; round < 10; ++round) {
+        for (i = 0; i < 2; ++i) {
+            paths[i] = unit_path(unit_disk, "two");
+            files[i] = unit_open(paths[i], UNIT_LENGTH);
+        }
+        for (i = 0; i < 2; ++i) {
+            intruder_start(&children[i], "truncate", paths[i], 0);
+        }
+        for (i = 0; i < 2; ++i) {
+            assert_int_equal(intruder_result(&children[i], 2000), 0);
+            child_finish(&children[i]);
+            lease_check_revoked(files[i], paths[i]);
+            daxpin_file_close(files[i]);
+        }
+    }
+    (void)state;
+}
+
+
+/*
+ * A storm: nobody waits for long, whoever comes when
+ */
+
+static void lease_storm_round(daxpin_file_t **files, const char **paths)
+{
+    static const char *const what[] = {"read", "read-poke", "truncate",
+                                       "write", "write-poke", "read",
+                                       "write-trunc", "read"};
+    child_t children[LEASE_AT_ONCE];
+    unsigned which[LEASE_AT_ONCE], i;
+    long ret;
+
+    for (i = 0; i < LEASE_AT_ONCE; ++i) {
+        which[i] = (unsigned)rand() % LEASE_FILES;
+        intruder_start(&children[i], what[rand() % 8], paths[which[i]],
+                       UNIT_LENGTH / 2);
+    }
+    for (i = 0; i < LEASE_AT_ONCE; ++i) {
+        ret = intruder_result(&children[i], 5000);
+        if ((ret != 0) && (ret != EAGAIN)) {
+            fail_msg("an intruder on %s: %ld", paths[which[i]], ret);
+        }
+    }
+    for (i = 0; i < LEASE_AT_ONCE; ++i) {
+        child_finish(&children[i]);
+    }
+    for (i = 0; i < LEASE_FILES; ++i) {
+        /* Someone's open that has just ended may be under way still */
+        assert_true(unit_await(3000,
+                (daxpin_file_state(files[i]) == DAXPIN_STATE_HELD) ||
+                (daxpin_file_state(files[i]) == DAXPIN_STATE_REVOKED)));
+        if (daxpin_file_state(files[i]) == DAXPIN_STATE_REVOKED) {
+            daxpin_file_close(files[i]);
+            files[i] = unit_open(paths[i], UNIT_LENGTH);
+        }
+    }
+}
+
+
+static void test_storm(void **state)
+{
+    unsigned rounds = LEASE_ROUNDS / unit_slow();
+    daxpin_file_t *files[LEASE_FILES];
+    const char *paths[LEASE_FILES];
+    unsigned i;
+
+    srand(2);
+    for (i = 0; i < LEASE_FILES; ++i) {
+        paths[i] = unit_path((i % 2) ? unit_disk : unit_memory, "storm");
+        files[i] = unit_open(paths[i], UNIT_LENGTH);
+    }
+    for (i = 0; i < rounds; ++i) {
+        lease_storm_round(files, paths);
+    }
+    for (i = 0; i < LEASE_FILES; ++i) {
+        lease_check_held(files[i], paths[i]);
+        daxpin_file_close(files[i]);
+    }
+    assert_string_equal(unit_log, "");
+    (void)state;
+}
+
+
+/*
+ * While nobody holds off a truncate
+ */
+
+static void test_truncate_while_lent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "lent");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t child;
+
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    intruder_run("truncate", path, 100, 2000);
+    /* Seen by itself */
+    assert_becomes(file, REVOKED);
+    lease_check_revoked(file, path);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* In the last page that is left, where no access faults */
+static void test_truncate_in_page_while_lent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "lent-page");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    child_t child;
+
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    assert_int_equal(truncate(path, UNIT_LENGTH - 100), 0);
+    assert_int_equal(lease_put(file, memory, UNIT_LENGTH - 50, 1), -ESTALE);
+    assert_becomes(file, REVOKED);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* The file has grown since the lease was taken: that part counts too */
+static void test_truncate_of_grown_while_lent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "lent-grown");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *grown;
+    child_t child;
+
+    assert_ok(daxpin_file_open(path, 2 * UNIT_LENGTH, NULL, &grown));
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    assert_int_equal(truncate(path, 2 * UNIT_LENGTH - 100), 0);
+    child_finish(&child);
+    /* Not HELD again as if nothing had happened */
+    assert_true(unit_await(2000, daxpin_file_state(file) !=
+                                 DAXPIN_STATE_LENT));
+    assert_becomes(file, REVOKED);
+    daxpin_file_close(grown);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Holding on, letting go
+ */
+
+static daxpin_file_t *lease_open_hold(const char *path)
+{
+    daxpin_params_t params = {.on_break = DAXPIN_ON_BREAK_HOLD};
+    daxpin_file_t *file;
+
+    assert_ok(daxpin_file_open(path, UNIT_LENGTH, &params, &file));
+    return file;
+}
+
+
+static void test_hold(void **state)
+{
+    const char *path    = unit_path(unit_disk, "hold");
+    daxpin_file_t *file = lease_open_hold(path);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+    child_t child;
+
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 500), INTRUDER_BLOCKED);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    assert_int_equal(lease_put(file, memory, 100, 'h'), 0);
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    daxpin_unpin(pin);
+    assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+    daxpin_file_close(file);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    child_finish(&child);
+    assert_int_equal(unit_file_size(path), 0);
+    (void)state;
+}
+
+
+static void test_hold_lets_readers_in(void **state)
+{
+    const char *path    = unit_path(unit_disk, "hold-reader");
+    daxpin_file_t *file = lease_open_hold(path);
+
+    intruder_run("read", path, 0, 2000);
+    lease_check_held(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_release_ends_hold(void **state)
+{
+    const char *path    = unit_path(unit_disk, "hold-release");
+    daxpin_file_t *file = lease_open_hold(path);
+    child_t child;
+
+    intruder_start(&child, "truncate", path, 100);
+    assert_int_equal(intruder_result(&child, 200), INTRUDER_BLOCKED);
+    assert_ok(daxpin_lease_release(file));
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_release(void **state)
+{
+    const char *path    = unit_path(unit_disk, "release");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    daxpin_params_t params = {.timeout_ms = 500};
+    child_t peer, late;
+
+    member_start_open(&peer, path);
+    assert_int_equal(child_ask(&peer, "release"), -EPERM);
+    assert_contains(peer.text, "holder");
+    assert_ok(daxpin_lease_release(file));
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
+    assert_string_equal(intruder_lease(path), "");
+    assert_int_equal(daxpin_lease_release(file), -ESTALE);
+    assert_message(path);
+    assert_int_equal(lease_put(file, memory, 77, 'x'), 0);
+    assert_child_ok(&peer, "put 78 1 89");
+    assert_int_equal(child_ask(&peer, "pin 0 1"), -EPERM);
+
+    /* Nobody joins a file without a lease, or waits for ever */
+    member_start(&late);
+    assert_true(child_ask(&late, "open %s 0 500", path) < 0);
+    assert_contains(late.text, path);
+    assert_true(daxpin_file_open(path, 0, &params, &again) < 0);
+    child_finish(&late);
+
+    /* Nobody is delayed */
+    intruder_run("write", path, 0, 1000);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
+    child_finish(&peer);
+    daxpin_file_close(file);
+    assert_int_equal(unit_file_byte(path, 78), 89);
+    (void)state;
+}
+
+
+/* After release a truncate is nobody's business, but kills nobody. In another
+ * process, because cmocka has a handler of SIGBUS of its own. */
+static void test_truncate_after_release(void **state)
+{
+    const char *path = unit_path(unit_disk, "after-release");
+    child_t child;
+
+    member_start_open(&child, path);
+    assert_child_ok(&child, "release");
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(child_ask(&child, "put 5000 1 1"), -ESTALE);
+    assert_member_becomes(&child, REVOKED);
+    child_finish(&child);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_reader),
+        unit_case(test_reader_and_peer),
+        unit_case(test_readers),
+        unit_case(test_close_while_lent),
+        unit_case(test_writers),
+        unit_case(test_truncate_to_more),
+        unit_case(test_poke),
+        unit_case(test_killed_intruder),
+        unit_case(test_by_itself),
+        unit_case(test_by_a_thread),
+        unit_case(test_two_files_at_once),
+        unit_case(test_storm),
+        unit_case(test_truncate_while_lent),
+        unit_case(test_truncate_in_page_while_lent),
+        unit_case(test_truncate_of_grown_while_lent),
+        unit_case(test_hold),
+        unit_case(test_hold_lets_readers_in),
+        unit_case(test_release_ends_hold),
+        unit_case(test_release),
+        unit_case(test_truncate_after_release)
+    };
+
+    return unit_main("lease", argc, argv, children, tests);
+}

@@ -1,0 +1,788 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The end of a lease: what is under way, who is told, what is left */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <pthread.h>
+
+#define REVOKE_BIG      (64ul << 20)
+#define REVOKE_DRAIN_MS 2000 /* the library's bounds */
+#define REVOKE_ACKS_MS  5000
+
+
+/*
+ * Accesses under way
+ */
+
+typedef struct revoke_copy {
+    daxpin_file_t *file;
+    char          *memory;
+    _Atomic int   started;
+    unsigned      copies;
+    int           ret; /* of the last one */
+} revoke_copy_t;
+
+
+/* A large copy as a transport would do it */
+static int revoke_copy_once(daxpin_access_t *access, char *to,
+                            const char *from, _Atomic int *started)
+{
+    size_t done;
+
+    if (daxpin_access_begin(access) != 0) {
+        return -ESTALE;
+    }
+    for (done = 0; done < REVOKE_BIG; done += DAXPIN_ACCESS_CHUNK) {
+        if (!daxpin_access_may_go_on(access)) {
+            break;
+        }
+        memcpy(to + done, from + done, DAXPIN_ACCESS_CHUNK);
+        *started = 1;
+    }
+    return daxpin_access_end(access, 0, REVOKE_BIG);
+}
+
+
+static void *revoke_copy_thread(void *arg)
+{
+    revoke_copy_t *copy = arg;
+    char *from          = malloc(REVOKE_BIG);
+    unsigned slot       = daxpin_slot_get();
+    daxpin_access_t access;
+
+    memset(from, 'c', REVOKE_BIG);
+    daxpin_access_init(copy->file, slot, &access);
+    do {
+        copy->ret = revoke_copy_once(&access, copy->memory, from,
+                                     &copy->started);
+        ++copy->copies;
+    } while (copy->ret == 0);
+    daxpin_slot_put(slot);
+    free(from);
+    return NULL;
+}
+
+
+static void test_large_copy(void **state)
+{
+    const char *path   = unit_path(unit_memory, "large");
+    revoke_copy_t copy = {.file = unit_open(path, REVOKE_BIG)};
+    pthread_t thread;
+    child_t child;
+
+    copy.memory = daxpin_file_addr(copy.file, 0, REVOKE_BIG);
+    assert_int_equal(pthread_create(&thread, NULL, revoke_copy_thread, &copy),
+                     0);
+    assert_true(unit_await(5000, copy.started));
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    assert_true(atol(child.text) < 1000 * unit_slow());
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(copy.ret, -ESTALE);
+    assert_int_equal(copy.memory[0], 0); /* nothing of it is left there */
+    child_finish(&child);
+    assert_int_equal(unit_file_size(path), 0);
+    daxpin_file_close(copy.file);
+    assert_string_equal(unit_log, ""); /* no bound was reached */
+    (void)state;
+}
+
+
+/* The intruder waits for an access, and no longer than for it */
+static void test_waits_for_access(void **state)
+{
+    const char *path    = unit_path(unit_disk, "access");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_access_t access, late;
+    child_t child;
+
+    daxpin_access_init(file, daxpin_slot_get(), &access);
+    daxpin_access_init(file, daxpin_slot_get(), &late);
+    assert_int_equal(daxpin_access_begin(&access), 0);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 300), INTRUDER_BLOCKED);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_BREAKING);
+    assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+    assert_int_equal(daxpin_access_may_go_on(&access), 0);
+    assert_int_equal(daxpin_access_begin(&late), -ESTALE); /* nobody new */
+    assert_int_equal(daxpin_access_end(&access, 0, 1), -ESTALE);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    child_finish(&child);
+    daxpin_slot_put(0);
+    daxpin_slot_put(1);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* Many users of the one slot that all share */
+static void test_shared_slot(void **state)
+{
+    const char *path    = unit_path(unit_disk, "shared");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_access_t one, two;
+    child_t child;
+
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &one);
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &two);
+    assert_int_equal(daxpin_access_begin(&one), 0);
+    assert_int_equal(daxpin_access_begin(&two), 0);
+    assert_int_equal(daxpin_access_end(&one, 0, 1), 0);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 200), INTRUDER_BLOCKED);
+    assert_int_equal(daxpin_access_begin(&one), -ESTALE); /* and is out */
+    assert_int_equal(intruder_result(&child, 100), INTRUDER_BLOCKED);
+    assert_int_equal(daxpin_access_end(&two, 0, 1), -ESTALE);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_slots(void **state)
+{
+    unsigned i, slots[DAXPIN_SLOTS + 1];
+
+    for (i = 0; i < DAXPIN_SLOTS + 1; ++i) {
+        slots[i] = daxpin_slot_get();
+        assert_int_equal(slots[i], (i < DAXPIN_SLOTS) ? i : DAXPIN_SLOTS - 1);
+    }
+    daxpin_slot_put(17);
+    assert_int_equal(daxpin_slot_get(), 17);
+    for (i = 0; i < DAXPIN_SLOTS + 1; ++i) {
+        daxpin_slot_put(slots[i]);
+    }
+    assert_int_equal(daxpin_slot_get(), 0);
+    daxpin_slot_put(0);
+    (void)state;
+}
+
+
+/* An access that never ends is waited for 2 s, and then reported as failed */
+static void test_stuck_access(void **state)
+{
+    const char *path    = unit_path(unit_disk, "stuck");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_access_t access;
+    child_t child;
+    long ms;
+
+    daxpin_access_init(file, 3, &access);
+    assert_int_equal(daxpin_access_begin(&access), 0);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, REVOKE_DRAIN_MS + 1000), 0);
+    ms = atol(child.text);
+    assert_true(ms >= REVOKE_DRAIN_MS - 100);
+    child_finish(&child);
+    assert_contains(unit_log, path);
+    assert_contains(unit_log, "access");
+    assert_int_equal(daxpin_access_end(&access, 0, 1), -ESTALE);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Peers
+ */
+
+static void test_peer_follows(void **state)
+{
+    const char *path    = unit_path(unit_disk, "follows");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "put 10 1 65");
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_true(member_has_state(&peer, REVOKED)); /* at that time already */
+    assert_int_equal(child_ask(&peer, "put 10 1 65"), -ESTALE);
+    assert_int_equal(child_ask(&peer, "mem 10"), 0);
+    assert_int_equal(child_ask(&peer, "cause"), 0);
+    assert_contains(peer.text, path);
+    assert_contains(peer.text, "truncates");
+    child_finish(&child);
+    child_finish(&peer);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_waits_for_access_of_peer(void **state)
+{
+    const char *path    = unit_path(unit_disk, "peer-access");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "begin");
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 300), INTRUDER_BLOCKED);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_BREAKING);
+    assert_child_ok(&peer, "set 100 1"); /* it is still allowed to finish */
+    assert_int_equal(child_ask(&peer, "end"), -ESTALE);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    child_finish(&child);
+    child_finish(&peer);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* Nobody waits for the slot of the dead */
+static void test_peer_dies_in_access(void **state)
+{
+    const char *path    = unit_path(unit_disk, "peer-dies");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "begin");
+    child_kill(&peer);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 500), 0);
+    child_finish(&child);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
+    daxpin_file_close(file);
+    assert_string_equal(unit_log, "");
+    (void)state;
+}
+
+
+/* He dies while everybody waits for him */
+static void test_peer_dies_during_revoke(void **state)
+{
+    const char *path    = unit_path(unit_disk, "peer-dies-late");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "begin");
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 200), INTRUDER_BLOCKED);
+    child_kill(&peer);
+    assert_int_equal(intruder_result(&child, 500), 0);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* After the bound the intruder goes on; whoever was stopped finds out */
+static void test_peer_is_stopped(void **state)
+{
+    const char *path    = unit_path(unit_disk, "peer-stopped");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, child;
+    char pid[32];
+
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "begin");
+    child_stop(&peer);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, REVOKE_ACKS_MS + 1500), 0);
+    assert_true(atol(child.text) >= REVOKE_ACKS_MS - 100);
+    snprintf(pid, sizeof(pid), "pid %d", (int)peer.pid);
+    assert_contains(unit_log, path);
+    assert_contains(unit_log, pid);
+    assert_int_equal(kill(peer.pid, SIGCONT), 0);
+    /* Its store meets the end of the file, and its access has failed */
+    assert_child_ok(&peer, "set 100 1");
+    assert_int_equal(child_ask(&peer, "end"), -ESTALE);
+    assert_member_becomes(&peer, REVOKED);
+    child_finish(&child);
+    child_finish(&peer);
+    assert_int_equal(unit_file_size(path), 0);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Callbacks
+ */
+
+typedef struct revoke_called {
+    _Atomic int    count;
+    daxpin_pin_t   *pin;    /* to be given back */
+    int            close;
+    int            byte;    /* of memory */
+    off_t          size;    /* of the file */
+    daxpin_state_t state;
+    char           *memory;
+    const char     *path;
+} revoke_called_t;
+
+
+static void revoke_callback(daxpin_file_t *file, void *arg)
+{
+    revoke_called_t *called = arg;
+
+    called->state = daxpin_file_state(file);
+    called->size  = unit_file_size(called->path);
+    called->byte  = called->memory[100];
+    daxpin_unpin(called->pin);
+    if (called->close) {
+        daxpin_file_close(file);
+    }
+    ++called->count;
+}
+
+
+static void test_callbacks(void **state)
+{
+    const char *path       = unit_path(unit_disk, "callbacks");
+    daxpin_file_t *file    = unit_open(path, UNIT_LENGTH);
+    char *memory           = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    revoke_called_t called = {.memory = memory, .path = path};
+    revoke_called_t cancelled = called, closes = called;
+
+    memory[100] = 1;
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &called.pin));
+    assert_ok(daxpin_file_on_revoke(file, revoke_callback, &called));
+    assert_ok(daxpin_file_on_revoke(file, revoke_callback, &cancelled));
+    assert_ok(daxpin_file_on_revoke(file, revoke_callback, &closes));
+    daxpin_file_ref(file);
+    closes.close = 1;
+    daxpin_file_cancel_on_revoke(file, revoke_callback, &cancelled);
+    intruder_run("truncate", path, 0, 2000);
+    assert_int_equal(called.count, 1);
+    assert_int_equal(closes.count, 1);
+    assert_int_equal(cancelled.count, 0);
+    assert_int_equal(called.byte, 0);           /* memory was replaced */
+    assert_int_equal(called.size, UNIT_LENGTH); /* nobody was let in */
+    assert_int_equal(called.state, DAXPIN_STATE_BREAKING);
+    assert_null(daxpin_pin_find(file, 0, UNIT_LENGTH));
+
+    assert_int_equal(daxpin_file_on_revoke(file, revoke_callback, &called),
+                     -ESTALE);
+    assert_message(path);
+    daxpin_file_cancel_on_revoke(file, revoke_callback, &called); /* gone */
+    daxpin_file_close(file);
+    assert_int_equal(called.count, 1);
+    (void)state;
+}
+
+
+/* The callback has the last reference */
+static void test_callback_closes(void **state)
+{
+    const char *path       = unit_path(unit_disk, "callback-closes");
+    daxpin_file_t *file    = unit_open(path, UNIT_LENGTH);
+    revoke_called_t closes = {.path = path, .close = 1};
+
+    closes.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    assert_ok(daxpin_file_on_revoke(file, revoke_callback, &closes));
+    intruder_run("truncate", path, 0, 2000);
+    assert_int_equal(closes.count, 1);
+    assert_string_equal(intruder_lease(path), "");
+    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    (void)state;
+}
+
+
+/* No callback at close, at release, or for a reader */
+static void test_no_callback(void **state)
+{
+    const char *path       = unit_path(unit_disk, "no-callback");
+    daxpin_file_t *file    = unit_open(path, UNIT_LENGTH);
+    revoke_called_t called = {.path = path};
+
+    called.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    assert_ok(daxpin_file_on_revoke(file, revoke_callback, &called));
+    intruder_run("read", path, 0, 2000);
+    assert_becomes(file, HELD);
+    assert_ok(daxpin_lease_release(file));
+    daxpin_file_close(file);
+    assert_int_equal(called.count, 0);
+    (void)state;
+}
+
+
+static void revoke_slow_callback(daxpin_file_t *file, void *arg)
+{
+    _Atomic int *phase = arg;
+
+    (void)file;
+    *phase = 1;
+    unit_sleep_ms(300);
+    *phase = 2;
+}
+
+
+/* Cancelling waits for one that runs */
+static void test_cancel_waits(void **state)
+{
+    const char *path    = unit_path(unit_disk, "cancel");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    _Atomic int phase   = 0;
+    child_t child;
+
+    assert_ok(daxpin_file_on_revoke(file, revoke_slow_callback,
+                                    (void*)&phase));
+    intruder_start(&child, "truncate", path, 0);
+    assert_true(unit_await(2000, phase != 0));
+    daxpin_file_cancel_on_revoke(file, revoke_slow_callback, (void*)&phase);
+    assert_int_equal(phase, 2);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Without the holder
+ */
+
+static void test_holder_is_killed(void **state)
+{
+    const char *path = unit_path(unit_disk, "killed");
+    child_t holder, peers[2], child;
+    unsigned i;
+
+    member_start_open(&holder, path);
+    for (i = 0; i < 2; ++i) {
+        member_start_open(&peers[i], path);
+    }
+    child_kill(&holder);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    child_finish(&child);
+    for (i = 0; i < 2; ++i) {
+        assert_member_becomes(&peers[i], REVOKED);
+        assert_int_equal(child_ask(&peers[i], "put 0 1 1"), -ESTALE);
+        assert_int_equal(child_ask(&peers[i], "cause"), 0);
+        assert_contains(peers[i].text, path);
+        assert_contains(peers[i].text, "holder");
+        child_finish(&peers[i]);
+    }
+    daxpin_file_close(unit_open(path, UNIT_LENGTH)); /* and all is well */
+    (void)state;
+}
+
+
+/* Nobody is let in while one of those he left is in an access */
+static void test_holder_is_killed_during_access(void **state)
+{
+    const char *path = unit_path(unit_disk, "killed-access");
+    child_t holder, busy, idle, child;
+
+    member_start_open(&holder, path);
+    member_start_open(&busy, path);
+    member_start_open(&idle, path);
+    assert_child_ok(&busy, "begin");
+    child_kill(&holder);
+    assert_member_becomes(&idle, REVOKED);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 300), INTRUDER_BLOCKED);
+    assert_child_ok(&busy, "set 5000 1");
+    assert_int_equal(child_ask(&busy, "end"), -ESTALE);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    child_finish(&child);
+    child_finish(&idle);
+    child_finish(&busy);
+    (void)state;
+}
+
+
+/* In the middle of a revoke, when nobody else would say the last word */
+static void test_holder_is_killed_during_revoke(void **state)
+{
+    const char *path = unit_path(unit_disk, "killed-revoke");
+    child_t holder, peer, idle, child;
+
+    member_start_open(&holder, path);
+    member_start_open(&peer, path);
+    member_start_open(&idle, path);
+    assert_child_ok(&holder, "begin"); /* makes the revoke take its time */
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 200), INTRUDER_BLOCKED);
+    child_kill(&holder);
+    assert_int_equal(intruder_result(&child, 1000), 0);
+    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&idle, REVOKED);
+    child_finish(&child);
+    child_finish(&peer);
+    child_finish(&idle);
+    (void)state;
+}
+
+
+/* A stopped holder: the lease has its own end, but nobody else's has to wait */
+static void test_holder_without_peers_is_killed(void **state)
+{
+    const char *path = unit_path(unit_disk, "killed-alone");
+    child_t holder;
+
+    member_start_open(&holder, path);
+    child_kill(&holder);
+    intruder_run("truncate", path, 0, 500);
+    (void)state;
+}
+
+
+static void test_holder_closes_first(void **state)
+{
+    const char *path = unit_path(unit_disk, "lingers");
+    child_t holder, peer, late, child;
+
+    member_start_open(&holder, path);
+    member_start_open(&peer, path);
+    assert_child_ok(&holder, "close");
+    assert_child_ok(&peer, "put 5000 1 66");
+    assert_true(member_has_state(&peer, HELD));
+    member_start_open(&late, path); /* served as before */
+    assert_int_equal(child_ask(&late, "mem 5000"), 66);
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_true(member_has_state(&peer, REVOKED));
+    assert_true(member_has_state(&late, REVOKED));
+    child_finish(&child);
+    child_finish(&late);
+    child_finish(&peer);
+    child_finish(&holder);
+    (void)state;
+}
+
+
+static void test_last_peer_closes(void **state)
+{
+    const char *path = unit_path(unit_disk, "last");
+    child_t holder, peer;
+
+    member_start_open(&holder, path);
+    member_start_open(&peer, path);
+    assert_child_ok(&holder, "close");
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    assert_child_ok(&peer, "close");
+    assert_true(unit_await(2000, !strcmp(intruder_lease(path), "")));
+    child_finish(&peer);
+    child_finish(&holder);
+    (void)state;
+}
+
+
+static void test_lingering_holder_exits(void **state)
+{
+    const char *path = unit_path(unit_disk, "exits");
+    child_t holder, peer;
+
+    member_start_open(&holder, path);
+    member_start_open(&peer, path);
+    assert_child_ok(&holder, "close");
+    child_finish(&holder);
+    assert_member_becomes(&peer, REVOKED);
+    intruder_run("truncate", path, 0, 500);
+    child_finish(&peer);
+    (void)state;
+}
+
+
+/*
+ * What is left
+ */
+
+static void test_memory_afterwards(void **state)
+{
+    const char *path    = unit_path(unit_disk, "afterwards");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    unsigned i;
+
+    memset(memory, 'm', UNIT_LENGTH);
+    intruder_run("truncate", path, 100, 2000);
+    for (i = 0; i < UNIT_LENGTH; ++i) {
+        assert_int_equal(memory[i], 0);
+    }
+    assert_ptr_equal(daxpin_file_addr(file, 0, 100), memory);
+    memset(memory, 'n', UNIT_LENGTH);
+    assert_int_equal(unit_file_size(path), 100);
+    assert_int_equal(unit_file_byte(path, 50), 'm');
+    assert_int_equal(truncate(path, UNIT_LENGTH), 0);
+    assert_int_equal(unit_file_byte(path, 5000), 0);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Past the lease: through the one description, which breaks nothing. In other
+ * processes, because cmocka has a handler of SIGBUS of its own.
+ */
+
+static void revoke_check_cut(const char *who_cuts, const char *who_puts)
+{
+    const char *path = unit_path(unit_memory, "cut");
+    child_t members[2], *cuts, *puts;
+    unsigned i;
+
+    for (i = 0; i < 2; ++i) {
+        member_start_open(&members[i], path);
+    }
+    cuts = &members[strcmp(who_cuts, "peer") == 0];
+    puts = &members[strcmp(who_puts, "peer") == 0];
+    assert_child_ok(puts, "put 5000 1 1");
+    assert_child_ok(cuts, "cut 0");
+    assert_int_equal(child_ask(puts, "put 5000 10 1"), -ESTALE);
+    for (i = 0; i < 2; ++i) {
+        assert_member_becomes(&members[i], REVOKED);
+        assert_int_equal(child_ask(&members[i], "cause"), 0);
+        assert_contains(members[i].text, path);
+        assert_contains(members[i].text, "truncated");
+        assert_child_ok(&members[i], "set 200000 1"); /* hits nothing */
+        assert_int_equal(child_ask(&members[i], "put 0 1 1"), -ESTALE);
+    }
+    assert_int_equal(unit_file_size(path), 0);
+    for (i = 0; i < 2; ++i) {
+        child_finish(&members[i]);
+    }
+}
+
+
+static void test_cut_through_description(void **state)
+{
+    revoke_check_cut("holder", "holder");
+    revoke_check_cut("holder", "peer");
+    revoke_check_cut("peer", "holder");
+    revoke_check_cut("peer", "peer");
+    (void)state;
+}
+
+
+/*
+ * SIGBUS of others
+ */
+
+static volatile sig_atomic_t revoke_faults;
+static sigjmp_buf            revoke_jump;
+
+
+static void revoke_on_bus(int signo)
+{
+    (void)signo;
+    ++revoke_faults;
+    siglongjmp(revoke_jump, 1);
+}
+
+
+static void revoke_on_bus_info(int signo, siginfo_t *info, void *context)
+{
+    (void)context;
+    (void)info;
+    revoke_on_bus(signo);
+}
+
+
+static void revoke_set_handler(const char *kind)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    if (strcmp(kind, "plain") == 0) {
+        action.sa_handler = revoke_on_bus;
+    } else if (strcmp(kind, "info") == 0) {
+        action.sa_sigaction = revoke_on_bus_info;
+        action.sa_flags     = SA_SIGINFO;
+    }
+    sigaction(SIGBUS, &action, NULL);
+}
+
+
+/* Arguments: kind of handler, a path for us, one for the library. Says how
+ * often the handler was called for a fault in memory of our own. */
+static int revoke_bus_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    volatile char *memory;
+    int fd;
+
+    (void)argc;
+    revoke_set_handler(argv[1]);
+    if (daxpin_file_open(argv[3], UNIT_LENGTH, NULL, &file) != 0) {
+        return 1;
+    }
+    fd     = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (sigsetjmp(revoke_jump, 1) == 0) {
+        memory[0] = 1; /* beyond the end */
+    }
+    child_say(revoke_faults, "%s", daxpin_state_name(daxpin_file_state(file)));
+    return 0;
+}
+
+
+static void revoke_check_bus(const char *kind)
+{
+    const char *own    = unit_path(unit_disk, "own");
+    const char *leased = unit_path(unit_disk, "leased");
+    int status;
+    child_t child;
+
+    child_spawn(&child, "bus", kind, own, leased, NULL);
+    if (strcmp(kind, "default") == 0) {
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), CHILD_DIED);
+        close(child.out);
+        status = child_reap(&child, CHILD_WAIT_MS);
+        /* A sanitizer says that it was SIGBUS, and exits */
+        assert_true(UNIT_SANITIZED ? (status != 0) :
+                    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGBUS)));
+        return;
+    }
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 1);
+    assert_string_equal(child.text, "HELD");
+    child_finish(&child);
+}
+
+
+static void test_foreign_fault(void **state)
+{
+    revoke_check_bus("plain");
+    revoke_check_bus("info");
+    revoke_check_bus("default");
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"bus", revoke_bus_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_large_copy),
+        unit_case(test_waits_for_access),
+        unit_case(test_shared_slot),
+        unit_case(test_slots),
+        unit_case(test_stuck_access),
+        unit_case(test_peer_follows),
+        unit_case(test_waits_for_access_of_peer),
+        unit_case(test_peer_dies_in_access),
+        unit_case(test_peer_dies_during_revoke),
+        unit_case(test_peer_is_stopped),
+        unit_case(test_callbacks),
+        unit_case(test_callback_closes),
+        unit_case(test_no_callback),
+        unit_case(test_cancel_waits),
+        unit_case(test_holder_is_killed),
+        unit_case(test_holder_is_killed_during_access),
+        unit_case(test_holder_is_killed_during_revoke),
+        unit_case(test_holder_without_peers_is_killed),
+        unit_case(test_holder_closes_first),
+        unit_case(test_last_peer_closes),
+        unit_case(test_lingering_holder_exits),
+        unit_case(test_memory_afterwards),
+        unit_case(test_cut_through_description),
+        unit_case(test_foreign_fault)
+    };
+
+    return unit_main("revoke", argc, argv, children, tests);
+}
