@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_H_
+#define OSC_DAXPIN_H_
+
+#include "ompi_config.h"
+
+#include "ompi/constants.h"
+#include "ompi/communicator/communicator.h"
+#include "ompi/datatype/ompi_datatype.h"
+#include "ompi/mca/coll/coll.h"
+#include "ompi/mca/osc/base/base.h"
+#include "ompi/mca/osc/osc.h"
+#include "ompi/request/request.h"
+#include "ompi/win/win.h"
+#include "opal/util/output.h"
+
+#include <control.h>
+#include <daxpin.h>
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* ompi/op/op.h includes what is not installed */
+typedef struct ompi_op_t ompi_op_t;
+
+
+/*
+ * Windows over leased files. Who can map a target's file, that is every rank
+ * of its node, accesses it with its own CPU, under libdaxpin's guard; so each
+ * operation knows by itself whether it got into the file. What goes to other
+ * nodes, and all synchronisation, is the work of another osc component, on
+ * shadow windows that the program never sees:
+ *
+ *   sync   over a few bytes of nothing: fences, locks, post and start
+ *   data   over the window's memory
+ *   lock   over a word a rank, that makes accumulates atomic
+ *   state  over the word in which libdaxpin says what the lease is doing
+ *
+ * The last three are there only where a rank cannot map another's file. They
+ * are locked for all their life, so that data and state can be waited for in
+ * any epoch of the program: first the data is complete, then the state says
+ * whether it went into the file, then the epoch ends.
+ */
+
+typedef enum osc_daxpin_persist {
+    OSC_DAXPIN_PERSIST_NONE,
+    OSC_DAXPIN_PERSIST_SYNC, /* own part: fence, wait, sync, free */
+    OSC_DAXPIN_PERSIST_FLUSH /* and the target's: flush, unlock */
+} osc_daxpin_persist_t;
+
+
+/* What the info of a window says */
+typedef struct osc_daxpin_spec {
+    char                 path[PATH_MAX]; /* "": no file is named */
+    uint64_t             offset;
+    int                  unlink;
+    daxpin_on_break_t    on_break;
+    osc_daxpin_persist_t persist;
+    int                  noncontiguous; /* of a shared window */
+    int                  temporary;     /* the name goes when it is open */
+} osc_daxpin_spec_t;
+
+
+/* A file that this rank has opened or adopted for its part of a window */
+typedef struct osc_daxpin_part {
+    daxpin_file_t *file;
+    char          *base;       /* where the part begins in memory */
+    size_t        size;        /* bytes of the window */
+    uint64_t      offset;      /* of the part in the file */
+    size_t        file_length; /* least length of the file for all parts */
+    int           adopted;
+    int           leader;      /* the rank that made the file what it is */
+    int           created;     /* leader: by us */
+    off_t         old_length;  /* leader: before us; -1: was not there */
+    char          path[PATH_MAX];
+} osc_daxpin_part_t;
+
+
+/* A target */
+typedef struct osc_daxpin_peer {
+    daxpin_access_t access;   /* file NULL: not to be mapped from here */
+    char            *base;    /* here; NULL: see above */
+    uint64_t        offset;   /* of the part in the file */
+    uint64_t        size;
+    int             disp_unit;
+    int             node_rank; /* -1: on another node */
+    char            *remote_base; /* at the target */
+    /* of the epoch: */
+    int             open;     /* accesses are allowed */
+    int             touched;  /* there were some */
+    uint64_t        dirty_start; /* in the part; what flush has to persist */
+    uint64_t        dirty_end;
+} osc_daxpin_peer_t;
+
+
+/* The inner component's window, and the memory it is over */
+typedef struct osc_daxpin_shadow {
+    ompi_win_t             *win;
+    ompi_osc_base_module_t *module;
+} osc_daxpin_shadow_t;
+
+
+/* What ranks of a node share, besides files */
+typedef struct osc_daxpin_slot {
+    _Atomic uint64_t lock; /* of accumulates: 0 or 1 + the rank that has it */
+    char             pad[DAXPIN_CACHELINE - sizeof(uint64_t)];
+} osc_daxpin_slot_t;
+
+typedef struct osc_daxpin_node {
+    ompi_communicator_t *comm;
+    int                 id;     /* rank of its first member in the window */
+    int                 fd;     /* at that rank: the memory */
+    osc_daxpin_slot_t   *slots; /* one a rank of the node */
+    size_t              length;
+} osc_daxpin_node_t;
+
+
+typedef struct osc_daxpin_module {
+    ompi_osc_base_module_t super;
+    ompi_communicator_t    *comm;
+    int                    rank;
+    int                    size;
+    int                    flavor;
+    int                    all_open; /* as peer->open, for all */
+    opal_mutex_t           mutex;    /* of dirty ranges */
+    osc_daxpin_spec_t      spec;
+    osc_daxpin_part_t      part;
+    osc_daxpin_node_t      node;
+    osc_daxpin_peer_t      *peers;
+    unsigned               slot;     /* of libdaxpin */
+    int                    has_slot;
+    int                    remote;   /* data, lock and state are there */
+    int                    undo;     /* it came to nothing */
+    osc_daxpin_shadow_t    sync;
+    osc_daxpin_shadow_t    data;
+    osc_daxpin_shadow_t    lock;
+    osc_daxpin_shadow_t    state;
+    int                    *started; /* ranks of the group of a start */
+    int                    num_started;
+    char                   nothing[DAXPIN_CACHELINE]; /* sync is over it */
+    daxpin_control_t       *no_control; /* of a part without a file */
+} osc_daxpin_module_t;
+
+
+typedef struct osc_daxpin_component {
+    ompi_osc_base_component_t super;
+    int                       priority;
+    char                      *inner;
+    char                      *dir;
+    unsigned                  timeout_ms;
+    int                       error_class;
+    int                       error_code;
+} osc_daxpin_component_t;
+
+OMPI_MODULE_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
+extern const ompi_osc_base_module_t osc_daxpin_module_template;
+
+
+static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)
+{
+    return (osc_daxpin_module_t*)win->w_osc_module;
+}
+
+
+/* Say it and return what MPI makes an error of window creation from */
+#define osc_daxpin_error(_error, _format, ...) \
+    (opal_output(0, "osc/daxpin: " _format, ##__VA_ARGS__), (_error))
+
+
+void osc_daxpin_module_delete(osc_daxpin_module_t *module);
+
+/* The first error of any rank, on all ranks. Collective. */
+int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
+
+
+/*
+ * spec: info keys
+ */
+
+/* *wanted_p: a file is named. OMPI_ERR_BAD_PARAM after a message. */
+int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
+                         int *wanted_p);
+
+/* What was used, for MPI_Win_get_info() */
+void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
+                             opal_info_t *info);
+
+
+/*
+ * part: files and memory
+ */
+
+/* All ranks succeed or none, which then leaves nothing behind. Collective. */
+int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size);
+
+/* Give it back; with @a undo also what opening it did to the file */
+void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo);
+
+/* What the program has mapped; file stays NULL where that is no file of ours.
+ * To be released, if no window comes of it. Not collective. */
+int  osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part);
+void osc_daxpin_part_release(osc_daxpin_part_t *part);
+
+/* Its leader removes the name */
+void osc_daxpin_part_unlink(osc_daxpin_module_t *module);
+
+int osc_daxpin_part_persist(osc_daxpin_module_t *module);
+
+
+/*
+ * node: the ranks of this node
+ */
+
+int  osc_daxpin_node_open(osc_daxpin_module_t *module);
+void osc_daxpin_node_close(osc_daxpin_node_t *node);
+
+
+/*
+ * peer: targets, their state and what is wrong with it
+ */
+
+int  osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit);
+void osc_daxpin_peers_close(osc_daxpin_module_t *module);
+
+/* 0, or the error where a target's file is revoked. Waits where it is on
+ * another node. */
+int  osc_daxpin_peer_check(osc_daxpin_module_t *module, int target);
+
+/* The same of this rank's own part */
+int  osc_daxpin_own_check(osc_daxpin_module_t *module);
+
+/* What others look at for it: a control page */
+void *osc_daxpin_own_state(osc_daxpin_module_t *module);
+
+/* Make the text of that error and return its code */
+int  osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
+
+/* Make what this rank wrote to a target durable */
+int  osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
+
+
+/*
+ * shadow: windows of the inner component
+ */
+
+/* Collective; the same result on all ranks. @a info may be NULL. */
+int  osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
+                            void *base, size_t size, int disp_unit,
+                            opal_info_t *info, int *model_p,
+                            osc_daxpin_shadow_t *shadow);
+void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow);
+
+/* A window without a file: the best component does all of it */
+int  osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
+                             int disp_unit, ompi_communicator_t *comm,
+                             opal_info_t *info, int flavor, int *model);
+
+
+/*
+ * The functions of a module
+ */
+
+int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
+                            int *disp_unit, void *baseptr);
+int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size);
+int osc_daxpin_win_detach(ompi_win_t *win, const void *base);
+int osc_daxpin_free(ompi_win_t *win);
+
+int osc_daxpin_put(const void *origin, int origin_count,
+                   ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                   int target_count, ompi_datatype_t *target_dt,
+                   ompi_win_t *win);
+int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
+                   int target, ptrdiff_t disp, int target_count,
+                   ompi_datatype_t *target_dt, ompi_win_t *win);
+int osc_daxpin_accumulate(const void *origin, int origin_count,
+                          ompi_datatype_t *origin_dt, int target,
+                          ptrdiff_t disp, int target_count,
+                          ompi_datatype_t *target_dt, ompi_op_t *op,
+                          ompi_win_t *win);
+int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
+                                void *result, ompi_datatype_t *dt, int target,
+                                ptrdiff_t disp, ompi_win_t *win);
+int osc_daxpin_fetch_and_op(const void *origin, void *result,
+                            ompi_datatype_t *dt, int target, ptrdiff_t disp,
+                            ompi_op_t *op, ompi_win_t *win);
+int osc_daxpin_get_accumulate(const void *origin, int origin_count,
+                              ompi_datatype_t *origin_dt, void *result,
+                              int result_count, ompi_datatype_t *result_dt,
+                              int target, ptrdiff_t disp, int target_count,
+                              ompi_datatype_t *target_dt, ompi_op_t *op,
+                              ompi_win_t *win);
+int osc_daxpin_rput(const void *origin, int origin_count,
+                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                    int target_count, ompi_datatype_t *target_dt,
+                    ompi_win_t *win, ompi_request_t **request);
+int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
+                    int target, ptrdiff_t disp, int target_count,
+                    ompi_datatype_t *target_dt, ompi_win_t *win,
+                    ompi_request_t **request);
+int osc_daxpin_raccumulate(const void *origin, int origin_count,
+                           ompi_datatype_t *origin_dt, int target,
+                           ptrdiff_t disp, int target_count,
+                           ompi_datatype_t *target_dt, ompi_op_t *op,
+                           ompi_win_t *win, ompi_request_t **request);
+int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
+                               ompi_datatype_t *origin_dt, void *result,
+                               int result_count, ompi_datatype_t *result_dt,
+                               int target, ptrdiff_t disp, int target_count,
+                               ompi_datatype_t *target_dt, ompi_op_t *op,
+                               ompi_win_t *win, ompi_request_t **request);
+
+int osc_daxpin_fence(int assert, ompi_win_t *win);
+int osc_daxpin_start(ompi_group_t *group, int assert, ompi_win_t *win);
+int osc_daxpin_complete(ompi_win_t *win);
+int osc_daxpin_post(ompi_group_t *group, int assert, ompi_win_t *win);
+int osc_daxpin_wait(ompi_win_t *win);
+int osc_daxpin_test(ompi_win_t *win, int *flag);
+int osc_daxpin_lock(int type, int target, int assert, ompi_win_t *win);
+int osc_daxpin_unlock(int target, ompi_win_t *win);
+int osc_daxpin_lock_all(int assert, ompi_win_t *win);
+int osc_daxpin_unlock_all(ompi_win_t *win);
+int osc_daxpin_sync(ompi_win_t *win);
+int osc_daxpin_flush(int target, ompi_win_t *win);
+int osc_daxpin_flush_all(ompi_win_t *win);
+int osc_daxpin_flush_local(int target, ompi_win_t *win);
+int osc_daxpin_flush_local_all(ompi_win_t *win);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * What the ranks of a node share besides files: memory without a name, so that
+ * nothing is left over whoever is killed. The first of them makes it, the
+ * others open it through /proc.
+ */
+
+#include "osc_daxpin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What the first tells the others */
+typedef struct osc_daxpin_node_word {
+    int pid;
+    int fd;
+    int id;
+} osc_daxpin_node_word_t;
+
+
+static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
+{
+    void *addr = mmap(NULL, node->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      fd, 0);
+
+    if (addr == MAP_FAILED) {
+        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot map %zu "
+                                "bytes that ranks of a node share: %s",
+                                node->length, strerror(errno));
+    }
+    node->slots = addr;
+    return OMPI_SUCCESS;
+}
+
+
+static int osc_daxpin_node_make(osc_daxpin_node_t *node)
+{
+    node->fd = memfd_create("daxpin-window", MFD_CLOEXEC);
+    if ((node->fd < 0) || (ftruncate(node->fd, (off_t)node->length) != 0)) {
+        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot make %zu "
+                                "bytes that ranks of a node share: %s",
+                                node->length, strerror(errno));
+    }
+    return osc_daxpin_node_map(node, node->fd);
+}
+
+
+static int osc_daxpin_node_join(osc_daxpin_node_t *node,
+                                const osc_daxpin_node_word_t *word)
+{
+    char path[64];
+    int fd, ret;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", word->pid, word->fd);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return osc_daxpin_error(OMPI_ERROR, "cannot open %s, which is what "
+                                "ranks of a node share: %s; they must run as "
+                                "one user, in one pid namespace, and be "
+                                "dumpable", path, strerror(errno));
+    }
+    ret = osc_daxpin_node_map(node, fd);
+    close(fd);
+    return ret;
+}
+
+
+int osc_daxpin_node_open(osc_daxpin_module_t *module)
+{
+    osc_daxpin_node_t *node     = &module->node;
+    osc_daxpin_node_word_t word = {.fd = -1};
+    ompi_communicator_t *comm;
+    int first, ret;
+
+    node->fd = -1;
+    ret      = ompi_comm_split_type(module->comm, MPI_COMM_TYPE_SHARED, 0, NULL,
+                                    &node->comm);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    comm         = node->comm;
+    first        = ompi_comm_rank(comm) == 0;
+    node->length = ompi_comm_size(comm) * sizeof(*node->slots);
+    if (first) {
+        ret  = osc_daxpin_node_make(node);
+        word = (osc_daxpin_node_word_t){
+            .pid = getpid(), .fd = node->fd, .id = module->rank
+        };
+        word.fd = (ret == OMPI_SUCCESS) ? word.fd : -1;
+    }
+    comm->c_coll->coll_bcast(&word, sizeof(word), MPI_BYTE, 0, comm,
+                             comm->c_coll->coll_bcast_module);
+    node->id = word.id;
+    if (!first) {
+        ret = (word.fd < 0) ? OMPI_ERR_OUT_OF_RESOURCE :
+                              osc_daxpin_node_join(node, &word);
+    }
+    ret = osc_daxpin_agree(module, ret);
+    if (node->fd >= 0) {
+        close(node->fd);
+        node->fd = -1;
+    }
+    return ret;
+}
+
+
+void osc_daxpin_node_close(osc_daxpin_node_t *node)
+{
+    if (node->slots != NULL) {
+        munmap(node->slots, node->length);
+        node->slots = NULL;
+    }
+    if (node->comm != NULL) {
+        ompi_comm_free(&node->comm);
+    }
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The file and the memory of this rank's part of a window */
+
+#include "osc_daxpin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What ranks of a node tell each other: equal paths are one file */
+typedef struct osc_daxpin_claim {
+    char     path[PATH_MAX];
+    uint64_t offset;
+    uint64_t size;
+} osc_daxpin_claim_t;
+
+
+/* The parts lie one behind the other, in the order of ranks */
+static int osc_daxpin_part_place(osc_daxpin_module_t *module,
+                                 const osc_daxpin_claim_t *claims, int count,
+                                 int self)
+{
+    const uint64_t page     = (uint64_t)sysconf(_SC_PAGESIZE);
+    int exact               = (module->flavor == MPI_WIN_FLAVOR_SHARED) &&
+                              !module->spec.noncontiguous;
+    osc_daxpin_part_t *part = &module->part;
+    uint64_t end            = claims[self].offset;
+    int i;
+
+    part->leader = -1;
+    for (i = 0; i < count; ++i) {
+        if (strcmp(claims[i].path, claims[self].path) != 0) {
+            if (exact) {
+                return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the ranks of "
+                                        "a shared window have different files; "
+                                        "name one for all, or set "
+                                        "alloc_shared_noncontig to true",
+                                        claims[self].path);
+            }
+            continue;
+        }
+        if (claims[i].offset != claims[self].offset) {
+            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: two ranks that "
+                                    "share it give different offsets, %" PRIu64
+                                    " and %" PRIu64, claims[self].path,
+                                    claims[i].offset, claims[self].offset);
+        }
+        part->leader = (part->leader < 0) ? i : part->leader;
+        if (i == self) {
+            part->offset = end;
+        }
+        end += exact ? claims[i].size : (claims[i].size + page - 1) &
+                                        ~(page - 1);
+    }
+    part->file_length = (end > 0) ? end : page;
+    return OMPI_SUCCESS;
+}
+
+
+static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
+{
+    ompi_communicator_t *comm = module->node.comm;
+    int count                 = ompi_comm_size(comm);
+    osc_daxpin_claim_t *claims, own;
+    int ret;
+
+    memset(&own, 0, sizeof(own));
+    memcpy(own.path, module->spec.path, sizeof(own.path));
+    own.offset = module->spec.offset;
+    own.size   = module->part.size;
+    claims     = malloc(count * sizeof(*claims));
+    if (claims == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, claims,
+                                       sizeof(own), MPI_BYTE, comm,
+                                       comm->c_coll->coll_allgather_module);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_part_place(module, claims, count,
+                                    ompi_comm_rank(comm));
+    }
+    free(claims);
+    return ret;
+}
+
+
+static void osc_daxpin_part_look(osc_daxpin_part_t *part)
+{
+    struct stat st;
+
+    part->old_length = -1;
+    if (stat(part->path, &st) == 0) {
+        part->old_length = st.st_size;
+    } else {
+        part->created = errno == ENOENT;
+    }
+}
+
+
+static int osc_daxpin_part_map(osc_daxpin_module_t *module)
+{
+    osc_daxpin_part_t *part      = &module->part;
+    const daxpin_params_t params = {
+        .timeout_ms = mca_osc_daxpin_component.timeout_ms,
+        .on_break   = module->spec.on_break
+    };
+    char *base;
+
+    if (daxpin_file_open(part->path, part->file_length, &params,
+                         &part->file) != 0) {
+        return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: %s",
+                                module->rank, daxpin_errormsg());
+    }
+    base = daxpin_file_addr(part->file, 0, part->file_length);
+    if (base == NULL) {
+        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: %s",
+                                module->rank, daxpin_errormsg());
+    }
+    part->base = base + part->offset;
+    return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
+{
+    ompi_communicator_t *node = module->node.comm;
+    osc_daxpin_part_t *part   = &module->part;
+    int ret;
+
+    part->size = size;
+    memcpy(part->path, module->spec.path, sizeof(part->path));
+    ret = osc_daxpin_part_claim(module);
+    ret = osc_daxpin_agree(module, ret);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    if (part->leader == ompi_comm_rank(node)) {
+        osc_daxpin_part_look(part);
+    }
+    ret = node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_part_map(module);
+    }
+    return osc_daxpin_agree(module, ret);
+}
+
+
+int osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part)
+{
+    const daxpin_params_t params = {
+        .timeout_ms = mca_osc_daxpin_component.timeout_ms
+    };
+    int ret;
+
+    memset(part, 0, sizeof(*part));
+    part->base = base;
+    part->size = size;
+    ret        = daxpin_file_adopt(base, size, &params, &part->file,
+                                   &part->offset);
+    if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
+        return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
+                                daxpin_errormsg());
+    }
+    part->adopted = ret == 0;
+    return OMPI_SUCCESS;
+}
+
+
+/* The file that was opened still has that name */
+static int osc_daxpin_part_is_there(const osc_daxpin_part_t *part,
+                                    const daxpin_key_t *key)
+{
+    struct stat st;
+
+    return (stat(part->path, &st) == 0) && (st.st_ino == key->ino) &&
+           (st.st_dev == key->dev);
+}
+
+
+static void osc_daxpin_part_undo(const osc_daxpin_part_t *part)
+{
+    struct stat st;
+
+    if (part->created) {
+        unlink(part->path);
+    } else if ((part->old_length >= 0) && (stat(part->path, &st) == 0) &&
+               (st.st_size > part->old_length) &&
+               (truncate(part->path, part->old_length) != 0)) {
+        opal_output(0, "osc/daxpin: %s: cannot go back to %ld bytes: %s",
+                    part->path, (long)part->old_length, strerror(errno));
+    }
+}
+
+
+void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
+{
+    osc_daxpin_part_t *part = &module->part;
+    daxpin_key_t key;
+
+    if ((part->file == NULL) || part->adopted ||
+        (part->leader != ompi_comm_rank(module->node.comm))) {
+        return;
+    }
+    daxpin_file_key(part->file, &key);
+    if (osc_daxpin_part_is_there(part, &key) && (unlink(part->path) != 0)) {
+        opal_output(0, "osc/daxpin: %s: cannot be unlinked: %s", part->path,
+                    strerror(errno));
+    }
+}
+
+
+void osc_daxpin_part_release(osc_daxpin_part_t *part)
+{
+    if ((part->file != NULL) && part->adopted) {
+        daxpin_file_unadopt(part->file, part->base, part->size);
+    }
+    daxpin_file_close(part->file);
+    part->file = NULL;
+}
+
+
+void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
+{
+    ompi_communicator_t *node = module->node.comm;
+    osc_daxpin_part_t *part   = &module->part;
+
+    if (!undo && module->spec.unlink) {
+        osc_daxpin_part_unlink(module);
+    }
+    osc_daxpin_part_release(part);
+    if (undo && (node != NULL) && (part->path[0] != '\0')) {
+        /* Whoever still had it open would take what follows for an intruder */
+        node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
+        if (part->leader == ompi_comm_rank(node)) {
+            osc_daxpin_part_undo(part);
+        }
+    }
+}
+
+
+int osc_daxpin_part_persist(osc_daxpin_module_t *module)
+{
+    osc_daxpin_part_t *part = &module->part;
+    int ret;
+
+    if ((part->file == NULL) || (part->size == 0)) {
+        return OMPI_SUCCESS;
+    }
+    ret = daxpin_file_persist(part->file, part->offset, part->size);
+    if (ret == -ESTALE) {
+        return osc_daxpin_peer_revoked(module, module->rank);
+    }
+    if (ret != 0) {
+        return osc_daxpin_error(MPI_ERR_IO, "rank %d: %s", module->rank,
+                                daxpin_errormsg());
+    }
+    return OMPI_SUCCESS;
+}

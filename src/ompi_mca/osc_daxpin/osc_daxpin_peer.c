@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Targets: where their parts are, what their leases are doing, and the error */
+
+#include "osc_daxpin.h"
+
+#include "ompi/errhandler/errcode.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OSC_DAXPIN_ERROR_NAME "MPIX_ERR_DAXPIN_REVOKED"
+
+/* What each rank tells all others */
+typedef struct osc_daxpin_card {
+    daxpin_key_t key;
+    uint64_t     offset;
+    uint64_t     size;
+    uint64_t     file_length;
+    uint64_t     base;
+    int          disp_unit;
+    int          has_file;
+    int          node;      /* id */
+    int          node_rank;
+} osc_daxpin_card_t;
+
+
+static void osc_daxpin_card_fill(const osc_daxpin_module_t *module,
+                                 int disp_unit, osc_daxpin_card_t *card)
+{
+    const osc_daxpin_part_t *part = &module->part;
+
+    memset(card, 0, sizeof(*card));
+    if (part->file != NULL) {
+        daxpin_file_key(part->file, &card->key);
+    }
+    card->has_file    = part->file != NULL;
+    card->offset      = part->offset;
+    card->size        = part->size;
+    card->file_length = (part->file_length > 0) ? part->file_length :
+                                                  part->offset + part->size;
+    card->base        = (uintptr_t)part->base;
+    card->disp_unit   = disp_unit;
+    card->node        = module->node.id;
+    card->node_rank   = ompi_comm_rank(module->node.comm);
+}
+
+
+/* Parts of one file are next to each other here as they are there */
+static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
+                                 const osc_daxpin_card_t *cards, int target,
+                                 daxpin_file_t *file)
+{
+    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_card_t *card = &cards[target];
+    char *base;
+    int i;
+
+    if ((file == part->file) && !part->adopted) {
+        return part->base - part->offset + card->offset;
+    }
+    for (i = 0; i < target; ++i) {
+        if ((module->peers[i].access.file == file) &&
+            (cards[i].file_length == card->file_length)) {
+            return module->peers[i].base - cards[i].offset + card->offset;
+        }
+    }
+    base = daxpin_file_addr(file, 0, card->file_length);
+    return (base != NULL) ? base + card->offset : NULL;
+}
+
+
+static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
+                                const osc_daxpin_card_t *cards, int target)
+{
+    const osc_daxpin_card_t *card = &cards[target];
+    osc_daxpin_peer_t *peer       = &module->peers[target];
+    daxpin_file_t *file;
+
+    peer->dirty_start = UINT64_MAX;
+    peer->offset      = card->offset;
+    peer->size        = card->size;
+    peer->disp_unit   = card->disp_unit;
+    peer->remote_base = (char*)(uintptr_t)card->base;
+    peer->node_rank   = (card->node == module->node.id) ? card->node_rank : -1;
+    if (target == module->rank) {
+        /* Also where it is not a file */
+        peer->base = module->part.base;
+        file       = module->part.file;
+        if (file == NULL) {
+            return OMPI_SUCCESS;
+        }
+        daxpin_file_ref(file);
+    } else if ((peer->node_rank < 0) || !card->has_file) {
+        return OMPI_SUCCESS;
+    } else if (daxpin_file_attach(&card->key, &file) != 0) {
+        return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: cannot "
+                                "share the file of rank %d: %s", module->rank,
+                                target, daxpin_errormsg());
+    }
+    daxpin_access_init(file, module->slot, &peer->access);
+    if (peer->base == NULL) {
+        peer->base = osc_daxpin_peer_map(module, cards, target, file);
+    }
+    if (peer->base == NULL) {
+        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot map "
+                                "the part of rank %d: %s", module->rank,
+                                target, daxpin_errormsg());
+    }
+    return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
+{
+    ompi_communicator_t *comm = module->comm;
+    osc_daxpin_card_t *cards, own;
+    int i, ret;
+
+    module->peers      = calloc(module->size, sizeof(*module->peers));
+    module->no_control = calloc(1, DAXPIN_CONTROL_SIZE);
+    cards              = calloc(module->size, sizeof(*cards));
+    ret                = ((module->peers == NULL) || (cards == NULL) ||
+                          (module->no_control == NULL)) ?
+                                 OMPI_ERR_OUT_OF_RESOURCE : OMPI_SUCCESS;
+    ret                = osc_daxpin_agree(module, ret);
+    if (ret != OMPI_SUCCESS) {
+        goto out;
+    }
+    atomic_store(&module->no_control->state, DAXPIN_STATE_HELD);
+    /* A slot is for one thread at a time; the last one for many */
+    module->slot = opal_using_threads() ? DAXPIN_SLOTS - 1 : daxpin_slot_get();
+    module->has_slot = 1;
+    osc_daxpin_card_fill(module, disp_unit, &own);
+    ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, cards,
+                                       sizeof(own), MPI_BYTE, comm,
+                                       comm->c_coll->coll_allgather_module);
+    module->remote = 0;
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret             = osc_daxpin_peer_open(module, cards, i);
+        module->remote |= module->peers[i].base == NULL;
+    }
+    ret = osc_daxpin_agree(module, ret);
+    if (ret == OMPI_SUCCESS) {
+        ret = comm->c_coll->coll_allreduce(
+                MPI_IN_PLACE, &module->remote, 1, MPI_INT, MPI_MAX, comm,
+                comm->c_coll->coll_allreduce_module);
+    }
+out:
+    free(cards);
+    return ret;
+}
+
+
+void osc_daxpin_peers_close(osc_daxpin_module_t *module)
+{
+    int i;
+
+    if (module->peers == NULL) {
+        return;
+    }
+    for (i = 0; i < module->size; ++i) {
+        daxpin_file_close(module->peers[i].access.file);
+    }
+    if (module->has_slot) {
+        daxpin_slot_put(module->slot);
+    }
+    free(module->no_control);
+    free(module->peers);
+    module->no_control = NULL;
+    module->peers      = NULL;
+}
+
+
+/*
+ * State
+ */
+
+void *osc_daxpin_own_state(osc_daxpin_module_t *module)
+{
+    daxpin_access_t *access = &module->peers[module->rank].access;
+
+    if (access->file != NULL) {
+        return (char*)access->state - offsetof(daxpin_control_t, state);
+    }
+    return module->no_control;
+}
+
+
+static int osc_daxpin_state_is_good(uint32_t state)
+{
+    return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
+           (state == DAXPIN_STATE_RELEASED);
+}
+
+
+/* Read from the control page of a target's file, by way of the inner window */
+static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
+                                 size_t offset, void *buffer, size_t length)
+{
+    osc_daxpin_shadow_t *shadow = &module->state;
+    int ret;
+
+    ret = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
+                                  (ptrdiff_t)offset, (int)length, MPI_BYTE,
+                                  shadow->win);
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   shadow->module->osc_flush(target, shadow->win);
+}
+
+
+int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    uint32_t state;
+    int ret;
+
+    if (peer->access.file != NULL) {
+        state = (uint32_t)daxpin_file_state(peer->access.file);
+    } else if (peer->base != NULL) {
+        return OMPI_SUCCESS;
+    } else {
+        ret = osc_daxpin_state_read(module, target,
+                                    offsetof(daxpin_control_t, state), &state,
+                                    sizeof(state));
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+    }
+    return osc_daxpin_state_is_good(state) ?
+                   OMPI_SUCCESS :
+                   osc_daxpin_peer_revoked(module, target);
+}
+
+
+int osc_daxpin_own_check(osc_daxpin_module_t *module)
+{
+    return osc_daxpin_peer_check(module, module->rank);
+}
+
+
+int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer          = &module->peers[target];
+    osc_daxpin_component_t *osc      = &mca_osc_daxpin_component;
+    char text[MPI_MAX_ERROR_STRING]  = "";
+    char cause[DAXPIN_CAUSE_MAX]     = "";
+
+    if (peer->access.file != NULL) {
+        daxpin_file_cause(peer->access.file, cause, sizeof(cause));
+    } else if (osc_daxpin_state_read(module, target,
+                                     offsetof(daxpin_control_t, cause), cause,
+                                     sizeof(cause)) == OMPI_SUCCESS) {
+        cause[sizeof(cause) - 1] = '\0';
+    }
+    snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME ": target rank %d: %s",
+             target, cause);
+    ompi_mpi_errnum_add_string(osc->error_code, text, sizeof(text));
+    opal_output_verbose(10, ompi_osc_base_framework.framework_output,
+                        "osc/daxpin: rank %d: %s", module->rank, text);
+    return osc->error_code;
+}
+
+
+int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    uint64_t start          = peer->dirty_start;
+    uint64_t end            = peer->dirty_end;
+    int ret;
+
+    peer->dirty_start = UINT64_MAX;
+    peer->dirty_end   = 0;
+    if ((start >= end) || (peer->access.file == NULL)) {
+        return OMPI_SUCCESS;
+    }
+    ret = daxpin_file_persist(peer->access.file, peer->offset + start,
+                              end - start);
+    if (ret == -ESTALE) {
+        return osc_daxpin_peer_revoked(module, target);
+    }
+    if (ret != 0) {
+        return osc_daxpin_error(MPI_ERR_IO, "rank %d, target rank %d: %s",
+                                module->rank, target, daxpin_errormsg());
+    }
+    return OMPI_SUCCESS;
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What the info of a window says */
+
+#include "osc_daxpin.h"
+
+#include "opal/util/info.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifdef HAVE_HWLOC
+#include <hwloc.h>
+#endif
+
+typedef struct osc_daxpin_word {
+    const char *word;
+    int        value;
+} osc_daxpin_word_t;
+
+static const osc_daxpin_word_t osc_daxpin_bool_words[] = {
+    {"true", 1}, {"false", 0}, {NULL}
+};
+
+static const osc_daxpin_word_t osc_daxpin_on_break_words[] = {
+    {"revoke", DAXPIN_ON_BREAK_REVOKE}, {"hold", DAXPIN_ON_BREAK_HOLD}, {NULL}
+};
+
+static const osc_daxpin_word_t osc_daxpin_persist_words[] = {
+    {"none", OSC_DAXPIN_PERSIST_NONE},
+    {"sync", OSC_DAXPIN_PERSIST_SYNC},
+    {"flush", OSC_DAXPIN_PERSIST_FLUSH},
+    {NULL}
+};
+
+static const osc_daxpin_word_t osc_daxpin_alloc_words[] = {
+    {"memory", 0}, {"storage", 1}, {NULL}
+};
+
+
+static int osc_daxpin_spec_get(opal_info_t *info, const char *key, char *value)
+{
+    int flag = 0;
+
+    if (info != NULL) {
+        opal_info_get(info, key, OPAL_MAX_INFO_VAL, value, &flag);
+    }
+    return flag;
+}
+
+
+/* *value_p stays as it is where the key is not there */
+static int osc_daxpin_spec_word(opal_info_t *info, const char *key,
+                                const osc_daxpin_word_t *words, int *value_p)
+{
+    char value[OPAL_MAX_INFO_VAL + 1], known[128] = "";
+    size_t used = 0;
+
+    if (!osc_daxpin_spec_get(info, key, value)) {
+        return OMPI_SUCCESS;
+    }
+    for (; words->word != NULL; ++words) {
+        if (strcmp(value, words->word) == 0) {
+            *value_p = words->value;
+            return OMPI_SUCCESS;
+        }
+        used += snprintf(known + used, sizeof(known) - used, "%s%s",
+                         (used > 0) ? ", " : "", words->word);
+    }
+    return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "info key %s has the value "
+                            "\"%s\", which is not one of: %s", key, value,
+                            known);
+}
+
+
+static int osc_daxpin_spec_offset(opal_info_t *info, const char *key,
+                                  uint64_t *offset_p)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    char value[OPAL_MAX_INFO_VAL + 1];
+    char *end;
+
+    if (!osc_daxpin_spec_get(info, key, value)) {
+        return OMPI_SUCCESS;
+    }
+    errno     = 0;
+    *offset_p = strtoull(value, &end, 10);
+    if ((errno != 0) || (end == value) || (*end != '\0') ||
+        (value[0] == '-') || (*offset_p > INT64_MAX)) {
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "info key %s has the value "
+                                "\"%s\", which is not a number of bytes", key,
+                                value);
+    }
+    if (*offset_p % page != 0) {
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "info key %s is %" PRIu64
+                                ", which is not a multiple of the page size, "
+                                "%" PRIu64 " bytes", key, *offset_p, page);
+    }
+    return OMPI_SUCCESS;
+}
+
+
+/*
+ * Templates
+ */
+
+#ifdef HAVE_HWLOC
+/* The one node of memory near where this process may run, else near where it
+ * runs now */
+static int osc_daxpin_numa_node(void)
+{
+    hwloc_bitmap_t cpus  = hwloc_bitmap_alloc();
+    hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
+    hwloc_topology_t topology;
+    int node = -1;
+
+    if ((cpus == NULL) || (nodes == NULL) ||
+        (hwloc_topology_init(&topology) != 0)) {
+        goto out;
+    }
+    if (hwloc_topology_load(topology) == 0) {
+        if (hwloc_get_cpubind(topology, cpus, HWLOC_CPUBIND_PROCESS) == 0) {
+            hwloc_cpuset_to_nodeset(topology, cpus, nodes);
+        }
+        if ((hwloc_bitmap_weight(nodes) != 1) &&
+            (hwloc_get_last_cpu_location(topology, cpus,
+                                         HWLOC_CPUBIND_PROCESS) == 0)) {
+            hwloc_cpuset_to_nodeset(topology, cpus, nodes);
+        }
+        node = hwloc_bitmap_first(nodes);
+    }
+    hwloc_topology_destroy(topology);
+out:
+    hwloc_bitmap_free(nodes);
+    hwloc_bitmap_free(cpus);
+    return node;
+}
+#else
+static int osc_daxpin_numa_node(void)
+{
+    unsigned node;
+
+    return (syscall(SYS_getcpu, NULL, &node, NULL) == 0) ? (int)node : -1;
+}
+#endif
+
+
+static int osc_daxpin_expand_one(char what, const char *template, int rank,
+                                 char *buffer, size_t size)
+{
+    int node;
+
+    switch (what) {
+    case '%':
+        snprintf(buffer, size, "%%");
+        return OMPI_SUCCESS;
+    case 'r':
+        snprintf(buffer, size, "%d", rank);
+        return OMPI_SUCCESS;
+    case 'h':
+        if (gethostname(buffer, size) == 0) {
+            return OMPI_SUCCESS;
+        }
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the name of this host "
+                                "for %%h is not to be had: %s", template,
+                                strerror(errno));
+    case 'n':
+        node = osc_daxpin_numa_node();
+        snprintf(buffer, size, "%d", node);
+        if (node >= 0) {
+            return OMPI_SUCCESS;
+        }
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the NUMA node of rank "
+                                "%d for %%n is not to be had", template, rank);
+    default:
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: there is %%r for the "
+                                "rank, %%h for the host, %%n for the NUMA "
+                                "node and %%%% for a percent sign, nothing "
+                                "else", template);
+    }
+}
+
+
+static int osc_daxpin_expand(const char *template, int rank, char *path)
+{
+    const char *p = template;
+    char part[256];
+    size_t used = 0;
+    int ret;
+
+    for (; *p != '\0'; ++p) {
+        part[0] = *p;
+        part[1] = '\0';
+        if (*p == '%') {
+            ret = osc_daxpin_expand_one(p[1], template, rank, part,
+                                        sizeof(part));
+            if (ret != OMPI_SUCCESS) {
+                return ret;
+            }
+            ++p;
+        }
+        used += snprintf(path + used, PATH_MAX - used, "%s", part);
+        if (used >= PATH_MAX) {
+            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is too long a "
+                                    "path", template);
+        }
+    }
+    return OMPI_SUCCESS;
+}
+
+
+/*
+ * Keys
+ */
+
+/* The keys of MPI storage windows. They are durable when MPI_Win_sync() and
+ * MPI_Win_free() return, unless they are to be discarded. */
+static int osc_daxpin_spec_storage(opal_info_t *info, int rank,
+                                   osc_daxpin_spec_t *spec)
+{
+    char template[OPAL_MAX_INFO_VAL + 1];
+    int storage = 0, discard = 0;
+    int ret;
+
+    ret = osc_daxpin_spec_word(info, "alloc_type", osc_daxpin_alloc_words,
+                               &storage);
+    if ((ret != OMPI_SUCCESS) || !storage) {
+        return ret;
+    }
+    if (!osc_daxpin_spec_get(info, "storage_alloc_filename", template) ||
+        (template[0] == '\0')) {
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "info key alloc_type is "
+                                "\"storage\", but storage_alloc_filename "
+                                "names no file");
+    }
+    ret = osc_daxpin_spec_offset(info, "storage_alloc_offset", &spec->offset);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "storage_alloc_unlink",
+                                   osc_daxpin_bool_words, &spec->unlink);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "storage_alloc_discard",
+                                   osc_daxpin_bool_words, &discard);
+    }
+    spec->persist = discard ? OSC_DAXPIN_PERSIST_NONE :
+                              OSC_DAXPIN_PERSIST_SYNC;
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_expand(template, rank, spec->path);
+    }
+    return ret;
+}
+
+
+static int osc_daxpin_spec_own(opal_info_t *info, int rank,
+                               osc_daxpin_spec_t *spec)
+{
+    int on_break = spec->on_break, persist = spec->persist;
+    char template[OPAL_MAX_INFO_VAL + 1];
+    int ret;
+
+    ret = osc_daxpin_spec_offset(info, "daxpin_offset", &spec->offset);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "daxpin_unlink",
+                                   osc_daxpin_bool_words, &spec->unlink);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "daxpin_on_break",
+                                   osc_daxpin_on_break_words, &on_break);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "daxpin_persist",
+                                   osc_daxpin_persist_words, &persist);
+    }
+    if ((ret == OMPI_SUCCESS) &&
+        osc_daxpin_spec_get(info, "daxpin_path", template)) {
+        if (template[0] == '\0') {
+            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "info key daxpin_path "
+                                    "is empty; name a file");
+        }
+        ret = osc_daxpin_expand(template, rank, spec->path);
+    }
+    spec->on_break = on_break;
+    spec->persist  = persist;
+    return ret;
+}
+
+
+int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
+                         int *wanted_p)
+{
+    bool noncontiguous = false;
+    int flag, ret;
+
+    memset(spec, 0, sizeof(*spec));
+    if (info != NULL) {
+        opal_info_get_bool(info, "alloc_shared_noncontig", &noncontiguous,
+                           &flag);
+    }
+    spec->noncontiguous = noncontiguous;
+    ret                 = osc_daxpin_spec_storage(info, rank, spec);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_own(info, rank, spec);
+    }
+    *wanted_p = (ret == OMPI_SUCCESS) && (spec->path[0] != '\0');
+    return ret;
+}
+
+
+/*
+ * What was used
+ */
+
+static void osc_daxpin_file_system(const char *path, char *name, size_t size)
+{
+    static const struct {
+        unsigned   magic;
+        const char *name;
+    } known[] = {
+        {0xef53, "ext4"}, {0x58465342, "xfs"}, {0x01021994, "tmpfs"},
+        {0x9123683e, "btrfs"}, {0x794c7630, "overlayfs"}
+    };
+    struct statfs st;
+    size_t i;
+
+    if (statfs(path, &st) != 0) {
+        snprintf(name, size, "unknown");
+        return;
+    }
+    snprintf(name, size, "0x%lx", (unsigned long)st.f_type);
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
+        if (known[i].magic == (unsigned)st.f_type) {
+            snprintf(name, size, "%s", known[i].name);
+        }
+    }
+}
+
+
+void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
+                             opal_info_t *info)
+{
+    static const char *on_break[] = {"revoke", "hold"};
+    static const char *persist[]  = {"none", "sync", "flush"};
+    const osc_daxpin_part_t *part = &module->part;
+    char value[OPAL_MAX_INFO_VAL + 1];
+
+    if ((info == NULL) || (part->file == NULL)) {
+        return;
+    }
+    snprintf(value, sizeof(value), "%.*s", OPAL_MAX_INFO_VAL - 1,
+             daxpin_file_path(part->file));
+    opal_info_set(info, "daxpin_path", value);
+    snprintf(value, sizeof(value), "%" PRIu64, part->offset);
+    opal_info_set(info, "daxpin_offset", value);
+    osc_daxpin_file_system(daxpin_file_path(part->file), value,
+                           sizeof(value));
+    opal_info_set(info, "daxpin_file_system", value);
+    opal_info_set(info, "daxpin_dax",
+                  daxpin_file_is_dax(part->file) ? "true" : "false");
+    opal_info_set(info, "daxpin_holder",
+                  daxpin_file_is_holder(part->file) ? "true" : "false");
+    opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
+                                                               "false");
+    opal_info_set(info, "daxpin_on_break", on_break[module->spec.on_break]);
+    opal_info_set(info, "daxpin_persist", persist[module->spec.persist]);
+    snprintf(value, sizeof(value), "%p", (const void*)module);
+    opal_info_set(info, "daxpin_module", value);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Synchronisation. The order at the end of an epoch: what went to other nodes
+ * is complete; the states of the targets that were accessed; the inner
+ * component's synchronisation, also where a state is bad, since others wait
+ * for it; then this rank's own part, which by now has what others wrote.
+ */
+
+#include "osc_daxpin.h"
+
+#include <stdlib.h>
+
+
+static inline void osc_daxpin_keep_first(int *ret_p, int ret)
+{
+    if (*ret_p == OMPI_SUCCESS) {
+        *ret_p = ret;
+    }
+}
+
+
+/* What was written to one target is there, and durable if asked for */
+static int osc_daxpin_settle_one(osc_daxpin_module_t *module, int target,
+                                 int persist)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    int ret;
+
+    if (!peer->touched) {
+        return OMPI_SUCCESS;
+    }
+    if (persist) {
+        ret = osc_daxpin_peer_persist(module, target);
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+    }
+    return osc_daxpin_peer_check(module, target);
+}
+
+
+static int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
+                             int persist)
+{
+    osc_daxpin_shadow_t *data = &module->data;
+    int ret                   = OMPI_SUCCESS;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    if (module->peers[target].base == NULL) {
+        ret = data->module->osc_flush(target, data->win);
+    }
+    osc_daxpin_keep_first(&ret,
+                          osc_daxpin_settle_one(module, target, persist));
+    return ret;
+}
+
+
+static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
+{
+    osc_daxpin_shadow_t *data = &module->data;
+    int ret                   = OMPI_SUCCESS;
+    int i;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    if (module->remote) {
+        ret = data->module->osc_flush_all(data->win);
+    }
+    for (i = 0; i < module->size; ++i) {
+        osc_daxpin_keep_first(&ret, osc_daxpin_settle_one(module, i, persist));
+    }
+    return ret;
+}
+
+
+static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
+{
+    int i;
+
+    for (i = 0; i < module->size; ++i) {
+        module->peers[i].touched = 0;
+    }
+}
+
+
+/* The own part, when others have written to it or this rank says so */
+static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
+        ret = osc_daxpin_part_persist(module);
+    }
+    osc_daxpin_keep_first(&ret, osc_daxpin_own_check(module));
+    return ret;
+}
+
+
+static inline int osc_daxpin_persists_flush(const osc_daxpin_module_t *module)
+{
+    return module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH;
+}
+
+
+/*
+ * Fence
+ */
+
+int osc_daxpin_fence(int assert, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int error, ret;
+
+    error = osc_daxpin_settle_all(module, 0);
+    ret   = module->sync.module->osc_fence(assert, module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    module->all_open = !(assert & MPI_MODE_NOSUCCEED);
+    osc_daxpin_forget_all(module);
+    osc_daxpin_keep_first(&error, osc_daxpin_settle_own(module));
+    return error;
+}
+
+
+/*
+ * Post, start, complete, wait
+ */
+
+static int osc_daxpin_start_targets(osc_daxpin_module_t *module,
+                                    ompi_group_t *group)
+{
+    int count = ompi_group_size(group);
+    ompi_group_t *all;
+    int *ranks, i, ret;
+
+    free(module->started);
+    module->num_started = 0;
+    module->started     = malloc((count + 1) * sizeof(*ranks));
+    ranks               = malloc((count + 1) * sizeof(*ranks));
+    if ((ranks == NULL) || (module->started == NULL)) {
+        ret = OMPI_ERR_OUT_OF_RESOURCE;
+        goto out;
+    }
+    for (i = 0; i < count; ++i) {
+        ranks[i] = i;
+    }
+    ret = ompi_comm_group(module->comm, &all);
+    if (ret != OMPI_SUCCESS) {
+        goto out;
+    }
+    ret = ompi_group_translate_ranks(group, count, ranks, all,
+                                     module->started);
+    ompi_group_free(&all);
+    if (ret == OMPI_SUCCESS) {
+        module->num_started = count;
+    }
+out:
+    free(ranks);
+    return ret;
+}
+
+
+int osc_daxpin_start(ompi_group_t *group, int assert, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int i, ret;
+
+    ret = osc_daxpin_start_targets(module, group);
+    if (ret == OMPI_SUCCESS) {
+        ret = module->sync.module->osc_start(group, assert, module->sync.win);
+    }
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    module->all_open = 0;
+    for (i = 0; i < module->num_started; ++i) {
+        module->peers[module->started[i]].open = 1;
+    }
+    return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_complete(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int error, i, ret;
+
+    error = osc_daxpin_settle_all(module, 0);
+    ret   = module->sync.module->osc_complete(module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    for (i = 0; i < module->num_started; ++i) {
+        module->peers[module->started[i]].open = 0;
+    }
+    module->num_started = 0;
+    osc_daxpin_forget_all(module);
+    return error;
+}
+
+
+int osc_daxpin_post(ompi_group_t *group, int assert, ompi_win_t *win)
+{
+    osc_daxpin_shadow_t *sync = &osc_daxpin_module(win)->sync;
+
+    return sync->module->osc_post(group, assert, sync->win);
+}
+
+
+int osc_daxpin_wait(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_wait(module->sync.win);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
+}
+
+
+int osc_daxpin_test(ompi_win_t *win, int *flag)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_test(module->sync.win, flag);
+    return ((ret != OMPI_SUCCESS) || !*flag) ? ret :
+                                               osc_daxpin_settle_own(module);
+}
+
+
+/*
+ * Locks
+ */
+
+int osc_daxpin_lock(int type, int target, int assert, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_lock(type, target, assert,
+                                        module->sync.win);
+    if (ret == OMPI_SUCCESS) {
+        module->all_open           = 0;
+        module->peers[target].open = 1;
+    }
+    return ret;
+}
+
+
+int osc_daxpin_unlock(int target, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int error, ret;
+
+    error = osc_daxpin_settle(module, target,
+                              osc_daxpin_persists_flush(module));
+    ret   = module->sync.module->osc_unlock(target, module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    module->peers[target].open    = 0;
+    module->peers[target].touched = 0;
+    return error;
+}
+
+
+int osc_daxpin_lock_all(int assert, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_lock_all(assert, module->sync.win);
+    if (ret == OMPI_SUCCESS) {
+        module->all_open = 1;
+    }
+    return ret;
+}
+
+
+int osc_daxpin_unlock_all(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int error, ret;
+
+    error = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
+    ret   = module->sync.module->osc_unlock_all(module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    module->all_open = 0;
+    osc_daxpin_forget_all(module);
+    return error;
+}
+
+
+/* For the ranks of a shared window it orders loads and stores in any epoch,
+ * which not all inner components would let it do */
+int osc_daxpin_sync(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret                     = OMPI_SUCCESS;
+
+    if (module->flavor != MPI_WIN_FLAVOR_SHARED) {
+        ret = module->sync.module->osc_sync(module->sync.win);
+    }
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
+}
+
+
+/*
+ * Flush. The inner one has nothing to wait for, but knows whether it is
+ * allowed, and makes progress.
+ */
+
+int osc_daxpin_flush(int target, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_flush(target, module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
+    module->peers[target].touched = 0;
+    return ret;
+}
+
+
+int osc_daxpin_flush_all(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_flush_all(module->sync.win);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
+    osc_daxpin_forget_all(module);
+    return ret;
+}
+
+
+int osc_daxpin_flush_local(int target, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_flush_local(target, module->sync.win);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle(module, target, 0);
+}
+
+
+int osc_daxpin_flush_local_all(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    ret = module->sync.module->osc_flush_local_all(module->sync.win);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_all(module, 0);
+}
