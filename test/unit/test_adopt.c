@@ -1,0 +1,733 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Taking what a program has mapped by itself under lease */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <sys/mount.h>
+
+#define ADOPT_PAGE      4096ul
+#define ADOPT_PROCESSES 4
+
+typedef struct adopt_map {
+    const char    *path;
+    int           fd;
+    char          *memory;
+    daxpin_file_t *file;
+    uint64_t      offset;
+} adopt_map_t;
+
+
+static void adopt_set_dir(const char *dir)
+{
+    const char *dirs[] = {dir, NULL};
+
+    assert_ok(daxpin_set_files(dirs));
+}
+
+
+static void adopt_map_flags(adopt_map_t *map, const char *dir, int open_flags,
+                            int prot, int flags)
+{
+    memset(map, 0, sizeof(*map));
+    map->path = unit_path(dir, "adopt");
+    unit_make_file(map->path, UNIT_LENGTH, 'x');
+    map->fd     = open(map->path, open_flags | O_CLOEXEC);
+    map->memory = mmap(NULL, UNIT_LENGTH, prot, flags, map->fd, 0);
+    assert_true((map->fd >= 0) && (map->memory != MAP_FAILED));
+    adopt_set_dir(dir);
+}
+
+
+static void adopt_map(adopt_map_t *map, const char *dir)
+{
+    adopt_map_flags(map, dir, O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED);
+}
+
+
+static int adopt_part(adopt_map_t *map, size_t from, size_t length)
+{
+    daxpin_params_t params = {.timeout_ms = 1000};
+
+    return daxpin_file_adopt(map->memory + from, length, &params, &map->file,
+                             &map->offset);
+}
+
+
+static int adopt_all(adopt_map_t *map)
+{
+    return adopt_part(map, 0, UNIT_LENGTH);
+}
+
+
+static void adopt_end(adopt_map_t *map)
+{
+    if (map->file != NULL) {
+        daxpin_file_unadopt(map->file, map->memory, UNIT_LENGTH);
+        daxpin_file_close(map->file);
+    }
+    munmap(map->memory, UNIT_LENGTH);
+    if (map->fd >= 0) {
+        close(map->fd);
+    }
+    assert_string_equal(intruder_lease(map->path), "");
+}
+
+
+static void adopt_check_held(const adopt_map_t *map)
+{
+    assert_int_equal(daxpin_file_state(map->file), DAXPIN_STATE_HELD);
+    assert_string_equal(intruder_lease(map->path), "ACTIVE");
+    map->memory[7] = 'y';
+    assert_int_equal(map->memory[8], 'x');
+}
+
+
+/*
+ * One process
+ */
+
+static void adopt_check_own(const char *dir)
+{
+    adopt_map_t map;
+    daxpin_pin_t *pin;
+
+    adopt_map(&map, dir);
+    assert_ok(adopt_all(&map));
+    assert_int_equal(map.offset, 0);
+    assert_int_equal(daxpin_file_is_holder(map.file), 1);
+    assert_string_equal(daxpin_file_path(map.file), map.path);
+    adopt_check_held(&map);
+    assert_ok(daxpin_pin(map.file, 0, UNIT_LENGTH, NULL, &pin));
+    daxpin_unpin(pin);
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
+    assert_int_equal(map.memory[7], 0); /* replaced in place */
+    map.memory[7] = 1;
+    assert_int_equal(unit_file_size(map.path), 0);
+    adopt_end(&map);
+}
+
+
+static void test_own_descriptor(void **state)
+{
+    adopt_check_own(unit_disk);
+    adopt_check_own(unit_memory);
+    (void)state;
+}
+
+
+static void test_closed_descriptor(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    close(map.fd);
+    map.fd = -1;
+    assert_ok(adopt_all(&map));
+    adopt_check_held(&map);
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_read_only_descriptor_too(void **state)
+{
+    adopt_map_t map;
+    char byte;
+    int fd;
+
+    adopt_map(&map, unit_disk);
+    fd = open(map.path, O_RDONLY | O_CLOEXEC);
+    assert_ok(adopt_all(&map));
+    adopt_check_held(&map);
+    assert_int_equal(pread(fd, &byte, 1, 100), 1);
+    adopt_end(&map);
+    close(fd);
+    (void)state;
+}
+
+
+static void test_deleted(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    unlink(map.path);
+    assert_ok(adopt_all(&map));
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_HELD);
+    daxpin_file_unadopt(map.file, map.memory, UNIT_LENGTH);
+    daxpin_file_close(map.file);
+
+    close(map.fd);
+    map.fd = -1;
+    assert_int_equal(adopt_all(&map), -ENOENT);
+    assert_message(map.path);
+    assert_message("keep it open");
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/* Another file has the name now: that one is not to be leased */
+static void test_replaced(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    close(map.fd);
+    map.fd = -1;
+    unlink(map.path);
+    unit_make_file(map.path, UNIT_LENGTH, 'z');
+    assert_true(adopt_all(&map) < 0);
+    assert_message(map.path);
+    assert_string_equal(intruder_lease(map.path), "");
+    assert_int_equal(map.memory[0], 'x');
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_read_only(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map_flags(&map, unit_disk, O_RDWR, PROT_READ, MAP_SHARED);
+    assert_int_equal(adopt_all(&map), -EACCES);
+    assert_message(map.path);
+    assert_message("read-only");
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_foreign(void **state)
+{
+    adopt_map_t map;
+    char *memory;
+    int fd;
+
+    /* Private */
+    adopt_map_flags(&map, unit_disk, O_RDWR, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE);
+    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    assert_null(map.file);
+    adopt_end(&map);
+
+    /* In a directory that nobody named */
+    adopt_map(&map, unit_disk);
+    adopt_set_dir(unit_memory);
+    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    adopt_set_dir("fsdax"); /* this one is not on DAX */
+    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    adopt_end(&map);
+
+    /* Stack, heap, nothing, a character device, shared memory without a file */
+    adopt_set_dir("/");
+    map.memory = (char*)&map;
+    assert_int_equal(adopt_part(&map, 0, 8), DAXPIN_FOREIGN);
+    map.memory = malloc(100);
+    assert_int_equal(adopt_part(&map, 0, 100), DAXPIN_FOREIGN);
+    free(map.memory);
+    assert_int_equal(adopt_part(&map, 0, 0), DAXPIN_FOREIGN);
+    map.memory = NULL;
+    assert_int_equal(adopt_part(&map, 0, 4096), DAXPIN_FOREIGN);
+    fd     = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    map.memory = memory;
+    assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
+    munmap(memory, 8192);
+    close(fd);
+    fd     = memfd_create("adopt", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(fd, 8192), 0);
+    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    map.memory = memory;
+    assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
+    munmap(memory, 8192);
+    close(fd);
+    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    map.memory = memory;
+    assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
+    munmap(memory, 8192);
+    adopt_set_dir(unit_disk);
+    (void)state;
+}
+
+
+/* A name that begins alike is another directory */
+static void test_directories(void **state)
+{
+    const char *none[] = {"/nowhere", NULL};
+    adopt_map_t map;
+    char name[PATH_MAX];
+
+    adopt_map(&map, unit_disk);
+    snprintf(name, sizeof(name), "%s/dir", unit_disk);
+    assert_int_equal(mkdir(name, 0700), 0);
+    adopt_set_dir(name);
+    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    adopt_set_dir("/");
+    assert_ok(adopt_all(&map));
+    adopt_end(&map);
+    assert_int_equal(daxpin_set_files(none), -ENOENT);
+    assert_message("/nowhere");
+    adopt_set_dir(unit_disk);
+    (void)state;
+}
+
+
+static void test_spans(void **state)
+{
+    char *area = mmap(NULL, 16 * ADOPT_PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    adopt_map_t map, two;
+
+    adopt_map(&map, unit_disk);
+    adopt_map(&two, unit_disk);
+    mmap(area + 4 * ADOPT_PAGE, 4 * ADOPT_PAGE, PROT_READ | PROT_WRITE,
+         MAP_SHARED | MAP_FIXED, map.fd, 0);
+    mmap(area + 8 * ADOPT_PAGE, 4 * ADOPT_PAGE, PROT_READ | PROT_WRITE,
+         MAP_SHARED | MAP_FIXED, two.fd, 0);
+    munmap(map.memory, UNIT_LENGTH);
+    map.memory = area;
+    /* From other memory into it, from one file into the other, out of it */
+    assert_int_equal(adopt_part(&map, 0, 6 * ADOPT_PAGE), -EFAULT);
+    assert_message(map.path);
+    assert_int_equal(adopt_part(&map, 5 * ADOPT_PAGE, 5 * ADOPT_PAGE),
+                     -EFAULT);
+    assert_message(map.path);
+    assert_int_equal(adopt_part(&map, 10 * ADOPT_PAGE, 4 * ADOPT_PAGE),
+                     -EFAULT);
+    assert_message(two.path);
+    assert_null(map.file);
+    assert_ok(adopt_part(&map, 5 * ADOPT_PAGE + 7, ADOPT_PAGE));
+    assert_int_equal(map.offset, ADOPT_PAGE + 7);
+    daxpin_file_unadopt(map.file, map.memory + 5 * ADOPT_PAGE + 7,
+                        ADOPT_PAGE);
+    daxpin_file_close(map.file);
+    map.file = NULL;
+    munmap(area, 16 * ADOPT_PAGE);
+    close(map.fd);
+    adopt_end(&two);
+    (void)state;
+}
+
+
+/* One file in two pieces that continue each other is one range */
+static void test_pieces(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    assert_int_equal(mprotect(map.memory, ADOPT_PAGE,
+                              PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+    assert_ok(adopt_all(&map));
+    adopt_check_held(&map);
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(map.memory[0], 0);
+    assert_int_equal(map.memory[UNIT_LENGTH - 1], 0);
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_beyond_the_end(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    assert_int_equal(ftruncate(map.fd, UNIT_LENGTH - ADOPT_PAGE), 0);
+    assert_int_equal(adopt_all(&map), -EFAULT);
+    assert_message(map.path);
+    assert_message("beyond the end");
+    assert_ok(adopt_part(&map, 0, UNIT_LENGTH - ADOPT_PAGE));
+    daxpin_file_unadopt(map.file, map.memory, UNIT_LENGTH - ADOPT_PAGE);
+    daxpin_file_close(map.file);
+    map.file = NULL;
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/* Blocks are there when it returns */
+static void test_sparse(void **state)
+{
+    adopt_map_t map;
+    struct stat st;
+
+    adopt_map(&map, unit_disk);
+    assert_int_equal(ftruncate(map.fd, 0), 0);
+    assert_int_equal(ftruncate(map.fd, UNIT_LENGTH), 0);
+    assert_ok(adopt_all(&map));
+    assert_int_equal(fstat(map.fd, &st), 0);
+    assert_true(st.st_blocks * 512 >= UNIT_LENGTH);
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/* Writes through the other description would not be appended any more */
+static void test_append(void **state)
+{
+    adopt_map_t map;
+    int fd;
+
+    adopt_map(&map, unit_disk);
+    fd = open(map.path, O_RDWR | O_APPEND | O_CLOEXEC);
+    assert_int_equal(adopt_all(&map), -EAGAIN);
+    assert_message(map.path);
+    assert_message("O_APPEND");
+    assert_int_equal(fcntl(fd, F_GETFL) & O_APPEND, O_APPEND);
+    close(fd);
+    assert_ok(adopt_all(&map));
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_again(void **state)
+{
+    adopt_map_t map, again;
+
+    adopt_map(&map, unit_disk);
+    assert_ok(adopt_all(&map));
+    again = map;
+    assert_ok(adopt_all(&again));
+    assert_ptr_equal(map.file, again.file);
+    daxpin_file_unadopt(again.file, again.memory, UNIT_LENGTH);
+    daxpin_file_close(again.file);
+    adopt_check_held(&map);
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(map.memory[0], 0); /* once more than given back */
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/* What was given back is the program's own, and stays as it is */
+static void test_unadopt(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    assert_ok(adopt_all(&map));
+    daxpin_file_unadopt(map.file, map.memory, UNIT_LENGTH);
+    munmap(map.memory, UNIT_LENGTH);
+    map.memory = mmap(map.memory, UNIT_LENGTH, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    map.memory[9] = 'k';
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
+    assert_int_equal(map.memory[9], 'k');
+    adopt_end(&map);
+    (void)state;
+}
+
+
+static void test_two_ranges(void **state)
+{
+    adopt_map_t map, part;
+
+    adopt_map(&map, unit_disk);
+    assert_ok(adopt_part(&map, 0, 100));
+    part = map;
+    assert_ok(adopt_part(&part, 10 * ADOPT_PAGE + 5, 3 * ADOPT_PAGE));
+    assert_ptr_equal(map.file, part.file);
+    assert_int_equal(part.offset, 10 * ADOPT_PAGE + 5);
+    intruder_run("truncate", map.path, 20 * ADOPT_PAGE, 2000);
+    assert_int_equal(map.memory[0], 0);
+    assert_int_equal(map.memory[10 * ADOPT_PAGE], 0);
+    assert_int_equal(map.memory[13 * ADOPT_PAGE], 0);
+    daxpin_file_unadopt(part.file, map.memory + 10 * ADOPT_PAGE + 5,
+                        3 * ADOPT_PAGE);
+    daxpin_file_close(part.file);
+    daxpin_file_unadopt(map.file, map.memory, 100);
+    daxpin_file_close(map.file);
+    map.file = NULL;
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/* Opened by the library and mapped by the program too: one handle */
+static void test_with_open(void **state)
+{
+    adopt_map_t map;
+    daxpin_file_t *file;
+
+    adopt_map(&map, unit_disk);
+    assert_ok(adopt_all(&map));
+    file = unit_open(map.path, UNIT_LENGTH);
+    assert_ptr_equal(file, map.file);
+    *(char*)daxpin_file_addr(file, 33, 1) = 'o';
+    assert_int_equal(map.memory[33], 'o');
+    daxpin_file_close(file);
+    adopt_end(&map);
+    (void)state;
+}
+
+
+/*
+ * Files whose inodes have one number
+ */
+
+static int adopt_mount(char *path, const char *name)
+{
+    strcpy(path, unit_path(unit_disk, name));
+    return (mkdir(path, 0700) == 0) &&
+           (mount("none", path, "tmpfs", 0, "size=4m") == 0);
+}
+
+
+static void adopt_map_in(adopt_map_t *map, const char *dir, int fill)
+{
+    adopt_map(map, dir);
+    memset(map->memory, fill, UNIT_LENGTH);
+}
+
+
+static void test_same_number_elsewhere(void **state)
+{
+    char one[PATH_MAX], two[PATH_MAX];
+    adopt_map_t map, other;
+    struct stat st, other_st;
+
+    if (!adopt_mount(one, "one")) {
+        skip();
+    }
+    assert_true(adopt_mount(two, "two"));
+    adopt_map_in(&map, one, 'a');
+    adopt_map_in(&other, two, 'b');
+    assert_int_equal(fstat(map.fd, &st), 0);
+    assert_int_equal(fstat(other.fd, &other_st), 0);
+    assert_int_equal(st.st_ino, other_st.st_ino);
+    adopt_set_dir(one);
+    assert_ok(adopt_all(&map));
+    assert_int_equal(map.memory[0], 'a');
+    assert_int_equal(other.memory[0], 'b'); /* is none of our business */
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(map.memory[0], 0);
+    assert_int_equal(other.memory[0], 'b');
+    adopt_end(&map);
+    adopt_end(&other);
+    umount(one);
+    umount(two);
+    (void)state;
+}
+
+
+/*
+ * Many processes
+ */
+
+static void adopt_many(child_t *children, const char *path)
+{
+    unsigned i, holders = 0;
+    int holder = 0, number;
+    long ret;
+
+    for (i = 0; i < ADOPT_PROCESSES; ++i) {
+        child_tell(&children[i], "adopt %s 8000", unit_disk);
+    }
+    for (i = 0; i < ADOPT_PROCESSES; ++i) {
+        ret = child_answer(&children[i], CHILD_WAIT_MS);
+        if (ret != 0) {
+            fail_msg("process %u: %ld: %s", i, ret, children[i].text);
+        }
+        if (child_ask(&children[i], "holder") == 1) {
+            ++holders;
+            holder = (int)i;
+        }
+    }
+    assert_int_equal(holders, 1);
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    number = (int)child_ask(&children[holder], "number");
+    for (i = 0; i < ADOPT_PROCESSES; ++i) {
+        /* The descriptor that each had opened is the holder's description */
+        assert_int_equal(child_ask(&children[i], "same %d %d",
+                                   (int)children[holder].pid, number), 0);
+        assert_child_ok(&children[i], "put %u 1 %u", i * 5000, i + 1);
+    }
+    for (i = 0; i < ADOPT_PROCESSES; ++i) {
+        assert_int_equal(child_ask(&children[i], "mem %u", (3 - i) * 5000),
+                         4 - i);
+    }
+}
+
+
+static void test_many_processes(void **state)
+{
+    child_t children[ADOPT_PROCESSES], child;
+    const char *path;
+    unsigned i, round;
+
+    for (round = 0; round < 5; ++round) {
+        path = unit_path(unit_disk, "many");
+        unit_make_file(path, UNIT_LENGTH, 'x');
+        for (i = 0; i < ADOPT_PROCESSES; ++i) {
+            member_start(&children[i]);
+            assert_child_ok(&children[i], "map %s %d -", path, UNIT_LENGTH);
+        }
+        adopt_many(children, path);
+        intruder_start(&child, "truncate", path, 0);
+        assert_int_equal(intruder_result(&child, 2000), 0);
+        child_finish(&child);
+        for (i = 0; i < ADOPT_PROCESSES; ++i) {
+            assert_true(member_has_state(&children[i], REVOKED));
+            assert_int_equal(child_ask(&children[i], "mem 0"), 0);
+            child_finish(&children[i]);
+        }
+    }
+    (void)state;
+}
+
+
+/* Some open and map when others adopt already; nobody has accessed yet */
+static void test_late_process(void **state)
+{
+    const char *path = unit_path(unit_disk, "late");
+    child_t early, late;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(&early);
+    member_start(&late);
+    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
+    /* The open of a process that is not known to use daxpin is an intrusion,
+     * so that one has to be known */
+    (void)child_ask(&early, "state");
+    if (member_has_state(&early, REVOKED)) {
+        assert_child_ok(&early, "close");
+        child_finish(&early);
+        child_finish(&late);
+        return;
+    }
+    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_member_becomes(&early, HELD);
+    assert_child_ok(&late, "put 100 1 76");
+    assert_int_equal(child_ask(&early, "mem 100"), 76);
+    child_finish(&late);
+    child_finish(&early);
+    (void)state;
+}
+
+
+/* One that uses daxpin already is waited for */
+static void test_late_member(void **state)
+{
+    const char *path  = unit_path(unit_disk, "late-member");
+    const char *other = unit_path(unit_disk, "other");
+    child_t early, late;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(&early);
+    member_start_open(&late, other); /* publishes what it pins */
+    assert_child_ok(&late, "close");
+    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
+    assert_false(member_has_state(&early, REVOKED));
+    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_member_becomes(&early, HELD);
+    assert_member_becomes(&late, HELD);
+    assert_child_ok(&late, "put 100 1 76");
+    assert_int_equal(child_ask(&early, "mem 100"), 76);
+    child_finish(&late);
+    child_finish(&early);
+    (void)state;
+}
+
+
+/* When somebody may access, such a process is an intruder like any other */
+static void test_too_late_member(void **state)
+{
+    const char *path  = unit_path(unit_disk, "too-late");
+    const char *other = unit_path(unit_disk, "other");
+    child_t early, late, peer;
+    char key[CHILD_LINE_MAX];
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(&early);
+    member_start(&peer);
+    member_start_open(&late, other);
+    assert_child_ok(&late, "close");
+    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&early, "key");
+    strcpy(key, early.text);
+    assert_child_ok(&peer, "attach %s", key);
+    assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
+    assert_member_becomes(&early, REVOKED);
+    assert_member_becomes(&peer, REVOKED);
+    child_finish(&late);
+    child_finish(&early);
+    child_finish(&peer);
+    (void)state;
+}
+
+
+static void test_blocked(void **state)
+{
+    daxpin_params_t params = {.timeout_ms = 300};
+    uint64_t start         = unit_ms();
+    adopt_map_t map;
+    char pid[32];
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    intruder_start(&child, "write", map.path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_int_equal(daxpin_file_adopt(map.memory, UNIT_LENGTH, &params,
+                                       &map.file, &map.offset), -EAGAIN);
+    assert_true(unit_ms() - start < 3000 * unit_slow());
+    snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
+    assert_message(map.path);
+    assert_message(pid);
+    map.memory[5] = 'z'; /* the mapping is as it was */
+    assert_int_equal(unit_file_byte(map.path, 5), 'z');
+    child_finish(&child);
+    assert_ok(adopt_all(&map));
+    adopt_end(&map);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_own_descriptor),
+        unit_case(test_closed_descriptor),
+        unit_case(test_read_only_descriptor_too),
+        unit_case(test_deleted),
+        unit_case(test_replaced),
+        unit_case(test_read_only),
+        unit_case(test_foreign),
+        unit_case(test_directories),
+        unit_case(test_spans),
+        unit_case(test_pieces),
+        unit_case(test_beyond_the_end),
+        unit_case(test_sparse),
+        unit_case(test_append),
+        unit_case(test_again),
+        unit_case(test_unadopt),
+        unit_case(test_two_ranges),
+        unit_case(test_with_open),
+        unit_case(test_same_number_elsewhere),
+        unit_case(test_many_processes),
+        unit_case(test_late_process),
+        unit_case(test_late_member),
+        unit_case(test_too_late_member),
+        unit_case(test_blocked)
+    };
+
+    return unit_main("adopt", argc, argv, children, tests);
+}
