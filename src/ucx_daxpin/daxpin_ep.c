@@ -18,27 +18,22 @@
  * some protocols of UCP 1.13 abort the process then. It is "in progress" and
  * the next progress of the interface fails its completion. A posted atomic has
  * nothing to fail, so it is "done". Every failure, also one that was returned,
- * is kept on the endpoint until a flush reports it: that is where programs
- * that do not look at single operations get to know.
+ * is kept until a flush reports it: that is where programs that do not look at
+ * single operations get to know.
+ *
+ * It is kept twice, for the flush of the endpoint and for the one of the
+ * interface. A flush of UCP's worker may begin with flushing endpoints, and
+ * then it asks the interface what became of them and nobody else.
  */
 
 static void uct_daxpin_ep_set_error(uct_daxpin_ep_t *ep, ucs_status_t status)
 {
     if (ep->status == UCS_OK) {
         ep->status = status;
-        ++ep->iface->num_errors;
     }
-}
-
-static ucs_status_t uct_daxpin_ep_take_error(uct_daxpin_ep_t *ep)
-{
-    ucs_status_t status = ep->status;
-
-    if (status != UCS_OK) {
-        ep->status = UCS_OK;
-        --ep->iface->num_errors;
+    if (ep->iface->status == UCS_OK) {
+        ep->iface->status = status;
     }
-    return status;
 }
 
 static __attribute__((noinline)) ucs_status_t
@@ -463,16 +458,21 @@ UCT_DAXPIN_ATOMICS(32)
 UCT_DAXPIN_ATOMICS(64)
 
 
+/* An error is told by the completion: one that is returned gets lost in UCP
+ * 1.13 when the flush of another lane completes after it */
 static ucs_status_t uct_daxpin_ep_flush(uct_ep_h tl_ep, unsigned flags,
                                         uct_completion_t *comp)
 {
     uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
+    ucs_status_t status = ep->status;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (flags & UCT_FLUSH_FLAG_CANCEL) {
-        return UCS_OK; /* of an endpoint that is being given up */
+    if ((flags & UCT_FLUSH_FLAG_CANCEL) || (status == UCS_OK)) {
+        return UCS_OK; /* of an endpoint that is being given up, or is well */
     }
-    return uct_daxpin_ep_take_error(ep);
+
+    ep->status = UCS_OK;
+    return uct_daxpin_iface_defer(ep->iface, comp, status);
 }
 
 static ucs_status_t uct_daxpin_ep_fence(uct_ep_h tl_ep, unsigned flags)
@@ -535,7 +535,6 @@ static void uct_daxpin_ep_destroy(uct_ep_h tl_ep)
 {
     uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
 
-    (void)uct_daxpin_ep_take_error(ep);
     ucs_list_del(&ep->list);
     ep->iface->inner.ep_destroy(ep->inner);
     ucs_free(ep);

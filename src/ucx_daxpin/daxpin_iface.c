@@ -132,24 +132,20 @@ static ucs_status_t uct_daxpin_iface_flush(uct_iface_h uct_iface,
                                            uct_completion_t *comp)
 {
     uct_daxpin_iface_t *iface = uct_daxpin_iface_find(uct_iface);
-    ucs_status_t status       = UCS_OK;
+    ucs_status_t status       = iface->status;
     uct_daxpin_ep_t *ep;
 
     if (comp != NULL) {
         return UCS_ERR_UNSUPPORTED;
     }
 
-    if (iface->num_errors > 0) {
-        ucs_list_for_each(ep, &iface->eps, list) {
-            if (ep->status != UCS_OK) {
-                status     = ep->status;
-                ep->status = UCS_OK;
-            }
-        }
-        iface->num_errors = 0;
-    }
-
     atomic_thread_fence(memory_order_seq_cst);
+    if (status != UCS_OK) {
+        iface->status = UCS_OK;
+        ucs_list_for_each(ep, &iface->eps, list) {
+            ep->status = UCS_OK;
+        }
+    }
     return status;
 }
 
@@ -303,6 +299,7 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
 
     iface->inner        = iface->uct->ops;
     iface->latency_bias = config->latency_bias_ns * 1e-9;
+    iface->status       = UCS_OK;
     iface->has_rma      = uct_daxpin_iface_has_rma(params);
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);

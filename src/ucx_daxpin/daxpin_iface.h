@@ -44,7 +44,7 @@ typedef struct uct_daxpin_iface {
     double                latency_bias;
     int                   has_rma;    /* does anybody ask for it? */
     unsigned              slot;
-    unsigned              num_errors; /* endpoints with a status to report */
+    ucs_status_t          status; /* first failure that no flush reported */
     ucs_list_link_t       eps;
     ucs_list_link_t       list;
     uct_daxpin_deferred_t *deferred;

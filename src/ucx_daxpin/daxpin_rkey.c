@@ -86,6 +86,14 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
         return UCS_ERR_INVALID_PARAM;
     }
 
+    if ((packed->length == 0) ||
+        (packed->va > UINT64_MAX - packed->length)) {
+        ucs_error("daxpin: a remote key is for %" PRIu64 " bytes at address 0x%"
+                  PRIx64 ", which no memory can be; pack it again at the target",
+                  packed->length, packed->va);
+        return UCS_ERR_INVALID_ADDR;
+    }
+
     if ((packed->node != ucs_get_system_id()) ||
         (packed->ipc_ns != uct_daxpin_ipc_ns())) {
         return UCS_ERR_UNREACHABLE;
@@ -108,13 +116,8 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
 
     rkey->address = daxpin_file_addr(rkey->file, packed->offset,
                                      packed->length);
-    if ((rkey->address == NULL) || (packed->length == 0) ||
-        (packed->va > UINT64_MAX - packed->length)) {
-        ucs_error("daxpin: a remote key is for %" PRIu64 " bytes at offset %"
-                  PRIu64 " of %s, which could not be mapped: the file has %zu"
-                  " bytes; register the memory again at the target",
-                  packed->length, packed->offset, daxpin_file_path(rkey->file),
-                  daxpin_file_length(rkey->file));
+    if (rkey->address == NULL) {
+        ucs_error("%s", daxpin_errormsg());
         daxpin_file_close(rkey->file);
         rkey->file = NULL;
         return UCS_ERR_INVALID_ADDR;
