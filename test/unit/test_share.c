@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The holder's socket: members, strangers, garbage, crowds */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define SHARE_MAGIC   0x6873786461ull
+#define SHARE_VERSION 1u
+#define SHARE_PEERS   (UNIT_SANITIZED ? 16 : 64)
+
+enum {
+    SHARE_HELLO,
+    SHARE_JOIN,
+    SHARE_WELCOME,
+    SHARE_STALE,
+    SHARE_EXPOSE,
+    SHARE_BREAK,
+    SHARE_ACK,
+    SHARE_FAULT
+};
+
+/* As in share.c: what goes over the wire is not to change unseen */
+typedef struct share_message {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t type;
+    uint64_t dev;
+    uint64_t ino;
+    uint64_t generation;
+} share_message_t;
+
+
+static socklen_t share_address(const char *path, uid_t uid,
+                               struct sockaddr_un *address)
+{
+    struct stat st;
+    int length;
+
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    if (stat(path, &st) != 0) {
+        return 0;
+    }
+    length = snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1,
+                      "daxpin-%u-%lx-%lx", (unsigned)uid, st.st_dev,
+                      st.st_ino);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+}
+
+
+static int share_connect(const char *path, uid_t uid)
+{
+    struct timeval bound = {.tv_sec = 6};
+    struct sockaddr_un address;
+    socklen_t length = share_address(path, uid, &address);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+    if (connect(fd, (struct sockaddr*)&address, length) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+
+static void share_fill(share_message_t *message, const char *path,
+                       uint32_t type)
+{
+    struct stat st;
+
+    memset(message, 0, sizeof(*message));
+    (void)stat(path, &st);
+    message->magic   = SHARE_MAGIC;
+    message->version = SHARE_VERSION;
+    message->type    = type;
+    message->dev     = st.st_dev;
+    message->ino     = st.st_ino;
+}
+
+
+/* The holder hangs up: 1; it answers or keeps us: 0 */
+static int share_is_dropped(int fd)
+{
+    share_message_t answer;
+    ssize_t ret = recv(fd, &answer, sizeof(answer), 0);
+
+    return (ret == 0) || ((ret < 0) && (errno == ECONNRESET));
+}
+
+
+static void share_check_alive(daxpin_file_t *file, const char *path)
+{
+    child_t peer;
+
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    member_start_open(&peer, path);
+    assert_int_equal(child_ask(&peer, "holder"), 0);
+    child_finish(&peer);
+}
+
+
+/*
+ * Garbage
+ */
+
+static void test_garbage_of_all_sizes(void **state)
+{
+    const char *path    = unit_path(unit_disk, "garbage");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    unsigned char bytes[300];
+    unsigned size, i;
+    int fd;
+
+    srand(3);
+    for (size = 0; size < sizeof(bytes); ++size) {
+        for (i = 0; i < size; ++i) {
+            bytes[i] = (unsigned char)rand();
+        }
+        fd = share_connect(path, geteuid());
+        assert_true(fd >= 0);
+        assert_true(send(fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size);
+        assert_true(share_is_dropped(fd));
+        close(fd);
+    }
+    share_check_alive(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void share_check_refused(const char *path, share_message_t *message,
+                                size_t size)
+{
+    int fd = share_connect(path, geteuid());
+
+    assert_true(fd >= 0);
+    assert_true(send(fd, message, size, MSG_NOSIGNAL) == (ssize_t)size);
+    assert_true(share_is_dropped(fd));
+    close(fd);
+}
+
+
+static void test_wrong_messages(void **state)
+{
+    const char *path    = unit_path(unit_disk, "wrong");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    share_message_t message;
+    uint32_t type;
+
+    share_fill(&message, path, SHARE_HELLO);
+    ++message.version;
+    share_check_refused(path, &message, sizeof(message));
+    share_fill(&message, path, SHARE_HELLO);
+    ++message.magic;
+    share_check_refused(path, &message, sizeof(message));
+    share_fill(&message, path, SHARE_HELLO);
+    ++message.ino;
+    share_check_refused(path, &message, sizeof(message));
+    share_fill(&message, path, SHARE_HELLO);
+    share_check_refused(path, &message, sizeof(message) - 1);
+    for (type = SHARE_WELCOME; type < SHARE_FAULT + 5; ++type) {
+        share_fill(&message, path, type);
+        share_check_refused(path, &message, sizeof(message));
+    }
+    share_check_alive(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* A member that says something wrong is one no more; nobody waits for it */
+static void test_wrong_member(void **state)
+{
+    const char *path    = unit_path(unit_disk, "member");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    share_message_t message, answer;
+    int fd = share_connect(path, geteuid());
+
+    share_fill(&message, path, SHARE_HELLO);
+    assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
+    assert_int_equal(recv(fd, &answer, sizeof(answer), 0), sizeof(answer));
+    assert_int_equal(answer.type, SHARE_WELCOME);
+    share_fill(&message, path, SHARE_WELCOME);
+    assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
+    assert_true(share_is_dropped(fd));
+    close(fd);
+    share_check_alive(file, path);
+    intruder_run("truncate", path, 0, 1000);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_stale_hello(void **state)
+{
+    const char *path    = unit_path(unit_disk, "stale");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    share_message_t message, answer;
+    int fd = share_connect(path, geteuid());
+
+    share_fill(&message, path, SHARE_HELLO);
+    message.generation = 12345;
+    assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
+    assert_int_equal(recv(fd, &answer, sizeof(answer), 0), sizeof(answer));
+    assert_int_equal(answer.type, SHARE_STALE);
+    assert_true(share_is_dropped(fd));
+    close(fd);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/*
+ * Crowds
+ */
+
+static void test_silent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "silent");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    int fds             = unit_count_fds(), silent[100];
+    unsigned i;
+
+    for (i = 0; i < 100; ++i) {
+        silent[i] = share_connect(path, geteuid());
+        assert_true(silent[i] >= 0);
+    }
+    share_check_alive(file, path);
+    /* Nobody waits for them, at a revoke neither */
+    for (i = 0; i < 100; ++i) {
+        assert_true(share_is_dropped(silent[i]));
+        close(silent[i]);
+    }
+    assert_true(unit_await(1000, unit_count_fds() == fds));
+    silent[0] = share_connect(path, geteuid());
+    intruder_run("truncate", path, 0, 1000);
+    close(silent[0]);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_come_and_go(void **state)
+{
+    const char *path    = unit_path(unit_disk, "come");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    int fds             = unit_count_fds(), fd;
+    share_message_t message;
+    unsigned i;
+
+    share_fill(&message, path, SHARE_HELLO);
+    for (i = 0; i < 1000; ++i) {
+        fd = share_connect(path, geteuid());
+        assert_true(fd >= 0);
+        if (i % 2 != 0) {
+            (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL);
+        }
+        close(fd);
+    }
+    share_check_alive(file, path);
+    assert_true(unit_await(1000, unit_count_fds() == fds));
+    intruder_run("truncate", path, 0, 1000);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_many_peers(void **state)
+{
+    const char *path    = unit_path(unit_memory, "peers");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    child_t peers[64], child;
+    int i;
+
+    for (i = 0; i < SHARE_PEERS; ++i) {
+        member_start(&peers[i]);
+    }
+    for (i = 0; i < SHARE_PEERS; ++i) {
+        child_tell(&peers[i], "attach %s", member_key_text(file));
+    }
+    for (i = 0; i < SHARE_PEERS; ++i) {
+        assert_int_equal(child_answer(&peers[i], CHILD_WAIT_MS), 0);
+        assert_child_ok(&peers[i], "put %d 1 %d", i * 64, i + 1);
+        assert_int_equal(memory[i * 64], i + 1);
+    }
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 3000), 0);
+    for (i = 0; i < SHARE_PEERS; ++i) {
+        assert_true(member_has_state(&peers[i], REVOKED));
+        child_finish(&peers[i]);
+    }
+    child_finish(&child);
+    assert_string_equal(unit_log, ""); /* all had answered */
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* No descriptor left at the holder: newcomers wait until there is */
+static void test_holder_without_descriptors(void **state)
+{
+    const char *path = unit_path(unit_disk, "full");
+    struct rlimit limit, old;
+    child_t holder, peer;
+
+    member_start_open(&holder, path);
+    assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, NULL, &old), 0);
+    limit          = old;
+    limit.rlim_cur = 5;
+    assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+    member_start(&peer);
+    child_tell(&peer, "open %s %d 4000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer(&peer, 300), CHILD_SILENT);
+    assert_true(member_has_state(&holder, HELD));
+    assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &old, NULL), 0);
+    assert_int_equal(child_answer(&peer, 2000), 0);
+    child_finish(&peer);
+    child_finish(&holder);
+    (void)state;
+}
+
+
+/*
+ * Strangers
+ */
+
+/* Arguments: a path, whose address. Says 1 if the holder hung up. */
+static int share_stranger_child(int argc, char **argv)
+{
+    share_message_t message;
+    int fd;
+
+    (void)argc;
+    share_fill(&message, argv[1], SHARE_HELLO);
+    if (setuid(UNIT_NOBODY) != 0) {
+        return 1;
+    }
+    fd = share_connect(argv[1], (uid_t)atoi(argv[2]));
+    if (fd < 0) {
+        return 1;
+    }
+    (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL);
+    child_say(share_is_dropped(fd), "dropped");
+    return 0;
+}
+
+
+static void test_other_user_is_refused(void **state)
+{
+    const char *path    = unit_path(unit_memory, "stranger");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t child;
+    char uid[16];
+
+    snprintf(uid, sizeof(uid), "%d", (int)geteuid());
+    child_spawn(&child, "stranger", path, uid, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 1);
+    child_finish(&child);
+
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_int_equal(child_ask(&child, "attach %s", member_key_text(file)),
+                     -EPERM);
+    assert_contains(child.text, "user");
+    child_finish(&child);
+    share_check_alive(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* Arguments: a path, the user to be, the user whose address to take, what to
+ * answer. Sits there until told to go. */
+static void share_squat_answer(int fd, const char *path, const char *what)
+{
+    char space[CMSG_SPACE(2 * sizeof(int))] = {0};
+    share_message_t message;
+    struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct cmsghdr *rights;
+    int fds[2];
+
+    share_fill(&message, path, SHARE_WELCOME);
+    if (strcmp(what, "garbage") == 0) {
+        memset(&message, 0x55, sizeof(message));
+    } else if (strcmp(what, "descriptors") == 0) {
+        fds[0] = fds[1] = open("/dev/null", O_RDWR);
+        header.msg_control    = space;
+        header.msg_controllen = sizeof(space);
+        rights                = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level    = SOL_SOCKET;
+        rights->cmsg_type     = SCM_RIGHTS;
+        rights->cmsg_len      = CMSG_LEN(sizeof(fds));
+        memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+    } else if (strcmp(what, "page") == 0) {
+        fds[0] = open(path, O_RDWR);
+        fds[1] = open("/dev/null", O_RDWR);
+        header.msg_control    = space;
+        header.msg_controllen = sizeof(space);
+        rights                = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level    = SOL_SOCKET;
+        rights->cmsg_type     = SCM_RIGHTS;
+        rights->cmsg_len      = CMSG_LEN(sizeof(fds));
+        memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+    }
+    if (strcmp(what, "nothing") != 0) {
+        (void)sendmsg(fd, &header, MSG_NOSIGNAL);
+    }
+}
+
+
+static int share_squatter_child(int argc, char **argv)
+{
+    struct pollfd pollfds[2] = {{.fd = CHILD_IN, .events = POLLIN},
+                                {.events = POLLIN}};
+    struct sockaddr_un address;
+    socklen_t length;
+    int fd, peer;
+
+    (void)argc;
+    if ((atoi(argv[2]) != (int)geteuid()) &&
+        (setuid((uid_t)atoi(argv[2])) != 0)) {
+        return 1;
+    }
+    length = share_address(argv[1], (uid_t)atoi(argv[3]), &address);
+    fd     = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if ((bind(fd, (struct sockaddr*)&address, length) != 0) ||
+        (listen(fd, 16) != 0)) {
+        return 1;
+    }
+    child_say(0, "squatting");
+    pollfds[1].fd = fd;
+    while ((poll(pollfds, 2, -1) > 0) && (pollfds[0].revents == 0)) {
+        peer = accept(fd, NULL, NULL);
+        share_squat_answer(peer, argv[1], argv[4]);
+        close(peer);
+    }
+    return 0;
+}
+
+
+static void share_start_squatter(child_t *child, const char *path, int user,
+                                 const char *what)
+{
+    char own[16], him[16];
+
+    snprintf(own, sizeof(own), "%d", (int)geteuid());
+    snprintf(him, sizeof(him), "%d", user);
+    child_spawn(child, "squatter", path, him, own, what, NULL);
+    assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
+}
+
+
+static void test_squatter_of_another_user(void **state)
+{
+    const char *path = unit_path(unit_memory, "squatter");
+    daxpin_file_t *file;
+    char pid[32];
+    child_t child;
+
+    unit_make_file(path, 4096, 'x');
+    share_start_squatter(&child, path, UNIT_NOBODY, "nothing");
+    assert_int_equal(daxpin_file_open(path, UNIT_LENGTH, NULL, &file),
+                     -EPERM);
+    snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
+    assert_message(path);
+    assert_message(pid);
+    assert_message("another user");
+    assert_int_equal(unit_file_size(path), 4096);
+    child_finish(&child);
+    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    (void)state;
+}
+
+
+static void share_check_impostor(const char *what, int error)
+{
+    const char *path       = unit_path(unit_memory, "impostor");
+    daxpin_params_t params = {.timeout_ms = 500};
+    int fds                = unit_count_fds();
+    daxpin_file_t *file;
+    child_t child;
+
+    unit_make_file(path, 4096, 'x');
+    share_start_squatter(&child, path, (int)geteuid(), what);
+    assert_int_equal(daxpin_file_open(path, UNIT_LENGTH, &params, &file),
+                     error);
+    assert_null(file);
+    child_finish(&child);
+    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    assert_int_equal(unit_count_fds(), fds);
+}
+
+
+static void test_impostor(void **state)
+{
+    const char *path = unit_path(unit_memory, "first");
+
+    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    share_check_impostor("garbage", -EPROTO);
+    share_check_impostor("none", -EPROTO);        /* no descriptors */
+    share_check_impostor("descriptors", -EPROTO); /* of something else */
+    share_check_impostor("page", -EPROTO);        /* no control page */
+    share_check_impostor("nothing", -ETIMEDOUT);  /* hangs up, ever again */
+    (void)state;
+}
+
+
+static void test_stopped_holder(void **state)
+{
+    const char *path = unit_path(unit_disk, "stopped");
+    daxpin_file_t *file;
+    child_t holder;
+    char pid[32];
+
+    member_start_open(&holder, path);
+    child_stop(&holder);
+    assert_int_equal(daxpin_file_open(path, UNIT_LENGTH, NULL, &file),
+                     -ETIMEDOUT);
+    snprintf(pid, sizeof(pid), "pid %d", (int)holder.pid);
+    assert_message(path);
+    assert_message(pid);
+    assert_message("stopped");
+    assert_int_equal(kill(holder.pid, SIGCONT), 0);
+    file = unit_open(path, UNIT_LENGTH);
+    assert_int_equal(daxpin_file_is_holder(file), 0);
+    daxpin_file_close(file);
+    child_finish(&holder);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"stranger", share_stranger_child},
+        {"squatter", share_squatter_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_garbage_of_all_sizes),
+        unit_case(test_wrong_messages),
+        unit_case(test_wrong_member),
+        unit_case(test_stale_hello),
+        unit_case(test_silent),
+        unit_case(test_come_and_go),
+        unit_case(test_many_peers),
+        unit_case(test_holder_without_descriptors),
+        unit_case(test_other_user_is_refused),
+        unit_case(test_squatter_of_another_user),
+        unit_case(test_impostor),
+        unit_case(test_stopped_holder)
+    };
+
+    return unit_main("share", argc, argv, children, tests);
+}
