@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* fork(), exec() and exit() with files open */
+
+#include "intruder.h"
+#include "member.h"
+#include "report.h"
+
+#include <spawn.h>
+
+extern char **environ;
+
+/* In a child of fork(): no assertion of cmocka's, which would go on with the
+ * tests there */
+#define FORK_CHECK(_condition) \
+    do { \
+        if (!(_condition)) { \
+            fprintf(stderr, "# %s:%d: %s (%s)\n", __FILE__, __LINE__, \
+                    #_condition, daxpin_errormsg()); \
+            _exit(1); \
+        } \
+    } while (0)
+
+typedef void (*fork_func_t)(void *arg);
+
+
+/* Run in a child of fork(), which has to succeed */
+static void fork_run(fork_func_t func, void *arg)
+{
+    child_t child = {.in = -1};
+
+    fflush(NULL);
+    child.pid = fork();
+    assert_true(child.pid >= 0);
+    if (child.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        func(arg);
+        _exit(0);
+    }
+    child_remember(child.pid);
+    child.in = dup(STDIN_FILENO);
+    assert_int_equal(child_reap(&child, CHILD_WAIT_MS), 0);
+}
+
+
+typedef struct fork_files {
+    daxpin_file_t *file;
+    char          *memory;
+    const char    *path;
+    const char    *other;
+    daxpin_pin_t  *pin;
+} fork_files_t;
+
+
+static void fork_open(fork_files_t *files, const char *dir)
+{
+    memset(files, 0, sizeof(*files));
+    files->path   = unit_path(dir, "forked");
+    files->other  = unit_path(dir, "other");
+    files->file   = unit_open(files->path, UNIT_LENGTH);
+    files->memory = daxpin_file_addr(files->file, 0, UNIT_LENGTH);
+    memset(files->memory, 'p', UNIT_LENGTH);
+    assert_ok(daxpin_pin(files->file, 0, 4096, NULL, &files->pin));
+}
+
+
+/* The parent is as it was, and can still be revoked */
+static void fork_close(fork_files_t *files)
+{
+    assert_int_equal(daxpin_file_state(files->file), DAXPIN_STATE_HELD);
+    assert_int_equal(files->memory[0], 'p');
+    assert_ptr_equal(daxpin_pin_find(files->file, 0, 1), files->pin);
+    assert_string_equal(intruder_lease(files->path), "ACTIVE");
+    intruder_run("truncate", files->path, 0, 2000);
+    assert_int_equal(daxpin_file_state(files->file), DAXPIN_STATE_REVOKED);
+    daxpin_unpin(files->pin);
+    daxpin_file_close(files->file);
+}
+
+
+static void fork_look(void *arg)
+{
+    fork_files_t *files = arg;
+    daxpin_access_t access;
+    daxpin_pin_t *pin;
+    char cause[1024];
+
+    FORK_CHECK(daxpin_file_state(files->file) == DAXPIN_STATE_REVOKED);
+    daxpin_file_cause(files->file, cause, sizeof(cause));
+    FORK_CHECK(strstr(cause, files->path) != NULL);
+    FORK_CHECK(strstr(cause, "child") != NULL);
+    daxpin_access_init(files->file, 0, &access);
+    FORK_CHECK(daxpin_access_begin(&access) == -ESTALE);
+    FORK_CHECK(daxpin_pin(files->file, 0, 4096, NULL, &pin) == -EPERM);
+    FORK_CHECK(daxpin_file_persist(files->file, 0, 4096) == -ESTALE);
+    FORK_CHECK(daxpin_lease_release(files->file) < 0);
+    daxpin_unpin(files->pin);
+    daxpin_file_close(files->file);
+}
+
+
+static void test_handles_of_child(void **state)
+{
+    fork_files_t files;
+
+    fork_open(&files, unit_disk);
+    fork_run(fork_look, &files);
+    fork_close(&files);
+    (void)state;
+}
+
+
+/* Has no descriptor of the file, and what it stores there is lost */
+static void fork_store(void *arg)
+{
+    fork_files_t *files = arg;
+    struct stat st, own;
+    int fd;
+
+    FORK_CHECK(stat(files->path, &st) == 0);
+    for (fd = 0; fd < 1024; ++fd) {
+        FORK_CHECK((fstat(fd, &own) != 0) || (own.st_ino != st.st_ino) ||
+                   (own.st_dev != st.st_dev));
+    }
+    memset(files->memory, 'c', UNIT_LENGTH);
+}
+
+
+static void test_memory_of_child(void **state)
+{
+    fork_files_t files;
+
+    fork_open(&files, unit_disk);
+    fork_run(fork_store, &files);
+    fork_close(&files);
+    (void)state;
+}
+
+
+/* What a program has mapped by itself is inherited as ever */
+static void fork_store_adopted(void *arg)
+{
+    fork_files_t *files = arg;
+
+    FORK_CHECK(files->memory[5] == 'x');
+    daxpin_file_unadopt(files->file, files->memory, UNIT_LENGTH);
+    daxpin_file_close(files->file);
+}
+
+
+static void test_adopted_in_child(void **state)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    fork_files_t files = {.path = unit_path(unit_disk, "adopted")};
+    uint64_t offset;
+    int fd;
+
+    unit_make_file(files.path, UNIT_LENGTH, 'x');
+    fd           = open(files.path, O_RDWR | O_CLOEXEC);
+    files.memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        fd, 0);
+    assert_ok(daxpin_set_files(dirs));
+    assert_ok(daxpin_file_adopt(files.memory, UNIT_LENGTH, NULL, &files.file,
+                                &offset));
+    fork_run(fork_store_adopted, &files);
+    assert_int_equal(daxpin_file_state(files.file), DAXPIN_STATE_HELD);
+    assert_int_equal(files.memory[5], 'x');
+    daxpin_file_unadopt(files.file, files.memory, UNIT_LENGTH);
+    daxpin_file_close(files.file);
+    munmap(files.memory, UNIT_LENGTH);
+    close(fd);
+    (void)state;
+}
+
+
+static void fork_open_own(void *arg)
+{
+    fork_files_t *files = arg;
+    daxpin_file_t *own, *same;
+    daxpin_key_t key;
+    daxpin_pin_t *pin;
+
+    FORK_CHECK(daxpin_file_open(files->other, 8192, NULL, &own) == 0);
+    FORK_CHECK(daxpin_file_is_holder(own));
+    FORK_CHECK(daxpin_pin(own, 0, 4096, NULL, &pin) == 0);
+    FORK_CHECK(truncate(files->other, 0) == 0);
+    FORK_CHECK(daxpin_file_state(own) == DAXPIN_STATE_REVOKED);
+    daxpin_unpin(pin);
+    daxpin_file_close(own);
+
+    /* Of its parent it is a peer like others */
+    FORK_CHECK(daxpin_file_open(files->path, UNIT_LENGTH, NULL, &same) == 0);
+    FORK_CHECK(same != files->file);
+    FORK_CHECK(!daxpin_file_is_holder(same));
+    daxpin_file_key(same, &key);
+    FORK_CHECK(key.pid == (uint32_t)getppid());
+    FORK_CHECK(*(char*)daxpin_file_addr(same, 0, 1) == 'p');
+    daxpin_file_close(same);
+    daxpin_file_close(files->file);
+}
+
+
+static void test_child_opens(void **state)
+{
+    fork_files_t files;
+
+    fork_open(&files, unit_disk);
+    fork_run(fork_open_own, &files);
+    fork_close(&files);
+    (void)state;
+}
+
+
+static daxpin_report_t *fork_find_report(void)
+{
+    char path[64], target[64];
+    ssize_t length;
+    int fd;
+
+    for (fd = 0; fd < 1024; ++fd) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        length = readlink(path, target, sizeof(target) - 1);
+        target[(length > 0) ? length : 0] = '\0';
+        if (strstr(target, DAXPIN_REPORT_NAME) != NULL) {
+            return mmap(NULL, sizeof(daxpin_report_t), PROT_READ, MAP_SHARED,
+                        fd, 0);
+        }
+    }
+    return MAP_FAILED;
+}
+
+
+/* The pins of its parent are not its own, and are not missed either */
+static void fork_unpin(void *arg)
+{
+    fork_files_t *files = arg;
+    daxpin_report_t *report;
+    daxpin_file_t *own;
+
+    FORK_CHECK(fork_find_report() == MAP_FAILED);
+    FORK_CHECK(daxpin_file_open(files->other, 8192, NULL, &own) == 0);
+    report = fork_find_report();
+    FORK_CHECK(report != MAP_FAILED);
+    FORK_CHECK(report->pid == (uint32_t)getpid());
+    daxpin_unpin(files->pin);
+    FORK_CHECK(report->omitted == 0);
+    daxpin_file_close(own);
+}
+
+
+static void test_report_of_child(void **state)
+{
+    fork_files_t files;
+
+    fork_open(&files, unit_disk);
+    fork_run(fork_unpin, &files);
+    fork_close(&files);
+    (void)state;
+}
+
+
+static void fork_again(void *arg)
+{
+    fork_files_t *files = arg;
+    daxpin_file_t *own;
+    pid_t pid;
+    int status;
+
+    FORK_CHECK(daxpin_file_open(files->other, 8192, NULL, &own) == 0);
+    pid = fork();
+    if (pid == 0) {
+        FORK_CHECK(daxpin_file_state(own) == DAXPIN_STATE_REVOKED);
+        fork_look(files);
+        _exit(0);
+    }
+    FORK_CHECK((waitpid(pid, &status, 0) == pid) && (status == 0));
+    FORK_CHECK(daxpin_file_state(own) == DAXPIN_STATE_HELD);
+    daxpin_file_close(own);
+}
+
+
+static void test_grandchild(void **state)
+{
+    fork_files_t files;
+
+    fork_open(&files, unit_disk);
+    fork_run(fork_again, &files);
+    fork_close(&files);
+    (void)state;
+}
+
+
+/* As system() and popen() do it */
+static void test_spawn(void **state)
+{
+    char *const argv[] = {"true", NULL};
+    fork_files_t files;
+    pid_t pid;
+    int i;
+
+    fork_open(&files, unit_disk);
+    for (i = 0; i < 20; ++i) {
+        assert_int_equal(posix_spawnp(&pid, "true", NULL, NULL, argv,
+                                      environ), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    fork_close(&files);
+    (void)state;
+}
+
+
+static void fork_nothing(void *arg)
+{
+    (void)arg;
+}
+
+
+static void test_many_forks(void **state)
+{
+    fork_files_t files;
+    int i, fds;
+
+    fork_open(&files, unit_disk);
+    fds = unit_count_fds();
+    for (i = 0; i < 50; ++i) {
+        fork_run(fork_nothing, NULL);
+    }
+    assert_int_equal(unit_count_fds(), fds);
+    fork_close(&files);
+    (void)state;
+}
+
+
+/*
+ * A holder whose child outlives it
+ */
+
+/* Argument: path. Opens it, has a child that does nothing, says its pid. */
+static int fork_parent_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    pid_t pid;
+
+    (void)argc;
+    if (daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) != 0) {
+        return 1;
+    }
+    pid = fork();
+    if (pid == 0) {
+        close(CHILD_IN);
+        close(CHILD_OUT);
+        alarm(UNIT_SECONDS);
+        pause();
+        _exit(0);
+    }
+    child_say(pid, "child");
+    child_wait();
+    return 0;
+}
+
+
+static pid_t fork_start_parent(child_t *child, const char *path)
+{
+    pid_t pid;
+
+    child_spawn(child, "parent", path, NULL);
+    pid = (pid_t)child_answer(child, CHILD_WAIT_MS);
+    assert_true(pid > 0);
+    return pid;
+}
+
+
+static void test_peers_see_parents_death(void **state)
+{
+    const char *path = unit_path(unit_disk, "outlived");
+    child_t parent, peer, child;
+    pid_t grandchild;
+    long ret;
+
+    grandchild = fork_start_parent(&parent, path);
+    member_start_open(&peer, path);
+    child_kill(&parent);
+    intruder_start(&child, "truncate", path, 0);
+    ret = intruder_result(&child, 1500);
+    kill(grandchild, SIGKILL);
+    assert_int_equal(ret, 0);
+    assert_member_becomes(&peer, REVOKED);
+    child_finish(&child);
+    child_finish(&peer);
+    (void)state;
+}
+
+
+/* And there is nobody else: the lease goes with its holder */
+static void test_intruder_sees_parents_death(void **state)
+{
+    const char *path = unit_path(unit_disk, "outlived-alone");
+    child_t parent, child;
+    pid_t grandchild;
+    long ret;
+
+    grandchild = fork_start_parent(&parent, path);
+    child_kill(&parent);
+    intruder_start(&child, "truncate", path, 0);
+    ret = intruder_result(&child, 1500);
+    kill(grandchild, SIGKILL);
+    assert_int_equal(ret, 0);
+    child_finish(&child);
+    (void)state;
+}
+
+
+/*
+ * exec() and exit()
+ */
+
+/* Argument: path. Opens it and becomes another program. */
+static int fork_exec_child(int argc, char **argv)
+{
+    char *const args[] = {"cat", NULL};
+    daxpin_file_t *file;
+
+    (void)argc;
+    if (daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) != 0) {
+        return 1;
+    }
+    child_say(0, "open");
+    child_wait();
+    dup2(CHILD_IN, 0);
+    dup2(CHILD_OUT, 1);
+    execvp("cat", args);
+    return 1;
+}
+
+
+static void test_exec(void **state)
+{
+    const char *path = unit_path(unit_disk, "exec");
+    child_t holder, peer;
+
+    child_spawn(&holder, "exec", path, NULL);
+    assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
+    member_start_open(&peer, path);
+    child_tell(&holder, "go");
+    assert_member_becomes(&peer, REVOKED);
+    intruder_run("truncate", path, 0, 500);
+    assert_int_equal(child_ask(&holder, "77 from cat"), 77);
+    close(holder.out);
+    (void)child_reap(&holder, 2000);
+    child_finish(&peer);
+    (void)state;
+}
+
+
+static void test_exit_without_close(void **state)
+{
+    const char *path = unit_path(unit_disk, "exit");
+    child_t holder, peer;
+
+    member_start_open(&holder, path);
+    member_start_open(&peer, path);
+    assert_child_ok(&peer, "pin 0 4096");
+    child_tell(&holder, "exit");
+    child_finish(&holder);
+    assert_member_becomes(&peer, REVOKED);
+    child_tell(&peer, "exit");
+    child_finish(&peer);
+    assert_string_equal(intruder_lease(path), "");
+    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"parent", fork_parent_child},
+        {"exec", fork_exec_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_handles_of_child),
+        unit_case(test_memory_of_child),
+        unit_case(test_adopted_in_child),
+        unit_case(test_child_opens),
+        unit_case(test_report_of_child),
+        unit_case(test_grandchild),
+        unit_case(test_spawn),
+        unit_case(test_many_forks),
+        unit_case(test_peers_see_parents_death),
+        unit_case(test_intruder_sees_parents_death),
+        unit_case(test_exec),
+        unit_case(test_exit_without_close)
+    };
+
+    return unit_main("fork", argc, argv, children, tests);
+}

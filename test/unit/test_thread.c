@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Many threads, the same files and different ones; for ThreadSanitizer and
+ * helgrind as much as by itself */
+
+#include "child.h"
+#include "control.h"
+#include "intruder.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+
+#define THREADS      8
+#define THREAD_FILES 4
+#define THREAD_MS    2000
+
+typedef struct threads {
+    const char   *paths[THREAD_FILES];
+    uint64_t     end;      /* ms */
+    int          intruded; /* files may be revoked at any time */
+    _Atomic long rounds;
+    _Atomic long failures; /* that should not have been */
+    char         text[1024];
+} threads_t;
+
+typedef struct thread {
+    threads_t *all;
+    unsigned  number;
+    unsigned  seed;
+} thread_t;
+
+
+static void thread_fail(threads_t *all, const char *what, long ret)
+{
+    if (atomic_fetch_add(&all->failures, 1) == 0) {
+        snprintf(all->text, sizeof(all->text), "%s: %ld: %s", what, ret,
+                 daxpin_errormsg());
+    }
+}
+
+
+static void thread_check(threads_t *all, const char *what, long ret)
+{
+    if ((ret != 0) && !(all->intruded && ((ret == -ESTALE) ||
+                                          (ret == -EPERM) ||
+                                          (ret == -EINVAL) ||
+                                          (ret == -EAGAIN)))) {
+        thread_fail(all, what, ret);
+    }
+}
+
+
+static void thread_access(thread_t *thread, daxpin_file_t *file, char *memory)
+{
+    unsigned slot = daxpin_slot_get();
+    daxpin_access_t access;
+    int i, ret;
+
+    daxpin_access_init(file, slot, &access);
+    for (i = 0; i < 10; ++i) {
+        ret = daxpin_access_begin(&access);
+        if (ret == 0) {
+            memory[thread->number * 64] = (char)i; /* each its own line */
+            ret = daxpin_access_end(&access, thread->number * 64, 1);
+        }
+        thread_check(thread->all, "access", ret);
+    }
+    daxpin_slot_put(slot);
+}
+
+
+static void thread_callback(daxpin_file_t *file, void *arg)
+{
+    (void)daxpin_file_state(file);
+    (void)arg;
+}
+
+
+static void thread_use(thread_t *thread, daxpin_file_t *file)
+{
+    uint64_t offset = (uint64_t)rand_r(&thread->seed) % (UNIT_LENGTH - 4096);
+    char *memory    = daxpin_file_addr(file, 0, 4096);
+    threads_t *all  = thread->all;
+    char cause[1024];
+    daxpin_pin_t *pin;
+    int ret;
+
+    thread_check(all, "on_revoke", daxpin_file_on_revoke(file, thread_callback,
+                                                         thread));
+    ret = daxpin_pin(file, offset, 4096, NULL, &pin);
+    thread_check(all, "pin", ret);
+    if (memory != NULL) {
+        thread_access(thread, file, memory);
+    } else if (!all->intruded) {
+        thread_fail(all, "addr", 0);
+    }
+    if ((ret == 0) && (daxpin_pin_find(file, offset, 1) == NULL)) {
+        thread_fail(all, "find", 0);
+    }
+    if (rand_r(&thread->seed) % 16 == 0) {
+        thread_check(all, "persist", daxpin_file_persist(file, 0, 4096));
+    }
+    (void)daxpin_file_length(file);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    daxpin_unpin(pin);
+    daxpin_file_cancel_on_revoke(file, thread_callback, thread);
+}
+
+
+static void *thread_main(void *arg)
+{
+    daxpin_params_t params = {.timeout_ms = 8000};
+    thread_t *thread       = arg;
+    threads_t *all         = thread->all;
+    daxpin_file_t *file, *again;
+    daxpin_key_t key;
+    int ret;
+
+    while (unit_ms() < all->end) {
+        ret = daxpin_file_open(all->paths[(unsigned)rand_r(&thread->seed) %
+                                          THREAD_FILES],
+                               UNIT_LENGTH, &params, &file);
+        thread_check(all, "open", ret);
+        if (ret != 0) {
+            continue;
+        }
+        thread_use(thread, file);
+        daxpin_file_key(file, &key);
+        ret = daxpin_file_attach(&key, &again);
+        if (ret == 0) {
+            daxpin_file_close(again);
+        } else if (ret != -ENOENT) {
+            thread_check(all, "attach", ret);
+        }
+        daxpin_file_close(file);
+        ++all->rounds;
+    }
+    return NULL;
+}
+
+
+static void *thread_intrude(void *arg)
+{
+    threads_t *all = arg;
+    unsigned seed  = 5;
+    int fd;
+
+    while (unit_ms() < all->end) {
+        const char *path = all->paths[(unsigned)rand_r(&seed) % THREAD_FILES];
+
+        if (rand_r(&seed) % 2 != 0) {
+            (void)!truncate(path, rand_r(&seed) % UNIT_LENGTH);
+        } else {
+            fd = open(path, O_RDONLY | O_CLOEXEC);
+            close(fd);
+        }
+        unit_sleep_ms(5);
+    }
+    return NULL;
+}
+
+
+static void *thread_fork(void *arg)
+{
+    threads_t *all = arg;
+    int status;
+    pid_t pid;
+
+    while (unit_ms() < all->end) {
+        pid = fork();
+        if (pid == 0) {
+            _exit(0);
+        }
+        if ((waitpid(pid, &status, 0) != pid) || (status != 0)) {
+            thread_fail(all, "fork", status);
+        }
+        unit_sleep_ms(5);
+    }
+    return NULL;
+}
+
+
+/* with: one thread more, or NULL */
+static void threads_run(threads_t *all, void *(*with)(void *))
+{
+    pthread_t ids[THREADS], other;
+    thread_t threads[THREADS];
+    unsigned i;
+
+    for (i = 0; i < THREAD_FILES; ++i) {
+        all->paths[i] = unit_path((i % 2) ? unit_disk : unit_memory,
+                                  "threads");
+    }
+    all->end = unit_ms() + THREAD_MS;
+    for (i = 0; i < THREADS; ++i) {
+        threads[i] = (thread_t){.all = all, .number = i, .seed = i};
+        assert_int_equal(pthread_create(&ids[i], NULL, thread_main,
+                                        &threads[i]), 0);
+    }
+    if (with != NULL) {
+        assert_int_equal(pthread_create(&other, NULL, with, all), 0);
+        pthread_join(other, NULL);
+    }
+    for (i = 0; i < THREADS; ++i) {
+        pthread_join(ids[i], NULL);
+    }
+    if (all->failures > 0) {
+        fail_msg("%ld failures, the first: %s", (long)all->failures,
+                 all->text);
+    }
+    assert_true(all->rounds > THREADS);
+    for (i = 0; i < THREAD_FILES; ++i) {
+        assert_string_equal(intruder_lease(all->paths[i]), "");
+    }
+}
+
+
+static void test_alone(void **state)
+{
+    threads_t all = {0};
+
+    threads_run(&all, NULL);
+    (void)state;
+}
+
+
+static void test_with_intruders(void **state)
+{
+    threads_t all = {.intruded = 1};
+
+    threads_run(&all, thread_intrude);
+    (void)state;
+}
+
+
+static void test_with_forks(void **state)
+{
+    threads_t all = {0};
+
+    threads_run(&all, thread_fork);
+    (void)state;
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_alone),
+        unit_case(test_with_intruders),
+        unit_case(test_with_forks)
+    };
+
+    return unit_main("thread", argc, argv, children, tests);
+}
