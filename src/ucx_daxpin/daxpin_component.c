@@ -29,9 +29,9 @@ typedef struct uct_daxpin_global_config {
 /* UCX has no such variable, and would warn of one that nobody reads */
 static ucs_config_field_t uct_daxpin_global_config_table[] = {
     {"MD", "",
-     "Comma-separated list of memory domains to use beyond those that UCX has:\n"
-     " daxpin - Shared mappings of persistent-memory files are registered under\n"
-     "          an exclusive lease. See UCX_DAXPIN_FILES.",
+     "Comma-separated list of memory domains beyond those that UCX has:\n"
+     " daxpin - Shared mappings of persistent-memory files are registered\n"
+     "          under an exclusive lease. See UCX_DAXPIN_FILES.",
      offsetof(uct_daxpin_global_config_t, md), UCS_CONFIG_TYPE_STRING_ARRAY},
 
     {NULL}
@@ -116,7 +116,7 @@ static void *uct_daxpin_find_symbol(const char *library, const char *name)
     return symbol;
 }
 
-/* @return whether the release is the one compiled for; its name in @a running */
+/* Is the release the one compiled for? Its name in @a running */
 static int uct_daxpin_check_version(char *running, size_t size)
 {
     void (*get_version)(unsigned *major, unsigned *minor, unsigned *release);

@@ -466,7 +466,7 @@ static ucs_status_t uct_daxpin_ep_flush(uct_ep_h tl_ep, unsigned flags,
     uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
     ucs_status_t status = ep->status;
 
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_thread_fence(memory_order_release);
     if ((flags & UCT_FLUSH_FLAG_CANCEL) || (status == UCS_OK)) {
         return UCS_OK; /* of an endpoint that is being given up, or is well */
     }

@@ -24,8 +24,8 @@ typedef struct uct_daxpin_iface_config {
 
 static ucs_config_field_t uct_daxpin_iface_config_table[] = {
     {"LATENCY_BIAS_NS", "5",
-     "Nanoseconds that the transport adds to the latency of posix, whose speed\n"
-     "it has, when it is weighed against other transports. At 0 it takes\n"
+     "Nanoseconds that the transport adds to the latency of posix, whose\n"
+     "speed it has, when it is weighed against other transports. At 0 it takes\n"
      "ordinary memory away from sysv and posix; a big value leaves registered\n"
      "files to network transports on the same node too.",
      offsetof(uct_daxpin_iface_config_t, latency_bias_ns),
@@ -139,7 +139,7 @@ static ucs_status_t uct_daxpin_iface_flush(uct_iface_h uct_iface,
         return UCS_ERR_UNSUPPORTED;
     }
 
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_thread_fence(memory_order_release);
     if (status != UCS_OK) {
         iface->status = UCS_OK;
         ucs_list_for_each(ep, &iface->eps, list) {
@@ -240,10 +240,10 @@ static void uct_daxpin_iface_shrink(uct_iface_config_t *config)
     (void)uct_config_modify(config, "RX_BUFS_GROW", "2");
 }
 
-static ucs_status_t uct_daxpin_iface_open_inner(uct_daxpin_md_t *md,
-                                                uct_worker_h worker,
-                                                const uct_iface_params_t *params,
-                                                uct_iface_h *uct_iface_p)
+static ucs_status_t
+uct_daxpin_iface_open_inner(uct_daxpin_md_t *md, uct_worker_h worker,
+                            const uct_iface_params_t *params,
+                            uct_iface_h *uct_iface_p)
 {
     uct_iface_params_t inner_params = *params;
     uct_iface_config_t *config;

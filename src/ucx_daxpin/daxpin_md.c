@@ -35,7 +35,7 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      "Comma-separated list of the files whose shared mappings are registered\n"
      "under an exclusive lease:\n"
      " fsdax - Files on file systems mounted with DAX.\n"
-     " /dir  - Files below this directory, treated as strictly as fsdax files.\n"
+     " /dir  - Files below this directory, strictly treated as fsdax files.\n"
      "Other memory is left alone.",
      offsetof(uct_daxpin_md_config_t, files), UCS_CONFIG_TYPE_STRING_ARRAY},
 

@@ -86,10 +86,10 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
         return UCS_ERR_INVALID_PARAM;
     }
 
-    if ((packed->length == 0) ||
-        (packed->va > UINT64_MAX - packed->length)) {
-        ucs_error("daxpin: a remote key is for %" PRIu64 " bytes at address 0x%"
-                  PRIx64 ", which no memory can be; pack it again at the target",
+    if ((packed->length == 0) || (packed->va > UINT64_MAX - packed->length)) {
+        ucs_error("daxpin: a remote key is for %" PRIu64
+                  " bytes at address 0x%" PRIx64
+                  ", which no memory can be; pack it again at the target",
                   packed->length, packed->va);
         return UCS_ERR_INVALID_ADDR;
     }

@@ -170,7 +170,8 @@ static void changed_fields(side_t *side, const uint8_t *key, size_t length,
             status = try_key(side, copy, base);
             /* An offset in the file is a range of the file, if another one;
              * a shorter length is in the range */
-            if ((status == UCS_OK) && (fields[i] != offsetof(packed_t, offset)) &&
+            if ((status == UCS_OK) &&
+                (fields[i] != offsetof(packed_t, offset)) &&
                 (fields[i] != offsetof(packed_t, length))) {
                 die("a key with 0x%lx at %zu works", (unsigned long)values[j],
                     fields[i]);
@@ -254,6 +255,7 @@ static int origin(side_t *side)
     use(side, rkey, base, SIZE);
     ucp_rkey_destroy(rkey);
     await_end(side, key, base);
+    free(key);
 
     say_word(side->sock, 0);
     side_close(side);
