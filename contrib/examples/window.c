@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     /* Memory of mine that somebody truncated is still memory */
     mine[1] = done;
 
-    /* Where an error was still to be reported, the unlock did nothing else */
+    /* May report an error once more, and then still have to be done */
     ret = MPI_Win_unlock_all(win);
     if (ret != MPI_SUCCESS) {
         MPI_Win_unlock_all(win);

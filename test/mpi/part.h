@@ -31,13 +31,11 @@ typedef struct part {
 } part_t;
 
 
-#define CHECK(_cond, ...) \
+#define CHECK(_cond, _format, ...) \
     do { \
         if (!(_cond)) { \
-            fprintf(stderr, "%s:%d: rank %d: %s: ", __FILE__, __LINE__, \
-                    comm_rank, #_cond); \
-            fprintf(stderr, __VA_ARGS__); \
-            fprintf(stderr, "\n"); \
+            fprintf(stderr, "%s:%d: rank %d: %s: " _format "\n", __FILE__, \
+                    __LINE__, comm_rank, #_cond, ##__VA_ARGS__); \
             MPI_Abort(MPI_COMM_WORLD, 1); \
             exit(1); \
         } \
