@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright the daxpin authors. See LICENSE.
+#
+# The virtual machine, seen from the host: what it takes, its kernel, its
+# initrd, how it is booted. To be sourced by run, shell and layer.
+#
+# The guest's root is the host's, read-only through 9p, under an overlay in
+# memory: whatever is installed and built here is there, and nothing that the
+# guest does is seen here, but for two directories that are shared read-write:
+# one for the job, and one for results.
+#
+#   DAXPIN_BUILD         build directory; default: build/main
+#   DAXPIN_VM_KERNEL     6.1 (default) or 6.12: Debian's kernel of that series
+#   DAXPIN_VM_CACHE      where kernels are unpacked; default:
+#                        $DAXPIN_BUILD/test/vm. Remove it to get newer ones.
+#   DAXPIN_VM_TIMEOUT    seconds from power-on to power-off; default: 600
+#   DAXPIN_VM_RESULTS    directory that the guest may write to; it has the same
+#                        name there
+#   DAXPIN_VM_NVDIMM     directory for files that back the NVDIMMs, so that
+#                        what they hold is there at the next boot; default:
+#                        memory, new each time
+#   DAXPIN_VM_NVDIMM_MB  size of each NVDIMM; default: 512
+#   DAXPIN_VM_MEMORY_MB  memory of the guest; default: 3072
+#   DAXPIN_VM_CPUS       number of processors; default: 2
+#   DAXPIN_VM_ACCEL      default: tcg,thread=multi. A /dev/kvm that is there
+#                        need not work, so it is not used unasked.
+
+# shellcheck shell=bash
+
+VM_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+VM_TOP=$(cd "$VM_HERE/../.." && pwd) || exit 1
+export DAXPIN_BUILD=${DAXPIN_BUILD:-$VM_TOP/build/main}
+PATH=$PATH:/usr/sbin:/sbin
+
+if [ -n "${DAXPIN_VM_RESULTS:-}" ]; then
+    DAXPIN_VM_RESULTS=$(realpath -m "$DAXPIN_VM_RESULTS")
+    export DAXPIN_VM_RESULTS
+fi
+
+VM_SERIES=${DAXPIN_VM_KERNEL:-6.1}
+VM_CACHE=${DAXPIN_VM_CACHE:-$DAXPIN_BUILD/test/vm}
+# shellcheck disable=SC2034 # used by those who source this
+VM_TIMEOUT=${DAXPIN_VM_TIMEOUT:-600}
+VM_MEMORY_MB=${DAXPIN_VM_MEMORY_MB:-3072}
+VM_NVDIMM_MB=${DAXPIN_VM_NVDIMM_MB:-512}
+VM_NVDIMMS=3 # XFS, ext4, device DAX
+# shellcheck disable=SC2034
+VM_STATUS_FAILED=125 # the machine itself, rather than the command
+
+# Modules that it takes to get at the root directory
+VM_MODULES=(virtio_pci 9pnet_virtio 9p overlay virtio_rng)
+
+# What has to be there, and Debian's package that has it
+VM_COMMANDS=(qemu-system-x86_64:qemu-system-x86 busybox:busybox-static
+             cpio:cpio modprobe:kmod xz:xz-utils flock:util-linux
+             ndctl:ndctl mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.ext4:e2fsprogs
+             ip:iproute2 rdma:iproute2 ibv_devinfo:ibverbs-utils)
+
+vm_error()
+{
+    echo "${0##*/}: $*" >&2
+}
+
+# Why there can be no machine here; silent and false if there can
+vm_missing()
+{
+    local pair missing=() need available
+
+    for pair in "${VM_COMMANDS[@]}"; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    if ldd "$(command -v busybox)" >/dev/null 2>&1; then
+        missing+=(busybox-static)
+    fi
+    if [ "${#missing[@]}" -gt 0 ]; then
+        echo "packages are missing: apt-get install ${missing[*]}"
+        return 0
+    fi
+
+    need=$((VM_MEMORY_MB + VM_NVDIMMS * VM_NVDIMM_MB + 256))
+    available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+    if [ "$available" -lt "$need" ]; then
+        echo "the guest needs $need MiB of memory, $available are available;" \
+            "set DAXPIN_VM_MEMORY_MB or DAXPIN_VM_NVDIMM_MB"
+        return 0
+    fi
+    return 1
+}
+
+# A regular expression for the names of a series' packages (not the cloud
+# flavour, which has neither 9p nor soft-RoCE)
+vm_package_pattern()
+{
+    case $1 in
+    6.1) echo '^linux-image-6\.1\.0-[0-9]+-amd64$' ;;
+    6.12) echo '^linux-image-6\.12\.[0-9]+\+deb12-amd64$' ;;
+    *)
+        vm_error "DAXPIN_VM_KERNEL=$1: there are 6.1 and 6.12"
+        return 1 ;;
+    esac
+}
+
+# The newest kernel in the cache that has been unpacked: series
+vm_cached_kernel()
+{
+    local pattern
+    pattern=$(vm_package_pattern "$1") || return
+    find "$VM_CACHE" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null |
+        grep -E "$pattern" | sort -V | tail -n 1
+}
+
+# Fetch the newest package of a series into the current directory
+vm_download()
+{
+    local pattern package
+    pattern=$(vm_package_pattern "$1") || return
+    package=$(apt-cache search --names-only "$pattern" | cut -d' ' -f1 |
+                  sort -V | tail -n 1)
+    if [ -z "$package" ]; then
+        echo "apt-cache knows no package $pattern"
+        return 1
+    fi
+    apt-get -q download "$package" && echo "$package" >name
+}
+
+# Fetch and unpack a kernel, without installing it: series, new directory
+vm_unpack_kernel()
+(
+    cd "$2" || exit
+    if ! vm_download "$1"; then
+        # The lists may be missing or old
+        apt-get -q update && vm_download "$1" || exit
+    fi
+    mkdir root && dpkg -x ./*.deb root && rm ./*.deb || exit
+    basename root/lib/modules/* >release
+    depmod -b root "$(cat release)" && mv root/boot/vmlinuz-* vmlinuz
+)
+
+# Make sure that there is a kernel, and set VM_KERNEL to its directory, which
+# has in it: vmlinuz, initrd, release, root/lib/modules
+vm_kernel()
+{
+    local new lock
+    mkdir -p "$VM_CACHE" || return
+    exec {lock}>"$VM_CACHE/lock"
+    flock "$lock"
+    VM_KERNEL=$VM_CACHE/$(vm_cached_kernel "$VM_SERIES")
+    if [ ! -e "$VM_KERNEL/vmlinuz" ]; then
+        new=$(mktemp -d "$VM_CACHE/new.XXXXXX") || return
+        if ! vm_unpack_kernel "$VM_SERIES" "$new" >"$new/log" 2>&1; then
+            vm_error "cannot get Debian's kernel $VM_SERIES by apt-get:"
+            tail -n 10 "$new/log" >&2
+            rm -rf "$new"
+            return 1
+        fi
+        VM_KERNEL=$VM_CACHE/$(cat "$new/name")
+        mv "$new" "$VM_KERNEL" || return
+    fi
+    vm_initrd
+    local status=$?
+    exec {lock}>&-
+    return "$status"
+}
+
+# The files of the modules that the initrd needs, in the order of loading
+vm_module_files()
+{
+    local module
+    for module in "${VM_MODULES[@]}"; do
+        modprobe -d "$VM_KERNEL/root" -S "$(cat "$VM_KERNEL/release")" \
+            --show-depends "$module" || return
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
+}
+
+# Make the initrd, if it is older than what goes into it
+vm_initrd()
+{
+    local root file name
+    [ "$VM_KERNEL/initrd" -nt "$VM_HERE/init" ] && return
+    root=$(mktemp -d "$VM_KERNEL/initrd.XXXXXX") || return
+    mkdir "$root"/{bin,dev,proc,sys,modules,new,lower,upper}
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    ln -s busybox "$root/bin/sh"
+    cp "$VM_HERE/init" "$root/init"
+    for file in $(vm_module_files); do
+        name=$(basename "${file%.xz}")
+        case $file in
+        *.xz) xz -dc "$file" >"$root/modules/$name" ;;
+        *) cp "$file" "$root/modules/$name" ;;
+        esac
+        echo "$name" >>"$root/modules/list"
+    done
+    (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) \
+        >"$root.gz" && mv "$root.gz" "$VM_KERNEL/initrd"
+    local status=$?
+    rm -rf "$root" "$root.gz"
+    if [ "$status" -ne 0 ]; then
+        vm_error "cannot make $VM_KERNEL/initrd"
+    fi
+    return "$status"
+}
+
+# Write the job for the guest into the directory that is shared with it:
+# directory, seconds (0: as long as it likes), command (none: a shell)
+vm_job()
+{
+    local share=$1 job_seconds=$2
+    shift 2
+    # shellcheck disable=SC2034 # they go to the guest
+    local job_command=("$@") job_directory=$PWD job_kernel=$VM_KERNEL
+    # shellcheck disable=SC2034
+    local job_results=${DAXPIN_VM_RESULTS:-} job_environment=()
+    local name size job_terminal=sane
+    for name in $(compgen -e | grep -E '^((DAXPIN|UCX|OMPI)_.*|TERM)$'); do
+        job_environment+=("$name=${!name}")
+    done
+    if size=$(stty size 2>/dev/null); then
+        job_terminal="sane rows ${size% *} cols ${size#* }"
+    fi
+    cp "$VM_HERE/guest" "$share/guest" &&
+        declare -p job_command job_directory job_environment job_kernel \
+            job_results job_seconds job_terminal >"$share/job"
+}
+
+# QEMU's arguments for the NVDIMMs, into `arguments`
+vm_nvdimms()
+{
+    local i backend size=$((VM_NVDIMM_MB << 20))
+    for ((i = 0; i < VM_NVDIMMS; ++i)); do
+        backend=memory-backend-ram,id=nv$i,size=$size
+        if [ -n "${DAXPIN_VM_NVDIMM:-}" ]; then
+            mkdir -p "$DAXPIN_VM_NVDIMM" || return
+            backend=memory-backend-file,id=nv$i,size=$size,share=on
+            backend+=,mem-path=$DAXPIN_VM_NVDIMM/nvdimm$i
+        fi
+        arguments+=(-object "$backend" -device "nvdimm,id=nvdimm$i,memdev=nv$i")
+    done
+}
+
+# QEMU's arguments for a directory: path, name, further options
+vm_directory()
+{
+    arguments+=(-fsdev
+                "local,id=$2,path=$1,security_model=none,multidevs=remap${3:-}"
+                -device "virtio-9p-pci,fsdev=$2,mount_tag=$2")
+}
+
+# Set VM_QEMU to the command that boots the guest: directory of the job
+vm_qemu()
+{
+    local arguments=()
+    vm_nvdimms || return
+    vm_directory / root ,readonly=on
+    vm_directory "$1" job
+    if [ -n "${DAXPIN_VM_RESULTS:-}" ]; then
+        mkdir -p "$DAXPIN_VM_RESULTS" || return
+        vm_directory "$DAXPIN_VM_RESULTS" results
+    fi
+    # shellcheck disable=SC2034,SC2054
+    VM_QEMU=(qemu-system-x86_64 -machine pc,nvdimm=on
+             -accel "${DAXPIN_VM_ACCEL:-tcg,thread=multi}" -cpu max
+             -smp "${DAXPIN_VM_CPUS:-2}"
+             -m "${VM_MEMORY_MB}M,slots=8,maxmem=64G"
+             -kernel "$VM_KERNEL/vmlinuz" -initrd "$VM_KERNEL/initrd"
+             -append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off \
+tsc=reliable log_buf_len=4M watchdog_thresh=60 \
+rcupdate.rcu_cpu_stall_timeout=120"
+             -device virtio-rng-pci -nic none -display none -monitor none
+             -no-reboot "${arguments[@]}")
+}
