@@ -25,9 +25,9 @@ typedef struct uct_daxpin_iface_config {
 static ucs_config_field_t uct_daxpin_iface_config_table[] = {
     {"LATENCY_BIAS_NS", "5",
      "Nanoseconds that the transport adds to the latency of posix, whose\n"
-     "speed it has, when it is weighed against other transports. At 0 it takes\n"
-     "ordinary memory away from sysv and posix; a big value leaves registered\n"
-     "files to network transports on the same node too.",
+     "speed it has, when it is weighed against other transports. At 0 it\n"
+     "takes ordinary memory away from sysv and posix; a big value leaves\n"
+     "registered files to network transports on the same node too.",
      offsetof(uct_daxpin_iface_config_t, latency_bias_ns),
      UCS_CONFIG_TYPE_DOUBLE},
 
