@@ -15,10 +15,14 @@
  *   PENDING .. RELEASED   daxpin_state_t in daxpin.h; the control page
  *                         (control.h) has `state`
  *   slot, begin, end      daxpin_access_begin(), _end() in control.h
- *   monitor, k_*          lease.c: signal, F_GETLEASE, /proc/locks, F_SETLEASE
+ *   monitor               monitor.c: signal and sleep; lease.c: what follows
+ *   k_*                   the kernel, as lease.c asks it: F_GETLEASE,
+ *                         F_SETLEASE, F_UNLCK, /proc/locks
  *   LENT, PENDING         lease.c: let a reader in, let a joiner in
  *   revoke                revoke.c: the one sequence that ends a lease
- *   serve, peer, hang-up  share.c: socket, SCM_RIGHTS, BREAK and ack
+ *   serve, peer, hang-up  share.c: socket, SCM_RIGHTS, BREAK, ACK, EXPOSE;
+ *                         elect.c: who joins; revoke.c: what a hang-up means
+ *   fault in thread       fault.c
  *
  * WHAT IS PROMISED (numbers are used below)
  *   1  nothing reaches the file's blocks between the F_UNLCK of a revoke (or
@@ -134,7 +138,16 @@ bool          ack[PROCESSES];    /* its answer */
  * same, or died. */
 bool          locked[PROCESSES];
 
-bool          exposed;           /* holder: a peer may have seen HELD */
+bool          expose[PROCESSES]; /* EXPOSE message, joined peer to holder */
+bool          exposed;           /* holder: a peer may access, that is a late
+                                  * writer is not taken for a joiner */
+#if PEERS == 0
+#define EXPOSE_SENT false
+#elif PEERS == 1
+#define EXPOSE_SENT (expose[1])
+#else
+#define EXPOSE_SENT (expose[1] || expose[2])
+#endif
 
 /* The process's view of the state: a peer replaces the page when orphaned. */
 #define VIEW(p)    (orphan[p] -> REVOKED : state)
@@ -278,17 +291,17 @@ inline k_exit(p)
 
 /* ---------------------------------------------------- an access (control.h) */
 
-/*
- * Mark, look, copy, look, clear. The mark is a plain store: it stays in the
- * store buffer (BUFFERED: the monitor reads the slot as free) until a
- * membarrier() of the same process makes it seen.
- */
 #ifdef BUG_NO_SIZE_CHECK
 #define SIZE_IS_FINE true
 #else
 #define SIZE_IS_FINE (!shrunk)
 #endif
 
+/*
+ * Mark, look, copy, look, clear. The mark is a plain store: it stays in the
+ * store buffer (BUFFERED: the monitor reads the slot as free) until a
+ * membarrier() of the same process makes it seen.
+ */
 proctype thread(byte p) UNLESS_FROZEN(p)
 {
     mtype:state seen;
@@ -297,6 +310,7 @@ proctype thread(byte p) UNLESS_FROZEN(p)
 
 end_idle: {
         usable[p];
+        expose[p] = true; /* no answer is waited for */
         do
         ::
 #ifdef BUG_NO_CHECK
@@ -323,8 +337,10 @@ end_idle: {
                 atomic {
                     seen = VIEW(p);
                     if
-                    :: excused[p] && !landed
-                        /* a fault fails the operation, whatever the state */
+                    :: excused[p] && !landed ->
+                        skip
+                        /* a fault, or not in the file: the operation has
+                         * failed, whatever the state was */
                     :: seen == HELD && !(excused[p] && !landed) ->
                         assert(landed && (!shrunk || excused[p])) /* 5: done */
                     :: (seen == LENT || seen == RELEASED) && SIZE_IS_FINE &&
@@ -393,10 +409,9 @@ inline serve_one(p)
         locked[p]   = true;
 #endif
         answered[p] = WELCOME;
-        if
-        :: state != PENDING -> exposed = true
-        :: else
-        fi
+#ifndef JOIN
+        exposed     = true
+#endif
     :: else ->
         answered[p] = REFUSED
     fi
@@ -404,13 +419,10 @@ inline serve_one(p)
 
 #if PEERS == 0
 #define ASKED      false
-#define WELCOMED   false
 #elif PEERS == 1
 #define ASKED      (asked[1])
-#define WELCOMED   (answered[1] == WELCOME)
 #else
 #define ASKED      (asked[1] || asked[2])
-#define WELCOMED   (answered[1] == WELCOME || answered[2] == WELCOME)
 #endif
 
 inline serve()
@@ -467,6 +479,7 @@ end_sleep:
         if
         :: atomic { sig -> sig = false }
         :: atomic { ASKED -> serve() }
+        :: atomic { EXPOSE_SENT && !exposed -> exposed = true }
 #ifdef RELEASE
         :: state == HELD ->
             state = RELEASED;
@@ -524,6 +537,14 @@ pending: /* Let one of ours in, who will give his description up. No access
 #endif
         fi;
 #endif
+#ifndef BUG_EXPOSE_OVERLOOKED
+        /* An EXPOSE may wait in the socket. Whose is not there by now, sees
+         * PENDING before his first access. */
+        if
+        :: EXPOSE_SENT || exposed -> goto revoke
+        :: else
+        fi;
+#endif
         d_step {
             k_unlck();
             forbidden = true
@@ -550,10 +571,7 @@ again:  /* Until the lease is back; the clients are served meanwhile. */
             if
             :: shrunk -> goto revoke
             :: else   ->
-                atomic {
-                    state   = HELD;
-                    exposed = exposed || WELCOMED
-                };
+                state = HELD;
                 goto handled
             fi
         od;
