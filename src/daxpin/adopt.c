@@ -169,7 +169,8 @@ static void daxpin_strip_deleted(char *path)
 {
     size_t length = strlen(path), tail = strlen(DAXPIN_DELETED);
 
-    if ((length > tail) && (strcmp(path + length - tail, DAXPIN_DELETED) == 0)) {
+    if ((length > tail) &&
+        (strcmp(path + length - tail, DAXPIN_DELETED) == 0)) {
         path[length - tail] = '\0';
     }
 }
@@ -214,6 +215,25 @@ static int daxpin_found_is_dax(const daxpin_found_t *found)
 }
 
 
+/* The file system of shared memory that has no name: System V, memfd,
+ * MAP_ANONYMOUS. Its paths in /proc lead nowhere. */
+static dev_t daxpin_nameless_dev(void)
+{
+    static _Atomic dev_t dev;
+    struct stat st;
+    int fd;
+
+    if (dev == 0) {
+        fd = memfd_create("daxpin", MFD_CLOEXEC);
+        if (fd >= 0) {
+            dev = (fstat(fd, &st) == 0) ? st.st_dev : 0;
+            close(fd);
+        }
+    }
+    return dev;
+}
+
+
 /* Is this mapping one of a file that we are to lease? */
 static int daxpin_vma_concerns(daxpin_found_t *found)
 {
@@ -221,7 +241,8 @@ static int daxpin_vma_concerns(daxpin_found_t *found)
     char path[PATH_MAX];
 
     memset(&found->st, 0, sizeof(found->st));
-    if (!vma->shared || (vma->ino == 0) || (vma->path[0] != '/')) {
+    if (!vma->shared || (vma->ino == 0) || (vma->path[0] != '/') ||
+        (vma->dev == daxpin_nameless_dev())) {
         return 0;
     }
     snprintf(path, sizeof(path), "%s", vma->path);
@@ -365,14 +386,14 @@ static int daxpin_exchange_maps(daxpin_file_t *file)
 
     while (daxpin_vma_query(addr, &vma) == 0) {
         addr = vma.end;
-        if (!vma.shared || (vma.ino != file->ino)) {
+        if (!vma.shared || (vma.ino != file->map_ino) ||
+            (vma.dev != file->map_dev)) {
             continue;
         }
         ret = daxpin_exchange_vma(file, &vma);
         if (ret != 0) {
             return ret;
         }
-        file->map_dev = vma.dev;
         ret = daxpin_fault_watch(file, vma.start, vma.end);
         if (ret != 0) {
             return ret;

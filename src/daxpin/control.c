@@ -138,6 +138,32 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 }
 
 
+static int daxpin_control_lock(int fd, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+
+    return fcntl(fd, F_SETLK, &lock);
+}
+
+
+void daxpin_control_enter(int fd)
+{
+    daxpin_control_lock(fd, F_RDLCK);
+}
+
+
+int daxpin_control_leave(int fd)
+{
+    /* Of two who leave at once, the later sees no lock of the other's */
+    daxpin_control_lock(fd, F_UNLCK);
+    if (daxpin_control_lock(fd, F_WRLCK) != 0) {
+        return 0;
+    }
+    daxpin_control_lock(fd, F_UNLCK);
+    return 1;
+}
+
+
 void daxpin_control_destroy(daxpin_control_t *control)
 {
     munmap(control, DAXPIN_CONTROL_SIZE);
@@ -154,9 +180,14 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
 
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
+    uint64_t length     = atomic_load(&control->length);
+    uint64_t generation = control->generation;
+
     /* A fresh page reads as PENDING, which allows nothing either */
     if (mmap(control, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == control) {
+        control->generation = generation;
+        atomic_store(&control->length, length);
         atomic_store(&control->state, (uint32_t)state);
     }
 }

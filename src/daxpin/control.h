@@ -151,6 +151,11 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 
 void daxpin_control_destroy(daxpin_control_t *control);
 
+/* A peer is in, by a record lock of its process on the page: it goes with the
+ * process. Leaving says whether nobody else is in any more. */
+void daxpin_control_enter(int fd);
+int  daxpin_control_leave(int fd);
+
 /* Holder only */
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
 

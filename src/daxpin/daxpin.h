@@ -30,7 +30,9 @@ extern "C" {
  * from a signal handler. Lengths and offsets are in bytes.
  *
  * After fork() the child is not a member: its handles read as
- * DAXPIN_STATE_REVOKED, and it may open files of its own.
+ * DAXPIN_STATE_REVOKED, memory from daxpin_file_addr() is anonymous, as after a
+ * revoke, and it may open files of its own. What was adopted is inherited, as
+ * any mapping is; while the child has it, the lease outlives a dead parent.
  */
 
 

@@ -165,10 +165,11 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     snprintf(name, sizeof(name), "inode %lu of pid %u", key->ino, key->pid);
     if (file != NULL) {
         if (file->generation != key->generation) {
+            ret = daxpin_error(ESTALE, "%s: the remote key is of an earlier "
+                               "life of the file; make the window anew",
+                               file->path);
             daxpin_file_close(file);
-            return daxpin_error(ESTALE, "%s: the remote key is of an earlier "
-                                "life of the file; make the window anew",
-                                file->path);
+            return ret;
         }
         pthread_mutex_lock(&daxpin_lock);
         daxpin_share_expose(file);

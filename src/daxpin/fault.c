@@ -43,7 +43,7 @@ static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
             continue;
         }
         file = atomic_load(&daxpin_watches[i].file);
-        if (daxpin_vma_is_file(addr, file->map_dev, file->ino)) {
+        if (daxpin_vma_is_file(addr, file->map_dev, file->map_ino)) {
             return file;
         }
     }

@@ -32,6 +32,44 @@ struct daxpin_files daxpin_files  = LIST_HEAD_INITIALIZER(daxpin_files);
 static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
 
 
+static void daxpin_map_replace(const daxpin_file_t *file,
+                               const daxpin_map_t *map)
+{
+    if (mmap(map->addr, map->length, map->prot,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+        MAP_FAILED) {
+        daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at %p: "
+                   "%m; an access there may hit the file's end", file->path,
+                   map->addr);
+    }
+}
+
+
+void daxpin_file_replace_maps(daxpin_file_t *file)
+{
+    daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        daxpin_map_replace(file, map);
+    }
+}
+
+
+/* In the child of a fork: a mapping keeps the description alive, and with it
+ * the lease, even when the parent has died. What the program has mapped by
+ * itself is inherited as ever. */
+static void daxpin_file_replace_own_maps(daxpin_file_t *file)
+{
+    daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        if (map->pmem2 != NULL) {
+            daxpin_map_replace(file, map);
+        }
+    }
+}
+
+
 /*
  * Life
  */
@@ -51,8 +89,9 @@ static daxpin_file_t *daxpin_file_alloc(const char *path,
     }
     file->refs            = 1;
     file->dev             = st->st_dev;
-    file->map_dev         = st->st_dev;
     file->ino             = st->st_ino;
+    file->map_dev         = st->st_dev;
+    file->map_ino         = st->st_ino;
     file->fd              = -1;
     file->control_fd      = -1;
     file->share.listen_fd = -1;
@@ -104,16 +143,26 @@ static void daxpin_file_free(daxpin_file_t *file)
 }
 
 
-static void daxpin_file_set_dax(daxpin_file_t *file)
+/* What its mappings look like; on some file systems not what fstat() says */
+static void daxpin_file_look(daxpin_file_t *file)
 {
+    void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
+    daxpin_vma_t vma;
     struct statx stx;
 
+    if (page != MAP_FAILED) {
+        if (daxpin_vma_query((uintptr_t)page, &vma) == 0) {
+            file->map_dev = vma.dev;
+            file->map_ino = vma.ino;
+        }
+        munmap(page, 1);
+    }
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
 }
 
 
-/* Every member has a hold of its own: the death of one must not open the lock */
+/* Every member has one of its own: the death of one must not open the lock */
 static void daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
@@ -151,7 +200,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->control->generation = file->generation;
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
-    daxpin_file_set_dax(file);
+    daxpin_file_look(file);
     if (file->is_dax && daxpin_hold_works(path, file->dev)) {
         file->control->flags |= DAXPIN_CONTROL_HOLD;
         daxpin_file_place_hold(file);
@@ -200,13 +249,14 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
         goto err;
     }
     file->control = control;
-    close(welcome->control_fd);
+    daxpin_control_enter(welcome->control_fd);
+    file->control_fd = welcome->control_fd;
     file->fd         = welcome->fd;
     file->holder_pid = welcome->pid;
     file->generation = welcome->generation;
     file->exposed    = exposed;
     file->fence      = daxpin_control_needs_fence(file->control);
-    daxpin_file_set_dax(file);
+    daxpin_file_look(file);
     if (file->control->flags & DAXPIN_CONTROL_HOLD) {
         daxpin_file_place_hold(file);
     }
@@ -334,6 +384,7 @@ void daxpin_files_fork(void)
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
         daxpin_share_close(file);
+        daxpin_file_replace_own_maps(file);
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
         snprintf(file->control->cause, sizeof(file->control->cause),
                  "%s: this process is a child of the one that opened it, and "
@@ -387,22 +438,9 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
  * Mappings
  */
 
-static void daxpin_file_watch(daxpin_file_t *file, uintptr_t addr,
-                              size_t length)
-{
-    daxpin_vma_t vma;
-
-    if ((daxpin_vma_query(addr, &vma) == 0) && (vma.ino == file->ino)) {
-        file->map_dev = vma.dev;
-    }
-    if (daxpin_fault_watch(file, addr, addr + length) != 0) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
-    }
-}
-
-
-/* With daxpin_lock held */
-static daxpin_map_t *daxpin_file_map(daxpin_file_t *file, size_t length)
+/* The whole file: no length is set, because libpmem2 wants one to be a
+ * multiple of a page. With daxpin_lock held. */
+static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
 {
     struct pmem2_config *config = NULL;
     struct pmem2_source *source = NULL;
@@ -410,12 +448,11 @@ static daxpin_map_t *daxpin_file_map(daxpin_file_t *file, size_t length)
 
     if ((map == NULL) || (pmem2_source_from_fd(&source, file->fd) != 0) ||
         (pmem2_config_new(&config) != 0) ||
-        (pmem2_config_set_length(config, length) != 0) ||
         (pmem2_config_set_required_store_granularity(
                  config, PMEM2_GRANULARITY_PAGE) != 0) ||
         (pmem2_map_new(&map->pmem2, config, source) != 0)) {
-        daxpin_error(ENOMEM, "%s: cannot map %zu bytes: %s", file->path,
-                     length, pmem2_errormsg());
+        daxpin_error(ENOMEM, "%s: cannot be mapped: %s", file->path,
+                     pmem2_errormsg());
         free(map);
         map = NULL;
         goto out;
@@ -425,7 +462,10 @@ static daxpin_map_t *daxpin_file_map(daxpin_file_t *file, size_t length)
     map->prot   = PROT_READ | PROT_WRITE;
     map->refs   = 1;
     LIST_INSERT_HEAD(&file->maps, map, link);
-    daxpin_file_watch(file, (uintptr_t)map->addr, map->length);
+    if (daxpin_fault_watch(file, (uintptr_t)map->addr,
+                           (uintptr_t)map->addr + map->length) != 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
+    }
 out:
     pmem2_config_delete(&config);
     pmem2_source_delete(&source);
@@ -457,7 +497,10 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
     if (!__builtin_add_overflow(offset, length, &end) && (end <= size)) {
         map = daxpin_file_find_map(file, end);
         if ((map == NULL) && daxpin_file_is_alive(file)) {
-            map = daxpin_file_map(file, size);
+            map = daxpin_file_map(file);
+        } else if (map == NULL) {
+            daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                         file->path, file->control->cause);
         }
     } else {
         daxpin_error(EFAULT, "%s: bytes %lu to %lu are not in the file, which "
@@ -524,22 +567,6 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
         free(map);
     }
     pthread_mutex_unlock(&daxpin_lock);
-}
-
-
-void daxpin_file_replace_maps(daxpin_file_t *file)
-{
-    daxpin_map_t *map;
-
-    LIST_FOREACH(map, &file->maps, link) {
-        if (mmap(map->addr, map->length, map->prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-                 0) == MAP_FAILED) {
-            daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at "
-                       "%p: %m; an access there may hit the file's end",
-                       file->path, map->addr);
-        }
-    }
 }
 
 
@@ -652,6 +679,7 @@ typedef struct daxpin_open {
     const char            *path;
     size_t                length;
     const daxpin_params_t *params;
+    int                   created; /* by this call */
 } daxpin_open_t;
 
 
@@ -670,8 +698,9 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     /* O_NONBLOCK: somebody else's lease must not keep us for its whole time */
     while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
         if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
-            return daxpin_error(errno, "%s: cannot open for reading and "
-                                "writing: %s", path, (errno == EAGAIN) ?
+            return daxpin_error((errno == ENOENT) ? ESTALE : errno,
+                                "%s: cannot open for reading and writing: %s",
+                                path, (errno == EAGAIN) ?
                                 "another program has a lease on it" :
                                 strerror(errno));
         }
@@ -680,9 +709,10 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
         (now.st_dev != st->st_dev)) {
-        ret = daxpin_error(EAGAIN, "%s: was replaced by another file while it "
+        ret = daxpin_error(ESTALE, "%s: was replaced by another file while it "
                            "was being opened; try again", path);
-        goto err;
+        close(fd);
+        return ret;
     }
     ret = daxpin_file_prepare(path, fd,
                               (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
@@ -695,6 +725,10 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     return 0;
 
 err:
+    /* Nobody else of daxpin can have it before the election is over */
+    if (open_args->created) {
+        unlink(path);
+    }
     close(fd);
     return ret;
 }
@@ -748,9 +782,39 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
         }
     }
     if (daxpin_file_addr(file, 0, length) == NULL) {
-        return -ENOMEM;
+        return daxpin_file_is_alive(file) ? -ENOMEM : -ESTALE;
     }
     return 0;
+}
+
+
+/* -ESTALE: the path leads to another file by now */
+static int daxpin_open_try(const char *path, size_t length,
+                           const daxpin_params_t *params, uint64_t deadline,
+                           daxpin_file_t **file_p)
+{
+    daxpin_open_t open_args = {.length = length, .params = params};
+    char *real_path;
+    struct stat st;
+    int ret;
+
+    ret = daxpin_open_create(path, params, &st, &open_args.created);
+    if (ret != 0) {
+        return ret;
+    }
+    real_path      = realpath(path, NULL);
+    open_args.path = (real_path != NULL) ? real_path : path;
+    ret = daxpin_elect(open_args.path, &st, 0, params, daxpin_open_description,
+                       &open_args, file_p);
+    if (ret == 0) {
+        ret = daxpin_open_finish(*file_p, length, deadline);
+        if (ret != 0) {
+            daxpin_file_close(*file_p);
+            *file_p = NULL;
+        }
+    }
+    free(real_path);
+    return ret;
 }
 
 
@@ -758,38 +822,15 @@ int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p)
 {
     const daxpin_params_t defaults = {0};
-    daxpin_open_t open_args        = {.path = path, .length = length};
-    daxpin_file_t *file            = NULL;
-    char *real_path                = NULL;
-    int created                    = 0;
     uint64_t deadline;
-    struct stat st;
     int ret;
 
-    *file_p          = NULL;
-    params           = (params != NULL) ? params : &defaults;
-    deadline         = daxpin_elect_deadline(params);
-    open_args.params = params;
-    ret              = daxpin_open_create(path, params, &st, &created);
-    if (ret != 0) {
-        return ret;
-    }
-    real_path      = realpath(path, NULL);
-    open_args.path = (real_path != NULL) ? real_path : path;
-    ret = daxpin_elect(open_args.path, &st, 0, params, daxpin_open_description,
-                       &open_args, &file);
-    if (ret == 0) {
-        ret = daxpin_open_finish(file, length, deadline);
-    }
-    if (ret != 0) {
-        daxpin_file_close(file);
-        if (created) {
-            unlink(path);
-        }
-        file = NULL;
-    }
-    free(real_path);
-    *file_p = file;
+    *file_p  = NULL;
+    params   = (params != NULL) ? params : &defaults;
+    deadline = daxpin_elect_deadline(params);
+    do {
+        ret = daxpin_open_try(path, length, params, deadline, file_p);
+    } while ((ret == -ESTALE) && (daxpin_now() < deadline));
     return ret;
 }
 
@@ -899,19 +940,19 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     void *addr;
     int ret = 0;
 
-    addr = daxpin_file_addr(file, offset, length);
-    if (addr == NULL) {
-        return -EINVAL;
-    }
-    pthread_mutex_lock(&daxpin_lock);
-    map = daxpin_file_find_map(file, offset + length);
-    pthread_mutex_unlock(&daxpin_lock);
-
     daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
     if (daxpin_access_begin(&access) != 0) {
         return daxpin_error(ESTALE, "%s: cannot persist: %s", file->path,
                             file->control->cause);
     }
+    addr = daxpin_file_addr(file, offset, length);
+    if (addr == NULL) {
+        daxpin_access_leave(&access);
+        return -EINVAL;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    map = daxpin_file_find_map(file, offset + length);
+    pthread_mutex_unlock(&daxpin_lock);
     if (pmem2_map_get_store_granularity(map->pmem2) ==
         PMEM2_GRANULARITY_PAGE) {
         /* As libpmem2 would, but for the error */

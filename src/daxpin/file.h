@@ -59,6 +59,7 @@ struct daxpin_file {
     dev_t              dev;       /* as of fstat() */
     uint64_t           ino;
     dev_t              map_dev;   /* as in /proc/self/maps */
+    uint64_t           map_ino;
     int                is_dax;
     int                own;       /* this process owns the mapped file anew:
                                      a path given by daxpin_file_open() */
@@ -90,6 +91,7 @@ struct daxpin_file {
 
     struct {
         daxpin_phase_t phase;
+        int            seceded;   /* peer: has a control page of its own */
         int            unlock;    /* peer of a dead holder: F_UNLCK too */
         uint64_t       deadline;  /* ns */
         uint64_t       start;     /* ns, for the log */
@@ -98,7 +100,7 @@ struct daxpin_file {
     struct {
         int                 listen_fd;       /* holder */
         uint64_t            listen_id;
-        uint64_t            retry;           /* ns: no descriptors, listen again */
+        uint64_t            retry;           /* ns, to listen again */
         daxpin_conn_t       *holder_conn;    /* peer */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */
         unsigned            num_conns;

@@ -278,17 +278,24 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
 }
 
 
-static void daxpin_lease_held(daxpin_file_t *file)
+/* What the size has to be when the lease comes back */
+static void daxpin_lease_note_size(daxpin_file_t *file)
 {
     struct stat st;
 
+    if (fstat(file->fd, &st) == 0) {
+        atomic_store(&file->control->length, (uint64_t)st.st_size);
+    }
+}
+
+
+static void daxpin_lease_held(daxpin_file_t *file)
+{
     file->lease.wanted = 0;
     if (!daxpin_lease_check_size(file)) {
         return;
     }
-    if (!file->lease.once && (fstat(file->fd, &st) == 0)) {
-        atomic_store(&file->control->length, (uint64_t)st.st_size);
-    }
+    daxpin_lease_note_size(file);
     file->lease.once = 1;
     daxpin_control_set_state(file->control, DAXPIN_STATE_HELD);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
@@ -405,6 +412,7 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
 static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
                               uint64_t deadline)
 {
+    daxpin_lease_note_size(file); /* Members may have made it longer */
     daxpin_control_set_state(file->control, state);
     file->lease.wanted   = 1;
     file->lease.deadline = deadline;

@@ -13,14 +13,15 @@
 #include <stdlib.h>
 
 struct daxpin_pin {
-    daxpin_pin_t   *left;
-    daxpin_pin_t   *right;
-    uint64_t       offset;
-    uint64_t       end;
-    uint64_t       max_end;  /* of this node and all below */
-    uint32_t       priority; /* a heap: the root has the greatest */
-    daxpin_file_t  *file;
-    daxpin_owner_t owner;
+    daxpin_pin_t           *left;
+    daxpin_pin_t           *right;
+    uint64_t               offset;
+    uint64_t               end;
+    uint64_t               max_end;  /* of this node and all below */
+    uint32_t               priority; /* a heap: the root has the greatest */
+    daxpin_file_t          *file;
+    daxpin_report_record_t *record;  /* NULL: omitted */
+    unsigned               life;     /* of the report that has it */
 };
 
 
@@ -160,7 +161,6 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->end      = end;
     pin->max_end  = end;
     pin->file     = file;
-    pin->owner    = (owner != NULL) ? *owner : process;
 
     pthread_mutex_lock(&daxpin_lock);
     if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
@@ -174,7 +174,9 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     }
     pin->priority = daxpin_pin_priority();
     daxpin_pins_insert(&file->pins, pin);
-    daxpin_report_pin(file, &pin->owner, 1, (int64_t)length);
+    pin->record = daxpin_report_add(file, (owner != NULL) ? owner : &process,
+                                    length);
+    pin->life   = daxpin_report_get_life();
 out:
     pthread_mutex_unlock(&daxpin_lock);
     if (ret != 0) {
@@ -197,8 +199,9 @@ void daxpin_unpin(daxpin_pin_t *pin)
     pthread_mutex_lock(&daxpin_lock);
     file->pins.root = daxpin_pins_cut(file->pins.root, pin);
     --file->pins.count;
-    daxpin_report_pin(file, &pin->owner, -1,
-                      -(int64_t)(pin->end - pin->offset));
+    if (pin->life == daxpin_report_get_life()) {
+        daxpin_report_remove(pin->record, pin->end - pin->offset);
+    }
     pthread_mutex_unlock(&daxpin_lock);
     free(pin);
 }
@@ -208,9 +211,13 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
                               size_t length)
 {
     daxpin_pin_t *pin;
+    uint64_t end;
 
+    if (__builtin_add_overflow(offset, length, &end)) {
+        end = UINT64_MAX;
+    }
     pthread_mutex_lock(&daxpin_lock);
-    pin = daxpin_pins_overlap(file->pins.root, offset, offset + length);
+    pin = daxpin_pins_overlap(file->pins.root, offset, end);
     pthread_mutex_unlock(&daxpin_lock);
     return pin;
 }

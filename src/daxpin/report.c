@@ -19,6 +19,7 @@
 
 static daxpin_report_t *daxpin_report;
 static int             daxpin_report_fd = -1;
+static unsigned        daxpin_report_life; /* counts forks */
 
 
 void daxpin_report_open(void)
@@ -54,9 +55,16 @@ err:
 }
 
 
+unsigned daxpin_report_get_life(void)
+{
+    return daxpin_report_life;
+}
+
+
 /* The child pins nothing: it must not write its parent's report */
 void daxpin_report_fork(void)
 {
+    ++daxpin_report_life;
     if (daxpin_report != NULL) {
         munmap(daxpin_report, sizeof(*daxpin_report));
         close(daxpin_report_fd);
@@ -67,8 +75,7 @@ void daxpin_report_fork(void)
 
 
 static daxpin_report_record_t *
-daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
-                   int create)
+daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
 {
     daxpin_report_record_t *record, *unused = NULL;
     unsigned i;
@@ -83,9 +90,6 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
             return record;
         }
     }
-    if (!create) {
-        return NULL;
-    }
     if (unused != NULL) {
         unused->owner_type = (uint32_t)owner->type;
         unused->owner_fd   = owner->fd;
@@ -99,21 +103,37 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
 }
 
 
-void daxpin_report_pin(daxpin_file_t *file, const daxpin_owner_t *owner,
-                       int pins, int64_t bytes)
+daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
+                                          const daxpin_owner_t *owner,
+                                          size_t length)
 {
     daxpin_report_record_t *record;
 
     if (daxpin_report == NULL) {
-        return;
+        return NULL;
     }
-    record = daxpin_report_find(file, owner, pins > 0);
+    record = daxpin_report_find(file, owner);
     if (record == NULL) {
-        atomic_fetch_add(&daxpin_report->omitted, (uint64_t)(int64_t)pins);
+        atomic_fetch_add(&daxpin_report->omitted, 1);
+        return NULL;
+    }
+    atomic_fetch_add(&record->bytes, length);
+    atomic_fetch_add(&record->pins, 1);
+    return record;
+}
+
+
+void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
+{
+    if (daxpin_report == NULL) {
+        return; /* In the child of a fork the record is gone, too */
+    }
+    if (record == NULL) {
+        atomic_fetch_sub(&daxpin_report->omitted, 1);
         return;
     }
-    atomic_fetch_add(&record->bytes, bytes);
-    if (atomic_fetch_add(&record->pins, pins) + pins == 0) {
+    atomic_fetch_sub(&record->bytes, length);
+    if (atomic_fetch_sub(&record->pins, 1) == 1) {
         atomic_store(&record->used, 0);
     }
 }

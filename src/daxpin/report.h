@@ -28,8 +28,8 @@ typedef struct daxpin_report_record {
     uint32_t         holder_pid;
     uint64_t         dev;
     uint64_t         ino;
-    _Atomic int64_t  pins;
-    _Atomic int64_t  bytes;
+    _Atomic uint64_t pins;
+    _Atomic uint64_t bytes;
     char             path[DAXPIN_REPORT_PATH];
 } daxpin_report_record_t;
 
@@ -45,8 +45,13 @@ typedef struct daxpin_report {
 /* With daxpin_lock held */
 void daxpin_report_open(void);
 void daxpin_report_fork(void);
-void daxpin_report_pin(daxpin_file_t *file, const daxpin_owner_t *owner,
-                       int pins, int64_t bytes);
+/* One more pin. NULL: no record is left, it is counted as omitted */
+daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
+                                          const daxpin_owner_t *owner,
+                                          size_t length);
+/* In the child of a fork, the records of its parent's pins are gone */
+unsigned daxpin_report_get_life(void);
+void daxpin_report_remove(daxpin_report_record_t *record, size_t length);
 
 /* Does this process, of the same user, use daxpin? */
 int daxpin_report_exists(pid_t pid);

@@ -71,9 +71,24 @@ void daxpin_revoke_follow(daxpin_file_t *file)
 /* The holder's word does not count any more: have a page of our own */
 static void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
 {
+    if (file->revoke.seceded) {
+        return;
+    }
     daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
+    file->revoke.seceded = 1;
+}
+
+
+/* The lease lives with the description that all peers share: the last one who
+ * is out of the file ends it */
+static void daxpin_revoke_unlock(daxpin_file_t *file)
+{
+    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+    if (daxpin_control_leave(file->control_fd)) {
+        daxpin_lease_drop(file);
+    }
 }
 
 
@@ -109,8 +124,7 @@ void daxpin_revoke_orphan(daxpin_file_t *file)
     daxpin_revoke_follow(file);
     if (file->revoke.phase == DAXPIN_PHASE_DONE) {
         /* It had followed BREAK already, and nobody said the last word */
-        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
-        daxpin_lease_drop(file);
+        daxpin_revoke_unlock(file);
     }
 }
 
@@ -147,8 +161,9 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     daxpin_hold_drop(&file->hold);
     daxpin_share_ack(file);
     if (file->revoke.unlock) {
+        daxpin_revoke_unlock(file);
+    } else if (file->revoke.seceded) {
         daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
-        daxpin_lease_drop(file);
     }
 }
 
