@@ -237,14 +237,20 @@ static void fork_unpin(void *arg)
     fork_files_t *files = arg;
     daxpin_report_t *report;
     daxpin_file_t *own;
+    daxpin_pin_t *pin;
 
     FORK_CHECK(fork_find_report() == MAP_FAILED);
     FORK_CHECK(daxpin_file_open(files->other, 8192, NULL, &own) == 0);
+    FORK_CHECK(daxpin_pin(own, 0, 100, NULL, &pin) == 0);
     report = fork_find_report();
     FORK_CHECK(report != MAP_FAILED);
     FORK_CHECK(report->pid == (uint32_t)getpid());
     daxpin_unpin(files->pin);
     FORK_CHECK(report->omitted == 0);
+    FORK_CHECK((report->records[0].used == 1) &&
+               (report->records[0].pins == 1) &&
+               (report->records[0].bytes == 100));
+    daxpin_unpin(pin);
     daxpin_file_close(own);
 }
 

@@ -82,6 +82,7 @@ static void test_large_copy(void **state)
     assert_true(atol(child.text) < 1000 * unit_slow());
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(copy.ret, -ESTALE);
+    assert_int_equal(daxpin_file_state(copy.file), DAXPIN_STATE_REVOKED);
     assert_int_equal(copy.memory[0], 0); /* nothing of it is left there */
     child_finish(&child);
     assert_int_equal(unit_file_size(path), 0);
@@ -598,6 +599,7 @@ static void test_memory_afterwards(void **state)
 
     memset(memory, 'm', UNIT_LENGTH);
     intruder_run("truncate", path, 100, 2000);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
     for (i = 0; i < UNIT_LENGTH; ++i) {
         assert_int_equal(memory[i], 0);
     }

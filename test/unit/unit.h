@@ -109,8 +109,12 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
  * The library's log
  */
 
-static char           unit_log[65536];
-static _Atomic size_t unit_log_used;
+static char             unit_log_text[65536];
+static _Atomic size_t   unit_log_used;
+static _Atomic unsigned unit_log_count;
+
+/* What was there when the last message was complete */
+#define unit_log ((void)unit_log_count, (const char*)unit_log_text)
 
 
 static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
@@ -126,17 +130,17 @@ static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
     }
     used = __atomic_fetch_add((size_t*)&unit_log_used, length,
                               __ATOMIC_SEQ_CST);
-    if (used + length < sizeof(unit_log)) {
-        memcpy(unit_log + used, message, length - 1);
-        __atomic_store_n(&unit_log[used + length - 1], '\n',
-                         __ATOMIC_RELEASE);
+    if (used + length < sizeof(unit_log_text)) {
+        memcpy(unit_log_text + used, message, length - 1);
+        unit_log_text[used + length - 1] = '\n';
     }
+    ++unit_log_count;
 }
 
 
 static UNIT_UNUSED void unit_log_clear(void)
 {
-    memset(unit_log, 0, sizeof(unit_log));
+    memset(unit_log_text, 0, sizeof(unit_log_text));
     unit_log_used = 0;
 }
 
