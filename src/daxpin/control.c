@@ -8,13 +8,16 @@
 #include "file.h"
 #include "log.h"
 #include "monitor.h"
+#include "share.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -138,29 +141,26 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 }
 
 
-static int daxpin_control_lock(int fd, short type)
+int daxpin_control_open_member(int fd)
 {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+    char path[32];
+    int member_fd;
 
-    return fcntl(fd, F_SETLK, &lock);
-}
-
-
-void daxpin_control_enter(int fd)
-{
-    daxpin_control_lock(fd, F_RDLCK);
-}
-
-
-int daxpin_control_leave(int fd)
-{
-    /* Of two who leave at once, the later sees no lock of the other's */
-    daxpin_control_lock(fd, F_UNLCK);
-    if (daxpin_control_lock(fd, F_WRLCK) != 0) {
-        return 0;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    member_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if ((member_fd >= 0) && (flock(member_fd, LOCK_SH) != 0)) {
+        close(member_fd);
+        member_fd = -1;
     }
-    daxpin_control_lock(fd, F_UNLCK);
-    return 1;
+    return member_fd;
+}
+
+
+int daxpin_control_leave(int member_fd)
+{
+    /* A conversion that fails has given up the shared lock all the same, so
+     * that of two who leave at once, one is the last */
+    return flock(member_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 
@@ -260,6 +260,9 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     access->fence  = file->fence;
     access->shared = slot_index == DAXPIN_SLOTS - 1;
     access->file   = file;
+    pthread_mutex_lock(&daxpin_lock);
+    daxpin_share_expose(file);
+    pthread_mutex_unlock(&daxpin_lock);
 }
 
 

@@ -109,15 +109,20 @@ static inline void daxpin_access_leave(daxpin_access_t *access)
 }
 
 
+static inline int daxpin_state_allows(uint32_t state)
+{
+    return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
+           (state == DAXPIN_STATE_RELEASED);
+}
+
+
 /* May a long copy go on? To be asked every DAXPIN_ACCESS_CHUNK bytes. */
 #define DAXPIN_ACCESS_CHUNK (256u * 1024)
 
 static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 {
-    uint32_t state = atomic_load_explicit(access->state, memory_order_acquire);
-
-    return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
-           (state == DAXPIN_STATE_RELEASED);
+    return daxpin_state_allows(atomic_load_explicit(access->state,
+                                                    memory_order_acquire));
 }
 
 
@@ -151,10 +156,13 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 
 void daxpin_control_destroy(daxpin_control_t *control);
 
-/* A peer is in, by a record lock of its process on the page: it goes with the
- * process. Leaving says whether nobody else is in any more. */
-void daxpin_control_enter(int fd);
-int  daxpin_control_leave(int fd);
+/* A descriptor of the page for one peer, with a shared lock on it that says he
+ * is in: taken by the holder, so that there is no moment without; it goes with
+ * the peer's process. -1 with errno. */
+int daxpin_control_open_member(int fd);
+
+/* The peer has left the file: is nobody else in any more? */
+int daxpin_control_leave(int member_fd);
 
 /* Holder only */
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);

@@ -85,12 +85,14 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
     }
 
     state = atomic_load(&file->control->state);
-    if ((state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
-        (state == DAXPIN_STATE_RELEASED)) {
-        if (file->holder) {
-            atomic_store(&file->control->state, DAXPIN_STATE_BREAKING);
-        } else {
+    while (daxpin_state_allows(state)) {
+        if (!file->holder) {
             daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+            break;
+        }
+        if (atomic_compare_exchange_weak(&file->control->state, &state,
+                                         DAXPIN_STATE_BREAKING)) {
+            break;
         }
     }
     atomic_store(&file->faulted, 1);

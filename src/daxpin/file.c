@@ -249,7 +249,6 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
         goto err;
     }
     file->control = control;
-    daxpin_control_enter(welcome->control_fd);
     file->control_fd = welcome->control_fd;
     file->fd         = welcome->fd;
     file->holder_pid = welcome->pid;

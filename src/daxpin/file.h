@@ -83,6 +83,7 @@ struct daxpin_file {
         int      wanted;          /* holder: tick tries to take it */
         int      once;            /* it was held before */
         int      error;           /* errno value: it was refused */
+        blkcnt_t blocks;          /* of the file, when it was held last */
         uint64_t deadline;        /* ns, of PENDING */
         uint64_t next;            /* ns, of the next try */
         uint64_t pause;           /* ns between tries */

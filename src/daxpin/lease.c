@@ -265,6 +265,10 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
     if (fstat(file->fd, &st) != 0) {
         snprintf(cause, sizeof(cause), "%s cannot be looked at: %s",
                  file->path, strerror(errno));
+    } else if (((uint64_t)st.st_size >= length) &&
+               (st.st_blocks < file->lease.blocks)) {
+        snprintf(cause, sizeof(cause), "%s has lost blocks, to a hole or a "
+                 "truncate, while somebody was let in", file->path);
     } else if ((uint64_t)st.st_size < length) {
         snprintf(cause, sizeof(cause), "%s was truncated from %lu to %ld "
                  "bytes while somebody was let in", file->path, length,
@@ -278,13 +282,14 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
 }
 
 
-/* What the size has to be when the lease comes back */
+/* What the file has to have, at least, when the lease comes back */
 static void daxpin_lease_note_size(daxpin_file_t *file)
 {
     struct stat st;
 
     if (fstat(file->fd, &st) == 0) {
         atomic_store(&file->control->length, (uint64_t)st.st_size);
+        file->lease.blocks = st.st_blocks;
     }
 }
 
@@ -438,6 +443,26 @@ static void daxpin_lease_end(daxpin_file_t *file,
 }
 
 
+/* A rank that comes late to map the same file: nobody has accessed it yet, so
+ * it can be waited for. Whoever began to in this moment has marked his slot or
+ * said so before he saw PENDING. */
+static void daxpin_lease_await_late(daxpin_file_t *file,
+                                    const daxpin_waiters_t *waiters,
+                                    uint64_t now)
+{
+    daxpin_control_set_state(file->control, DAXPIN_STATE_PENDING);
+    daxpin_control_barrier();
+    if (daxpin_share_is_exposed(file) || daxpin_slots_busy(file->slots)) {
+        daxpin_lease_end(file, waiters);
+        return;
+    }
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join", file->path,
+               (int)waiters->writer);
+    daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
+                      now + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC);
+}
+
+
 static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
 {
     daxpin_waiters_t waiters;
@@ -454,12 +479,7 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
         return now;
     }
     if (!file->exposed && !file->own && daxpin_report_exists(waiters.writer)) {
-        /* A rank that comes late to map the same file: nobody has accessed
-         * it yet, so it can be waited for */
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join",
-                   file->path, (int)waiters.writer);
-        daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
-                          now + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC);
+        daxpin_lease_await_late(file, &waiters, now);
         return now;
     }
     if ((file->on_break == DAXPIN_ON_BREAK_HOLD) &&

@@ -279,7 +279,8 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
 static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
     daxpin_file_t *file = conn->file;
-    const int fds[2]    = {file->fd, file->control_fd};
+    const int fds[2]    = {file->fd,
+                           daxpin_control_open_member(file->control_fd)};
     daxpin_message_t message = {.magic      = DAXPIN_SHARE_MAGIC,
                                 .version    = DAXPIN_SHARE_VERSION,
                                 .type       = DAXPIN_MESSAGE_WELCOME,
@@ -293,15 +294,22 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
                             .msg_control    = &ancillary,
                             .msg_controllen = sizeof(ancillary)};
     struct cmsghdr *rights;
+    ssize_t length;
 
+    if (fds[1] < 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot open its control page for pid "
+                   "%d: %m", file->path, (int)conn->pid);
+        return 0;
+    }
     memset(&ancillary, 0, sizeof(ancillary));
     rights             = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type  = SCM_RIGHTS;
     rights->cmsg_len   = CMSG_LEN(sizeof(fds));
     memcpy(CMSG_DATA(rights), fds, sizeof(fds));
-    return sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) ==
-           sizeof(message);
+    length = sendmsg(conn->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fds[1]); /* The peer has it, and its lock, on the way already */
+    return length == sizeof(message);
 }
 
 
@@ -373,6 +381,23 @@ static void daxpin_conn_event(void *arg, uint32_t events)
     if (!keep) {
         daxpin_conn_close(conn);
     }
+}
+
+
+int daxpin_share_is_exposed(daxpin_file_t *file)
+{
+    daxpin_conn_t *conn, *following;
+    daxpin_message_t message;
+
+    for (conn = LIST_FIRST(&file->share.conns);
+         (conn != NULL) && !file->exposed; conn = following) {
+        following = LIST_NEXT(conn, link);
+        if (recv(conn->fd, &message, sizeof(message),
+                 MSG_DONTWAIT | MSG_PEEK) > 0) {
+            daxpin_conn_event(conn, 0);
+        }
+    }
+    return file->exposed;
 }
 
 

@@ -48,6 +48,8 @@ void daxpin_share_break(daxpin_file_t *file);
 void daxpin_share_ack(daxpin_file_t *file);
 void daxpin_share_fault(daxpin_file_t *file);
 void daxpin_share_expose(daxpin_file_t *file);
+/* Is somebody accessing it, or has he said so and it was not read yet? */
+int  daxpin_share_is_exposed(daxpin_file_t *file);
 int  daxpin_share_has_members(const daxpin_file_t *file);
 int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
 /* How many have not answered BREAK; their pids for a message */

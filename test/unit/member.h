@@ -49,7 +49,6 @@ static UNIT_UNUSED int member_opened(member_t *me, int ret)
 {
     if (ret == 0) {
         me->slot = daxpin_slot_get();
-        daxpin_access_init(me->file, me->slot, &me->access);
         me->length = daxpin_file_length(me->file);
         if (me->memory == NULL) {
             me->memory = daxpin_file_addr(me->file, 0, me->length);
@@ -158,6 +157,7 @@ static UNIT_UNUSED int member_put(member_t *me, char *args)
     if (sscanf(args, "%zu %zu %d", &offset, &count, &byte) != 3) {
         return -1;
     }
+    daxpin_access_init(me->file, me->slot, &me->access);
     ret = daxpin_access_begin(&me->access);
     if (ret == 0) {
         memset(me->memory + offset, byte, count);
@@ -257,6 +257,7 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
     } else if (strcmp(what, "pin") == 0) {
         return member_pin(me, args);
     } else if (strcmp(what, "begin") == 0) {
+        daxpin_access_init(me->file, me->slot, &me->access);
         return daxpin_access_begin(&me->access);
     } else if (strcmp(what, "end") == 0) {
         return daxpin_access_end(&me->access, 0, 1);
