@@ -14,6 +14,7 @@
 #include "ompi/mca/osc/osc.h"
 #include "ompi/request/request.h"
 #include "ompi/win/win.h"
+#include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 
 #include <control.h>
@@ -120,10 +121,12 @@ typedef struct osc_daxpin_node {
 
 typedef struct osc_daxpin_module {
     ompi_osc_base_module_t super;
+    ompi_win_t             *win;
     ompi_communicator_t    *comm;
     int                    rank;
     int                    size;
     int                    flavor;
+    unsigned               calls;    /* that made no progress */
     int                    all_open; /* as peer->open, for all */
     opal_mutex_t           mutex;    /* of dirty ranges */
     osc_daxpin_spec_t      spec;
@@ -162,6 +165,19 @@ extern const ompi_osc_base_module_t osc_daxpin_module_template;
 static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)
 {
     return (osc_daxpin_module_t*)win->w_osc_module;
+}
+
+
+/* What this process does with its own CPU moves nothing else, but others may
+ * wait for it: for a lock, say, that the inner component has it grant. Looking
+ * there costs more than an operation, so it is done once in a while. */
+#define OSC_DAXPIN_PROGRESS_CALLS 64
+
+static inline void osc_daxpin_progress(osc_daxpin_module_t *module)
+{
+    if (++module->calls % OSC_DAXPIN_PROGRESS_CALLS == 0) {
+        opal_progress();
+    }
 }
 
 
@@ -253,6 +269,9 @@ int  osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
                             osc_daxpin_shadow_t *shadow);
 void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow);
 
+/* In its place in a window of one process: synchronisation only */
+int  osc_daxpin_solo_new(ompi_win_t *win, int *model);
+
 /* A window without a file: the best component does all of it */
 int  osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
@@ -313,15 +332,15 @@ int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
                                ompi_datatype_t *target_dt, ompi_op_t *op,
                                ompi_win_t *win, ompi_request_t **request);
 
-int osc_daxpin_fence(int assert, ompi_win_t *win);
-int osc_daxpin_start(ompi_group_t *group, int assert, ompi_win_t *win);
+int osc_daxpin_fence(int hints, ompi_win_t *win);
+int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win);
 int osc_daxpin_complete(ompi_win_t *win);
-int osc_daxpin_post(ompi_group_t *group, int assert, ompi_win_t *win);
+int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win);
 int osc_daxpin_wait(ompi_win_t *win);
 int osc_daxpin_test(ompi_win_t *win, int *flag);
-int osc_daxpin_lock(int type, int target, int assert, ompi_win_t *win);
+int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win);
 int osc_daxpin_unlock(int target, ompi_win_t *win);
-int osc_daxpin_lock_all(int assert, ompi_win_t *win);
+int osc_daxpin_lock_all(int hints, ompi_win_t *win);
 int osc_daxpin_unlock_all(ompi_win_t *win);
 int osc_daxpin_sync(ompi_win_t *win);
 int osc_daxpin_flush(int target, ompi_win_t *win);

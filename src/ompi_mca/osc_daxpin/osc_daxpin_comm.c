@@ -13,8 +13,6 @@
 
 #include "osc_daxpin.h"
 
-#include "opal/runtime/opal_progress.h"
-
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +87,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
         return MPI_ERR_RMA_RANGE;
     }
     peer->touched = 1;
+    osc_daxpin_progress(module);
     return OMPI_SUCCESS;
 }
 

@@ -359,6 +359,7 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
     }
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
     module->super  = osc_daxpin_module_template;
+    module->win    = win;
     module->flavor = flavor;
     module->rank   = ompi_comm_rank(comm);
     module->size   = ompi_comm_size(comm);

@@ -6,6 +6,7 @@
 #include "osc_daxpin.h"
 
 #include "ompi/errhandler/errcode.h"
+#include "ompi/errhandler/errhandler.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -89,12 +90,16 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     peer->node_rank   = (card->node == module->node.id) ? card->node_rank : -1;
     if (target == module->rank) {
         /* Also where it is not a file */
-        peer->base = module->part.base;
+        peer->base = (module->part.base != NULL) ? module->part.base :
+                                                   module->nothing;
         file       = module->part.file;
         if (file == NULL) {
             return OMPI_SUCCESS;
         }
         daxpin_file_ref(file);
+    } else if (!card->has_file && (card->size == 0)) {
+        peer->base = module->nothing; /* where nobody accesses anything */
+        return OMPI_SUCCESS;
     } else if ((peer->node_rank < 0) || !card->has_file) {
         return OMPI_SUCCESS;
     } else if (daxpin_file_attach(&card->key, &file) != 0) {
@@ -261,8 +266,11 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
     snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME ": target rank %d: %s",
              target, cause);
     ompi_mpi_errnum_add_string(osc->error_code, text, sizeof(text));
-    opal_output_verbose(10, ompi_osc_base_framework.framework_output,
-                        "osc/daxpin: rank %d: %s", module->rank, text);
+    if (module->win->error_handler == &ompi_mpi_errors_are_fatal.eh) {
+        /* MPI says it as well, but when several ranks end at once Open MPI
+         * loses what they say now and then */
+        opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
+    }
     return osc->error_code;
 }
 

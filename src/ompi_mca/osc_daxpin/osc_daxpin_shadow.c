@@ -40,7 +40,8 @@ static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
     int count = 0, i, priority;
 
     OPAL_LIST_FOREACH(item, &ompi_osc_base_framework.framework_components,
-                      mca_base_component_list_item_t) {
+                      mca_base_component_list_item_t)
+    {
         component = (ompi_osc_base_component_t*)item->cli_component;
         if (osc_daxpin_is_excluded(component, flavor) ||
             (count == OSC_DAXPIN_COMPONENTS_MAX)) {
@@ -113,17 +114,21 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
                            osc_daxpin_shadow_t *shadow)
 {
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
-    int ret = OMPI_ERR_NOT_SUPPORTED;
-    int count, i;
+    int ret   = OMPI_ERR_NOT_SUPPORTED;
+    int count = 0;
+    int i;
 
     shadow->win = osc_daxpin_shadow_new(win, info);
     if (shadow->win == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    count = osc_daxpin_choose(shadow->win, &base, size, disp_unit, comm, info,
-                              MPI_WIN_FLAVOR_CREATE, choices);
-    /* Some want what they then cannot do, such as osc/rdma a window of one
-     * process; they say so on all ranks */
+    if (ompi_comm_size(comm) == 1) {
+        ret = osc_daxpin_solo_new(shadow->win, model_p);
+    } else {
+        count = osc_daxpin_choose(shadow->win, &base, size, disp_unit, comm,
+                                  info, MPI_WIN_FLAVOR_CREATE, choices);
+    }
+    /* Some want what they then cannot do; they say so on all ranks */
     for (i = 0; (i < count) && (ret != OMPI_SUCCESS); ++i) {
         ret = choices[i].component->osc_select(shadow->win, &base, size,
                                                disp_unit, comm, info,

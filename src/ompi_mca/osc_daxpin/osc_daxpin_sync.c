@@ -108,17 +108,17 @@ static inline int osc_daxpin_persists_flush(const osc_daxpin_module_t *module)
  * Fence
  */
 
-int osc_daxpin_fence(int assert, ompi_win_t *win)
+int osc_daxpin_fence(int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int error, ret;
 
     error = osc_daxpin_settle_all(module, 0);
-    ret   = module->sync.module->osc_fence(assert, module->sync.win);
+    ret   = module->sync.module->osc_fence(hints, module->sync.win);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    module->all_open = !(assert & MPI_MODE_NOSUCCEED);
+    module->all_open = !(hints & MPI_MODE_NOSUCCEED);
     osc_daxpin_forget_all(module);
     osc_daxpin_keep_first(&error, osc_daxpin_settle_own(module));
     return error;
@@ -163,14 +163,14 @@ out:
 }
 
 
-int osc_daxpin_start(ompi_group_t *group, int assert, ompi_win_t *win)
+int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int i, ret;
 
     ret = osc_daxpin_start_targets(module, group);
     if (ret == OMPI_SUCCESS) {
-        ret = module->sync.module->osc_start(group, assert, module->sync.win);
+        ret = module->sync.module->osc_start(group, hints, module->sync.win);
     }
     if (ret != OMPI_SUCCESS) {
         return ret;
@@ -202,11 +202,11 @@ int osc_daxpin_complete(ompi_win_t *win)
 }
 
 
-int osc_daxpin_post(ompi_group_t *group, int assert, ompi_win_t *win)
+int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_shadow_t *sync = &osc_daxpin_module(win)->sync;
 
-    return sync->module->osc_post(group, assert, sync->win);
+    return sync->module->osc_post(group, hints, sync->win);
 }
 
 
@@ -235,12 +235,12 @@ int osc_daxpin_test(ompi_win_t *win, int *flag)
  * Locks
  */
 
-int osc_daxpin_lock(int type, int target, int assert, ompi_win_t *win)
+int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_lock(type, target, assert,
+    ret = module->sync.module->osc_lock(type, target, hints,
                                         module->sync.win);
     if (ret == OMPI_SUCCESS) {
         module->all_open           = 0;
@@ -267,12 +267,12 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
 }
 
 
-int osc_daxpin_lock_all(int assert, ompi_win_t *win)
+int osc_daxpin_lock_all(int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_lock_all(assert, module->sync.win);
+    ret = module->sync.module->osc_lock_all(hints, module->sync.win);
     if (ret == OMPI_SUCCESS) {
         module->all_open = 1;
     }
@@ -312,7 +312,7 @@ int osc_daxpin_sync(ompi_win_t *win)
 
 /*
  * Flush. The inner one has nothing to wait for, but knows whether it is
- * allowed, and makes progress.
+ * allowed.
  */
 
 int osc_daxpin_flush(int target, ompi_win_t *win)

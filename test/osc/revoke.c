@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Somebody truncates a window's file in the middle of traffic. Every rank puts
+ * a growing number into its slot at every target; what it was told is there
+ * must be in the file when the intruder gets it, the error must be the right
+ * one and come for the right target only, and the others go on.
+ *
+ * usage: revoke EPOCH KIND PATH ROUNDS INTRUDE
+ *
+ * EPOCH is fence, start, lock or lock_all, or:
+ *   fatal  errors end the job, as is MPI's default; with lock_all
+ *   hang   traffic until somebody kills the job
+ * KIND as in window.h: own, or with all ranks as victims one, shared, create
+ */
+
+#define _GNU_SOURCE
+
+#include "window.h"
+
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/wait.h>
+
+#define SIZE         65536
+#define RANKS_MAX    16
+#define START        20 /* puts before the intruder comes */
+#define MORE         10 /* after the error */
+#define PATIENCE_SEC 30.0
+
+extern char **environ;
+
+static window_t window;
+static MPI_Win win;
+static MPI_Group everybody;
+static const char *epoch, *intrude;
+static volatile uint64_t *words;
+static int victim; /* -1: all */
+static pid_t intruder;
+
+/* At each target: what was tried last, what is there for sure, and whether an
+ * error came */
+static uint64_t tried[RANKS_MAX], sure[RANKS_MAX];
+static int seen[RANKS_MAX];
+
+
+static int is_victim(int rank)
+{
+    return (victim < 0) || (victim == rank);
+}
+
+
+static void file_of(int rank, char *path, size_t size)
+{
+    if (victim < 0 && !window_is(&window, "create")) {
+        snprintf(path, size, "%s", window.path);
+    } else {
+        snprintf(path, size, "%s.%d", window.path, rank);
+    }
+}
+
+
+/* An error must be of the right class and name a victim. @return its rank. */
+static int check_error(int ret, const char *what)
+{
+    static const char class_name[] = "MPIX_ERR_DAXPIN_REVOKED";
+    char text[MPI_MAX_ERROR_STRING], path[PATH_MAX];
+    int class, length, rank, match;
+
+    MPI_Error_class(ret, &class);
+    MPI_Error_string(class, text, &length);
+    check(strcmp(text, class_name) == 0, "%s: error class is \"%s\"", what,
+          text);
+    MPI_Error_string(ret, text, &length);
+    match = sscanf(text, "MPIX_ERR_DAXPIN_REVOKED: target rank %d: ", &rank);
+    check(match == 1, "%s: error says \"%s\"", what, text);
+    check(is_victim(rank), "%s: an error for rank %d, and not the victim %d",
+          what, rank, victim);
+    file_of(rank, path, sizeof(path));
+    check(strstr(text, path) != NULL, "%s: error does not name %s: %s", what,
+          path, text);
+    return rank;
+}
+
+
+static int try_put(int target, uint64_t number)
+{
+    int ret;
+
+    tried[target] = number;
+    ret = MPI_Put(&tried[target], 1, MPI_UINT64_T, target, check_rank, 1,
+                  MPI_UINT64_T, win);
+    if (ret != MPI_SUCCESS) {
+        check(check_error(ret, "put") == target, "a put to rank %d failed for "
+              "another", target);
+        seen[target] = 1;
+    }
+    return ret;
+}
+
+
+static void note(int target, int put_ret, int ret, uint64_t number)
+{
+    if (ret != MPI_SUCCESS) {
+        check(check_error(ret, epoch) == target, "an error for another target "
+              "than %d", target);
+        seen[target] = 1;
+    } else if (put_ret == MPI_SUCCESS) {
+        check(!seen[target], "rank %d came back", target);
+        sure[target] = number;
+    } else {
+        fail("a put to rank %d failed, and %s did not", target, epoch);
+    }
+}
+
+
+/*
+ * One turn: a put to every target
+ */
+
+static void turn_lock(uint64_t number)
+{
+    int target, put_ret;
+
+    for (target = 0; target < check_size; ++target) {
+        check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, target, 0, win), "lock");
+        put_ret = try_put(target, number);
+        note(target, put_ret, MPI_Win_unlock(target, win), number);
+    }
+}
+
+
+static void turn_flush(uint64_t number)
+{
+    int target, put_ret;
+
+    for (target = 0; target < check_size; ++target) {
+        put_ret = try_put(target, number);
+        note(target, put_ret, MPI_Win_flush(target, win), number);
+    }
+}
+
+
+/* One result for all targets: those that are no victims are all right */
+static void note_all(int failed_put, int ret, uint64_t number)
+{
+    int target, bad = -1;
+
+    if (ret != MPI_SUCCESS) {
+        bad       = check_error(ret, epoch);
+        seen[bad] = 1;
+    }
+    check(!failed_put || (ret != MPI_SUCCESS), "a put failed, and %s did not",
+          epoch);
+    for (target = 0; target < check_size; ++target) {
+        if ((ret == MPI_SUCCESS) || !is_victim(target)) {
+            sure[target] = number;
+        }
+    }
+}
+
+
+static int try_all(uint64_t number)
+{
+    int target, failed = 0;
+
+    for (target = 0; target < check_size; ++target) {
+        failed |= try_put(target, number) != MPI_SUCCESS;
+    }
+    return failed;
+}
+
+
+static void turn_fence(uint64_t number)
+{
+    int failed = try_all(number);
+
+    note_all(failed, MPI_Win_fence(0, win), number);
+}
+
+
+static void turn_start(uint64_t number)
+{
+    int failed, ret;
+
+    check_mpi(MPI_Win_post(everybody, 0, win), "post");
+    check_mpi(MPI_Win_start(everybody, 0, win), "start");
+    failed = try_all(number);
+    note_all(failed, MPI_Win_complete(win), number);
+    ret = MPI_Win_wait(win);
+    if (ret != MPI_SUCCESS) {
+        check(check_error(ret, "wait") == check_rank, "wait fails for another");
+    }
+}
+
+
+/*
+ * A round
+ */
+
+static void send_intruder(void)
+{
+    char file[PATH_MAX], copy[PATH_MAX];
+    char *argv[] = {(char*)intrude, file, copy, NULL};
+
+    file_of((victim < 0) ? 0 : victim, file, sizeof(file));
+    snprintf(copy, sizeof(copy), "%s.copy", window.path);
+    check(posix_spawn(&intruder, intrude, NULL, NULL, argv, environ) == 0,
+          "%s: cannot be started", intrude);
+}
+
+
+static int victims_seen(void)
+{
+    int rank;
+
+    for (rank = 0; rank < check_size; ++rank) {
+        if (is_victim(rank) && seen[rank]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+/* With fence and start all ranks go together */
+static int is_over(int together, int *more)
+{
+    int over = victims_seen();
+
+    if (together) {
+        MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_INT, MPI_MIN,
+                      MPI_COMM_WORLD);
+    }
+    return over && ((*more)-- == 0);
+}
+
+
+static void traffic(void)
+{
+    int together = (strcmp(epoch, "fence") == 0) ||
+                   (strcmp(epoch, "start") == 0);
+    int all      = !together && (strcmp(epoch, "lock") != 0);
+    double end   = MPI_Wtime() + PATIENCE_SEC;
+    int more     = MORE;
+    uint64_t number;
+
+    if (strcmp(epoch, "fence") == 0) {
+        check_mpi(MPI_Win_fence(0, win), "first fence");
+    } else if (all) {
+        check_mpi(MPI_Win_lock_all(0, win), "lock_all");
+    }
+    for (number = 1;; ++number) {
+        words[RANKS_MAX + number % 64] = number; /* memory is memory */
+        if (all) {
+            turn_flush(number);
+        } else if (!together) {
+            turn_lock(number);
+        } else if (strcmp(epoch, "fence") == 0) {
+            turn_fence(number);
+        } else {
+            turn_start(number);
+        }
+        if ((number == START) && (check_rank == 0) &&
+            (strcmp(epoch, "hang") != 0)) {
+            send_intruder();
+        }
+        if (is_over(together, &more)) {
+            break;
+        }
+        check((MPI_Wtime() < end) || (strcmp(epoch, "hang") == 0),
+              "no error in %g s after %lu turns", PATIENCE_SEC, number);
+    }
+    if (all) {
+        int ret = MPI_Win_unlock_all(win);
+
+        check(ret == MPI_SUCCESS, "unlock_all after flushes: %d", ret);
+    }
+}
+
+
+static void check_copy(void)
+{
+    uint64_t all_sure[RANKS_MAX * RANKS_MAX], all_tried[RANKS_MAX * RANKS_MAX];
+    static uint64_t copy[RANKS_MAX * SIZE / 8];
+    char path[PATH_MAX];
+    int target, rank, fd, status;
+    uint64_t is;
+    size_t part;
+
+    MPI_Gather(sure, RANKS_MAX, MPI_UINT64_T, all_sure, RANKS_MAX,
+               MPI_UINT64_T, 0, MPI_COMM_WORLD);
+    MPI_Gather(tried, RANKS_MAX, MPI_UINT64_T, all_tried, RANKS_MAX,
+               MPI_UINT64_T, 0, MPI_COMM_WORLD);
+    if (check_rank != 0) {
+        return;
+    }
+    check((waitpid(intruder, &status, 0) == intruder) && (status == 0),
+          "the intruder failed: %d", status);
+    snprintf(path, sizeof(path), "%s.copy", window.path);
+    fd = open(path, O_RDONLY);
+    check((fd >= 0) && (read(fd, copy, sizeof(copy)) > 0), "%s: %m", path);
+    close(fd);
+    unlink(path);
+    for (target = 0; target < check_size; ++target) {
+        if (!is_victim(target)) {
+            continue;
+        }
+        part = (victim < 0) ? target * (SIZE / 8) : 0;
+        for (rank = 0; rank < check_size; ++rank) {
+            is = copy[part + rank];
+            check((is >= all_sure[rank * RANKS_MAX + target]) &&
+                  (is <= all_tried[rank * RANKS_MAX + target]),
+                  "rank %d was told that its put %lu to rank %d is there; in "
+                  "the file is %lu", rank,
+                  all_sure[rank * RANKS_MAX + target], target, is);
+        }
+    }
+}
+
+
+/* Files of the others: all there */
+static void check_others(void)
+{
+    uint64_t all[RANKS_MAX], mine[SIZE / 8];
+    int rank;
+
+    MPI_Alltoall(sure, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, MPI_COMM_WORLD);
+    if (is_victim(check_rank)) {
+        return;
+    }
+    window_read(&window, mine);
+    for (rank = 0; rank < check_size; ++rank) {
+        check(mine[rank] == all[rank], "rank %d put %lu here; in the file is "
+              "%lu", rank, all[rank], mine[rank]);
+    }
+}
+
+
+static void round_once(int number)
+{
+    victim = window_is(&window, "own") ? number % check_size : -1;
+    memset(tried, 0, sizeof(tried));
+    memset(sure, 0, sizeof(sure));
+    memset(seen, 0, sizeof(seen));
+    check_mpi(window_open(&window), "window");
+    win   = window.win;
+    words = (uint64_t*)window.base;
+    memset(window.base, 0, SIZE);
+    if (strcmp(epoch, "fatal") == 0) {
+        MPI_Win_set_errhandler(win, MPI_ERRORS_ARE_FATAL);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (strcmp(epoch, "hang") == 0) {
+        printf("the window is there\n");
+        fflush(stdout);
+    }
+    traffic();
+    /* Behind the slots: to the last page */
+    memset(window.base + SIZE / 2, 1, SIZE / 2);
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_copy();
+    check_mpi(MPI_Win_free(&win), "free of a revoked window");
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_others();
+    unlink(window.file);
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+
+int main(int argc, char **argv)
+{
+    int rounds, i;
+
+    check_init(&argc, &argv);
+    check((argc == 6) && (check_size <= RANKS_MAX),
+          "usage: revoke EPOCH KIND PATH ROUNDS INTRUDE");
+    epoch   = argv[1];
+    window  = (window_t){.kind = argv[2], .path = argv[3], .size = SIZE,
+                         .unit = 8, .info = MPI_INFO_NULL};
+    rounds  = atoi(argv[4]);
+    intrude = argv[5];
+    MPI_Comm_group(MPI_COMM_WORLD, &everybody);
+    for (i = 0; i < rounds; ++i) {
+        round_once(i);
+    }
+    MPI_Group_free(&everybody);
+    MPI_Finalize();
+    return 0;
+}

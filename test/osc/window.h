@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_TEST_WINDOW_H_
+#define DAXPIN_TEST_WINDOW_H_
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A window over files, made in one of the ways there are:
+ *   own     MPI_Win_allocate, a file for each rank
+ *   one     MPI_Win_allocate, one file for all ranks of a node
+ *   shared  MPI_Win_allocate_shared, one file
+ *   create  MPI_Win_create over a mapping of the program
+ *   dir     MPI_Win_allocate, no file named: the MCA parameter osc_daxpin_dir
+ *   none    MPI_Win_allocate, no file
+ */
+typedef struct window {
+    const char *kind;
+    const char *path;
+    size_t     size;
+    int        unit;
+    MPI_Info   info; /* further keys, or MPI_INFO_NULL */
+    char       *base;
+    MPI_Win    win;
+    char       file[PATH_MAX]; /* of this rank */
+    off_t      offset;         /* of this rank's part in it */
+} window_t;
+
+
+__attribute__((unused))
+static int window_is(const window_t *window, const char *kind)
+{
+    return strcmp(window->kind, kind) == 0;
+}
+
+
+static void window_map(window_t *window)
+{
+    int fd = open(window->file, O_RDWR | O_CREAT, 0600);
+
+    check(fd >= 0, "%s: %m", window->file);
+    check(posix_fallocate(fd, 0, (off_t)window->size) == 0, "%s: no space",
+          window->file);
+    window->base = mmap(NULL, window->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        fd, 0);
+    check(window->base != MAP_FAILED, "%s: mmap: %m", window->file);
+    close(fd);
+}
+
+
+/* In a node or in a world, the ranks' parts follow each other by pages; in
+ * that of a shared window by bytes. @return as MPI. */
+__attribute__((unused))
+static int window_open(window_t *window)
+{
+    char path[PATH_MAX];
+    MPI_Info info;
+    int ret;
+
+    if (window->info == MPI_INFO_NULL) {
+        MPI_Info_create(&info);
+    } else {
+        MPI_Info_dup(window->info, &info);
+    }
+    snprintf(window->file, sizeof(window->file), "%s%s", window->path, "");
+    snprintf(path, sizeof(path), "%s", window->path);
+    if (window_is(window, "own") || window_is(window, "create")) {
+        snprintf(window->file, sizeof(window->file), "%s.%d", window->path,
+                 check_rank);
+        snprintf(path, sizeof(path), "%s.%%r", window->path);
+        window->offset = 0;
+    } else {
+        window->offset = check_rank * (off_t)window->size;
+    }
+    if (window_is(window, "create")) {
+        window_map(window);
+        ret = MPI_Win_create(window->base, (MPI_Aint)window->size,
+                             window->unit, info, MPI_COMM_WORLD, &window->win);
+        goto out;
+    }
+    if (!window_is(window, "dir") && !window_is(window, "none")) {
+        MPI_Info_set(info, "daxpin_path", path);
+    }
+    if (window_is(window, "shared")) {
+        ret = MPI_Win_allocate_shared((MPI_Aint)window->size, window->unit,
+                                      info, MPI_COMM_WORLD, &window->base,
+                                      &window->win);
+    } else {
+        ret = MPI_Win_allocate((MPI_Aint)window->size, window->unit, info,
+                               MPI_COMM_WORLD, &window->base, &window->win);
+    }
+out:
+    MPI_Info_free(&info);
+    if (ret == MPI_SUCCESS) {
+        MPI_Win_set_errhandler(window->win, MPI_ERRORS_RETURN);
+    }
+    return ret;
+}
+
+
+/* Not for windows that were revoked: the end is to be without an error */
+__attribute__((unused))
+static void window_close(window_t *window)
+{
+    check_mpi(MPI_Win_free(&window->win), "MPI_Win_free");
+    if (window_is(window, "create")) {
+        munmap(window->base, window->size);
+    }
+}
+
+
+/* What of this rank's part is in the file, by read(2). Not with the window
+ * open: it would make a reader that the lease is lent to. */
+__attribute__((unused))
+static void window_read(const window_t *window, void *buffer)
+{
+    int fd = open(window->file, O_RDONLY);
+
+    check(fd >= 0, "%s: %m", window->file);
+    check(pread(fd, buffer, window->size, window->offset) ==
+                  (ssize_t)window->size,
+          "%s: cannot read %zu bytes at %ld: %m", window->file, window->size,
+          (long)window->offset);
+    close(fd);
+}
+
+#endif
