@@ -179,16 +179,20 @@ static UNIT_UNUSED int member_pin(member_t *me, char *args)
 }
 
 
-/* Our descriptor of the file: of those that the library has, if not our own */
+/* Our descriptor of the file: of those that the library has, if not our own.
+ * By name, because to ThreadSanitizer fstat() of what is the library's is a
+ * race with its end. */
 static UNIT_UNUSED int member_number(const member_t *me)
 {
     struct stat st;
     daxpin_key_t key;
+    char name[64];
     int fd;
 
     daxpin_file_key(me->file, &key);
-    for (fd = 0; fd < 1024; ++fd) {
-        if ((fstat(fd, &st) == 0) && (st.st_ino == key.ino) &&
+    for (fd = 0; fd < 256; ++fd) {
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        if ((stat(name, &st) == 0) && (st.st_ino == key.ino) &&
             (st.st_dev == key.dev)) {
             return fd;
         }
@@ -209,6 +213,20 @@ static UNIT_UNUSED int member_same(const member_t *me, char *args)
 }
 
 
+/* Outside an access these do race with a revoke: that is what they are for */
+static UNIT_UNUSED UNIT_RACY int member_load(const member_t *me, size_t offset)
+{
+    return ((volatile unsigned char*)me->memory)[offset];
+}
+
+
+static UNIT_UNUSED UNIT_RACY void member_store(member_t *me, size_t offset,
+                                               int byte)
+{
+    ((volatile char*)me->memory)[offset] = (char)byte;
+}
+
+
 /* What changes nothing; 0 if it is none of these */
 static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
 {
@@ -225,7 +243,7 @@ static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
     } else if (strcmp(what, "key") == 0) {
         child_say(0, "%s", member_key_text(me->file));
     } else if (strcmp(what, "mem") == 0) {
-        child_say(((volatile unsigned char*)me->memory)[atol(args)], "byte");
+        child_say(member_load(me, strtoul(args, NULL, 10)), "byte");
     } else if (strcmp(what, "same") == 0) {
         child_say(member_same(me, args), "kcmp");
     } else if (strcmp(what, "number") == 0) {
@@ -269,7 +287,7 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return (setuid((uid_t)atoi(args)) == 0) ? 0 : -errno;
     } else if ((strcmp(what, "set") == 0) &&
                (sscanf(args, "%zu %d", &offset, &byte) == 2)) {
-        ((volatile char*)me->memory)[offset] = (char)byte;
+        member_store(me, offset, byte);
         return 0;
     }
     return -1;

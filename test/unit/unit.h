@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define UNIT_UNUSED  __attribute__((unused))
+#define UNIT_RACY    __attribute__((no_sanitize("thread"), noinline))
 #define UNIT_NOBODY  65534
 #define UNIT_LENGTH  (256 * 1024)
 #define UNIT_SECONDS 40 /* for one test */
