@@ -84,20 +84,43 @@ static uct_component_t uct_daxpin_component = {
 
 
 /* Before anything of UCX is touched, so not with UCX's parser */
-static int uct_daxpin_is_wanted(void)
+static int uct_daxpin_list_has(const char *list, const char *name)
 {
-    const char *name = getenv(UCT_DAXPIN_ENV);
     size_t length;
 
-    while ((name != NULL) && (*name != '\0')) {
-        length = strcspn(name, ",");
-        if ((length == strlen(UCT_DAXPIN_NAME)) &&
-            (strncmp(name, UCT_DAXPIN_NAME, length) == 0)) {
+    while ((list != NULL) && (*list != '\0')) {
+        length = strcspn(list, ",");
+        if ((length == strlen(name)) && (strncmp(list, name, length) == 0)) {
             return 1;
         }
-        name += length + (name[length] == ',');
+        list += length + (list[length] == ',');
     }
     return 0;
+}
+
+static int uct_daxpin_is_wanted(void)
+{
+    return uct_daxpin_list_has(getenv(UCT_DAXPIN_ENV), UCT_DAXPIN_NAME);
+}
+
+/* UCX drops a memory domain whose transports nobody may use, without a word,
+ * and files would be exposed without a lease */
+static void uct_daxpin_check_tls(void)
+{
+    const char *tls = getenv("UCX_TLS");
+    int excluded;
+
+    if (tls == NULL) {
+        return;
+    }
+    excluded = (*tls == '^') ? uct_daxpin_list_has(tls + 1, UCT_DAXPIN_NAME) :
+                               !uct_daxpin_list_has(tls, UCT_DAXPIN_NAME) &&
+                               !uct_daxpin_list_has(tls, "all");
+    if (excluded) {
+        ucs_warn("UCX_MD=%s has no effect, because UCX_TLS=%s leaves out the"
+                 " transport %s: files are exposed without a lease; add it to"
+                 " UCX_TLS", UCT_DAXPIN_NAME, tls, UCT_DAXPIN_NAME);
+    }
 }
 
 static void *uct_daxpin_find_symbol(const char *library, const char *name)
@@ -228,6 +251,7 @@ static void __attribute__((constructor)) uct_daxpin_init(void)
         return;
     }
 
+    uct_daxpin_check_tls();
     uct_daxpin_global_config_init();
     uct_component_register(&uct_daxpin_component);
     uct_tl_register(&uct_daxpin_component, &uct_daxpin_tl);
