@@ -377,6 +377,7 @@ static UNIT_UNUSED int unit_group_setup(void **state)
     unit_set_signal(SIGALRM, unit_on_alarm);
     unit_set_signal(SIGPIPE, SIG_IGN);
     daxpin_set_log(unit_log_add);
+    unit_own_mounts();
     return unit_make_dirs();
 }
 

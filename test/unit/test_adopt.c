@@ -6,8 +6,6 @@
 #include "intruder.h"
 #include "member.h"
 
-#include <sys/mount.h>
-
 #define ADOPT_PAGE      4096ul
 #define ADOPT_PROCESSES 4
 
@@ -477,8 +475,7 @@ static void test_with_open(void **state)
 static int adopt_mount(char *path, const char *name)
 {
     strcpy(path, unit_path(unit_disk, name));
-    return (mkdir(path, 0700) == 0) &&
-           (mount("none", path, "tmpfs", 0, "size=4m") == 0);
+    return unit_mount(path, "size=4m");
 }
 
 

@@ -6,7 +6,6 @@
 #include "intruder.h"
 #include "member.h"
 
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #define FILE_PROCESSES 8
@@ -217,8 +216,7 @@ static void test_no_space(void **state)
     char inside[PATH_MAX];
     uint64_t blocks;
 
-    assert_int_equal(mkdir(path, 0700), 0);
-    if (mount("none", path, "tmpfs", 0, "size=1m") != 0) {
+    if (!unit_mount(path, "size=1m")) {
         skip();
     }
     snprintf(inside, sizeof(inside), "%s/new", path);
@@ -506,8 +504,7 @@ static void test_failed_creation_leaves_others_alone(void **state)
     char path[PATH_MAX];
     unsigned i;
 
-    assert_int_equal(mkdir(dir, 0700), 0);
-    if (mount("none", dir, "tmpfs", 0, "size=2m") != 0) {
+    if (!unit_mount(dir, "size=2m")) {
         skip();
     }
     member_start(&poor);

@@ -19,11 +19,13 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,6 +48,7 @@
 static char     unit_disk[256];   /* a directory under $TMPDIR */
 static char     unit_memory[256]; /* one on tmpfs */
 static unsigned unit_number;
+static int      unit_may_mount;
 
 
 /* How many times longer things may take: sanitizers here, valgrind says so */
@@ -252,16 +255,35 @@ static UNIT_UNUSED void unit_remove_dirs(void)
 
 static UNIT_UNUSED int unit_make_dirs(void)
 {
-    const char *tmp = getenv("TMPDIR");
+    const char *tmp  = getenv("TMPDIR");
+    const char *mark = getenv("DAXPIN_TEST_MARK"); /* of test/lib.sh */
 
     snprintf(unit_disk, sizeof(unit_disk), "%s/daxpin-unit.XXXXXX",
              (tmp != NULL) ? tmp : "/tmp");
-    snprintf(unit_memory, sizeof(unit_memory), "/dev/shm/daxpin-unit.XXXXXX");
+    snprintf(unit_memory, sizeof(unit_memory), "/dev/shm/%s.unit.XXXXXX",
+             (mark != NULL) ? mark : "daxpin");
     /* Another user passes through, but creates nothing */
     return ((mkdtemp(unit_disk) == NULL) || (mkdtemp(unit_memory) == NULL) ||
             (chmod(unit_disk, 0711) != 0) || (chmod(unit_memory, 0711) != 0)) ?
                    -1 :
                    0;
+}
+
+
+/* Mounts of a test are its own, and go with it. Before there are threads. */
+static UNIT_UNUSED void unit_own_mounts(void)
+{
+    unit_may_mount = (unshare(CLONE_NEWNS) == 0) &&
+                     (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ==
+                      0);
+}
+
+
+/* A tmpfs at a new directory; 0: that is not allowed here */
+static UNIT_UNUSED int unit_mount(const char *path, const char *options)
+{
+    return unit_may_mount && (mkdir(path, 0700) == 0) &&
+           (mount("none", path, "tmpfs", 0, options) == 0);
 }
 
 #endif
