@@ -12,7 +12,8 @@
  * EPOCH is fence, start, lock or lock_all, or:
  *   fatal  errors end the job, as is MPI's default; with lock_all
  *   hang   traffic until somebody kills the job
- * KIND as in window.h: own, or with all ranks as victims one, shared, create
+ * KIND as in window.h: own, with one rank as the victim; or one or shared, with
+ * all ranks of a node.
  */
 
 #define _GNU_SOURCE
@@ -36,7 +37,8 @@ static MPI_Win win;
 static MPI_Group everybody;
 static const char *epoch, *intrude;
 static volatile uint64_t *words;
-static int victim; /* -1: all */
+static int victim;           /* the first of them */
+static int nodes[RANKS_MAX]; /* first rank of each rank's node */
 static pid_t intruder;
 
 /* At each target: what was tried last, what is there for sure, and whether an
@@ -47,16 +49,30 @@ static int seen[RANKS_MAX];
 
 static int is_victim(int rank)
 {
-    return (victim < 0) || (victim == rank);
+    return window_is(&window, "own") ? (victim == rank) :
+                                       (nodes[victim] == nodes[rank]);
+}
+
+
+static void find_nodes(void)
+{
+    int first = check_rank;
+    MPI_Comm node;
+
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
+                        &node);
+    MPI_Bcast(&first, 1, MPI_INT, 0, node);
+    MPI_Allgather(&first, 1, MPI_INT, nodes, 1, MPI_INT, MPI_COMM_WORLD);
+    MPI_Comm_free(&node);
 }
 
 
 static void file_of(int rank, char *path, size_t size)
 {
-    if (victim < 0 && !window_is(&window, "create")) {
-        snprintf(path, size, "%s", window.path);
-    } else {
+    if (window_is(&window, "own")) {
         snprintf(path, size, "%s.%d", window.path, rank);
+    } else {
+        snprintf(path, size, "%s", window.path);
     }
 }
 
@@ -204,7 +220,7 @@ static void send_intruder(void)
     char file[PATH_MAX], copy[PATH_MAX];
     char *argv[] = {(char*)intrude, file, copy, NULL};
 
-    file_of((victim < 0) ? 0 : victim, file, sizeof(file));
+    file_of(victim, file, sizeof(file));
     snprintf(copy, sizeof(copy), "%s.copy", window.path);
     check(posix_spawn(&intruder, intrude, NULL, NULL, argv, environ) == 0,
           "%s: cannot be started", intrude);
@@ -262,7 +278,7 @@ static void traffic(void)
         } else {
             turn_start(number);
         }
-        if ((number == START) && (check_rank == 0) &&
+        if ((number == START) && (check_rank == victim) &&
             (strcmp(epoch, "hang") != 0)) {
             send_intruder();
         }
@@ -287,13 +303,13 @@ static void check_copy(void)
     char path[PATH_MAX];
     int target, rank, fd, status;
     uint64_t is;
-    size_t part;
+    size_t part = 0;
 
     MPI_Gather(sure, RANKS_MAX, MPI_UINT64_T, all_sure, RANKS_MAX,
-               MPI_UINT64_T, 0, MPI_COMM_WORLD);
+               MPI_UINT64_T, victim, MPI_COMM_WORLD);
     MPI_Gather(tried, RANKS_MAX, MPI_UINT64_T, all_tried, RANKS_MAX,
-               MPI_UINT64_T, 0, MPI_COMM_WORLD);
-    if (check_rank != 0) {
+               MPI_UINT64_T, victim, MPI_COMM_WORLD);
+    if (check_rank != victim) {
         return;
     }
     check((waitpid(intruder, &status, 0) == intruder) && (status == 0),
@@ -307,7 +323,6 @@ static void check_copy(void)
         if (!is_victim(target)) {
             continue;
         }
-        part = (victim < 0) ? target * (SIZE / 8) : 0;
         for (rank = 0; rank < check_size; ++rank) {
             is = copy[part + rank];
             check((is >= all_sure[rank * RANKS_MAX + target]) &&
@@ -316,6 +331,7 @@ static void check_copy(void)
                   "the file is %lu", rank,
                   all_sure[rank * RANKS_MAX + target], target, is);
         }
+        part += SIZE / 8;
     }
 }
 
@@ -340,7 +356,8 @@ static void check_others(void)
 
 static void round_once(int number)
 {
-    victim = window_is(&window, "own") ? number % check_size : -1;
+    victim = nodes[number % check_size];
+    victim = window_is(&window, "own") ? number % check_size : victim;
     memset(tried, 0, sizeof(tried));
     memset(sure, 0, sizeof(sure));
     memset(seen, 0, sizeof(seen));
@@ -364,6 +381,7 @@ static void round_once(int number)
     check_mpi(MPI_Win_free(&win), "free of a revoked window");
     MPI_Barrier(MPI_COMM_WORLD);
     check_others();
+    MPI_Barrier(MPI_COMM_WORLD);
     unlink(window.file);
     MPI_Barrier(MPI_COMM_WORLD);
 }
@@ -381,6 +399,7 @@ int main(int argc, char **argv)
                          .unit = 8, .info = MPI_INFO_NULL};
     rounds  = atoi(argv[4]);
     intrude = argv[5];
+    find_nodes();
     MPI_Comm_group(MPI_COMM_WORLD, &everybody);
     for (i = 0; i < rounds; ++i) {
         round_once(i);

@@ -40,6 +40,20 @@ static int window_is(const window_t *window, const char *kind)
 }
 
 
+/* Among the ranks of this node */
+static int node_rank(void)
+{
+    MPI_Comm node;
+    int rank;
+
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
+                        &node);
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_free(&node);
+    return rank;
+}
+
+
 static void window_map(window_t *window)
 {
     int fd = open(window->file, O_RDWR | O_CREAT, 0600);
@@ -54,8 +68,7 @@ static void window_map(window_t *window)
 }
 
 
-/* In a node or in a world, the ranks' parts follow each other by pages; in
- * that of a shared window by bytes. @return as MPI. */
+/* @return As MPI */
 __attribute__((unused))
 static int window_open(window_t *window)
 {
@@ -68,7 +81,7 @@ static int window_open(window_t *window)
     } else {
         MPI_Info_dup(window->info, &info);
     }
-    snprintf(window->file, sizeof(window->file), "%s%s", window->path, "");
+    snprintf(window->file, sizeof(window->file), "%s", window->path);
     snprintf(path, sizeof(path), "%s", window->path);
     if (window_is(window, "own") || window_is(window, "create")) {
         snprintf(window->file, sizeof(window->file), "%s.%d", window->path,
@@ -76,7 +89,7 @@ static int window_open(window_t *window)
         snprintf(path, sizeof(path), "%s.%%r", window->path);
         window->offset = 0;
     } else {
-        window->offset = check_rank * (off_t)window->size;
+        window->offset = node_rank() * (off_t)window->size;
     }
     if (window_is(window, "create")) {
         window_map(window);
