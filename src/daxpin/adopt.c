@@ -11,6 +11,7 @@
 #include "log.h"
 #include "map.h"
 #include "monitor.h"
+#include "report.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -81,6 +82,10 @@ int daxpin_set_files(const char *const *paths)
     pthread_mutex_unlock(&daxpin_policy.lock);
     /* What was foreign under the old rule may not be under the new */
     daxpin_cache_forget(NULL, SIZE_MAX);
+    /* Says to holders that this process will join, and not intrude */
+    pthread_mutex_lock(&daxpin_lock);
+    daxpin_report_open();
+    pthread_mutex_unlock(&daxpin_lock);
     return ret;
 }
 

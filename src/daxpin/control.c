@@ -255,11 +255,12 @@ void daxpin_slot_put(unsigned index)
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access)
 {
-    access->state  = &file->control->state;
-    access->slot   = &file->slots[slot_index];
-    access->fence  = file->fence;
-    access->shared = slot_index == DAXPIN_SLOTS - 1;
-    access->file   = file;
+    access->state   = &file->control->state;
+    access->slot    = &file->slots[slot_index];
+    access->careful = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
+                      ((slot_index == DAXPIN_SLOTS - 1) ?
+                               DAXPIN_CAREFUL_SHARED : 0);
+    access->file    = file;
     pthread_mutex_lock(&daxpin_lock);
     daxpin_share_expose(file);
     pthread_mutex_unlock(&daxpin_lock);

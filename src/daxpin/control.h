@@ -56,10 +56,12 @@ typedef struct daxpin_slot {
 typedef struct daxpin_access {
     const _Atomic uint32_t *state;
     daxpin_slot_t          *slot;
-    uint32_t                fence;
-    uint32_t                shared; /* slot is a counter for many threads */
+    uint32_t                careful; /* 0: the fast path */
     daxpin_file_t          *file;
 } daxpin_access_t;
+
+#define DAXPIN_CAREFUL_FENCE  1u /* there is no membarrier */
+#define DAXPIN_CAREFUL_SHARED 2u /* the slot is a counter for many threads */
 
 
 /* A slot index for one thread-at-a-time user (a uct interface). Process-wide;
@@ -78,16 +80,33 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
                            size_t length);
 
 
-static inline int daxpin_access_begin(daxpin_access_t *access)
+static inline void daxpin_access_enter_carefully(daxpin_access_t *access)
 {
-    if (__builtin_expect(access->shared, 0)) {
+    if (access->careful & DAXPIN_CAREFUL_SHARED) {
         atomic_fetch_add(&access->slot->busy, 1);
     } else {
-        atomic_store_explicit(&access->slot->busy, 1, memory_order_relaxed);
+        atomic_store(&access->slot->busy, 1);
     }
-    if (__builtin_expect(access->fence, 0)) {
-        atomic_thread_fence(memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+
+static inline void daxpin_access_leave(daxpin_access_t *access)
+{
+    if (__builtin_expect(access->careful & DAXPIN_CAREFUL_SHARED, 0)) {
+        atomic_fetch_sub(&access->slot->busy, 1);
     } else {
+        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
+    }
+}
+
+
+static inline int daxpin_access_begin(daxpin_access_t *access)
+{
+    if (__builtin_expect(access->careful != 0, 0)) {
+        daxpin_access_enter_carefully(access);
+    } else {
+        atomic_store_explicit(&access->slot->busy, 1, memory_order_relaxed);
         atomic_signal_fence(memory_order_seq_cst);
     }
     if (__builtin_expect(atomic_load_explicit(access->state,
@@ -96,16 +115,6 @@ static inline int daxpin_access_begin(daxpin_access_t *access)
         return 0;
     }
     return daxpin_access_begin_slow(access);
-}
-
-
-static inline void daxpin_access_leave(daxpin_access_t *access)
-{
-    if (__builtin_expect(access->shared, 0)) {
-        atomic_fetch_sub(&access->slot->busy, 1);
-    } else {
-        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
-    }
 }
 
 

@@ -62,7 +62,8 @@ uct_daxpin_bad_range(const uct_daxpin_rkey_t *rkey, uint64_t remote_addr,
     ucs_error("daxpin: %zu bytes at 0x%" PRIx64 " are not in the range of the"
               " remote key, %" PRIu64 " bytes at 0x%" PRIx64 " of %s, or not"
               " aligned", length, remote_addr, rkey->length, rkey->va,
-              daxpin_file_path(rkey->file));
+              (rkey->file != NULL) ? daxpin_file_path(rkey->file) :
+                                     "this process");
     return UCS_ERR_INVALID_ADDR;
 }
 
@@ -90,12 +91,7 @@ uct_daxpin_inline uint64_t uct_daxpin_offset(const uct_daxpin_rkey_t *rkey,
 uct_daxpin_inline daxpin_access_t *
 uct_daxpin_access(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey)
 {
-    daxpin_access_t *access = &rkey->access[ep->slot];
-
-    if (__builtin_expect(access->file == NULL, 0)) {
-        daxpin_access_init(rkey->file, ep->slot, access);
-    }
-    return access;
+    return &rkey->access[ep->slot];
 }
 
 

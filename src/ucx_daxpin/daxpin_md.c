@@ -63,8 +63,8 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
 };
 
 
-/* Shared by all registrations of ordinary memory; its file is NULL */
-static uct_daxpin_memh_t uct_daxpin_foreign_memh;
+/* Shared by all registrations of memory that is not exposed */
+static uct_daxpin_memh_t uct_daxpin_local_memh;
 
 /* One process may have many memory domains; these happen once for all */
 static pthread_mutex_t uct_daxpin_process_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -193,61 +193,71 @@ static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
     return uct_daxpin_status(ret);
 }
 
+/* Under lease, if it is a file that concerns us */
+static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
+                                          uct_daxpin_memh_t *memh,
+                                          unsigned flags)
+{
+    const daxpin_owner_t owner = { .type = DAXPIN_OWNER_PROCESS };
+    void *address              = (void*)(uintptr_t)memh->va;
+    daxpin_file_t *file;
+    int ret;
+
+    ret = daxpin_file_adopt(address, memh->length, &md->params, &file,
+                            &memh->offset);
+    if (ret == DAXPIN_FOREIGN) {
+        return UCS_OK;
+    } else if (ret != 0) {
+        return uct_daxpin_mem_reg_error(ret, flags);
+    }
+
+    ret = daxpin_pin(file, memh->offset, memh->length, &owner, &memh->pin);
+    if (ret != 0) {
+        daxpin_file_unadopt(file, address, memh->length);
+        daxpin_file_close(file);
+        return uct_daxpin_mem_reg_error(ret, flags);
+    }
+
+    memh->file = file;
+    return UCS_OK;
+}
+
 static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
                                        size_t length, unsigned flags,
                                        uct_mem_h *memh_p)
 {
-    uct_daxpin_md_t *md        = (uct_daxpin_md_t*)tl_md;
-    const daxpin_owner_t owner = { .type = DAXPIN_OWNER_PROCESS };
+    uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
     uct_daxpin_memh_t *memh;
-    daxpin_file_t *file;
-    ucs_status_t status;
-    uint64_t offset;
-    int ret;
 
     /* A buffer of this process only: it is copied by this process's CPU */
     if (!(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
                    UCT_MD_MEM_ACCESS_REMOTE_GET |
                    UCT_MD_MEM_ACCESS_REMOTE_ATOMIC))) {
-        goto foreign;
+        *memh_p = &uct_daxpin_local_memh;
+        return UCS_OK;
     }
 
-    ret = daxpin_file_adopt(address, length, &md->params, &file, &offset);
-    if (ret == DAXPIN_FOREIGN) {
-        goto foreign;
-    } else if (ret != 0) {
-        return uct_daxpin_mem_reg_error(ret, flags);
-    }
-
-    memh = ucs_malloc(sizeof(*memh), "daxpin_memh");
+    memh = ucs_calloc(1, sizeof(*memh), "daxpin_memh");
     if (memh == NULL) {
-        ucs_error("daxpin: no memory to register %zu bytes of %s", length,
-                  daxpin_file_path(file));
-        status = UCS_ERR_NO_MEMORY;
-        goto err_close;
+        ucs_error("daxpin: no memory to register %zu bytes at %p", length,
+                  address);
+        return UCS_ERR_NO_MEMORY;
     }
 
-    ret = daxpin_pin(file, offset, length, &owner, &memh->pin);
-    if (ret != 0) {
-        status = uct_daxpin_mem_reg_error(ret, flags);
-        goto err_free;
-    }
-
-    memh->file   = file;
-    memh->offset = offset;
     memh->va     = (uintptr_t)address;
     memh->length = length;
-    *memh_p      = memh;
-    return UCS_OK;
+    memh->status = uct_daxpin_memh_adopt(md, memh, flags);
+    if ((memh->status != UCS_OK) && (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS)) {
+        ucs_status_t status = memh->status;
 
-err_free:
-    ucs_free(memh);
-err_close:
-    daxpin_file_unadopt(file, address, length);
-    daxpin_file_close(file);
-    return status;
-foreign:
-    *memh_p = &uct_daxpin_foreign_memh;
+        ucs_free(memh);
+        return status;
+    }
+
+    /* What failed cannot be exposed: packing its key does not work. That it
+     * does not fail here is for Open MPI 4.1, whose osc/ucx follows a null
+     * pointer when it cannot map memory, but not when it cannot pack a key. */
+    *memh_p = memh;
     return UCS_OK;
 }
 
@@ -260,6 +270,8 @@ uct_daxpin_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
         daxpin_unpin(memh->pin);
         daxpin_file_unadopt(memh->file, (void*)memh->va, memh->length);
         daxpin_file_close(memh->file);
+    }
+    if (memh != &uct_daxpin_local_memh) {
         ucs_free(memh);
     }
     return UCS_OK;

@@ -30,6 +30,7 @@ typedef struct uct_daxpin_md {
 
 /* A registration. Memory that is none of daxpin's business has no file. */
 typedef struct uct_daxpin_memh {
+    ucs_status_t  status; /* an error: it must not be exposed */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;
     uint64_t      offset; /* in the file */

@@ -7,11 +7,15 @@
 #include <ucs/sys/uid.h>
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define UCT_DAXPIN_RKEY_MAGIC   0x4e495044u
-#define UCT_DAXPIN_RKEY_VERSION 1u
+#define UCT_DAXPIN_RKEY_MAGIC         0x4e495044u
+#define UCT_DAXPIN_RKEY_MAGIC_PRIVATE 0x56495250u /* of ordinary memory */
+#define UCT_DAXPIN_RKEY_VERSION       1u
 
 
 /* FNV-1a: against bytes that got lost or were made up, not against malice; a
@@ -35,6 +39,39 @@ static uint64_t uct_daxpin_ipc_ns(void)
     return (stat("/proc/self/ns/ipc", &st) == 0) ? st.st_ino : 0;
 }
 
+/* Tells processes of one pid, in namespaces or after each other, apart */
+static uint64_t uct_daxpin_process_nonce(void)
+{
+    static _Atomic uint64_t nonce;
+    uint64_t mine, none = 0;
+
+    if ((atomic_load(&nonce) == 0) &&
+        (getrandom(&mine, sizeof(mine), 0) == sizeof(mine))) {
+        atomic_compare_exchange_strong(&nonce, &none, mine | 1);
+    }
+    return atomic_load(&nonce);
+}
+
+static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
+                                 uct_daxpin_packed_rkey_t *packed)
+{
+    packed->version = UCT_DAXPIN_RKEY_VERSION;
+    packed->node    = ucs_get_system_id();
+    packed->ipc_ns  = uct_daxpin_ipc_ns();
+    packed->va      = memh->va;
+    packed->length  = memh->length;
+    if (memh->file != NULL) {
+        packed->magic  = UCT_DAXPIN_RKEY_MAGIC;
+        packed->offset = memh->offset;
+        daxpin_file_key(memh->file, &packed->key);
+    } else {
+        packed->magic          = UCT_DAXPIN_RKEY_MAGIC_PRIVATE;
+        packed->key.pid        = getpid();
+        packed->key.generation = uct_daxpin_process_nonce();
+    }
+    packed->sum = uct_daxpin_rkey_sum(packed);
+}
+
 ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
                                   const uct_md_mkey_pack_params_t *params,
                                   void *rkey_buffer)
@@ -42,18 +79,14 @@ ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
     const uct_daxpin_memh_t *daxpin_memh = memh;
     uct_daxpin_packed_rkey_t packed;
 
-    memset(&packed, 0, sizeof(packed));
-    if (daxpin_memh->file != NULL) {
-        packed.magic   = UCT_DAXPIN_RKEY_MAGIC;
-        packed.version = UCT_DAXPIN_RKEY_VERSION;
-        packed.node    = ucs_get_system_id();
-        packed.ipc_ns  = uct_daxpin_ipc_ns();
-        packed.offset  = daxpin_memh->offset;
-        packed.va      = daxpin_memh->va;
-        packed.length  = daxpin_memh->length;
-        daxpin_file_key(daxpin_memh->file, &packed.key);
-        packed.sum     = uct_daxpin_rkey_sum(&packed);
+    if (daxpin_memh->status != UCS_OK) {
+        return daxpin_memh->status; /* Said at the registration */
     }
+
+    memset(&packed, 0, sizeof(packed));
+    if (daxpin_memh->length > 0) {
+        uct_daxpin_mkey_fill(daxpin_memh, &packed);
+    } /* else it is not exposed: a null key */
 
     /* The buffer is part of a bigger key and aligned to nothing */
     memcpy(rkey_buffer, &packed, sizeof(packed));
@@ -72,7 +105,8 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
         return UCS_ERR_UNREACHABLE;
     }
 
-    if ((packed->magic != UCT_DAXPIN_RKEY_MAGIC) ||
+    if (((packed->magic != UCT_DAXPIN_RKEY_MAGIC) &&
+         (packed->magic != UCT_DAXPIN_RKEY_MAGIC_PRIVATE)) ||
         (packed->sum != uct_daxpin_rkey_sum(packed))) {
         ucs_error("daxpin: a remote key is not one of daxpin's or was changed"
                   " on its way; pack it again at the target");
@@ -99,13 +133,37 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
         return UCS_ERR_UNREACHABLE;
     }
 
+    if ((packed->magic == UCT_DAXPIN_RKEY_MAGIC_PRIVATE) &&
+        ((packed->key.pid != (uint32_t)getpid()) ||
+         (packed->key.generation != uct_daxpin_process_nonce()))) {
+        return UCS_ERR_UNREACHABLE;
+    }
+
     return UCS_OK;
+}
+
+/* Ordinary memory is always there: the guard is made to agree */
+static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
+                                        uct_daxpin_rkey_t *rkey)
+{
+    static const _Atomic uint32_t always = DAXPIN_STATE_HELD;
+    static daxpin_slot_t slots[DAXPIN_SLOTS];
+    unsigned i;
+
+    rkey->address = (char*)(uintptr_t)packed->va;
+    rkey->va      = packed->va;
+    rkey->length  = packed->length;
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        rkey->access[i].state = &always;
+        rkey->access[i].slot  = &slots[i];
+    }
 }
 
 static ucs_status_t
 uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
                        uct_daxpin_rkey_t *rkey)
 {
+    unsigned i;
     int ret;
 
     ret = daxpin_file_attach(&packed->key, &rkey->file);
@@ -127,10 +185,9 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
     rkey->length = packed->length;
     rkey->offset = packed->offset;
 
-    /* The last slot is shared between interfaces, so nobody may make its
-     * access later */
-    daxpin_access_init(rkey->file, DAXPIN_SLOTS - 1,
-                       &rkey->access[DAXPIN_SLOTS - 1]);
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        daxpin_access_init(rkey->file, i, &rkey->access[i]);
+    }
     return UCS_OK;
 }
 
@@ -160,7 +217,10 @@ ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
         return UCS_ERR_NO_MEMORY;
     }
 
-    if (status == UCS_OK) {
+    if ((status == UCS_OK) &&
+        (packed.magic == UCT_DAXPIN_RKEY_MAGIC_PRIVATE)) {
+        uct_daxpin_rkey_set_private(&packed, rkey);
+    } else if (status == UCS_OK) {
         status = uct_daxpin_rkey_attach(&packed, rkey);
     }
     rkey->status = status;

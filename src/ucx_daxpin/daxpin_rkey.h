@@ -8,7 +8,8 @@
 #include "daxpin/control.h"
 
 
-/* What travels. All bytes zero for memory that is none of daxpin's business */
+/* What travels. Memory that is none of daxpin's business has a key that is of
+ * use to its own process only, by its pid and the generation. */
 typedef struct uct_daxpin_packed_rkey {
     uint32_t     magic;
     uint32_t     version;
@@ -23,8 +24,8 @@ typedef struct uct_daxpin_packed_rkey {
 
 
 /* What uct_rkey_t points to. Used by several interfaces at a time: each has an
- * access of its own, by the index of its slot, made at its first operation.
- * A dead one, of which status says why, has no length, so that no range lies
+ * access of its own, by the index of its slot. Without a file it is this
+ * process's ordinary memory. A dead one, of which status says why, has no length, so that no range lies
  * in it. */
 typedef struct uct_daxpin_rkey {
     uint64_t        va;
