@@ -30,6 +30,12 @@ static const char *uct_daxpin_on_break_names[] = {
     [DAXPIN_ON_BREAK_HOLD + 1] = NULL
 };
 
+static const char *uct_daxpin_reg_error_names[] = {
+    [UCT_DAXPIN_REG_ERROR_MAP]    = "map",
+    [UCT_DAXPIN_REG_ERROR_ACCESS] = "access",
+    NULL
+};
+
 ucs_config_field_t uct_daxpin_md_config_table[] = {
     {"FILES", "fsdax",
      "Comma-separated list of the files whose shared mappings are registered\n"
@@ -52,6 +58,14 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      "How long a registration waits for the lease while other programs have\n"
      "the file open.",
      offsetof(uct_daxpin_md_config_t, timeout), UCS_CONFIG_TYPE_TIME},
+
+    {"REG_ERROR", "map",
+     "What fails when a file cannot be had under lease:\n"
+     " map    - Mapping (registering) the memory.\n"
+     " access - Every access to it. For programs that do not survive the first,\n"
+     "          such as windows of osc/ucx in Open MPI 4.1.",
+     offsetof(uct_daxpin_md_config_t, reg_error),
+     UCS_CONFIG_TYPE_ENUM(uct_daxpin_reg_error_names)},
 
     {"GUARD", "y",
      "Check for every put and get whether the file is still under lease.\n"
@@ -228,6 +242,7 @@ static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
 {
     uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
     uct_daxpin_memh_t *memh;
+    ucs_status_t status;
 
     /* A buffer of this process only: it is copied by this process's CPU */
     if (!(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
@@ -247,16 +262,14 @@ static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
     memh->va     = (uintptr_t)address;
     memh->length = length;
     memh->status = uct_daxpin_memh_adopt(md, memh, flags);
-    if ((memh->status != UCS_OK) && (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS)) {
-        ucs_status_t status = memh->status;
-
+    status       = memh->status;
+    if ((status != UCS_OK) &&
+        ((md->reg_error == UCT_DAXPIN_REG_ERROR_MAP) ||
+         (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS))) {
         ucs_free(memh);
         return status;
     }
 
-    /* What failed cannot be exposed: packing its key does not work. That it
-     * does not fail here is for Open MPI 4.1, whose osc/ucx follows a null
-     * pointer when it cannot map memory, but not when it cannot pack a key. */
     *memh_p = memh;
     return UCS_OK;
 }
@@ -452,6 +465,7 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     md->super.component   = component;
     md->params.timeout_ms = uct_daxpin_timeout_ms(config->timeout);
     md->params.on_break   = config->on_break;
+    md->reg_error         = config->reg_error;
     md->guard             = config->guard;
 
     status = uct_daxpin_md_set_files(config);

@@ -11,10 +11,18 @@
 #define UCT_DAXPIN_NAME "daxpin"
 
 
+/* Where a program learns that its file cannot be leased */
+typedef enum uct_daxpin_reg_error {
+    UCT_DAXPIN_REG_ERROR_MAP,
+    UCT_DAXPIN_REG_ERROR_ACCESS
+} uct_daxpin_reg_error_t;
+
+
 typedef struct uct_daxpin_md_config {
     UCS_CONFIG_STRING_ARRAY_FIELD(names) files;
     unsigned                             on_break; /* daxpin_on_break_t */
     double                               timeout;  /* seconds */
+    unsigned                             reg_error; /* uct_daxpin_reg_error_t */
     int                                  guard;
 } uct_daxpin_md_config_t;
 
@@ -24,13 +32,14 @@ typedef struct uct_daxpin_md {
     uct_component_h posix;  /* what the transport is made from */
     uct_md_h        inner;  /* memory domain of posix */
     daxpin_params_t params; /* for daxpin_file_adopt() */
+    unsigned        reg_error;
     int             guard;
 } uct_daxpin_md_t;
 
 
 /* A registration. Memory that is none of daxpin's business has no file. */
 typedef struct uct_daxpin_memh {
-    ucs_status_t  status; /* an error: it must not be exposed */
+    ucs_status_t  status; /* an error: its key is dead */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;
     uint64_t      offset; /* in the file */

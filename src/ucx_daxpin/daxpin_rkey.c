@@ -15,6 +15,7 @@
 
 #define UCT_DAXPIN_RKEY_MAGIC         0x4e495044u
 #define UCT_DAXPIN_RKEY_MAGIC_PRIVATE 0x56495250u /* of ordinary memory */
+#define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* registration failed */
 #define UCT_DAXPIN_RKEY_VERSION       1u
 
 
@@ -60,7 +61,9 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     packed->ipc_ns  = uct_daxpin_ipc_ns();
     packed->va      = memh->va;
     packed->length  = memh->length;
-    if (memh->file != NULL) {
+    if (memh->status != UCS_OK) {
+        packed->magic = UCT_DAXPIN_RKEY_MAGIC_DEAD;
+    } else if (memh->file != NULL) {
         packed->magic  = UCT_DAXPIN_RKEY_MAGIC;
         packed->offset = memh->offset;
         daxpin_file_key(memh->file, &packed->key);
@@ -78,10 +81,6 @@ ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
 {
     const uct_daxpin_memh_t *daxpin_memh = memh;
     uct_daxpin_packed_rkey_t packed;
-
-    if (daxpin_memh->status != UCS_OK) {
-        return daxpin_memh->status; /* Said at the registration */
-    }
 
     memset(&packed, 0, sizeof(packed));
     if (daxpin_memh->length > 0) {
@@ -106,7 +105,8 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
     }
 
     if (((packed->magic != UCT_DAXPIN_RKEY_MAGIC) &&
-         (packed->magic != UCT_DAXPIN_RKEY_MAGIC_PRIVATE)) ||
+         (packed->magic != UCT_DAXPIN_RKEY_MAGIC_PRIVATE) &&
+         (packed->magic != UCT_DAXPIN_RKEY_MAGIC_DEAD)) ||
         (packed->sum != uct_daxpin_rkey_sum(packed))) {
         ucs_error("daxpin: a remote key is not one of daxpin's or was changed"
                   " on its way; pack it again at the target");
@@ -118,6 +118,12 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
                   " install the same daxpin for all processes",
                   packed->version, UCT_DAXPIN_RKEY_VERSION);
         return UCS_ERR_INVALID_PARAM;
+    }
+
+    if (packed->magic == UCT_DAXPIN_RKEY_MAGIC_DEAD) {
+        ucs_error("daxpin: the target has no lease on its file; see what it"
+                  " said when it registered the memory");
+        return UCS_ERR_REJECTED;
     }
 
     if ((packed->length == 0) || (packed->va > UINT64_MAX - packed->length)) {

@@ -64,6 +64,8 @@ static int hook_daxpin_open(void)
     if (hook_daxpin_is_wanted() &&
         (hook_daxpin_module_load(hook_daxpin_module) == 0)) {
         hook_daxpin_var_set();
+        /* osc/ucx of 4.1 does not survive that its memory is not mapped */
+        setenv("UCX_DAXPIN_REG_ERROR", "access", 0);
     }
     return OMPI_SUCCESS;
 }
