@@ -12,6 +12,7 @@
 
 #include "window.h"
 
+#include <daxpin_mpi.h>
 #include <stdint.h>
 
 #define SIZE (256 * 1024)
@@ -88,6 +89,34 @@ static void test_info(void)
         check(flag && (value[0] != '\0'), "no daxpin_file_system");
     }
     MPI_Info_free(&info);
+}
+
+
+static void test_header(void)
+{
+    daxpin_file_t *file = NULL;
+    MPI_Aint offset     = -1;
+    char cause[256], text[MPI_MAX_ERROR_STRING];
+    int class, length;
+
+    if (window_is(&window, "none")) {
+        check(daxpin_mpi_file(win, &file, &offset) == MPI_ERR_WIN,
+              "daxpin_mpi_file of another's window");
+        return;
+    }
+    check_mpi(daxpin_mpi_file(win, &file, &offset), "daxpin_mpi_file");
+    check((file != NULL) && (window_is(&window, "dir") ||
+                             (offset == window.offset)),
+          "daxpin_mpi_file says %p, offset %ld", (void*)file, (long)offset);
+    check_mpi(daxpin_mpi_cause(win, right, cause, sizeof(cause)), "cause");
+    check(cause[0] == '\0', "there is a cause: %s", cause);
+    check_mpi(daxpin_mpi_persist(win, 4096, 8192), "daxpin_mpi_persist");
+    check_class(daxpin_mpi_persist(win, check_rank ? 0 : SIZE, 1),
+                check_rank ? MPI_ERR_OTHER : MPI_ERR_RMA_RANGE,
+                "daxpin_mpi_persist behind the end of one");
+    check_mpi(daxpin_mpi_error_class(win, &class), "error class");
+    MPI_Error_string(class, text, &length);
+    check(strcmp(text, "MPIX_ERR_DAXPIN_REVOKED") == 0, "class is %s", text);
 }
 
 
@@ -404,6 +433,7 @@ int main(int argc, char **argv)
 
     test_attributes();
     test_info();
+    test_header();
     test_put_get();
     test_derived();
     test_wrong();

@@ -20,6 +20,7 @@
 
 #include "window.h"
 
+#include <daxpin_mpi.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/wait.h>
@@ -215,6 +216,19 @@ static void turn_start(uint64_t number)
  * A round
  */
 
+static void check_causes(void)
+{
+    char cause[256];
+    int rank;
+
+    for (rank = 0; rank < check_size; ++rank) {
+        check_mpi(daxpin_mpi_cause(win, rank, cause, sizeof(cause)), "cause");
+        check((cause[0] != '\0') == is_victim(rank),
+              "rank %d's cause is \"%s\"", rank, cause);
+    }
+}
+
+
 static void send_intruder(void)
 {
     char file[PATH_MAX], copy[PATH_MAX];
@@ -376,6 +390,7 @@ static void round_once(int number)
     traffic();
     /* Behind the slots: to the last page */
     memset(window.base + SIZE / 2, 1, SIZE / 2);
+    check_causes();
     MPI_Barrier(MPI_COMM_WORLD);
     check_copy();
     check_mpi(MPI_Win_free(&win), "free of a revoked window");

@@ -41,7 +41,7 @@ static int window_is(const window_t *window, const char *kind)
 
 
 /* Among the ranks of this node */
-static int node_rank(void)
+static int node_rank(int *size_p)
 {
     MPI_Comm node;
     int rank;
@@ -49,8 +49,19 @@ static int node_rank(void)
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
                         &node);
     MPI_Comm_rank(node, &rank);
+    MPI_Comm_size(node, size_p);
     MPI_Comm_free(&node);
     return rank;
+}
+
+
+__attribute__((unused))
+static int is_one_node(void)
+{
+    int size;
+
+    node_rank(&size);
+    return size == check_size;
 }
 
 
@@ -74,7 +85,7 @@ static int window_open(window_t *window)
 {
     char path[PATH_MAX];
     MPI_Info info;
-    int ret;
+    int ret, size;
 
     if (window->info == MPI_INFO_NULL) {
         MPI_Info_create(&info);
@@ -89,7 +100,7 @@ static int window_open(window_t *window)
         snprintf(path, sizeof(path), "%s.%%r", window->path);
         window->offset = 0;
     } else {
-        window->offset = node_rank() * (off_t)window->size;
+        window->offset = node_rank(&size) * (off_t)window->size;
     }
     if (window_is(window, "create")) {
         window_map(window);

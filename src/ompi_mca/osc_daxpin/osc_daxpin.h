@@ -205,6 +205,10 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                              opal_info_t *info);
 
 
+/* Where the functions of daxpin_mpi.h are */
+void osc_daxpin_mpi_publish(opal_info_t *info);
+
+
 /*
  * part: files and memory
  */
@@ -223,7 +227,9 @@ void osc_daxpin_part_release(osc_daxpin_part_t *part);
 /* Its leader removes the name */
 void osc_daxpin_part_unlink(osc_daxpin_module_t *module);
 
-int osc_daxpin_part_persist(osc_daxpin_module_t *module);
+/* A range of the part */
+int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
+                            size_t length);
 
 
 /*
@@ -250,6 +256,10 @@ int  osc_daxpin_own_check(osc_daxpin_module_t *module);
 
 /* What others look at for it: a control page */
 void *osc_daxpin_own_state(osc_daxpin_module_t *module);
+
+/* Why a target's file is revoked; empty where it is not */
+int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
+                          char *buffer, size_t size);
 
 /* Make the text of that error and return its code */
 int  osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);

@@ -62,7 +62,7 @@ int osc_daxpin_free(ompi_win_t *win)
 
     comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
     if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_part_persist(module);
+        ret = osc_daxpin_part_persist(module, 0, module->part.size);
         if (ret == mca_osc_daxpin_component.error_code) {
             ret = OMPI_SUCCESS; /* Of a revoked window there is only the end */
         }

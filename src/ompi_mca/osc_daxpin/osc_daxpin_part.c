@@ -243,15 +243,16 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
 }
 
 
-int osc_daxpin_part_persist(osc_daxpin_module_t *module)
+int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
+                            size_t length)
 {
     osc_daxpin_part_t *part = &module->part;
     int ret;
 
-    if ((part->file == NULL) || (part->size == 0)) {
+    if ((part->file == NULL) || (length == 0)) {
         return OMPI_SUCCESS;
     }
-    ret = daxpin_file_persist(part->file, part->offset, part->size);
+    ret = daxpin_file_persist(part->file, part->offset + start, length);
     if (ret == -ESTALE) {
         return osc_daxpin_peer_revoked(module, module->rank);
     }

@@ -249,22 +249,40 @@ int osc_daxpin_own_check(osc_daxpin_module_t *module)
 }
 
 
+int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
+                          char *buffer, size_t size)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    daxpin_control_t control;
+    int ret;
+
+    buffer[0] = '\0';
+    if (peer->access.file != NULL) {
+        daxpin_file_cause(peer->access.file, buffer, size);
+    } else if (peer->base == NULL) {
+        ret = osc_daxpin_state_read(module, target, 0, &control,
+                                    sizeof(control));
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+        control.cause[sizeof(control.cause) - 1] = '\0';
+        if (!osc_daxpin_state_is_good(atomic_load(&control.state))) {
+            snprintf(buffer, size, "%s", control.cause);
+        }
+    }
+    return OMPI_SUCCESS;
+}
+
+
 int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
-    osc_daxpin_peer_t *peer          = &module->peers[target];
-    osc_daxpin_component_t *osc      = &mca_osc_daxpin_component;
-    char text[MPI_MAX_ERROR_STRING]  = "";
-    char cause[DAXPIN_CAUSE_MAX]     = "";
+    osc_daxpin_component_t *osc     = &mca_osc_daxpin_component;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    char cause[DAXPIN_CAUSE_MAX];
 
-    if (peer->access.file != NULL) {
-        daxpin_file_cause(peer->access.file, cause, sizeof(cause));
-    } else if (osc_daxpin_state_read(module, target,
-                                     offsetof(daxpin_control_t, cause), cause,
-                                     sizeof(cause)) == OMPI_SUCCESS) {
-        cause[sizeof(cause) - 1] = '\0';
-    }
-    snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME ": target rank %d: %s",
-             target, cause);
+    (void)osc_daxpin_peer_cause(module, target, cause, sizeof(cause));
+    snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME
+             ": target rank %d: %.200s", target, cause);
     ompi_mpi_errnum_add_string(osc->error_code, text, sizeof(text));
     if (module->win->error_handler == &ompi_mpi_errors_are_fatal.eh) {
         /* MPI says it as well, but when several ranks end at once Open MPI

@@ -350,7 +350,11 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
     const osc_daxpin_part_t *part = &module->part;
     char value[OPAL_MAX_INFO_VAL + 1];
 
-    if ((info == NULL) || (part->file == NULL)) {
+    if (info == NULL) {
+        return;
+    }
+    osc_daxpin_mpi_publish(info);
+    if (part->file == NULL) {
         return;
     }
     snprintf(value, sizeof(value), "%.*s", OPAL_MAX_INFO_VAL - 1,
@@ -369,6 +373,4 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                                                                "false");
     opal_info_set(info, "daxpin_on_break", on_break[module->spec.on_break]);
     opal_info_set(info, "daxpin_persist", persist[module->spec.persist]);
-    snprintf(value, sizeof(value), "%p", (const void*)module);
-    opal_info_set(info, "daxpin_module", value);
 }

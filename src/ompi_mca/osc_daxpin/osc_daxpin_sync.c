@@ -91,7 +91,7 @@ static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 
     atomic_thread_fence(memory_order_seq_cst);
     if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_part_persist(module);
+        ret = osc_daxpin_part_persist(module, 0, module->part.size);
     }
     osc_daxpin_keep_first(&ret, osc_daxpin_own_check(module));
     return ret;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What is behind daxpin_mpi.h */
+
+#include "osc_daxpin.h"
+
+#include "daxpin_mpi.h"
+#include "opal/util/info.h"
+
+#include <stdio.h>
+#include <string.h>
+
+
+/* The info of a window may come from another one */
+static int osc_daxpin_is_ours(MPI_Win win)
+{
+    return win->w_osc_module->osc_free == osc_daxpin_free;
+}
+
+
+static int osc_daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
+                               MPI_Aint *offset_p)
+{
+    const osc_daxpin_part_t *part = &osc_daxpin_module(win)->part;
+
+    if (!osc_daxpin_is_ours(win)) {
+        return MPI_ERR_WIN;
+    }
+    *file_p   = part->file;
+    *offset_p = (MPI_Aint)part->offset;
+    return MPI_SUCCESS;
+}
+
+
+static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
+                                size_t size)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+
+    if (!osc_daxpin_is_ours(win)) {
+        return MPI_ERR_WIN;
+    }
+    if ((target < 0) || (target >= module->size)) {
+        return MPI_ERR_RANK;
+    }
+    return osc_daxpin_peer_cause(module, target, buffer, size);
+}
+
+
+/* Ranks fail with their own error, or with another's */
+static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
+                                  MPI_Aint length)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret                     = OMPI_SUCCESS;
+
+    if (!osc_daxpin_is_ours(win)) {
+        return MPI_ERR_WIN;
+    }
+    if ((offset < 0) || (length < 0) ||
+        ((size_t)offset > module->part.size) ||
+        ((size_t)length > module->part.size - (size_t)offset)) {
+        ret = MPI_ERR_RMA_RANGE;
+    } else {
+        ret = osc_daxpin_part_persist(module, (uint64_t)offset,
+                                      (size_t)length);
+    }
+    if (osc_daxpin_agree(module, ret) == OMPI_SUCCESS) {
+        return MPI_SUCCESS;
+    }
+    return (ret > 0) ? ret : MPI_ERR_OTHER;
+}
+
+
+static int osc_daxpin_mpi_error_class(MPI_Win win, int *class_p)
+{
+    *class_p = mca_osc_daxpin_component.error_class;
+    return MPI_SUCCESS;
+}
+
+
+static const daxpin_mpi_ops_t osc_daxpin_mpi_ops = {
+    .version     = DAXPIN_MPI_VERSION,
+    .file        = osc_daxpin_mpi_file,
+    .cause       = osc_daxpin_mpi_cause,
+    .persist     = osc_daxpin_mpi_persist,
+    .error_class = osc_daxpin_mpi_error_class
+};
+
+
+void osc_daxpin_mpi_publish(opal_info_t *info)
+{
+    char value[64];
+
+    snprintf(value, sizeof(value), "%p", (const void*)&osc_daxpin_mpi_ops);
+    opal_info_set(info, DAXPIN_MPI_INFO, value);
+}
