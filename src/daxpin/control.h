@@ -52,11 +52,15 @@ typedef struct daxpin_slot {
 
 
 /* What one thread at a time needs to access one file: embedded by the user,
- * filled by daxpin_access_init(), valid while he has a reference. */
+ * filled by daxpin_access_init(), valid while he has a reference. Who has to be
+ * careful finds a state that is never HELD and a slot that nobody looks at, so
+ * that the fast path need not ask. */
 typedef struct daxpin_access {
+    const _Atomic uint32_t *fast_state;
+    daxpin_slot_t          *fast_slot;
     const _Atomic uint32_t *state;
     daxpin_slot_t          *slot;
-    uint32_t                careful; /* 0: the fast path */
+    uint32_t                careful;
     daxpin_file_t          *file;
 } daxpin_access_t;
 
@@ -72,49 +76,32 @@ void     daxpin_slot_put(unsigned index);
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
 
-/* Not HELD: 0 where access is allowed all the same, else -ESTALE */
+/* Not HELD, or careful: 0 where access is allowed all the same, else -ESTALE,
+ * and the access is left */
 int daxpin_access_begin_slow(daxpin_access_t *access);
 
-/* Not HELD at the end: 0 if what was done is in the file, else -ESTALE */
+/* Likewise at the end: 0 if what was done is in the file, else -ESTALE */
 int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
                            size_t length);
 
+/* Give an access up */
+void daxpin_access_leave(daxpin_access_t *access);
 
-static inline void daxpin_access_enter_carefully(daxpin_access_t *access)
+
+static inline int daxpin_access_is_held(const daxpin_access_t *access)
 {
-    if (access->careful & DAXPIN_CAREFUL_SHARED) {
-        atomic_fetch_add(&access->slot->busy, 1);
-    } else {
-        atomic_store(&access->slot->busy, 1);
-    }
-    atomic_thread_fence(memory_order_seq_cst);
-}
-
-
-static inline void daxpin_access_leave(daxpin_access_t *access)
-{
-    if (__builtin_expect(access->careful & DAXPIN_CAREFUL_SHARED, 0)) {
-        atomic_fetch_sub(&access->slot->busy, 1);
-    } else {
-        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
-    }
+    return __builtin_expect(atomic_load_explicit(access->fast_state,
+                                                 memory_order_acquire) ==
+                            DAXPIN_STATE_HELD, 1);
 }
 
 
 static inline int daxpin_access_begin(daxpin_access_t *access)
 {
-    if (__builtin_expect(access->careful != 0, 0)) {
-        daxpin_access_enter_carefully(access);
-    } else {
-        atomic_store_explicit(&access->slot->busy, 1, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst);
-    }
-    if (__builtin_expect(atomic_load_explicit(access->state,
-                                              memory_order_acquire) ==
-                         DAXPIN_STATE_HELD, 1)) {
-        return 0;
-    }
-    return daxpin_access_begin_slow(access);
+    atomic_store_explicit(&access->fast_slot->busy, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    return daxpin_access_is_held(access) ? 0 :
+                                           daxpin_access_begin_slow(access);
 }
 
 
@@ -138,16 +125,13 @@ static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
                                     size_t length)
 {
-    int ret = 0;
-
     atomic_signal_fence(memory_order_seq_cst);
-    if (__builtin_expect(atomic_load_explicit(access->state,
-                                              memory_order_acquire) !=
-                         DAXPIN_STATE_HELD, 0)) {
-        ret = daxpin_access_end_slow(access, offset, length);
+    if (daxpin_access_is_held(access)) {
+        atomic_store_explicit(&access->fast_slot->busy, 0,
+                              memory_order_release);
+        return 0;
     }
-    daxpin_access_leave(access);
-    return ret;
+    return daxpin_access_end_slow(access, offset, length);
 }
 
 

@@ -160,8 +160,10 @@ static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
     rkey->va      = packed->va;
     rkey->length  = packed->length;
     for (i = 0; i < DAXPIN_SLOTS; ++i) {
-        rkey->access[i].state = &always;
-        rkey->access[i].slot  = &slots[i];
+        rkey->access[i].state      = &always;
+        rkey->access[i].fast_state = &always;
+        rkey->access[i].slot       = &slots[i];
+        rkey->access[i].fast_slot  = &slots[i];
     }
 }
 
