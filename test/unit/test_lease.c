@@ -446,6 +446,29 @@ static void test_truncate_in_page_while_lent(void **state)
 }
 
 
+/* A hole frees blocks, and leaves the size as it is */
+static void test_hole_while_lent(void **state)
+{
+    const char *path    = unit_path(unit_disk, "lent-hole");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t child;
+    int fd;
+
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_becomes(file, LENT);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               4096, 65536), 0);
+    close(fd);
+    child_finish(&child);
+    assert_becomes(file, REVOKED);
+    lease_check_revoked(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
 /* The file has grown since the lease was taken: that part counts too */
 static void test_truncate_of_grown_while_lent(void **state)
 {
@@ -610,6 +633,7 @@ int main(int argc, char **argv)
         unit_case(test_storm),
         unit_case(test_truncate_while_lent),
         unit_case(test_truncate_in_page_while_lent),
+        unit_case(test_hole_while_lent),
         unit_case(test_truncate_of_grown_while_lent),
         unit_case(test_hold),
         unit_case(test_hold_lets_readers_in),

@@ -274,7 +274,7 @@ static UNIT_UNUSED int unit_make_dirs(void)
 static UNIT_UNUSED void unit_own_mounts(void)
 {
     unit_may_mount = (unshare(CLONE_NEWNS) == 0) &&
-                     (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ==
+                     (mount("none", "/", "none", MS_REC | MS_PRIVATE, "") ==
                       0);
 }
 
