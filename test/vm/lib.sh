@@ -141,6 +141,7 @@ vm_unpack_kernel()
 vm_kernel()
 {
     local new lock
+    vm_package_pattern "$VM_SERIES" >/dev/null || return
     mkdir -p "$VM_CACHE" || return
     exec {lock}>"$VM_CACHE/lock"
     flock "$lock"
@@ -201,10 +202,12 @@ vm_initrd()
 }
 
 # Write the job for the guest into the directory that is shared with it:
-# directory, seconds (0: as long as it likes), command (none: a shell)
+# directory, seconds that it has, command (none: a shell)
 vm_job()
 {
-    local share=$1 job_seconds=$2
+    local share=$1
+    # shellcheck disable=SC2034
+    local job_deadline=$(($(date +%s) + $2))
     shift 2
     # shellcheck disable=SC2034 # they go to the guest
     local job_command=("$@") job_directory=$PWD job_kernel=$VM_KERNEL
@@ -218,8 +221,8 @@ vm_job()
         job_terminal="sane rows ${size% *} cols ${size#* }"
     fi
     cp "$VM_HERE/guest" "$share/guest" &&
-        declare -p job_command job_directory job_environment job_kernel \
-            job_results job_seconds job_terminal >"$share/job"
+        declare -p job_command job_deadline job_directory job_environment \
+            job_kernel job_results job_terminal >"$share/job"
 }
 
 # QEMU's arguments for the NVDIMMs, into `arguments`
