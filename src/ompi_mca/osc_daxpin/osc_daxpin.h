@@ -61,6 +61,8 @@ typedef struct osc_daxpin_spec {
     daxpin_on_break_t    on_break;
     osc_daxpin_persist_t persist;
     int                  noncontiguous; /* of a shared window */
+    int                  attach;        /* a dynamic window is for files;
+                                           -1: not said */
     int                  temporary;     /* the name goes when it is open */
 } osc_daxpin_spec_t;
 
@@ -80,20 +82,32 @@ typedef struct osc_daxpin_part {
 } osc_daxpin_part_t;
 
 
+/* Memory of a target: its part, or what it attached to a dynamic window */
+typedef struct osc_daxpin_mem {
+    daxpin_access_t access; /* file NULL: there is nothing to guard */
+    daxpin_key_t    key;    /* generation 0: no file */
+    char            *base;  /* here; NULL: not mapped in this process */
+    uint64_t        start;  /* in terms of displacements, in bytes */
+    uint64_t        size;
+    uint64_t        offset; /* in the file */
+    int             dead;   /* the file was revoked before it could be had */
+    int             touched;     /* there were accesses in this epoch */
+    uint64_t        dirty_start; /* what a flush has to persist */
+    uint64_t        dirty_end;
+} osc_daxpin_mem_t;
+
+
 /* A target */
 typedef struct osc_daxpin_peer {
-    daxpin_access_t access;   /* file NULL: not to be mapped from here */
-    char            *base;    /* here; NULL: see above */
-    uint64_t        offset;   /* of the part in the file */
-    uint64_t        size;
-    int             disp_unit;
-    int             node_rank; /* -1: on another node */
-    char            *remote_base; /* at the target */
-    /* of the epoch: */
-    int             open;     /* accesses are allowed */
-    int             touched;  /* there were some */
-    uint64_t        dirty_start; /* in the part; what flush has to persist */
-    uint64_t        dirty_end;
+    osc_daxpin_mem_t mem;       /* its part */
+    osc_daxpin_mem_t *mems;     /* the one above, or what it has attached */
+    unsigned         num_mems;
+    uint64_t         version;   /* of what it has attached */
+    int              disp_unit;
+    int              node_rank; /* -1: on another node */
+    int              pid;
+    int              open;      /* accesses are allowed */
+    int              touched;   /* there were some in this epoch */
 } osc_daxpin_peer_t;
 
 
@@ -110,11 +124,30 @@ typedef struct osc_daxpin_slot {
     char             pad[DAXPIN_CACHELINE - sizeof(uint64_t)];
 } osc_daxpin_slot_t;
 
+/* What a rank has attached to a dynamic window. An odd version: it is being
+ * changed. */
+#define OSC_DAXPIN_REGIONS_MAX 256
+
+typedef struct osc_daxpin_region {
+    uint64_t     start;
+    uint64_t     size;
+    uint64_t     offset; /* in the file */
+    daxpin_key_t key;    /* generation 0: no file */
+} osc_daxpin_region_t;
+
+typedef struct osc_daxpin_table {
+    _Atomic uint64_t    version;
+    uint64_t            count;
+    osc_daxpin_region_t regions[OSC_DAXPIN_REGIONS_MAX];
+} osc_daxpin_table_t;
+
+
 typedef struct osc_daxpin_node {
     ompi_communicator_t *comm;
     int                 id;     /* rank of its first member in the window */
     int                 fd;     /* at that rank: the memory */
     osc_daxpin_slot_t   *slots; /* one a rank of the node */
+    osc_daxpin_table_t  *tables; /* the same; of a dynamic window */
     size_t              length;
 } osc_daxpin_node_t;
 
@@ -131,6 +164,7 @@ typedef struct osc_daxpin_module {
     opal_mutex_t           mutex;    /* of dirty ranges */
     osc_daxpin_spec_t      spec;
     osc_daxpin_part_t      part;
+    osc_daxpin_part_t      *attached; /* as in this rank's table */
     osc_daxpin_node_t      node;
     osc_daxpin_peer_t      *peers;
     unsigned               slot;     /* of libdaxpin */
@@ -227,6 +261,9 @@ void osc_daxpin_part_release(osc_daxpin_part_t *part);
 /* Its leader removes the name */
 void osc_daxpin_part_unlink(osc_daxpin_module_t *module);
 
+/* All that this rank exposes */
+int osc_daxpin_own_persist(osc_daxpin_module_t *module);
+
 /* A range of the part */
 int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
                             size_t length);
@@ -266,6 +303,30 @@ int  osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
 
 /* Make what this rank wrote to a target durable */
 int  osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
+
+/* A new epoch: there were no accesses */
+void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer);
+
+
+/*
+ * region: dynamic windows
+ */
+
+/* Where a target's memory from @a start on is; NULL: not attached */
+osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
+                                         int target, uint64_t start,
+                                         uint64_t length);
+
+/* See what a target has attached and detached meanwhile */
+void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target);
+
+int  osc_daxpin_regions_open(osc_daxpin_module_t *module);
+void osc_daxpin_regions_close(osc_daxpin_module_t *module);
+
+/* Copy between this process's packed data and a target's memory that is not
+ * mapped here, as a datatype at @a addr there says */
+int osc_daxpin_region_copy(int pid, void *packed, char *addr, int count,
+                           const ompi_datatype_t *dt, int is_put);
 
 
 /*

@@ -22,11 +22,12 @@
 
 /* What an operation accesses at the target */
 typedef struct osc_daxpin_range {
-    osc_daxpin_peer_t *peer;
-    int               target;
-    char              *addr;  /* as the datatype counts; here or there */
-    uint64_t          start;  /* first byte, in the part */
-    uint64_t          length; /* up to the last one */
+    osc_daxpin_mem_t *mem;
+    int              target;
+    char             *addr;  /* as the datatype counts; here or there */
+    uint64_t         start;  /* first byte, in the memory */
+    uint64_t         length; /* up to the last one */
+    ptrdiff_t        first;  /* from addr to it */
 } osc_daxpin_range_t;
 
 
@@ -62,6 +63,26 @@ static void osc_daxpin_span(const ompi_datatype_t *dt, int count,
 }
 
 
+/* Of a dynamic window, displacements are addresses at the target */
+static int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
+                                 ptrdiff_t from, osc_daxpin_range_t *range)
+{
+    osc_daxpin_mem_t *mem;
+
+    mem = osc_daxpin_region_find(module, target, range->start, range->length);
+    if (mem == NULL) {
+        return MPI_ERR_RMA_RANGE;
+    }
+    mem->touched  = 1;
+    range->mem    = mem;
+    range->addr   = (mem->base != NULL) ?
+                            mem->base + (from - (ptrdiff_t)mem->start) :
+                            (char*)from;
+    range->start -= mem->start;
+    return mem->dead ? osc_daxpin_peer_revoked(module, target) : OMPI_SUCCESS;
+}
+
+
 /* Is it allowed, and where is it? */
 static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
                                        ptrdiff_t disp, int count,
@@ -69,25 +90,32 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
                                        osc_daxpin_range_t *range)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
-    ptrdiff_t first, from;
+    osc_daxpin_mem_t *mem   = &peer->mem;
+    ptrdiff_t from;
     size_t length;
 
     if (!(peer->open | module->all_open)) {
         return OMPI_ERR_RMA_SYNC;
     }
-    osc_daxpin_span(dt, count, &first, &length);
+    osc_daxpin_span(dt, count, &range->first, &length);
     from          = disp * peer->disp_unit;
-    range->peer   = peer;
+    range->mem    = mem;
     range->target = target;
-    range->addr   = peer->base + from;
-    range->start  = (uint64_t)(from + first);
+    range->addr   = mem->base + from;
+    range->start  = (uint64_t)(from + range->first);
     range->length = length;
-    if ((length > 0) && ((from + first < 0) || (length > peer->size) ||
-                         (range->start > peer->size - length))) {
-        return MPI_ERR_RMA_RANGE;
+    if (length == 0) {
+        return OMPI_SUCCESS;
     }
     peer->touched = 1;
     osc_daxpin_progress(module);
+    if (peer->mems != mem) {
+        return osc_daxpin_range_find(module, target, from, range);
+    }
+    if ((from + range->first < 0) || (length > mem->size) ||
+        (range->start > mem->size - length)) {
+        return MPI_ERR_RMA_RANGE;
+    }
     return OMPI_SUCCESS;
 }
 
@@ -96,17 +124,17 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
                                           const osc_daxpin_range_t *range)
 {
-    osc_daxpin_peer_t *peer = range->peer;
+    osc_daxpin_mem_t *mem = range->mem;
 
     if (module->spec.persist != OSC_DAXPIN_PERSIST_FLUSH) {
         return;
     }
     OPAL_THREAD_LOCK(&module->mutex);
-    if (range->start < peer->dirty_start) {
-        peer->dirty_start = range->start;
+    if (range->start < mem->dirty_start) {
+        mem->dirty_start = range->start;
     }
-    if (range->start + range->length > peer->dirty_end) {
-        peer->dirty_end = range->start + range->length;
+    if (range->start + range->length > mem->dirty_end) {
+        mem->dirty_end = range->start + range->length;
     }
     OPAL_THREAD_UNLOCK(&module->mutex);
 }
@@ -115,7 +143,7 @@ static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
 static inline int osc_daxpin_enter(osc_daxpin_module_t *module,
                                    const osc_daxpin_range_t *range)
 {
-    daxpin_access_t *access = &range->peer->access;
+    daxpin_access_t *access = &range->mem->access;
 
     if ((access->file == NULL) || (daxpin_access_begin(access) == 0)) {
         return OMPI_SUCCESS;
@@ -128,10 +156,10 @@ static inline int osc_daxpin_enter(osc_daxpin_module_t *module,
 static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
                                    const osc_daxpin_range_t *range, int ret)
 {
-    daxpin_access_t *access = &range->peer->access;
+    daxpin_access_t *access = &range->mem->access;
 
     if ((access->file == NULL) ||
-        (daxpin_access_end(access, range->peer->offset + range->start,
+        (daxpin_access_end(access, range->mem->offset + range->start,
                            range->length) == 0)) {
         return ret;
     }
@@ -140,7 +168,7 @@ static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
 
 
 /* A revoke does not wait for all of a long copy */
-static int osc_daxpin_copy(const osc_daxpin_peer_t *peer, char *dest,
+static int osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
                            const char *source, size_t length)
 {
     size_t chunk;
@@ -151,8 +179,8 @@ static int osc_daxpin_copy(const osc_daxpin_peer_t *peer, char *dest,
         dest   += chunk;
         source += chunk;
         length -= chunk;
-        if ((length > 0) && (peer->access.file != NULL) &&
-            !daxpin_access_may_go_on(&peer->access)) {
+        if ((length > 0) && (mem->access.file != NULL) &&
+            !daxpin_access_may_go_on(&mem->access)) {
             break; /* which the end of the access reports */
         }
     }
@@ -178,7 +206,7 @@ osc_daxpin_put_mapped(osc_daxpin_module_t *module, const void *origin,
     osc_daxpin_range_dirty(module, range);
     if ((origin_dt == target_dt) && (origin_count == target_count) &&
         osc_daxpin_is_simple(origin_dt)) {
-        ret = osc_daxpin_copy(range->peer, range->addr, origin, range->length);
+        ret = osc_daxpin_copy(range->mem, range->addr, origin, range->length);
     } else {
         ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt,
                                    range->addr, target_count, target_dt);
@@ -200,12 +228,89 @@ osc_daxpin_get_mapped(osc_daxpin_module_t *module, void *origin,
     }
     if ((origin_dt == target_dt) && (origin_count == target_count) &&
         osc_daxpin_is_simple(origin_dt)) {
-        ret = osc_daxpin_copy(range->peer, origin, range->addr, range->length);
+        ret = osc_daxpin_copy(range->mem, origin, range->addr, range->length);
     } else {
         ret = ompi_datatype_sndrcv(range->addr, target_count, target_dt,
                                    origin, origin_count, origin_dt);
     }
     return osc_daxpin_leave(module, range, ret);
+}
+
+
+/* Between an origin and memory of another process on this node that it has
+ * attached and that is not in a file */
+static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
+                                    int origin_count,
+                                    ompi_datatype_t *origin_dt,
+                                    int target_count,
+                                    ompi_datatype_t *target_dt,
+                                    const osc_daxpin_range_t *range,
+                                    int is_put)
+{
+    size_t size  = target_dt->super.size * target_count;
+    void *packed = malloc(size);
+    int pid      = module->peers[range->target].pid;
+    int ret      = OMPI_SUCCESS;
+
+    if ((packed == NULL) || (size > INT_MAX)) {
+        free(packed);
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    if (is_put) {
+        ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt, packed,
+                                   (int)size, MPI_PACKED);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_region_copy(pid, packed, range->addr, target_count,
+                                     target_dt, is_put);
+    }
+    if ((ret == OMPI_SUCCESS) && !is_put) {
+        ret = ompi_datatype_sndrcv(packed, (int)size, MPI_PACKED, origin,
+                                   origin_count, origin_dt);
+    }
+    free(packed);
+    return ret;
+}
+
+
+/* What is not mapped here, of this node or another */
+static int osc_daxpin_put_unmapped(osc_daxpin_module_t *module,
+                                   const void *origin, int origin_count,
+                                   ompi_datatype_t *origin_dt, ptrdiff_t disp,
+                                   int target_count,
+                                   ompi_datatype_t *target_dt,
+                                   const osc_daxpin_range_t *range)
+{
+    osc_daxpin_shadow_t *data = &module->data;
+
+    if (data->module == NULL) {
+        return osc_daxpin_copy_unmapped(module, (void*)origin, origin_count,
+                                        origin_dt, target_count, target_dt,
+                                        range, 1);
+    }
+    return data->module->osc_put(origin, origin_count, origin_dt,
+                                 range->target, disp, target_count, target_dt,
+                                 data->win);
+}
+
+
+static int osc_daxpin_get_unmapped(osc_daxpin_module_t *module, void *origin,
+                                   int origin_count,
+                                   ompi_datatype_t *origin_dt, ptrdiff_t disp,
+                                   int target_count,
+                                   ompi_datatype_t *target_dt,
+                                   const osc_daxpin_range_t *range)
+{
+    osc_daxpin_shadow_t *data = &module->data;
+
+    if (data->module == NULL) {
+        return osc_daxpin_copy_unmapped(module, origin, origin_count,
+                                        origin_dt, target_count, target_dt,
+                                        range, 0);
+    }
+    return data->module->osc_get(origin, origin_count, origin_dt,
+                                 range->target, disp, target_count, target_dt,
+                                 data->win);
 }
 
 
@@ -223,13 +328,12 @@ int osc_daxpin_put(const void *origin, int origin_count,
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         return ret;
     }
-    if (range.peer->base != NULL) {
+    if (range.mem->base != NULL) {
         return osc_daxpin_put_mapped(module, origin, origin_count, origin_dt,
                                      target_count, target_dt, &range);
     }
-    return module->data.module->osc_put(origin, origin_count, origin_dt,
-                                        target, disp, target_count, target_dt,
-                                        module->data.win);
+    return osc_daxpin_put_unmapped(module, origin, origin_count, origin_dt,
+                                   disp, target_count, target_dt, &range);
 }
 
 
@@ -246,13 +350,12 @@ int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         return ret;
     }
-    if (range.peer->base != NULL) {
+    if (range.mem->base != NULL) {
         return osc_daxpin_get_mapped(module, origin, origin_count, origin_dt,
                                      target_count, target_dt, &range);
     }
-    return module->data.module->osc_get(origin, origin_count, origin_dt,
-                                        target, disp, target_count, target_dt,
-                                        module->data.win);
+    return osc_daxpin_get_unmapped(module, origin, origin_count, origin_dt,
+                                   disp, target_count, target_dt, &range);
 }
 
 
@@ -462,37 +565,43 @@ static int osc_daxpin_acc_mapped(osc_daxpin_module_t *module,
 }
 
 
-static int osc_daxpin_acc_remote(osc_daxpin_module_t *module,
-                                 const osc_daxpin_acc_t *acc, ptrdiff_t disp,
-                                 const osc_daxpin_range_t *range)
+static int osc_daxpin_complete_data(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_shadow_t *data = &module->data;
-    char *copy                = malloc(range->length);
+
+    return (data->module == NULL) ? OMPI_SUCCESS :
+                                    data->module->osc_flush(target, data->win);
+}
+
+
+static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
+                                   const osc_daxpin_acc_t *acc, ptrdiff_t disp,
+                                   const osc_daxpin_range_t *range)
+{
+    char *copy = malloc(range->length);
+    char *addr = copy - range->first;
     int changed, ret;
-    char *addr;
 
     if (copy == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    addr = copy - ((ptrdiff_t)range->start -
-                   disp * range->peer->disp_unit);
-    ret  = data->module->osc_get(addr, acc->target_count, acc->target_dt,
-                                 range->target, disp, acc->target_count,
-                                 acc->target_dt, data->win);
+    ret = osc_daxpin_get_unmapped(module, addr, acc->target_count,
+                                  acc->target_dt, disp, acc->target_count,
+                                  acc->target_dt, range);
     if (ret == OMPI_SUCCESS) {
-        ret = data->module->osc_flush(range->target, data->win);
+        ret = osc_daxpin_complete_data(module, range->target);
     }
     if (ret != OMPI_SUCCESS) {
         goto out;
     }
     ret = osc_daxpin_acc_do(acc, addr, &changed);
     if ((ret == OMPI_SUCCESS) && changed) {
-        ret = data->module->osc_put(addr, acc->target_count, acc->target_dt,
-                                    range->target, disp, acc->target_count,
-                                    acc->target_dt, data->win);
+        ret = osc_daxpin_put_unmapped(module, addr, acc->target_count,
+                                      acc->target_dt, disp, acc->target_count,
+                                      acc->target_dt, range);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = data->module->osc_flush(range->target, data->win);
+        ret = osc_daxpin_complete_data(module, range->target);
     }
 out:
     free(copy);
@@ -513,9 +622,9 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
         return ret;
     }
     osc_daxpin_acc_lock(module, target);
-    ret = (range.peer->base != NULL) ?
+    ret = (range.mem->base != NULL) ?
                   osc_daxpin_acc_mapped(module, acc, &range) :
-                  osc_daxpin_acc_remote(module, acc, disp, &range);
+                  osc_daxpin_acc_unmapped(module, acc, disp, &range);
     osc_daxpin_acc_unlock(module, target);
     return ret;
 }
@@ -604,7 +713,7 @@ static int osc_daxpin_request_done(osc_daxpin_module_t *module, int target,
 {
     osc_daxpin_shadow_t *data = &module->data;
 
-    if ((ret == OMPI_SUCCESS) && (module->peers[target].base == NULL)) {
+    if ((ret == OMPI_SUCCESS) && (module->peers[target].mem.base == NULL)) {
         ret = data->module->osc_flush(target, data->win);
         if (ret == OMPI_SUCCESS) {
             ret = osc_daxpin_peer_check(module, target);

@@ -124,13 +124,46 @@ typedef struct osc_daxpin_wish {
 } osc_daxpin_wish_t;
 
 
-static int osc_daxpin_wish_get(void *base, size_t size, int rank,
-                               opal_info_t *info, int flavor,
-                               osc_daxpin_wish_t *wish)
+/* What will be attached, nobody knows yet. Files may, where the user wants
+ * mappings to be protected at all. */
+static int osc_daxpin_wants_attach(void)
+{
+    static const char name[] = "daxpin";
+    const char *list         = getenv("UCX_MD");
+    const char *found        = (list != NULL) ? strstr(list, name) : NULL;
+
+    return (found != NULL) && ((found == list) || (found[-1] == ',')) &&
+           ((found[sizeof(name) - 1] == '\0') ||
+            (found[sizeof(name) - 1] == ','));
+}
+
+
+/* The ranks of a node look into each other's tables, and no further */
+static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
+                                  osc_daxpin_wish_t *wish)
+{
+    int spans = ompi_group_have_remote_peers(comm->c_local_group);
+
+    if (spans && (wish->spec.attach > 0)) {
+        return osc_daxpin_error(OMPI_ERR_NOT_SUPPORTED, "daxpin_attach is for "
+                                "windows of ranks of one node, and these are "
+                                "not");
+    }
+    wish->wanted = !spans && ((wish->spec.attach >= 0) ?
+                                      wish->spec.attach :
+                                      osc_daxpin_wants_attach());
+    return OMPI_SUCCESS;
+}
+
+
+static int osc_daxpin_wish_get(void *base, size_t size,
+                               ompi_communicator_t *comm, opal_info_t *info,
+                               int flavor, osc_daxpin_wish_t *wish)
 {
     int ret;
 
-    ret = osc_daxpin_spec_read(info, rank, &wish->spec, &wish->wanted);
+    ret = osc_daxpin_spec_read(info, ompi_comm_rank(comm), &wish->spec,
+                               &wish->wanted);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -149,7 +182,7 @@ static int osc_daxpin_wish_get(void *base, size_t size, int rank,
         if (wish->wanted) {
             break;
         }
-        return OMPI_SUCCESS;
+        return osc_daxpin_wish_attach(comm, wish);
     }
     return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is named as the file of a "
                             "window over memory that the program has already; "
@@ -189,13 +222,18 @@ static int osc_daxpin_wish_name(ompi_communicator_t *comm, int flavor,
 }
 
 
+static int osc_daxpin_allocates(int flavor)
+{
+    return (flavor == MPI_WIN_FLAVOR_ALLOCATE) ||
+           (flavor == MPI_WIN_FLAVOR_SHARED);
+}
+
+
 static int osc_daxpin_dir_is_set(int flavor)
 {
     const char *dir = mca_osc_daxpin_component.dir;
 
-    return (dir != NULL) && (dir[0] != '\0') &&
-           ((flavor == MPI_WIN_FLAVOR_ALLOCATE) ||
-            (flavor == MPI_WIN_FLAVOR_SHARED));
+    return (dir != NULL) && (dir[0] != '\0') && osc_daxpin_allocates(flavor);
 }
 
 
@@ -223,8 +261,7 @@ static int osc_daxpin_wish_agree(ompi_communicator_t *comm, int flavor,
         ret       = osc_daxpin_wish_name(comm, flavor, wish);
     }
     *wanted_p = counts[0] > 0;
-    if ((flavor != MPI_WIN_FLAVOR_CREATE) && (counts[0] > 0) &&
-        (counts[0] < all)) {
+    if (osc_daxpin_allocates(flavor) && *wanted_p && (counts[0] < all)) {
         return wish->wanted ? OMPI_ERROR :
                osc_daxpin_error(OMPI_ERR_BAD_PARAM, "rank %d: other ranks name "
                                 "a file for the window, this one does not; "
@@ -325,8 +362,12 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
     int ret;
 
     ret = osc_daxpin_node_open(module);
-    if ((ret == OMPI_SUCCESS) && (module->flavor != MPI_WIN_FLAVOR_CREATE)) {
+    if ((ret == OMPI_SUCCESS) && osc_daxpin_allocates(module->flavor)) {
         ret = osc_daxpin_part_open(module, size);
+    }
+    if ((ret == OMPI_SUCCESS) &&
+        (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        ret = osc_daxpin_agree(module, osc_daxpin_regions_open(module));
     }
     if (ret != OMPI_SUCCESS) {
         return ret;
@@ -379,7 +420,9 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
     if (module->spec.temporary) {
         osc_daxpin_part_unlink(module);
     }
-    *base             = module->part.base;
+    if (flavor != MPI_WIN_FLAVOR_DYNAMIC) {
+        *base = module->part.base;
+    }
     win->w_osc_module = &module->super;
     win->w_flags     |= module->sync.win->w_flags;
     snprintf(name, sizeof(name), "daxpin window %d",
@@ -402,7 +445,7 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     ret = osc_daxpin_wish_get((flavor == MPI_WIN_FLAVOR_CREATE) ? *base : NULL,
-                              size, ompi_comm_rank(comm), info, flavor, wish);
+                              size, comm, info, flavor, wish);
     ret = osc_daxpin_wish_agree(comm, flavor, ret, wish, &wanted);
     if ((ret == OMPI_SUCCESS) && wanted) {
         ret = osc_daxpin_error_code_make();

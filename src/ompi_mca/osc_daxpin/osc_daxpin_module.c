@@ -19,26 +19,15 @@ int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
     }
     if (rank == MPI_PROC_NULL) {
         /* The first that has memory */
-        for (i = 0; (i < module->size) && (module->peers[i].size == 0); ++i) {
+        for (i = 0; (i < module->size) && (module->peers[i].mem.size == 0);
+             ++i) {
         }
         rank = (i < module->size) ? i : 0;
     }
-    *size            = module->peers[rank].size;
+    *size            = module->peers[rank].mem.size;
     *disp_unit       = module->peers[rank].disp_unit;
-    *(void**)baseptr = module->peers[rank].base;
+    *(void**)baseptr = module->peers[rank].mem.base;
     return OMPI_SUCCESS;
-}
-
-
-int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
-{
-    return MPI_ERR_RMA_FLAVOR;
-}
-
-
-int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
-{
-    return MPI_ERR_RMA_FLAVOR;
 }
 
 
@@ -62,7 +51,7 @@ int osc_daxpin_free(ompi_win_t *win)
 
     comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
     if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_part_persist(module, 0, module->part.size);
+        ret = osc_daxpin_own_persist(module);
         if (ret == mca_osc_daxpin_component.error_code) {
             ret = OMPI_SUCCESS; /* Of a revoked window there is only the end */
         }

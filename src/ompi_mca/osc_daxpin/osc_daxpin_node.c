@@ -34,7 +34,9 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
                                 "bytes that ranks of a node share: %s",
                                 node->length, strerror(errno));
     }
-    node->slots = addr;
+    node->slots  = addr;
+    node->tables = (osc_daxpin_table_t*)(node->slots +
+                                         ompi_comm_size(node->comm));
     return OMPI_SUCCESS;
 }
 
@@ -87,6 +89,9 @@ int osc_daxpin_node_open(osc_daxpin_module_t *module)
     comm         = node->comm;
     first        = ompi_comm_rank(comm) == 0;
     node->length = ompi_comm_size(comm) * sizeof(*node->slots);
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        node->length += ompi_comm_size(comm) * sizeof(*node->tables);
+    }
     if (first) {
         ret  = osc_daxpin_node_make(node);
         word = (osc_daxpin_node_word_t){

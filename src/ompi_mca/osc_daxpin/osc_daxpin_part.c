@@ -243,10 +243,10 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
 }
 
 
-int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
-                            size_t length)
+static int osc_daxpin_persist(osc_daxpin_module_t *module,
+                              const osc_daxpin_part_t *part, uint64_t start,
+                              size_t length)
 {
-    osc_daxpin_part_t *part = &module->part;
     int ret;
 
     if ((part->file == NULL) || (length == 0)) {
@@ -261,4 +261,28 @@ int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
                                 daxpin_errormsg());
     }
     return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
+                            size_t length)
+{
+    return osc_daxpin_persist(module, &module->part, start, length);
+}
+
+
+int osc_daxpin_own_persist(osc_daxpin_module_t *module)
+{
+    const osc_daxpin_part_t *part = &module->part;
+    int ret                       = OMPI_SUCCESS;
+    uint64_t i, count             = 1;
+
+    if (module->attached != NULL) {
+        part  = module->attached;
+        count = module->node.tables[ompi_comm_rank(module->node.comm)].count;
+    }
+    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_persist(module, &part[i], 0, part[i].size);
+    }
+    return ret;
 }

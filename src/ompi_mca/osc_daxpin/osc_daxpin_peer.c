@@ -8,11 +8,13 @@
 #include "ompi/errhandler/errcode.h"
 #include "ompi/errhandler/errhandler.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OSC_DAXPIN_ERROR_NAME "MPIX_ERR_DAXPIN_REVOKED"
 
@@ -22,11 +24,11 @@ typedef struct osc_daxpin_card {
     uint64_t     offset;
     uint64_t     size;
     uint64_t     file_length;
-    uint64_t     base;
     int          disp_unit;
     int          has_file;
     int          node;      /* id */
     int          node_rank;
+    int          pid;
 } osc_daxpin_card_t;
 
 
@@ -44,10 +46,10 @@ static void osc_daxpin_card_fill(const osc_daxpin_module_t *module,
     card->size        = part->size;
     card->file_length = (part->file_length > 0) ? part->file_length :
                                                   part->offset + part->size;
-    card->base        = (uintptr_t)part->base;
     card->disp_unit   = disp_unit;
     card->node        = module->node.id;
     card->node_rank   = ompi_comm_rank(module->node.comm);
+    card->pid         = getpid();
 }
 
 
@@ -65,9 +67,9 @@ static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
         return part->base - part->offset + card->offset;
     }
     for (i = 0; i < target; ++i) {
-        if ((module->peers[i].access.file == file) &&
+        if ((module->peers[i].mem.access.file == file) &&
             (cards[i].file_length == card->file_length)) {
-            return module->peers[i].base - cards[i].offset + card->offset;
+            return module->peers[i].mem.base - cards[i].offset + card->offset;
         }
     }
     base = daxpin_file_addr(file, 0, card->file_length);
@@ -80,25 +82,34 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
 {
     const osc_daxpin_card_t *card = &cards[target];
     osc_daxpin_peer_t *peer       = &module->peers[target];
+    osc_daxpin_mem_t *mem         = &peer->mem;
     daxpin_file_t *file;
 
-    peer->dirty_start = UINT64_MAX;
-    peer->offset      = card->offset;
-    peer->size        = card->size;
-    peer->disp_unit   = card->disp_unit;
-    peer->remote_base = (char*)(uintptr_t)card->base;
-    peer->node_rank   = (card->node == module->node.id) ? card->node_rank : -1;
+    mem->dirty_start = UINT64_MAX;
+    mem->offset      = card->offset;
+    mem->size        = card->size;
+    peer->disp_unit  = card->disp_unit;
+    peer->node_rank  = (card->node == module->node.id) ? card->node_rank : -1;
+    peer->pid        = card->pid;
+    peer->mems       = mem;
+    peer->num_mems   = 1;
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        mem->base      = module->nothing;
+        peer->mems     = NULL;
+        peer->num_mems = 0;
+        return OMPI_SUCCESS;
+    }
     if (target == module->rank) {
         /* Also where it is not a file */
-        peer->base = (module->part.base != NULL) ? module->part.base :
-                                                   module->nothing;
-        file       = module->part.file;
+        mem->base = (module->part.base != NULL) ? module->part.base :
+                                                  module->nothing;
+        file      = module->part.file;
         if (file == NULL) {
             return OMPI_SUCCESS;
         }
         daxpin_file_ref(file);
     } else if (!card->has_file && (card->size == 0)) {
-        peer->base = module->nothing; /* where nobody accesses anything */
+        mem->base = module->nothing; /* where nobody accesses anything */
         return OMPI_SUCCESS;
     } else if ((peer->node_rank < 0) || !card->has_file) {
         return OMPI_SUCCESS;
@@ -107,11 +118,11 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
                                 "share the file of rank %d: %s", module->rank,
                                 target, daxpin_errormsg());
     }
-    daxpin_access_init(file, module->slot, &peer->access);
-    if (peer->base == NULL) {
-        peer->base = osc_daxpin_peer_map(module, cards, target, file);
+    daxpin_access_init(file, module->slot, &mem->access);
+    if (mem->base == NULL) {
+        mem->base = osc_daxpin_peer_map(module, cards, target, file);
     }
-    if (peer->base == NULL) {
+    if (mem->base == NULL) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot map "
                                 "the part of rank %d: %s", module->rank,
                                 target, daxpin_errormsg());
@@ -147,7 +158,7 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
     module->remote = 0;
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret             = osc_daxpin_peer_open(module, cards, i);
-        module->remote |= module->peers[i].base == NULL;
+        module->remote |= module->peers[i].mem.base == NULL;
     }
     ret = osc_daxpin_agree(module, ret);
     if (ret == OMPI_SUCCESS) {
@@ -168,8 +179,9 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     if (module->peers == NULL) {
         return;
     }
+    osc_daxpin_regions_close(module);
     for (i = 0; i < module->size; ++i) {
-        daxpin_file_close(module->peers[i].access.file);
+        daxpin_file_close(module->peers[i].mem.access.file);
     }
     if (module->has_slot) {
         daxpin_slot_put(module->slot);
@@ -187,7 +199,7 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
 
 void *osc_daxpin_own_state(osc_daxpin_module_t *module)
 {
-    daxpin_access_t *access = &module->peers[module->rank].access;
+    daxpin_access_t *access = &module->peers[module->rank].mem.access;
 
     if (access->file != NULL) {
         return (char*)access->state - offsetof(daxpin_control_t, state);
@@ -219,17 +231,46 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
 }
 
 
+static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
+{
+    return !mem->dead &&
+           ((mem->access.file == NULL) ||
+            osc_daxpin_state_is_good(
+                    (uint32_t)daxpin_file_state(mem->access.file)));
+}
+
+
+/* Of a dynamic window what was accessed counts; of another there is only the
+ * part, and who asks has accessed it */
+static osc_daxpin_mem_t *osc_daxpin_peer_bad(osc_daxpin_module_t *module,
+                                             int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    unsigned i;
+
+    for (i = 0; i < peer->num_mems; ++i) {
+        if (!osc_daxpin_mem_is_good(&peer->mems[i]) &&
+            (peer->mems[i].touched || (peer->mems == &peer->mem))) {
+            return &peer->mems[i];
+        }
+    }
+    return NULL;
+}
+
+
+static int osc_daxpin_is_remote(const osc_daxpin_peer_t *peer)
+{
+    return peer->mem.base == NULL;
+}
+
+
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
-    uint32_t state;
+    uint32_t state          = DAXPIN_STATE_HELD;
     int ret;
 
-    if (peer->access.file != NULL) {
-        state = (uint32_t)daxpin_file_state(peer->access.file);
-    } else if (peer->base != NULL) {
-        return OMPI_SUCCESS;
-    } else {
+    if (osc_daxpin_is_remote(peer)) {
         ret = osc_daxpin_state_read(module, target,
                                     offsetof(daxpin_control_t, state), &state,
                                     sizeof(state));
@@ -237,38 +278,83 @@ int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
             return ret;
         }
     }
-    return osc_daxpin_state_is_good(state) ?
+    return (osc_daxpin_state_is_good(state) &&
+            (osc_daxpin_peer_bad(module, target) == NULL)) ?
                    OMPI_SUCCESS :
                    osc_daxpin_peer_revoked(module, target);
 }
 
 
+/* The first of this rank's files that is revoked */
+static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
+{
+    const osc_daxpin_part_t *part = &module->part;
+    uint64_t i, count = 1;
+
+    if (module->attached != NULL) {
+        part  = module->attached;
+        count = module->node.tables[ompi_comm_rank(module->node.comm)].count;
+    }
+    for (i = 0; i < count; ++i) {
+        if ((part[i].file != NULL) &&
+            !osc_daxpin_state_is_good(
+                    (uint32_t)daxpin_file_state(part[i].file))) {
+            return part[i].file;
+        }
+    }
+    return NULL;
+}
+
+
 int osc_daxpin_own_check(osc_daxpin_module_t *module)
 {
-    return osc_daxpin_peer_check(module, module->rank);
+    return (osc_daxpin_own_bad(module) == NULL) ?
+                   OMPI_SUCCESS :
+                   osc_daxpin_peer_revoked(module, module->rank);
+}
+
+
+static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
+                                   char *buffer, size_t size)
+{
+    daxpin_control_t control;
+    int ret = osc_daxpin_state_read(module, target, 0, &control,
+                                    sizeof(control));
+
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    control.cause[sizeof(control.cause) - 1] = '\0';
+    if (!osc_daxpin_state_is_good(atomic_load(&control.state))) {
+        snprintf(buffer, size, "%s", control.cause);
+    }
+    return OMPI_SUCCESS;
 }
 
 
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size)
 {
-    osc_daxpin_peer_t *peer = &module->peers[target];
-    daxpin_control_t control;
-    int ret;
+    daxpin_file_t *file = NULL;
+    osc_daxpin_mem_t *mem;
 
     buffer[0] = '\0';
-    if (peer->access.file != NULL) {
-        daxpin_file_cause(peer->access.file, buffer, size);
-    } else if (peer->base == NULL) {
-        ret = osc_daxpin_state_read(module, target, 0, &control,
-                                    sizeof(control));
-        if (ret != OMPI_SUCCESS) {
-            return ret;
-        }
-        control.cause[sizeof(control.cause) - 1] = '\0';
-        if (!osc_daxpin_state_is_good(atomic_load(&control.state))) {
-            snprintf(buffer, size, "%s", control.cause);
-        }
+    if (osc_daxpin_is_remote(&module->peers[target])) {
+        return osc_daxpin_remote_cause(module, target, buffer, size);
+    }
+    mem = osc_daxpin_peer_bad(module, target);
+    if ((mem != NULL) && mem->dead) {
+        snprintf(buffer, size, "a file that it attached was revoked before "
+                 "rank %d could share it", module->rank);
+        return OMPI_SUCCESS;
+    }
+    if (mem != NULL) {
+        file = mem->access.file;
+    } else if (target == module->rank) {
+        file = osc_daxpin_own_bad(module);
+    }
+    if (file != NULL) {
+        daxpin_file_cause(file, buffer, size);
     }
     return OMPI_SUCCESS;
 }
@@ -293,19 +379,19 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 }
 
 
-int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
+                                  osc_daxpin_mem_t *mem)
 {
-    osc_daxpin_peer_t *peer = &module->peers[target];
-    uint64_t start          = peer->dirty_start;
-    uint64_t end            = peer->dirty_end;
+    uint64_t start = mem->dirty_start;
+    uint64_t end   = mem->dirty_end;
     int ret;
 
-    peer->dirty_start = UINT64_MAX;
-    peer->dirty_end   = 0;
-    if ((start >= end) || (peer->access.file == NULL)) {
+    mem->dirty_start = UINT64_MAX;
+    mem->dirty_end   = 0;
+    if ((start >= end) || (mem->access.file == NULL)) {
         return OMPI_SUCCESS;
     }
-    ret = daxpin_file_persist(peer->access.file, peer->offset + start,
+    ret = daxpin_file_persist(mem->access.file, mem->offset + start,
                               end - start);
     if (ret == -ESTALE) {
         return osc_daxpin_peer_revoked(module, target);
@@ -315,4 +401,28 @@ int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
                                 module->rank, target, daxpin_errormsg());
     }
     return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    int ret                 = OMPI_SUCCESS;
+    unsigned i;
+
+    for (i = 0; (i < peer->num_mems) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_mem_persist(module, target, &peer->mems[i]);
+    }
+    return ret;
+}
+
+
+void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
+{
+    unsigned i;
+
+    for (i = 0; i < peer->num_mems; ++i) {
+        peer->mems[i].touched = 0;
+    }
+    peer->touched = 0;
 }

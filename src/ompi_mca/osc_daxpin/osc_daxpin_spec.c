@@ -278,6 +278,10 @@ static int osc_daxpin_spec_own(opal_info_t *info, int rank,
         ret = osc_daxpin_spec_word(info, "daxpin_persist",
                                    osc_daxpin_persist_words, &persist);
     }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "daxpin_attach",
+                                   osc_daxpin_bool_words, &spec->attach);
+    }
     if ((ret == OMPI_SUCCESS) &&
         osc_daxpin_spec_get(info, "daxpin_path", template)) {
         if (template[0] == '\0') {
@@ -304,6 +308,7 @@ int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
                            &flag);
     }
     spec->noncontiguous = noncontiguous;
+    spec->attach        = -1;
     ret                 = osc_daxpin_spec_storage(info, rank, spec);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_spec_own(info, rank, spec);

@@ -48,7 +48,7 @@ static int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
     int ret                   = OMPI_SUCCESS;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (module->peers[target].base == NULL) {
+    if (module->peers[target].mem.base == NULL) {
         ret = data->module->osc_flush(target, data->win);
     }
     osc_daxpin_keep_first(&ret,
@@ -79,7 +79,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     int i;
 
     for (i = 0; i < module->size; ++i) {
-        module->peers[i].touched = 0;
+        osc_daxpin_peer_forget(&module->peers[i]);
     }
 }
 
@@ -91,7 +91,7 @@ static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 
     atomic_thread_fence(memory_order_seq_cst);
     if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_part_persist(module, 0, module->part.size);
+        ret = osc_daxpin_own_persist(module);
     }
     osc_daxpin_keep_first(&ret, osc_daxpin_own_check(module));
     return ret;
@@ -261,8 +261,8 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    module->peers[target].open    = 0;
-    module->peers[target].touched = 0;
+    module->peers[target].open = 0;
+    osc_daxpin_peer_forget(&module->peers[target]);
     return error;
 }
 
@@ -325,7 +325,7 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
         return ret;
     }
     ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
-    module->peers[target].touched = 0;
+    osc_daxpin_peer_forget(&module->peers[target]);
     return ret;
 }
 

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Dynamic windows. Each rank has a table of what it has attached in memory that
+ * the ranks of its node share, and its targets have the files in it mapped
+ * since they first looked for something there. Attached memory that is in no
+ * file is copied from and to the other process.
+ */
+
+#include "osc_daxpin.h"
+
+#include "opal/datatype/opal_convertor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#define OSC_DAXPIN_IOV_MAX 32
+
+
+static osc_daxpin_table_t *osc_daxpin_own_table(osc_daxpin_module_t *module)
+{
+    return &module->node.tables[ompi_comm_rank(module->node.comm)];
+}
+
+
+/*
+ * Attach and detach
+ */
+
+static void osc_daxpin_table_begin(osc_daxpin_table_t *table)
+{
+    atomic_fetch_add(&table->version, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+
+static void osc_daxpin_table_end(osc_daxpin_table_t *table)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    atomic_fetch_add(&table->version, 1);
+}
+
+
+static int osc_daxpin_overlaps(const osc_daxpin_table_t *table, uint64_t start,
+                               uint64_t size)
+{
+    const osc_daxpin_region_t *region;
+    uint64_t i;
+
+    for (i = 0; i < table->count; ++i) {
+        region = &table->regions[i];
+        if ((start < region->start + region->size) &&
+            (region->start < start + size)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+int osc_daxpin_regions_open(osc_daxpin_module_t *module)
+{
+    module->attached = calloc(OSC_DAXPIN_REGIONS_MAX,
+                              sizeof(*module->attached));
+    return (module->attached == NULL) ? OMPI_ERR_OUT_OF_RESOURCE :
+                                        OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_region_t region  = {.start = (uintptr_t)base, .size = size};
+    osc_daxpin_table_t *table;
+    osc_daxpin_part_t part;
+
+    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
+        return MPI_ERR_RMA_FLAVOR;
+    }
+    table = osc_daxpin_own_table(module);
+    if (size == 0) {
+        return OMPI_SUCCESS;
+    }
+    if ((table->count == OSC_DAXPIN_REGIONS_MAX) ||
+        osc_daxpin_overlaps(table, region.start, size)) {
+        return osc_daxpin_error(MPI_ERR_RMA_ATTACH, "%zu bytes at %p %s", size,
+                                base,
+                                (table->count == OSC_DAXPIN_REGIONS_MAX) ?
+                                "cannot be attached: there are as many regions "
+                                "as there can be; detach some" :
+                                "overlap with memory that is attached already");
+    }
+    if (osc_daxpin_part_adopt(base, size, &part) != OMPI_SUCCESS) {
+        return MPI_ERR_RMA_ATTACH;
+    }
+    if (part.file != NULL) {
+        daxpin_file_key(part.file, &region.key);
+        region.offset = part.offset;
+    }
+    osc_daxpin_table_begin(table);
+    module->attached[table->count] = part;
+    table->regions[table->count++] = region;
+    osc_daxpin_table_end(table);
+    return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_table_t *table;
+    uint64_t i, last;
+
+    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
+        return MPI_ERR_RMA_FLAVOR;
+    }
+    table = osc_daxpin_own_table(module);
+    for (i = 0; (i < table->count) && (module->attached[i].base != base);
+         ++i) {
+    }
+    if (i == table->count) {
+        return MPI_ERR_BASE;
+    }
+    osc_daxpin_part_release(&module->attached[i]);
+    osc_daxpin_table_begin(table);
+    last                = --table->count;
+    module->attached[i] = module->attached[last];
+    table->regions[i]   = table->regions[last];
+    osc_daxpin_table_end(table);
+    return OMPI_SUCCESS;
+}
+
+
+/*
+ * Targets
+ */
+
+static int osc_daxpin_same_region(const osc_daxpin_mem_t *mem,
+                                  const osc_daxpin_region_t *region)
+{
+    return (mem->start == region->start) && (mem->size == region->size) &&
+           (mem->offset == region->offset) &&
+           (memcmp(&mem->key, &region->key, sizeof(mem->key)) == 0);
+}
+
+
+static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
+                                   const osc_daxpin_region_t *region,
+                                   osc_daxpin_mem_t *mem)
+{
+    daxpin_file_t *file;
+
+    memset(mem, 0, sizeof(*mem));
+    mem->start       = region->start;
+    mem->size        = region->size;
+    mem->offset      = region->offset;
+    mem->key         = region->key;
+    mem->dirty_start = UINT64_MAX;
+    if (region->key.generation == 0) {
+        mem->base = (target == module->rank) ?
+                            (char*)(uintptr_t)region->start : NULL;
+        return;
+    }
+    if (daxpin_file_attach(&region->key, &file) != 0) {
+        mem->dead = 1;
+        return;
+    }
+    daxpin_access_init(file, module->slot, &mem->access);
+    mem->base = daxpin_file_addr(file, region->offset, region->size);
+    mem->dead = mem->base == NULL;
+}
+
+
+/* As it was at one moment */
+static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
+                                      osc_daxpin_table_t *copy)
+{
+    uint64_t version;
+
+    do {
+        do {
+            version = atomic_load(&table->version);
+        } while (version % 2 != 0);
+        copy->count = table->count;
+        copy->count = (copy->count < OSC_DAXPIN_REGIONS_MAX) ?
+                              copy->count : OSC_DAXPIN_REGIONS_MAX;
+        memcpy(copy->regions, table->regions,
+               copy->count * sizeof(copy->regions[0]));
+        atomic_thread_fence(memory_order_seq_cst);
+    } while (atomic_load(&table->version) != version);
+    return version;
+}
+
+
+static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
+                                  const osc_daxpin_table_t *table,
+                                  osc_daxpin_mem_t *mems)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    unsigned i, j;
+
+    for (i = 0; i < table->count; ++i) {
+        for (j = 0; j < peer->num_mems; ++j) {
+            if (osc_daxpin_same_region(&peer->mems[j], &table->regions[i])) {
+                break;
+            }
+        }
+        if (j < peer->num_mems) {
+            mems[i]                   = peer->mems[j];
+            peer->mems[j].access.file = NULL; /* it has moved */
+        } else {
+            osc_daxpin_region_open(module, target, &table->regions[i],
+                                   &mems[i]);
+        }
+    }
+    for (j = 0; j < peer->num_mems; ++j) {
+        daxpin_file_close(peer->mems[j].access.file);
+    }
+}
+
+
+void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer   = &module->peers[target];
+    osc_daxpin_table_t *table = &module->node.tables[peer->node_rank];
+    osc_daxpin_table_t *copy;
+    osc_daxpin_mem_t *mems;
+
+    if (atomic_load(&table->version) == peer->version) {
+        return;
+    }
+    copy = malloc(sizeof(*copy));
+    mems = calloc(OSC_DAXPIN_REGIONS_MAX, sizeof(*mems));
+    if ((copy == NULL) || (mems == NULL)) {
+        free(copy);
+        free(mems);
+        return;
+    }
+    peer->version = osc_daxpin_table_read(table, copy);
+    osc_daxpin_peer_adapt(module, target, copy, mems);
+    if (peer->mems != &peer->mem) {
+        free(peer->mems);
+    }
+    peer->mems     = mems;
+    peer->num_mems = (unsigned)copy->count;
+    free(copy);
+}
+
+
+osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
+                                         int target, uint64_t start,
+                                         uint64_t length)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    osc_daxpin_mem_t *mem;
+    unsigned i;
+
+    osc_daxpin_region_refresh(module, target);
+    for (i = 0; i < peer->num_mems; ++i) {
+        mem = &peer->mems[i];
+        if ((start >= mem->start) && (length <= mem->size) &&
+            (start - mem->start <= mem->size - length)) {
+            return mem;
+        }
+    }
+    return NULL;
+}
+
+
+void osc_daxpin_regions_close(osc_daxpin_module_t *module)
+{
+    osc_daxpin_peer_t *peer;
+    uint64_t count;
+    unsigned j;
+    int i;
+
+    if (module->attached == NULL) {
+        return;
+    }
+    for (i = 0; i < module->size; ++i) {
+        peer = &module->peers[i];
+        for (j = 0; j < peer->num_mems; ++j) {
+            daxpin_file_close(peer->mems[j].access.file);
+        }
+        if (peer->mems != &peer->mem) {
+            free(peer->mems);
+        }
+        peer->mems     = &peer->mem;
+        peer->num_mems = 0;
+    }
+    for (count = osc_daxpin_own_table(module)->count; count > 0; --count) {
+        osc_daxpin_part_release(&module->attached[count - 1]);
+    }
+    free(module->attached);
+    module->attached = NULL;
+}
+
+
+/*
+ * Memory of another process
+ */
+
+static int osc_daxpin_vm_copy(int pid, const struct iovec *local,
+                              const struct iovec *remote, unsigned count,
+                              int is_put)
+{
+    size_t size = local->iov_len;
+    ssize_t done;
+
+    done = is_put ? process_vm_writev(pid, local, 1, remote, count, 0) :
+                    process_vm_readv(pid, local, 1, remote, count, 0);
+    if (done == (ssize_t)size) {
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_error(MPI_ERR_RMA_RANGE, "cannot access %zu bytes of "
+                            "process %d, which it has attached to a window: "
+                            "%s", size, pid,
+                            (done < 0) ? strerror(errno) : "not all are there");
+}
+
+
+int osc_daxpin_region_copy(int pid, void *packed, char *addr, int count,
+                           const ompi_datatype_t *dt, int is_put)
+{
+    struct iovec local = {.iov_base = packed};
+    struct iovec remote[OSC_DAXPIN_IOV_MAX];
+    opal_convertor_t convertor;
+    uint32_t num;
+    int ret = OMPI_SUCCESS;
+    int done;
+
+    OBJ_CONSTRUCT(&convertor, opal_convertor_t);
+    opal_convertor_copy_and_prepare_for_recv(ompi_mpi_local_convertor,
+                                             &dt->super, count, addr, 0,
+                                             &convertor);
+    do {
+        num           = OSC_DAXPIN_IOV_MAX;
+        local.iov_len = 0;
+        done = opal_convertor_raw(&convertor, remote, &num, &local.iov_len);
+        if (num > 0) {
+            ret = osc_daxpin_vm_copy(pid, &local, remote, num, is_put);
+        }
+        local.iov_base = (char*)local.iov_base + local.iov_len;
+    } while (!done && (ret == OMPI_SUCCESS));
+    opal_convertor_cleanup(&convertor);
+    OBJ_DESTRUCT(&convertor);
+    return ret;
+}
