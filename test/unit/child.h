@@ -40,7 +40,6 @@ typedef struct child_entry {
 static pid_t       child_pids[CHILDREN_MAX]; /* not waited for yet */
 
 
-
 /*
  * In the child
  */

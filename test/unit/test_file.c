@@ -334,7 +334,7 @@ static void file_check_busy(const char *how)
     start = unit_ms();
     assert_int_equal(daxpin_file_open(path, 8192, &params, &file), -EAGAIN);
     took = unit_ms() - start;
-    snprintf(pid, sizeof(pid), "pid %d (test_", (int)child.pid);
+    snprintf(pid, sizeof(pid), "pid %d (", (int)child.pid);
     assert_message(path);
     assert_message(pid);
     assert_message("close it");

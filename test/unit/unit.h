@@ -71,7 +71,8 @@ static UNIT_UNUSED uint64_t unit_ms(void)
 
 static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
 {
-    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    struct timespec pause = {.tv_sec  = ms / 1000,
+                             .tv_nsec = ms % 1000 * 1000000};
 
     while ((nanosleep(&pause, &pause) != 0) && (errno == EINTR)) {
     }
