@@ -21,6 +21,7 @@
 #include <daxpin.h>
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -120,8 +121,11 @@ typedef struct osc_daxpin_shadow {
 
 /* What ranks of a node share, besides files */
 typedef struct osc_daxpin_slot {
-    _Atomic uint64_t lock; /* of accumulates: 0 or 1 + the rank that has it */
-    char             pad[DAXPIN_CACHELINE - sizeof(uint64_t)];
+    _Atomic uint64_t lock;   /* of accumulates: 0 or 1 + rank that has it */
+    _Atomic uint64_t asked;  /* see osc_daxpin_agent.c */
+    _Atomic uint64_t served;
+    _Atomic uint64_t failed;
+    char             pad[DAXPIN_CACHELINE - 4 * sizeof(uint64_t)];
 } osc_daxpin_slot_t;
 
 /* What a rank has attached to a dynamic window. An odd version: it is being
@@ -175,6 +179,11 @@ typedef struct osc_daxpin_module {
     osc_daxpin_shadow_t    data;
     osc_daxpin_shadow_t    lock;
     osc_daxpin_shadow_t    state;
+    struct {
+        pthread_t   thread;
+        _Atomic int stop;
+        int         runs;
+    } agent;
     int                    *started; /* ranks of the group of a start */
     int                    num_started;
     char                   nothing[DAXPIN_CACHELINE]; /* sync is over it */
@@ -306,6 +315,17 @@ int  osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
 
 /* A new epoch: there were no accesses */
 void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer);
+
+
+/*
+ * agent: makes the part durable for ranks of other nodes
+ */
+
+int  osc_daxpin_agent_start(osc_daxpin_module_t *module);
+void osc_daxpin_agent_stop(osc_daxpin_module_t *module);
+
+/* Make durable what is complete at a target on another node */
+int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target);
 
 
 /*

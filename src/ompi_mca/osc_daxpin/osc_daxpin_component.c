@@ -288,6 +288,7 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->comm;
 
+    osc_daxpin_agent_stop(module);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
     osc_daxpin_shadow_unlock(&module->data);
@@ -373,14 +374,12 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
         return ret;
     }
     ret = osc_daxpin_peers_open(module, disp_unit);
-    if ((ret == OMPI_SUCCESS) && module->remote &&
-        (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH)) {
-        ret = osc_daxpin_error(OMPI_ERR_NOT_SUPPORTED, "daxpin_persist=flush "
-                               "is for ranks of one node, and these are not; "
-                               "use daxpin_persist=sync");
-    }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);
+    }
+    if ((ret == OMPI_SUCCESS) && module->remote &&
+        (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH)) {
+        ret = osc_daxpin_agent_start(module);
     }
     return osc_daxpin_agree(module, ret);
 }

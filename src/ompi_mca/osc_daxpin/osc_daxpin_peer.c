@@ -410,6 +410,9 @@ int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
     int ret                 = OMPI_SUCCESS;
     unsigned i;
 
+    if (osc_daxpin_is_remote(peer)) {
+        return osc_daxpin_agent_ask(module, target);
+    }
     for (i = 0; (i < peer->num_mems) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_mem_persist(module, target, &peer->mems[i]);
     }
