@@ -459,7 +459,7 @@ static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
 {
     uintptr_t start = addr;
     size_t size     = length;
-    int ret;
+    int fd, ret;
 
     if (offset + length > daxpin_file_length(file)) {
         return daxpin_error(EFAULT, "%s: the mapping at %p, %zu bytes from "
@@ -468,13 +468,46 @@ static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
                             file->path, (void*)addr, length, offset,
                             daxpin_file_length(file));
     }
-    ret = daxpin_file_allocate(file->path, file->fd, offset, length);
+    fd = daxpin_file_dup(file);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = daxpin_file_allocate(file->path, fd, offset, length);
+    close(fd);
     if (ret != 0) {
         return ret;
     }
     daxpin_page_range(&start, &size);
     return daxpin_file_add_map(file, start, size, offset - (addr - start),
                                found->vma.prot);
+}
+
+
+/* Memory that daxpin_file_addr() gave out: leased already, whatever
+ * daxpin_set_files() names */
+static daxpin_file_t *daxpin_adopt_own(uintptr_t addr, size_t length,
+                                       uint64_t *offset_p)
+{
+    daxpin_map_t *map = NULL;
+    daxpin_file_t *file;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(file, &daxpin_files, link) {
+        LIST_FOREACH(map, &file->maps, link) {
+            if ((map->pmem2 != NULL) && (addr >= (uintptr_t)map->addr) &&
+                (length <= map->length) &&
+                (addr - (uintptr_t)map->addr <= map->length - length)) {
+                break;
+            }
+        }
+        if ((map != NULL) && daxpin_file_is_alive(file)) {
+            *offset_p = map->offset + (addr - (uintptr_t)map->addr);
+            ++file->refs;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return file;
 }
 
 
@@ -492,6 +525,10 @@ int daxpin_file_adopt(void *address, size_t length,
     *file_p = NULL;
     if ((length == 0) || daxpin_cache_is_foreign(addr, length)) {
         return DAXPIN_FOREIGN;
+    }
+    *file_p = daxpin_adopt_own(addr, length, offset_p);
+    if (*file_p != NULL) {
+        return 0;
     }
     ret = daxpin_adopt_look(addr, length, &found);
     if (ret != 0) {

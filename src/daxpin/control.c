@@ -304,8 +304,12 @@ static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
 {
     daxpin_file_t *file = access->file;
     struct stat st;
+    int ret;
 
-    if (fstat(file->fd, &st) != 0) {
+    pthread_mutex_lock(&daxpin_lock);
+    ret = (file->fd >= 0) ? fstat(file->fd, &st) : -1;
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
         return -ESTALE;
     }
     if (end > (uint64_t)st.st_size) {

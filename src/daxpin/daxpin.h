@@ -29,6 +29,10 @@ extern "C" {
  * sentence for the user. All functions may be called from any thread, except
  * from a signal handler. Lengths and offsets are in bytes.
  *
+ * A handler of SIGBUS is installed with the first file, as the last resort
+ * against a truncate that no lease can see; other faults go to the handler that
+ * was there before. Who installs his own later should pass on what is not his.
+ *
  * After fork() the child is not a member: its handles read as
  * DAXPIN_STATE_REVOKED, memory from daxpin_file_addr() is anonymous, as after a
  * revoke, and it may open files of its own. What was adopted is inherited, as
@@ -142,7 +146,8 @@ int daxpin_set_files(const char *const *paths);
  * returns when the lease is held. No other thread may map or unmap this file
  * meanwhile.
  *
- * What is not such a mapping: anonymous and private memory, character devices
+ * Memory from daxpin_file_addr() is taken as it is, whatever
+ * daxpin_set_files() names. Anonymous and private memory, character devices
  * (device DAX needs no lease) and files that daxpin_set_files() does not name
  * are DAXPIN_FOREIGN. A read-only mapping (-EACCES), a range that spans
  * mappings of different files or leaves the file (-EFAULT) and a deleted file
@@ -215,6 +220,10 @@ int            daxpin_file_is_dax(const daxpin_file_t *file);
 int            daxpin_file_is_holder(const daxpin_file_t *file);
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file);
 const char    *daxpin_state_name(daxpin_state_t state);
+
+/** What makes stores durable: "byte" (nothing has to be done), "cache line"
+ *  (flushing them) or "page" (msync) */
+const char    *daxpin_file_granularity(daxpin_file_t *file);
 void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
 
 

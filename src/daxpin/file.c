@@ -437,6 +437,37 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
  * Mappings
  */
 
+/* With daxpin_lock held: a revoke closes the descriptor */
+static size_t daxpin_file_size(const daxpin_file_t *file)
+{
+    struct stat st;
+
+    if ((file->fd >= 0) && (fstat(file->fd, &st) == 0)) {
+        return (size_t)st.st_size;
+    }
+    return atomic_load(&file->control->length);
+}
+
+
+int daxpin_file_dup(const daxpin_file_t *file)
+{
+    int fd;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if (file->fd < 0) {
+        fd = daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                          file->path, file->control->cause);
+    } else {
+        fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+        fd = (fd >= 0) ? fd : daxpin_error(errno, "%s: no descriptor is left: "
+                                           "%m; raise the limit of open files "
+                                           "(ulimit -n)", file->path);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return fd;
+}
+
+
 /* The whole file: no length is set, because libpmem2 wants one to be a
  * multiple of a page. With daxpin_lock held. */
 static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
@@ -492,7 +523,7 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
     size_t size;
 
     pthread_mutex_lock(&daxpin_lock);
-    size = daxpin_file_length(file);
+    size = daxpin_file_size(file);
     if (!__builtin_add_overflow(offset, length, &end) && (end <= size)) {
         map = daxpin_file_find_map(file, end);
         if ((map == NULL) && daxpin_file_is_alive(file)) {
@@ -769,19 +800,27 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
                               uint64_t deadline)
 {
     int ret = daxpin_file_wait(file, deadline + DAXPIN_SEC);
+    int fd;
 
     if (ret != 0) {
         return ret;
     }
     if (daxpin_file_length(file) < length) {
-        ret = daxpin_file_prepare(file->path, file->fd, file->is_dax, length,
-                                  0);
+        fd = daxpin_file_dup(file);
+        if (fd < 0) {
+            return fd;
+        }
+        ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
+        close(fd);
         if (ret != 0) {
             return ret;
         }
     }
     if (daxpin_file_addr(file, 0, length) == NULL) {
-        return daxpin_file_is_alive(file) ? -ENOMEM : -ESTALE;
+        pthread_mutex_lock(&daxpin_lock);
+        ret = daxpin_file_is_alive(file) ? -ENOMEM : -ESTALE;
+        pthread_mutex_unlock(&daxpin_lock);
+        return ret;
     }
     return 0;
 }
@@ -866,12 +905,12 @@ int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
 
 size_t daxpin_file_length(const daxpin_file_t *file)
 {
-    struct stat st;
+    size_t size;
 
-    if ((file->fd >= 0) && (fstat(file->fd, &st) == 0)) {
-        return (size_t)st.st_size;
-    }
-    return atomic_load(&file->control->length);
+    pthread_mutex_lock(&daxpin_lock);
+    size = daxpin_file_size(file);
+    pthread_mutex_unlock(&daxpin_lock);
+    return size;
 }
 
 
@@ -884,6 +923,30 @@ const char *daxpin_file_path(const daxpin_file_t *file)
 int daxpin_file_is_dax(const daxpin_file_t *file)
 {
     return file->is_dax;
+}
+
+
+const char *daxpin_file_granularity(daxpin_file_t *file)
+{
+    const char *name  = "page";
+    daxpin_map_t *map = NULL;
+
+    pthread_mutex_lock(&daxpin_lock);
+    map = daxpin_file_find_map(file, 0);
+    if (map != NULL) {
+        switch (pmem2_map_get_store_granularity(map->pmem2)) {
+        case PMEM2_GRANULARITY_BYTE:
+            name = "byte";
+            break;
+        case PMEM2_GRANULARITY_CACHE_LINE:
+            name = "cache line";
+            break;
+        default:
+            break;
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return name;
 }
 
 

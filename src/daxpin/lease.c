@@ -32,6 +32,9 @@
 #define DAXPIN_LEASE_PAUSE_MAX (1 * DAXPIN_MSEC)
 #define DAXPIN_LENT_PAUSE_MAX  (20 * DAXPIN_MSEC)
 
+/* While a break is held up: to see whether anybody waits still */
+#define DAXPIN_HOLD_PAUSE      (100 * DAXPIN_MSEC)
+
 /* Of lease-break-time: how much of it a break may be held up when nothing but
  * the lease keeps the intruder out */
 #define DAXPIN_LEASE_HOLD_PERCENT 75
@@ -419,10 +422,11 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
 {
     daxpin_lease_note_size(file); /* Members may have made it longer */
     daxpin_control_set_state(file->control, state);
-    file->lease.wanted   = 1;
-    file->lease.deadline = deadline;
-    file->lease.next     = 0;
-    file->lease.pause    = DAXPIN_LEASE_PAUSE_MIN;
+    file->lease.wanted     = 1;
+    file->lease.hold_until = 0;
+    file->lease.deadline   = deadline;
+    file->lease.next       = 0;
+    file->lease.pause      = DAXPIN_LEASE_PAUSE_MIN;
     daxpin_lease_drop(file);
 }
 
@@ -490,7 +494,10 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
                       DAXPIN_LEASE_HOLD_PERCENT;
     }
     if (now < file->lease.hold_until) {
-        return file->lease.hold_until;
+        /* Nobody tells when he gives up, and others wait behind him */
+        return (file->lease.hold_until - now < DAXPIN_HOLD_PAUSE) ?
+                       file->lease.hold_until :
+                       now + DAXPIN_HOLD_PAUSE;
     }
     daxpin_lease_end(file, &waiters);
     return now;

@@ -14,6 +14,7 @@
 #include "share.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -204,6 +205,8 @@ static void daxpin_monitor_wait(uint64_t until)
 {
     struct epoll_event epoll_event;
     struct timespec timeout, *timeout_p = NULL;
+    struct pollfd pollfd = {.fd     = daxpin_monitor.epoll_fd,
+                            .events = POLLIN};
     daxpin_event_t *event;
     uint64_t now;
     int ret;
@@ -215,8 +218,9 @@ static void daxpin_monitor_wait(uint64_t until)
         timeout.tv_nsec = (long)(until % DAXPIN_SEC);
         timeout_p       = &timeout;
     }
-    ret = epoll_pwait2(daxpin_monitor.epoll_fd, &epoll_event, 1, timeout_p,
-                       NULL);
+    /* Not epoll_pwait2(), which came with Linux 5.11 */
+    ppoll(&pollfd, 1, timeout_p, NULL);
+    ret = epoll_wait(daxpin_monitor.epoll_fd, &epoll_event, 1, 0);
     pthread_mutex_lock(&daxpin_lock);
     if (ret == 1) {
         event = daxpin_monitor_find(epoll_event.data.u64);
