@@ -163,7 +163,7 @@ typedef struct osc_daxpin_module {
     int                    rank;
     int                    size;
     int                    flavor;
-    unsigned               calls;    /* that made no progress */
+    size_t                 work;     /* since there was progress */
     int                    all_open; /* as peer->open, for all */
     opal_mutex_t           mutex;    /* of dirty ranges */
     osc_daxpin_spec_t      spec;
@@ -213,12 +213,17 @@ static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)
 
 /* What this process does with its own CPU moves nothing else, but others may
  * wait for it: for a lock, say, that the inner component has it grant. Looking
- * there costs more than an operation, so it is done once in a while. */
-#define OSC_DAXPIN_PROGRESS_CALLS 64
+ * there costs more than an operation, so it is done once in a while: after so
+ * many small operations, or fewer that are as much work. */
+#define OSC_DAXPIN_PROGRESS_WORK  512
+#define OSC_DAXPIN_PROGRESS_SHIFT 12
 
-static inline void osc_daxpin_progress(osc_daxpin_module_t *module)
+static inline void osc_daxpin_progress(osc_daxpin_module_t *module,
+                                       size_t length)
 {
-    if (++module->calls % OSC_DAXPIN_PROGRESS_CALLS == 0) {
+    module->work += 1 + (length >> OSC_DAXPIN_PROGRESS_SHIFT);
+    if (OPAL_UNLIKELY(module->work >= OSC_DAXPIN_PROGRESS_WORK)) {
+        module->work = 0;
         opal_progress();
     }
 }
@@ -314,7 +319,28 @@ int  osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
 int  osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
 
 /* A new epoch: there were no accesses */
-void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer);
+static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
+{
+    unsigned i;
+
+    peer->touched = 0;
+    if (OPAL_UNLIKELY(peer->mems != &peer->mem)) {
+        for (i = 0; i < peer->num_mems; ++i) {
+            peer->mems[i].touched = 0;
+        }
+    }
+}
+
+/* Nothing was revoked: what there is to know of a target most of the time */
+static inline int osc_daxpin_peer_is_held(const osc_daxpin_peer_t *peer)
+{
+    const daxpin_access_t *access = &peer->mem.access;
+
+    return OPAL_LIKELY((access->file != NULL) &&
+                       (atomic_load_explicit(access->state,
+                                             memory_order_acquire) ==
+                        DAXPIN_STATE_HELD));
+}
 
 
 /*

@@ -108,7 +108,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
         return OMPI_SUCCESS;
     }
     peer->touched = 1;
-    osc_daxpin_progress(module);
+    osc_daxpin_progress(module, length);
     if (peer->mems != mem) {
         return osc_daxpin_range_find(module, target, from, range);
     }
@@ -168,8 +168,9 @@ static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
 
 
 /* A revoke does not wait for all of a long copy */
-static int osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
-                           const char *source, size_t length)
+static __attribute__((noinline)) int
+osc_daxpin_copy_long(const osc_daxpin_mem_t *mem, char *dest,
+                     const char *source, size_t length)
 {
     size_t chunk;
 
@@ -184,6 +185,17 @@ static int osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
             break; /* which the end of the access reports */
         }
     }
+    return OMPI_SUCCESS;
+}
+
+
+static inline int osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
+                                  const char *source, size_t length)
+{
+    if (OPAL_UNLIKELY(length > DAXPIN_ACCESS_CHUNK)) {
+        return osc_daxpin_copy_long(mem, dest, source, length);
+    }
+    memcpy(dest, source, length);
     return OMPI_SUCCESS;
 }
 

@@ -418,14 +418,3 @@ int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
     }
     return ret;
 }
-
-
-void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
-{
-    unsigned i;
-
-    for (i = 0; i < peer->num_mems; ++i) {
-        peer->mems[i].touched = 0;
-    }
-    peer->touched = 0;
-}

@@ -22,8 +22,8 @@ static inline void osc_daxpin_keep_first(int *ret_p, int ret)
 
 
 /* What was written to one target is there, and durable if asked for */
-static int osc_daxpin_settle_one(osc_daxpin_module_t *module, int target,
-                                 int persist)
+static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
+                                        int target, int persist)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     int ret;
@@ -37,12 +37,14 @@ static int osc_daxpin_settle_one(osc_daxpin_module_t *module, int target,
             return ret;
         }
     }
-    return osc_daxpin_peer_check(module, target);
+    return osc_daxpin_peer_is_held(peer) ?
+                   OMPI_SUCCESS :
+                   osc_daxpin_peer_check(module, target);
 }
 
 
-static int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
-                             int persist)
+static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
+                                    int persist)
 {
     osc_daxpin_shadow_t *data = &module->data;
     int ret                   = OMPI_SUCCESS;
