@@ -89,6 +89,12 @@ static void test_info(void)
         check(flag && (value[0] != '\0'), "no daxpin_file_system");
     }
     MPI_Info_free(&info);
+
+    /* Changed later, by way of the window that the program has */
+    MPI_Info_create(&info);
+    MPI_Info_set(info, "no_locks", "false");
+    check_mpi(MPI_Win_set_info(win, info), "MPI_Win_set_info");
+    MPI_Info_free(&info);
 }
 
 

@@ -12,8 +12,8 @@
  * EPOCH is fence, start, lock or lock_all, or:
  *   fatal  errors end the job, as is MPI's default; with lock_all
  *   hang   traffic until somebody kills the job
- * KIND as in window.h: own, with one rank as the victim; or one or shared, with
- * all ranks of a node.
+ * KIND as in window.h: own or create, with one rank as the victim; or one or
+ * shared, with all ranks of a node.
  */
 
 #define _GNU_SOURCE
@@ -48,10 +48,17 @@ static uint64_t tried[RANKS_MAX], sure[RANKS_MAX];
 static int seen[RANKS_MAX];
 
 
+/* Each rank its own */
+static int are_files_own(void)
+{
+    return window_is(&window, "own") || window_is(&window, "create");
+}
+
+
 static int is_victim(int rank)
 {
-    return window_is(&window, "own") ? (victim == rank) :
-                                       (nodes[victim] == nodes[rank]);
+    return are_files_own() ? (victim == rank) :
+                             (nodes[victim] == nodes[rank]);
 }
 
 
@@ -70,7 +77,7 @@ static void find_nodes(void)
 
 static void file_of(int rank, char *path, size_t size)
 {
-    if (window_is(&window, "own")) {
+    if (are_files_own()) {
         snprintf(path, size, "%s.%d", window.path, rank);
     } else {
         snprintf(path, size, "%s", window.path);
@@ -215,6 +222,22 @@ static void turn_start(uint64_t number)
 /*
  * A round
  */
+
+/* Of a shared window, that of the others too */
+static void touch_shared(void)
+{
+    MPI_Aint size;
+    char *base;
+    int rank, unit;
+
+    for (rank = 0; window_is(&window, "shared") && (rank < check_size);
+         ++rank) {
+        check_mpi(MPI_Win_shared_query(win, rank, &size, &unit, &base),
+                  "shared_query");
+        memset(base + SIZE / 2, 2, SIZE / 2);
+    }
+}
+
 
 static void check_causes(void)
 {
@@ -371,7 +394,7 @@ static void check_others(void)
 static void round_once(int number)
 {
     victim = nodes[number % check_size];
-    victim = window_is(&window, "own") ? number % check_size : victim;
+    victim = are_files_own() ? number % check_size : victim;
     memset(tried, 0, sizeof(tried));
     memset(sure, 0, sizeof(sure));
     memset(seen, 0, sizeof(seen));
@@ -390,10 +413,11 @@ static void round_once(int number)
     traffic();
     /* Behind the slots: to the last page */
     memset(window.base + SIZE / 2, 1, SIZE / 2);
+    touch_shared();
     check_causes();
     MPI_Barrier(MPI_COMM_WORLD);
     check_copy();
-    check_mpi(MPI_Win_free(&win), "free of a revoked window");
+    window_close(&window);
     MPI_Barrier(MPI_COMM_WORLD);
     check_others();
     MPI_Barrier(MPI_COMM_WORLD);

@@ -385,6 +385,46 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
 }
 
 
+/* Keys that inner components look at when a program changes the info of a
+ * window later; they subscribe to their own window */
+static const char *osc_daxpin_inner_keys[] = {
+    "no_locks", "acc_single_intrinsic"
+};
+
+static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
+                                     char *value)
+{
+    ompi_win_t *win             = (ompi_win_t*)object;
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    ompi_win_t *inner           = module->sync.win;
+    opal_info_t *info           = OBJ_NEW(opal_info_t);
+
+    if ((info != NULL) && (value != NULL) && (value[0] != '\0') &&
+        (opal_info_set(info, key, value) == OPAL_SUCCESS)) {
+        opal_infosubscribe_change_info(&inner->super, info);
+        win->w_flags = (win->w_flags & ~OMPI_WIN_NO_LOCKS) |
+                       (inner->w_flags & OMPI_WIN_NO_LOCKS);
+    }
+    if (info != NULL) {
+        OBJ_RELEASE(info);
+    }
+    return ((value != NULL) && (value[0] != '\0')) ? value : NULL;
+}
+
+
+static void osc_daxpin_info_subscribe(ompi_win_t *win)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(osc_daxpin_inner_keys) /
+                            sizeof(osc_daxpin_inner_keys[0]); ++i) {
+        opal_infosubscribe_subscribe(&win->super,
+                                     (char*)osc_daxpin_inner_keys[i], "",
+                                     osc_daxpin_info_changed);
+    }
+}
+
+
 static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model,
@@ -427,6 +467,7 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
     snprintf(name, sizeof(name), "daxpin window %d",
              ompi_comm_get_cid(module->comm));
     ompi_win_set_name(win, name);
+    osc_daxpin_info_subscribe(win);
     osc_daxpin_spec_publish(module, win->super.s_info);
     return OMPI_SUCCESS;
 }
