@@ -7,7 +7,7 @@
  * must be in the file when the intruder gets it, the error must be the right
  * one and come for the right target only, and the others go on.
  *
- * usage: revoke EPOCH KIND PATH ROUNDS INTRUDE
+ * usage: revoke EPOCH KIND PATH ROUNDS INTRUDE [PERSIST]
  *
  * EPOCH is fence, start, lock or lock_all, or:
  *   fatal  errors end the job, as is MPI's default; with lock_all
@@ -223,6 +223,26 @@ static void turn_start(uint64_t number)
  * A round
  */
 
+/* What happens to a file is nothing to another window */
+static void check_other_window(window_t *other)
+{
+    uint64_t value = 42;
+    int rank;
+
+    check_mpi(MPI_Win_lock_all(0, other->win), "lock_all of another window");
+    for (rank = 0; rank < check_size; ++rank) {
+        check_mpi(MPI_Put(&value, 1, MPI_UINT64_T, rank, check_rank, 1,
+                          MPI_UINT64_T, other->win), "put to another window");
+        check_mpi(MPI_Win_flush(rank, other->win), "flush of another window");
+    }
+    check_mpi(MPI_Win_unlock_all(other->win), "unlock_all of another window");
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (rank = 0; rank < check_size; ++rank) {
+        check(((uint64_t*)other->base)[rank] == 42, "another window");
+    }
+}
+
+
 /* Of a shared window, that of the others too */
 static void touch_shared(void)
 {
@@ -393,11 +413,18 @@ static void check_others(void)
 
 static void round_once(int number)
 {
+    window_t other = {.kind = "own", .size = SIZE, .unit = 8,
+                      .info = MPI_INFO_NULL};
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s-other", window.path);
+    other.path = path;
     victim = nodes[number % check_size];
     victim = are_files_own() ? number % check_size : victim;
     memset(tried, 0, sizeof(tried));
     memset(sure, 0, sizeof(sure));
     memset(seen, 0, sizeof(seen));
+    check_mpi(window_open(&other), "another window");
     check_mpi(window_open(&window), "window");
     win   = window.win;
     words = (uint64_t*)window.base;
@@ -411,6 +438,7 @@ static void round_once(int number)
         fflush(stdout);
     }
     traffic();
+    check_other_window(&other);
     /* Behind the slots: to the last page */
     memset(window.base + SIZE / 2, 1, SIZE / 2);
     touch_shared();
@@ -418,6 +446,8 @@ static void round_once(int number)
     MPI_Barrier(MPI_COMM_WORLD);
     check_copy();
     window_close(&window);
+    window_close(&other);
+    unlink(other.file);
     MPI_Barrier(MPI_COMM_WORLD);
     check_others();
     MPI_Barrier(MPI_COMM_WORLD);
@@ -431,13 +461,17 @@ int main(int argc, char **argv)
     int rounds, i;
 
     check_init(&argc, &argv);
-    check((argc == 6) && (check_size <= RANKS_MAX),
-          "usage: revoke EPOCH KIND PATH ROUNDS INTRUDE");
+    check((argc >= 6) && (check_size <= RANKS_MAX),
+          "usage: revoke EPOCH KIND PATH ROUNDS INTRUDE [PERSIST]");
     epoch   = argv[1];
     window  = (window_t){.kind = argv[2], .path = argv[3], .size = SIZE,
                          .unit = 8, .info = MPI_INFO_NULL};
     rounds  = atoi(argv[4]);
     intrude = argv[5];
+    if (argc > 6) {
+        MPI_Info_create(&window.info);
+        MPI_Info_set(window.info, "daxpin_persist", argv[6]);
+    }
     find_nodes();
     MPI_Comm_group(MPI_COMM_WORLD, &everybody);
     for (i = 0; i < rounds; ++i) {
