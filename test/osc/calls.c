@@ -84,6 +84,10 @@ static void test_info(void)
         MPI_Info_get(info, "daxpin_dax", MPI_MAX_INFO_VAL, value, &flag);
         check(flag && (strcmp(value, "false") == 0), "daxpin_dax is %s",
               value);
+        MPI_Info_get(info, "daxpin_granularity", MPI_MAX_INFO_VAL, value,
+                     &flag);
+        check(flag && (strcmp(value, "page") == 0),
+              "daxpin_granularity is %s", value);
         MPI_Info_get(info, "daxpin_file_system", MPI_MAX_INFO_VAL, value,
                      &flag);
         check(flag && (value[0] != '\0'), "no daxpin_file_system");

@@ -372,6 +372,8 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
     opal_info_set(info, "daxpin_file_system", value);
     opal_info_set(info, "daxpin_dax",
                   daxpin_file_is_dax(part->file) ? "true" : "false");
+    opal_info_set(info, "daxpin_granularity",
+                  daxpin_file_granularity(part->file));
     opal_info_set(info, "daxpin_holder",
                   daxpin_file_is_holder(part->file) ? "true" : "false");
     opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
