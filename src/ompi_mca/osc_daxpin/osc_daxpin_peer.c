@@ -131,6 +131,31 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
 }
 
 
+/* Two names may lead to one file: then its parts were not laid out together */
+static int osc_daxpin_cards_check(const osc_daxpin_module_t *module,
+                                  const osc_daxpin_card_t *cards)
+{
+    const osc_daxpin_card_t *own = &cards[module->rank];
+    const osc_daxpin_card_t *card;
+    int i;
+
+    for (i = 0; i < module->size; ++i) {
+        card = &cards[i];
+        if ((i != module->rank) && (card->node == own->node) &&
+            (card->key.dev == own->key.dev) &&
+            (card->key.ino == own->key.ino) &&
+            (card->offset < own->offset + own->size) &&
+            (own->offset < card->offset + card->size)) {
+            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: ranks %d and %d "
+                                    "came to this file by different names, and "
+                                    "their parts overlap; use one name",
+                                    module->part.path, module->rank, i);
+        }
+    }
+    return OMPI_SUCCESS;
+}
+
+
 int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
 {
     ompi_communicator_t *comm = module->comm;
@@ -155,6 +180,9 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
     ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, cards,
                                        sizeof(own), MPI_BYTE, comm,
                                        comm->c_coll->coll_allgather_module);
+    if ((ret == OMPI_SUCCESS) && (module->part.path[0] != '\0')) {
+        ret = osc_daxpin_cards_check(module, cards);
+    }
     module->remote = 0;
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret             = osc_daxpin_peer_open(module, cards, i);
