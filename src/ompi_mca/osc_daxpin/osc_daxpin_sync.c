@@ -49,6 +49,9 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *data = &module->data;
     int ret                   = OMPI_SUCCESS;
 
+    if (!module->peers[target].touched) {
+        return OMPI_SUCCESS;
+    }
     atomic_thread_fence(memory_order_seq_cst);
     if (module->peers[target].mem.base == NULL) {
         ret = data->module->osc_flush(target, data->win);
