@@ -335,8 +335,8 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
                                     uint64_t deadline, int *fd_p)
 {
     const daxpin_found_t *found = arg;
+    int own = -1, fd, ret;
     struct stat now;
-    int own = -1, fd;
 
     (void)deadline;
     daxpin_fd_for_each(st->st_ino, st->st_dev, daxpin_fd_take_writable, &own);
@@ -351,6 +351,14 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
         close(fd);
         return daxpin_error(ENOENT, "%s: is another file now than the one "
                             "mapped; keep that one open", found->vma.path);
+    }
+    if (daxpin_found_is_dax(found) && (now.st_size > 0)) {
+        ret = daxpin_file_allocate(found->vma.path, fd, 0,
+                                   (size_t)now.st_size);
+        if (ret != 0) {
+            close(fd);
+            return ret;
+        }
     }
     *fd_p = fd;
     return 0;
@@ -454,12 +462,32 @@ static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
 }
 
 
+/* No hole may be mapped. A file that is held was filled before: fallocate()
+ * would wait for the hold. */
+static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
+                                 size_t length)
+{
+    int fd, ret;
+
+    if (daxpin_hold_is_placed(&file->hold)) {
+        return 0;
+    }
+    fd = daxpin_file_dup(file);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = daxpin_file_allocate(file->path, fd, offset, length);
+    close(fd);
+    return ret;
+}
+
+
 static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
                                uintptr_t addr, size_t length, uint64_t offset)
 {
     uintptr_t start = addr;
     size_t size     = length;
-    int fd, ret;
+    int ret;
 
     if (offset + length > daxpin_file_length(file)) {
         return daxpin_error(EFAULT, "%s: the mapping at %p, %zu bytes from "
@@ -468,12 +496,7 @@ static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
                             file->path, (void*)addr, length, offset,
                             daxpin_file_length(file));
     }
-    fd = daxpin_file_dup(file);
-    if (fd < 0) {
-        return fd;
-    }
-    ret = daxpin_file_allocate(file->path, fd, offset, length);
-    close(fd);
+    ret = daxpin_adopt_allocate(file, offset, length);
     if (ret != 0) {
         return ret;
     }

@@ -796,25 +796,50 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
 }
 
 
+/* A hold would stop us as well as anybody else: it is put aside, if it is the
+ * only one. The lease stays. */
+static int daxpin_open_grow(daxpin_file_t *file, size_t length)
+{
+    int fd, held, others, ret;
+
+    pthread_mutex_lock(&daxpin_lock);
+    held   = daxpin_hold_is_placed(&file->hold);
+    others = held && (!file->holder || daxpin_share_has_members(file));
+    if (held && !others) {
+        daxpin_hold_drop(&file->hold);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (others) {
+        return daxpin_error(EBUSY, "%s: cannot grow to %zu bytes, because "
+                            "other processes hold its blocks; the first one "
+                            "to open it has to ask for the greatest length",
+                            file->path, length);
+    }
+    fd = daxpin_file_dup(file);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
+    close(fd);
+    pthread_mutex_lock(&daxpin_lock);
+    if (held && daxpin_file_is_alive(file)) {
+        daxpin_file_place_hold(file);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+
 static int daxpin_open_finish(daxpin_file_t *file, size_t length,
                               uint64_t deadline)
 {
     int ret = daxpin_file_wait(file, deadline + DAXPIN_SEC);
-    int fd;
 
+    if ((ret == 0) && (daxpin_file_length(file) < length)) {
+        ret = daxpin_open_grow(file, length);
+    }
     if (ret != 0) {
         return ret;
-    }
-    if (daxpin_file_length(file) < length) {
-        fd = daxpin_file_dup(file);
-        if (fd < 0) {
-            return fd;
-        }
-        ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
-        close(fd);
-        if (ret != 0) {
-            return ret;
-        }
     }
     if (daxpin_file_addr(file, 0, length) == NULL) {
         pthread_mutex_lock(&daxpin_lock);

@@ -380,7 +380,8 @@ static int daxpin_lease_may_stay_lent(daxpin_file_t *file, uint64_t now)
     if (!daxpin_hold_is_placed(&file->hold)) {
         return daxpin_lease_may_lend(file);
     }
-    if (now < file->lease.deadline) {
+    if ((now < file->lease.deadline) ||
+        (file->on_break == DAXPIN_ON_BREAK_HOLD)) {
         return 1;
     }
     daxpin_lease_who(file, who, sizeof(who));
