@@ -118,7 +118,7 @@ static int put_counter(MPI_Win win, int neighbour,
 
         *done_p = number;
         now     = MPI_Wtime();
-        if ((now >= next) && (mine[0] != seen)) {
+        if ((now >= next) && (mine[0] > seen)) {
             seen = mine[0];
             next = now + 1.0;
             say("put number %" PRIu64 " has arrived in my file", seen);

@@ -135,7 +135,8 @@ static inline int part_has_lease(const part_t *part)
     while (fgets(line, sizeof(line), file) != NULL) {
         found |= (sscanf(line, "%*s %31s %31s %31s %*s %63s", type, what, kind,
                          seen) == 4) &&
-                 (strcmp(type, "LEASE") == 0) && (strcmp(what, "ACTIVE") == 0) &&
+                 (strcmp(type, "LEASE") == 0) &&
+                 (strcmp(what, "ACTIVE") == 0) &&
                  (strcmp(kind, "WRITE") == 0) && (strcmp(seen, id) == 0);
     }
     fclose(file);

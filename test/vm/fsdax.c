@@ -29,7 +29,7 @@
 
 static const char *directory;
 static int        failed;
-static char       why[4096];
+static char       why[2 * PATH_MAX];
 static int        hold_works;
 
 #define CHECK(_condition, ...) \

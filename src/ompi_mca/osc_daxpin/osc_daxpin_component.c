@@ -124,9 +124,9 @@ typedef struct osc_daxpin_wish {
 } osc_daxpin_wish_t;
 
 
-/* What will be attached, nobody knows yet. Files may, where the user wants
- * mappings to be protected at all. */
-static int osc_daxpin_wants_attach(void)
+/* Does the user want mappings of his own to be protected at all? A file that an
+ * info key names is his wish in any case. */
+static int osc_daxpin_wants_mappings(void)
 {
     static const char name[] = "daxpin";
     const char *list         = getenv("UCX_MD");
@@ -138,7 +138,8 @@ static int osc_daxpin_wants_attach(void)
 }
 
 
-/* The ranks of a node look into each other's tables, and no further */
+/* What will be attached, nobody knows yet: files may be. The ranks of a node
+ * look into each other's tables, and no further. */
 static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
                                   osc_daxpin_wish_t *wish)
 {
@@ -151,7 +152,7 @@ static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
     }
     wish->wanted = !spans && ((wish->spec.attach >= 0) ?
                                       wish->spec.attach :
-                                      osc_daxpin_wants_attach());
+                                      osc_daxpin_wants_mappings());
     return OMPI_SUCCESS;
 }
 
@@ -174,6 +175,9 @@ static int osc_daxpin_wish_get(void *base, size_t size,
     case MPI_WIN_FLAVOR_CREATE:
         if (wish->wanted) {
             break;
+        }
+        if (!osc_daxpin_wants_mappings()) {
+            return OMPI_SUCCESS;
         }
         ret          = osc_daxpin_part_adopt(base, size, &wish->part);
         wish->wanted = wish->part.file != NULL;
