@@ -292,7 +292,12 @@ static void daxpin_lease_note_size(daxpin_file_t *file)
 
     if (fstat(file->fd, &st) == 0) {
         atomic_store(&file->control->length, (uint64_t)st.st_size);
-        file->lease.blocks = st.st_blocks;
+        /* No more than it needs: what a file system has put by beyond the
+         * end, it may take back */
+        file->lease.blocks = st.st_size / 512;
+        if (st.st_blocks < file->lease.blocks) {
+            file->lease.blocks = st.st_blocks;
+        }
     }
 }
 

@@ -211,7 +211,9 @@ static void daxpin_cache_lock(void)
 {
     while (atomic_flag_test_and_set_explicit(&daxpin_cache.lock,
                                              memory_order_acquire)) {
+#ifdef __x86_64__
         __builtin_ia32_pause();
+#endif
     }
 }
 
