@@ -16,8 +16,8 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
 
 # shellcheck disable=SC2034
 # What the tests want besides
-PACKAGES_TEST=(g++ libcmocka-dev spin valgrind clang-format-14 python3 shellcheck
-               man-db qemu-system-x86 busybox-static cpio kmod xz-utils
+PACKAGES_TEST=(g++ libcmocka-dev spin valgrind clang-format-14 python3
+               shellcheck man-db qemu-system-x86 busybox-static cpio kmod xz-utils
                ndctl xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils)
 
 # Open MPI refuses root unless it is told twice
