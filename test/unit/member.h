@@ -19,6 +19,7 @@
  *   mem OFFSET            the byte in memory there
  *   set OFFSET BYTE       a plain store there, outside an access
  *   begin, end            an access that takes its time
+ *   traffic               accesses without pause, until one fails: -errno
  *   cut LENGTH            ftruncate() of the one open file description
  *   release               daxpin_lease_release()
  *   pin OFFSET LENGTH     0 or -errno
@@ -167,6 +168,28 @@ static UNIT_UNUSED int member_put(member_t *me, char *args)
 }
 
 
+static UNIT_UNUSED int member_traffic(member_t *me)
+{
+    uint64_t end = unit_ms() + 20000;
+    size_t offset;
+    int ret, i;
+
+    daxpin_access_init(me->file, me->slot, &me->access);
+    for (i = 0; unit_ms() < end; ++i) {
+        offset = (size_t)i * 512 % (me->length - 512);
+        ret    = daxpin_access_begin(&me->access);
+        if (ret == 0) {
+            memset(me->memory + offset, i, 512);
+            ret = daxpin_access_end(&me->access, offset, 512);
+        }
+        if (ret != 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+
 static UNIT_UNUSED int member_pin(member_t *me, char *args)
 {
     size_t offset, length;
@@ -272,6 +295,8 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return member_close(me);
     } else if (strcmp(what, "put") == 0) {
         return member_put(me, args);
+    } else if (strcmp(what, "traffic") == 0) {
+        return member_traffic(me);
     } else if (strcmp(what, "pin") == 0) {
         return member_pin(me, args);
     } else if (strcmp(what, "begin") == 0) {

@@ -469,6 +469,50 @@ static void test_holder_is_killed(void **state)
 }
 
 
+/* In the middle of everybody's accesses somebody wants the file, and one of the
+ * members, or none, is killed at that moment */
+static void revoke_die_in_traffic(unsigned round)
+{
+    static const char *const intrusions[] = {"truncate", "write-trunc",
+                                             "write"};
+    const char *path = unit_path(unit_disk, "deaths");
+    child_t members[3], child;
+    unsigned i, victim = round % 4;
+
+    for (i = 0; i < 3; ++i) {
+        member_start_open(&members[i], path);
+        child_tell(&members[i], "traffic");
+    }
+    unit_sleep_ms(round % 5);
+    if (victim < 3) {
+        child_kill(&members[victim]);
+    }
+    intruder_start(&child, intrusions[round % 3], path, 0);
+    assert_int_equal(intruder_result(&child, 4000), 0);
+    child_finish(&child);
+    for (i = 0; i < 3; ++i) {
+        if (i != victim) {
+            assert_int_equal(child_answer(&members[i], 4000), -ESTALE);
+            assert_member_becomes(&members[i], REVOKED);
+            child_finish(&members[i]);
+        }
+    }
+    assert_string_equal(intruder_lease(path), "");
+    unlink(path);
+}
+
+
+static void test_storm_of_deaths(void **state)
+{
+    unsigned round, rounds = UNIT_SANITIZED ? 12 : 200;
+
+    for (round = 0; round < rounds; ++round) {
+        revoke_die_in_traffic(round);
+    }
+    (void)state;
+}
+
+
 /* Nobody is let in while one of those he left is in an access */
 static void test_holder_is_killed_during_access(void **state)
 {
@@ -776,6 +820,7 @@ int main(int argc, char **argv)
         unit_case(test_no_callback),
         unit_case(test_cancel_waits),
         unit_case(test_holder_is_killed),
+        unit_case(test_storm_of_deaths),
         unit_case(test_holder_is_killed_during_access),
         unit_case(test_holder_is_killed_during_revoke),
         unit_case(test_holder_without_peers_is_killed),
