@@ -174,7 +174,6 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
 {
     atomic_store_explicit(&control->state, (uint32_t)state,
                           memory_order_release);
-    atomic_fetch_add(&control->epoch, 1);
 }
 
 

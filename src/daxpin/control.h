@@ -36,7 +36,6 @@ typedef struct daxpin_control {
     uint64_t         generation;
     _Atomic uint64_t length;     /* bytes under lease */
     _Atomic uint32_t state;      /* daxpin_state_t */
-    _Atomic uint32_t epoch;      /* counts changes of state */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;

@@ -706,10 +706,9 @@ out:
  */
 
 typedef struct daxpin_open {
-    const char            *path;
-    size_t                length;
-    const daxpin_params_t *params;
-    int                   created; /* by this call */
+    const char *path;
+    size_t     length;
+    int        created; /* by this call */
 } daxpin_open_t;
 
 
@@ -856,7 +855,7 @@ static int daxpin_open_try(const char *path, size_t length,
                            const daxpin_params_t *params, uint64_t deadline,
                            daxpin_file_t **file_p)
 {
-    daxpin_open_t open_args = {.length = length, .params = params};
+    daxpin_open_t open_args = {.length = length};
     char *real_path;
     struct stat st;
     int ret;

@@ -61,8 +61,8 @@ struct daxpin_file {
     dev_t              map_dev;   /* as in /proc/self/maps */
     uint64_t           map_ino;
     int                is_dax;
-    int                own;       /* this process owns the mapped file anew:
-                                     a path given by daxpin_file_open() */
+    int                own;       /* opened by daxpin_file_open(): no process
+                                     has it open by itself, or joins */
     char               *path;
     int                fd;        /* the one open file description */
     daxpin_hold_t      hold;
@@ -104,7 +104,6 @@ struct daxpin_file {
         uint64_t            retry;           /* ns, to listen again */
         daxpin_conn_t       *holder_conn;    /* peer */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */
-        unsigned            num_conns;
     } share;
 };
 

@@ -29,7 +29,7 @@
 #define DAXPIN_HOLD_LOOK_PAUSE (5 * DAXPIN_MSEC)
 #define DAXPIN_HOLD_LOOKS_MAX  400
 
-/* Which file systems were tried; -1: not yet */
+/* A file system that was tried */
 typedef struct daxpin_hold_answer {
     dev_t dev;
     int   works;

@@ -39,7 +39,6 @@ LIST_HEAD(daxpin_events, daxpin_event);
 static struct {
     pthread_mutex_t      start_lock;
     int                  started;
-    pthread_t            thread;
     _Atomic pid_t        tid;
     int                  epoll_fd;
     int                  signal_fd;
@@ -325,6 +324,7 @@ static int daxpin_monitor_create(void)
 {
     static int fork_handlers;
     sigset_t all, old;
+    pthread_t thread;
     int ret;
 
     ret = daxpin_monitor_open();
@@ -333,7 +333,7 @@ static int daxpin_monitor_create(void)
     }
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    ret = pthread_create(&daxpin_monitor.thread, NULL, daxpin_monitor_main,
+    ret = pthread_create(&thread, NULL, daxpin_monitor_main,
                          NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (ret != 0) {
@@ -341,7 +341,7 @@ static int daxpin_monitor_create(void)
                            strerror(ret));
         goto err;
     }
-    pthread_detach(daxpin_monitor.thread);
+    pthread_detach(thread);
     while (daxpin_monitor_tid() == 0) {
         sched_yield();
     }

@@ -268,7 +268,6 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
     close(conn->fd);
     if (file->holder) {
         LIST_REMOVE(conn, link);
-        --file->share.num_conns;
     } else {
         file->share.holder_conn = NULL;
     }
@@ -436,7 +435,6 @@ static void daxpin_share_event(void *arg, uint32_t events)
         goto err;
     }
     LIST_INSERT_HEAD(&file->share.conns, conn, link);
-    ++file->share.num_conns;
     return;
 
 err:

@@ -253,7 +253,7 @@ static void __attribute__((constructor)) uct_daxpin_init(void)
     }
 
     uct_daxpin_check_tls();
-    (void)uct_daxpin_self_restrict();
+    uct_daxpin_self_restrict();
     uct_daxpin_global_config_init();
     uct_component_register(&uct_daxpin_component);
     uct_tl_register(&uct_daxpin_component, &uct_daxpin_tl);

@@ -58,7 +58,7 @@ uct_daxpin_self_iface_open(uct_md_h md, uct_worker_h worker,
     return status;
 }
 
-int uct_daxpin_self_restrict(void)
+void uct_daxpin_self_restrict(void)
 {
     uct_component_t *component;
     uct_tl_t *tl;
@@ -68,9 +68,8 @@ int uct_daxpin_self_restrict(void)
             if (strncmp(tl->name, UCT_DAXPIN_SELF, sizeof(tl->name)) == 0) {
                 uct_daxpin_self_open = tl->iface_open;
                 tl->iface_open       = uct_daxpin_self_iface_open;
-                return 1;
+                return;
             }
         }
     }
-    return 0;
 }

@@ -9,9 +9,7 @@
  * wins every atomic, so that it would go around a revoke. Where daxpin is in
  * use, self keeps messages and gives up remote memory access, which daxpin's
  * transport does as fast, for files and for ordinary memory of the process.
- *
- * Returns 0 if this UCX has no such transport.
  */
-int uct_daxpin_self_restrict(void);
+void uct_daxpin_self_restrict(void);
 
 #endif
