@@ -179,15 +179,21 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
 
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
-    uint64_t length     = atomic_load(&control->length);
-    uint64_t generation = control->generation;
+    daxpin_control_t *own;
 
-    /* A fresh page reads as PENDING, which allows nothing either */
-    if (mmap(control, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == control) {
-        control->generation = generation;
-        atomic_store(&control->length, length);
-        atomic_store(&control->state, (uint32_t)state);
+    /* Complete before anybody sees it: threads of ours may be in the middle of
+     * an access, and read the state */
+    own = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (own == MAP_FAILED) {
+        return;
+    }
+    own->generation = control->generation;
+    atomic_store(&own->length, atomic_load(&control->length));
+    atomic_store(&own->state, (uint32_t)state);
+    if (mremap(own, DAXPIN_CONTROL_SIZE, DAXPIN_CONTROL_SIZE,
+               MREMAP_MAYMOVE | MREMAP_FIXED, control) == MAP_FAILED) {
+        munmap(own, DAXPIN_CONTROL_SIZE);
     }
 }
 
