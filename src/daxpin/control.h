@@ -23,7 +23,6 @@
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
-#define DAXPIN_CONTROL_HOLD    2u /* flags: every member holds the blocks */
 #define DAXPIN_CAUSE_MAX       1024
 #define DAXPIN_PATH_MAX        2048
 
@@ -36,6 +35,8 @@ typedef struct daxpin_control {
     uint64_t         generation;
     _Atomic uint64_t length;     /* bytes under lease */
     _Atomic uint32_t state;      /* daxpin_state_t */
+    _Atomic uint32_t locks;      /* daxpin_lock_t that the holder has, besides
+                                    the lease; members have them, too */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;

@@ -72,6 +72,18 @@ typedef struct daxpin_owner {
 } daxpin_owner_t;
 
 
+/** What keeps the blocks of a file where they are. Flags, to be combined. */
+typedef enum daxpin_lock {
+    DAXPIN_LOCK_LEASE = 1 << 0, /**< The kernel's lease: who wants to truncate
+                                     the file waits, and daxpin is told */
+    DAXPIN_LOCK_HOLD  = 1 << 1  /**< A page in use by the kernel: the file
+                                     system lets a truncate wait */
+} daxpin_lock_t;
+
+/** Room for daxpin_locks_names() */
+#define DAXPIN_LOCKS_NAMES_MAX 64
+
+
 typedef struct daxpin_file daxpin_file_t;
 typedef struct daxpin_pin  daxpin_pin_t;
 
@@ -220,6 +232,19 @@ int            daxpin_file_is_dax(const daxpin_file_t *file);
 int            daxpin_file_is_holder(const daxpin_file_t *file);
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file);
 const char    *daxpin_state_name(daxpin_state_t state);
+
+/**
+ * Which locks keep the blocks of a file where they are at this moment: those
+ * that the holder has, and those that this process has itself. While a reader
+ * is let in, and from the beginning of a revoke on, the lease is none of them.
+ *
+ * @return Flags of daxpin_lock_t; 0: nothing does.
+ */
+unsigned daxpin_file_locks(const daxpin_file_t *file);
+
+/** Write the names of locks to @a buffer, such as "lease,hold", or "none".
+ *  Returns @a buffer. */
+char *daxpin_locks_names(unsigned locks, char *buffer, size_t size);
 
 /** What makes stores durable: "byte" (nothing has to be done), "cache line"
  *  (flushing them) or "page" (msync) */

@@ -162,12 +162,15 @@ static void daxpin_file_look(daxpin_file_t *file)
 }
 
 
-/* Every member has one of its own: the death of one must not open the lock */
-static void daxpin_file_place_hold(daxpin_file_t *file)
+/* Every member has one of its own: the death of one must not open the lock.
+ * Whether it is there. */
+static int daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
+        return 0;
     }
+    return 1;
 }
 
 
@@ -201,9 +204,9 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_look(file);
-    if (file->is_dax && daxpin_hold_works(path, file->dev)) {
-        file->control->flags |= DAXPIN_CONTROL_HOLD;
-        daxpin_file_place_hold(file);
+    if (file->is_dax && daxpin_hold_works(path, file->dev) &&
+        daxpin_file_place_hold(file)) {
+        atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
     }
 
     pthread_mutex_lock(&daxpin_lock);
@@ -256,8 +259,8 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
     file->exposed    = exposed;
     file->fence      = daxpin_control_needs_fence(file->control);
     daxpin_file_look(file);
-    if (file->control->flags & DAXPIN_CONTROL_HOLD) {
-        daxpin_file_place_hold(file);
+    if (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD) {
+        (void)daxpin_file_place_hold(file);
     }
 
     pthread_mutex_lock(&daxpin_lock);
@@ -994,6 +997,52 @@ const char *daxpin_state_name(daxpin_state_t state)
     return ((unsigned)state < sizeof(names) / sizeof(names[0])) ?
                    names[state] :
                    "unknown";
+}
+
+
+unsigned daxpin_file_locks_now(const daxpin_file_t *file)
+{
+    unsigned locks = atomic_load(&file->control->locks);
+
+    if (daxpin_file_state(file) == DAXPIN_STATE_HELD) {
+        locks |= DAXPIN_LOCK_LEASE;
+    }
+    if (daxpin_hold_is_placed(&file->hold)) {
+        locks |= DAXPIN_LOCK_HOLD;
+    }
+    return locks;
+}
+
+
+unsigned daxpin_file_locks(const daxpin_file_t *file)
+{
+    unsigned locks;
+
+    pthread_mutex_lock(&daxpin_lock);
+    locks = daxpin_file_locks_now(file);
+    pthread_mutex_unlock(&daxpin_lock);
+    return locks;
+}
+
+
+char *daxpin_locks_names(unsigned locks, char *buffer, size_t size)
+{
+    static const struct {
+        unsigned   lock;
+        const char *name;
+    } known[] = {
+        {DAXPIN_LOCK_LEASE, "lease"}, {DAXPIN_LOCK_HOLD, "hold"}
+    };
+    size_t used = 0, i;
+
+    snprintf(buffer, size, "none");
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
+        if ((locks & known[i].lock) && (used < size)) {
+            used += (size_t)snprintf(buffer + used, size - used, "%s%s",
+                                     (used > 0) ? "," : "", known[i].name);
+        }
+    }
+    return buffer;
 }
 
 

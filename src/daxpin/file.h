@@ -143,6 +143,9 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
 int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
                          size_t length);
 
+/* daxpin_file_locks() with daxpin_lock held */
+unsigned daxpin_file_locks_now(const daxpin_file_t *file);
+
 /* The open file description, to be closed by the caller, who has not got
  * daxpin_lock: a revoke closes file->fd at any time. -errno with a message. */
 int daxpin_file_dup(const daxpin_file_t *file);

@@ -311,6 +311,7 @@ static void daxpin_lease_held(daxpin_file_t *file)
     daxpin_lease_note_size(file);
     file->lease.once = 1;
     daxpin_control_set_state(file->control, DAXPIN_STATE_HELD);
+    daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
 }
 
@@ -428,6 +429,7 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
 {
     daxpin_lease_note_size(file); /* Members may have made it longer */
     daxpin_control_set_state(file->control, state);
+    daxpin_report_update(file);
     file->lease.wanted     = 1;
     file->lease.hold_until = 0;
     file->lease.deadline   = deadline;
@@ -561,6 +563,7 @@ int daxpin_lease_release(daxpin_file_t *file)
     } else {
         file->lease.wanted = 0;
         daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED);
+        daxpin_report_update(file);
         daxpin_lease_drop(file);
     }
     pthread_mutex_unlock(&daxpin_lock);

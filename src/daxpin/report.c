@@ -96,6 +96,7 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
         unused->holder_pid = (uint32_t)file->holder_pid;
         unused->dev        = file->dev;
         unused->ino        = file->ino;
+        atomic_store(&unused->locks, daxpin_file_locks_now(file));
         snprintf(unused->path, sizeof(unused->path), "%s", file->path);
         atomic_store(&unused->used, 1);
     }
@@ -120,6 +121,21 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
     atomic_fetch_add(&record->bytes, length);
     atomic_fetch_add(&record->pins, 1);
     return record;
+}
+
+
+void daxpin_report_update(const daxpin_file_t *file)
+{
+    daxpin_report_record_t *record;
+    unsigned i;
+
+    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+        record = &daxpin_report->records[i];
+        if (atomic_load(&record->used) && (record->ino == file->ino) &&
+            (record->dev == file->dev)) {
+            atomic_store(&record->locks, daxpin_file_locks_now(file));
+        }
+    }
 }
 
 

@@ -19,7 +19,7 @@
 #define DAXPIN_REPORT_MAGIC   0x72747264u
 #define DAXPIN_REPORT_VERSION 1u
 #define DAXPIN_REPORT_RECORDS 256
-#define DAXPIN_REPORT_PATH    464
+#define DAXPIN_REPORT_PATH    456
 
 typedef struct daxpin_report_record {
     _Atomic uint32_t used;
@@ -30,6 +30,9 @@ typedef struct daxpin_report_record {
     uint64_t         ino;
     _Atomic uint64_t pins;
     _Atomic uint64_t bytes;
+    _Atomic uint32_t locks;       /* daxpin_lock_t; a peer is not told that a
+                                     reader is let in: /proc/locks knows */
+    uint32_t         reserved;
     char             path[DAXPIN_REPORT_PATH];
 } daxpin_report_record_t;
 
@@ -49,6 +52,8 @@ void daxpin_report_fork(void);
 daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
                                           const daxpin_owner_t *owner,
                                           size_t length);
+/* Its locks are others now */
+void daxpin_report_update(const daxpin_file_t *file);
 /* In the child of a fork, the records of its parent's pins are gone */
 unsigned daxpin_report_get_life(void);
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length);

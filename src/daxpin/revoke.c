@@ -26,6 +26,7 @@
 #include "lease.h"
 #include "log.h"
 #include "monitor.h"
+#include "report.h"
 #include "share.h"
 
 #include <stdio.h>
@@ -53,6 +54,7 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
     }
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING);
+    daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
     daxpin_revoke_enter_drain(file);
     daxpin_share_stop_listening(file);
@@ -148,6 +150,16 @@ static void daxpin_revoke_call(daxpin_file_t *file)
 }
 
 
+static void daxpin_revoke_drop_locks(daxpin_file_t *file)
+{
+    daxpin_hold_drop(&file->hold);
+    if (file->holder) {
+        atomic_store(&file->control->locks, 0);
+    }
+    daxpin_report_update(file);
+}
+
+
 static void daxpin_revoke_drained(daxpin_file_t *file)
 {
     daxpin_file_replace_maps(file);
@@ -158,7 +170,7 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
         return;
     }
     file->revoke.phase = DAXPIN_PHASE_DONE;
-    daxpin_hold_drop(&file->hold);
+    daxpin_revoke_drop_locks(file);
     daxpin_share_ack(file);
     if (file->revoke.unlock) {
         daxpin_revoke_unlock(file);
@@ -172,7 +184,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
 {
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
-    daxpin_hold_drop(&file->hold);
+    daxpin_revoke_drop_locks(file);
     daxpin_lease_drop(file);
     daxpin_share_close(file);
     daxpin_file_let_go(file);

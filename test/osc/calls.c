@@ -72,7 +72,7 @@ static void test_info(void)
 {
     char value[MPI_MAX_INFO_VAL + 1] = "";
     MPI_Info info;
-    int flag;
+    int dax, flag;
 
     check_mpi(MPI_Win_get_info(win, &info), "MPI_Win_get_info");
     MPI_Info_get(info, "daxpin_path", MPI_MAX_INFO_VAL, value, &flag);
@@ -81,13 +81,17 @@ static void test_info(void)
     } else if (!window_is(&window, "dir")) {
         check(flag && (strcmp(value, window.file) == 0),
               "daxpin_path is %s, not %s", value, window.file);
+        dax = window_is_dax(&window);
         MPI_Info_get(info, "daxpin_dax", MPI_MAX_INFO_VAL, value, &flag);
-        check(flag && (strcmp(value, "false") == 0), "daxpin_dax is %s",
-              value);
+        check(flag && (strcmp(value, dax ? "true" : "false") == 0),
+              "daxpin_dax is %s", value);
         MPI_Info_get(info, "daxpin_granularity", MPI_MAX_INFO_VAL, value,
                      &flag);
-        check(flag && (strcmp(value, "page") == 0),
+        check(flag && ((strcmp(value, "page") == 0) == !dax),
               "daxpin_granularity is %s", value);
+        MPI_Info_get(info, "daxpin_locks", MPI_MAX_INFO_VAL, value, &flag);
+        check(flag && (strcmp(value, dax ? "lease,hold" : "lease") == 0),
+              "daxpin_locks is %s", value);
         MPI_Info_get(info, "daxpin_file_system", MPI_MAX_INFO_VAL, value,
                      &flag);
         check(flag && (value[0] != '\0'), "no daxpin_file_system");

@@ -263,6 +263,8 @@ static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
         child_say(0, "%s", text);
     } else if (strcmp(what, "holder") == 0) {
         child_say(daxpin_file_is_holder(me->file), "holder");
+    } else if (strcmp(what, "locks") == 0) {
+        child_say(daxpin_file_locks(me->file), "locks");
     } else if (strcmp(what, "key") == 0) {
         child_say(0, "%s", member_key_text(me->file));
     } else if (strcmp(what, "mem") == 0) {

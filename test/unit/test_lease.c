@@ -4,6 +4,7 @@
 /* The lease and those who break it */
 
 #include "intruder.h"
+#include "file.h"
 #include "member.h"
 
 #include <pthread.h>
@@ -404,6 +405,87 @@ static void test_storm(void **state)
 
 
 /*
+ * Which locks there are
+ */
+
+static void test_locks(void **state)
+{
+    const char *path    = unit_path(unit_disk, "locks");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer, reader;
+
+    member_start_open(&peer, path);
+    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE);
+    assert_int_equal(child_ask(&peer, "locks"), DAXPIN_LOCK_LEASE);
+    intruder_start(&reader, "read", path, 0);
+    assert_int_equal(intruder_result(&reader, 2000), 0);
+    assert_becomes(file, LENT);
+    assert_int_equal(daxpin_file_locks(file), 0);
+    assert_int_equal(child_ask(&peer, "locks"), 0);
+    child_finish(&reader);
+    assert_becomes(file, HELD);
+    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE);
+    intruder_run("truncate", path, 100, 5000);
+    assert_becomes(file, REVOKED);
+    assert_int_equal(daxpin_file_locks(file), 0);
+    assert_int_equal(child_ask(&peer, "locks"), 0);
+    child_tell(&peer, "exit");
+    child_finish(&peer);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* On file systems where nothing is held by itself: the page that a hold needs
+ * is there, and counts for peers, but for the one that has it no more */
+static void test_locks_of_a_hold(void **state)
+{
+    const char *path    = unit_path(unit_disk, "locks-hold");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t peer;
+
+    assert_ok(daxpin_hold_place(path, file->fd, &file->hold));
+    assert_int_equal(daxpin_file_locks(file),
+                     DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
+    atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
+    member_start_open(&peer, path);
+    assert_int_equal(child_ask(&peer, "locks"),
+                     DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
+    /* Each member has its own */
+    atomic_store(&file->control->locks, 0);
+    assert_int_equal(child_ask(&peer, "locks"),
+                     DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
+    atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
+    intruder_run("truncate", path, 100, 5000);
+    assert_becomes(file, REVOKED);
+    assert_int_equal(daxpin_file_locks(file), 0);
+    assert_member_becomes(&peer, REVOKED);
+    assert_int_equal(child_ask(&peer, "locks"), 0);
+    child_tell(&peer, "exit");
+    child_finish(&peer);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+static void test_locks_names(void **state)
+{
+    char text[DAXPIN_LOCKS_NAMES_MAX];
+
+    assert_string_equal(daxpin_locks_names(0, text, sizeof(text)), "none");
+    assert_string_equal(daxpin_locks_names(DAXPIN_LOCK_HOLD, text,
+                                           sizeof(text)), "hold");
+    assert_string_equal(daxpin_locks_names(DAXPIN_LOCK_LEASE |
+                                           DAXPIN_LOCK_HOLD, text,
+                                           sizeof(text)), "lease,hold");
+    assert_string_equal(daxpin_locks_names(DAXPIN_LOCK_LEASE |
+                                           DAXPIN_LOCK_HOLD, text, 8),
+                        "lease,h");
+    (void)state;
+}
+
+
+/*
  * While nobody holds off a truncate
  */
 
@@ -635,6 +717,9 @@ int main(int argc, char **argv)
         unit_case(test_truncate_in_page_while_lent),
         unit_case(test_hole_while_lent),
         unit_case(test_truncate_of_grown_while_lent),
+        unit_case(test_locks),
+        unit_case(test_locks_of_a_hold),
+        unit_case(test_locks_names),
         unit_case(test_hold),
         unit_case(test_hold_lets_readers_in),
         unit_case(test_release_ends_hold),

@@ -383,6 +383,34 @@ static void test_report(void **state)
 }
 
 
+static void test_report_locks(void **state)
+{
+    const char *path        = unit_path(unit_disk, "report-locks");
+    daxpin_file_t *file     = unit_open(path, 65536);
+    daxpin_report_t *report = pin_map_report();
+    daxpin_report_record_t *own;
+    daxpin_pin_t *pin;
+    child_t child;
+
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    own = pin_find_record(report, path, -1);
+    assert_non_null(own);
+    assert_int_equal(own->locks, DAXPIN_LOCK_LEASE);
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    assert_true(unit_await(10000, own->locks == 0));
+    child_finish(&child);
+    assert_true(unit_await(10000, own->locks == DAXPIN_LOCK_LEASE));
+    intruder_run("truncate", path, 0, 5000);
+    assert_int_equal(own->locks, 0);
+    assert_int_equal(own->pins, 1);
+    daxpin_unpin(pin);
+    munmap(report, sizeof(*report));
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
 /* More owners than records: counted, and no record goes wrong */
 static void test_report_omits(void **state)
 {
@@ -465,6 +493,7 @@ int main(int argc, char **argv)
         unit_case(test_release_keeps_pins),
         unit_case(test_no_pin_after_revoke),
         unit_case(test_report),
+        unit_case(test_report_locks),
         unit_case(test_report_omits),
         unit_case(test_report_omitted_then_recorded)
     };

@@ -126,6 +126,8 @@ static void test_is_held(void)
     CHECK(hold_works, "nobody said that a hold stops a truncate");
     CHECK(daxpin_file_state(me.file) == DAXPIN_STATE_HELD, "it is %s",
           daxpin_state_name(daxpin_file_state(me.file)));
+    CHECK(daxpin_file_locks(me.file) == (DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD),
+          "its locks are %u", daxpin_file_locks(me.file));
     give_back(&me);
 }
 

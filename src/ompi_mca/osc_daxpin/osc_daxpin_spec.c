@@ -374,6 +374,9 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                   daxpin_file_is_dax(part->file) ? "true" : "false");
     opal_info_set(info, "daxpin_granularity",
                   daxpin_file_granularity(part->file));
+    opal_info_set(info, "daxpin_locks",
+                  daxpin_locks_names(daxpin_file_locks(part->file), value,
+                                     sizeof(value)));
     opal_info_set(info, "daxpin_holder",
                   daxpin_file_is_holder(part->file) ? "true" : "false");
     opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
