@@ -77,6 +77,10 @@ vm_missing()
         return 0
     fi
 
+    if [ "$VM_NVDIMM_MB" -lt 320 ]; then
+        echo "DAXPIN_VM_NVDIMM_MB=$VM_NVDIMM_MB: XFS takes at least 320"
+        return 0
+    fi
     need=$((VM_MEMORY_MB + VM_NVDIMMS * VM_NVDIMM_MB + 256))
     available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
     if [ "$available" -lt "$need" ]; then

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright the daxpin authors. See LICENSE.
+#
+# For the tests in the virtual machine, test/vm/test_*; to be sourced. Besides
+# what test/lib.sh gives:
+#   $here         this directory
+#   $filesystems  those to be tested: xfs, ext4, which are mounted in /mnt
+
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+# shellcheck source=test/lib.sh
+. "$here/../lib.sh"
+
+# shellcheck disable=SC2034 # for those who source this
+filesystems=${DAXPIN_VM_FILESYSTEMS:-xfs ext4}
+
+# A holder that is slow is not dead
+export UCX_DAXPIN_TIMEOUT=${UCX_DAXPIN_TIMEOUT:-60s}
+# The tests' files are where they have to be; Open MPI's own need not
+export OMPI_MCA_orte_tmpdir_base=/tmp
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# Name, command: it has to succeed and say something
+check()
+{
+    local name=$1
+    shift
+    if "$@" >"$TMP/log" 2>&1 && [ -s "$TMP/log" ]; then
+        ok "$name"
+    else
+        not_ok "$name" "$* failed, or said nothing"
+        show "$TMP/log"
+    fi
+}
+
+# Run a program that prints results, such as test/vm/*.c, in a file system's
+# directory, which is its last argument: file system, seconds, command
+run_in()
+{
+    local fs=$1 seconds=$2 said=$TMP/said status
+    shift 2
+    timeout -k 5 "$seconds" "$@" "/mnt/$fs/tmp" >"$said" 2>&1 </dev/null
+    status=$?
+    sed -E "s/^(ok|not ok|skip) /\1 $fs: /" "$said"
+    case $status in
+    0) ;;
+    124 | 137) not_ok "$fs: ${1##*/}" "still running after $seconds s" ;;
+    *)
+        FAILED=1
+        grep -q '^not ok' "$said" ||
+            not_ok "$fs: ${1##*/}" "exit status $status before its end" ;;
+    esac
+}
+
+# Take the RDMA devices away, so that UCX cannot see them: rxe0, rxe1
+have_no_rdma()
+{
+    local device
+    for device in rxe0 rxe1; do
+        [ ! -e "/sys/class/infiniband/$device" ] ||
+            rdma link delete "$device" || return
+    done
+}
+
+# Bring back those that are not there
+have_rdma()
+{
+    local number devices=(dummy0 veth0)
+    for number in 0 1; do
+        [ -e "/sys/class/infiniband/rxe$number" ] ||
+            rdma link add "rxe$number" type rxe netdev "${devices[number]}" ||
+            return
+    done
+}
