@@ -3,6 +3,7 @@
 
 /* The environment in which programs find the parts */
 
+#include "commands.h"
 #include "env.h"
 
 #include <errno.h>

@@ -18,8 +18,5 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func);
 int daxpin_env_add(const char *name, const char *element, char separator,
                    int before, daxpin_env_func_t func);
 
-/* What `daxpin env` and `daxpin run` do; exit status of the command */
-int daxpin_cmd_env(int argc, char **argv);
-int daxpin_cmd_run(int argc, char **argv);
 
 #endif

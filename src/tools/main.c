@@ -3,7 +3,7 @@
 
 /* The daxpin command */
 
-#include "env.h"
+#include "commands.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,9 @@ static const daxpin_cmd_t daxpin_cmds[] = {
     { "env", "env", "print the variables with which programs find daxpin",
       daxpin_cmd_env },
     { "run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
-      daxpin_cmd_run }
+      daxpin_cmd_run },
+    { "pins", "pins [PID]...", "list pinned files, by process and owner",
+      daxpin_cmd_pins }
 };
 
 #define DAXPIN_CMD_COUNT (sizeof(daxpin_cmds) / sizeof(daxpin_cmds[0]))
@@ -42,6 +44,7 @@ static void daxpin_usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
+    static char name[32];
     size_t i;
 
     if (argc < 2) {
@@ -58,6 +61,8 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < DAXPIN_CMD_COUNT; ++i) {
         if (strcmp(argv[1], daxpin_cmds[i].name) == 0) {
+            snprintf(name, sizeof(name), "daxpin %s", argv[1]);
+            argv[1] = name; /* for messages of getopt_long() */
             return daxpin_cmds[i].func(argc - 1, argv + 1);
         }
     }

@@ -3,6 +3,7 @@
 
 /* Run a command in that environment, with UCX_MD naming daxpin */
 
+#include "commands.h"
 #include "env.h"
 
 #include <errno.h>

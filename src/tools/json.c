@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Output that programs read */
+
+#include "json.h"
+
+#include <string.h>
+
+
+/* The length of the UTF-8 character at p; 0: it is none */
+static size_t json_character(const unsigned char *p)
+{
+    size_t length, i;
+
+    if (p[0] < 0x80) {
+        return 1;
+    }
+    length = (p[0] < 0xc2) ? 0 : (p[0] < 0xe0) ? 2 : (p[0] < 0xf0) ? 3 :
+             (p[0] < 0xf5) ? 4 : 0;
+    for (i = 1; i < length; ++i) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    if (((p[0] == 0xe0) && (p[1] < 0xa0)) || /* too long a form */
+        ((p[0] == 0xf0) && (p[1] < 0x90)) ||
+        ((p[0] == 0xed) && (p[1] > 0x9f)) || /* half of a pair */
+        ((p[0] == 0xf4) && (p[1] > 0x8f))) {
+        return 0;
+    }
+    return length;
+}
+
+
+static void json_quote(FILE *stream, const char *text)
+{
+    const unsigned char *p = (const unsigned char*)text;
+    size_t length;
+
+    fputc('"', stream);
+    for (; *p != '\0'; p += (length > 0) ? length : 1) {
+        length = json_character(p);
+        if (length == 0) {
+            fputs("\\ufffd", stream);
+        } else if ((*p == '"') || (*p == '\\')) {
+            fprintf(stream, "\\%c", *p);
+        } else if ((*p < 0x20) || (*p == 0x7f)) {
+            fprintf(stream, "\\u%04x", *p);
+        } else {
+            fwrite(p, 1, length, stream);
+        }
+    }
+    fputc('"', stream);
+}
+
+
+static void json_begin(daxpin_json_t *json, const char *key)
+{
+    if (json->more) {
+        fputc(',', json->stream);
+    }
+    if (key != NULL) {
+        json_quote(json->stream, key);
+        fputc(':', json->stream);
+    }
+    json->more = 1;
+}
+
+
+void daxpin_json_open(daxpin_json_t *json, const char *key, char bracket)
+{
+    json_begin(json, key);
+    fputc(bracket, json->stream);
+    json->more = 0;
+}
+
+
+void daxpin_json_close(daxpin_json_t *json, char bracket)
+{
+    fputc(bracket, json->stream);
+    json->more = 1;
+}
+
+
+void daxpin_json_string(daxpin_json_t *json, const char *key,
+                        const char *value)
+{
+    json_begin(json, key);
+    if (value != NULL) {
+        json_quote(json->stream, value);
+    } else {
+        fputs("null", json->stream);
+    }
+}
+
+
+void daxpin_json_number(daxpin_json_t *json, const char *key, long long value)
+{
+    json_begin(json, key);
+    fprintf(json->stream, "%lld", value);
+}
+
+
+void daxpin_json_count(daxpin_json_t *json, const char *key, long long value)
+{
+    if (value < 0) {
+        daxpin_json_string(json, key, NULL);
+    } else {
+        daxpin_json_number(json, key, value);
+    }
+}
+
+
+void daxpin_json_bool(daxpin_json_t *json, const char *key, int value)
+{
+    json_begin(json, key);
+    fputs(value ? "true" : "false", json->stream);
+}
+
+
+void daxpin_text_put(FILE *stream, const char *text)
+{
+    const unsigned char *p;
+
+    for (p = (const unsigned char*)text; *p != '\0'; ++p) {
+        if ((*p < 0x20) || (*p == 0x7f) || (*p == '\\')) {
+            fprintf(stream, "\\%03o", *p);
+        } else {
+            fputc(*p, stream);
+        }
+    }
+}

@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What processes pin, as they publish it, and whether it is still so */
+
+#include "commands.h"
+#include "json.h"
+#include "proc.h"
+
+#include "daxpin/control.h"
+#include "daxpin/report.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define PINS_MEMFD         "/memfd:"
+#define PINS_REPORT        PINS_MEMFD DAXPIN_REPORT_NAME
+#define PINS_CONTROL       PINS_MEMFD "daxpin-control"
+#define PINS_READ_TRIES    10
+#define PINS_WATCH_SECONDS 1.0
+#define PINS_CLEAR         "\033[H\033[2J"
+
+/* A file pinned by a process, for one owner */
+typedef struct pins_file {
+    char             path[PATH_MAX];
+    char             owner_path[PATH_MAX]; /* of an open file */
+    int              owner_fd;             /* -1: the process */
+    dev_t            dev;
+    uint64_t         ino;
+    unsigned long    pins;
+    unsigned long    bytes;
+    pid_t            holder;   /* as the process knows it */
+    int              state;    /* daxpin_state_t; -1: not known */
+    const char       *lease;   /* what the kernel says; NULL: not known */
+} pins_file_t;
+
+typedef struct pins_process {
+    daxpin_proc_t proc;
+    unsigned long omitted;
+    pins_file_t   *files;
+    size_t        count;
+} pins_process_t;
+
+typedef struct pins_list {
+    pins_process_t  *processes;
+    size_t          count;
+    daxpin_leases_t leases;
+    dev_t           memfd_dev;
+    int             failed; /* a message was printed */
+} pins_list_t;
+
+typedef struct pins_args {
+    int    json;
+    int    watch;
+    double seconds;
+    pid_t  *pids;
+    size_t count;
+} pins_args_t;
+
+
+/*
+ * Reading
+ */
+
+static dev_t pins_memfd_dev(void)
+{
+    struct stat st = {.st_dev = 0};
+    int fd         = memfd_create("daxpin", MFD_CLOEXEC);
+
+    if (fd >= 0) {
+        fstat(fd, &st);
+        close(fd);
+    }
+    return st.st_dev;
+}
+
+
+/* Only if it is memory and not, by now, something that does something when it
+ * is opened. dir: /proc/<pid>/fd. -1: it is not. */
+static int pins_open_memory(const pins_list_t *list, int dir, int fd)
+{
+    char name[64];
+    struct stat st;
+    int path_fd, memory = -1;
+
+    snprintf(name, sizeof(name), "%d", fd);
+    path_fd = openat(dir, name, O_PATH | O_CLOEXEC);
+    if (path_fd < 0) {
+        return -1;
+    }
+    if ((fstat(path_fd, &st) == 0) && S_ISREG(st.st_mode) &&
+        (st.st_dev == list->memfd_dev)) {
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
+        memory = open(name, O_RDONLY | O_CLOEXEC);
+    }
+    close(path_fd);
+    return memory;
+}
+
+
+/* As it is at one moment, while the process goes on to write it. Both have to
+ * be freed. */
+static void *pins_read_memory(int fd, size_t size)
+{
+    char *one = malloc(size), *two = malloc(size);
+    unsigned tries;
+
+    for (tries = 0; (one != NULL) && (two != NULL) &&
+                    (tries < PINS_READ_TRIES); ++tries) {
+        if ((pread(fd, one, size, 0) != (ssize_t)size) ||
+            (pread(fd, two, size, 0) != (ssize_t)size)) {
+            break;
+        }
+        if (memcmp(one, two, size) == 0) {
+            free(two);
+            return one;
+        }
+    }
+    free(one);
+    free(two);
+    return NULL;
+}
+
+
+typedef struct pins_search {
+    const pins_list_t *list;
+    const char        *name;
+    size_t            size;
+    void              *found;
+    int               (*accept)(const void *memory, const void *arg);
+    const void        *arg;
+} pins_search_t;
+
+
+static int pins_search_fd(int dir, int fd, const char *target, void *arg)
+{
+    pins_search_t *search = arg;
+    size_t length         = strlen(search->name);
+    int memory;
+
+    if ((strncmp(target, search->name, length) != 0) ||
+        ((target[length] != '\0') && (target[length] != ' '))) {
+        return 0;
+    }
+    memory = pins_open_memory(search->list, dir, fd);
+    if (memory < 0) {
+        return 0;
+    }
+    search->found = pins_read_memory(memory, search->size);
+    close(memory);
+    if ((search->found != NULL) && !search->accept(search->found,
+                                                   search->arg)) {
+        free(search->found);
+        search->found = NULL;
+    }
+    return search->found != NULL;
+}
+
+
+/* Has a process published a report that is its own? A child that has not yet
+ * executed anything, or never will, has its parent's descriptor. */
+static int pins_accept_report(const void *memory, const void *arg)
+{
+    const daxpin_report_t *report = memory;
+    const daxpin_proc_t *proc     = arg;
+
+    if ((report->magic != DAXPIN_REPORT_MAGIC) ||
+        (report->pid != (uint32_t)proc->own_pid)) {
+        return 0;
+    }
+    if ((report->version != DAXPIN_REPORT_VERSION) ||
+        (report->num_records != DAXPIN_REPORT_RECORDS)) {
+        fprintf(stderr,
+                "daxpin pins: pid %d (%s) reports in version %u of the form, "
+                "this command reads version %u; use the daxpin command that "
+                "belongs to it\n",
+                (int)proc->pid, proc->command, report->version,
+                DAXPIN_REPORT_VERSION);
+        return 0;
+    }
+    return 1;
+}
+
+
+static int pins_accept_control(const void *memory, const void *arg)
+{
+    const daxpin_control_t *control = memory;
+    const pins_file_t *file         = arg;
+
+    return (control->magic == DAXPIN_CONTROL_MAGIC) &&
+           (control->dev == file->dev) && (control->ino == file->ino);
+}
+
+
+static int pins_find_state(const pins_list_t *list, pid_t pid,
+                           const pins_file_t *file)
+{
+    pins_search_t search = {.list   = list,
+                            .name   = PINS_CONTROL,
+                            .size   = DAXPIN_CONTROL_SIZE,
+                            .accept = pins_accept_control,
+                            .arg    = file};
+    int state = -1;
+
+    daxpin_proc_walk_fds(pid, pins_search_fd, &search);
+    if (search.found != NULL) {
+        state = (int)atomic_load(
+                &((const daxpin_control_t*)search.found)->state);
+        free(search.found);
+    }
+    return state;
+}
+
+
+/* The name that the file has now, seen from a descriptor of it */
+static int pins_name_fd(int dir, int fd, const char *target, void *arg)
+{
+    pins_file_t *file = arg;
+    char name[16];
+    struct stat st;
+
+    if (fd == file->owner_fd) {
+        snprintf(file->owner_path, sizeof(file->owner_path), "%s", target);
+    }
+    snprintf(name, sizeof(name), "%d", fd);
+    if ((target[0] == '/') && (fstatat(dir, name, &st, 0) == 0) &&
+        (st.st_ino == file->ino) && (st.st_dev == file->dev)) {
+        snprintf(file->path, sizeof(file->path), "%s", target);
+    }
+    return 0;
+}
+
+
+static void pins_check_lease(const pins_list_t *list, pins_file_t *file)
+{
+    const daxpin_lease_line_t *lease;
+
+    if (list->leases.error != 0) {
+        return;
+    }
+    lease       = daxpin_leases_find(&list->leases, file->dev, file->ino,
+                                     file->holder);
+    file->lease = (lease == NULL)  ? "none" :
+                  lease->breaking  ? "breaking" :
+                  lease->write     ? "held" :
+                                     "shared";
+}
+
+
+static int pins_compare(const void *one, const void *two)
+{
+    const pins_file_t *a = one, *b = two;
+
+    /* Open files first, as in the RFC; -1 is the greatest */
+    if (a->owner_fd != b->owner_fd) {
+        return ((unsigned)a->owner_fd < (unsigned)b->owner_fd) ? -1 : 1;
+    }
+    return strcmp(a->path, b->path);
+}
+
+
+static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
+                     pins_process_t *process)
+{
+    const daxpin_report_record_t *record;
+    pins_file_t *file;
+    unsigned i;
+
+    process->omitted = atomic_load(&report->omitted);
+    process->files   = calloc(DAXPIN_REPORT_RECORDS, sizeof(*file));
+    if (process->files == NULL) {
+        fprintf(stderr, "daxpin pins: out of memory\n");
+        return -1;
+    }
+    for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
+        record = &report->records[i];
+        if (!atomic_load(&record->used) || (atomic_load(&record->pins) == 0)) {
+            continue;
+        }
+        file           = &process->files[process->count++];
+        file->owner_fd = (record->owner_type == DAXPIN_OWNER_FILE) ?
+                                 record->owner_fd :
+                                 -1;
+        file->dev      = record->dev;
+        file->ino      = record->ino;
+        file->pins     = atomic_load(&record->pins);
+        file->bytes    = atomic_load(&record->bytes);
+        file->holder   = (pid_t)record->holder_pid;
+        snprintf(file->path, sizeof(file->path), "%.*s",
+                 DAXPIN_REPORT_PATH - 1, record->path);
+        daxpin_proc_walk_fds(process->proc.pid, pins_name_fd, file);
+        file->state = pins_find_state(list, process->proc.pid, file);
+        pins_check_lease(list, file);
+    }
+    qsort(process->files, process->count, sizeof(*file), pins_compare);
+    return 0;
+}
+
+
+static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
+                    const daxpin_report_t *report)
+{
+    pins_process_t *processes, *process;
+
+    processes = realloc(list->processes,
+                        (list->count + 1) * sizeof(*processes));
+    if (processes == NULL) {
+        fprintf(stderr, "daxpin pins: out of memory\n");
+        return -1;
+    }
+    list->processes = processes;
+    process         = &processes[list->count++];
+    memset(process, 0, sizeof(*process));
+    process->proc = *proc;
+    return pins_fill(list, report, process);
+}
+
+
+static int pins_look(pid_t pid, pins_list_t *list)
+{
+    daxpin_proc_t proc;
+    pins_search_t search = {.list   = list,
+                            .name   = PINS_REPORT,
+                            .size   = sizeof(daxpin_report_t),
+                            .accept = pins_accept_report,
+                            .arg    = &proc};
+    int ret;
+
+    ret = daxpin_proc_look(pid, &proc);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_proc_walk_fds(pid, pins_search_fd, &search);
+    if (ret < 0) {
+        return ret;
+    }
+    if (search.found != NULL) {
+        ret = pins_add(list, &proc, search.found);
+        free(search.found);
+        return (ret == 0) ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
+
+/* Processes of others, or that have ended meanwhile, are passed over */
+static int pins_look_any(pid_t pid, void *arg)
+{
+    return (pins_look(pid, arg) == -ENOMEM) ? -ENOMEM : 0;
+}
+
+
+static void pins_look_named(pins_list_t *list, pid_t pid)
+{
+    int ret = pins_look(pid, list);
+
+    if (ret == 0) {
+        return;
+    }
+    list->failed = 1;
+    if ((ret == -ENOENT) || (ret == -ESRCH)) {
+        fprintf(stderr, "daxpin pins: there is no process %d\n", (int)pid);
+    } else if ((ret == -EACCES) || (ret == -EPERM)) {
+        fprintf(stderr,
+                "daxpin pins: cannot look at process %d: it belongs to "
+                "another user; run as that user or as root\n",
+                (int)pid);
+    } else {
+        fprintf(stderr, "daxpin pins: cannot look at process %d: %s\n",
+                (int)pid, strerror(-ret));
+    }
+}
+
+
+static void pins_read(pins_list_t *list, const pins_args_t *args)
+{
+    size_t i;
+    int ret;
+
+    memset(list, 0, sizeof(*list));
+    list->memfd_dev = pins_memfd_dev();
+    daxpin_leases_read(&list->leases);
+    for (i = 0; i < args->count; ++i) {
+        pins_look_named(list, args->pids[i]);
+    }
+    if (args->count == 0) {
+        ret = daxpin_proc_walk(pins_look_any, list);
+        if (ret != 0) {
+            list->failed = 1;
+            fprintf(stderr, "daxpin pins: cannot read /proc: %s\n",
+                    strerror(-ret));
+        }
+    }
+}
+
+
+static void pins_free(pins_list_t *list)
+{
+    size_t i;
+
+    for (i = 0; i < list->count; ++i) {
+        free(list->processes[i].files);
+    }
+    free(list->processes);
+    daxpin_leases_free(&list->leases);
+}
+
+
+/*
+ * Writing
+ */
+
+static int pins_holder_is_dead(const pins_file_t *file)
+{
+    return (kill(file->holder, 0) != 0) && (errno == ESRCH);
+}
+
+
+/* What a reader has to know of a pin that is not under lease now; NULL: it is */
+static const char *pins_note(const pins_process_t *process,
+                             const pins_file_t *file)
+{
+    switch (file->state) {
+    case DAXPIN_STATE_PENDING:
+        return "pending";
+    case DAXPIN_STATE_LENT:
+        return "lent";
+    case DAXPIN_STATE_BREAKING:
+        return "breaking";
+    case DAXPIN_STATE_REVOKED:
+        return "revoked";
+    case DAXPIN_STATE_RELEASED:
+        return "released";
+    default:
+        break;
+    }
+    /* In another pid namespace the holder's number means nothing here */
+    if ((process->proc.pid == process->proc.own_pid) &&
+        pins_holder_is_dead(file)) {
+        return "holder is dead";
+    }
+    if ((file->lease != NULL) && (strcmp(file->lease, "none") == 0) &&
+        (process->proc.pid == process->proc.own_pid)) {
+        return "no lease";
+    }
+    return NULL;
+}
+
+
+static void pins_print_file(FILE *stream, const pins_process_t *process,
+                            const pins_file_t *file)
+{
+    const char *note = pins_note(process, file);
+
+    if (file->owner_fd >= 0) {
+        fputc('\t', stream);
+    }
+    daxpin_text_put(stream, file->path);
+    if (note != NULL) {
+        fprintf(stream, " (%s)", note);
+    }
+    fputc('\n', stream);
+}
+
+
+static void pins_print_process(FILE *stream, const pins_process_t *process,
+                               int title)
+{
+    const pins_file_t *file;
+    size_t i;
+
+    if (title) {
+        fprintf(stream, "pid %d (", (int)process->proc.pid);
+        daxpin_text_put(stream, process->proc.command);
+        fprintf(stream, "):\n");
+    }
+    for (i = 0; i < process->count; ++i) {
+        file = &process->files[i];
+        if ((file->owner_fd >= 0) &&
+            ((i == 0) || (file->owner_fd != process->files[i - 1].owner_fd))) {
+            fprintf(stream, "%d: ", file->owner_fd);
+            daxpin_text_put(stream, (file->owner_path[0] != '\0') ?
+                                            file->owner_path :
+                                            "(closed)");
+            fputc('\n', stream);
+        }
+        pins_print_file(stream, process, file);
+    }
+    if (process->omitted > 0) {
+        fprintf(stderr,
+                "daxpin pins: pid %d has %lu more pins than its report has "
+                "room for\n",
+                (int)process->proc.pid, process->omitted);
+    }
+}
+
+
+static void pins_print_json_file(daxpin_json_t *json,
+                                 const pins_process_t *process,
+                                 const pins_file_t *file)
+{
+    char device[32];
+
+    snprintf(device, sizeof(device), "%u:%u", major(file->dev),
+             minor(file->dev));
+    daxpin_json_open(json, NULL, '{');
+    daxpin_json_string(json, "path", file->path);
+    daxpin_json_string(json, "device", device);
+    daxpin_json_number(json, "inode", (long long)file->ino);
+    daxpin_json_open(json, "owner", '{');
+    daxpin_json_string(json, "type",
+                       (file->owner_fd >= 0) ? "file" : "process");
+    if (file->owner_fd >= 0) {
+        daxpin_json_number(json, "fd", file->owner_fd);
+        daxpin_json_string(json, "path", (file->owner_path[0] != '\0') ?
+                                                 file->owner_path :
+                                                 NULL);
+    }
+    daxpin_json_close(json, '}');
+    daxpin_json_number(json, "pins", (long long)file->pins);
+    daxpin_json_number(json, "bytes", (long long)file->bytes);
+    daxpin_json_number(json, "holder", file->holder);
+    daxpin_json_string(json, "state",
+                       (file->state < 0) ?
+                               NULL :
+                               daxpin_state_name((daxpin_state_t)file->state));
+    daxpin_json_string(json, "lease", file->lease);
+    daxpin_json_string(json, "note", pins_note(process, file));
+    daxpin_json_close(json, '}');
+}
+
+
+static void pins_print_json(FILE *stream, const pins_list_t *list)
+{
+    daxpin_json_t json = {.stream = stream};
+    const pins_process_t *process;
+    size_t i, j;
+
+    daxpin_json_open(&json, NULL, '{');
+    daxpin_json_open(&json, "processes", '[');
+    for (i = 0; i < list->count; ++i) {
+        process = &list->processes[i];
+        daxpin_json_open(&json, NULL, '{');
+        daxpin_json_number(&json, "pid", process->proc.pid);
+        daxpin_json_string(&json, "command", process->proc.command);
+        daxpin_json_number(&json, "uid", process->proc.uid);
+        daxpin_json_number(&json, "omitted", (long long)process->omitted);
+        daxpin_json_open(&json, "files", '[');
+        for (j = 0; j < process->count; ++j) {
+            pins_print_json_file(&json, process, &process->files[j]);
+        }
+        daxpin_json_close(&json, ']');
+        daxpin_json_close(&json, '}');
+    }
+    daxpin_json_close(&json, ']');
+    daxpin_json_close(&json, '}');
+    fputc('\n', stream);
+}
+
+
+/* The whole output, so that it can be compared; to be freed */
+static char *pins_print(const pins_args_t *args, int *failed_p)
+{
+    char *text  = NULL;
+    size_t size = 0, i;
+    pins_list_t list;
+    FILE *stream;
+
+    stream = open_memstream(&text, &size);
+    if (stream == NULL) {
+        fprintf(stderr, "daxpin pins: out of memory\n");
+        *failed_p = 1;
+        return NULL;
+    }
+    pins_read(&list, args);
+    if (args->json) {
+        pins_print_json(stream, &list);
+    }
+    for (i = 0; !args->json && (i < list.count); ++i) {
+        if ((list.processes[i].count > 0) || (list.processes[i].omitted > 0)) {
+            pins_print_process(stream, &list.processes[i], args->count != 1);
+        }
+    }
+    *failed_p = list.failed;
+    pins_free(&list);
+    fclose(stream);
+    return text;
+}
+
+
+/*
+ * The command
+ */
+
+static int pins_write(const char *text)
+{
+    if ((fputs(text, stdout) < 0) || (fflush(stdout) != 0)) {
+        fprintf(stderr, "daxpin pins: cannot write to standard output: %s\n",
+                strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
+
+/* Until a signal, or until nobody reads any more. What has not changed is not
+ * said again. */
+static int pins_watch(const pins_args_t *args)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    char *last        = NULL, *text;
+    int failed, status = 0;
+
+    while (status == 0) {
+        text = pins_print(args, &failed);
+        if ((text == NULL) || failed) {
+            free(text);
+            status = 1;
+            break;
+        }
+        if ((last == NULL) || (strcmp(text, last) != 0)) {
+            if (isatty(STDOUT_FILENO)) {
+                fputs(PINS_CLEAR, stdout);
+            } else if ((last != NULL) && !args->json) {
+                fputc('\n', stdout);
+            }
+            status = pins_write(text);
+        }
+        free(last);
+        last = text;
+        if (poll(&out, 1, (int)(args->seconds * 1e3)) > 0) {
+            break; /* POLLERR: the reader has gone */
+        }
+    }
+    free(last);
+    return status;
+}
+
+
+static int pins_usage(void)
+{
+    fprintf(stderr, "usage: daxpin pins [--json] [--watch[=SECONDS]] "
+                    "[PID]...\n");
+    return 2;
+}
+
+
+static int pins_parse_pid(const char *text, pid_t *pid_p)
+{
+    char *end;
+    long pid;
+
+    errno = 0;
+    pid   = strtol(text, &end, 10);
+    if ((errno != 0) || (end == text) || (*end != '\0') || (pid <= 0) ||
+        (pid > INT_MAX)) {
+        fprintf(stderr, "daxpin pins: %s is not the number of a process\n",
+                text);
+        return -1;
+    }
+    *pid_p = (pid_t)pid;
+    return 0;
+}
+
+
+static int pins_parse_seconds(const char *text, double *seconds_p)
+{
+    char *end;
+
+    if (text == NULL) {
+        return 0;
+    }
+    *seconds_p = strtod(text, &end);
+    if ((end == text) || (*end != '\0') || !(*seconds_p >= 0.01) ||
+        !(*seconds_p <= 86400)) {
+        fprintf(stderr, "daxpin pins: --watch=%s: give a number of seconds "
+                        "from 0.01 to 86400\n", text);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int pins_parse(int argc, char **argv, pins_args_t *args)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"watch", optional_argument, NULL, 'w'},
+        {NULL}
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "jw", options, NULL)) >= 0) {
+        switch (option) {
+        case 'j':
+            args->json = 1;
+            break;
+        case 'w':
+            args->watch = 1;
+            if (pins_parse_seconds(optarg, &args->seconds) != 0) {
+                return -1;
+            }
+            break;
+        default:
+            return -1;
+        }
+    }
+    args->pids = calloc((size_t)(argc - optind) + 1, sizeof(*args->pids));
+    for (; (optind < argc) && (args->pids != NULL); ++optind) {
+        if (pins_parse_pid(argv[optind], &args->pids[args->count++]) != 0) {
+            return -1;
+        }
+    }
+    return (args->pids != NULL) ? 0 : -1;
+}
+
+
+int daxpin_cmd_pins(int argc, char **argv)
+{
+    pins_args_t args = {.seconds = PINS_WATCH_SECONDS};
+    int status, failed;
+    char *text;
+
+    if (pins_parse(argc, argv, &args) != 0) {
+        free(args.pids);
+        return pins_usage();
+    }
+    if (args.watch) {
+        status = pins_watch(&args);
+    } else {
+        text   = pins_print(&args, &failed);
+        status = (text != NULL) ? pins_write(text) | failed : 1;
+        free(text);
+    }
+    free(args.pids);
+    return status;
+}
