@@ -218,6 +218,17 @@ void daxpin_file_close(daxpin_file_t *file);
 
 
 /**
+ * Take back what opening a file has added to its length. Nobody else may use
+ * it: no peer, and nobody in this process by another reference. Of what is
+ * mapped, nothing beyond @a length is to be accessed any more.
+ *
+ * @return 0, also where the file is no longer than that; -EPERM not the
+ *         holder; -EBUSY it is used; -ESTALE revoked; as of ftruncate(2).
+ */
+int daxpin_file_shrink(daxpin_file_t *file, size_t length);
+
+
+/**
  * Where the library has mapped bytes @a offset .. @a offset + @a length.
  *
  * @return The address, or NULL where the file is not that long or the mapping

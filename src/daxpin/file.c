@@ -704,6 +704,67 @@ out:
 }
 
 
+/* Without a message: it may be the second thing to go wrong */
+static int daxpin_file_cut(int fd, size_t length)
+{
+    struct stat st;
+
+    return ((fstat(fd, &st) == 0) && ((size_t)st.st_size > length) &&
+            (ftruncate(fd, (off_t)length) != 0)) ? -errno : 0;
+}
+
+
+static int daxpin_file_has_others(daxpin_file_t *file)
+{
+    return (file->refs > 1) || !daxpin_share_is_alone(file);
+}
+
+
+/* With daxpin_lock held: who joins now finds the file as it is then */
+static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
+{
+    int held = daxpin_hold_is_placed(&file->hold);
+    int ret;
+
+    if (!file->holder) {
+        return daxpin_error(EPERM, "%s: cannot shrink to %zu bytes: its holder "
+                            "(pid %d) has to do that", file->path, length,
+                            (int)file->holder_pid);
+    }
+    if (!daxpin_file_is_alive(file)) {
+        return daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                            file->path, file->control->cause);
+    }
+    if (daxpin_file_has_others(file)) {
+        return daxpin_error(EBUSY, "%s: stays at %zu bytes, because it is in "
+                            "use by others as well", file->path,
+                            daxpin_file_size(file));
+    }
+    daxpin_hold_drop(&file->hold); /* It would stop us as well */
+    ret = daxpin_file_cut(file->fd, length);
+    if (ret != 0) {
+        daxpin_error(-ret, "%s: cannot go back to %zu bytes: %s", file->path,
+                     length, strerror(-ret));
+    }
+    daxpin_lease_note_size(file);
+    if (held) {
+        daxpin_file_place_hold(file);
+    }
+    return ret;
+}
+
+
+int daxpin_file_shrink(daxpin_file_t *file, size_t length)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_file_shrink_locked(file, length);
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+
 /*
  * Open
  */
@@ -711,7 +772,10 @@ out:
 typedef struct daxpin_open {
     const char *path;
     size_t     length;
-    int        created; /* by this call */
+    int        created;    /* by this call */
+    int        fd;         /* the description once more, if this call opened
+                              it; else -1 */
+    off_t      old_length;
 } daxpin_open_t;
 
 
@@ -753,7 +817,9 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     if (ret != 0) {
         goto err;
     }
-    *fd_p = fd;
+    open_args->old_length = now.st_size;
+    open_args->fd         = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    *fd_p                 = fd;
     return 0;
 
 err:
@@ -853,12 +919,37 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
 }
 
 
+/* It could not be leased, or not be mapped: leave it as it was, unless somebody
+ * has had it under this lease meanwhile */
+static void daxpin_open_undo(const daxpin_open_t *open_args,
+                             daxpin_file_t *file)
+{
+    int undone = 0;
+
+    if (open_args->fd < 0) {
+        return;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    if ((file == NULL) || !file->lease.once || !daxpin_file_has_others(file)) {
+        if (file != NULL) {
+            daxpin_hold_drop(&file->hold);
+        }
+        undone = daxpin_file_cut(open_args->fd,
+                                 (size_t)open_args->old_length) == 0;
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (undone && open_args->created) {
+        unlink(open_args->path);
+    }
+}
+
+
 /* -ESTALE: the path leads to another file by now */
 static int daxpin_open_try(const char *path, size_t length,
                            const daxpin_params_t *params, uint64_t deadline,
                            daxpin_file_t **file_p)
 {
-    daxpin_open_t open_args = {.length = length};
+    daxpin_open_t open_args = {.length = length, .fd = -1};
     char *real_path;
     struct stat st;
     int ret;
@@ -873,10 +964,14 @@ static int daxpin_open_try(const char *path, size_t length,
                        &open_args, file_p);
     if (ret == 0) {
         ret = daxpin_open_finish(*file_p, length, deadline);
-        if (ret != 0) {
-            daxpin_file_close(*file_p);
-            *file_p = NULL;
-        }
+    }
+    if (ret != 0) {
+        daxpin_open_undo(&open_args, *file_p);
+        daxpin_file_close(*file_p);
+        *file_p = NULL;
+    }
+    if (open_args.fd >= 0) {
+        close(open_args.fd);
     }
     free(real_path);
     return ret;

@@ -285,8 +285,7 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
 }
 
 
-/* What the file has to have, at least, when the lease comes back */
-static void daxpin_lease_note_size(daxpin_file_t *file)
+void daxpin_lease_note_size(daxpin_file_t *file)
 {
     struct stat st;
 

@@ -17,6 +17,9 @@ void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms);
  * to come again. */
 uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled);
 
+/* What the file has to have, at least, when the lease comes back */
+void daxpin_lease_note_size(daxpin_file_t *file);
+
 /* F_UNLCK, whoever holds the description */
 void daxpin_lease_drop(daxpin_file_t *file);
 

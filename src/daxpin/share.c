@@ -501,6 +501,23 @@ int daxpin_share_has_members(const daxpin_file_t *file)
 }
 
 
+int daxpin_share_is_alone(daxpin_file_t *file)
+{
+    daxpin_conn_t *conn, *following;
+    char byte;
+
+    for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
+         conn = following) {
+        following = LIST_NEXT(conn, link);
+        if (recv(conn->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) >=
+            0) {
+            daxpin_conn_event(conn, 0);
+        }
+    }
+    return !daxpin_share_has_members(file);
+}
+
+
 int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
 {
     const daxpin_conn_t *conn;

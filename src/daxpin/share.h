@@ -51,6 +51,8 @@ void daxpin_share_expose(daxpin_file_t *file);
 /* Is somebody accessing it, or has he said so and it was not read yet? */
 int  daxpin_share_is_exposed(daxpin_file_t *file);
 int  daxpin_share_has_members(const daxpin_file_t *file);
+/* No members, not counting those who have closed just now */
+int  daxpin_share_is_alone(daxpin_file_t *file);
 int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
 /* How many have not answered BREAK; their pids for a message */
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);

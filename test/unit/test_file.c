@@ -150,6 +150,38 @@ static void test_again_with_more(void **state)
 }
 
 
+/* What was added is taken back, when nobody else has the file any more */
+static void test_shrink(void **state)
+{
+    const char *path = unit_path(unit_disk, "shrink");
+    daxpin_file_t *file, *again;
+    child_t member;
+
+    unit_make_file(path, 10000, 'x');
+    file = unit_open(path, 50000);
+    assert_ok(daxpin_file_open(path, 0, NULL, &again));
+    assert_int_equal(daxpin_file_shrink(file, 10000), -EBUSY);
+    assert_message(path);
+    assert_message("50000 bytes");
+    daxpin_file_close(again);
+    member_start(&member);
+    assert_child_ok(&member, "open %s 50000 10000", path);
+    assert_int_equal(daxpin_file_shrink(file, 10000), -EBUSY);
+    assert_child_ok(&member, "close");
+    assert_ok(daxpin_file_shrink(file, 10000));
+    assert_int_equal(unit_file_size(path), 10000);
+    assert_ok(daxpin_file_shrink(file, 20000)); /* does not make it longer */
+    assert_int_equal(unit_file_size(path), 10000);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    assert_child_ok(&member, "open %s 30000 10000", path);
+    intruder_run("read", path, 0, 5000); /* its new length is known */
+    assert_member_becomes(&member, HELD);
+    child_finish(&member);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
 static void test_empty(void **state)
 {
     const char *path    = unit_path(unit_disk, "empty");
@@ -332,7 +364,7 @@ static void file_check_busy(const char *how)
     intruder_start(&child, how, path, 0);
     assert_int_equal(intruder_result(&child, 5000), 0);
     start = unit_ms();
-    assert_int_equal(daxpin_file_open(path, 8192, &params, &file), -EAGAIN);
+    assert_int_equal(daxpin_file_open(path, 20000, &params, &file), -EAGAIN);
     took = unit_ms() - start;
     snprintf(pid, sizeof(pid), "pid %d (", (int)child.pid);
     assert_message(path);
@@ -340,6 +372,7 @@ static void file_check_busy(const char *how)
     assert_message("close it");
     assert_true((took >= 250) && (took < 300 + 1200 * unit_slow()));
     assert_null(file);
+    assert_int_equal(unit_file_size(path), 8192);
     assert_string_equal(intruder_lease(path), "");
     child_finish(&child);
     file = unit_open(path, 8192);
@@ -755,6 +788,7 @@ int main(int argc, char **argv)
         unit_case(test_short_grows),
         unit_case(test_sparse_is_allocated),
         unit_case(test_again_with_more),
+        unit_case(test_shrink),
         unit_case(test_empty),
         unit_case(test_wrong_type),
         unit_case(test_no_leases_there),

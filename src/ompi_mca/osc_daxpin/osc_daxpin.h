@@ -76,9 +76,8 @@ typedef struct osc_daxpin_part {
     uint64_t      offset;      /* of the part in the file */
     size_t        file_length; /* least length of the file for all parts */
     int           adopted;
-    int           leader;      /* the rank that made the file what it is */
-    int           created;     /* leader: by us */
-    off_t         old_length;  /* leader: before us; -1: was not there */
+    int           leader;      /* the first rank of the node that has it */
+    off_t         old_length;  /* before us; -1: it was not there */
     char          path[PATH_MAX];
 } osc_daxpin_part_t;
 

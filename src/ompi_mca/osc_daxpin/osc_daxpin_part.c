@@ -89,16 +89,29 @@ static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
 }
 
 
-static void osc_daxpin_part_look(osc_daxpin_part_t *part)
+/* Its leader tells the others what it was before, and that they may begin */
+static int osc_daxpin_part_look(osc_daxpin_module_t *module)
 {
+    ompi_communicator_t *comm = module->node.comm;
+    osc_daxpin_part_t *part   = &module->part;
+    int64_t *lengths, own     = -1;
     struct stat st;
+    int ret;
 
-    part->old_length = -1;
-    if (stat(part->path, &st) == 0) {
-        part->old_length = st.st_size;
-    } else {
-        part->created = errno == ENOENT;
+    if ((part->leader == ompi_comm_rank(comm)) &&
+        (stat(part->path, &st) == 0)) {
+        own = st.st_size;
     }
+    lengths = malloc(ompi_comm_size(comm) * sizeof(*lengths));
+    if (lengths == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ret = comm->c_coll->coll_allgather(&own, 1, MPI_INT64_T, lengths, 1,
+                                       MPI_INT64_T, comm,
+                                       comm->c_coll->coll_allgather_module);
+    part->old_length = lengths[part->leader];
+    free(lengths);
+    return ret;
 }
 
 
@@ -128,8 +141,7 @@ static int osc_daxpin_part_map(osc_daxpin_module_t *module)
 
 int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
 {
-    ompi_communicator_t *node = module->node.comm;
-    osc_daxpin_part_t *part   = &module->part;
+    osc_daxpin_part_t *part = &module->part;
     int ret;
 
     part->size = size;
@@ -139,10 +151,7 @@ int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    if (part->leader == ompi_comm_rank(node)) {
-        osc_daxpin_part_look(part);
-    }
-    ret = node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
+    ret = osc_daxpin_part_look(module);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_part_map(module);
     }
@@ -182,17 +191,21 @@ static int osc_daxpin_part_is_there(const osc_daxpin_part_t *part,
 }
 
 
-static void osc_daxpin_part_undo(const osc_daxpin_part_t *part)
+/* Only through its lease, and only where no other window is on it: at its
+ * holder, when the others have closed it. If nobody could open it, libdaxpin
+ * has left nothing. */
+static void osc_daxpin_part_undo(osc_daxpin_part_t *part)
 {
-    struct stat st;
+    size_t length = (part->old_length > 0) ? (size_t)part->old_length : 0;
+    daxpin_key_t key;
 
-    if (part->created) {
+    if (daxpin_file_shrink(part->file, length) != 0) {
+        opal_output(0, "osc/daxpin: %s", daxpin_errormsg());
+        return;
+    }
+    daxpin_file_key(part->file, &key);
+    if ((part->old_length < 0) && osc_daxpin_part_is_there(part, &key)) {
         unlink(part->path);
-    } else if ((part->old_length >= 0) && (stat(part->path, &st) == 0) &&
-               (st.st_size > part->old_length) &&
-               (truncate(part->path, part->old_length) != 0)) {
-        opal_output(0, "osc/daxpin: %s: cannot go back to %ld bytes: %s",
-                    part->path, (long)part->old_length, strerror(errno));
     }
 }
 
@@ -232,12 +245,16 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
     if (!undo && module->spec.unlink) {
         osc_daxpin_part_unlink(module);
     }
-    osc_daxpin_part_release(part);
-    if (undo && (node != NULL) && (part->path[0] != '\0')) {
-        /* Whoever still had it open would take what follows for an intruder */
+    undo = undo && (node != NULL) && (part->path[0] != '\0');
+    if (!undo || (part->file == NULL) ||
+        !daxpin_file_is_holder(part->file)) {
+        osc_daxpin_part_release(part);
+    }
+    if (undo) {
         node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
-        if (part->leader == ompi_comm_rank(node)) {
+        if (part->file != NULL) {
             osc_daxpin_part_undo(part);
+            osc_daxpin_part_release(part);
         }
     }
 }
