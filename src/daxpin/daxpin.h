@@ -240,6 +240,8 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length);
 size_t         daxpin_file_length(const daxpin_file_t *file);
 const char    *daxpin_file_path(const daxpin_file_t *file);
 int            daxpin_file_is_dax(const daxpin_file_t *file);
+/** The NUMA node of the device that the file is on; -1: cannot be told */
+int            daxpin_file_numa_node(const daxpin_file_t *file);
 int            daxpin_file_is_holder(const daxpin_file_t *file);
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file);
 const char    *daxpin_state_name(daxpin_state_t state);
@@ -340,6 +342,10 @@ typedef void (*daxpin_log_func_t)(daxpin_log_level_t level,
                                   const char *message);
 
 void daxpin_set_log(daxpin_log_func_t func);
+
+/** The NUMA node near which this process may run or, if that is not one only,
+ *  runs now. -1: cannot be told. */
+int daxpin_cpu_numa_node(void);
 
 /** "major.minor.patch" of the library in use. */
 const char *daxpin_version(void);

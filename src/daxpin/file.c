@@ -8,6 +8,7 @@
 #include "elect.h"
 #include "fault.h"
 #include "lease.h"
+#include "locality.h"
 #include "log.h"
 #include "map.h"
 #include "monitor.h"
@@ -143,6 +144,25 @@ static void daxpin_file_free(daxpin_file_t *file)
 }
 
 
+/* Where the members of a file are on several nodes, some are far from it
+ * whatever they do: only its holder is warned */
+static void daxpin_file_tell_far(const daxpin_file_t *file)
+{
+    static _Atomic int told;
+
+    if (daxpin_locality_is_far(file->numa_node) &&
+        !atomic_exchange(&told, 1)) {
+        daxpin_log(file->holder ? DAXPIN_LOG_WARN : DAXPIN_LOG_INFO,
+                   "%s: is on NUMA node %d, and this process may run only far "
+                   "from it (on node %d, distance %d): access is slower; bind "
+                   "it elsewhere, or use a file near it", file->path,
+                   file->numa_node, daxpin_cpu_numa_node(),
+                   daxpin_locality_distance(daxpin_cpu_numa_node(),
+                                            file->numa_node));
+    }
+}
+
+
 /* What its mappings look like; on some file systems not what fstat() says */
 static void daxpin_file_look(daxpin_file_t *file)
 {
@@ -159,6 +179,8 @@ static void daxpin_file_look(daxpin_file_t *file)
     }
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+    file->numa_node = daxpin_locality_of_file(file->fd, "");
+    daxpin_file_tell_far(file);
 }
 
 
@@ -1045,6 +1067,12 @@ const char *daxpin_file_path(const daxpin_file_t *file)
 int daxpin_file_is_dax(const daxpin_file_t *file)
 {
     return file->is_dax;
+}
+
+
+int daxpin_file_numa_node(const daxpin_file_t *file)
+{
+    return file->numa_node;
 }
 
 

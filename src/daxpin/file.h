@@ -61,6 +61,7 @@ struct daxpin_file {
     dev_t              map_dev;   /* as in /proc/self/maps */
     uint64_t           map_ino;
     int                is_dax;
+    int                numa_node; /* of its device; -1: not known */
     int                own;       /* opened by daxpin_file_open(): no process
                                      has it open by itself, or joins */
     char               *path;

@@ -97,6 +97,7 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
         unused->dev        = file->dev;
         unused->ino        = file->ino;
         atomic_store(&unused->locks, daxpin_file_locks_now(file));
+        unused->numa_node = file->numa_node;
         snprintf(unused->path, sizeof(unused->path), "%s", file->path);
         atomic_store(&unused->used, 1);
     }

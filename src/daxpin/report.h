@@ -17,7 +17,7 @@
  */
 #define DAXPIN_REPORT_NAME    "daxpin-report"
 #define DAXPIN_REPORT_MAGIC   0x72747264u
-#define DAXPIN_REPORT_VERSION 1u
+#define DAXPIN_REPORT_VERSION 2u
 #define DAXPIN_REPORT_RECORDS 256
 #define DAXPIN_REPORT_PATH    456
 
@@ -32,7 +32,7 @@ typedef struct daxpin_report_record {
     _Atomic uint64_t bytes;
     _Atomic uint32_t locks;       /* daxpin_lock_t; a peer is not told that a
                                      reader is let in: /proc/locks knows */
-    uint32_t         reserved;
+    int32_t          numa_node;   /* of its device; -1: not known */
     char             path[DAXPIN_REPORT_PATH];
 } daxpin_report_record_t;
 

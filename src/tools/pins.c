@@ -42,6 +42,8 @@ typedef struct pins_file {
     unsigned long    bytes;
     pid_t            holder;   /* as the process knows it */
     int              state;    /* daxpin_state_t; -1: not known */
+    unsigned         locks;    /* daxpin_lock_t */
+    int              numa_node;
     const char       *lease;   /* what the kernel says; NULL: not known */
 } pins_file_t;
 
@@ -297,6 +299,8 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         file->pins     = atomic_load(&record->pins);
         file->bytes    = atomic_load(&record->bytes);
         file->holder   = (pid_t)record->holder_pid;
+        file->locks     = atomic_load(&record->locks);
+        file->numa_node = record->numa_node;
         snprintf(file->path, sizeof(file->path), "%.*s",
                  DAXPIN_REPORT_PATH - 1, record->path);
         daxpin_proc_walk_fds(process->proc.pid, pins_name_fd, file);
@@ -510,7 +514,7 @@ static void pins_print_json_file(daxpin_json_t *json,
                                  const pins_process_t *process,
                                  const pins_file_t *file)
 {
-    char device[32];
+    char device[32], locks[DAXPIN_LOCKS_NAMES_MAX];
 
     snprintf(device, sizeof(device), "%u:%u", major(file->dev),
              minor(file->dev));
@@ -530,7 +534,10 @@ static void pins_print_json_file(daxpin_json_t *json,
     daxpin_json_close(json, '}');
     daxpin_json_number(json, "pins", (long long)file->pins);
     daxpin_json_number(json, "bytes", (long long)file->bytes);
+    daxpin_json_count(json, "numa_node", file->numa_node);
     daxpin_json_number(json, "holder", file->holder);
+    daxpin_json_string(json, "locks",
+                       daxpin_locks_names(file->locks, locks, sizeof(locks)));
     daxpin_json_string(json, "state",
                        (file->state < 0) ?
                                NULL :

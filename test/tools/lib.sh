@@ -80,7 +80,7 @@ await_end()
 stop_pinner()
 {
     local in=${to[$1]} out=${from[$1]}
-    echo quit 2>/dev/null >&"$in" # others have inherited the descriptor
+    kill "$1" 2>/dev/null
     exec {in}>&- {out}<&-
     await_end "$1"
     unset "to[$1]" "from[$1]"

@@ -12,13 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#ifdef HAVE_HWLOC
-#include <hwloc.h>
-#endif
 
 typedef struct osc_daxpin_word {
     const char *word;
@@ -111,47 +106,6 @@ static int osc_daxpin_spec_offset(opal_info_t *info, const char *key,
  * Templates
  */
 
-#ifdef HAVE_HWLOC
-/* The one node of memory near where this process may run, else near where it
- * runs now */
-static int osc_daxpin_numa_node(void)
-{
-    hwloc_bitmap_t cpus  = hwloc_bitmap_alloc();
-    hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
-    hwloc_topology_t topology;
-    int node = -1;
-
-    if ((cpus == NULL) || (nodes == NULL) ||
-        (hwloc_topology_init(&topology) != 0)) {
-        goto out;
-    }
-    if (hwloc_topology_load(topology) == 0) {
-        if (hwloc_get_cpubind(topology, cpus, HWLOC_CPUBIND_PROCESS) == 0) {
-            hwloc_cpuset_to_nodeset(topology, cpus, nodes);
-        }
-        if ((hwloc_bitmap_weight(nodes) != 1) &&
-            (hwloc_get_last_cpu_location(topology, cpus,
-                                         HWLOC_CPUBIND_PROCESS) == 0)) {
-            hwloc_cpuset_to_nodeset(topology, cpus, nodes);
-        }
-        node = hwloc_bitmap_first(nodes);
-    }
-    hwloc_topology_destroy(topology);
-out:
-    hwloc_bitmap_free(nodes);
-    hwloc_bitmap_free(cpus);
-    return node;
-}
-#else
-static int osc_daxpin_numa_node(void)
-{
-    unsigned node;
-
-    return (syscall(SYS_getcpu, NULL, &node, NULL) == 0) ? (int)node : -1;
-}
-#endif
-
-
 static int osc_daxpin_expand_one(char what, const char *template, int rank,
                                  char *buffer, size_t size)
 {
@@ -172,7 +126,7 @@ static int osc_daxpin_expand_one(char what, const char *template, int rank,
                                 "for %%h is not to be had: %s", template,
                                 strerror(errno));
     case 'n':
-        node = osc_daxpin_numa_node();
+        node = daxpin_cpu_numa_node();
         snprintf(buffer, size, "%d", node);
         if (node >= 0) {
             return OMPI_SUCCESS;

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Mounted file systems */
+
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x00001000U
+#endif
+
+
+/* Blanks and the like are written as \ooo */
+static void mount_copy(char *to, size_t size, const char *from)
+{
+    size_t used = 0;
+    unsigned octal;
+
+    while ((*from != '\0') && (used + 1 < size)) {
+        if ((from[0] == '\\') && (sscanf(from + 1, "%3o", &octal) == 1)) {
+            to[used++] = (char)octal;
+            from      += 4;
+        } else {
+            to[used++] = *from++;
+        }
+    }
+    to[used] = '\0';
+}
+
+
+/* 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,barrier=0 */
+static int mount_parse(char *line, daxpin_mount_t *mount)
+{
+    char *fields[6], *tail, *save = NULL;
+    char *type, *source, *options;
+    unsigned major, minor, i;
+
+    tail = strstr(line, " - ");
+    if (tail == NULL) {
+        return -EINVAL;
+    }
+    *tail = '\0';
+    for (i = 0; i < 6; ++i) {
+        fields[i] = strtok_r((i == 0) ? line : NULL, " ", &save);
+        if (fields[i] == NULL) {
+            return -EINVAL;
+        }
+    }
+    type    = strtok_r(tail + 3, " ", &save);
+    source  = strtok_r(NULL, " ", &save);
+    options = strtok_r(NULL, " \n", &save);
+    if ((options == NULL) ||
+        (sscanf(fields[2], "%u:%u", &major, &minor) != 2)) {
+        return -EINVAL;
+    }
+    mount->id  = atoi(fields[0]);
+    mount->dev = makedev(major, minor);
+    mount_copy(mount->point, sizeof(mount->point), fields[4]);
+    mount_copy(mount->type, sizeof(mount->type), type);
+    mount_copy(mount->source, sizeof(mount->source), source);
+    snprintf(mount->options, sizeof(mount->options), "%s,%s", fields[5],
+             options);
+    return 0;
+}
+
+
+int daxpin_mount_walk(daxpin_mount_func_t func, void *arg)
+{
+    char *line  = NULL;
+    size_t size = 0;
+    int ret     = 0;
+    daxpin_mount_t mount;
+    FILE *file;
+
+    file = fopen("/proc/self/mountinfo", "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    while ((ret == 0) && (getline(&line, &size, file) > 0)) {
+        if (mount_parse(line, &mount) == 0) {
+            ret = func(&mount, arg);
+        }
+    }
+    free(line);
+    fclose(file);
+    return ret;
+}
+
+
+typedef struct mount_search {
+    uint64_t       id;
+    daxpin_mount_t *mount;
+} mount_search_t;
+
+
+static int mount_is_it(const daxpin_mount_t *mount, void *arg)
+{
+    mount_search_t *search = arg;
+
+    if ((uint64_t)mount->id != search->id) {
+        return 0;
+    }
+    *search->mount = *mount;
+    return 1;
+}
+
+
+int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount)
+{
+    mount_search_t search = {.mount = mount};
+    struct statx stx;
+    int ret;
+
+    if (statx(dirfd, path, AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_MNT_ID,
+              &stx) != 0) {
+        return -errno;
+    }
+    if (!(stx.stx_mask & STATX_MNT_ID)) {
+        return -ENOSYS; /* Before Linux 5.8 */
+    }
+    search.id = stx.stx_mnt_id;
+    ret       = daxpin_mount_walk(mount_is_it, &search);
+    return (ret == 1) ? 0 : (ret == 0) ? -ENOENT : ret;
+}
+
+
+int daxpin_mount_has_option(const daxpin_mount_t *mount, const char *option)
+{
+    size_t length   = strlen(option);
+    const char *p   = mount->options;
+
+    while (p != NULL) {
+        if ((strncmp(p, option, length) == 0) &&
+            ((p[length] == ',') || (p[length] == '\0'))) {
+            return 1;
+        }
+        p = strchr(p, ',');
+        p = (p != NULL) ? p + 1 : NULL;
+    }
+    return 0;
+}
+
+
+/* File systems of several devices, such as btrfs, have numbers of their own */
+dev_t daxpin_mount_device(const daxpin_mount_t *mount)
+{
+    struct stat st;
+
+    if (major(mount->dev) != 0) {
+        return mount->dev;
+    }
+    if ((mount->source[0] == '/') && (stat(mount->source, &st) == 0) &&
+        S_ISBLK(st.st_mode)) {
+        return st.st_rdev;
+    }
+    return 0;
+}
