@@ -6,15 +6,14 @@
 #include "daxpin_rkey.h"
 #include "daxpin_self.h"
 
+#include <common/ucx_md.h>
+
 #include <ucs/debug/log_def.h>
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Opts in; a list of which daxpin has to be a member */
-#define UCT_DAXPIN_ENV "UCX_MD"
 
 /* A component that every UCX on Linux registers itself, to compare with */
 #define UCT_DAXPIN_WITNESS "posix"
@@ -84,26 +83,6 @@ static uct_component_t uct_daxpin_component = {
 };
 
 
-/* Before anything of UCX is touched, so not with UCX's parser */
-static int uct_daxpin_list_has(const char *list, const char *name)
-{
-    size_t length;
-
-    while ((list != NULL) && (*list != '\0')) {
-        length = strcspn(list, ",");
-        if ((length == strlen(name)) && (strncmp(list, name, length) == 0)) {
-            return 1;
-        }
-        list += length + (list[length] == ',');
-    }
-    return 0;
-}
-
-static int uct_daxpin_is_wanted(void)
-{
-    return uct_daxpin_list_has(getenv(UCT_DAXPIN_ENV), UCT_DAXPIN_NAME);
-}
-
 /* UCX drops a memory domain whose transports nobody may use, without a word,
  * and files would be exposed without a lease */
 static void uct_daxpin_check_tls(void)
@@ -114,11 +93,12 @@ static void uct_daxpin_check_tls(void)
     if (tls == NULL) {
         return;
     }
-    excluded = (*tls == '^') ? uct_daxpin_list_has(tls + 1, UCT_DAXPIN_NAME) :
-                               !uct_daxpin_list_has(tls, UCT_DAXPIN_NAME) &&
-                               !uct_daxpin_list_has(tls, "all");
+    excluded = (*tls == '^') ? daxpin_list_has(tls + 1, UCT_DAXPIN_NAME) :
+                               !daxpin_list_has(tls, UCT_DAXPIN_NAME) &&
+                               !daxpin_list_has(tls, "all");
     if (excluded) {
-        ucs_warn("UCX_MD=%s has no effect, because UCX_TLS=%s leaves out the"
+        ucs_warn(DAXPIN_UCX_MD
+                 "=%s has no effect, because UCX_TLS=%s leaves out the"
                  " transport %s: files are exposed without a lease; add it to"
                  " UCX_TLS", UCT_DAXPIN_NAME, tls, UCT_DAXPIN_NAME);
     }
@@ -247,7 +227,7 @@ static void uct_daxpin_global_config_init(void)
  * nothing here may ask UCX for its components */
 static void __attribute__((constructor)) uct_daxpin_init(void)
 {
-    if (!uct_daxpin_is_wanted() || !uct_daxpin_abi_check() ||
+    if (!daxpin_ucx_md_names_us() || !uct_daxpin_abi_check() ||
         uct_daxpin_is_registered()) {
         return;
     }

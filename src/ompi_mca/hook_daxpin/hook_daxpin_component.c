@@ -13,12 +13,9 @@
 #include "ompi/mca/hook/base/base.h"
 #include "ompi/mca/hook/hook.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <common/ucx_md.h>
 
-#define HOOK_DAXPIN_UCX_MD   "UCX_MD"
-#define HOOK_DAXPIN_MD_NAME  "daxpin"
-#define HOOK_DAXPIN_MD_DELIM ", "
+#include <stdlib.h>
 
 static char *hook_daxpin_module;
 
@@ -38,30 +35,9 @@ static int hook_daxpin_register(void)
 }
 
 
-static int hook_daxpin_is_wanted(void)
-{
-    const char *list = getenv(HOOK_DAXPIN_UCX_MD);
-    size_t      length;
-
-    if (list == NULL) {
-        return 0;
-    }
-    while (*list != '\0') {
-        length = strcspn(list, HOOK_DAXPIN_MD_DELIM);
-        if ((length == strlen(HOOK_DAXPIN_MD_NAME)) &&
-            (strncmp(list, HOOK_DAXPIN_MD_NAME, length) == 0)) {
-            return 1;
-        }
-        list += length;
-        list += strspn(list, HOOK_DAXPIN_MD_DELIM);
-    }
-    return 0;
-}
-
-
 static int hook_daxpin_open(void)
 {
-    if (hook_daxpin_is_wanted() &&
+    if (daxpin_ucx_md_names_us() &&
         (hook_daxpin_module_load(hook_daxpin_module) == 0)) {
         hook_daxpin_var_set();
         /* osc/ucx of 4.1 does not survive that its memory is not mapped */
