@@ -11,10 +11,9 @@
 #include "log.h"
 #include "map.h"
 #include "monitor.h"
+#include "proc.h"
 #include "report.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -120,28 +119,37 @@ typedef struct daxpin_found {
 typedef int (*daxpin_fd_func_t)(int fd, void *arg);
 
 
+/* A file of which descriptors are looked for */
+typedef struct daxpin_fd_search {
+    uint64_t         ino;
+    dev_t            dev; /* 0: any */
+    daxpin_fd_func_t func;
+    void             *arg;
+} daxpin_fd_search_t;
+
+
+static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
+{
+    const daxpin_fd_search_t *search = arg;
+    int fd                           = atoi(name);
+    struct stat st;
+
+    (void)dir_fd;
+    return ((fstat(fd, &st) == 0) && (st.st_ino == search->ino) &&
+            ((search->dev == 0) || (st.st_dev == search->dev)) &&
+            S_ISREG(st.st_mode)) ?
+                   search->func(fd, search->arg) :
+                   0;
+}
+
+
 /* Call func for each descriptor of this file until it returns non-zero */
 static int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
                               void *arg)
 {
-    DIR *dir = opendir("/proc/self/fd");
-    struct dirent *entry;
-    struct stat st;
-    int fd, ret = 0;
+    daxpin_fd_search_t search = {ino, dev, func, arg};
 
-    if (dir == NULL) {
-        return 0;
-    }
-    while ((ret == 0) && ((entry = readdir(dir)) != NULL)) {
-        fd = atoi(entry->d_name);
-        if (isdigit((unsigned char)entry->d_name[0]) && (fd != dirfd(dir)) &&
-            (fstat(fd, &st) == 0) && (st.st_ino == ino) &&
-            ((dev == 0) || (st.st_dev == dev)) && S_ISREG(st.st_mode)) {
-            ret = func(fd, arg);
-        }
-    }
-    closedir(dir);
-    return ret;
+    return daxpin_proc_each_fd(0, daxpin_fd_search_one, &search);
 }
 
 

@@ -277,6 +277,12 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
 }
 
 
+const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
+{
+    return file->control;
+}
+
+
 void daxpin_access_leave(daxpin_access_t *access)
 {
     if (access->careful & DAXPIN_CAREFUL_SHARED) {

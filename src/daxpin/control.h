@@ -34,6 +34,8 @@ typedef struct daxpin_control {
     uint64_t         ino;
     uint64_t         generation;
     _Atomic uint64_t length;     /* bytes under lease */
+    _Atomic uint64_t checks;     /* while LENT: how often the holder has seen
+                                    that the file is whole */
     _Atomic uint32_t state;      /* daxpin_state_t */
     _Atomic uint32_t locks;      /* daxpin_lock_t that the holder has, besides
                                     the lease; members have them, too */
@@ -133,6 +135,11 @@ static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
     }
     return daxpin_access_end_slow(access, offset, length);
 }
+
+
+/* The page, for those who can read it from another node: as long as the file
+ * is not closed */
+const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
 
 
 /*

@@ -1189,6 +1189,24 @@ void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
 }
 
 
+/* What is not in the file was there once, or never: 0 is no answer */
+static int daxpin_file_persist_beyond(daxpin_file_t *file,
+                                      daxpin_access_t *access, uint64_t offset,
+                                      size_t length)
+{
+    uint64_t end;
+
+    if (__builtin_add_overflow(offset, length, &end) ||
+        (end > atomic_load(&file->control->length))) {
+        daxpin_access_leave(access);
+        return -EINVAL;
+    }
+    (void)daxpin_access_end(access, offset, length);
+    return daxpin_error(ESTALE, "%s: cannot persist %zu bytes at offset %lu: "
+                        "they were cut off", file->path, length, offset);
+}
+
+
 int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -1205,8 +1223,7 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     }
     addr = daxpin_file_addr(file, offset, length);
     if (addr == NULL) {
-        daxpin_access_leave(&access);
-        return -EINVAL;
+        return daxpin_file_persist_beyond(file, &access, offset, length);
     }
     pthread_mutex_lock(&daxpin_lock);
     map = daxpin_file_find_map(file, offset + length);

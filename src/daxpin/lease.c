@@ -8,6 +8,7 @@
 #include "file.h"
 #include "log.h"
 #include "monitor.h"
+#include "proc.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"
@@ -140,26 +141,14 @@ static void daxpin_lease_who_add(pid_t pid, char *buffer, size_t size)
 }
 
 
-static int daxpin_lease_pid_has_fd(pid_t pid, const daxpin_file_t *file)
+/* Looks at the inode and opens nothing: breaks no lease */
+static int daxpin_lease_is_fd(int dir_fd, const char *name, void *arg)
 {
-    char path[64];
-    struct dirent *entry;
+    const daxpin_file_t *file = arg;
     struct stat st;
-    int found = 0;
-    DIR *dir;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    if (dir == NULL) {
-        return 0;
-    }
-    while (!found && ((entry = readdir(dir)) != NULL)) {
-        /* Looks at the inode and opens nothing: breaks no lease */
-        found = (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0) &&
-                (st.st_ino == file->ino) && (st.st_dev == file->dev);
-    }
-    closedir(dir);
-    return found;
+    return (fstatat(dir_fd, name, &st, 0) == 0) && (st.st_ino == file->ino) &&
+           (st.st_dev == file->dev);
 }
 
 
@@ -204,7 +193,7 @@ void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
         }
         pid = (pid_t)atoi(entry->d_name);
         if ((pid != getpid()) && !daxpin_share_is_member(file, pid) &&
-            (daxpin_lease_pid_has_fd(pid, file) ||
+            (daxpin_proc_each_fd(pid, daxpin_lease_is_fd, (void*)file) ||
              daxpin_lease_pid_has_map(pid, file))) {
             daxpin_lease_who_add(pid, buffer, size);
             ++count;
@@ -528,6 +517,7 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
         if (!daxpin_lease_check_size(file)) {
             return now;
         }
+        atomic_fetch_add(&file->control->checks, 1);
         /* fall through */
     case DAXPIN_STATE_PENDING:
         if (file->lease.wanted) {

@@ -7,8 +7,8 @@
 
 #include "file.h"
 #include "log.h"
+#include "proc.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -156,28 +156,23 @@ void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
 }
 
 
-int daxpin_report_exists(pid_t pid)
+static int daxpin_report_is_fd(int dir_fd, const char *name, void *arg)
 {
-    const char *name = "/memfd:" DAXPIN_REPORT_NAME;
-    char path[64], target[128];
-    struct dirent *entry;
-    int found = 0;
+    const char *wanted = "/memfd:" DAXPIN_REPORT_NAME;
+    char target[128];
     ssize_t length;
-    DIR *dir;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    if (dir == NULL) {
+    (void)arg;
+    length = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+    if (length <= 0) {
         return 0;
     }
-    while (!found && ((entry = readdir(dir)) != NULL)) {
-        length = readlinkat(dirfd(dir), entry->d_name, target,
-                            sizeof(target) - 1);
-        if (length > 0) {
-            target[length] = '\0';
-            found          = strncmp(target, name, strlen(name)) == 0;
-        }
-    }
-    closedir(dir);
-    return found;
+    target[length] = '\0';
+    return strncmp(target, wanted, strlen(wanted)) == 0;
+}
+
+
+int daxpin_report_exists(pid_t pid)
+{
+    return daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL);
 }

@@ -367,6 +367,10 @@ static void test_wrong(void)
                         win), MPI_ERR_RMA_SYNC, "put outside of an epoch");
     check_class(MPI_Win_unlock(right, win), MPI_ERR_RMA_SYNC,
                 "unlock without lock");
+    check_class(MPI_Win_flush(right, win), MPI_ERR_RMA_SYNC,
+                "flush without lock");
+    check_class(MPI_Win_flush_local_all(win), MPI_ERR_RMA_SYNC,
+                "flush_local_all without lock");
     MPI_Win_lock_all(0, win);
     check_class(MPI_Put(&value, 1, MPI_UINT64_T, right, WORDS, 1, MPI_UINT64_T,
                         win), MPI_ERR_RMA_RANGE, "put behind the end");

@@ -3,13 +3,17 @@
 
 /*
  * To be preloaded: counts what makes files durable on file systems that have a
- * page cache. One byte a call goes to the file that DAXPIN_TEST_COUNT names.
+ * page cache. A line for each call, with how many bytes, goes to the file that
+ * DAXPIN_TEST_COUNT names. While the file that DAXPIN_TEST_FAIL names is there,
+ * it fails.
  */
 
 #define _GNU_SOURCE
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,17 +21,29 @@
 typedef int (*msync_func_t)(void *addr, size_t length, int flags);
 
 
+static void count(const char *path, size_t length)
+{
+    int fd = open(path, O_WRONLY | O_APPEND);
+
+    if ((fd >= 0) && (dprintf(fd, "%zu\n", length) < 0)) {
+        abort();
+    }
+    close(fd);
+}
+
+
 int msync(void *addr, size_t length, int flags)
 {
-    const char *path = getenv("DAXPIN_TEST_COUNT");
-    int fd           = (path != NULL) ? open(path, O_WRONLY | O_APPEND) : -1;
+    const char *counts = getenv("DAXPIN_TEST_COUNT");
+    const char *fails  = getenv("DAXPIN_TEST_FAIL");
     msync_func_t next;
 
-    if (fd >= 0) {
-        if (write(fd, ".", 1) != 1) {
-            abort();
-        }
-        close(fd);
+    if (counts != NULL) {
+        count(counts, length);
+    }
+    if ((fails != NULL) && (access(fails, F_OK) == 0)) {
+        errno = EIO;
+        return -1;
     }
     next = (msync_func_t)dlsym(RTLD_NEXT, "msync");
     return next(addr, length, flags);

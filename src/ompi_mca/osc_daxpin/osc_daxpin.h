@@ -20,9 +20,11 @@
 #include <control.h>
 #include <daxpin.h>
 
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* ompi/op/op.h includes what is not installed */
@@ -39,9 +41,10 @@ typedef struct ompi_op_t ompi_op_t;
  *   sync   over a few bytes of nothing: fences, locks, post and start
  *   data   over the window's memory
  *   lock   over a word a rank, that makes accumulates atomic
- *   state  over the word in which libdaxpin says what the lease is doing
+ *   state  over the page in which libdaxpin says what the lease is doing
+ *   ask    over what ranks of other nodes want to be made durable
  *
- * The last three are there only where a rank cannot map another's file. They
+ * The last four are there only where a rank cannot map another's file. They
  * are locked for all their life, so that data and state can be waited for in
  * any epoch of the program: first the data is complete, then the state says
  * whether it went into the file, then the epoch ends.
@@ -107,7 +110,9 @@ typedef struct osc_daxpin_peer {
     int              node_rank; /* -1: on another node */
     int              pid;
     int              open;      /* accesses are allowed */
+    int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* there were some in this epoch */
+    uint64_t         number;    /* of what it was asked to make durable */
 } osc_daxpin_peer_t;
 
 
@@ -120,12 +125,18 @@ typedef struct osc_daxpin_shadow {
 
 /* What ranks of a node share, besides files */
 typedef struct osc_daxpin_slot {
-    _Atomic uint64_t lock;   /* of accumulates: 0 or 1 + rank that has it */
-    _Atomic uint64_t asked;  /* see osc_daxpin_agent.c */
-    _Atomic uint64_t served;
-    _Atomic uint64_t failed;
-    char             pad[DAXPIN_CACHELINE - 4 * sizeof(uint64_t)];
+    _Atomic uint64_t lock; /* of accumulates: 0 or 1 + rank that has it */
+    char             pad[DAXPIN_CACHELINE - sizeof(uint64_t)];
 } osc_daxpin_slot_t;
+
+/* What a rank of another node asks for; see osc_daxpin_agent.c */
+typedef struct osc_daxpin_ask {
+    uint64_t         start;  /* in the part */
+    uint64_t         length;
+    _Atomic uint64_t number; /* another one for each */
+    _Atomic uint64_t answer;
+    char             pad[DAXPIN_CACHELINE - 4 * sizeof(uint64_t)];
+} osc_daxpin_ask_t;
 
 /* What a rank has attached to a dynamic window. An odd version: it is being
  * changed. */
@@ -164,6 +175,7 @@ typedef struct osc_daxpin_module {
     int                    flavor;
     size_t                 work;     /* since there was progress */
     int                    all_open; /* as peer->open, for all */
+    int                    all_locked;
     opal_mutex_t           mutex;    /* of dirty ranges */
     osc_daxpin_spec_t      spec;
     osc_daxpin_part_t      part;
@@ -173,15 +185,20 @@ typedef struct osc_daxpin_module {
     unsigned               slot;     /* of libdaxpin */
     int                    has_slot;
     int                    remote;   /* data, lock and state are there */
+    int                    has_requests;
     int                    undo;     /* it came to nothing */
     osc_daxpin_shadow_t    sync;
     osc_daxpin_shadow_t    data;
     osc_daxpin_shadow_t    lock;
     osc_daxpin_shadow_t    state;
+    osc_daxpin_shadow_t    ask;
     struct {
-        pthread_t   thread;
-        _Atomic int stop;
-        int         runs;
+        pthread_t        thread;
+        _Atomic int      stop;
+        int              runs;
+        int              wanted; /* by any rank */
+        osc_daxpin_ask_t *asks; /* one a rank */
+        opal_mutex_t     mutex; /* for asking others */
     } agent;
     int                    *started; /* ranks of the group of a start */
     int                    num_started;
@@ -304,18 +321,46 @@ int  osc_daxpin_peer_check(osc_daxpin_module_t *module, int target);
 /* The same of this rank's own part */
 int  osc_daxpin_own_check(osc_daxpin_module_t *module);
 
-/* What others look at for it: a control page */
-void *osc_daxpin_own_state(osc_daxpin_module_t *module);
+/* What others look at for it */
+const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module);
+
+/* What is read of a target's control page to know about its file */
+typedef struct osc_daxpin_view {
+    uint64_t checks;
+    uint32_t state;
+    uint32_t locks;
+} osc_daxpin_view_t;
+
+#define OSC_DAXPIN_VIEW_OFFSET offsetof(daxpin_control_t, checks)
+#define OSC_DAXPIN_VIEW_FIRST  UINT64_MAX
+
+typedef enum osc_daxpin_verdict {
+    OSC_DAXPIN_VIEW_GOOD,
+    OSC_DAXPIN_VIEW_BAD,
+    OSC_DAXPIN_VIEW_UNCLEAR /* look again */
+} osc_daxpin_verdict_t;
+
+/* Is what was complete before this was read in the file? *first_p is
+ * OSC_DAXPIN_VIEW_FIRST when it is looked at for the first time. */
+osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
+                                           uint64_t *first_p);
 
 /* Why a target's file is revoked; empty where it is not */
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size);
 
-/* Make the text of that error and return its code */
+/* Make the text of that error and return its code. The cause is found out, or
+ * known. */
 int  osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
+int  osc_daxpin_peer_raise(osc_daxpin_module_t *module, int target,
+                           const char *cause);
 
 /* Make what this rank wrote to a target durable */
 int  osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
+
+/* A range of a target's memory is to be made durable by the next flush */
+void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
+                          uint64_t start, uint64_t end);
 
 /* A new epoch: there were no accesses */
 static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
@@ -346,11 +391,32 @@ static inline int osc_daxpin_peer_is_held(const osc_daxpin_peer_t *peer)
  * agent: makes the part durable for ranks of other nodes
  */
 
+/* The memory, before the shadow window over it is there; and its end */
+int  osc_daxpin_agent_prepare(osc_daxpin_module_t *module);
+void osc_daxpin_agent_delete(osc_daxpin_module_t *module);
+
 int  osc_daxpin_agent_start(osc_daxpin_module_t *module);
 void osc_daxpin_agent_stop(osc_daxpin_module_t *module);
 
-/* Make durable what is complete at a target on another node */
-int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target);
+/* Make durable what is complete in a range of the part of a target on another
+ * node */
+int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
+                          uint64_t start, uint64_t length);
+
+
+/*
+ * request: of MPI_Rput() and MPI_Rget() to other nodes
+ */
+
+/* Of a window that has targets on other nodes. At its end none is under way any
+ * more. */
+void osc_daxpin_requests_open(osc_daxpin_module_t *module);
+void osc_daxpin_requests_close(osc_daxpin_module_t *module);
+
+/* @a inner moves the data, and is ours from now on */
+int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
+                             ompi_request_t *inner,
+                             ompi_request_t **request_p);
 
 
 /*

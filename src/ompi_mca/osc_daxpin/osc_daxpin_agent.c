@@ -2,61 +2,88 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A thread that makes this rank's part durable when ranks of other nodes ask
- * for it. They count up a word here; when another word has come as far, what
- * they had put before is durable. All through the inner component, which has
- * nothing to wake a thread with: it looks again and again, the less often the
- * longer nobody asked.
+ * A thread that makes ranges of this rank's part durable when ranks of other
+ * nodes ask for it. Each of them has a record here, where it writes the range
+ * and then a number; the thread answers with that number and what came of it.
+ * All through the inner component, which has nothing to wake a thread with: it
+ * looks again and again, the less often the longer nobody asked.
  */
 
 #include "osc_daxpin.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define OSC_DAXPIN_AGENT_SOON_NS  (20 * 1000)
 #define OSC_DAXPIN_AGENT_LATE_NS  (1000 * 1000)
 
-
-static osc_daxpin_slot_t *osc_daxpin_own_slot(osc_daxpin_module_t *module)
-{
-    return &module->node.slots[ompi_comm_rank(module->node.comm)];
-}
+/* An answer is the number and, below it, a value of errno */
+#define OSC_DAXPIN_ANSWER_SHIFT 12
+#define OSC_DAXPIN_ANSWER_ERROR ((1u << OSC_DAXPIN_ANSWER_SHIFT) - 1)
 
 
 /* What is asked for meanwhile is for the next time */
-static void osc_daxpin_agent_serve(osc_daxpin_module_t *module,
-                                   uint64_t asked)
+static int osc_daxpin_agent_persist(osc_daxpin_module_t *module,
+                                    const osc_daxpin_ask_t *ask)
 {
     osc_daxpin_part_t *part = &module->part;
-    osc_daxpin_slot_t *slot = osc_daxpin_own_slot(module);
+    int ret;
 
-    atomic_thread_fence(memory_order_seq_cst);
-    if ((part->file != NULL) && (part->size > 0) &&
-        (daxpin_file_persist(part->file, part->offset, part->size) != 0)) {
-        atomic_fetch_add(&slot->failed, 1);
+    if ((ask->length > part->size) ||
+        (ask->start > part->size - ask->length)) {
+        return EINVAL;
+    }
+    if (part->file == NULL) {
+        return 0;
+    }
+    ret = daxpin_file_persist(part->file, part->offset + ask->start,
+                              ask->length);
+    if (ret != 0) {
         opal_output(0, "osc/daxpin: rank %d: %s", module->rank,
                     daxpin_errormsg());
     }
-    atomic_store(&slot->served, asked);
+    return -ret;
+}
+
+
+/* Whether there was anything to do */
+static int osc_daxpin_agent_serve(osc_daxpin_module_t *module)
+{
+    osc_daxpin_ask_t *ask;
+    uint64_t number;
+    int found = 0;
+    int i, error;
+
+    for (i = 0; i < module->size; ++i) {
+        ask    = &module->agent.asks[i];
+        number = atomic_load(&ask->number);
+        if (number == atomic_load_explicit(&ask->answer,
+                                           memory_order_relaxed) >>
+                              OSC_DAXPIN_ANSWER_SHIFT) {
+            continue;
+        }
+        error = osc_daxpin_agent_persist(module, ask);
+        atomic_store(&ask->answer,
+                     (number << OSC_DAXPIN_ANSWER_SHIFT) |
+                             ((unsigned)error & OSC_DAXPIN_ANSWER_ERROR));
+        found = 1;
+    }
+    return found;
 }
 
 
 static void *osc_daxpin_agent_main(void *arg)
 {
     osc_daxpin_module_t *module = arg;
-    osc_daxpin_slot_t *slot     = osc_daxpin_own_slot(module);
     struct timespec pause       = {.tv_nsec = OSC_DAXPIN_AGENT_SOON_NS};
-    uint64_t served             = 0;
-    uint64_t asked;
 
     while (!atomic_load(&module->agent.stop)) {
-        asked = atomic_load(&slot->asked);
-        if (asked != served) {
-            osc_daxpin_agent_serve(module, asked);
-            served        = asked;
+        if (osc_daxpin_agent_serve(module)) {
             pause.tv_nsec = OSC_DAXPIN_AGENT_SOON_NS;
             continue;
         }
@@ -66,6 +93,19 @@ static void *osc_daxpin_agent_main(void *arg)
         }
     }
     return NULL;
+}
+
+
+int osc_daxpin_agent_prepare(osc_daxpin_module_t *module)
+{
+    size_t size = (size_t)module->size * sizeof(*module->agent.asks);
+
+    module->agent.asks = aligned_alloc(DAXPIN_CACHELINE, size);
+    if (module->agent.asks == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    memset(module->agent.asks, 0, size);
+    return OMPI_SUCCESS;
 }
 
 
@@ -99,59 +139,105 @@ void osc_daxpin_agent_stop(osc_daxpin_module_t *module)
 }
 
 
+void osc_daxpin_agent_delete(osc_daxpin_module_t *module)
+{
+    free(module->agent.asks);
+    module->agent.asks = NULL;
+}
+
+
 /*
  * The other side
  */
 
-static int osc_daxpin_agent_read(osc_daxpin_module_t *module, int target,
-                                 size_t offset, uint64_t *value_p)
+/* Words of our record at a target, beginning with the one at @a offset */
+static int osc_daxpin_ask_access(osc_daxpin_module_t *module, int target,
+                                 size_t offset, uint64_t *words, int count,
+                                 int is_put)
 {
-    osc_daxpin_shadow_t *shadow = &module->lock;
+    const ptrdiff_t disp        = (ptrdiff_t)((module->rank *
+                                               sizeof(osc_daxpin_ask_t) +
+                                               offset) / sizeof(*words));
+    osc_daxpin_shadow_t *shadow = &module->ask;
     int ret;
 
-    ret = shadow->module->osc_get(value_p, 1, MPI_UINT64_T, target,
-                                  (ptrdiff_t)(offset / sizeof(*value_p)), 1,
-                                  MPI_UINT64_T, shadow->win);
+    ret = is_put ? shadow->module->osc_put(words, count, MPI_UINT64_T, target,
+                                           disp, count, MPI_UINT64_T,
+                                           shadow->win) :
+                   shadow->module->osc_get(words, count, MPI_UINT64_T, target,
+                                           disp, count, MPI_UINT64_T,
+                                           shadow->win);
     return (ret != OMPI_SUCCESS) ?
                    ret :
                    shadow->module->osc_flush(target, shadow->win);
 }
 
 
-int osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_ask_wait(osc_daxpin_module_t *module, int target,
+                               uint64_t number, int *error_p)
 {
-    osc_daxpin_shadow_t *shadow = &module->lock;
-    const uint64_t one          = 1;
-    uint64_t ticket = 0, served = 0, before = 0, after = 0;
+    uint64_t answer = 0;
     int ret;
 
-    ret = osc_daxpin_agent_read(module, target,
-                                offsetof(osc_daxpin_slot_t, failed), &before);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    ret = shadow->module->osc_fetch_and_op(
-            &one, &ticket, MPI_UINT64_T, target,
-            offsetof(osc_daxpin_slot_t, asked) / sizeof(ticket), MPI_SUM,
-            shadow->win);
-    if (ret == OMPI_SUCCESS) {
-        ret = shadow->module->osc_flush(target, shadow->win);
-    }
-    while ((ret == OMPI_SUCCESS) && (served <= ticket)) {
-        ret = osc_daxpin_agent_read(module, target,
-                                    offsetof(osc_daxpin_slot_t, served),
-                                    &served);
+    for (;;) {
+        ret = osc_daxpin_ask_access(module, target,
+                                    offsetof(osc_daxpin_ask_t, answer),
+                                    &answer, 1, 0);
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+        if ((answer >> OSC_DAXPIN_ANSWER_SHIFT) == number) {
+            *error_p = (int)(answer & OSC_DAXPIN_ANSWER_ERROR);
+            return OMPI_SUCCESS;
+        }
         opal_progress();
     }
+}
+
+
+/* The range is there before the number is */
+static int osc_daxpin_ask_send(osc_daxpin_module_t *module, int target,
+                               uint64_t start, uint64_t length, int *error_p)
+{
+    uint64_t range[]  = {start, length};
+    uint64_t number   = ++module->peers[target].number;
+    int ret;
+
+    ret = osc_daxpin_ask_access(module, target,
+                                offsetof(osc_daxpin_ask_t, start), range, 2,
+                                1);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_agent_read(module, target,
-                                    offsetof(osc_daxpin_slot_t, failed),
-                                    &after);
+        ret = osc_daxpin_ask_access(module, target,
+                                    offsetof(osc_daxpin_ask_t, number),
+                                    &number, 1, 1);
     }
-    if ((ret != OMPI_SUCCESS) || (after == before)) {
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_ask_wait(module, target, number, error_p);
+}
+
+
+int osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
+                         uint64_t start, uint64_t length)
+{
+    int error = 0;
+    int ret;
+
+    /* There is one record a rank, and not a thread */
+    OPAL_THREAD_LOCK(&module->agent.mutex);
+    ret = osc_daxpin_ask_send(module, target, start, length, &error);
+    OPAL_THREAD_UNLOCK(&module->agent.mutex);
+    if ((ret != OMPI_SUCCESS) || (error == 0)) {
         return ret;
     }
-    /* Because it was revoked, or because the file system says so */
-    ret = osc_daxpin_peer_check(module, target);
-    return (ret != OMPI_SUCCESS) ? ret : MPI_ERR_IO;
+    if (error == ESTALE) {
+        ret = osc_daxpin_peer_check(module, target);
+    }
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_error(MPI_ERR_IO, "rank %d, target rank %d: "
+                                    "cannot persist %" PRIu64 " bytes at "
+                                    "offset %" PRIu64 " of its part: %s",
+                                    module->rank, target, length, start,
+                                    strerror(error));
 }

@@ -33,8 +33,10 @@ typedef struct osc_daxpin_range {
 
 static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
 {
-    return ompi_datatype_is_predefined(dt) &&
-           (dt->super.flags & OPAL_DATATYPE_FLAG_NO_GAPS);
+    const uint16_t flags = OMPI_DATATYPE_FLAG_PREDEFINED |
+                           OPAL_DATATYPE_FLAG_NO_GAPS;
+
+    return (dt->super.flags & flags) == flags;
 }
 
 
@@ -124,19 +126,10 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
                                           const osc_daxpin_range_t *range)
 {
-    osc_daxpin_mem_t *mem = range->mem;
-
-    if (module->spec.persist != OSC_DAXPIN_PERSIST_FLUSH) {
-        return;
+    if (OPAL_UNLIKELY(module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH)) {
+        osc_daxpin_dirty_add(module, range->mem, range->start,
+                             range->start + range->length);
     }
-    OPAL_THREAD_LOCK(&module->mutex);
-    if (range->start < mem->dirty_start) {
-        mem->dirty_start = range->start;
-    }
-    if (range->start + range->length > mem->dirty_end) {
-        mem->dirty_end = range->start + range->length;
-    }
-    OPAL_THREAD_UNLOCK(&module->mutex);
 }
 
 
@@ -168,7 +161,7 @@ static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
 
 
 /* A revoke does not wait for all of a long copy */
-static __attribute__((noinline)) int
+static __attribute__((noinline)) void
 osc_daxpin_copy_long(const osc_daxpin_mem_t *mem, char *dest,
                      const char *source, size_t length)
 {
@@ -185,62 +178,58 @@ osc_daxpin_copy_long(const osc_daxpin_mem_t *mem, char *dest,
             break; /* which the end of the access reports */
         }
     }
-    return OMPI_SUCCESS;
 }
 
 
-static inline int osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
+static inline void osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
                                   const char *source, size_t length)
 {
-    if (OPAL_UNLIKELY(length > DAXPIN_ACCESS_CHUNK)) {
-        return osc_daxpin_copy_long(mem, dest, source, length);
+    if (length == sizeof(uint64_t)) {
+        memcpy(dest, source, sizeof(uint64_t)); /* inline */
+    } else if (OPAL_LIKELY(length <= DAXPIN_ACCESS_CHUNK)) {
+        memcpy(dest, source, length);
+    } else {
+        osc_daxpin_copy_long(mem, dest, source, length);
     }
-    memcpy(dest, source, length);
-    return OMPI_SUCCESS;
 }
 
 
 /*
- * Put and get
+ * Put and get: move data between the origin and the target
  */
 
-static inline int
-osc_daxpin_put_mapped(osc_daxpin_module_t *module, const void *origin,
-                      int origin_count, ompi_datatype_t *origin_dt,
-                      int target_count, ompi_datatype_t *target_dt,
-                      const osc_daxpin_range_t *range)
+/* The same as on the side of the target: so many bytes to copy */
+static inline int osc_daxpin_is_plain(int origin_count,
+                                      const ompi_datatype_t *origin_dt,
+                                      int target_count,
+                                      const ompi_datatype_t *target_dt)
 {
-    int ret = osc_daxpin_enter(module, range);
-
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    osc_daxpin_range_dirty(module, range);
-    if ((origin_dt == target_dt) && (origin_count == target_count) &&
-        osc_daxpin_is_simple(origin_dt)) {
-        ret = osc_daxpin_copy(range->mem, range->addr, origin, range->length);
-    } else {
-        ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt,
-                                   range->addr, target_count, target_dt);
-    }
-    return osc_daxpin_leave(module, range, ret);
+    return (origin_dt == target_dt) && (origin_count == target_count) &&
+           osc_daxpin_is_simple(origin_dt);
 }
 
 
 static inline int
-osc_daxpin_get_mapped(osc_daxpin_module_t *module, void *origin,
-                      int origin_count, ompi_datatype_t *origin_dt,
-                      int target_count, ompi_datatype_t *target_dt,
-                      const osc_daxpin_range_t *range)
+osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
+                       int origin_count, ompi_datatype_t *origin_dt,
+                       int target_count, ompi_datatype_t *target_dt,
+                       const osc_daxpin_range_t *range, int is_put)
 {
     int ret = osc_daxpin_enter(module, range);
 
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    if ((origin_dt == target_dt) && (origin_count == target_count) &&
-        osc_daxpin_is_simple(origin_dt)) {
-        ret = osc_daxpin_copy(range->mem, origin, range->addr, range->length);
+    if (is_put) {
+        osc_daxpin_range_dirty(module, range);
+    }
+    if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,
+                                        target_dt))) {
+        osc_daxpin_copy(range->mem, is_put ? range->addr : origin,
+                        is_put ? origin : range->addr, range->length);
+    } else if (is_put) {
+        ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt,
+                                   range->addr, target_count, target_dt);
     } else {
         ret = ompi_datatype_sndrcv(range->addr, target_count, target_dt,
                                    origin, origin_count, origin_dt);
@@ -286,43 +275,54 @@ static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
 
 
 /* What is not mapped here, of this node or another */
-static int osc_daxpin_put_unmapped(osc_daxpin_module_t *module,
-                                   const void *origin, int origin_count,
-                                   ompi_datatype_t *origin_dt, ptrdiff_t disp,
-                                   int target_count,
-                                   ompi_datatype_t *target_dt,
-                                   const osc_daxpin_range_t *range)
-{
-    osc_daxpin_shadow_t *data = &module->data;
-
-    if (data->module == NULL) {
-        return osc_daxpin_copy_unmapped(module, (void*)origin, origin_count,
-                                        origin_dt, target_count, target_dt,
-                                        range, 1);
-    }
-    return data->module->osc_put(origin, origin_count, origin_dt,
-                                 range->target, disp, target_count, target_dt,
-                                 data->win);
-}
-
-
-static int osc_daxpin_get_unmapped(osc_daxpin_module_t *module, void *origin,
-                                   int origin_count,
-                                   ompi_datatype_t *origin_dt, ptrdiff_t disp,
-                                   int target_count,
-                                   ompi_datatype_t *target_dt,
-                                   const osc_daxpin_range_t *range)
+static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
+                                    int origin_count,
+                                    ompi_datatype_t *origin_dt, ptrdiff_t disp,
+                                    int target_count,
+                                    ompi_datatype_t *target_dt,
+                                    const osc_daxpin_range_t *range,
+                                    int is_put)
 {
     osc_daxpin_shadow_t *data = &module->data;
 
     if (data->module == NULL) {
         return osc_daxpin_copy_unmapped(module, origin, origin_count,
                                         origin_dt, target_count, target_dt,
-                                        range, 0);
+                                        range, is_put);
+    }
+    if (is_put) {
+        osc_daxpin_range_dirty(module, range);
+        return data->module->osc_put(origin, origin_count, origin_dt,
+                                     range->target, disp, target_count,
+                                     target_dt, data->win);
     }
     return data->module->osc_get(origin, origin_count, origin_dt,
                                  range->target, disp, target_count, target_dt,
                                  data->win);
+}
+
+
+static __attribute__((always_inline)) inline int
+osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
+                int target, ptrdiff_t disp, int target_count,
+                ompi_datatype_t *target_dt, ompi_win_t *win, int is_put)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_range_t range;
+    int ret;
+
+    ret = osc_daxpin_range_get(module, target, disp, target_count, target_dt,
+                               &range);
+    if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
+        return ret;
+    }
+    if (OPAL_LIKELY(range.mem->base != NULL)) {
+        return osc_daxpin_move_mapped(module, origin, origin_count, origin_dt,
+                                      target_count, target_dt, &range, is_put);
+    }
+    return osc_daxpin_move_unmapped(module, origin, origin_count, origin_dt,
+                                    disp, target_count, target_dt, &range,
+                                    is_put);
 }
 
 
@@ -331,21 +331,8 @@ int osc_daxpin_put(const void *origin, int origin_count,
                    int target_count, ompi_datatype_t *target_dt,
                    ompi_win_t *win)
 {
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    osc_daxpin_range_t range;
-    int ret;
-
-    ret = osc_daxpin_range_get(module, target, disp, target_count, target_dt,
-                               &range);
-    if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
-        return ret;
-    }
-    if (range.mem->base != NULL) {
-        return osc_daxpin_put_mapped(module, origin, origin_count, origin_dt,
-                                     target_count, target_dt, &range);
-    }
-    return osc_daxpin_put_unmapped(module, origin, origin_count, origin_dt,
-                                   disp, target_count, target_dt, &range);
+    return osc_daxpin_move((void*)origin, origin_count, origin_dt, target,
+                           disp, target_count, target_dt, win, 1);
 }
 
 
@@ -353,21 +340,8 @@ int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                    int target, ptrdiff_t disp, int target_count,
                    ompi_datatype_t *target_dt, ompi_win_t *win)
 {
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    osc_daxpin_range_t range;
-    int ret;
-
-    ret = osc_daxpin_range_get(module, target, disp, target_count, target_dt,
-                               &range);
-    if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
-        return ret;
-    }
-    if (range.mem->base != NULL) {
-        return osc_daxpin_get_mapped(module, origin, origin_count, origin_dt,
-                                     target_count, target_dt, &range);
-    }
-    return osc_daxpin_get_unmapped(module, origin, origin_count, origin_dt,
-                                   disp, target_count, target_dt, &range);
+    return osc_daxpin_move(origin, origin_count, origin_dt, target, disp,
+                           target_count, target_dt, win, 0);
 }
 
 
@@ -597,9 +571,9 @@ static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
     if (copy == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    ret = osc_daxpin_get_unmapped(module, addr, acc->target_count,
-                                  acc->target_dt, disp, acc->target_count,
-                                  acc->target_dt, range);
+    ret = osc_daxpin_move_unmapped(module, addr, acc->target_count,
+                                   acc->target_dt, disp, acc->target_count,
+                                   acc->target_dt, range, 0);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_complete_data(module, range->target);
     }
@@ -608,9 +582,9 @@ static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
     }
     ret = osc_daxpin_acc_do(acc, addr, &changed);
     if ((ret == OMPI_SUCCESS) && changed) {
-        ret = osc_daxpin_put_unmapped(module, addr, acc->target_count,
-                                      acc->target_dt, disp, acc->target_count,
-                                      acc->target_dt, range);
+        ret = osc_daxpin_move_unmapped(module, addr, acc->target_count,
+                                       acc->target_dt, disp, acc->target_count,
+                                       acc->target_dt, range, 1);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_complete_data(module, range->target);
@@ -715,18 +689,14 @@ int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
 
 
 /*
- * With requests. What is mapped is done at once, and so are accumulates; put
- * and get of other nodes are waited for here, because a request of the inner
- * component would not know of the lease.
+ * With requests. What is mapped is done at once, and so are accumulates.
  */
 
 static int osc_daxpin_request_done(osc_daxpin_module_t *module, int target,
                                    int ret, ompi_request_t **request)
 {
-    osc_daxpin_shadow_t *data = &module->data;
-
     if ((ret == OMPI_SUCCESS) && (module->peers[target].mem.base == NULL)) {
-        ret = data->module->osc_flush(target, data->win);
+        ret = osc_daxpin_complete_data(module, target);
         if (ret == OMPI_SUCCESS) {
             ret = osc_daxpin_peer_check(module, target);
         }
@@ -736,16 +706,64 @@ static int osc_daxpin_request_done(osc_daxpin_module_t *module, int target,
 }
 
 
+/* To another node */
+static int osc_daxpin_rmove(void *origin, int origin_count,
+                            ompi_datatype_t *origin_dt, int target,
+                            ptrdiff_t disp, int target_count,
+                            ompi_datatype_t *target_dt, ompi_win_t *win,
+                            ompi_request_t **request, int is_put)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_shadow_t *data   = &module->data;
+    ompi_request_t *inner       = NULL;
+    osc_daxpin_range_t range;
+    int ret;
+
+    *request = &ompi_request_empty;
+    ret      = osc_daxpin_range_get(module, target, disp, target_count,
+                                    target_dt, &range);
+    if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
+        return ret;
+    }
+    if (is_put) {
+        osc_daxpin_range_dirty(module, &range);
+        ret = data->module->osc_rput(origin, origin_count, origin_dt, target,
+                                     disp, target_count, target_dt, data->win,
+                                     &inner);
+    } else {
+        ret = data->module->osc_rget(origin, origin_count, origin_dt, target,
+                                     disp, target_count, target_dt, data->win,
+                                     &inner);
+    }
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_request_start(module, target, inner, request);
+}
+
+
+static inline int osc_daxpin_is_on_another_node(const ompi_win_t *win,
+                                                int target)
+{
+    const osc_daxpin_module_t *module = osc_daxpin_module(win);
+
+    return (module->data.module != NULL) &&
+           (module->peers[target].mem.base == NULL);
+}
+
+
 int osc_daxpin_rput(const void *origin, int origin_count,
                     ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
                     int target_count, ompi_datatype_t *target_dt,
                     ompi_win_t *win, ompi_request_t **request)
 {
-    int ret = osc_daxpin_put(origin, origin_count, origin_dt, target, disp,
-                             target_count, target_dt, win);
-
-    return osc_daxpin_request_done(osc_daxpin_module(win), target, ret,
-                                   request);
+    if (osc_daxpin_is_on_another_node(win, target)) {
+        return osc_daxpin_rmove((void*)origin, origin_count, origin_dt, target,
+                                disp, target_count, target_dt, win, request,
+                                1);
+    }
+    *request = &ompi_request_empty;
+    return osc_daxpin_put(origin, origin_count, origin_dt, target, disp,
+                          target_count, target_dt, win);
 }
 
 
@@ -754,11 +772,13 @@ int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                     ompi_datatype_t *target_dt, ompi_win_t *win,
                     ompi_request_t **request)
 {
-    int ret = osc_daxpin_get(origin, origin_count, origin_dt, target, disp,
-                             target_count, target_dt, win);
-
-    return osc_daxpin_request_done(osc_daxpin_module(win), target, ret,
-                                   request);
+    if (osc_daxpin_is_on_another_node(win, target)) {
+        return osc_daxpin_rmove(origin, origin_count, origin_dt, target, disp,
+                                target_count, target_dt, win, request, 0);
+    }
+    *request = &ompi_request_empty;
+    return osc_daxpin_get(origin, origin_count, origin_dt, target, disp,
+                          target_count, target_dt, win);
 }
 
 

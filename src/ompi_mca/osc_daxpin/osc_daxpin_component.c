@@ -12,6 +12,8 @@
 #include "ompi/errhandler/errcode.h"
 #include "opal/util/info.h"
 
+#include <common/ucx_md.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,20 +126,6 @@ typedef struct osc_daxpin_wish {
 } osc_daxpin_wish_t;
 
 
-/* Does the user want mappings of his own to be protected at all? A file that an
- * info key names is his wish in any case. */
-static int osc_daxpin_wants_mappings(void)
-{
-    static const char name[] = "daxpin";
-    const char *list         = getenv("UCX_MD");
-    const char *found        = (list != NULL) ? strstr(list, name) : NULL;
-
-    return (found != NULL) && ((found == list) || (found[-1] == ',')) &&
-           ((found[sizeof(name) - 1] == '\0') ||
-            (found[sizeof(name) - 1] == ','));
-}
-
-
 /* What will be attached, nobody knows yet: files may be. The ranks of a node
  * look into each other's tables, and no further. */
 static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
@@ -152,7 +140,7 @@ static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
     }
     wish->wanted = !spans && ((wish->spec.attach >= 0) ?
                                       wish->spec.attach :
-                                      osc_daxpin_wants_mappings());
+                                      daxpin_ucx_md_names_us());
     return OMPI_SUCCESS;
 }
 
@@ -176,7 +164,9 @@ static int osc_daxpin_wish_get(void *base, size_t size,
         if (wish->wanted) {
             break;
         }
-        if (!osc_daxpin_wants_mappings()) {
+        /* Mappings of the program's own; a file that an info key names is the
+         * user's wish in any case */
+        if (!daxpin_ucx_md_names_us()) {
             return OMPI_SUCCESS;
         }
         ret          = osc_daxpin_part_adopt(base, size, &wish->part);
@@ -292,10 +282,13 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->comm;
 
+    osc_daxpin_requests_close(module);
     osc_daxpin_agent_stop(module);
+    osc_daxpin_shadow_unlock(&module->ask);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
     osc_daxpin_shadow_unlock(&module->data);
+    osc_daxpin_shadow_close(&module->ask);
     osc_daxpin_shadow_close(&module->state);
     osc_daxpin_shadow_close(&module->lock);
     osc_daxpin_shadow_close(&module->data);
@@ -307,6 +300,8 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_node_close(&module->node);
     ompi_comm_free(&module->comm);
     free(module->started);
+    osc_daxpin_agent_delete(module);
+    OBJ_DESTRUCT(&module->agent.mutex);
     OBJ_DESTRUCT(&module->mutex);
     free(module);
 }
@@ -328,12 +323,31 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
 }
 
 
+/* What others ask for, and the thread that does it */
+static int osc_daxpin_agent_open(osc_daxpin_module_t *module,
+                                 const ompi_win_t *win)
+{
+    int ret;
+
+    if (!module->agent.wanted) {
+        return OMPI_SUCCESS;
+    }
+    ret = osc_daxpin_agree(module, osc_daxpin_agent_prepare(module));
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_shadow_locked(module, win, module->agent.asks,
+                                       module->size *
+                                               sizeof(*module->agent.asks),
+                                       sizeof(uint64_t), &module->ask);
+    }
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_start(module);
+}
+
+
 static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
                                    const ompi_win_t *win, opal_info_t *info,
                                    int disp_unit, int *model)
 {
     osc_daxpin_slot_t *slot;
-    void *state;
     int ret;
 
     ret = osc_daxpin_shadow_open(win, module->comm, module->nothing,
@@ -342,6 +356,7 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     if ((ret != OMPI_SUCCESS) || !module->remote) {
         return ret;
     }
+    osc_daxpin_requests_open(module);
     ret = osc_daxpin_shadow_locked(module, win, module->part.base,
                                    module->part.size, disp_unit,
                                    &module->data);
@@ -354,9 +369,12 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    state = osc_daxpin_own_state(module);
-    return osc_daxpin_shadow_locked(module, win, state, DAXPIN_CONTROL_SIZE, 1,
-                                    &module->state);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_shadow_locked(module, win,
+                                       (void*)osc_daxpin_own_control(module),
+                                       DAXPIN_CONTROL_SIZE, 1, &module->state);
+    }
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_open(module, win);
 }
 
 
@@ -380,10 +398,6 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
     ret = osc_daxpin_peers_open(module, disp_unit);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);
-    }
-    if ((ret == OMPI_SUCCESS) && module->remote &&
-        (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH)) {
-        ret = osc_daxpin_agent_start(module);
     }
     return osc_daxpin_agree(module, ret);
 }
@@ -442,6 +456,7 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->agent.mutex, opal_mutex_t);
     module->super  = osc_daxpin_module_template;
     module->win    = win;
     module->flavor = flavor;

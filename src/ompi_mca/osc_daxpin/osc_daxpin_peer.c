@@ -14,9 +14,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OSC_DAXPIN_ERROR_NAME "MPIX_ERR_DAXPIN_REVOKED"
+
+/* A holder that lives looks at a file that is read every 20 ms */
+#define OSC_DAXPIN_LENT_BOUND_SEC 30.0
+
+/* 1 ms between them */
+#define OSC_DAXPIN_CAUSE_LOOKS 1000
+
+_Static_assert((offsetof(osc_daxpin_view_t, state) ==
+                offsetof(daxpin_control_t, state) - OSC_DAXPIN_VIEW_OFFSET) &&
+               (offsetof(osc_daxpin_view_t, locks) ==
+                offsetof(daxpin_control_t, locks) - OSC_DAXPIN_VIEW_OFFSET),
+               "a view is a piece of the control page");
 
 /* What each rank tells all others */
 typedef struct osc_daxpin_card {
@@ -156,6 +169,23 @@ static int osc_daxpin_cards_check(const osc_daxpin_module_t *module,
 }
 
 
+/* What one rank needs for targets on other nodes, all make */
+static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
+{
+    int any[]                 = {module->remote, module->spec.persist ==
+                                                 OSC_DAXPIN_PERSIST_FLUSH};
+    ompi_communicator_t *comm = module->comm;
+    int ret;
+
+    ret = comm->c_coll->coll_allreduce(MPI_IN_PLACE, any, 2, MPI_INT, MPI_MAX,
+                                       comm,
+                                       comm->c_coll->coll_allreduce_module);
+    module->remote       = any[0];
+    module->agent.wanted = any[0] && any[1];
+    return ret;
+}
+
+
 int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
 {
     ompi_communicator_t *comm = module->comm;
@@ -190,9 +220,7 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
     }
     ret = osc_daxpin_agree(module, ret);
     if (ret == OMPI_SUCCESS) {
-        ret = comm->c_coll->coll_allreduce(
-                MPI_IN_PLACE, &module->remote, 1, MPI_INT, MPI_MAX, comm,
-                comm->c_coll->coll_allreduce_module);
+        ret = osc_daxpin_remote_agree(module);
     }
 out:
     free(cards);
@@ -225,21 +253,11 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
  * State
  */
 
-void *osc_daxpin_own_state(osc_daxpin_module_t *module)
+const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
 {
-    daxpin_access_t *access = &module->peers[module->rank].mem.access;
+    const daxpin_file_t *file = module->peers[module->rank].mem.access.file;
 
-    if (access->file != NULL) {
-        return (char*)access->state - offsetof(daxpin_control_t, state);
-    }
-    return module->no_control;
-}
-
-
-static int osc_daxpin_state_is_good(uint32_t state)
-{
-    return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
-           (state == DAXPIN_STATE_RELEASED);
+    return (file != NULL) ? daxpin_file_control(file) : module->no_control;
 }
 
 
@@ -259,11 +277,68 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
 }
 
 
+/* While a reader is let in, the lease does not tell of a truncate. Who accesses
+ * the file with his own CPU looks at its size himself; for others, a lock that
+ * makes truncates wait is good enough, or that the holder has seen the whole
+ * file once more. Twice: he may have been about to say so before. */
+osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
+                                           uint64_t *first_p)
+{
+    if (!daxpin_state_allows(view->state)) {
+        return OSC_DAXPIN_VIEW_BAD;
+    }
+    if ((view->state != DAXPIN_STATE_LENT) ||
+        (view->locks & DAXPIN_LOCK_HOLD)) {
+        return OSC_DAXPIN_VIEW_GOOD;
+    }
+    if (*first_p == OSC_DAXPIN_VIEW_FIRST) {
+        *first_p = view->checks;
+    }
+    return (view->checks - *first_p >= 2) ? OSC_DAXPIN_VIEW_GOOD :
+                                            OSC_DAXPIN_VIEW_UNCLEAR;
+}
+
+
+/* Of a target on another node */
+static int osc_daxpin_remote_check(osc_daxpin_module_t *module, int target)
+{
+    const double end = PMPI_Wtime() + OSC_DAXPIN_LENT_BOUND_SEC;
+    uint64_t first   = OSC_DAXPIN_VIEW_FIRST;
+    osc_daxpin_view_t view;
+    int ret;
+
+    for (;;) {
+        ret = osc_daxpin_state_read(module, target, OSC_DAXPIN_VIEW_OFFSET,
+                                    &view, sizeof(view));
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+        switch (osc_daxpin_view_judge(&view, &first)) {
+        case OSC_DAXPIN_VIEW_GOOD:
+            return OMPI_SUCCESS;
+        case OSC_DAXPIN_VIEW_BAD:
+            return osc_daxpin_peer_revoked(module, target);
+        default:
+            break;
+        }
+        if (PMPI_Wtime() > end) {
+            return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: whether the file "
+                                    "of rank %d is whole, while somebody reads "
+                                    "it, was not said for %g s; is the process "
+                                    "that holds its lease stopped?",
+                                    module->rank, target,
+                                    OSC_DAXPIN_LENT_BOUND_SEC);
+        }
+        opal_progress();
+    }
+}
+
+
 static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
 {
     return !mem->dead &&
            ((mem->access.file == NULL) ||
-            osc_daxpin_state_is_good(
+            daxpin_state_allows(
                     (uint32_t)daxpin_file_state(mem->access.file)));
 }
 
@@ -294,20 +369,10 @@ static int osc_daxpin_is_remote(const osc_daxpin_peer_t *peer)
 
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 {
-    osc_daxpin_peer_t *peer = &module->peers[target];
-    uint32_t state          = DAXPIN_STATE_HELD;
-    int ret;
-
-    if (osc_daxpin_is_remote(peer)) {
-        ret = osc_daxpin_state_read(module, target,
-                                    offsetof(daxpin_control_t, state), &state,
-                                    sizeof(state));
-        if (ret != OMPI_SUCCESS) {
-            return ret;
-        }
+    if (osc_daxpin_is_remote(&module->peers[target])) {
+        return osc_daxpin_remote_check(module, target);
     }
-    return (osc_daxpin_state_is_good(state) &&
-            (osc_daxpin_peer_bad(module, target) == NULL)) ?
+    return (osc_daxpin_peer_bad(module, target) == NULL) ?
                    OMPI_SUCCESS :
                    osc_daxpin_peer_revoked(module, target);
 }
@@ -325,7 +390,7 @@ static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
     }
     for (i = 0; i < count; ++i) {
         if ((part[i].file != NULL) &&
-            !osc_daxpin_state_is_good(
+            !daxpin_state_allows(
                     (uint32_t)daxpin_file_state(part[i].file))) {
             return part[i].file;
         }
@@ -353,7 +418,7 @@ static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
         return ret;
     }
     control.cause[sizeof(control.cause) - 1] = '\0';
-    if (!osc_daxpin_state_is_good(atomic_load(&control.state))) {
+    if (!daxpin_state_allows(atomic_load(&control.state))) {
         snprintf(buffer, size, "%s", control.cause);
     }
     return OMPI_SUCCESS;
@@ -388,13 +453,12 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
 }
 
 
-int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
+int osc_daxpin_peer_raise(osc_daxpin_module_t *module, int target,
+                          const char *cause)
 {
     osc_daxpin_component_t *osc     = &mca_osc_daxpin_component;
     char text[MPI_MAX_ERROR_STRING] = "";
-    char cause[DAXPIN_CAUSE_MAX];
 
-    (void)osc_daxpin_peer_cause(module, target, cause, sizeof(cause));
     snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME
              ": target rank %d: %.200s", target, cause);
     ompi_mpi_errnum_add_string(osc->error_code, text, sizeof(text));
@@ -407,20 +471,66 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 }
 
 
-static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
-                                  osc_daxpin_mem_t *mem)
+int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
-    uint64_t start = mem->dirty_start;
-    uint64_t end   = mem->dirty_end;
-    int ret;
+    const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    char cause[DAXPIN_CAUSE_MAX];
+    unsigned i;
 
+    /* An access may have found it out before the thread that says why */
+    for (i = 0; i < OSC_DAXPIN_CAUSE_LOOKS; ++i) {
+        if ((osc_daxpin_peer_cause(module, target, cause, sizeof(cause)) !=
+             OMPI_SUCCESS) ||
+            (cause[0] != '\0')) {
+            break;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return osc_daxpin_peer_raise(module, target, cause);
+}
+
+
+/*
+ * Persistence
+ */
+
+static void osc_daxpin_dirty_take(osc_daxpin_module_t *module,
+                                  osc_daxpin_mem_t *mem, uint64_t *start_p,
+                                  uint64_t *end_p)
+{
+    OPAL_THREAD_LOCK(&module->mutex);
+    *start_p         = mem->dirty_start;
+    *end_p           = mem->dirty_end;
     mem->dirty_start = UINT64_MAX;
     mem->dirty_end   = 0;
-    if ((start >= end) || (mem->access.file == NULL)) {
+    OPAL_THREAD_UNLOCK(&module->mutex);
+}
+
+
+void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
+                          uint64_t start, uint64_t end)
+{
+    OPAL_THREAD_LOCK(&module->mutex);
+    if (start < mem->dirty_start) {
+        mem->dirty_start = start;
+    }
+    if (end > mem->dirty_end) {
+        mem->dirty_end = end;
+    }
+    OPAL_THREAD_UNLOCK(&module->mutex);
+}
+
+
+static int osc_daxpin_file_persist(osc_daxpin_module_t *module, int target,
+                                   const osc_daxpin_mem_t *mem, uint64_t start,
+                                   uint64_t length)
+{
+    int ret;
+
+    if (mem->access.file == NULL) {
         return OMPI_SUCCESS;
     }
-    ret = daxpin_file_persist(mem->access.file, mem->offset + start,
-                              end - start);
+    ret = daxpin_file_persist(mem->access.file, mem->offset + start, length);
     if (ret == -ESTALE) {
         return osc_daxpin_peer_revoked(module, target);
     }
@@ -432,15 +542,34 @@ static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
 }
 
 
+/* What fails is to be persisted still, when it is tried again */
+static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
+                                  osc_daxpin_mem_t *mem)
+{
+    uint64_t start, end;
+    int ret;
+
+    osc_daxpin_dirty_take(module, mem, &start, &end);
+    if (start >= end) {
+        return OMPI_SUCCESS;
+    }
+    ret = osc_daxpin_is_remote(&module->peers[target]) ?
+                  osc_daxpin_agent_ask(module, target, start, end - start) :
+                  osc_daxpin_file_persist(module, target, mem, start,
+                                          end - start);
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_dirty_add(module, mem, start, end);
+    }
+    return ret;
+}
+
+
 int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     int ret                 = OMPI_SUCCESS;
     unsigned i;
 
-    if (osc_daxpin_is_remote(peer)) {
-        return osc_daxpin_agent_ask(module, target);
-    }
     for (i = 0; (i < peer->num_mems) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_mem_persist(module, target, &peer->mems[i]);
     }

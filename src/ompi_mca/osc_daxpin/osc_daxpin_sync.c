@@ -248,8 +248,9 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
     ret = module->sync.module->osc_lock(type, target, hints,
                                         module->sync.win);
     if (ret == OMPI_SUCCESS) {
-        module->all_open           = 0;
-        module->peers[target].open = 1;
+        module->all_open             = 0;
+        module->peers[target].open   = 1;
+        module->peers[target].locked = 1;
     }
     return ret;
 }
@@ -266,7 +267,8 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    module->peers[target].open = 0;
+    module->peers[target].open   = 0;
+    module->peers[target].locked = 0;
     osc_daxpin_peer_forget(&module->peers[target]);
     return error;
 }
@@ -279,7 +281,8 @@ int osc_daxpin_lock_all(int hints, ompi_win_t *win)
 
     ret = module->sync.module->osc_lock_all(hints, module->sync.win);
     if (ret == OMPI_SUCCESS) {
-        module->all_open = 1;
+        module->all_open   = 1;
+        module->all_locked = 1;
     }
     return ret;
 }
@@ -295,7 +298,8 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    module->all_open = 0;
+    module->all_open   = 0;
+    module->all_locked = 0;
     osc_daxpin_forget_all(module);
     return error;
 }
@@ -316,21 +320,61 @@ int osc_daxpin_sync(ompi_win_t *win)
 
 
 /*
- * Flush. The inner one has nothing to wait for, but knows whether it is
- * allowed.
+ * Flush. The inner component's would have nothing to wait for, and takes longer
+ * than a put; it is the data window, if any, that is flushed. What could not
+ * be made durable is for the next flush, too.
  */
+
+static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
+                                         int is_locked)
+{
+    if (OPAL_UNLIKELY(!is_locked)) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    if (OPAL_UNLIKELY(module->remote)) {
+        /* The program may be waiting for what others put here */
+        opal_progress();
+    } else {
+        osc_daxpin_progress(module, 0);
+    }
+    return OMPI_SUCCESS;
+}
+
+
+static inline int osc_daxpin_is_locked(const osc_daxpin_module_t *module,
+                                       int target)
+{
+    return module->all_locked | module->peers[target].locked;
+}
+
+
+/* Any target */
+static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
+{
+    int i;
+
+    for (i = 0; i < module->size; ++i) {
+        if (osc_daxpin_is_locked(module, i)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 
 int osc_daxpin_flush(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_flush(target, module->sync.win);
-    if (ret != OMPI_SUCCESS) {
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
+    if ((ret != OMPI_SUCCESS) || !module->peers[target].touched) {
         return ret;
     }
     ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
-    osc_daxpin_peer_forget(&module->peers[target]);
+    if (ret != MPI_ERR_IO) {
+        osc_daxpin_peer_forget(&module->peers[target]);
+    }
     return ret;
 }
 
@@ -340,12 +384,14 @@ int osc_daxpin_flush_all(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_flush_all(module->sync.win);
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_are_locked(module));
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
-    osc_daxpin_forget_all(module);
+    if (ret != MPI_ERR_IO) {
+        osc_daxpin_forget_all(module);
+    }
     return ret;
 }
 
@@ -355,7 +401,7 @@ int osc_daxpin_flush_local(int target, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_flush_local(target, module->sync.win);
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle(module, target, 0);
 }
 
@@ -365,6 +411,6 @@ int osc_daxpin_flush_local_all(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_flush_local_all(module->sync.win);
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_are_locked(module));
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_all(module, 0);
 }

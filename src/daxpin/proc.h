@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_PROC_H_
+#define DAXPIN_PROC_H_
+
+#include <sys/types.h>
+
+/* Descriptor @a name, a number, of the directory @a dir_fd. Non-zero: that is
+ * enough. */
+typedef int (*daxpin_proc_fd_func_t)(int dir_fd, const char *name, void *arg);
+
+/* Call func for each descriptor in /proc/<pid>/fd, but for the one this takes
+ * itself. pid 0: this process. What func returned last; 0 where nobody may look
+ * there. No lock needed. */
+int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
+
+#endif

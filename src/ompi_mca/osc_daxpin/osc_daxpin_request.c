@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Requests of MPI_Rput() and MPI_Rget() to other nodes: one of the inner
+ * component for the data, then one for the state of the target's file, and
+ * where that is bad, one for the cause. They go on whenever Open MPI makes
+ * progress.
+ */
+
+#include "osc_daxpin.h"
+
+#include "opal/class/opal_list.h"
+
+#include <string.h>
+
+typedef enum osc_daxpin_phase {
+    OSC_DAXPIN_PHASE_DATA,
+    OSC_DAXPIN_PHASE_STATE,
+    OSC_DAXPIN_PHASE_CAUSE
+} osc_daxpin_phase_t;
+
+typedef struct osc_daxpin_request {
+    ompi_request_t      super;
+    osc_daxpin_module_t *module;
+    int                 target;
+    osc_daxpin_phase_t  phase;
+    ompi_request_t      *inner;
+    uint64_t            first;   /* as in osc_daxpin_view_judge() */
+    daxpin_control_t    control; /* what was read of it */
+} osc_daxpin_request_t;
+
+OBJ_CLASS_INSTANCE(osc_daxpin_request_t, ompi_request_t, NULL, NULL);
+
+static struct {
+    opal_mutex_t mutex;
+    opal_list_t  list;  /* those under way */
+    unsigned     users;
+} osc_daxpin_requests;
+
+
+static osc_daxpin_request_t *osc_daxpin_request_of(opal_list_item_t *item)
+{
+    return (osc_daxpin_request_t*)item;
+}
+
+
+static int osc_daxpin_request_free(ompi_request_t **request_p)
+{
+    ompi_request_t *request = *request_p;
+
+    if (!REQUEST_COMPLETE(request)) {
+        return MPI_ERR_REQUEST; /* as MPI says of those of windows */
+    }
+    OMPI_REQUEST_FINI(request);
+    OBJ_RELEASE(request);
+    *request_p = MPI_REQUEST_NULL;
+    return OMPI_SUCCESS;
+}
+
+
+static int osc_daxpin_request_cancel(ompi_request_t *request, int complete)
+{
+    return MPI_ERR_REQUEST;
+}
+
+
+/* Read from the target's control page */
+static int osc_daxpin_request_read(osc_daxpin_request_t *request,
+                                   osc_daxpin_phase_t phase, size_t offset,
+                                   size_t length)
+{
+    osc_daxpin_shadow_t *shadow = &request->module->state;
+
+    request->phase = phase;
+    return shadow->module->osc_rget((char*)&request->control + offset,
+                                    (int)length, MPI_BYTE, request->target,
+                                    (ptrdiff_t)offset, (int)length, MPI_BYTE,
+                                    shadow->win, &request->inner);
+}
+
+
+static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
+{
+    return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_STATE,
+                                   OSC_DAXPIN_VIEW_OFFSET,
+                                   sizeof(osc_daxpin_view_t));
+}
+
+
+/* The inner request is complete: what next? *done_p: nothing */
+static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
+{
+    const char *control = (const char*)&request->control;
+    osc_daxpin_view_t view;
+
+    switch (request->phase) {
+    case OSC_DAXPIN_PHASE_DATA:
+        return osc_daxpin_request_read_state(request);
+    case OSC_DAXPIN_PHASE_STATE:
+        memcpy(&view, control + OSC_DAXPIN_VIEW_OFFSET, sizeof(view));
+        switch (osc_daxpin_view_judge(&view, &request->first)) {
+        case OSC_DAXPIN_VIEW_GOOD:
+            *done_p = 1;
+            return OMPI_SUCCESS;
+        case OSC_DAXPIN_VIEW_UNCLEAR:
+            return osc_daxpin_request_read_state(request);
+        default:
+            return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_CAUSE, 0,
+                                           sizeof(request->control));
+        }
+    default:
+        return osc_daxpin_peer_raise(request->module, request->target,
+                                     request->control.cause);
+    }
+}
+
+
+static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
+{
+    int done = 0;
+    int ret;
+
+    if (!REQUEST_COMPLETE(request->inner)) {
+        return 0;
+    }
+    ret = request->inner->req_status.MPI_ERROR;
+    ompi_request_free(&request->inner);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_request_next(request, &done);
+    }
+    if ((ret == OMPI_SUCCESS) && !done) {
+        return 0;
+    }
+    opal_list_remove_item(&osc_daxpin_requests.list,
+                          (opal_list_item_t*)request);
+    request->super.req_status.MPI_ERROR = ret;
+    ompi_request_complete(&request->super, true);
+    return 1;
+}
+
+
+/* Called by Open MPI, also while it is at work here already */
+static int osc_daxpin_requests_progress(void)
+{
+    opal_list_item_t *item, *next;
+    int count = 0;
+
+    if (opal_list_is_empty(&osc_daxpin_requests.list) ||
+        (opal_mutex_trylock(&osc_daxpin_requests.mutex) != 0)) {
+        return 0;
+    }
+    OPAL_LIST_FOREACH_SAFE(item, next, &osc_daxpin_requests.list,
+                           opal_list_item_t)
+    {
+        count += osc_daxpin_request_advance(osc_daxpin_request_of(item));
+    }
+    opal_mutex_unlock(&osc_daxpin_requests.mutex);
+    return count;
+}
+
+
+void osc_daxpin_requests_open(osc_daxpin_module_t *module)
+{
+    module->has_requests = 1;
+    if (osc_daxpin_requests.users++ == 0) {
+        OBJ_CONSTRUCT(&osc_daxpin_requests.mutex, opal_mutex_t);
+        OBJ_CONSTRUCT(&osc_daxpin_requests.list, opal_list_t);
+        opal_progress_register(osc_daxpin_requests_progress);
+    }
+}
+
+
+static int osc_daxpin_requests_pending(const osc_daxpin_module_t *module)
+{
+    opal_list_item_t *item;
+    int found = 0;
+
+    opal_mutex_lock(&osc_daxpin_requests.mutex);
+    OPAL_LIST_FOREACH(item, &osc_daxpin_requests.list, opal_list_item_t)
+    {
+        found |= osc_daxpin_request_of(item)->module == module;
+    }
+    opal_mutex_unlock(&osc_daxpin_requests.mutex);
+    return found;
+}
+
+
+void osc_daxpin_requests_close(osc_daxpin_module_t *module)
+{
+    if (!module->has_requests) {
+        return;
+    }
+    while (osc_daxpin_requests_pending(module)) {
+        opal_progress();
+    }
+    if (--osc_daxpin_requests.users == 0) {
+        opal_progress_unregister(osc_daxpin_requests_progress);
+        OBJ_DESTRUCT(&osc_daxpin_requests.list);
+        OBJ_DESTRUCT(&osc_daxpin_requests.mutex);
+    }
+}
+
+
+int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
+                             ompi_request_t *inner, ompi_request_t **request_p)
+{
+    osc_daxpin_request_t *request = OBJ_NEW(osc_daxpin_request_t);
+    ompi_request_t *super;
+
+    if (request == NULL) {
+        (void)ompi_request_wait(&inner, MPI_STATUS_IGNORE);
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    super = &request->super;
+    OMPI_REQUEST_INIT(super, false);
+    super->req_type             = OMPI_REQUEST_WIN;
+    super->req_mpi_object.win   = module->win;
+    super->req_free             = osc_daxpin_request_free;
+    super->req_cancel           = osc_daxpin_request_cancel;
+    super->req_state            = OMPI_REQUEST_ACTIVE;
+    super->req_status           = ompi_status_empty;
+    request->module             = module;
+    request->target             = target;
+    request->phase              = OSC_DAXPIN_PHASE_DATA;
+    request->first              = OSC_DAXPIN_VIEW_FIRST;
+    request->inner              = inner;
+    *request_p                  = super;
+    opal_mutex_lock(&osc_daxpin_requests.mutex);
+    opal_list_append(&osc_daxpin_requests.list, (opal_list_item_t*)request);
+    opal_mutex_unlock(&osc_daxpin_requests.mutex);
+    return OMPI_SUCCESS;
+}
