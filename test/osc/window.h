@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A window over files, made in one of the ways there are:
@@ -126,18 +125,6 @@ out:
         MPI_Win_set_errhandler(window->win, MPI_ERRORS_RETURN);
     }
     return ret;
-}
-
-
-/* By its name: no lease is broken */
-__attribute__((unused))
-static int window_is_dax(const window_t *window)
-{
-    struct statx stx;
-
-    check(statx(AT_FDCWD, window->file, 0, 0, &stx) == 0, "%s: %m",
-          window->file);
-    return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
 
 
