@@ -18,7 +18,8 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
 # What the tests want besides
 PACKAGES_TEST=(g++ libcmocka-dev spin valgrind clang-format-14 python3
                shellcheck man-db qemu-system-x86 busybox-static cpio kmod xz-utils
-               ndctl xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils)
+               ndctl xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils
+               debhelper lintian rpm)
 
 # Open MPI refuses root unless it is told twice
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
