@@ -7,6 +7,7 @@
 /* What `daxpin NAME` does: argv[0] is NAME. Exit status of the command; 2 for
  * wrong arguments. */
 int daxpin_cmd_env(int argc, char **argv);
+int daxpin_cmd_info(int argc, char **argv);
 int daxpin_cmd_pins(int argc, char **argv);
 int daxpin_cmd_run(int argc, char **argv);
 

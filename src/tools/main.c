@@ -20,6 +20,8 @@ static const daxpin_cmd_t daxpin_cmds[] = {
       daxpin_cmd_env },
     { "run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
       daxpin_cmd_run },
+    { "info", "info FILE|DIR...", "what daxpin can do with a file, and why not",
+      daxpin_cmd_info },
     { "pins", "pins [PID]...", "list pinned files, by process and owner",
       daxpin_cmd_pins }
 };

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What daxpin can do with a file, and why not more */
+
+#include "commands.h"
+#include "json.h"
+#include "locks.h"
+#include "rdma.h"
+#include "storage.h"
+
+#include "daxpin/daxpin.h"
+#include "daxpin/locality.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+typedef struct info_verdict {
+    daxpin_verdict_t verdict;
+    char             why[LOCKS_REASON_MAX];
+} info_verdict_t;
+
+typedef struct info {
+    const char       *name;    /* as given */
+    daxpin_storage_t storage;
+    daxpin_rdma_t    *rdma;
+    size_t           rdma_count;
+    daxpin_openers_t openers;
+    info_verdict_t   lease;
+    info_verdict_t   hold;
+    info_verdict_t   module;
+    info_verdict_t   guard;
+} info_t;
+
+
+static int info_look(const char *name, info_t *info)
+{
+    daxpin_storage_t *storage = &info->storage;
+    int ret;
+
+    info->name = name;
+    ret        = daxpin_storage_look(name, storage);
+    if (ret != 0) {
+        fprintf(stderr, "daxpin info: %s: cannot be looked at: %s%s\n", name,
+                strerror(-ret), (ret == -ENOENT) ?
+                "; for a file to be made, name its directory" : "");
+        return -1;
+    }
+    info->rdma = daxpin_rdma_list(storage->numa_node, &info->rdma_count);
+    daxpin_openers_find(storage, &info->openers);
+    info->lease.verdict  = daxpin_lease_verdict(storage, &info->openers,
+                                                info->lease.why);
+    info->hold.verdict   = daxpin_hold_verdict(storage, info->hold.why);
+    info->module.verdict = daxpin_module_verdict(info->module.why);
+    info->guard.verdict  = daxpin_guard_verdict(info->guard.why);
+    return 0;
+}
+
+
+static const char *info_kind(const daxpin_storage_t *storage)
+{
+    return storage->is_device_dax         ? "device DAX" :
+           S_ISREG(storage->st.st_mode)   ? "file" :
+           S_ISDIR(storage->st.st_mode)   ? "directory" :
+                                            "other";
+}
+
+
+static unsigned long long info_allocated(const daxpin_storage_t *storage)
+{
+    return (unsigned long long)storage->st.st_blocks * 512;
+}
+
+
+static int info_is_sparse(const daxpin_storage_t *storage)
+{
+    return info_allocated(storage) < (unsigned long long)storage->st.st_size;
+}
+
+
+/*
+ * Text
+ */
+
+static void info_line(const char *name, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+
+static void info_line(const char *name, const char *format, ...)
+{
+    char text[PATH_MAX + 2048];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    printf("%-13s", name);
+    daxpin_text_put(stdout, text);
+    putchar('\n');
+}
+
+
+static void info_print_storage(const daxpin_storage_t *storage)
+{
+    info_line("path:", "%s (%s)", storage->path, info_kind(storage));
+    if (storage->has_mount) {
+        info_line("file system:", "%s on %s (%s)", storage->mount.type,
+                  storage->mount.point, storage->mount.options);
+    }
+    info_line("DAX:", "%s%s%s", (storage->dax == 1) || storage->is_device_dax ?
+              "yes" : (storage->dax == 0) ? "no" : "not known",
+              (storage->why_not[0] != '\0') ? ": " : "", storage->why_not);
+    if (storage->device[0] != '\0') {
+        info_line("device:", "%s (%u:%u)", storage->device,
+                  major(storage->dev), minor(storage->dev));
+    }
+}
+
+
+static void info_print_node(const daxpin_storage_t *storage)
+{
+    int here = daxpin_cpu_numa_node();
+    int distance;
+
+    if (storage->numa_node < 0) {
+        info_line("NUMA node:", "not known");
+        return;
+    }
+    distance = daxpin_locality_distance(here, storage->numa_node);
+    if ((here >= 0) && (distance >= 0)) {
+        info_line("NUMA node:", "%d (this process: node %d, distance %d)",
+                  storage->numa_node, here, distance);
+    } else {
+        info_line("NUMA node:", "%d", storage->numa_node);
+    }
+}
+
+
+static void info_print_rdma(const info_t *info)
+{
+    const daxpin_rdma_t *rdma;
+    char node[64];
+    size_t i;
+
+    if (info->rdma_count == 0) {
+        info_line("RDMA:", "no devices");
+    }
+    for (i = 0; i < info->rdma_count; ++i) {
+        rdma = &info->rdma[i];
+        if (rdma->numa_node < 0) {
+            snprintf(node, sizeof(node), "node not known");
+        } else if (rdma->distance < 0) {
+            snprintf(node, sizeof(node), "node %d", rdma->numa_node);
+        } else {
+            snprintf(node, sizeof(node), "node %d, distance %d",
+                     rdma->numa_node, rdma->distance);
+        }
+        info_line("RDMA:", "%s (%s%s%s%s)", rdma->name, node,
+                  (rdma->interface[0] != '\0') ? ", on " : "", rdma->interface,
+                  rdma->active ? "" : ", not active");
+    }
+}
+
+
+static void info_print_openers(const daxpin_openers_t *openers)
+{
+    unsigned i;
+
+    for (i = 0; i < openers->count; ++i) {
+        info_line("open in:", "pid %d (%s)", (int)openers->procs[i].pid,
+                  openers->procs[i].command);
+    }
+    if (openers->more > 0) {
+        info_line("open in:", "%u more processes", openers->more);
+    }
+    if (openers->count == 0) {
+        info_line("open in:", "no process%s", (openers->hidden > 0) ?
+                  " that this user may look at" : "");
+    }
+}
+
+
+static void info_print_verdict(const char *name, const info_verdict_t *verdict)
+{
+    static const char *const words[] = {
+        [DAXPIN_VERDICT_NO]      = "no",
+        [DAXPIN_VERDICT_YES]     = "yes",
+        [DAXPIN_VERDICT_UNKNOWN] = "not known"
+    };
+
+    info_line(name, "%s%s%s", words[verdict->verdict],
+              (verdict->why[0] != '\0') ? ": " : "", verdict->why);
+}
+
+
+static void info_print(const info_t *info)
+{
+    const daxpin_storage_t *storage = &info->storage;
+
+    info_print_storage(storage);
+    info_print_node(storage);
+    info_print_rdma(info);
+    info_line("granularity:", "%s", storage->granularity);
+    if (S_ISREG(storage->st.st_mode)) {
+        info_line("space:", "%s, %llu of %lld bytes have blocks",
+                  info_is_sparse(storage) ? "sparse" : "preallocated",
+                  info_allocated(storage), (long long)storage->st.st_size);
+        info_print_openers(&info->openers);
+    }
+    info_print_verdict("lease:", &info->lease);
+    info_print_verdict("hold:", &info->hold);
+    info_print_verdict("module:", &info->module);
+    info_print_verdict("guard:", &info->guard);
+}
+
+
+/*
+ * JSON
+ */
+
+static void info_json_verdict(daxpin_json_t *json, const char *name,
+                              const info_verdict_t *verdict)
+{
+    daxpin_json_open(json, name, '{');
+    if (verdict->verdict == DAXPIN_VERDICT_UNKNOWN) {
+        daxpin_json_string(json, "available", NULL);
+    } else {
+        daxpin_json_bool(json, "available",
+                         verdict->verdict == DAXPIN_VERDICT_YES);
+    }
+    daxpin_json_string(json, "why",
+                       (verdict->why[0] != '\0') ? verdict->why : NULL);
+    daxpin_json_close(json, '}');
+}
+
+
+static void info_json_storage(daxpin_json_t *json,
+                              const daxpin_storage_t *storage)
+{
+    daxpin_json_string(json, "path", storage->path);
+    daxpin_json_string(json, "kind", info_kind(storage));
+    daxpin_json_string(json, "file_system",
+                       storage->has_mount ? storage->mount.type : NULL);
+    daxpin_json_string(json, "mount_point",
+                       storage->has_mount ? storage->mount.point : NULL);
+    daxpin_json_string(json, "options",
+                       storage->has_mount ? storage->mount.options : NULL);
+    if ((storage->dax < 0) && !storage->is_device_dax) {
+        daxpin_json_string(json, "dax", NULL);
+    } else {
+        daxpin_json_bool(json, "dax",
+                         (storage->dax == 1) || storage->is_device_dax);
+    }
+    daxpin_json_string(json, "why_not_dax", (storage->why_not[0] != '\0') ?
+                                                    storage->why_not :
+                                                    NULL);
+    daxpin_json_string(json, "device", (storage->device[0] != '\0') ?
+                                               storage->device :
+                                               NULL);
+    daxpin_json_count(json, "numa_node", storage->numa_node);
+    daxpin_json_string(json, "granularity", storage->granularity);
+    if (S_ISREG(storage->st.st_mode)) {
+        daxpin_json_number(json, "size", (long long)storage->st.st_size);
+        daxpin_json_number(json, "allocated",
+                           (long long)info_allocated(storage));
+        daxpin_json_bool(json, "sparse", info_is_sparse(storage));
+    }
+}
+
+
+static void info_json_rdma(daxpin_json_t *json, const info_t *info)
+{
+    const daxpin_rdma_t *rdma;
+    size_t i;
+
+    daxpin_json_open(json, "rdma", '[');
+    for (i = 0; i < info->rdma_count; ++i) {
+        rdma = &info->rdma[i];
+        daxpin_json_open(json, NULL, '{');
+        daxpin_json_string(json, "name", rdma->name);
+        daxpin_json_string(json, "interface", (rdma->interface[0] != '\0') ?
+                                                      rdma->interface :
+                                                      NULL);
+        daxpin_json_count(json, "numa_node", rdma->numa_node);
+        daxpin_json_count(json, "distance", rdma->distance);
+        daxpin_json_bool(json, "active", rdma->active);
+        daxpin_json_close(json, '}');
+    }
+    daxpin_json_close(json, ']');
+}
+
+
+static void info_json_openers(daxpin_json_t *json,
+                              const daxpin_openers_t *openers)
+{
+    unsigned i;
+
+    daxpin_json_open(json, "open_in", '[');
+    for (i = 0; i < openers->count; ++i) {
+        daxpin_json_open(json, NULL, '{');
+        daxpin_json_number(json, "pid", openers->procs[i].pid);
+        daxpin_json_string(json, "command", openers->procs[i].command);
+        daxpin_json_number(json, "uid", openers->procs[i].uid);
+        daxpin_json_close(json, '}');
+    }
+    daxpin_json_close(json, ']');
+    daxpin_json_number(json, "hidden_processes", openers->hidden);
+}
+
+
+static void info_print_json(const info_t *info)
+{
+    daxpin_json_t json = {.stream = stdout};
+
+    daxpin_json_open(&json, NULL, '{');
+    info_json_storage(&json, &info->storage);
+    info_json_rdma(&json, info);
+    info_json_openers(&json, &info->openers);
+    info_json_verdict(&json, "lease", &info->lease);
+    info_json_verdict(&json, "hold", &info->hold);
+    info_json_verdict(&json, "module", &info->module);
+    info_json_verdict(&json, "guard", &info->guard);
+    daxpin_json_close(&json, '}');
+    putchar('\n');
+}
+
+
+/*
+ * The command
+ */
+
+static int info_usage(void)
+{
+    fprintf(stderr, "usage: daxpin info [--json] FILE|DIRECTORY...\n");
+    return 2;
+}
+
+
+int daxpin_cmd_info(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {NULL}
+    };
+    int option, first, json = 0, status = 0;
+    info_t *info;
+
+    while ((option = getopt_long(argc, argv, "j", options, NULL)) >= 0) {
+        if (option != 'j') {
+            return info_usage();
+        }
+        json = 1;
+    }
+    info = calloc(1, sizeof(*info));
+    if ((optind == argc) || (info == NULL)) {
+        free(info);
+        return info_usage();
+    }
+    for (first = optind; optind < argc; ++optind) {
+        if (info_look(argv[optind], info) != 0) {
+            status = 1;
+            continue;
+        }
+        if (json) {
+            info_print_json(info);
+        } else {
+            fputs((optind > first) ? "\n" : "", stdout);
+            info_print(info);
+        }
+        free(info->rdma);
+        info->rdma = NULL;
+    }
+    free(info);
+    if ((fflush(stdout) != 0) || ferror(stdout)) {
+        fprintf(stderr, "daxpin info: cannot write to standard output: %s\n",
+                strerror(errno));
+        status = 1;
+    }
+    return status;
+}
