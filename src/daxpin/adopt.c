@@ -247,6 +247,34 @@ static dev_t daxpin_nameless_dev(void)
 }
 
 
+static int daxpin_vma_has_file(const daxpin_vma_t *vma)
+{
+    return (vma->ino != 0) && (vma->path[0] == '/') &&
+           (vma->dev != daxpin_nameless_dev());
+}
+
+
+int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma)
+{
+    uintptr_t end = addr + length;
+    daxpin_found_t found;
+
+    while ((addr < end) && (daxpin_vma_query(addr, &found.vma) == 0) &&
+           (found.vma.start < end)) {
+        if (daxpin_vma_has_file(&found.vma)) {
+            daxpin_found_locate(&found);
+            if ((found.st.st_ino == 0) ||
+                (S_ISREG(found.st.st_mode) && daxpin_found_is_dax(&found))) {
+                *vma = found.vma;
+                return 1;
+            }
+        }
+        addr = found.vma.end;
+    }
+    return 0;
+}
+
+
 /* Is this mapping one of a file that we are to lease? */
 static int daxpin_vma_concerns(daxpin_found_t *found)
 {
@@ -254,8 +282,7 @@ static int daxpin_vma_concerns(daxpin_found_t *found)
     char path[PATH_MAX];
 
     memset(&found->st, 0, sizeof(found->st));
-    if (!vma->shared || (vma->ino == 0) || (vma->path[0] != '/') ||
-        (vma->dev == daxpin_nameless_dev())) {
+    if (!vma->shared || !daxpin_vma_has_file(vma)) {
         return 0;
     }
     snprintf(path, sizeof(path), "%s", vma->path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+#include "daxpin_ib.h"
 #include "daxpin_iface.h"
 #include "daxpin_md.h"
 #include "daxpin_rkey.h"
@@ -234,6 +235,7 @@ static void __attribute__((constructor)) uct_daxpin_init(void)
 
     uct_daxpin_check_tls();
     uct_daxpin_self_restrict();
+    uct_daxpin_ib_init();
     uct_daxpin_global_config_init();
     uct_component_register(&uct_daxpin_component);
     uct_tl_register(&uct_daxpin_component, &uct_daxpin_tl);

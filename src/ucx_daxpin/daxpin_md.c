@@ -2,6 +2,7 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 #include "daxpin_md.h"
+#include "daxpin_ib.h"
 #include "daxpin_rkey.h"
 
 #include <ucm/api/ucm.h>
@@ -84,6 +85,10 @@ static uct_daxpin_memh_t uct_daxpin_local_memh;
 static pthread_mutex_t uct_daxpin_process_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned uct_daxpin_process_mds;
 
+/* Of the memory domain of daxpin that was opened last */
+static daxpin_params_t uct_daxpin_process_params;
+static unsigned uct_daxpin_process_own_mds;
+
 
 ucs_status_t uct_daxpin_status(int ret)
 {
@@ -134,13 +139,15 @@ static void uct_daxpin_ucm_event(ucm_event_type_t type, ucm_event_t *event,
     } else {
         daxpin_cache_forget(event->vm_unmapped.address,
                             event->vm_unmapped.size);
+        uct_daxpin_ib_forget(event->vm_unmapped.address,
+                             event->vm_unmapped.size);
     }
 }
 
 /* Answers about ordinary memory may be kept only where UCX reports when
  * mappings change. "Mapped" is asked for as well: it comes after the change,
  * and so ends what another thread learned between "unmapped" and the change. */
-static void uct_daxpin_process_get(void)
+void uct_daxpin_process_get(void)
 {
     ucs_status_t status;
 
@@ -161,7 +168,7 @@ static void uct_daxpin_process_get(void)
     pthread_mutex_unlock(&uct_daxpin_process_lock);
 }
 
-static void uct_daxpin_process_put(void)
+void uct_daxpin_process_put(void)
 {
     pthread_mutex_lock(&uct_daxpin_process_lock);
     if (--uct_daxpin_process_mds == 0) {
@@ -173,10 +180,24 @@ static void uct_daxpin_process_put(void)
     pthread_mutex_unlock(&uct_daxpin_process_lock);
 }
 
+int uct_daxpin_md_get_params(daxpin_params_t *params)
+{
+    int is_open;
+
+    pthread_mutex_lock(&uct_daxpin_process_lock);
+    is_open = uct_daxpin_process_own_mds > 0;
+    *params = uct_daxpin_process_params;
+    pthread_mutex_unlock(&uct_daxpin_process_lock);
+    return is_open;
+}
+
 static void uct_daxpin_md_close(uct_md_h tl_md)
 {
     uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
 
+    pthread_mutex_lock(&uct_daxpin_process_lock);
+    --uct_daxpin_process_own_mds;
+    pthread_mutex_unlock(&uct_daxpin_process_lock);
     uct_daxpin_process_put();
     uct_md_close(md->inner);
     ucs_free(md);
@@ -352,6 +373,8 @@ ucs_status_t uct_daxpin_md_query_resources(uct_component_t *component,
 {
     uct_md_resource_desc_t *resource;
 
+    uct_daxpin_ib_init();
+
     resource = ucs_calloc(1, sizeof(*resource), "daxpin_md_resource");
     if (resource == NULL) {
         return UCS_ERR_NO_MEMORY;
@@ -479,6 +502,10 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     }
 
     uct_daxpin_process_get();
+    pthread_mutex_lock(&uct_daxpin_process_lock);
+    uct_daxpin_process_params = md->params;
+    ++uct_daxpin_process_own_mds;
+    pthread_mutex_unlock(&uct_daxpin_process_lock);
     *md_p = &md->super;
     return UCS_OK;
 

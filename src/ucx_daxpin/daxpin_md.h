@@ -59,6 +59,14 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
                                 const uct_md_config_t *md_config,
                                 uct_md_h *md_p);
 
+/* How daxpin_file_adopt() is to do it; 0: no memory domain is open to say so */
+int uct_daxpin_md_get_params(daxpin_params_t *params);
+
+/* What memory domains need of the process: libdaxpin's messages, and news of
+ * what is unmapped. One put for every get. */
+void uct_daxpin_process_get(void);
+void uct_daxpin_process_put(void);
+
 /* For a negative errno value of libdaxpin */
 ucs_status_t uct_daxpin_status(int ret);
 

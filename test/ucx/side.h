@@ -214,6 +214,9 @@ static inline void side_close(side_t *side)
     say_word(side->sock, 1);
     (void)hear_word_progress(side);
     (void)side_wait(side, ucp_ep_close_nbx(side->ep, &param));
+    /* Closing takes the other's answers */
+    say_word(side->sock, 1);
+    (void)hear_word_progress(side);
     ucp_worker_destroy(side->worker);
     ucp_cleanup(side->context);
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ibv_pd;
+
 /* A symbol that is there from the next release on, to tell this one where
  * libucp, which knows its version, is not in the process */
 #define UCT_DAXPIN_ABI_NEXT_SYMBOL "uct_md_query_v2"
@@ -24,6 +26,15 @@ typedef struct uct_md_ops    uct_md_ops_t;
 
 /* Both described in a header of 1.13 that is not installed. Fields are valid
  * by the mask; daxpin never reads beyond these. */
+enum {
+    UCT_MD_MEM_DEREG_FIELD_MEMH  = UCS_BIT(0),
+    UCT_MD_MEM_DEREG_FIELD_FLAGS = UCS_BIT(1)
+};
+
+enum {
+    UCT_MD_MEM_DEREG_FLAG_INVALIDATE = UCS_BIT(0)
+};
+
 typedef struct uct_md_mem_dereg_params {
     uint64_t         field_mask;
     unsigned         flags;
@@ -127,6 +138,26 @@ struct uct_md {
 };
 
 
+/* Of the memory domain of libuct_ib, as far as daxpin looks into it */
+typedef struct uct_ib_md {
+    uct_md_t      super;
+    void          *rcache;
+    uct_mem_h     global_odp;
+    struct ibv_pd *pd;
+} uct_ib_md_t;
+
+
+/* What a memory handle of libuct_ib begins with. Its transports take nothing
+ * else of it. */
+typedef struct uct_ib_mem {
+    uint32_t lkey;
+    uint32_t rkey;
+    uint32_t atomic_rkey;
+    uint32_t indirect_rkey;
+    uint32_t flags;
+} uct_ib_mem_t;
+
+
 extern ucs_list_link_t uct_components_list;
 
 void uct_component_register(uct_component_t *component);
@@ -155,6 +186,8 @@ _Static_assert(sizeof(uct_md_attr_t) == 224, "uct_md_attr");
 _Static_assert(sizeof(uct_iface_ops_t) == 400, "uct_iface_ops");
 _Static_assert(sizeof(uct_tl_device_resource_t) == 40, "device resource");
 _Static_assert(offsetof(uct_md_mem_dereg_params_t, memh) == 16, "memh");
+_Static_assert(offsetof(uct_ib_md_t, pd) == 32, "ib pd");
+_Static_assert(sizeof(uct_ib_mem_t) == 20, "ib memh");
 _Static_assert(sizeof(ucs_config_global_list_entry_t) == 48, "config entry");
 _Static_assert(sizeof(ucs_config_field_t) == 80, "config field");
 

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * The memory domains of the component ib, and what they register of fsdax files.
+ *
+ * Memory is registered by the memory domain itself, in its cache, and nothing
+ * else is looked at as long as that succeeds: ordinary memory costs what it did
+ * before. What it refuses and has fsdax in it is registered here:
+ * - memory exposed to others (mapped by the program), where the NIC can have it
+ *   in one of the ways of daxpin_mr.h, becomes a memory region of its own, which
+ *   is gone when it is given back;
+ * - everything else gets an empty handle. Its key is a null key, which nobody
+ *   can unpack: UCP then emulates access to it, over the same NIC. As a local
+ *   buffer it is staged, see daxpin_stage.h.
+ */
+
+#include "daxpin_ib.h"
+#include "daxpin_md.h"
+#include "daxpin_mr.h"
+#include "daxpin_stage.h"
+#include "daxpin/map.h"
+
+#include <ucs/debug/log_def.h>
+#include <ucs/sys/compiler_def.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define UCT_DAXPIN_IB             "ib"
+
+/* The key of a memory region is never so */
+#define UCT_DAXPIN_IB_NULL_RKEY   UINT64_MAX
+
+#define UCT_DAXPIN_IB_RANGES_MAX  64
+
+
+/* One memory domain, found by the operations that were put into it */
+typedef struct uct_daxpin_ib_md {
+    uct_md_ops_t         ops;
+    uct_md_ops_t         *inner; /* those that it had */
+    pthread_mutex_t      lock;   /* for what follows */
+    int                  has_caps;
+    uct_daxpin_mr_caps_t caps;
+    int                  said_mr;
+    int                  said_null;
+    char                 name[UCT_MD_NAME_MAX];
+} uct_daxpin_ib_md_t;
+
+
+/* What the component had; written once */
+static struct {
+    pthread_mutex_t lock;
+    uct_component_t *component;
+    ucs_status_t    (*md_open)(uct_component_t *component, const char *md_name,
+                               const uct_md_config_t *config, uct_md_h *md_p);
+    ucs_status_t    (*rkey_unpack)(uct_component_t *component,
+                                   const void *rkey_buffer, uct_rkey_t *rkey_p,
+                                   void **handle_p);
+} uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Mappings known to be fsdax, so that the kernel is not asked to register them
+ * each time. To take other memory for it would only be slow. */
+static struct {
+    atomic_flag      lock;
+    _Atomic unsigned count;
+    struct {
+        uintptr_t    start;
+        uintptr_t    end;
+    } ranges[UCT_DAXPIN_IB_RANGES_MAX];
+} uct_daxpin_ib_dax = {.lock = ATOMIC_FLAG_INIT};
+
+
+static void uct_daxpin_ib_dax_lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&uct_daxpin_ib_dax.lock,
+                                             memory_order_acquire)) {
+    }
+}
+
+static void uct_daxpin_ib_dax_unlock(void)
+{
+    atomic_flag_clear_explicit(&uct_daxpin_ib_dax.lock, memory_order_release);
+}
+
+/* Index of a known mapping that overlaps the range, or the number of them */
+static unsigned uct_daxpin_ib_dax_find(uintptr_t start, uintptr_t end)
+{
+    unsigned i;
+
+    for (i = 0; i < uct_daxpin_ib_dax.count; ++i) {
+        if ((uct_daxpin_ib_dax.ranges[i].start < end) &&
+            (uct_daxpin_ib_dax.ranges[i].end > start)) {
+            break;
+        }
+    }
+    return i;
+}
+
+static int uct_daxpin_ib_dax_is_known(const void *address, size_t length)
+{
+    uintptr_t start = (uintptr_t)address;
+    int found;
+
+    if (atomic_load_explicit(&uct_daxpin_ib_dax.count,
+                             memory_order_relaxed) == 0) {
+        return 0;
+    }
+    uct_daxpin_ib_dax_lock();
+    found = uct_daxpin_ib_dax_find(start, start + length) <
+            uct_daxpin_ib_dax.count;
+    uct_daxpin_ib_dax_unlock();
+    return found;
+}
+
+static void uct_daxpin_ib_dax_insert(uintptr_t start, uintptr_t end)
+{
+    unsigned i;
+
+    uct_daxpin_ib_dax_lock();
+    i = uct_daxpin_ib_dax_find(start, end);
+    if (i == UCT_DAXPIN_IB_RANGES_MAX) {
+        i = 0; /* Rare: somebody is forgotten */
+    } else if (i == uct_daxpin_ib_dax.count) {
+        ++uct_daxpin_ib_dax.count;
+    }
+    uct_daxpin_ib_dax.ranges[i].start = start;
+    uct_daxpin_ib_dax.ranges[i].end   = end;
+    uct_daxpin_ib_dax_unlock();
+}
+
+void uct_daxpin_ib_forget(const void *address, size_t length)
+{
+    uintptr_t start = (uintptr_t)address;
+    unsigned i;
+
+    if (atomic_load_explicit(&uct_daxpin_ib_dax.count,
+                             memory_order_relaxed) == 0) {
+        return;
+    }
+    uct_daxpin_ib_dax_lock();
+    while ((i = uct_daxpin_ib_dax_find(start, start + length)) <
+           uct_daxpin_ib_dax.count) {
+        uct_daxpin_ib_dax.ranges[i] =
+                uct_daxpin_ib_dax.ranges[--uct_daxpin_ib_dax.count];
+    }
+    uct_daxpin_ib_dax_unlock();
+}
+
+
+static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
+{
+    return ucs_container_of(md->ops, uct_daxpin_ib_md_t, ops);
+}
+
+/* Each way is said once a memory domain */
+static void uct_daxpin_ib_say(uct_daxpin_ib_md_t *ib, void *address,
+                              size_t length, int is_mr, const char *how)
+{
+    int *said = is_mr ? &ib->said_mr : &ib->said_null;
+    daxpin_vma_t vma;
+
+    if (*said || !daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+        return;
+    }
+
+    *said = 1;
+    if (is_mr) {
+        ucs_info("daxpin: %s and files on fsdax, such as %s: %s", ib->name,
+                 vma.path, how);
+    } else {
+        ucs_info("daxpin: %s and files on fsdax, such as %s: not registered,"
+                 " because %s; access by others is emulated by UCX, local"
+                 " buffers are staged", ib->name, vma.path, how);
+    }
+}
+
+/* What a program mapped for others */
+static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
+                                             size_t length, uct_mem_h *memh_p)
+{
+    uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
+    uct_daxpin_mr_t *mr;
+    ucs_status_t status;
+    const char *how;
+
+    pthread_mutex_lock(&ib->lock);
+    if (!ib->has_caps) {
+        uct_daxpin_mr_query(md, ib->name, &ib->caps);
+        ib->has_caps = 1;
+    }
+
+    status = uct_daxpin_mr_reg(md, &ib->caps, address, length, &mr, &how);
+    if (status == UCS_OK) {
+        *memh_p = &mr->super;
+    }
+    uct_daxpin_ib_say(ib, address, length, status == UCS_OK, how);
+    pthread_mutex_unlock(&ib->lock);
+    return status;
+}
+
+/* UCP asks for atomics when a program maps memory, and never for the buffer of
+ * an operation */
+static ucs_status_t
+uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address, size_t length,
+                          unsigned flags, uct_mem_h *memh_p)
+{
+    if (!(flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ||
+        (uct_daxpin_ib_mem_expose(md, address, length, memh_p) != UCS_OK)) {
+        *memh_p = &uct_daxpin_stage_memh;
+    }
+    return UCS_OK;
+}
+
+static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
+                                          size_t length, unsigned flags,
+                                          uct_mem_h *memh_p)
+{
+    uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
+    ucs_status_t status;
+    daxpin_vma_t vma;
+
+    if (!uct_daxpin_ib_dax_is_known(address, length)) {
+        status = ib->inner->mem_reg(md, address, length,
+                                    flags | UCT_MD_MEM_FLAG_HIDE_ERRORS,
+                                    memh_p);
+        if (status == UCS_OK) {
+            return UCS_OK;
+        }
+
+        if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+            /* Once more, to say why */
+            return (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? status :
+                   ib->inner->mem_reg(md, address, length, flags, memh_p);
+        }
+
+        uct_daxpin_ib_dax_insert(vma.start, vma.end);
+    }
+
+    return uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);
+}
+
+/* Nobody has a key of these any more: what waits to hear so is told at once */
+static void uct_daxpin_ib_invalidated(const uct_md_mem_dereg_params_t *params)
+{
+    if ((params->field_mask & UCT_MD_MEM_DEREG_FIELD_FLAGS) &&
+        (params->flags & UCT_MD_MEM_DEREG_FLAG_INVALIDATE) &&
+        (--params->comp->count == 0)) {
+        params->comp->func(params->comp);
+    }
+}
+
+static ucs_status_t
+uct_daxpin_ib_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
+{
+    ucs_status_t status = UCS_OK;
+    uct_daxpin_mr_t *mr = NULL;
+
+    if (params->memh != &uct_daxpin_stage_memh) {
+        mr = uct_daxpin_mr_from_memh(params->memh);
+        if (mr == NULL) {
+            return uct_daxpin_ib_md(md)->inner->mem_dereg(md, params);
+        }
+        status = uct_daxpin_mr_dereg(mr);
+    }
+
+    uct_daxpin_ib_invalidated(params);
+    return status;
+}
+
+static int uct_daxpin_ib_memh_is_ours(uct_mem_h memh)
+{
+    return (memh == &uct_daxpin_stage_memh) ||
+           (uct_daxpin_mr_from_memh(memh) != NULL);
+}
+
+static ucs_status_t uct_daxpin_ib_mem_advise(uct_md_h md, uct_mem_h memh,
+                                             void *address, size_t length,
+                                             unsigned advice)
+{
+    return uct_daxpin_ib_memh_is_ours(memh) ? UCS_OK :
+           uct_daxpin_ib_md(md)->inner->mem_advise(md, memh, address, length,
+                                                   advice);
+}
+
+static ucs_status_t
+uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh,
+                        const uct_md_mkey_pack_params_t *params,
+                        void *rkey_buffer)
+{
+    const uct_ib_mem_t *mem = memh;
+    uint64_t packed         = UCT_DAXPIN_IB_NULL_RKEY;
+
+    if (!uct_daxpin_ib_memh_is_ours(memh)) {
+        return uct_daxpin_ib_md(md)->inner->mkey_pack(md, memh, params,
+                                                      rkey_buffer);
+    }
+
+    if (memh != &uct_daxpin_stage_memh) {
+        packed = ((uint64_t)mem->atomic_rkey << 32) | mem->rkey;
+    }
+    memcpy(rkey_buffer, &packed, sizeof(packed));
+    return UCS_OK;
+}
+
+static ucs_status_t
+uct_daxpin_ib_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
+                          uct_rkey_t *rkey_p, void **handle_p)
+{
+    uint64_t packed;
+
+    memcpy(&packed, rkey_buffer, sizeof(packed));
+    if (packed == UCT_DAXPIN_IB_NULL_RKEY) {
+        return UCS_ERR_UNREACHABLE;
+    }
+    return uct_daxpin_ib.rkey_unpack(component, rkey_buffer, rkey_p, handle_p);
+}
+
+static void uct_daxpin_ib_md_close(uct_md_h md)
+{
+    uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
+
+    md->ops = ib->inner;
+    pthread_mutex_destroy(&ib->lock);
+    ucs_free(ib);
+    uct_daxpin_process_put();
+    md->ops->close(md);
+}
+
+static ucs_status_t
+uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
+                      const uct_md_config_t *config, uct_md_h *md_p)
+{
+    uct_daxpin_ib_md_t *ib;
+    ucs_status_t status;
+
+    ib = ucs_calloc(1, sizeof(*ib), "daxpin_ib_md");
+    if (ib == NULL) {
+        ucs_error("daxpin: no memory for the memory domain of %s", md_name);
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    status = uct_daxpin_ib.md_open(component, md_name, config, md_p);
+    if (status != UCS_OK) {
+        ucs_free(ib);
+        return status;
+    }
+
+    pthread_mutex_init(&ib->lock, NULL);
+    snprintf(ib->name, sizeof(ib->name), "%s", md_name);
+    ib->inner          = (*md_p)->ops;
+    ib->ops            = *ib->inner;
+    ib->ops.close      = uct_daxpin_ib_md_close;
+    ib->ops.mem_reg    = uct_daxpin_ib_mem_reg;
+    ib->ops.mem_dereg  = uct_daxpin_ib_mem_dereg;
+    ib->ops.mem_advise = uct_daxpin_ib_mem_advise;
+    ib->ops.mkey_pack  = uct_daxpin_ib_mkey_pack;
+    (*md_p)->ops       = &ib->ops;
+    uct_daxpin_process_get();
+    return UCS_OK;
+}
+
+void uct_daxpin_ib_init(void)
+{
+    uct_component_t *component;
+
+    pthread_mutex_lock(&uct_daxpin_ib.lock);
+    if (uct_daxpin_ib.component != NULL) {
+        goto out;
+    }
+
+    ucs_list_for_each(component, &uct_components_list, list) {
+        if (strncmp(component->name, UCT_DAXPIN_IB,
+                    sizeof(component->name)) == 0) {
+            uct_daxpin_ib.component   = component;
+            uct_daxpin_ib.md_open     = component->md_open;
+            uct_daxpin_ib.rkey_unpack = component->rkey_unpack;
+            component->md_open        = uct_daxpin_ib_md_open;
+            component->rkey_unpack    = uct_daxpin_ib_rkey_unpack;
+            uct_daxpin_stage_transports(component);
+            break;
+        }
+    }
+out:
+    pthread_mutex_unlock(&uct_daxpin_ib.lock);
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "daxpin_mr.h"
+#include "daxpin_md.h"
+
+#include <ucs/debug/log_def.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef HAVE_VERBS
+
+#include <infiniband/verbs.h>
+
+/* Marks handles of ours; of those of libuct_ib, no flag is so high */
+#define UCT_DAXPIN_MR_FLAG UCS_BIT(31)
+
+#define UCT_DAXPIN_MR_ACCESS (IBV_ACCESS_LOCAL_WRITE | \
+                              IBV_ACCESS_REMOTE_WRITE | \
+                              IBV_ACCESS_REMOTE_READ | \
+                              IBV_ACCESS_REMOTE_ATOMIC)
+
+/* What UCP does with registered memory: as a target, and as a local buffer */
+#define UCT_DAXPIN_MR_ODP_RC (IBV_ODP_SUPPORT_SEND | IBV_ODP_SUPPORT_WRITE | \
+                              IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC)
+#define UCT_DAXPIN_MR_ODP_UD IBV_ODP_SUPPORT_SEND
+
+
+/* Of libibverbs, which is in the process if libuct_ib is: a program without
+ * either must be able to load us */
+static struct {
+    pthread_once_t once;
+    int            is_there;
+    struct ibv_mr  *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,
+                              uint64_t iova, unsigned access);
+    int            (*dereg_mr)(struct ibv_mr *mr);
+} uct_daxpin_verbs = {.once = PTHREAD_ONCE_INIT};
+
+/* Memory regions there are */
+static _Atomic unsigned uct_daxpin_mr_count;
+
+
+static void uct_daxpin_verbs_init(void)
+{
+    void *handle = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD);
+
+    if (handle == NULL) {
+        return;
+    }
+    *(void**)&uct_daxpin_verbs.reg_mr   = dlsym(handle, "ibv_reg_mr_iova2");
+    *(void**)&uct_daxpin_verbs.dereg_mr = dlsym(handle, "ibv_dereg_mr");
+    uct_daxpin_verbs.is_there = (uct_daxpin_verbs.reg_mr != NULL) &&
+                                (uct_daxpin_verbs.dereg_mr != NULL);
+}
+
+/* Without following a pointer that may be wrong: the kernel looks first */
+static int uct_daxpin_mr_peek(const void *from, void *to, size_t size)
+{
+    int pipes[2];
+    int ret;
+
+    if (pipe(pipes) != 0) {
+        return 0;
+    }
+    ret = (write(pipes[1], from, size) == (ssize_t)size) &&
+          (read(pipes[0], to, size) == (ssize_t)size);
+    close(pipes[0]);
+    close(pipes[1]);
+    return ret;
+}
+
+/* Does the memory domain look as abi/ says? Its protection domain must be one
+ * of the device that it is named after. */
+static int uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
+{
+    const uct_ib_md_t *ib = (const uct_ib_md_t*)md;
+    struct ibv_context context;
+    struct ibv_device device;
+    struct ibv_pd pd;
+    uct_md_attr_t attr;
+
+    return (md->ops->query(md, &attr) == UCS_OK) &&
+           (attr.rkey_packed_size == sizeof(uint64_t)) &&
+           uct_daxpin_mr_peek(ib->pd, &pd, sizeof(pd)) &&
+           uct_daxpin_mr_peek(pd.context, &context, sizeof(context)) &&
+           uct_daxpin_mr_peek(context.device, &device, sizeof(device)) &&
+           (strncmp(device.name, md_name, sizeof(device.name)) == 0);
+}
+
+/* And its handles? A page of ordinary memory has the key in its handle that it
+ * is packed with. */
+static int uct_daxpin_mr_check_memh(uct_md_h md)
+{
+    const uct_md_mkey_pack_params_t pack_params = { 0 };
+    uct_md_mem_dereg_params_t dereg_params      = {
+        .field_mask = UCT_MD_MEM_DEREG_FIELD_MEMH
+    };
+    long size                                   = sysconf(_SC_PAGESIZE);
+    uint64_t packed                             = 0;
+    uct_ib_mem_t *mem                           = NULL;
+    uct_mem_h memh;
+    void *page;
+    int ret;
+
+    page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                -1, 0);
+    if (page == MAP_FAILED) {
+        return 0;
+    }
+
+    ret = (md->ops->mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
+                            UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh) == UCS_OK);
+    if (ret) {
+        mem = memh;
+        ret = (md->ops->mkey_pack(md, memh, &pack_params, &packed) == UCS_OK) &&
+              (mem->rkey == (uint32_t)packed) &&
+              !(mem->flags & UCT_DAXPIN_MR_FLAG);
+        dereg_params.memh = memh;
+        (void)md->ops->mem_dereg(md, &dereg_params);
+    }
+    munmap(page, size);
+    return ret;
+}
+
+/* Of the NIC, by what it says itself */
+static int uct_daxpin_mr_has_odp(struct ibv_context *context)
+{
+    struct verbs_context *verbs = verbs_get_ctx_op(context, query_device_ex);
+    struct ibv_device_attr_ex attr;
+    const struct ibv_odp_caps *odp = &attr.odp_caps;
+
+    memset(&attr, 0, sizeof(attr));
+    if ((verbs == NULL) ||
+        (verbs->query_device_ex(context, NULL, &attr, sizeof(attr)) != 0)) {
+        return 0;
+    }
+    return (odp->general_caps & IBV_ODP_SUPPORT) &&
+           ((odp->per_transport_caps.rc_odp_caps & UCT_DAXPIN_MR_ODP_RC) ==
+            UCT_DAXPIN_MR_ODP_RC) &&
+           ((odp->per_transport_caps.ud_odp_caps & UCT_DAXPIN_MR_ODP_UD) ==
+            UCT_DAXPIN_MR_ODP_UD);
+}
+
+void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
+                         uct_daxpin_mr_caps_t *caps)
+{
+    caps->has_odp = 0;
+    pthread_once(&uct_daxpin_verbs.once, uct_daxpin_verbs_init);
+    if (!uct_daxpin_verbs.is_there) {
+        caps->why_not = "libibverbs is not in the process, or too old";
+    } else if (!uct_daxpin_mr_check_md(md, md_name) ||
+               !uct_daxpin_mr_check_memh(md)) {
+        caps->why_not = "UCX's memory domain does not look as this daxpin was"
+                        " told";
+    } else {
+        caps->has_odp = uct_daxpin_mr_has_odp(((uct_ib_md_t*)md)->pd->context);
+        caps->why_not = caps->has_odp ? NULL :
+                        "the device has no on-demand paging";
+    }
+}
+
+/* A page of the range, brought in by the NIC, as at the first access */
+static int uct_daxpin_mr_prefetch(struct ibv_pd *pd, uct_daxpin_mr_t *mr)
+{
+    struct ibv_sge sge = {
+        .addr   = (uintptr_t)mr->address,
+        .length = 1,
+        .lkey   = mr->mr->lkey
+    };
+
+    return ibv_advise_mr(pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE,
+                         IBV_ADVISE_MR_FLAG_FLUSH, &sge, 1);
+}
+
+static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
+                                          uct_daxpin_mr_caps_t *caps,
+                                          uct_daxpin_mr_t *mr,
+                                          const char **how_p)
+{
+    int ret;
+
+    mr->mr = uct_daxpin_verbs.reg_mr(pd, mr->address, mr->length,
+                                     (uintptr_t)mr->address,
+                                     UCT_DAXPIN_MR_ACCESS |
+                                     IBV_ACCESS_ON_DEMAND);
+    if (mr->mr == NULL) {
+        *how_p = "its on-demand paging does not take the file";
+        goto err;
+    }
+
+    ret = uct_daxpin_mr_prefetch(pd, mr);
+    if (ret != 0) {
+        *how_p = "its on-demand paging does not bring in a page of the file";
+        goto err_dereg;
+    }
+
+    *how_p = "registered on demand";
+    return UCS_OK;
+
+err_dereg:
+    (void)uct_daxpin_verbs.dereg_mr(mr->mr);
+err:
+    caps->has_odp = 0;
+    caps->why_not = *how_p;
+    return UCS_ERR_UNSUPPORTED;
+}
+
+/* Under lease, as for daxpin's own memory domain, which comes first and has
+ * taken it already: nothing is waited for */
+static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
+{
+    const daxpin_owner_t owner = {
+        .type = DAXPIN_OWNER_FILE,
+        .fd   = cmd_fd
+    };
+    daxpin_params_t params;
+    uint64_t offset;
+    int ret;
+
+    if (!uct_daxpin_md_get_params(&params)) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    params.timeout_ms = 1;
+    ret = daxpin_file_adopt(mr->address, mr->length, &params, &mr->file,
+                            &offset);
+    if (ret != 0) {
+        return UCS_ERR_BUSY;
+    }
+
+    ret = daxpin_pin(mr->file, offset, mr->length, &owner, &mr->pin);
+    if (ret != 0) {
+        daxpin_file_unadopt(mr->file, mr->address, mr->length);
+        daxpin_file_close(mr->file);
+        return UCS_ERR_BUSY;
+    }
+    return UCS_OK;
+}
+
+static void uct_daxpin_mr_unpin(uct_daxpin_mr_t *mr)
+{
+    daxpin_unpin(mr->pin);
+    daxpin_file_unadopt(mr->file, mr->address, mr->length);
+    daxpin_file_close(mr->file);
+}
+
+static void uct_daxpin_mr_set_keys(uct_daxpin_mr_t *mr)
+{
+    mr->super.lkey          = mr->mr->lkey;
+    mr->super.rkey          = mr->mr->rkey;
+    mr->super.atomic_rkey   = UINT32_MAX; /* none: the other does for it */
+    mr->super.indirect_rkey = UINT32_MAX;
+    mr->super.flags         = UCT_DAXPIN_MR_FLAG;
+}
+
+ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
+                               void *address, size_t length,
+                               uct_daxpin_mr_t **mr_p, const char **how_p)
+{
+    struct ibv_pd *pd = ((uct_ib_md_t*)md)->pd;
+    uct_daxpin_mr_t *mr;
+    ucs_status_t status;
+
+    *how_p = caps->why_not;
+    if (caps->why_not != NULL) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    mr = ucs_calloc(1, sizeof(*mr), "daxpin_mr");
+    if (mr == NULL) {
+        *how_p = "there is no memory";
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    mr->address = address;
+    mr->length  = length;
+    status      = uct_daxpin_mr_pin(mr, pd->context->cmd_fd);
+    if (status != UCS_OK) {
+        *how_p = "the file is not under lease";
+        goto err_free;
+    }
+
+    status = uct_daxpin_mr_reg_odp(pd, caps, mr, how_p);
+    if (status != UCS_OK) {
+        goto err_unpin;
+    }
+
+    uct_daxpin_mr_set_keys(mr);
+    atomic_fetch_add(&uct_daxpin_mr_count, 1);
+    *mr_p = mr;
+    return UCS_OK;
+
+err_unpin:
+    uct_daxpin_mr_unpin(mr);
+err_free:
+    ucs_free(mr);
+    return status;
+}
+
+ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
+{
+    int ret = uct_daxpin_verbs.dereg_mr(mr->mr);
+
+    if (ret != 0) {
+        /* The NIC still has it: pin and lease stay */
+        ucs_error("daxpin: cannot give back the registration of %zu bytes of"
+                  " %s: %s", mr->length, daxpin_file_path(mr->file),
+                  strerror(ret));
+        return UCS_ERR_IO_ERROR;
+    }
+
+    atomic_fetch_sub(&uct_daxpin_mr_count, 1);
+    uct_daxpin_mr_unpin(mr);
+    ucs_free(mr);
+    return UCS_OK;
+}
+
+uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
+{
+    /* Before there is one of ours, nothing is known of the others' flags */
+    if ((atomic_load_explicit(&uct_daxpin_mr_count,
+                              memory_order_relaxed) == 0) ||
+        !(((uct_ib_mem_t*)memh)->flags & UCT_DAXPIN_MR_FLAG)) {
+        return NULL;
+    }
+    return memh;
+}
+
+#else /* without libibverbs there is no way */
+
+void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
+                         uct_daxpin_mr_caps_t *caps)
+{
+    caps->has_odp = 0;
+    caps->why_not = "daxpin was built without libibverbs";
+}
+
+ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
+                               void *address, size_t length,
+                               uct_daxpin_mr_t **mr_p, const char **how_p)
+{
+    *how_p = caps->why_not;
+    return UCS_ERR_UNSUPPORTED;
+}
+
+ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
+{
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#include "daxpin_stage.h"
+
+#include <ucs/debug/log_def.h>
+#include <ucs/sys/compiler_def.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* More than UCP gives one operation */
+#define UCT_DAXPIN_STAGE_MAX_IOV    32
+
+/* More than libuct_ib has */
+#define UCT_DAXPIN_STAGE_MAX_TLS    16
+
+/* Staging buffers are powers of two; an interface keeps some for next time */
+#define UCT_DAXPIN_STAGE_MIN_ORDER  13u
+#define UCT_DAXPIN_STAGE_ORDERS     40u
+#define UCT_DAXPIN_STAGE_KEEP_BYTES (16ul << 20)
+
+#define UCT_DAXPIN_STAGE_BUCKETS    64u
+
+
+typedef struct uct_daxpin_stage       uct_daxpin_stage_t;
+typedef struct uct_daxpin_stage_iface uct_daxpin_stage_iface_t;
+
+/* A staging buffer and the operation that has it */
+struct uct_daxpin_stage {
+    uct_completion_t         comp;  /* what the transport completes */
+    uct_completion_t         *user; /* what the caller waits for, or NULL */
+    uct_daxpin_stage_iface_t *iface;
+    uct_daxpin_stage_t       *next; /* while nobody has it */
+    unsigned                 order;
+    int                      is_get;
+    char                     *buffer;
+    uct_mem_h                memh;
+    size_t                   iovcnt;
+    uct_iov_t                iov[UCT_DAXPIN_STAGE_MAX_IOV]; /* the caller's */
+};
+
+
+/* What belongs to an interface. These are never freed, but used again, so that
+ * operations on other interfaces can look for theirs without a lock. */
+struct uct_daxpin_stage_iface {
+    _Atomic(uct_iface_h)     uct; /* NULL: closed; itself: being closed */
+    uct_daxpin_stage_iface_t *next;
+    uct_iface_ops_t          inner;
+    uct_md_h                 md;
+    size_t                   kept; /* bytes */
+    uct_daxpin_stage_t       *free[UCT_DAXPIN_STAGE_ORDERS];
+};
+
+
+typedef struct uct_daxpin_stage_tl {
+    uct_tl_t     *tl;
+    ucs_status_t (*iface_open)(uct_md_h md, uct_worker_h worker,
+                               const uct_iface_params_t *params,
+                               const uct_iface_config_t *config,
+                               uct_iface_h *iface_p);
+} uct_daxpin_stage_tl_t;
+
+
+uct_ib_mem_t uct_daxpin_stage_memh = {
+    .lkey          = UINT32_MAX,
+    .rkey          = UINT32_MAX,
+    .atomic_rkey   = UINT32_MAX,
+    .indirect_rkey = UINT32_MAX
+};
+
+/* Written once, before the transports are used */
+static uct_daxpin_stage_tl_t uct_daxpin_stage_tls[UCT_DAXPIN_STAGE_MAX_TLS];
+static unsigned uct_daxpin_stage_num_tls;
+
+/* By address; written with the lock, read without */
+static pthread_mutex_t uct_daxpin_stage_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(uct_daxpin_stage_iface_t*)
+        uct_daxpin_stage_ifaces[UCT_DAXPIN_STAGE_BUCKETS];
+
+
+static unsigned uct_daxpin_stage_bucket(uct_iface_h uct_iface)
+{
+    /* Interfaces are some kilobytes long */
+    return ((uintptr_t)uct_iface >> 10) % UCT_DAXPIN_STAGE_BUCKETS;
+}
+
+static uct_daxpin_stage_iface_t *uct_daxpin_stage_find(uct_iface_h uct_iface)
+{
+    unsigned bucket = uct_daxpin_stage_bucket(uct_iface);
+    uct_daxpin_stage_iface_t *iface;
+
+    iface = atomic_load_explicit(&uct_daxpin_stage_ifaces[bucket],
+                                 memory_order_acquire);
+    while ((iface != NULL) &&
+           (atomic_load_explicit(&iface->uct, memory_order_acquire) !=
+            uct_iface)) {
+        iface = iface->next;
+    }
+    return iface;
+}
+
+static uct_daxpin_stage_iface_t *
+uct_daxpin_stage_add(uct_iface_h uct_iface, uct_md_h md)
+{
+    unsigned bucket = uct_daxpin_stage_bucket(uct_iface);
+    uct_daxpin_stage_iface_t *iface;
+
+    pthread_mutex_lock(&uct_daxpin_stage_lock);
+    for (iface = atomic_load(&uct_daxpin_stage_ifaces[bucket]);
+         (iface != NULL) && (atomic_load(&iface->uct) != NULL);
+         iface = iface->next) {
+    }
+    if (iface == NULL) {
+        iface = ucs_calloc(1, sizeof(*iface), "daxpin_stage_iface");
+        if (iface == NULL) {
+            goto out;
+        }
+        iface->next = atomic_load(&uct_daxpin_stage_ifaces[bucket]);
+        atomic_store(&uct_daxpin_stage_ifaces[bucket], iface);
+    }
+    iface->inner = uct_iface->ops;
+    iface->md    = md;
+    atomic_store(&iface->uct, uct_iface);
+out:
+    pthread_mutex_unlock(&uct_daxpin_stage_lock);
+    return iface;
+}
+
+
+static size_t uct_daxpin_stage_size(unsigned order)
+{
+    return 1ul << order;
+}
+
+static unsigned uct_daxpin_stage_order(size_t length)
+{
+    unsigned order = UCT_DAXPIN_STAGE_MIN_ORDER;
+
+    while ((order < UCT_DAXPIN_STAGE_ORDERS) &&
+           (uct_daxpin_stage_size(order) < length)) {
+        ++order;
+    }
+    return order;
+}
+
+static uct_daxpin_stage_t *
+uct_daxpin_stage_create(uct_daxpin_stage_iface_t *iface, unsigned order)
+{
+    size_t size = uct_daxpin_stage_size(order);
+    uct_daxpin_stage_t *stage;
+    ucs_status_t status;
+
+    stage = ucs_calloc(1, sizeof(*stage), "daxpin_stage");
+    if (stage == NULL) {
+        goto err;
+    }
+
+    stage->iface  = iface;
+    stage->order  = order;
+    stage->buffer = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stage->buffer == MAP_FAILED) {
+        goto err_free;
+    }
+
+    status = uct_md_mem_reg(iface->md, stage->buffer, size,
+                            UCT_MD_MEM_ACCESS_LOCAL_READ |
+                            UCT_MD_MEM_ACCESS_LOCAL_WRITE, &stage->memh);
+    if (status != UCS_OK) {
+        goto err_unmap;
+    }
+    return stage;
+
+err_unmap:
+    munmap(stage->buffer, size);
+err_free:
+    ucs_free(stage);
+err:
+    ucs_error("daxpin: no staging buffer of %zu bytes for an operation with a"
+              " buffer in a file on fsdax; use another buffer, or smaller"
+              " operations", size);
+    return NULL;
+}
+
+static void uct_daxpin_stage_destroy(uct_daxpin_stage_t *stage)
+{
+    (void)uct_md_mem_dereg(stage->iface->md, stage->memh);
+    munmap(stage->buffer, uct_daxpin_stage_size(stage->order));
+    ucs_free(stage);
+}
+
+static uct_daxpin_stage_t *
+uct_daxpin_stage_get(uct_daxpin_stage_iface_t *iface, size_t length)
+{
+    unsigned order = uct_daxpin_stage_order(length);
+    uct_daxpin_stage_t *stage;
+
+    if (order == UCT_DAXPIN_STAGE_ORDERS) {
+        ucs_error("daxpin: an operation of %zu bytes", length);
+        return NULL;
+    }
+
+    stage = iface->free[order];
+    if (stage == NULL) {
+        return uct_daxpin_stage_create(iface, order);
+    }
+
+    iface->free[order] = stage->next;
+    iface->kept       -= uct_daxpin_stage_size(order);
+    return stage;
+}
+
+static void uct_daxpin_stage_put(uct_daxpin_stage_t *stage)
+{
+    uct_daxpin_stage_iface_t *iface = stage->iface;
+    size_t size                     = uct_daxpin_stage_size(stage->order);
+
+    if (iface->kept + size > UCT_DAXPIN_STAGE_KEEP_BYTES) {
+        uct_daxpin_stage_destroy(stage);
+        return;
+    }
+
+    stage->next               = iface->free[stage->order];
+    iface->free[stage->order] = stage;
+    iface->kept              += size;
+}
+
+
+static size_t uct_daxpin_stage_iov_length(const uct_iov_t *iov)
+{
+    return (iov->memh == &uct_daxpin_stage_memh) ? iov->count * iov->length : 0;
+}
+
+static size_t uct_daxpin_stage_length(const uct_iov_t *iov, size_t iovcnt)
+{
+    size_t length = 0;
+    size_t i;
+
+    for (i = 0; i < iovcnt; ++i) {
+        length += uct_daxpin_stage_iov_length(&iov[i]);
+    }
+    return length;
+}
+
+/* Between the caller's buffers and the staging buffer */
+static void uct_daxpin_stage_copy(uct_daxpin_stage_t *stage, int is_in)
+{
+    char *at = stage->buffer;
+    size_t length, i;
+
+    for (i = 0; i < stage->iovcnt; ++i) {
+        length = uct_daxpin_stage_iov_length(&stage->iov[i]);
+        if (length == 0) {
+            continue;
+        }
+        if (is_in) {
+            memcpy(at, stage->iov[i].buffer, length);
+        } else {
+            memcpy(stage->iov[i].buffer, at, length);
+        }
+        at += length;
+    }
+}
+
+static void uct_daxpin_stage_complete(uct_completion_t *comp)
+{
+    uct_daxpin_stage_t *stage = ucs_container_of(comp, uct_daxpin_stage_t,
+                                                 comp);
+    uct_completion_t *user    = stage->user;
+    ucs_status_t status       = comp->status;
+
+    if (stage->is_get && (status == UCS_OK)) {
+        uct_daxpin_stage_copy(stage, 0);
+    }
+    uct_daxpin_stage_put(stage);
+
+    if (user != NULL) {
+        uct_completion_update_status(user, status);
+        if (--user->count == 0) {
+            user->func(user);
+        }
+    }
+}
+
+/* What the transport is to use instead: in @a staged, of as many elements */
+static ucs_status_t
+uct_daxpin_stage_begin(uct_daxpin_stage_iface_t *iface, const uct_iov_t *iov,
+                       size_t iovcnt, size_t length, int is_get,
+                       uct_completion_t *comp, uct_iov_t *staged,
+                       uct_daxpin_stage_t **stage_p)
+{
+    uct_daxpin_stage_t *stage;
+    char *at;
+    size_t i;
+
+    if (iovcnt > UCT_DAXPIN_STAGE_MAX_IOV) {
+        ucs_error("daxpin: an operation of %zu buffers, some of them in files"
+                  " on fsdax, which can have %d", iovcnt,
+                  UCT_DAXPIN_STAGE_MAX_IOV);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    stage = uct_daxpin_stage_get(iface, length);
+    if (stage == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    memcpy(stage->iov, iov, iovcnt * sizeof(*iov));
+    memcpy(staged, iov, iovcnt * sizeof(*iov));
+    for (at = stage->buffer, i = 0; i < iovcnt; ++i) {
+        if (iov[i].memh == &uct_daxpin_stage_memh) {
+            staged[i].buffer = at;
+            staged[i].memh   = stage->memh;
+            at              += uct_daxpin_stage_iov_length(&iov[i]);
+        }
+    }
+
+    stage->comp.func   = uct_daxpin_stage_complete;
+    stage->comp.count  = 1;
+    stage->comp.status = UCS_OK;
+    stage->user        = comp;
+    stage->is_get      = is_get;
+    stage->iovcnt      = iovcnt;
+    if (!is_get) {
+        uct_daxpin_stage_copy(stage, 1);
+    }
+    *stage_p = stage;
+    return UCS_OK;
+}
+
+/* What did not stay under way is not completed by the transport */
+static ucs_status_t uct_daxpin_stage_end(uct_daxpin_stage_t *stage,
+                                         ucs_status_t status)
+{
+    if (status == UCS_INPROGRESS) {
+        return status;
+    }
+
+    if (stage->is_get && (status == UCS_OK)) {
+        uct_daxpin_stage_copy(stage, 0);
+    }
+    uct_daxpin_stage_put(stage);
+    return status;
+}
+
+static ucs_status_t
+uct_daxpin_stage_ep_put_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
+                              uint64_t remote_addr, uct_rkey_t rkey,
+                              uct_completion_t *comp)
+{
+    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
+    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
+    uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
+    uct_daxpin_stage_t *stage;
+    ucs_status_t status;
+
+    if (length == 0) {
+        return iface->inner.ep_put_zcopy(ep, iov, iovcnt, remote_addr, rkey,
+                                         comp);
+    }
+
+    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 0, comp, staged,
+                                    &stage);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = iface->inner.ep_put_zcopy(ep, staged, iovcnt, remote_addr, rkey,
+                                       &stage->comp);
+    return uct_daxpin_stage_end(stage, status);
+}
+
+static ucs_status_t
+uct_daxpin_stage_ep_get_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
+                              uint64_t remote_addr, uct_rkey_t rkey,
+                              uct_completion_t *comp)
+{
+    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
+    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
+    uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
+    uct_daxpin_stage_t *stage;
+    ucs_status_t status;
+
+    if (length == 0) {
+        return iface->inner.ep_get_zcopy(ep, iov, iovcnt, remote_addr, rkey,
+                                         comp);
+    }
+
+    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 1, comp, staged,
+                                    &stage);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = iface->inner.ep_get_zcopy(ep, staged, iovcnt, remote_addr, rkey,
+                                       &stage->comp);
+    return uct_daxpin_stage_end(stage, status);
+}
+
+static ucs_status_t
+uct_daxpin_stage_ep_am_zcopy(uct_ep_h ep, uint8_t id, const void *header,
+                             unsigned header_length, const uct_iov_t *iov,
+                             size_t iovcnt, unsigned flags,
+                             uct_completion_t *comp)
+{
+    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
+    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
+    uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
+    uct_daxpin_stage_t *stage;
+    ucs_status_t status;
+
+    if (length == 0) {
+        return iface->inner.ep_am_zcopy(ep, id, header, header_length, iov,
+                                        iovcnt, flags, comp);
+    }
+
+    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 0, comp, staged,
+                                    &stage);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = iface->inner.ep_am_zcopy(ep, id, header, header_length, staged,
+                                      iovcnt, flags, &stage->comp);
+    return uct_daxpin_stage_end(stage, status);
+}
+
+/* A NIC that matches tags writes into memory by itself, at a time of its own
+ * choice: no staging buffer could be found for it */
+static ucs_status_t uct_daxpin_stage_iface_query(uct_iface_h uct_iface,
+                                                 uct_iface_attr_t *attr)
+{
+    static const uint64_t tag_flags = UCT_IFACE_FLAG_TAG_EAGER_SHORT |
+                                      UCT_IFACE_FLAG_TAG_EAGER_BCOPY |
+                                      UCT_IFACE_FLAG_TAG_EAGER_ZCOPY |
+                                      UCT_IFACE_FLAG_TAG_RNDV_ZCOPY;
+    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(uct_iface);
+    ucs_status_t status;
+
+    status = iface->inner.iface_query(uct_iface, attr);
+    if ((status == UCS_OK) && (attr->cap.flags & tag_flags)) {
+        ucs_info("daxpin: tags are matched by the processor, not by the NIC,"
+                 " which could not receive into files on fsdax");
+        attr->cap.flags &= ~tag_flags;
+    }
+    return status;
+}
+
+static void uct_daxpin_stage_iface_close(uct_iface_h uct_iface)
+{
+    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(uct_iface);
+    uct_daxpin_stage_t *stage;
+    unsigned order;
+
+    /* The address may soon be another interface's */
+    atomic_store(&iface->uct, (uct_iface_h)iface);
+    /* First the transport, whose operations may be completed only now */
+    uct_iface->ops = iface->inner;
+    uct_iface->ops.iface_close(uct_iface);
+
+    for (order = 0; order < UCT_DAXPIN_STAGE_ORDERS; ++order) {
+        while ((stage = iface->free[order]) != NULL) {
+            iface->free[order] = stage->next;
+            uct_daxpin_stage_destroy(stage);
+        }
+    }
+    iface->kept = 0;
+    atomic_store(&iface->uct, NULL);
+}
+
+static uct_daxpin_stage_tl_t *
+uct_daxpin_stage_find_tl(const uct_iface_params_t *params)
+{
+    unsigned i;
+
+    for (i = 0; i < uct_daxpin_stage_num_tls; ++i) {
+        if (strncmp(uct_daxpin_stage_tls[i].tl->name,
+                    params->mode.device.tl_name, UCT_TL_NAME_MAX) == 0) {
+            return &uct_daxpin_stage_tls[i];
+        }
+    }
+    return NULL;
+}
+
+static ucs_status_t
+uct_daxpin_stage_iface_open(uct_md_h md, uct_worker_h worker,
+                            const uct_iface_params_t *params,
+                            const uct_iface_config_t *config,
+                            uct_iface_h *uct_iface_p)
+{
+    uct_daxpin_stage_tl_t *tl;
+    ucs_status_t status;
+
+    /* No transport of libuct_ib takes socket addresses */
+    tl = (params->open_mode & UCT_IFACE_OPEN_MODE_DEVICE) ?
+         uct_daxpin_stage_find_tl(params) : NULL;
+    if (tl == NULL) {
+        return UCS_ERR_NO_DEVICE;
+    }
+
+    status = tl->iface_open(md, worker, params, config, uct_iface_p);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    if (uct_daxpin_stage_add(*uct_iface_p, md) == NULL) {
+        ucs_error("daxpin: no memory for an interface of %s", tl->tl->name);
+        uct_iface_close(*uct_iface_p);
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    (*uct_iface_p)->ops.ep_put_zcopy = uct_daxpin_stage_ep_put_zcopy;
+    (*uct_iface_p)->ops.ep_get_zcopy = uct_daxpin_stage_ep_get_zcopy;
+    (*uct_iface_p)->ops.ep_am_zcopy  = uct_daxpin_stage_ep_am_zcopy;
+    (*uct_iface_p)->ops.iface_query  = uct_daxpin_stage_iface_query;
+    (*uct_iface_p)->ops.iface_close  = uct_daxpin_stage_iface_close;
+    return UCS_OK;
+}
+
+void uct_daxpin_stage_transports(uct_component_t *component)
+{
+    uct_daxpin_stage_tl_t *entry;
+    uct_tl_t *tl;
+
+    ucs_list_for_each(tl, &component->tl_list, list) {
+        if (uct_daxpin_stage_num_tls == UCT_DAXPIN_STAGE_MAX_TLS) {
+            ucs_warn("daxpin: %s has more transports than daxpin knows of; %s"
+                     " fails with buffers in files on fsdax", component->name,
+                     tl->name);
+            continue;
+        }
+
+        entry             = &uct_daxpin_stage_tls[uct_daxpin_stage_num_tls++];
+        entry->tl         = tl;
+        entry->iface_open = tl->iface_open;
+        tl->iface_open    = uct_daxpin_stage_iface_open;
+    }
+}
