@@ -31,9 +31,7 @@ enum {
     UCT_MD_MEM_DEREG_FIELD_FLAGS = UCS_BIT(1)
 };
 
-enum {
-    UCT_MD_MEM_DEREG_FLAG_INVALIDATE = UCS_BIT(0)
-};
+enum { UCT_MD_MEM_DEREG_FLAG_INVALIDATE = UCS_BIT(0) };
 
 typedef struct uct_md_mem_dereg_params {
     uint64_t         field_mask;
