@@ -4,12 +4,22 @@
 # For the `run` script of a layer; to be sourced. Gives it
 #   $TMP    a directory of its own, gone at the end
 #   $MARK   what all its processes have in their environment
+#   $SLOW   how many times longer things may take here: what a wait is to be
+#           multiplied with
+#   $QUICK  1: there is no time for many rounds; 0
 # and the functions below. A layer prints one line a test, and ends with
 # `finish`, whose status is 0 if no test failed.
+#
+#   DAXPIN_TEST_SLOW   a number, for slow machines; default: 1
+#   DAXPIN_TEST_QUICK  1: fewer rounds, and of cases that differ little, one
+#   DAXPIN_TEST_COMPILED  not empty: the programs of mpi, osc and ucx are there
 
 # shellcheck shell=bash
 
 FAILED=0
+# shellcheck disable=SC2034 # used by those who source this
+SLOW=${DAXPIN_TEST_SLOW:-1}
+QUICK=${DAXPIN_TEST_QUICK:-0}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/daxpin-test.XXXXXX") || exit 1
 MARK=${TMP##*/}
 export DAXPIN_TEST_MARK=$MARK
@@ -32,6 +42,16 @@ skip()
     echo "skip $1: $2"
 }
 
+# One of two: what is to be done, and what if there is little time
+choose()
+{
+    if [ "$QUICK" -eq 0 ]; then
+        echo "$1"
+    else
+        echo "$2"
+    fi
+}
+
 # Show what a failed test said: file, greatest number of lines
 show()
 {
@@ -52,25 +72,34 @@ leases()
 # Wait until `leases FILE` is what is wanted: file, wanted, seconds
 await_leases()
 {
-    local end=$((SECONDS + $3))
+    local end=$((SECONDS + $3 * SLOW))
     while [ "$(leases "$1")" != "$2" ]; do
         [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.02
     done
 }
 
-# Processes of this test that are still there
+# Processes of this test that are still there. Those that are dead and not
+# waited for have no environment. (No pipe: it would be of this test, too.)
 survivors()
 {
-    local file pid
-    for file in /proc/[0-9]*/environ; do
-        pid=${file#/proc/}
-        pid=${pid%/environ}
-        if grep -qzx "DAXPIN_TEST_MARK=$MARK" "$file" 2>/dev/null &&
-               [ "$pid" != "$$" ] &&
-               grep -q '^State:[[:space:]]*[^Z]' "/proc/$pid/status" \
-                    2>/dev/null; then
+    local file
+    for file in $(grep -lzx "DAXPIN_TEST_MARK=$MARK" /proc/[0-9]*/environ \
+                      2>/dev/null); do
+        file=${file#/proc/}
+        [ "${file%/*}" = "$$" ] || echo "${file%/*}"
+    done
+}
+
+# The process id of a rank of this test's job
+rank_pid()
+{
+    local pid
+    for pid in $(survivors); do
+        if grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$pid/environ" \
+               2>/dev/null; then
             echo "$pid"
+            return
         fi
     done
 }
@@ -86,7 +115,7 @@ kill_survivors()
 # A test left nothing running: name
 no_survivors()
 {
-    local pid left='' end=$((SECONDS + 3))
+    local pid left='' end=$((SECONDS + 3 * SLOW))
     while [ -n "$(survivors)" ] && [ "$SECONDS" -lt "$end" ]; do
         sleep 0.2
     done

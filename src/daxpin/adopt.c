@@ -426,28 +426,17 @@ static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
 }
 
 
-static int daxpin_exchange_maps(daxpin_file_t *file)
+static int daxpin_exchange_map(const daxpin_vma_t *vma, void *arg)
 {
-    uintptr_t addr = 0;
-    daxpin_vma_t vma;
+    daxpin_file_t *file = arg;
     int ret;
 
-    while (daxpin_vma_query(addr, &vma) == 0) {
-        addr = vma.end;
-        if (!vma.shared || (vma.ino != file->map_ino) ||
-            (vma.dev != file->map_dev)) {
-            continue;
-        }
-        ret = daxpin_exchange_vma(file, &vma);
-        if (ret != 0) {
-            return ret;
-        }
-        ret = daxpin_fault_watch(file, vma.start, vma.end);
-        if (ret != 0) {
-            return ret;
-        }
+    if (!vma->shared || (vma->ino != file->map_ino) ||
+        (vma->dev != file->map_dev)) {
+        return 0;
     }
-    return 0;
+    ret = daxpin_exchange_vma(file, vma);
+    return (ret != 0) ? ret : daxpin_fault_watch(file, vma->start, vma->end);
 }
 
 
@@ -475,7 +464,7 @@ int daxpin_file_exchange(daxpin_file_t *file)
 
     pthread_mutex_lock(&daxpin_lock);
     if (file->fd >= 0) {
-        ret = daxpin_exchange_maps(file);
+        ret = daxpin_vma_for_each(daxpin_exchange_map, file);
         daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
     }
     pthread_mutex_unlock(&daxpin_lock);
@@ -497,14 +486,14 @@ static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
 }
 
 
-/* No hole may be mapped. A file that is held was filled before: fallocate()
- * would wait for the hold. */
+/* No hole may be mapped. A file whose blocks somebody holds was filled before:
+ * fallocate() would wait for the hold. */
 static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
                                  size_t length)
 {
     int fd, ret;
 
-    if (daxpin_hold_is_placed(&file->hold)) {
+    if (daxpin_file_locks(file) & DAXPIN_LOCK_HOLD) {
         return 0;
     }
     fd = daxpin_file_dup(file);

@@ -25,6 +25,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* To look through all processes for those who have a file open */
+#define DAXPIN_WHO_BOUND (10 * DAXPIN_SEC)
+
 pthread_mutex_t     daxpin_lock   = PTHREAD_MUTEX_INITIALIZER;
 pthread_cond_t      daxpin_called = PTHREAD_COND_INITIALIZER;
 struct daxpin_files daxpin_files  = LIST_HEAD_INITIALIZER(daxpin_files);
@@ -184,9 +187,7 @@ static void daxpin_file_look(daxpin_file_t *file)
 }
 
 
-/* Every member has one of its own: the death of one must not open the lock.
- * Whether it is there. */
-static int daxpin_file_place_hold(daxpin_file_t *file)
+int daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
@@ -226,10 +227,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_look(file);
-    if (file->is_dax && daxpin_hold_works(path, file->dev) &&
-        daxpin_file_place_hold(file)) {
-        atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
-    }
+    file->holdable = file->is_dax && daxpin_hold_works(path, file->dev);
 
     pthread_mutex_lock(&daxpin_lock);
     ret = daxpin_share_serve(file, listen_fd);
@@ -281,9 +279,6 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
     file->exposed    = exposed;
     file->fence      = daxpin_control_needs_fence(file->control);
     daxpin_file_look(file);
-    if (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD) {
-        (void)daxpin_file_place_hold(file);
-    }
 
     pthread_mutex_lock(&daxpin_lock);
     ret = daxpin_share_follow(file, welcome);
@@ -428,15 +423,34 @@ void daxpin_files_fork(void)
 }
 
 
+/* Every member that may access has a hold of its own: the death of one must
+ * not open the lock. One that may not is without, so that others who map the
+ * file late can make it longer. */
+static void daxpin_file_follow_hold(daxpin_file_t *file)
+{
+    pthread_mutex_lock(&daxpin_lock);
+    if (!file->holder && file->exposed && daxpin_file_is_alive(file) &&
+        (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD) &&
+        !daxpin_hold_is_placed(&file->hold)) {
+        (void)daxpin_file_place_hold(file);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = 100 * DAXPIN_USEC};
     const char *cause           = file->control->cause;
 
+    if (file->holder) {
+        deadline += DAXPIN_WHO_BOUND;
+    }
     for (;;) {
         switch (daxpin_file_state(file)) {
         case DAXPIN_STATE_HELD:
         case DAXPIN_STATE_LENT:
+            daxpin_file_follow_hold(file);
             return 0;
         case DAXPIN_STATE_RELEASED:
             return daxpin_error(ESTALE, "%s: its holder (pid %d) has released "
@@ -893,7 +907,7 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
     int fd, held, others, ret;
 
     pthread_mutex_lock(&daxpin_lock);
-    held   = daxpin_hold_is_placed(&file->hold);
+    held   = (daxpin_file_locks_now(file) & DAXPIN_LOCK_HOLD) != 0;
     others = held && (!file->holder || daxpin_share_has_members(file));
     if (held && !others) {
         daxpin_hold_drop(&file->hold);

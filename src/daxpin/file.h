@@ -67,6 +67,7 @@ struct daxpin_file {
     char               *path;
     int                fd;        /* the one open file description */
     daxpin_hold_t      hold;
+    int                holdable;  /* holder: a hold works there */
     int                on_break;  /* daxpin_on_break_t */
     int                exposed;   /* somebody may access: a late writer is not
                                      taken for a late member any more */
@@ -85,7 +86,9 @@ struct daxpin_file {
         int      once;            /* it was held before */
         int      error;           /* errno value: it was refused */
         blkcnt_t blocks;          /* of the file, when it was held last */
+        unsigned timeout_ms;      /* of PENDING */
         uint64_t deadline;        /* ns, of PENDING */
+        uint64_t contended;       /* ns, since when; 0: it is not */
         uint64_t next;            /* ns, of the next try */
         uint64_t pause;           /* ns between tries */
         uint64_t hold_until;      /* ns; 0: no break is being held up */
@@ -130,9 +133,12 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
                             const daxpin_welcome_t *welcome, int exposed,
                             daxpin_file_t **file_p);
 
-/* Until there is a lease, or it is clear that there will not be one. Without
- * daxpin_lock. */
+/* Until there is a lease, or it is clear that there will not be one. Then a
+ * member that may access holds the blocks, too. Without daxpin_lock. */
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
+
+/* Hold its blocks in this process; whether they are. With daxpin_lock. */
+int daxpin_file_place_hold(daxpin_file_t *file);
 
 /* An adopted range, page-aligned. Without daxpin_lock. */
 int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,

@@ -99,6 +99,17 @@ int daxpin_hold_is_placed(const daxpin_hold_t *hold)
 }
 
 
+/* He has the inode locked, also while he waits for a hold, so that a read which
+ * must not wait fails. Nothing is in a page cache that could be waited for. */
+int daxpin_hold_is_contended(int fd)
+{
+    char byte;
+    const struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+
+    return (preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0) && (errno == EAGAIN);
+}
+
+
 /*
  * Trying it out
  */

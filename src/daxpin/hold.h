@@ -34,4 +34,8 @@ void daxpin_hold_drop(daxpin_hold_t *hold);
 
 int daxpin_hold_is_placed(const daxpin_hold_t *hold);
 
+/* Is somebody in a truncate, hole punch or write of the file just now, or
+ * waiting in it for a hold? Never waits for him. */
+int daxpin_hold_is_contended(int fd);
+
 #endif

@@ -36,6 +36,10 @@
 /* While a break is held up: to see whether anybody waits still */
 #define DAXPIN_HOLD_PAUSE      (100 * DAXPIN_MSEC)
 
+/* Who is in a truncate for so long while the lease is lent, waits for the
+ * hold: a write is over sooner */
+#define DAXPIN_CONTENDED_MAX   (300 * DAXPIN_MSEC)
+
 /* Of lease-break-time: how much of it a break may be held up when nothing but
  * the lease keeps the intruder out */
 #define DAXPIN_LEASE_HOLD_PERCENT 75
@@ -115,10 +119,11 @@ void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms)
                    "waits for ever if a revoke hangs; set it to 1 or more "
                    "(sysctl fs.lease-break-time=45)");
     }
-    file->lease.wanted   = 1;
-    file->lease.deadline = daxpin_now() + timeout_ms * DAXPIN_MSEC;
-    file->lease.next     = 0;
-    file->lease.pause    = DAXPIN_LEASE_PAUSE_MIN;
+    file->lease.wanted     = 1;
+    file->lease.timeout_ms = timeout_ms;
+    file->lease.deadline   = daxpin_now() + timeout_ms * DAXPIN_MSEC;
+    file->lease.next       = 0;
+    file->lease.pause      = DAXPIN_LEASE_PAUSE_MIN;
 }
 
 
@@ -290,10 +295,32 @@ void daxpin_lease_note_size(daxpin_file_t *file)
 }
 
 
+/* Not before the lease is there: until then, others who map the file may make
+ * it longer. What they added need not have blocks yet. */
+static int daxpin_lease_place_hold(daxpin_file_t *file)
+{
+    struct stat st;
+
+    if (!file->holdable || daxpin_hold_is_placed(&file->hold)) {
+        return 1;
+    }
+    if (!file->own && (fstat(file->fd, &st) == 0) && (st.st_size > 0) &&
+        (daxpin_file_allocate(file->path, file->fd, 0,
+                              (size_t)st.st_size) != 0)) {
+        daxpin_revoke_start(file, daxpin_errormsg());
+        return 0;
+    }
+    if (daxpin_file_place_hold(file)) {
+        atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
+    }
+    return 1;
+}
+
+
 static void daxpin_lease_held(daxpin_file_t *file)
 {
     file->lease.wanted = 0;
-    if (!daxpin_lease_check_size(file)) {
+    if (!daxpin_lease_check_size(file) || !daxpin_lease_place_hold(file)) {
         return;
     }
     daxpin_lease_note_size(file);
@@ -365,22 +392,31 @@ static int daxpin_lease_may_lend(const daxpin_file_t *file)
 
 
 /* Where a hold stops him, somebody may be waiting in a truncate since the
- * lease was lent, and keeps it from being taken again: then nobody is seen to
- * have the file open. */
-static int daxpin_lease_may_stay_lent(daxpin_file_t *file, uint64_t now)
+ * lease was lent: no signal tells of him, and those who read wait behind him */
+static int daxpin_lease_is_contended(daxpin_file_t *file, uint64_t now)
 {
-    char who[256];
+    if (!daxpin_hold_is_placed(&file->hold) ||
+        (file->on_break == DAXPIN_ON_BREAK_HOLD) ||
+        !daxpin_hold_is_contended(file->fd)) {
+        file->lease.contended = 0;
+        return 0;
+    }
+    if (file->lease.contended == 0) {
+        file->lease.contended = now;
+    }
+    return now - file->lease.contended >= DAXPIN_CONTENDED_MAX;
+}
 
-    if (!daxpin_hold_is_placed(&file->hold)) {
-        return daxpin_lease_may_lend(file);
-    }
-    if ((now < file->lease.deadline) ||
-        (file->on_break == DAXPIN_ON_BREAK_HOLD)) {
-        return 1;
-    }
-    daxpin_lease_who(file, who, sizeof(who));
-    file->lease.deadline = now + DAXPIN_SEC;
-    return who[0] != '\0';
+
+static void daxpin_lease_end_lent(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    snprintf(cause, sizeof(cause), "%s was revoked: somebody waits to truncate "
+             "it, or to punch a hole, since somebody else was let in",
+             file->path);
+    file->lease.wanted = 0;
+    daxpin_revoke_start(file, cause);
 }
 
 
@@ -399,10 +435,13 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
         daxpin_lease_held(file);
         return now; /* A break may have come already: look again */
     }
-    if ((ret != -EAGAIN) ||
-        (lent ? !daxpin_lease_may_stay_lent(file, now) :
-                (now > file->lease.deadline))) {
+    if ((ret != -EAGAIN) || (lent ? !daxpin_lease_may_lend(file) :
+                                    (now > file->lease.deadline))) {
         daxpin_lease_refused(file, -ret);
+        return now;
+    }
+    if (lent && daxpin_lease_is_contended(file, now)) {
+        daxpin_lease_end_lent(file);
         return now;
     }
     file->lease.next  = now + file->lease.pause;
@@ -421,6 +460,7 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
     file->lease.wanted     = 1;
     file->lease.hold_until = 0;
     file->lease.deadline   = deadline;
+    file->lease.contended  = 0;
     file->lease.next       = 0;
     file->lease.pause      = DAXPIN_LEASE_PAUSE_MIN;
     daxpin_lease_drop(file);
@@ -458,8 +498,11 @@ static void daxpin_lease_await_late(daxpin_file_t *file,
     }
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join", file->path,
                (int)waiters->writer);
+    /* Or he could not make the file longer before he maps it */
+    daxpin_hold_drop(&file->hold);
+    atomic_fetch_and(&file->control->locks, ~(uint32_t)DAXPIN_LOCK_HOLD);
     daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
-                      now + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC);
+                      now + file->lease.timeout_ms * DAXPIN_MSEC);
 }
 
 

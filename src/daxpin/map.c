@@ -137,24 +137,51 @@ static int daxpin_vma_parse(const char *line, daxpin_vma_t *vma)
 }
 
 
-/* For kernels before 6.11 */
-static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
+int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg)
 {
     char line[PATH_MAX + 128];
-    int ret    = -ENOENT;
+    daxpin_vma_t vma;
+    int ret    = 0;
     FILE *maps = fopen("/proc/self/maps", "re");
 
     if (maps == NULL) {
         return -errno;
     }
-    while (fgets(line, sizeof(line), maps) != NULL) {
-        if (daxpin_vma_parse(line, vma) && (addr < vma->end)) {
-            ret = 0;
-            break;
+    while ((ret == 0) && (fgets(line, sizeof(line), maps) != NULL)) {
+        if (daxpin_vma_parse(line, &vma)) {
+            ret = func(&vma, arg);
         }
     }
     fclose(maps);
     return ret;
+}
+
+
+typedef struct daxpin_vma_search {
+    uintptr_t    addr;
+    daxpin_vma_t *vma;
+} daxpin_vma_search_t;
+
+
+static int daxpin_vma_found(const daxpin_vma_t *vma, void *arg)
+{
+    const daxpin_vma_search_t *search = arg;
+
+    if (search->addr >= vma->end) {
+        return 0;
+    }
+    *search->vma = *vma;
+    return 1;
+}
+
+
+/* For kernels before 6.11 */
+static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
+{
+    daxpin_vma_search_t search = {.addr = addr, .vma = vma};
+    int ret                    = daxpin_vma_for_each(daxpin_vma_found, &search);
+
+    return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
 }
 
 

@@ -26,6 +26,12 @@ typedef struct daxpin_vma {
  * or another negative errno. Thread-safe. */
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma);
 
+typedef int (*daxpin_vma_func_t)(const daxpin_vma_t *vma, void *arg);
+
+/* All mappings, by address, in one pass, until func returns non-zero: that, 0
+ * or -errno. It may replace the mapping that it is given. Thread-safe. */
+int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg);
+
 /* Is the mapping at the address of this file? Async-signal-safe; without
  * PROCMAP_QUERY in the kernel the answer is yes. */
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);

@@ -73,6 +73,11 @@ static UNIT_UNUSED long intruder_result(child_t *child, uint64_t ms)
 }
 
 
+/* He is not through, and will not be for so long */
+#define assert_blocked(_child, _ms) \
+    assert_int_equal(child_answer_within(_child, _ms), INTRUDER_BLOCKED)
+
+
 /* Start, let it be through within a time, and let it go */
 static UNIT_UNUSED void intruder_run(const char *what, const char *path,
                                      long length, uint64_t ms)

@@ -10,6 +10,8 @@
  *
  *   open PATH LENGTH MS   daxpin_file_open()
  *   attach KEY            daxpin_file_attach()
+ *   grow PATH LENGTH      its own open() and ftruncate(), and fallocate() of
+ *                         the last page
  *   map PATH LENGTH FLAGS its own open() and mmap(); FLAGS: a for O_APPEND
  *   adopt DIR MS          daxpin_file_adopt() of that, of files below DIR
  *   unadopt, close        give back
@@ -94,6 +96,23 @@ static UNIT_UNUSED const char *member_key_text(const daxpin_file_t *file)
     snprintf(text, sizeof(text), "%lx-%lx-%lx-%x-%x", key.dev, key.ino,
              key.generation, key.uid, key.pid);
     return text;
+}
+
+
+static UNIT_UNUSED int member_grow(char *args)
+{
+    char path[PATH_MAX];
+    long length;
+    int fd, ret;
+
+    if (sscanf(args, "%s %ld", path, &length) != 2) {
+        return -1;
+    }
+    fd  = open(path, O_RDWR | O_CLOEXEC);
+    ret = ((fd >= 0) && (ftruncate(fd, length) == 0) &&
+           (fallocate(fd, 0, length - 4096, 4096) == 0)) ? 0 : -errno;
+    close(fd);
+    return ret;
 }
 
 
@@ -289,6 +308,8 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return member_open(me, args);
     } else if (strcmp(what, "attach") == 0) {
         return member_attach(me, args);
+    } else if (strcmp(what, "grow") == 0) {
+        return member_grow(args);
     } else if (strcmp(what, "map") == 0) {
         return member_map(me, args);
     } else if (strcmp(what, "adopt") == 0) {

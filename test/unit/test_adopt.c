@@ -218,8 +218,6 @@ static void test_foreign(void **state)
     adopt_map(&map, unit_disk);
     adopt_set_dir(unit_memory);
     assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
-    adopt_set_dir("fsdax"); /* this one is not on DAX */
-    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
     adopt_end(&map);
 
     /* Stack, heap, nothing, a character device, shared memory without a file */
@@ -251,6 +249,28 @@ static void test_foreign(void **state)
     assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
     munmap(memory, 8192);
     adopt_set_dir(unit_disk);
+    (void)state;
+}
+
+
+/* Whatever is on DAX, and nothing else */
+static void test_fsdax(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_memory);
+    adopt_set_dir("fsdax");
+    assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    adopt_end(&map);
+    adopt_map(&map, unit_disk);
+    adopt_set_dir("fsdax");
+    if (unit_is_dax(unit_disk)) {
+        assert_ok(adopt_all(&map));
+        adopt_check_held(&map);
+    } else {
+        assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
+    }
+    adopt_end(&map);
     (void)state;
 }
 
@@ -639,6 +659,46 @@ static void test_late_member(void **state)
 }
 
 
+/* One that makes the file longer first, as ranks do which share a file: what
+ * is there may not be held yet, or he would wait for us, and we for him */
+static void test_late_member_grows(void **state)
+{
+    const char *path  = unit_path(unit_disk, "late-grows");
+    const char *other = unit_path(unit_disk, "other");
+    child_t early, late, child;
+    struct stat st;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(&early);
+    member_start_open(&late, other);
+    assert_child_ok(&late, "close");
+    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "grow %s %d", path, 2 * UNIT_LENGTH);
+    assert_child_ok(&late, "map %s %d -", path, 2 * UNIT_LENGTH);
+    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_member_becomes(&early, HELD);
+    assert_member_becomes(&late, HELD);
+    assert_child_ok(&late, "put %d 1 76", 2 * UNIT_LENGTH - 1);
+    assert_child_ok(&early, "put 100 1 77");
+    assert_int_equal(child_ask(&late, "mem 100"), 77);
+    /* The hole has its blocks, and is held like the rest */
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 >= 2 * UNIT_LENGTH);
+    assert_int_equal(child_ask(&early, "locks"),
+                     DAXPIN_LOCK_LEASE | (unit_is_dax(unit_disk) ?
+                                          DAXPIN_LOCK_HOLD : 0));
+    intruder_start(&child, "truncate", path, 0);
+    assert_int_equal(intruder_result(&child, 2000), 0);
+    child_finish(&child);
+    assert_member_becomes(&late, REVOKED);
+    assert_int_equal(child_ask(&late, "mem %d", 2 * UNIT_LENGTH - 1), 0);
+    child_finish(&late);
+    child_finish(&early);
+    (void)state;
+}
+
+
 /* When somebody may access, such a process is an intruder like any other */
 static void test_too_late_member(void **state)
 {
@@ -708,6 +768,7 @@ int main(int argc, char **argv)
         unit_case(test_replaced),
         unit_case(test_read_only),
         unit_case(test_foreign),
+        unit_case(test_fsdax),
         unit_case(test_directories),
         unit_case(test_spans),
         unit_case(test_pieces),
@@ -722,6 +783,7 @@ int main(int argc, char **argv)
         unit_case(test_many_processes),
         unit_case(test_late_process),
         unit_case(test_late_member),
+        unit_case(test_late_member_grows),
         unit_case(test_too_late_member),
         unit_case(test_blocked)
     };

@@ -32,7 +32,7 @@ static void file_check_new(const char *dir)
     assert_ok(daxpin_file_open(path, 100000, &params, &file));
     assert_int_equal(daxpin_file_length(file), 100000);
     assert_int_equal(daxpin_file_is_holder(file), 1);
-    assert_int_equal(daxpin_file_is_dax(file), 0);
+    assert_int_equal(daxpin_file_is_dax(file), unit_is_dax(dir));
     assert_string_equal(daxpin_file_path(file), path);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);

@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 #define LEASE_FILES  4
-#define LEASE_ROUNDS 200
 #define LEASE_AT_ONCE 3
 
 
@@ -112,9 +111,9 @@ static void test_readers(void **state)
     const char *path    = unit_path(unit_disk, "readers");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
-    unsigned i;
+    unsigned i, rounds  = pace_rounds(50, 10);
 
-    for (i = 0; i < 50; ++i) {
+    for (i = 0; i < rounds; ++i) {
         intruder_run("read", path, 0, 2000);
         assert_int_equal(lease_put(file, memory, i, (char)i), 0);
     }
@@ -249,9 +248,9 @@ static void test_killed_intruder(void **state)
 
     assert_ok(daxpin_file_on_revoke(busy, lease_slow_callback, (void*)&wait));
     intruder_start(&first, "truncate", other, 0);
-    assert_int_equal(intruder_result(&first, 100), INTRUDER_BLOCKED);
+    assert_blocked(&first, 100);
     intruder_start(&child, "truncate", path, 0);
-    assert_int_equal(intruder_result(&child, 100), INTRUDER_BLOCKED);
+    assert_blocked(&child, 100);
     child_kill(&child);
     wait = 0;
     assert_int_equal(intruder_result(&first, 2000), 0);
@@ -382,7 +381,7 @@ static void lease_storm_round(daxpin_file_t **files, const char **paths)
 
 static void test_storm(void **state)
 {
-    unsigned rounds = LEASE_ROUNDS / unit_slow();
+    unsigned rounds = UNIT_SANITIZED ? 60 : pace_rounds(200, 20);
     daxpin_file_t *files[LEASE_FILES];
     const char *paths[LEASE_FILES];
     unsigned i;
@@ -410,21 +409,22 @@ static void test_storm(void **state)
 
 static void test_locks(void **state)
 {
+    const unsigned hold = unit_is_dax(unit_disk) ? DAXPIN_LOCK_HOLD : 0;
     const char *path    = unit_path(unit_disk, "locks");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     child_t peer, reader;
 
     member_start_open(&peer, path);
-    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE);
-    assert_int_equal(child_ask(&peer, "locks"), DAXPIN_LOCK_LEASE);
+    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
+    assert_int_equal(child_ask(&peer, "locks"), DAXPIN_LOCK_LEASE | hold);
     intruder_start(&reader, "read", path, 0);
     assert_int_equal(intruder_result(&reader, 2000), 0);
     assert_becomes(file, LENT);
-    assert_int_equal(daxpin_file_locks(file), 0);
-    assert_int_equal(child_ask(&peer, "locks"), 0);
+    assert_int_equal(daxpin_file_locks(file), hold);
+    assert_int_equal(child_ask(&peer, "locks"), hold);
     child_finish(&reader);
     assert_becomes(file, HELD);
-    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE);
+    assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
     intruder_run("truncate", path, 100, 5000);
     assert_becomes(file, REVOKED);
     assert_int_equal(daxpin_file_locks(file), 0);
@@ -436,11 +436,11 @@ static void test_locks(void **state)
 }
 
 
-/* On file systems where nothing is held by itself: the page that a hold needs
+/* On a file system where nothing is held by itself: the page that a hold needs
  * is there, and counts for peers, but for the one that has it no more */
 static void test_locks_of_a_hold(void **state)
 {
-    const char *path    = unit_path(unit_disk, "locks-hold");
+    const char *path    = unit_path(unit_memory, "locks-hold");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     child_t peer;
 
@@ -600,7 +600,7 @@ static void test_hold(void **state)
     child_t child;
 
     intruder_start(&child, "truncate", path, 0);
-    assert_int_equal(intruder_result(&child, 500), INTRUDER_BLOCKED);
+    assert_blocked(&child, 500);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     assert_int_equal(lease_put(file, memory, 100, 'h'), 0);
     assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
@@ -633,7 +633,7 @@ static void test_release_ends_hold(void **state)
     child_t child;
 
     intruder_start(&child, "truncate", path, 100);
-    assert_int_equal(intruder_result(&child, 200), INTRUDER_BLOCKED);
+    assert_blocked(&child, 200);
     assert_ok(daxpin_lease_release(file));
     assert_int_equal(intruder_result(&child, 2000), 0);
     child_finish(&child);

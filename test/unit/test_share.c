@@ -484,7 +484,7 @@ static void test_squatter_of_another_user(void **state)
 static void share_check_impostor(const char *what, int error)
 {
     const char *path       = unit_path(unit_memory, "impostor");
-    daxpin_params_t params = {.timeout_ms = 500};
+    daxpin_params_t params = {.timeout_ms = 500 * unit_slow()};
     int fds                = unit_count_fds();
     daxpin_file_t *file;
     child_t child;

@@ -6,6 +6,7 @@
 
 /* What every unit test has: directories, files, time, the library's log */
 
+#include "../pace.h"
 #include "daxpin.h"
 
 #include <setjmp.h>
@@ -51,12 +52,10 @@ static unsigned unit_number;
 static int      unit_may_mount;
 
 
-/* How many times longer things may take: sanitizers here, valgrind says so */
+/* How many times longer things may take */
 static UNIT_UNUSED unsigned unit_slow(void)
 {
-    const char *value = getenv("DAXPIN_UNIT_SLOW");
-
-    return (value != NULL) ? (unsigned)atoi(value) : (UNIT_SANITIZED ? 3 : 1);
+    return pace_slow() * (UNIT_SANITIZED ? 3 : 1);
 }
 
 
@@ -175,6 +174,19 @@ static UNIT_UNUSED void unit_make_file(const char *path, size_t size, int fill)
     assert_int_equal(write(fd, content, size), size);
     close(fd);
     free(content);
+}
+
+
+/* Whether files in a directory are DAX: then their blocks are held */
+static UNIT_UNUSED int unit_is_dax(const char *dir)
+{
+    const char *path = unit_path(dir, "dax");
+    struct statx stx;
+
+    unit_make_file(path, 1, 0);
+    assert_int_equal(statx(AT_FDCWD, path, 0, 0, &stx), 0);
+    unlink(path);
+    return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
 
 
