@@ -18,6 +18,7 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "board.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@
 #include <time.h>
 
 #define SCRIBBLE        0x5a
-#define PATIENCE_SEC    30.0
+#define PATIENCE_SEC    (30.0 * pace_slow())
 #define MAX_ROUNDS      10000
 
 static const char *const how[] = {"truncate", "o_trunc", "open"};

@@ -12,15 +12,16 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "part.h"
 
 #define SLOT_MAX      (64u << 20)
 #define SLOT_SMALL    (2u << 20)
 #define GUARD_BYTES   4096   /* behind a slot's data; must stay as it was */
 #define CAS_ROUNDS    50
-#define ASLEEP_SEC    1.5
-#define ONE_SIDED_SEC 0.5
-#define LEASE_SEC     2.0    /* for a lease to go with its window */
+#define ASLEEP_SEC    (1.5 * pace_slow())
+#define ONE_SIDED_SEC (0.5 * pace_slow())
+#define LEASE_SEC     (2.0 * pace_slow()) /* for it to go with its window */
 
 
 static const size_t small_sizes[] = {1,    2,    3,    4,     7,     8,

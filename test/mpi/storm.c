@@ -11,12 +11,13 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "part.h"
 #include "board.h"
 
 #define BATCH_MAX     4
-#define ERROR_SEC     5.0  /* from the intrusion to the error at the origin */
-#define INTRUDER_SEC  20.0
+#define ERROR_SEC     (5.0 * pace_slow()) /* from intrusion to error */
+#define INTRUDER_SEC  (20.0 * pace_slow())
 #define OWN_BYTES     4096 /* of a part, behind the slots: for its rank only */
 
 static const uint32_t record_sizes[] = {8, 64, 4096, 65536, 262144};

@@ -18,6 +18,7 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "window.h"
 
 #include <daxpin_mpi.h>
@@ -29,7 +30,7 @@
 #define RANKS_MAX    16
 #define START        20 /* puts before the intruder comes */
 #define MORE         10 /* after the error */
-#define PATIENCE_SEC 30.0
+#define PATIENCE_SEC (30.0 * pace_slow())
 
 extern char **environ;
 

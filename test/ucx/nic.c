@@ -92,7 +92,7 @@ static void end_truncate(side_t *side)
     while ((pid = waitpid(-1, &status, WNOHANG)) <= 0) {
         ucp_worker_progress(side->worker);
         if (now() > end) {
-            die("the truncate takes more than %d s", SIDE_WAIT_SEC);
+            die("the truncate takes more than %u s", SIDE_WAIT_SEC);
         }
     }
     if (status != 0) {

@@ -18,7 +18,7 @@
 #define FEATURES    (UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64)
 #define SIZE_TAKEN  (80ul << 20)
 #define SIZE_OTHER  (4ul << 20)
-#define TRAFFIC_SEC 20
+#define TRAFFIC_SEC (20 * pace_slow())
 
 static char path_taken[4096], path_other[4096];
 static const char *how;

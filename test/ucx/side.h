@@ -13,6 +13,8 @@
 #  define _GNU_SOURCE
 #endif
 
+#include "../pace.h"
+
 #include <ucp/api/ucp.h>
 
 #include <errno.h>
@@ -30,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIDE_WAIT_SEC 30
+#define SIDE_WAIT_SEC (30 * pace_slow())
 
 typedef struct side {
     ucp_context_h context;
@@ -130,7 +132,7 @@ static inline uint64_t hear_word_progress(side_t *side)
     while (poll(&fd, 1, 0) == 0) {
         ucp_worker_progress(side->worker);
         if (now() > end) {
-            die("%s: nothing heard for %d s", side->name, SIDE_WAIT_SEC);
+            die("%s: nothing heard for %u s", side->name, SIDE_WAIT_SEC);
         }
     }
     return hear_word(side->sock);
@@ -149,7 +151,7 @@ static inline ucs_status_t side_wait(side_t *side, ucs_status_ptr_t request)
         ucp_worker_progress(side->worker);
         status = ucp_request_check_status(request);
         if (now() > end) {
-            die("%s: an operation takes more than %d s", side->name,
+            die("%s: an operation takes more than %u s", side->name,
                 SIDE_WAIT_SEC);
         }
     } while (status == UCS_INPROGRESS);
