@@ -98,12 +98,20 @@ static inline int daxpin_access_is_held(const daxpin_access_t *access)
 }
 
 
-static inline int daxpin_access_begin(daxpin_access_t *access)
+/* The fast path alone: 1 where access is allowed. Else daxpin_access_begin() is
+ * to be called, which may find that it is all the same. */
+static inline int daxpin_access_try_begin(daxpin_access_t *access)
 {
     atomic_store_explicit(&access->fast_slot->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    return daxpin_access_is_held(access) ? 0 :
-                                           daxpin_access_begin_slow(access);
+    return daxpin_access_is_held(access);
+}
+
+
+static inline int daxpin_access_begin(daxpin_access_t *access)
+{
+    return daxpin_access_try_begin(access) ? 0 :
+                                             daxpin_access_begin_slow(access);
 }
 
 
@@ -124,16 +132,25 @@ static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 }
 
 
+/* Likewise: 1 where what was done is in the file, and the access has ended.
+ * Else daxpin_access_end() is to be called. */
+static inline int daxpin_access_try_end(daxpin_access_t *access)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!daxpin_access_is_held(access)) {
+        return 0;
+    }
+    atomic_store_explicit(&access->fast_slot->busy, 0, memory_order_release);
+    return 1;
+}
+
+
 static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
                                     size_t length)
 {
-    atomic_signal_fence(memory_order_seq_cst);
-    if (daxpin_access_is_held(access)) {
-        atomic_store_explicit(&access->fast_slot->busy, 0,
-                              memory_order_release);
-        return 0;
-    }
-    return daxpin_access_end_slow(access, offset, length);
+    return daxpin_access_try_end(access) ?
+                   0 :
+                   daxpin_access_end_slow(access, offset, length);
 }
 
 

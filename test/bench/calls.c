@@ -98,7 +98,7 @@ static void measure(const char *name, call_func_t func, int bytes)
 
 static void measure_all(void)
 {
-    static const int sizes[] = {8, 4096, 65536, LENGTH};
+    static const int sizes[] = {8, 512, 4096, 65536, LENGTH};
     size_t i;
 
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
@@ -109,7 +109,7 @@ static void measure_all(void)
             measure("write", call_write, sizes[i]);
         }
     }
-    measure("fetch_and_op", call_fetch_and_op, 8);
+    measure("fetch_and_op", call_fetch_and_op, 0);
     measure("flush", call_flush, 0);
 }
 

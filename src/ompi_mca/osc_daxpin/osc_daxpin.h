@@ -408,6 +408,10 @@ int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
  * request: of MPI_Rput() and MPI_Rget() to other nodes
  */
 
+/* Once a process */
+void osc_daxpin_requests_init(void);
+void osc_daxpin_requests_finalize(void);
+
 /* Of a window that has targets on other nodes. At its end none is under way any
  * more. */
 void osc_daxpin_requests_open(osc_daxpin_module_t *module);

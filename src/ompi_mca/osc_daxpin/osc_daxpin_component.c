@@ -60,12 +60,14 @@ static int osc_daxpin_register(void)
 
 static int osc_daxpin_init(bool progress_threads, bool mpi_threads)
 {
+    osc_daxpin_requests_init();
     return OMPI_SUCCESS;
 }
 
 
 static int osc_daxpin_finalize(void)
 {
+    osc_daxpin_requests_finalize();
     return OMPI_SUCCESS;
 }
 

@@ -35,7 +35,7 @@ OBJ_CLASS_INSTANCE(osc_daxpin_request_t, ompi_request_t, NULL, NULL);
 static struct {
     opal_mutex_t mutex;
     opal_list_t  list;  /* those under way */
-    unsigned     users;
+    unsigned     users; /* windows */
 } osc_daxpin_requests;
 
 
@@ -160,14 +160,28 @@ static int osc_daxpin_requests_progress(void)
 }
 
 
+void osc_daxpin_requests_init(void)
+{
+    OBJ_CONSTRUCT(&osc_daxpin_requests.mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&osc_daxpin_requests.list, opal_list_t);
+}
+
+
+void osc_daxpin_requests_finalize(void)
+{
+    OBJ_DESTRUCT(&osc_daxpin_requests.list);
+    OBJ_DESTRUCT(&osc_daxpin_requests.mutex);
+}
+
+
 void osc_daxpin_requests_open(osc_daxpin_module_t *module)
 {
     module->has_requests = 1;
+    opal_mutex_lock(&osc_daxpin_requests.mutex);
     if (osc_daxpin_requests.users++ == 0) {
-        OBJ_CONSTRUCT(&osc_daxpin_requests.mutex, opal_mutex_t);
-        OBJ_CONSTRUCT(&osc_daxpin_requests.list, opal_list_t);
         opal_progress_register(osc_daxpin_requests_progress);
     }
+    opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
 
 
@@ -194,11 +208,11 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module)
     while (osc_daxpin_requests_pending(module)) {
         opal_progress();
     }
+    opal_mutex_lock(&osc_daxpin_requests.mutex);
     if (--osc_daxpin_requests.users == 0) {
         opal_progress_unregister(osc_daxpin_requests_progress);
-        OBJ_DESTRUCT(&osc_daxpin_requests.list);
-        OBJ_DESTRUCT(&osc_daxpin_requests.mutex);
     }
+    opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
 
 
