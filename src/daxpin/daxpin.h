@@ -297,7 +297,8 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
 
 /**
  * Let the lease go by free will (holder only). Pins and accesses remain, new
- * pins are refused; nobody is protected from a truncate any more.
+ * pins are refused; nobody is protected from a truncate any more, but where
+ * blocks are held: there it waits until all have closed the file.
  *
  * @return 0, -EPERM not the holder, -ESTALE not held.
  */

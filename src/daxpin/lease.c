@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* The RFC's exclusive layout lease; no released kernel knows it */
@@ -208,6 +209,23 @@ void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
 }
 
 
+/* Is this the file: "fe:00:11101448"? Of its file system, as fstat() has it or,
+ * on some, as mappings do. */
+static int daxpin_lease_is_inode(const daxpin_file_t *file, const char *inode)
+{
+    unsigned major_id, minor_id;
+    unsigned long ino;
+    dev_t dev;
+
+    if (sscanf(inode, "%x:%x:%lu", &major_id, &minor_id, &ino) != 3) {
+        return 0;
+    }
+    dev = makedev(major_id, minor_id);
+    return (ino == file->ino) && ((dev == file->dev) ||
+                                  (dev == file->map_dev));
+}
+
+
 /* Lines of one lock share a number; those who wait for it have an arrow:
  *   7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF
  *   7: -> LEASE  BREAKER   WRITE 2723 <none>:0 0 EOF */
@@ -215,7 +233,7 @@ static void daxpin_lease_waiters(const daxpin_file_t *file,
                                  daxpin_waiters_t *waiters)
 {
     char line[512], kind[16], status[16], type[16], inode[64];
-    const char *colon, *last;
+    const char *colon;
     int mine = 0;
     FILE *locks;
     int pid;
@@ -234,8 +252,7 @@ static void daxpin_lease_waiters(const daxpin_file_t *file,
             mine = (sscanf(colon + 1, "%15s %15s %15s %d %63s", kind, status,
                            type, &pid, inode) == 5) &&
                    (strcmp(kind, "LEASE") == 0) && (pid == getpid()) &&
-                   ((last = strrchr(inode, ':')) != NULL) &&
-                   (strtoull(last + 1, NULL, 10) == file->ino);
+                   daxpin_lease_is_inode(file, inode);
             continue;
         }
         if (!mine || (sscanf(strstr(line, "->") + 2, "%15s %15s %15s %d", kind,

@@ -8,6 +8,8 @@
 
 #include "child.h"
 
+#include <sys/sysmacros.h>
+
 #define INTRUDER_BLOCKED CHILD_SILENT
 
 
@@ -93,21 +95,21 @@ static UNIT_UNUSED void intruder_run(const char *what, const char *path,
 /* What the kernel says of the lease on a file: "ACTIVE", "BREAKING" or "" */
 static UNIT_UNUSED const char *intruder_lease(const char *path)
 {
-    char line[512], kind[16], where[64];
+    char line[512], kind[16], where[64], wanted[64] = "";
     static char status[16];
-    unsigned long ino;
     struct stat st;
     FILE *locks;
 
     status[0] = '\0';
     locks     = fopen("/proc/locks", "re");
-    if (stat(path, &st) != 0) {
-        st.st_ino = 0;
+    if (stat(path, &st) == 0) {
+        snprintf(wanted, sizeof(wanted), "%02x:%02x:%lu", major(st.st_dev),
+                 minor(st.st_dev), st.st_ino);
     }
     while ((locks != NULL) && (fgets(line, sizeof(line), locks) != NULL)) {
         if ((sscanf(line, "%*s %15s %15s %*s %*d %63s", kind, status,
                     where) == 3) && (strcmp(kind, "LEASE") == 0) &&
-            (sscanf(where, "%*x:%*x:%lu", &ino) == 1) && (ino == st.st_ino)) {
+            (strcmp(where, wanted) == 0)) {
             fclose(locks);
             return status;
         }

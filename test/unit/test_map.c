@@ -402,13 +402,14 @@ static void map_mark(char *known, unsigned from, unsigned to, int value)
  * full), never more, and all of what was just inserted */
 static void test_cache_random(void **state)
 {
-    enum { PAGES = 4096, ROUNDS = 200000 };
+    enum { PAGES = 4096 };
+    const unsigned rounds = pace_rounds(200000, 20000);
     static char known[PAGES];
     unsigned i, from, to, page;
 
     daxpin_cache_enable(1);
     srand(1);
-    for (i = 0; i < ROUNDS; ++i) {
+    for (i = 0; i < rounds; ++i) {
         from = (unsigned)rand() % PAGES;
         to   = from + 1 + (unsigned)rand() % 8;
         to   = (to > PAGES) ? PAGES : to;

@@ -7,7 +7,7 @@
 #include "intruder.h"
 #include "report.h"
 
-#define PIN_MANY   100000
+#define PIN_MANY   pace_rounds(100000, 5000)
 #define PIN_LENGTH (1ull << 24)
 
 typedef struct pin_range {
@@ -80,10 +80,10 @@ static void test_against_brute_force(void **state)
 {
     daxpin_file_t *file = unit_open(unit_path(unit_disk, "oracle"), 4096);
     pin_range_t ranges[300];
-    unsigned i, round;
+    unsigned i, round, rounds = pace_rounds(30000, 3000);
 
     memset(ranges, 0, sizeof(ranges));
-    for (round = 0; round < 30000; ++round) {
+    for (round = 0; round < rounds; ++round) {
         i = (unsigned)(pin_random() % 300);
         if (ranges[i].pin != NULL) {
             pin_remove(&ranges[i]);

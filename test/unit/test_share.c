@@ -12,7 +12,7 @@
 
 #define SHARE_MAGIC   0x6873786461ull
 #define SHARE_VERSION 1u
-#define SHARE_PEERS   (UNIT_SANITIZED ? 16 : 64)
+#define SHARE_PEERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
 enum {
     SHARE_HELLO,
@@ -256,7 +256,7 @@ static void test_come_and_go(void **state)
     unsigned i;
 
     share_fill(&message, path, SHARE_HELLO);
-    for (i = 0; i < 1000; ++i) {
+    for (i = 0; i < pace_rounds(1000, 100); ++i) {
         fd = share_connect(path, geteuid());
         assert_true(fd >= 0);
         if (i % 2 != 0) {
@@ -278,7 +278,7 @@ static void test_many_peers(void **state)
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
     child_t peers[64], child;
-    int i;
+    unsigned i;
 
     for (i = 0; i < SHARE_PEERS; ++i) {
         member_start(&peers[i]);
