@@ -74,6 +74,7 @@ typedef struct osc_daxpin_spec {
 /* A file that this rank has opened or adopted for its part of a window */
 typedef struct osc_daxpin_part {
     daxpin_file_t *file;
+    daxpin_pin_t  *pin;        /* of the bytes of the window */
     char          *base;       /* where the part begins in memory */
     size_t        size;        /* bytes of the window */
     uint64_t      offset;      /* of the part in the file */

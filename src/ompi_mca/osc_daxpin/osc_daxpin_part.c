@@ -115,6 +115,23 @@ static int osc_daxpin_part_look(osc_daxpin_module_t *module)
 }
 
 
+/* What is exposed is pinned. Where the lease was lost at once it cannot be, and
+ * the first access tells why. */
+static void osc_daxpin_part_pin(osc_daxpin_part_t *part)
+{
+    if (part->size > 0) {
+        daxpin_pin(part->file, part->offset, part->size, NULL, &part->pin);
+    }
+}
+
+
+static void osc_daxpin_part_unpin(osc_daxpin_part_t *part)
+{
+    daxpin_unpin(part->pin);
+    part->pin = NULL;
+}
+
+
 static int osc_daxpin_part_map(osc_daxpin_module_t *module)
 {
     osc_daxpin_part_t *part      = &module->part;
@@ -135,6 +152,7 @@ static int osc_daxpin_part_map(osc_daxpin_module_t *module)
                                 module->rank, daxpin_errormsg());
     }
     part->base = base + part->offset;
+    osc_daxpin_part_pin(part);
     return OMPI_SUCCESS;
 }
 
@@ -176,6 +194,9 @@ int osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part)
                                 daxpin_errormsg());
     }
     part->adopted = ret == 0;
+    if (part->adopted) {
+        osc_daxpin_part_pin(part);
+    }
     return OMPI_SUCCESS;
 }
 
@@ -229,6 +250,7 @@ void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
 
 void osc_daxpin_part_release(osc_daxpin_part_t *part)
 {
+    osc_daxpin_part_unpin(part);
     if ((part->file != NULL) && part->adopted) {
         daxpin_file_unadopt(part->file, part->base, part->size);
     }
@@ -245,6 +267,7 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
     if (!undo && module->spec.unlink) {
         osc_daxpin_part_unlink(module);
     }
+    osc_daxpin_part_unpin(part);
     undo = undo && (node != NULL) && (part->path[0] != '\0');
     if (!undo || (part->file == NULL) ||
         !daxpin_file_is_holder(part->file)) {
