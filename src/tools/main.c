@@ -22,8 +22,11 @@ static const daxpin_cmd_t daxpin_cmds[] = {
       daxpin_cmd_run },
     { "info", "info FILE|DIR...", "what daxpin can do with a file, and why not",
       daxpin_cmd_info },
+    { "doctor", "doctor [-- MPIRUN...]", "is it on, and why not",
+      daxpin_cmd_doctor },
     { "pins", "pins [PID]...", "list pinned files, by process and owner",
-      daxpin_cmd_pins }
+      daxpin_cmd_pins },
+    { "try-ucx", NULL, NULL, daxpin_cmd_try_ucx } /* for doctor */
 };
 
 #define DAXPIN_CMD_COUNT (sizeof(daxpin_cmds) / sizeof(daxpin_cmds[0]))
@@ -35,8 +38,10 @@ static void daxpin_usage(FILE *stream)
 
     fprintf(stream, "usage:\n");
     for (i = 0; i < DAXPIN_CMD_COUNT; ++i) {
-        fprintf(stream, "    daxpin %-16s %s\n", daxpin_cmds[i].usage,
-                daxpin_cmds[i].help);
+        if (daxpin_cmds[i].usage != NULL) {
+            fprintf(stream, "    daxpin %-22s %s\n", daxpin_cmds[i].usage,
+                    daxpin_cmds[i].help);
+        }
     }
     fprintf(stream, "    daxpin --version\n"
                     "    daxpin --help\n"

@@ -5,6 +5,8 @@
 
 #include "place.h"
 
+#include "probe.h"
+
 #include <errno.h>
 #include <glob.h>
 #include <stdarg.h>
@@ -84,6 +86,7 @@ static int place_find_tree(daxpin_place_t *place, const char *top)
         (place_print(place->lib, "%s/src/daxpin/.libs", top) != 0) ||
         (place_print(place->ucx_wanted, "%s/src/ucx_daxpin/.libs/%s", top,
                      DAXPIN_UCX_MODULE_FILE) != 0) ||
+        (place_print(place->probe, "%s/src/tools/" PROBE_FILE, top) != 0) ||
         (place_print(pattern, "%s/src/ompi_mca/*/.libs/mca_*_daxpin.so", top) !=
          0)) {
         return -1;
@@ -123,6 +126,8 @@ static int place_find_prefix(daxpin_place_t *place, const char *bin)
     }
 
     if ((place_move(place->lib, prefix, DAXPIN_LIBDIR) != 0) ||
+        (place_move(dir, prefix, DAXPIN_PROBEDIR) != 0) ||
+        (place_print(place->probe, "%s/" PROBE_FILE, dir) != 0) ||
         (place_move(dir, prefix, DAXPIN_UCXMODULEDIR) != 0) ||
         (place_print(place->ucx_wanted, "%s/%s", dir, DAXPIN_UCX_MODULE_FILE) !=
          0) ||

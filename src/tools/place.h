@@ -17,6 +17,7 @@ typedef struct daxpin_place {
     char     lib[PATH_MAX];        /* the directory of libdaxpin */
     char     ucx_module[PATH_MAX]; /* the file libuct_daxpin */
     char     ucx_wanted[PATH_MAX]; /* where it would be, for messages */
+    char     probe[PATH_MAX];      /* the program that a doctor's job runs */
     unsigned mca_count;
     char     mca[DAXPIN_MCA_DIRS_MAX][PATH_MAX]; /* Open MPI's components */
 } daxpin_place_t;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Findings, and what it takes to get at them */
+
+#include "checkup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECKUP_TEXT_MAX 8192
+
+static const struct {
+    const char *word;
+    const char *colour;
+} checkup_words[DAXPIN_FINDING_COUNT] = {
+    [DAXPIN_FINDING_OK]   = {"ok", "\033[32m"},
+    [DAXPIN_FINDING_NOTE] = {"note", "\033[36m"},
+    [DAXPIN_FINDING_WARN] = {"warn", "\033[33m"},
+    [DAXPIN_FINDING_BAD]  = {"bad", "\033[31m"}
+};
+
+
+void daxpin_checkup_say(daxpin_checkup_t *checkup, daxpin_finding_t finding,
+                        const char *name, const char *format, ...)
+{
+    const char *word = checkup_words[finding].word;
+    char text[CHECKUP_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    ++checkup->counts[finding];
+    if (checkup->json != NULL) {
+        daxpin_json_open(checkup->json, NULL, '{');
+        daxpin_json_string(checkup->json, "finding", word);
+        daxpin_json_string(checkup->json, "name", name);
+        daxpin_json_string(checkup->json, "text", text);
+        daxpin_json_close(checkup->json, '}');
+        return;
+    }
+    printf("%s%-4s%s  %s: ", checkup->colour ? checkup_words[finding].colour :
+                                               "",
+           word, checkup->colour ? "\033[0m" : "", name);
+    daxpin_text_put(stdout, text);
+    putchar('\n');
+    fflush(stdout);
+}
+
+
+/*
+ * Commands
+ */
+
+static pid_t capture_start(char *const *argv, int out)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        setpgid(0, 0); /* to be killed with all that it starts */
+        dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+        dup2(out, STDOUT_FILENO);
+        dup2(out, STDERR_FILENO);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+
+static long long capture_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+
+/* Until its end of the pipe is closed: 0, or -ETIMEDOUT */
+static int capture_read(int in, long long end, FILE *said)
+{
+    struct pollfd ready = {.fd = in, .events = POLLIN};
+    char buffer[4096];
+    ssize_t length;
+    long long left;
+
+    for (;;) {
+        left = end - capture_now_ms();
+        if (left <= 0) {
+            return -ETIMEDOUT;
+        }
+        if (poll(&ready, 1, (int)left) <= 0) {
+            continue;
+        }
+        length = read(in, buffer, sizeof(buffer));
+        if (length <= 0) {
+            return 0;
+        }
+        fwrite(buffer, 1, (size_t)length, said);
+    }
+}
+
+
+int daxpin_capture(char *const *argv, unsigned seconds, char **said_p)
+{
+    int fds[2], status, ret;
+    size_t size = 0;
+    FILE *said;
+    pid_t pid;
+
+    *said_p = NULL;
+    said    = open_memstream(said_p, &size);
+    if ((said == NULL) || (pipe2(fds, O_CLOEXEC) != 0)) {
+        return -errno;
+    }
+    pid = capture_start(argv, fds[1]);
+    ret = (pid < 0) ? -errno : 0;
+    close(fds[1]);
+    if (ret == 0) {
+        ret = capture_read(fds[0], capture_now_ms() + seconds * 1000LL, said);
+        if (ret != 0) {
+            kill(-pid, SIGKILL);
+        }
+        while ((waitpid(pid, &status, 0) < 0) && (errno == EINTR)) {
+        }
+    }
+    close(fds[0]);
+    fclose(said);
+    if (ret == -ETIMEDOUT) {
+        return 124;
+    }
+    return (ret != 0)           ? ret :
+           WIFEXITED(status)    ? WEXITSTATUS(status) :
+                                  128 + WTERMSIG(status);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* A job of our own, as it is started: what its ranks get */
+
+#include "checkup.h"
+#include "env.h"
+#include "probe.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define JOB_TIME      180 /* seconds */
+#define JOB_RANKS_MAX 4096
+#define JOB_KEY_MAX   16
+#define JOB_VALUE_MAX 512
+
+/* What a rank said; order as it came */
+typedef struct job_line {
+    int  rank;
+    char key[JOB_KEY_MAX];
+    char value[JOB_VALUE_MAX];
+} job_line_t;
+
+typedef struct job {
+    char       *said;
+    job_line_t *lines;
+    size_t     count;
+    int        size;   /* of MPI_COMM_WORLD; 0: not known */
+} job_t;
+
+/* A key whose value has to be as it should */
+typedef struct job_rule {
+    const char *key;
+    const char *name;
+    const char *wanted;   /* one of this list is in the value, a list, too;
+                             NULL: anything but `unwanted` */
+    const char *unwanted;
+    const char *good;
+    const char *advice;
+} job_rule_t;
+
+static const job_rule_t job_rules[] = {
+    { PROBE_KEY_MD, "job: UCX_MD", "daxpin", NULL, "names daxpin",
+      "pass it on: mpirun -x UCX_MD=daxpin" },
+    { PROBE_KEY_MODULE, "job: UCX module", NULL, "none", "is loaded",
+      "the hook did not load it; it needs UCX_MD=daxpin, "
+      "OMPI_MCA_mca_base_component_path and DAXPIN_UCX_MODULE, which `eval "
+      "\"$(daxpin env)\"` sets and mpirun -x passes to other nodes" },
+    { PROBE_KEY_PML, "job: pml", "ucx", NULL, "is ucx",
+      "Open MPI does not use UCX; see pml above, and options of the launcher" },
+    { PROBE_KEY_OSC, "job: osc", "daxpin,ucx", NULL, "is daxpin or ucx",
+      "windows are not under daxpin's care; see osc_daxpin and osc above, and "
+      "options of the launcher" },
+    { PROBE_KEY_LEASE, "job: lease", "yes", NULL,
+      "a window\'s file is pinned under lease",
+      "a window\'s file is not under lease: a truncate crashes the job; the "
+      "other findings tell why" },
+    { PROBE_KEY_DATA, "job: data", "yes", NULL,
+      "what one rank puts reaches the file of the other",
+      "MPI_Put does not work" },
+    { PROBE_KEY_WINDOW, "job: osc_daxpin", "yes", NULL,
+      "makes windows in files that their info names",
+      "windows whose info names a file are not in that file" }
+};
+
+
+/*
+ * What was said
+ */
+
+static int job_add(job_t *job, const char *line)
+{
+    job_line_t *lines, *last;
+
+    lines = realloc(job->lines, (job->count + 1) * sizeof(*lines));
+    if (lines == NULL) {
+        return -ENOMEM;
+    }
+    job->lines = lines;
+    last       = &lines[job->count];
+    if ((sscanf(line, PROBE_LABEL "%d %15s %511[^\n]", &last->rank, last->key,
+                last->value) != 3) ||
+        (last->rank < 0) || (last->rank >= JOB_RANKS_MAX)) {
+        return 0;
+    }
+    if (strcmp(last->key, PROBE_KEY_SIZE) == 0) {
+        job->size = atoi(last->value);
+    }
+    ++job->count;
+    return 0;
+}
+
+
+/* The launcher may put something before each line, such as the rank */
+static void job_parse(job_t *job)
+{
+    const char *p = job->said;
+
+    while ((p != NULL) && ((p = strstr(p, PROBE_LABEL)) != NULL)) {
+        if (job_add(job, p) != 0) {
+            return;
+        }
+        p = strchr(p, '\n');
+    }
+}
+
+
+static const char *job_value(const job_t *job, int rank, const char *key)
+{
+    size_t i;
+
+    for (i = 0; i < job->count; ++i) {
+        if ((job->lines[i].rank == rank) &&
+            (strcmp(job->lines[i].key, key) == 0)) {
+            return job->lines[i].value;
+        }
+    }
+    return NULL;
+}
+
+
+/* The last lines that are not the probe's, which tell why it failed */
+static void job_tail(const char *said, char *text, size_t size)
+{
+    char *copy = strdup((said != NULL) ? said : ""), *line, *save = NULL;
+    size_t used = 0, length;
+
+    text[0] = '\0';
+    for (line = (copy != NULL) ? strtok_r(copy, "\n", &save) : NULL;
+         line != NULL; line = strtok_r(NULL, "\n", &save)) {
+        length = strlen(line);
+        if ((strstr(line, PROBE_LABEL) != NULL) || (length < 4) ||
+            (strspn(line, "-=* ") == length)) {
+            continue;
+        }
+        if (used + length + 3 < size) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                     (used > 0) ? " | " : "", line);
+        }
+    }
+    free(copy);
+}
+
+
+/*
+ * What it means
+ */
+
+static int job_is_good(const job_rule_t *rule, const char *value)
+{
+    const char *wanted = rule->wanted;
+    char element[32];
+    size_t length;
+
+    if (wanted == NULL) {
+        return strcmp(value, rule->unwanted) != 0;
+    }
+    for (; *wanted != '\0'; wanted += length + (wanted[length] == ',')) {
+        length = strcspn(wanted, ",");
+        snprintf(element, sizeof(element), "%.*s", (int)length, wanted);
+        if (daxpin_list_has(value, element)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
+                           const job_rule_t *rule)
+{
+    char ranks[256]   = "";
+    const char *value, *bad = NULL;
+    unsigned count    = 0;
+    size_t used;
+    int rank;
+
+    for (rank = 0; rank < job->size; ++rank) {
+        value = job_value(job, rank, rule->key);
+        if ((value != NULL) && job_is_good(rule, value)) {
+            continue;
+        }
+        bad  = (bad != NULL) ? bad : (value != NULL) ? value : "not said";
+        used = strlen(ranks);
+        if (count++ < 16) {
+            snprintf(ranks + used, sizeof(ranks) - used, "%s%d",
+                     (used > 0) ? "," : "", rank);
+        }
+    }
+    if (count == 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, rule->name,
+                           "%s (%d ranks)", rule->good, job->size);
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, rule->name,
+                           "rank%s %s%s: \"%s\"; %s", (count > 1) ? "s" : "",
+                           ranks, (count > 16) ? ",..." : "", bad,
+                           rule->advice);
+    }
+}
+
+
+static void job_check_hosts(daxpin_checkup_t *checkup, const job_t *job)
+{
+    char hosts[1024] = "";
+    const char *value;
+    size_t used;
+    int rank;
+
+    for (rank = 0; rank < job->size; ++rank) {
+        value = job_value(job, rank, PROBE_KEY_HOST);
+        used  = strlen(hosts);
+        if ((value != NULL) && !daxpin_list_has(hosts, value)) {
+            snprintf(hosts + used, sizeof(hosts) - used, "%s%s",
+                     (used > 0) ? "," : "", value);
+        }
+    }
+    daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "job", "%d ranks on %s",
+                       job->size, hosts);
+}
+
+
+static void job_judge(daxpin_checkup_t *checkup, const job_t *job, int status)
+{
+    char tail[2048];
+    size_t i;
+
+    job_tail(job->said, tail, sizeof(tail));
+    if (job->size == 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "job",
+                           "no rank answered%s: %s",
+                           (status == 124) ? " in time" :
+                           (status == 127) ? ", the launcher is not in PATH" :
+                                             "", tail);
+        return;
+    }
+    job_check_hosts(checkup, job);
+    for (i = 0; i < sizeof(job_rules) / sizeof(job_rules[0]); ++i) {
+        job_check_rule(checkup, job, &job_rules[i]);
+    }
+    if (status != 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "job",
+                           "ended with status %d: %s", status, tail);
+    }
+}
+
+
+/*
+ * Starting it
+ */
+
+static int job_set(const char *name, const char *value)
+{
+    return setenv(name, value, 1);
+}
+
+
+/* Ours is to show whether the installation works, not what the user's
+ * environment lacks: that has been told */
+static void job_prepare(daxpin_checkup_t *checkup)
+{
+    daxpin_env_walk(&checkup->place, job_set);
+    daxpin_env_add("UCX_MD", "daxpin", ',', 0, job_set);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
+}
+
+
+static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
+                     job_t *job)
+{
+    char mpirun[] = "mpirun", n[] = "-n", two[] = "2";
+    char oversubscribe[] = "--oversubscribe";
+    char *own[]          = {mpirun, n, two, oversubscribe, NULL};
+    char named[2], dir[PATH_MAX];
+    size_t count = 0;
+    char **argv;
+    int status;
+
+    if (launcher == NULL) {
+        job_prepare(checkup);
+        launcher = own;
+    }
+    while (launcher[count] != NULL) {
+        ++count;
+    }
+    argv = calloc(count + 4, sizeof(*argv));
+    if (argv == NULL) {
+        return -ENOMEM;
+    }
+    snprintf(named, sizeof(named), "%d", checkup->dir[0] != '\0');
+    snprintf(dir, sizeof(dir), "%s", (checkup->dir[0] != '\0') ? checkup->dir :
+             (getenv("TMPDIR") != NULL) ? getenv("TMPDIR") : "/tmp");
+    memcpy(argv, launcher, count * sizeof(*argv));
+    argv[count]     = probe;
+    argv[count + 1] = dir;
+    argv[count + 2] = named;
+    status          = daxpin_capture(argv, JOB_TIME, &job->said);
+    free(argv);
+    return status;
+}
+
+
+void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
+{
+    char *probe = checkup->place.probe;
+    job_t job   = {0};
+    int status;
+
+    if (access(probe, X_OK) != 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "job",
+                           "is not tried: %s is not there; was daxpin built "
+                           "with Open MPI?", probe);
+        return;
+    }
+    status = job_start(checkup, launcher, probe, &job);
+    job_parse(&job);
+    job_judge(checkup, &job, status);
+    free(job.lines);
+    free(job.said);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Where files under lease can be */
+
+#include "checkup.h"
+#include "locks.h"
+#include "storage.h"
+
+#include "daxpin/mount.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORAGE_FILES_ENV  "UCX_DAXPIN_FILES"
+#define STORAGE_FSDAX      "fsdax"
+#define STORAGE_MOUNTS_MAX 64
+
+typedef struct storage_mounts {
+    daxpin_checkup_t *checkup;
+    unsigned         count;
+    dev_t            devs[STORAGE_MOUNTS_MAX]; /* seen before */
+} storage_mounts_t;
+
+
+static const char *storage_files(void)
+{
+    const char *files = getenv(STORAGE_FILES_ENV);
+
+    return ((files != NULL) && (files[0] != '\0')) ? files : STORAGE_FSDAX;
+}
+
+
+/* Does UCX_DAXPIN_FILES name a directory above this path? */
+static int storage_is_named(const char *path)
+{
+    const char *files = storage_files();
+    char dir[PATH_MAX], real[PATH_MAX];
+    size_t length;
+
+    for (; *files != '\0'; files += length + (files[length] == ',')) {
+        length = strcspn(files, ",");
+        snprintf(dir, sizeof(dir), "%.*s", (int)length, files);
+        if ((dir[0] == '/') && (realpath(dir, real) != NULL) &&
+            (strncmp(path, real, strlen(real)) == 0) &&
+            ((path[strlen(real)] == '/') || (path[strlen(real)] == '\0') ||
+             (real[1] == '\0'))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+static void storage_note_dir(daxpin_checkup_t *checkup,
+                             const daxpin_storage_t *storage)
+{
+    if ((checkup->dir[0] == '\0') && (storage->scratch_error == 0)) {
+        snprintf(checkup->dir, sizeof(checkup->dir), "%s", storage->dir);
+    }
+}
+
+
+/* Something that files are to be in or that is to be used itself */
+static void storage_check(daxpin_checkup_t *checkup,
+                          const daxpin_storage_t *storage, const char *name)
+{
+    char why[LOCKS_REASON_MAX], hold_why[LOCKS_REASON_MAX];
+    static daxpin_openers_t openers;
+    daxpin_verdict_t lease, hold;
+
+    daxpin_openers_find(storage, &openers);
+    lease = daxpin_lease_verdict(storage, &openers, why);
+    hold  = daxpin_hold_verdict(storage, hold_why);
+    if (storage->is_device_dax) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, name,
+                           "device DAX, which needs no lease");
+    } else if (lease == DAXPIN_VERDICT_NO) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, name,
+                           "no lease can be had: %s", why);
+    } else if (lease == DAXPIN_VERDICT_UNKNOWN) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, name, "%s", why);
+    } else if ((storage->dax == 1) && (hold != DAXPIN_VERDICT_YES)) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, name,
+                           "DAX and leases, but no hold: %s; a truncate by an "
+                           "inherited descriptor is not stopped", hold_why);
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, name, "%s, leases%s",
+                           (storage->dax == 1) ? "DAX" : "no DAX",
+                           (hold == DAXPIN_VERDICT_YES) ? ", hold" : "");
+    }
+    if (lease == DAXPIN_VERDICT_YES) {
+        storage_note_dir(checkup, storage);
+    }
+}
+
+
+/* Named on the command line */
+static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
+{
+    static daxpin_storage_t storage;
+    int ret = daxpin_storage_look(path, &storage);
+
+    if (ret != 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, path,
+                           "cannot be looked at: %s", strerror(-ret));
+    } else if ((storage.dax == 0) && !storage_is_named(storage.path) &&
+               (S_ISREG(storage.st.st_mode) || S_ISDIR(storage.st.st_mode))) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, path,
+                           "is not used with DAX (%s), and %s does not name "
+                           "its directory: daxpin leaves it alone; set it to "
+                           "%s", storage.why_not, STORAGE_FILES_ENV,
+                           storage.dir);
+    } else {
+        storage_check(checkup, &storage, path);
+    }
+}
+
+
+static void storage_check_named(daxpin_checkup_t *checkup)
+{
+    const char *files = storage_files();
+    static daxpin_storage_t storage;
+    char dir[PATH_MAX];
+    size_t length;
+    int ret;
+
+    for (; *files != '\0'; files += length + (files[length] == ',')) {
+        length = strcspn(files, ",");
+        snprintf(dir, sizeof(dir), "%.*s", (int)length, files);
+        if (strcmp(dir, STORAGE_FSDAX) == 0) {
+            continue;
+        }
+        ret = daxpin_storage_look(dir, &storage);
+        if (ret != 0) {
+            daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, STORAGE_FILES_ENV,
+                               "names \"%s\": %s; name directories that are "
+                               "there, or %s", dir, strerror(-ret),
+                               STORAGE_FSDAX);
+        } else {
+            storage_check(checkup, &storage, dir);
+        }
+    }
+}
+
+
+static int storage_check_mount(const daxpin_mount_t *mount, void *arg)
+{
+    storage_mounts_t *mounts  = arg;
+    daxpin_checkup_t *checkup = mounts->checkup;
+    int asked = daxpin_mount_has_option(mount, "dax=always") ||
+                daxpin_mount_has_option(mount, "dax");
+    static daxpin_storage_t storage;
+    unsigned i;
+
+    if (!asked && !daxpin_storage_is_pmem(daxpin_mount_device(mount))) {
+        return 0;
+    }
+    for (i = 0; i < mounts->count; ++i) {
+        if (mounts->devs[i] == mount->dev) {
+            return 0; /* bound to another place as well */
+        }
+    }
+    if ((mounts->count == STORAGE_MOUNTS_MAX) ||
+        (daxpin_storage_look(mount->point, &storage) != 0)) {
+        return 0;
+    }
+    mounts->devs[mounts->count++] = mount->dev;
+    if (storage.dax == 1) {
+        storage_check(checkup, &storage, mount->point);
+    } else if (storage.dax == 0) {
+        daxpin_checkup_say(checkup, asked ? DAXPIN_FINDING_BAD :
+                                            DAXPIN_FINDING_WARN,
+                           mount->point, "DAX is off%s: %s",
+                           asked ? ", silently" : "", storage.why_not);
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, mount->point,
+                           "%s; name a directory of yours there (daxpin "
+                           "doctor DIRECTORY)", storage.why_not);
+    }
+    return 0;
+}
+
+
+void daxpin_check_storage(daxpin_checkup_t *checkup, char **paths)
+{
+    storage_mounts_t mounts = {.checkup = checkup};
+    int named = strcmp(storage_files(), STORAGE_FSDAX) != 0;
+
+    for (; *paths != NULL; ++paths) {
+        storage_check_path(checkup, *paths);
+    }
+    storage_check_named(checkup);
+    if (!daxpin_list_has(storage_files(), STORAGE_FSDAX)) {
+        return;
+    }
+    daxpin_mount_walk(storage_check_mount, &mounts);
+    if ((mounts.count == 0) && !named) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "file systems",
+                           "none with DAX is mounted, and %s names no "
+                           "directory: daxpin has nothing to do; mount one, or "
+                           "name the directory of your files",
+                           STORAGE_FILES_ENV);
+    }
+}

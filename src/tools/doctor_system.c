@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The kernel and its settings */
+
+#include "checkup.h"
+#include "locks.h"
+#include "proc.h"
+#include "rdma.h"
+
+#include "daxpin/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define SYSTEM_CAP_IPC_LOCK   14 /* <linux/capability.h> */
+#define SYSTEM_BREAK_TIME_MIN 10 /* seconds */
+#define SYSTEM_MEMLOCK_MIN    (64ul << 20)
+#define SYSTEM_SHM_MIN        (64ul << 20)
+
+
+static void system_check_kernel(daxpin_checkup_t *checkup)
+{
+    unsigned major = 0, minor = 0;
+    struct utsname name;
+
+    uname(&name);
+    sscanf(name.release, "%u.%u", &major, &minor);
+    if ((major < 5) || ((major == 5) && (minor < 8))) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "kernel",
+                           "Linux %s does not tell which files are used with "
+                           "DAX; run 5.8 or later", name.release);
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "kernel",
+                           "Linux %s, %s", name.release, name.machine);
+    }
+}
+
+
+static void system_check_leases(daxpin_checkup_t *checkup)
+{
+    char value[32] = "";
+    long seconds;
+
+    daxpin_proc_read("/proc/sys/fs/leases-enable", value, sizeof(value));
+    if (value[0] == '0') {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "leases",
+                           "are switched off; sysctl fs.leases-enable=1");
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "leases",
+                           "are switched on");
+    }
+    if (daxpin_proc_read("/proc/sys/fs/lease-break-time", value,
+                         sizeof(value)) != 0) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
+                           "cannot be read; is /proc mounted?");
+        return;
+    }
+    seconds = atol(value);
+    daxpin_checkup_say(checkup,
+                       (seconds <= 1) ? DAXPIN_FINDING_BAD :
+                       (seconds < SYSTEM_BREAK_TIME_MIN) ?
+                                        DAXPIN_FINDING_WARN :
+                                        DAXPIN_FINDING_OK,
+                       "lease-break-time", "%ld s%s", seconds,
+                       (seconds < SYSTEM_BREAK_TIME_MIN) ?
+                               ": a process that is slow to give way loses "
+                               "its lease by force; sysctl "
+                               "fs.lease-break-time=45" : "");
+}
+
+
+static void system_check_membarrier(daxpin_checkup_t *checkup)
+{
+    long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0);
+
+    if ((commands < 0) || !(commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED)) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "membarrier",
+                           "is not to be had here (%s): each access costs a "
+                           "fence more; allow it in the container\'s filter "
+                           "of system calls", (commands < 0) ?
+                           strerror(errno) : "not expedited");
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "membarrier",
+                           "is there");
+    }
+}
+
+
+/* What a NIC registers has to be locked in memory */
+static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if ((limit.rlim_cur == RLIM_INFINITY) ||
+        daxpin_has_capability(SYSTEM_CAP_IPC_LOCK)) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "memlock",
+                           "no limit that matters");
+    } else if (limit.rlim_cur < SYSTEM_MEMLOCK_MIN) {
+        daxpin_checkup_say(checkup, (devices > 0) ? DAXPIN_FINDING_BAD :
+                                                    DAXPIN_FINDING_WARN,
+                           "memlock", "only %lu KiB may be locked, too little "
+                           "for memory that %s; set memlock to unlimited in "
+                           "/etc/security/limits.conf, or LimitMEMLOCK of the "
+                           "service that starts jobs",
+                           (unsigned long)limit.rlim_cur >> 10,
+                           (devices > 0) ? "an RDMA device registers" :
+                                           "an RDMA device would register "
+                                           "(there is none here)");
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "memlock",
+                           "%lu MiB may be locked",
+                           (unsigned long)limit.rlim_cur >> 20);
+    }
+}
+
+
+static size_t system_check_rdma(daxpin_checkup_t *checkup)
+{
+    char names[512] = "";
+    daxpin_rdma_t *rdma;
+    size_t count, i, used;
+
+    rdma = daxpin_rdma_list(-1, &count);
+    for (i = 0; i < count; ++i) {
+        used = strlen(names);
+        snprintf(names + used, sizeof(names) - used, "%s%s%s",
+                 (i > 0) ? ", " : "", rdma[i].name,
+                 rdma[i].active ? "" : " (not active)");
+    }
+    free(rdma);
+    daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, "RDMA devices", "%s",
+                       (count > 0) ? names : "none");
+    return count;
+}
+
+
+static void system_check_shm(daxpin_checkup_t *checkup)
+{
+    struct statvfs fs;
+    unsigned long long size;
+
+    if ((statvfs("/dev/shm", &fs) != 0) || (access("/dev/shm", W_OK) != 0)) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "/dev/shm",
+                           "%s; ranks of a node talk through it: mount a "
+                           "tmpfs there that everybody may write to",
+                           strerror(errno));
+        return;
+    }
+    size = (unsigned long long)fs.f_bavail * fs.f_frsize;
+    daxpin_checkup_say(checkup, (size < SYSTEM_SHM_MIN) ? DAXPIN_FINDING_WARN :
+                                                          DAXPIN_FINDING_OK,
+                       "/dev/shm", "%llu MiB are free%s", size >> 20,
+                       (size < SYSTEM_SHM_MIN) ?
+                               ", which may be too little for UCX; mount -o "
+                               "remount,size=..., or docker --shm-size" : "");
+}
+
+
+static void system_check_proc(daxpin_checkup_t *checkup)
+{
+    daxpin_mount_t mount;
+
+    if ((daxpin_mount_find(AT_FDCWD, "/proc", &mount) == 0) &&
+        (daxpin_mount_has_option(&mount, "hidepid=2") ||
+         daxpin_mount_has_option(&mount, "hidepid=invisible"))) {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "/proc",
+                           "is mounted with hidepid=2: messages cannot name "
+                           "who has a file open; mount it without");
+    } else {
+        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "/proc",
+                           "shows processes");
+    }
+}
+
+
+/* Both are optional: not there is no fault */
+static void system_check_option(daxpin_checkup_t *checkup, const char *name,
+                                daxpin_verdict_t (*look)(char *why))
+{
+    char why[LOCKS_REASON_MAX];
+    daxpin_verdict_t verdict = look(why);
+
+    daxpin_checkup_say(checkup, (verdict == DAXPIN_VERDICT_YES) ?
+                                        DAXPIN_FINDING_OK :
+                                (verdict == DAXPIN_VERDICT_NO) ?
+                                        DAXPIN_FINDING_NOTE :
+                                        DAXPIN_FINDING_WARN,
+                       name, "%s%s", why, (verdict == DAXPIN_VERDICT_NO) ?
+                       " (optional)" : "");
+}
+
+
+void daxpin_check_system(daxpin_checkup_t *checkup)
+{
+    system_check_kernel(checkup);
+    system_check_leases(checkup);
+    system_check_membarrier(checkup);
+    system_check_memlock(checkup, system_check_rdma(checkup));
+    system_check_shm(checkup);
+    system_check_proc(checkup);
+    system_check_option(checkup, "module", daxpin_module_verdict);
+    system_check_option(checkup, "guard", daxpin_guard_verdict);
+}
