@@ -437,14 +437,17 @@ static ucs_status_t uct_daxpin_stage_iface_query(uct_iface_h uct_iface,
                                       UCT_IFACE_FLAG_TAG_EAGER_BCOPY |
                                       UCT_IFACE_FLAG_TAG_EAGER_ZCOPY |
                                       UCT_IFACE_FLAG_TAG_RNDV_ZCOPY;
+    static _Atomic int said;
     uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(uct_iface);
     ucs_status_t status;
 
     status = iface->inner.iface_query(uct_iface, attr);
     if ((status == UCS_OK) && (attr->cap.flags & tag_flags)) {
-        ucs_info("daxpin: tags are matched by the processor, not by the NIC,"
-                 " which could not receive into files on fsdax");
         attr->cap.flags &= ~tag_flags;
+        if (atomic_exchange(&said, 1) == 0) {
+            ucs_info("daxpin: tags are matched by the processor, not by the"
+                     " NIC, which could not receive into files on fsdax");
+        }
     }
     return status;
 }
