@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define SIZE  (5ul << 20)
-#define PART  (1ul << 20) /* for each operation, one behind the other */
+#define PART  (1ul << 18) /* for each operation, one behind the other */
 #define LONGS 8192
 
 enum { FSDAX, ORDINARY, KINDS };
@@ -104,7 +104,7 @@ static void operate(MPI_Win win, char *mine, MPI_Aint base, char *local)
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
 
-    REQUIRE(is_filled(mine, 0x40 + other, PART), "put of 1 MiB: wrong bytes");
+    REQUIRE(is_filled(mine, 0x40 + other, PART), "put: wrong bytes");
     REQUIRE(is_filled(mine + PART, 0x40 + other, 8), "put of 8: wrong bytes");
     REQUIRE(mine[PART + 8] == rank + 1, "put of 8: too many");
     REQUIRE(is_filled(local + PART, other + 1, PART), "get: wrong bytes");
@@ -174,7 +174,10 @@ static void messages(int from, int to)
     unsigned i;
 
     for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); ++i) {
-        message(from, to, lengths[i]);
+        /* What is ordinary altogether is not what this is about */
+        if ((from == FSDAX) || (to == FSDAX) || (lengths[i] <= 65536)) {
+            message(from, to, lengths[i]);
+        }
     }
 }
 
@@ -199,7 +202,9 @@ int main(int argc, char **argv)
     for (kind = 0; kind < KINDS; ++kind) {
         for (local = 0; local < KINDS; ++local) {
             created(kind, local);
-            attached(kind, local);
+            if (kind == FSDAX) {
+                attached(kind, local);
+            }
             messages(kind, local);
         }
     }
