@@ -12,7 +12,7 @@
 #
 #   DAXPIN_TEST_SLOW   a number, for slow machines; default: 1
 #   DAXPIN_TEST_QUICK  1: fewer rounds, and of cases that differ little, one
-#   DAXPIN_TEST_COMPILED  not empty: the programs of mpi, osc and ucx are there
+#   DAXPIN_TEST_COMPILED  not empty: the layers' programs are there
 
 # shellcheck shell=bash
 

@@ -15,6 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A holder who hangs up is on his way out, or took us for one who says nothing:
+ * on a busy machine a process may sleep for seconds before it says hello */
+#define DAXPIN_ATTACH_TRIES 5
+
 /* One election a process at a time, or two threads would bind and connect
  * against each other. Not held while waiting for a lease: two files may need
  * each other's processes. */
@@ -125,7 +129,8 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
             return daxpin_elect_follow(path, st, join, &welcome, file_p);
         }
         /* Bound and not listening yet, just gone, or on its way out */
-        if ((ret != -ECONNREFUSED) && (ret != -ESTALE)) {
+        if ((ret != -ECONNREFUSED) && (ret != -ECONNRESET) &&
+            (ret != -ESTALE)) {
             return ret;
         }
         if (daxpin_now() > deadline) {
@@ -158,6 +163,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
 {
     struct stat st = {.st_dev = key->dev, .st_ino = key->ino};
     daxpin_file_t *file = daxpin_file_find(key->dev, key->ino);
+    unsigned tries      = DAXPIN_ATTACH_TRIES;
     daxpin_welcome_t welcome;
     char name[64];
     int ret;
@@ -181,8 +187,10 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
         return daxpin_error(ESTALE, "%s: the remote key names no life of the "
                             "file", name);
     }
-    ret = daxpin_share_connect(name, key, 0, &welcome);
-    if (ret == -ECONNREFUSED) {
+    do {
+        ret = daxpin_share_connect(name, key, 0, &welcome);
+    } while ((ret == -ECONNRESET) && (--tries > 0));
+    if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
         return daxpin_error(ENOENT, "%s: nobody on this node holds it any "
                             "more: it was revoked, closed, or its holder has "
                             "died", name);

@@ -195,7 +195,7 @@ static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
     }
     length = recvmsg(welcome->sock, &header, MSG_CMSG_CLOEXEC);
     if (length <= 0) {
-        return -ECONNREFUSED; /* It has just gone */
+        return -ECONNRESET; /* It has just gone, or found us too slow */
     }
     daxpin_share_take_fds(&header, welcome);
     if (!daxpin_message_is_valid(&message, length)) {
@@ -241,7 +241,7 @@ int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
                             DAXPIN_MESSAGE_HELLO, key->dev, key->ino,
                             key->generation);
     if (ret != 0) {
-        ret = -ECONNREFUSED;
+        ret = -ECONNRESET;
         goto err;
     }
     ret = daxpin_share_receive(name, key, welcome);

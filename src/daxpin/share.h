@@ -36,8 +36,9 @@ typedef struct daxpin_welcome {
 int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p);
 
 /* Ask the holder. generation 0: whichever lives. join: this process had the
- * file open by itself. 0; -ECONNREFUSED nobody answers there; -ESTALE,
- * -EPERM, -EPROTO, -ETIMEDOUT with a message. No lock needed. */
+ * file open by itself. 0; -ECONNREFUSED nobody answers there; -ECONNRESET
+ * somebody hung up: try again; -ESTALE, -EPERM, -EPROTO, -ETIMEDOUT with a
+ * message. No lock needed. */
 int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
                          daxpin_welcome_t *welcome);
 

@@ -105,7 +105,7 @@ static void test_waits_for_access(void **state)
     assert_int_equal(daxpin_access_begin(&access), 0);
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 300);
-    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_BREAKING);
+    assert_becomes(file, BREAKING);
     assert_int_equal(unit_file_size(path), UNIT_LENGTH);
     assert_int_equal(daxpin_access_may_go_on(&access), 0);
     assert_int_equal(daxpin_access_begin(&late), -ESTALE); /* nobody new */
@@ -134,6 +134,7 @@ static void test_shared_slot(void **state)
     assert_int_equal(daxpin_access_end(&one, 0, 1), 0);
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 200);
+    assert_becomes(file, BREAKING);
     assert_int_equal(daxpin_access_begin(&one), -ESTALE); /* and is out */
     assert_blocked(&child, 100);
     assert_int_equal(daxpin_access_end(&two, 0, 1), -ESTALE);
@@ -225,7 +226,7 @@ static void test_waits_for_access_of_peer(void **state)
     assert_child_ok(&peer, "begin");
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 300);
-    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_BREAKING);
+    assert_becomes(file, BREAKING);
     assert_child_ok(&peer, "set 100 1"); /* it is still allowed to finish */
     assert_int_equal(child_ask(&peer, "end"), -ESTALE);
     assert_int_equal(intruder_result(&child, 1000), 0);

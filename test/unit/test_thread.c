@@ -188,7 +188,7 @@ static void threads_run(threads_t *all, void *(*with)(void *))
     thread_t threads[THREADS];
     unsigned i;
 
-    all->end = unit_ms() + THREAD_MS;
+    all->end = unit_ms() + THREAD_MS * ((unit_slow() > 3) ? 3 : unit_slow());
     for (i = 0; i < THREADS; ++i) {
         threads[i] = (thread_t){.all = all, .number = i, .seed = i};
         if (pthread_create(&ids[i], NULL, thread_main, &threads[i]) != 0) {
