@@ -172,6 +172,22 @@ static int daxpin_report_is_fd(int dir_fd, const char *name, void *arg)
 }
 
 
+void daxpin_report_walk(daxpin_report_func_t func, void *arg)
+{
+    const daxpin_report_record_t *record;
+    unsigned i;
+
+    pthread_mutex_lock(&daxpin_lock);
+    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+        record = &daxpin_report->records[i];
+        if (atomic_load(&record->used)) {
+            func(record, arg);
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
 int daxpin_report_exists(pid_t pid)
 {
     return daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL);

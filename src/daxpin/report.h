@@ -58,6 +58,12 @@ void daxpin_report_update(const daxpin_file_t *file);
 unsigned daxpin_report_get_life(void);
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length);
 
+/* What this process pins: one call for each file and owner. func must not call
+ * the library. Without daxpin_lock. */
+typedef void (*daxpin_report_func_t)(const daxpin_report_record_t *record,
+                                     void *arg);
+void daxpin_report_walk(daxpin_report_func_t func, void *arg);
+
 /* Does this process, of the same user, use daxpin? */
 int daxpin_report_exists(pid_t pid);
 

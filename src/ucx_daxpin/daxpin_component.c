@@ -6,10 +6,12 @@
 #include "daxpin_md.h"
 #include "daxpin_rkey.h"
 #include "daxpin_self.h"
+#include "daxpin/report.h"
 
 #include <common/ucx_md.h>
 
 #include <ucs/debug/log_def.h>
+#include <ucs/vfs/base/vfs_obj.h>
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -58,8 +60,24 @@ uct_daxpin_rkey_ptr(uct_component_t *component, uct_rkey_t rkey, void *handle,
     return UCS_ERR_UNSUPPORTED;
 }
 
+static void uct_daxpin_vfs_show_pin(const daxpin_report_record_t *record,
+                                    void *arg)
+{
+    ucs_string_buffer_appendf(arg, "%s pins: %lu bytes: %lu\n", record->path,
+                              (unsigned long)record->pins,
+                              (unsigned long)record->bytes);
+}
+
+static void uct_daxpin_vfs_show_pins(void *obj, ucs_string_buffer_t *strb,
+                                     void *arg_ptr, uint64_t arg_u64)
+{
+    daxpin_report_walk(uct_daxpin_vfs_show_pin, strb);
+}
+
+/* UCX removes it with its directory, that of the memory domain */
 static void uct_daxpin_md_vfs_init(uct_md_h md)
 {
+    ucs_vfs_obj_add_ro_file(md, uct_daxpin_vfs_show_pins, NULL, 0, "pins");
 }
 
 static uct_component_t uct_daxpin_component = {
