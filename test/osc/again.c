@@ -9,6 +9,8 @@
  * usage: again PATH
  */
 
+#define _GNU_SOURCE
+
 #include "window.h"
 
 #include <stdint.h>

@@ -5,7 +5,7 @@
  * Dynamic windows: memory in files and memory that is not, all calls, a list
  * that all ranks append to at once, and a truncate.
  *
- * usage: dynamic PATH INTRUDE
+ * usage: dynamic PATH INTRUDE ELEMENTS
  */
 
 #define _GNU_SOURCE
@@ -23,12 +23,12 @@
 
 #define SIZE     65536
 #define WORDS    (SIZE / 8)
-#define ELEMENTS 100
+#define ELEMENTS 100 /* at most */
 
 extern char **environ;
 
 static MPI_Win win;
-static int left, right;
+static int left, right, elements;
 
 
 static void *map_file(const char *path)
@@ -103,6 +103,65 @@ static void test_calls(uint64_t *words, const char *what)
 }
 
 
+/* Regions that are next to each other are one for who accesses them */
+static void test_border(uint64_t *words, const char *what)
+{
+    uint64_t values[64], back[64];
+    MPI_Aint at = exchange(words) + SIZE / 2 - sizeof(values) / 2;
+    int i;
+
+    for (i = 0; i < 64; ++i) {
+        values[i] = 1000 * check_rank + i;
+    }
+    check_mpi(MPI_Win_detach(win, words), "detach");
+    check_mpi(MPI_Win_attach(win, words + WORDS / 2, SIZE / 2), "attach");
+    check_mpi(MPI_Win_attach(win, words, SIZE / 2), "attach");
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check_mpi(MPI_Put(values, 64, MPI_UINT64_T, right, at, 64, MPI_UINT64_T,
+                      win), "put across a border");
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check_mpi(MPI_Get(back, 64, MPI_UINT64_T, right, at, 64, MPI_UINT64_T,
+                      win), "get across a border");
+    check_mpi(MPI_Win_fence(MPI_MODE_NOSUCCEED, win), "fence");
+    for (i = 0; i < 64; ++i) {
+        check((words[WORDS / 2 - 32 + i] == 1000u * left + i) &&
+                      (back[i] == values[i]), "%s: word %d is %lu, and %lu "
+              "came back", what, i, words[WORDS / 2 - 32 + i], back[i]);
+    }
+    check_mpi(MPI_Win_detach(win, words), "detach");
+    check_mpi(MPI_Win_detach(win, words + WORDS / 2), "detach");
+    check_mpi(MPI_Win_attach(win, words, SIZE), "attach");
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+
+/* One at a time, whatever each does to others while it has the lock */
+static void test_locks(uint64_t *words)
+{
+    MPI_Aint at[64], own;
+    uint64_t value;
+    int i;
+
+    memset(words, 0, SIZE);
+    MPI_Get_address(words, &own);
+    MPI_Allgather(&own, 1, MPI_AINT, at, 1, MPI_AINT, MPI_COMM_WORLD);
+    for (i = 0; i < elements; ++i) {
+        check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, win), "lock");
+        check_mpi(MPI_Get(&value, 1, MPI_UINT64_T, 0, at[0], 1, MPI_UINT64_T,
+                          win), "get");
+        check_mpi(MPI_Win_flush(0, win), "flush");
+        ++value;
+        check_mpi(MPI_Put(&value, 1, MPI_UINT64_T, 0, at[0], 1, MPI_UINT64_T,
+                          win), "put");
+        check_mpi(MPI_Win_unlock(0, win), "unlock");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    check((check_rank != 0) || (words[0] == (uint64_t)check_size * elements),
+          "%d ranks counted to %lu", check_size, words[0]);
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+
 /*
  * A list: an element has its number, and where the next one is
  */
@@ -168,7 +227,7 @@ static void check_list(MPI_Aint head)
         ++counts[rank];
     }
     for (i = 0; i < check_size; ++i) {
-        check(counts[i] == ELEMENTS, "%d elements of rank %d in the list",
+        check(counts[i] == elements, "%d elements of rank %d in the list",
               counts[i], i);
     }
 }
@@ -177,19 +236,19 @@ static void check_list(MPI_Aint head)
 /* Elements are of this memory, and of others' */
 static void test_list(void *memory)
 {
-    element_t *elements = memory, *first = (element_t*)memory + ELEMENTS;
+    element_t *own = memory, *first = own + elements;
     MPI_Aint head, tail;
     int tail_rank = 0, i;
 
-    for (i = 0; i <= ELEMENTS; ++i) {
-        elements[i] = (element_t){.rank = -1, .addr = 0, .number = i};
+    for (i = 0; i <= elements; ++i) {
+        own[i] = (element_t){.rank = -1, .addr = 0, .number = i};
     }
     MPI_Get_address(first, &head);
     MPI_Bcast(&head, 1, MPI_AINT, 0, MPI_COMM_WORLD);
     check_mpi(MPI_Win_lock_all(0, win), "lock_all");
     tail = head;
-    for (i = 0; i < ELEMENTS; ++i) {
-        append(&elements[i], &tail_rank, &tail);
+    for (i = 0; i < elements; ++i) {
+        append(&own[i], &tail_rank, &tail);
     }
     MPI_Barrier(MPI_COMM_WORLD);
     check_list(head);
@@ -250,7 +309,9 @@ int main(int argc, char **argv)
     void *file, *plain;
 
     check_init(&argc, &argv);
-    check(argc == 3, "usage: dynamic PATH INTRUDE");
+    check(argc == 4, "usage: dynamic PATH INTRUDE ELEMENTS");
+    elements = atoi(argv[3]);
+    check(elements <= ELEMENTS, "%d elements at most", ELEMENTS);
     right = (check_rank + 1) % check_size;
     left  = (check_rank + check_size - 1) % check_size;
     snprintf(path, sizeof(path), "%s.%d", argv[1], check_rank);
@@ -267,6 +328,9 @@ int main(int argc, char **argv)
 
     test_calls(file, "file");
     test_calls(plain, "memory");
+    test_border(file, "file");
+    test_border(plain, "memory");
+    test_locks(file);
     test_list(file);
     test_list(plain);
     check_mpi(MPI_Win_detach(win, file), "detach");

@@ -12,8 +12,8 @@
  * EPOCH is fence, start, lock or lock_all, or:
  *   fatal  errors end the job, as is MPI's default; with lock_all
  *   hang   traffic until somebody kills the job
- * KIND as in window.h: own or create, with one rank as the victim; or one or
- * shared, with all ranks of a node.
+ * KIND as in window.h: own, create or dynamic, with one rank as the victim; or
+ * one or shared, with all ranks of a node.
  */
 
 #define _GNU_SOURCE
@@ -52,7 +52,7 @@ static int seen[RANKS_MAX];
 /* Each rank its own */
 static int are_files_own(void)
 {
-    return window_is(&window, "own") || window_is(&window, "create");
+    return window_is(&window, "own") || window_is_mapped(&window);
 }
 
 
@@ -114,8 +114,9 @@ static int try_put(int target, uint64_t number)
     int ret;
 
     tried[target] = number;
-    ret = MPI_Put(&tried[target], 1, MPI_UINT64_T, target, check_rank, 1,
-                  MPI_UINT64_T, win);
+    ret = MPI_Put(&tried[target], 1, MPI_UINT64_T, target,
+                  window_disp(&window, target, check_rank), 1, MPI_UINT64_T,
+                  win);
     if (ret != MPI_SUCCESS) {
         check(check_error(ret, "put") == target, "a put to rank %d failed for "
               "another", target);

@@ -17,6 +17,7 @@
  *   one     MPI_Win_allocate, one file for all ranks of a node
  *   shared  MPI_Win_allocate_shared, one file
  *   create  MPI_Win_create over a mapping of the program
+ *   dynamic MPI_Win_create_dynamic, a mapping of the program attached
  *   dir     MPI_Win_allocate, no file named: the MCA parameter osc_daxpin_dir
  *   none    MPI_Win_allocate, no file
  */
@@ -30,6 +31,7 @@ typedef struct window {
     MPI_Win    win;
     char       file[PATH_MAX]; /* of this rank */
     off_t      offset;         /* of this rank's part in it */
+    MPI_Aint   starts[64];     /* by rank: what displacements begin with */
 } window_t;
 
 
@@ -37,6 +39,24 @@ __attribute__((unused))
 static int window_is(const window_t *window, const char *kind)
 {
     return strcmp(window->kind, kind) == 0;
+}
+
+
+/* The program maps its memory by itself */
+static int window_is_mapped(const window_t *window)
+{
+    return window_is(window, "create") || window_is(window, "dynamic");
+}
+
+
+/* The displacement of so many units */
+__attribute__((unused))
+static MPI_Aint window_disp(const window_t *window, int target, MPI_Aint units)
+{
+    return window_is(window, "dynamic") ?
+                   MPI_Aint_add(window->starts[target],
+                                units * window->unit) :
+                   units;
 }
 
 
@@ -79,6 +99,23 @@ static void window_map(window_t *window)
 }
 
 
+static int window_attach(window_t *window, MPI_Info info)
+{
+    int ret;
+
+    window_map(window);
+    ret = MPI_Win_create_dynamic(info, MPI_COMM_WORLD, &window->win);
+    if (ret == MPI_SUCCESS) {
+        check_mpi(MPI_Win_attach(window->win, window->base,
+                                 (MPI_Aint)window->size), "attach");
+    }
+    MPI_Get_address(window->base, &window->starts[check_rank]);
+    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, window->starts, 1,
+                  MPI_AINT, MPI_COMM_WORLD);
+    return ret;
+}
+
+
 /* @return As MPI */
 __attribute__((unused))
 static int window_open(window_t *window)
@@ -94,7 +131,7 @@ static int window_open(window_t *window)
     }
     snprintf(window->file, sizeof(window->file), "%s", window->path);
     snprintf(path, sizeof(path), "%s", window->path);
-    if (window_is(window, "own") || window_is(window, "create")) {
+    if (window_is(window, "own") || window_is_mapped(window)) {
         snprintf(window->file, sizeof(window->file), "%s.%d", window->path,
                  check_rank);
         snprintf(path, sizeof(path), "%s.%%r", window->path);
@@ -106,6 +143,10 @@ static int window_open(window_t *window)
         window_map(window);
         ret = MPI_Win_create(window->base, (MPI_Aint)window->size,
                              window->unit, info, MPI_COMM_WORLD, &window->win);
+        goto out;
+    }
+    if (window_is(window, "dynamic")) {
+        ret = window_attach(window, info);
         goto out;
     }
     if (!window_is(window, "dir") && !window_is(window, "none")) {
@@ -133,7 +174,7 @@ __attribute__((unused))
 static void window_close(window_t *window)
 {
     check_mpi(MPI_Win_free(&window->win), "MPI_Win_free");
-    if (window_is(window, "create")) {
+    if (window_is_mapped(window)) {
         munmap(window->base, window->size);
     }
 }

@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /* ompi/op/op.h includes what is not installed */
 typedef struct ompi_op_t ompi_op_t;
@@ -83,6 +84,8 @@ typedef struct osc_daxpin_part {
     int           leader;      /* the first rank of the node that has it */
     off_t         old_length;  /* before us; -1: it was not there */
     char          path[PATH_MAX];
+    uint64_t      *touched;    /* attached: the epoch in which a rank of
+                                  another node has last accessed it */
 } osc_daxpin_part_t;
 
 
@@ -110,6 +113,8 @@ typedef struct osc_daxpin_peer {
     int              disp_unit;
     int              node_rank; /* -1: on another node */
     int              pid;
+    uint64_t         epoch;     /* so many are over */
+    uint64_t         share;     /* of its lock, see osc_daxpin_wait.c */
     int              open;      /* accesses are allowed */
     int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* there were some in this epoch */
@@ -126,8 +131,9 @@ typedef struct osc_daxpin_shadow {
 
 /* What ranks of a node share, besides files */
 typedef struct osc_daxpin_slot {
-    _Atomic uint64_t lock; /* of accumulates: 0 or 1 + rank that has it */
-    char             pad[DAXPIN_CACHELINE - sizeof(uint64_t)];
+    _Atomic uint64_t lock;   /* of accumulates: 0 or 1 + rank that has it */
+    _Atomic uint64_t epochs; /* see osc_daxpin_wait.c */
+    char             pad[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
 } osc_daxpin_slot_t;
 
 /* What a rank of another node asks for; see osc_daxpin_agent.c */
@@ -141,13 +147,15 @@ typedef struct osc_daxpin_ask {
 
 /* What a rank has attached to a dynamic window. An odd version: it is being
  * changed. */
-#define OSC_DAXPIN_REGIONS_MAX 256
+#define OSC_DAXPIN_REGIONS_MAX 4096
+#define OSC_DAXPIN_NAME_MAX    184
 
 typedef struct osc_daxpin_region {
     uint64_t     start;
     uint64_t     size;
     uint64_t     offset; /* in the file */
     daxpin_key_t key;    /* generation 0: no file */
+    char         path[OSC_DAXPIN_NAME_MAX]; /* of the file, or its end */
 } osc_daxpin_region_t;
 
 typedef struct osc_daxpin_table {
@@ -178,9 +186,14 @@ typedef struct osc_daxpin_module {
     int                    all_open; /* as peer->open, for all */
     int                    all_locked;
     opal_mutex_t           mutex;    /* of dirty ranges */
+    opal_mutex_t           attach_mutex; /* of what this rank has attached */
+    opal_recursive_mutex_t peers_mutex;  /* of what others have attached */
+    int                    has_threads;  /* that mutex is to be taken */
     osc_daxpin_spec_t      spec;
     osc_daxpin_part_t      part;
     osc_daxpin_part_t      *attached; /* as in this rank's table */
+    struct osc_daxpin_module *mail_next;
+    int                    gets_mail;
     osc_daxpin_node_t      node;
     osc_daxpin_peer_t      *peers;
     unsigned               slot;     /* of libdaxpin */
@@ -242,6 +255,23 @@ static inline void osc_daxpin_progress(osc_daxpin_module_t *module,
     if (OPAL_UNLIKELY(module->work >= OSC_DAXPIN_PROGRESS_WORK)) {
         module->work = 0;
         opal_progress();
+    }
+}
+
+
+/* What is known of a target's memory changes when it attaches some: one thread
+ * at a time looks at it. Windows that are not dynamic need not. */
+static inline void osc_daxpin_peers_lock(osc_daxpin_module_t *module)
+{
+    if (OPAL_UNLIKELY(module->has_threads)) {
+        opal_mutex_lock(&module->peers_mutex);
+    }
+}
+
+static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
+{
+    if (OPAL_UNLIKELY(module->has_threads)) {
+        opal_mutex_unlock(&module->peers_mutex);
     }
 }
 
@@ -319,6 +349,9 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module);
  * another node. */
 int  osc_daxpin_peer_check(osc_daxpin_module_t *module, int target);
 
+/* A file is as it should be */
+int osc_daxpin_file_is_good(const daxpin_file_t *file);
+
 /* The same of this rank's own part */
 int  osc_daxpin_own_check(osc_daxpin_module_t *module);
 
@@ -369,6 +402,7 @@ static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
     unsigned i;
 
     peer->touched = 0;
+    ++peer->epoch;
     if (OPAL_UNLIKELY(peer->mems != &peer->mem)) {
         for (i = 0; i < peer->num_mems; ++i) {
             peer->mems[i].touched = 0;
@@ -433,6 +467,11 @@ osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
                                          int target, uint64_t start,
                                          uint64_t length);
 
+/* The name of the file that a target has attached; empty if it is detached */
+void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
+                            const osc_daxpin_mem_t *mem, char *path,
+                            size_t size);
+
 /* See what a target has attached and detached meanwhile */
 void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target);
 
@@ -441,8 +480,68 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module);
 
 /* Copy between this process's packed data and a target's memory that is not
  * mapped here, as a datatype at @a addr there says */
-int osc_daxpin_region_copy(int pid, void *packed, char *addr, int count,
+int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
+                           void *packed, char *addr, int count,
                            const ompi_datatype_t *dt, int is_put);
+
+/* What this rank has attached: the number of it, and what has the byte at an
+ * address, or NULL. With attach_mutex. */
+uint64_t          osc_daxpin_attached_count(const osc_daxpin_module_t *module);
+osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
+                                            uint64_t start);
+
+
+/*
+ * mail: dynamic windows between nodes
+ */
+
+#define OSC_DAXPIN_IOV_MAX 32
+
+void osc_daxpin_mail_open(osc_daxpin_module_t *module);
+void osc_daxpin_mail_close(osc_daxpin_module_t *module);
+
+/* Put or get; @a local is one range, as long as all of @a remote */
+int osc_daxpin_mail_copy(osc_daxpin_module_t *module, int target,
+                         const struct iovec *local,
+                         const struct iovec *remote, unsigned count,
+                         int is_put);
+
+/* Why a file that this rank has accessed, or any one, is revoked; empty where
+ * none is */
+int osc_daxpin_mail_check(osc_daxpin_module_t *module, int target, int all,
+                          char *cause, size_t size);
+
+/* Make a range of addresses at a target durable */
+int osc_daxpin_mail_persist(osc_daxpin_module_t *module, int target,
+                            uint64_t start, uint64_t length);
+
+
+/*
+ * wait: for others, who wait for an answer to their mail. All of it is nothing
+ * where there is no mail.
+ */
+
+int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
+                         int hints);
+int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target);
+int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints);
+int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module);
+
+/* MPI_Win_post() tells those who may wait in MPI_Win_start() */
+int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
+                         int count);
+int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
+                          int count);
+
+/* MPI_Win_wait(), in any case */
+int osc_daxpin_wait_completions(osc_daxpin_module_t *module);
+
+/* What is then asked of the inner component need not be checked by it */
+static inline int osc_daxpin_wait_hints(const osc_daxpin_module_t *module,
+                                        int hints)
+{
+    return module->gets_mail ? hints | MPI_MODE_NOCHECK : hints;
+}
 
 
 /*

@@ -122,7 +122,8 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
 }
 
 
-/* The program may let a flush make this durable */
+/* The program may let a flush make this durable. After the access: another
+ * thread's flush may come between. */
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
                                           const osc_daxpin_range_t *range)
 {
@@ -220,9 +221,6 @@ osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    if (is_put) {
-        osc_daxpin_range_dirty(module, range);
-    }
     if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,
                                         target_dt))) {
         osc_daxpin_copy(range->mem, is_put ? range->addr : origin,
@@ -234,12 +232,15 @@ osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
         ret = ompi_datatype_sndrcv(range->addr, target_count, target_dt,
                                    origin, origin_count, origin_dt);
     }
+    if (is_put) {
+        osc_daxpin_range_dirty(module, range);
+    }
     return osc_daxpin_leave(module, range, ret);
 }
 
 
-/* Between an origin and memory of another process on this node that it has
- * attached and that is not in a file */
+/* Between an origin and memory of another process that it has attached: on this
+ * node, if it is not in a file; on another one in any case */
 static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
                                     int origin_count,
                                     ompi_datatype_t *origin_dt,
@@ -250,7 +251,6 @@ static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
 {
     size_t size  = target_dt->super.size * target_count;
     void *packed = malloc(size);
-    int pid      = module->peers[range->target].pid;
     int ret      = OMPI_SUCCESS;
 
     if ((packed == NULL) || (size > INT_MAX)) {
@@ -262,8 +262,12 @@ static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
                                    (int)size, MPI_PACKED);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_region_copy(pid, packed, range->addr, target_count,
-                                     target_dt, is_put);
+        ret = osc_daxpin_region_copy(module, range->target, packed,
+                                     range->addr, target_count, target_dt,
+                                     is_put);
+    }
+    if (is_put) {
+        osc_daxpin_range_dirty(module, range);
     }
     if ((ret == OMPI_SUCCESS) && !is_put) {
         ret = ompi_datatype_sndrcv(packed, (int)size, MPI_PACKED, origin,
@@ -311,18 +315,23 @@ osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
     osc_daxpin_range_t range;
     int ret;
 
+    osc_daxpin_peers_lock(module);
     ret = osc_daxpin_range_get(module, target, disp, target_count, target_dt,
                                &range);
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
-        return ret;
+        goto out;
     }
     if (OPAL_LIKELY(range.mem->base != NULL)) {
-        return osc_daxpin_move_mapped(module, origin, origin_count, origin_dt,
-                                      target_count, target_dt, &range, is_put);
+        ret = osc_daxpin_move_mapped(module, origin, origin_count, origin_dt,
+                                     target_count, target_dt, &range, is_put);
+    } else {
+        ret = osc_daxpin_move_unmapped(module, origin, origin_count, origin_dt,
+                                       disp, target_count, target_dt, &range,
+                                       is_put);
     }
-    return osc_daxpin_move_unmapped(module, origin, origin_count, origin_dt,
-                                    disp, target_count, target_dt, &range,
-                                    is_put);
+out:
+    osc_daxpin_peers_unlock(module);
+    return ret;
 }
 
 
@@ -602,16 +611,19 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
     osc_daxpin_range_t range;
     int ret;
 
+    osc_daxpin_peers_lock(module);
     ret = osc_daxpin_range_get(module, target, disp, acc->target_count,
                                acc->target_dt, &range);
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
-        return ret;
+        goto out;
     }
     osc_daxpin_acc_lock(module, target);
     ret = (range.mem->base != NULL) ?
                   osc_daxpin_acc_mapped(module, acc, &range) :
                   osc_daxpin_acc_unmapped(module, acc, disp, &range);
     osc_daxpin_acc_unlock(module, target);
+out:
+    osc_daxpin_peers_unlock(module);
     return ret;
 }
 

@@ -128,25 +128,6 @@ typedef struct osc_daxpin_wish {
 } osc_daxpin_wish_t;
 
 
-/* What will be attached, nobody knows yet: files may be. The ranks of a node
- * look into each other's tables, and no further. */
-static int osc_daxpin_wish_attach(ompi_communicator_t *comm,
-                                  osc_daxpin_wish_t *wish)
-{
-    int spans = ompi_group_have_remote_peers(comm->c_local_group);
-
-    if (spans && (wish->spec.attach > 0)) {
-        return osc_daxpin_error(OMPI_ERR_NOT_SUPPORTED, "daxpin_attach is for "
-                                "windows of ranks of one node, and these are "
-                                "not");
-    }
-    wish->wanted = !spans && ((wish->spec.attach >= 0) ?
-                                      wish->spec.attach :
-                                      daxpin_ucx_md_names_us());
-    return OMPI_SUCCESS;
-}
-
-
 static int osc_daxpin_wish_get(void *base, size_t size,
                                ompi_communicator_t *comm, opal_info_t *info,
                                int flavor, osc_daxpin_wish_t *wish)
@@ -178,7 +159,10 @@ static int osc_daxpin_wish_get(void *base, size_t size,
         if (wish->wanted) {
             break;
         }
-        return osc_daxpin_wish_attach(comm, wish);
+        /* What will be attached, nobody knows yet: files may be */
+        wish->wanted = (wish->spec.attach >= 0) ? wish->spec.attach :
+                                                  daxpin_ucx_md_names_us();
+        return OMPI_SUCCESS;
     }
     return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is named as the file of a "
                             "window over memory that the program has already; "
@@ -286,6 +270,7 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 
     osc_daxpin_requests_close(module);
     osc_daxpin_agent_stop(module);
+    osc_daxpin_mail_close(module);
     osc_daxpin_shadow_unlock(&module->ask);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
@@ -305,6 +290,8 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_agent_delete(module);
     OBJ_DESTRUCT(&module->agent.mutex);
     OBJ_DESTRUCT(&module->mutex);
+    OBJ_DESTRUCT(&module->attach_mutex);
+    OBJ_DESTRUCT(&module->peers_mutex);
     free(module);
 }
 
@@ -358,16 +345,16 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     if ((ret != OMPI_SUCCESS) || !module->remote) {
         return ret;
     }
+    slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
+    ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
+                                    sizeof(uint64_t), &module->lock);
+    if ((ret != OMPI_SUCCESS) || module->gets_mail) {
+        return ret;
+    }
     osc_daxpin_requests_open(module);
     ret = osc_daxpin_shadow_locked(module, win, module->part.base,
                                    module->part.size, disp_unit,
                                    &module->data);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
-    ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
-                                    sizeof(uint64_t), &module->lock);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -398,6 +385,10 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
         return ret;
     }
     ret = osc_daxpin_peers_open(module, disp_unit);
+    if ((ret == OMPI_SUCCESS) && module->remote &&
+        (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        osc_daxpin_mail_open(module);
+    }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);
     }
@@ -459,6 +450,10 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
     }
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->agent.mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
+    module->has_threads = (flavor == MPI_WIN_FLAVOR_DYNAMIC) &&
+                          opal_using_threads();
     module->super  = osc_daxpin_module_template;
     module->win    = win;
     module->flavor = flavor;

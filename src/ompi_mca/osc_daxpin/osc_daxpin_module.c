@@ -26,7 +26,7 @@ int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
     }
     *size            = module->peers[rank].mem.size;
     *disp_unit       = module->peers[rank].disp_unit;
-    *(void**)baseptr = module->peers[rank].mem.base;
+    *(void**)baseptr = (*size > 0) ? module->peers[rank].mem.base : NULL;
     return OMPI_SUCCESS;
 }
 

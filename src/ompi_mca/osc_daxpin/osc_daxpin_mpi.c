@@ -37,6 +37,7 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
                                 size_t size)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
 
     if (!osc_daxpin_is_ours(win)) {
         return MPI_ERR_WIN;
@@ -44,7 +45,10 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
     if ((target < 0) || (target >= module->size)) {
         return MPI_ERR_RANK;
     }
-    return osc_daxpin_peer_cause(module, target, buffer, size);
+    osc_daxpin_peers_lock(module);
+    ret = osc_daxpin_peer_cause(module, target, buffer, size);
+    osc_daxpin_peers_unlock(module);
+    return ret;
 }
 
 

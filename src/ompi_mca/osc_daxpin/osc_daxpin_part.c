@@ -255,7 +255,9 @@ void osc_daxpin_part_release(osc_daxpin_part_t *part)
         daxpin_file_unadopt(part->file, part->base, part->size);
     }
     daxpin_file_close(part->file);
-    part->file = NULL;
+    free(part->touched);
+    part->file    = NULL;
+    part->touched = NULL;
 }
 
 

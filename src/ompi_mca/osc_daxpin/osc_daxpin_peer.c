@@ -104,9 +104,14 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     peer->disp_unit  = card->disp_unit;
     peer->node_rank  = (card->node == module->node.id) ? card->node_rank : -1;
     peer->pid        = card->pid;
+    peer->epoch      = 1;
     peer->mems       = mem;
     peer->num_mems   = 1;
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        if (peer->node_rank < 0) {
+            mem->size = UINT64_MAX; /* only the target knows */
+            return OMPI_SUCCESS;
+        }
         mem->base      = module->nothing;
         peer->mems     = NULL;
         peer->num_mems = 0;
@@ -334,26 +339,30 @@ static int osc_daxpin_remote_check(osc_daxpin_module_t *module, int target)
 }
 
 
-static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
+int osc_daxpin_file_is_good(const daxpin_file_t *file)
 {
-    return !mem->dead &&
-           ((mem->access.file == NULL) ||
-            daxpin_state_allows(
-                    (uint32_t)daxpin_file_state(mem->access.file)));
+    return daxpin_state_allows((uint32_t)daxpin_file_state(file));
 }
 
 
-/* Of a dynamic window what was accessed counts; of another there is only the
- * part, and who asks has accessed it */
+static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
+{
+    return !mem->dead && ((mem->access.file == NULL) ||
+                          osc_daxpin_file_is_good(mem->access.file));
+}
+
+
+/* Of a dynamic window what was accessed counts, unless it is to be all; of
+ * another there is only the part, and who asks has accessed it */
 static osc_daxpin_mem_t *osc_daxpin_peer_bad(osc_daxpin_module_t *module,
-                                             int target)
+                                             int target, int all)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     unsigned i;
 
     for (i = 0; i < peer->num_mems; ++i) {
         if (!osc_daxpin_mem_is_good(&peer->mems[i]) &&
-            (peer->mems[i].touched || (peer->mems == &peer->mem))) {
+            (all || peer->mems[i].touched || (peer->mems == &peer->mem))) {
             return &peer->mems[i];
         }
     }
@@ -367,12 +376,24 @@ static int osc_daxpin_is_remote(const osc_daxpin_peer_t *peer)
 }
 
 
+static int osc_daxpin_mail_is_good(osc_daxpin_module_t *module, int target)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+    int ret = osc_daxpin_mail_check(module, target, 0, cause, sizeof(cause));
+
+    return ((ret != OMPI_SUCCESS) || (cause[0] == '\0')) ?
+                   ret :
+                   osc_daxpin_peer_revoked(module, target);
+}
+
+
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 {
     if (osc_daxpin_is_remote(&module->peers[target])) {
-        return osc_daxpin_remote_check(module, target);
+        return module->gets_mail ? osc_daxpin_mail_is_good(module, target) :
+                                   osc_daxpin_remote_check(module, target);
     }
-    return (osc_daxpin_peer_bad(module, target) == NULL) ?
+    return (osc_daxpin_peer_bad(module, target, 0) == NULL) ?
                    OMPI_SUCCESS :
                    osc_daxpin_peer_revoked(module, target);
 }
@@ -390,8 +411,7 @@ static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
     }
     for (i = 0; i < count; ++i) {
         if ((part[i].file != NULL) &&
-            !daxpin_state_allows(
-                    (uint32_t)daxpin_file_state(part[i].file))) {
+            !osc_daxpin_file_is_good(part[i].file)) {
             return part[i].file;
         }
     }
@@ -411,9 +431,15 @@ static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
                                    char *buffer, size_t size)
 {
     daxpin_control_t control;
-    int ret = osc_daxpin_state_read(module, target, 0, &control,
-                                    sizeof(control));
+    int ret;
 
+    if (module->gets_mail) {
+        ret = osc_daxpin_mail_check(module, target, 0, buffer, size);
+        return ((ret != OMPI_SUCCESS) || (buffer[0] != '\0')) ?
+                       ret :
+                       osc_daxpin_mail_check(module, target, 1, buffer, size);
+    }
+    ret = osc_daxpin_state_read(module, target, 0, &control, sizeof(control));
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -428,6 +454,7 @@ static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size)
 {
+    char path[OSC_DAXPIN_NAME_MAX];
     daxpin_file_t *file = NULL;
     osc_daxpin_mem_t *mem;
 
@@ -435,10 +462,13 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
     if (osc_daxpin_is_remote(&module->peers[target])) {
         return osc_daxpin_remote_cause(module, target, buffer, size);
     }
-    mem = osc_daxpin_peer_bad(module, target);
+    mem = osc_daxpin_peer_bad(module, target, 0);
+    mem = (mem != NULL) ? mem : osc_daxpin_peer_bad(module, target, 1);
     if ((mem != NULL) && mem->dead) {
-        snprintf(buffer, size, "a file that it attached was revoked before "
-                 "rank %d could share it", module->rank);
+        osc_daxpin_region_path(module, target, mem, path, sizeof(path));
+        snprintf(buffer, size, "%s was revoked before rank %d could share it",
+                 (path[0] != '\0') ? path : "a file that it had attached",
+                 module->rank);
         return OMPI_SUCCESS;
     }
     if (mem != NULL) {
@@ -553,10 +583,13 @@ static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
     if (start >= end) {
         return OMPI_SUCCESS;
     }
-    ret = osc_daxpin_is_remote(&module->peers[target]) ?
-                  osc_daxpin_agent_ask(module, target, start, end - start) :
-                  osc_daxpin_file_persist(module, target, mem, start,
-                                          end - start);
+    if (!osc_daxpin_is_remote(&module->peers[target])) {
+        ret = osc_daxpin_file_persist(module, target, mem, start, end - start);
+    } else if (module->gets_mail) {
+        ret = osc_daxpin_mail_persist(module, target, start, end - start);
+    } else {
+        ret = osc_daxpin_agent_ask(module, target, start, end - start);
+    }
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_dirty_add(module, mem, start, end);
     }

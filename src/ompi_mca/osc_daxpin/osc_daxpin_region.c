@@ -5,7 +5,8 @@
  * Dynamic windows. Each rank has a table of what it has attached in memory that
  * the ranks of its node share, and its targets have the files in it mapped
  * since they first looked for something there. Attached memory that is in no
- * file is copied from and to the other process.
+ * file is copied from and to the other process. For other nodes, see
+ * osc_daxpin_mail.c.
  */
 
 #include "osc_daxpin.h"
@@ -13,11 +14,9 @@
 #include "opal/datatype/opal_convertor.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-
-#define OSC_DAXPIN_IOV_MAX 32
 
 
 static osc_daxpin_table_t *osc_daxpin_own_table(osc_daxpin_module_t *module)
@@ -61,6 +60,29 @@ static int osc_daxpin_overlaps(const osc_daxpin_table_t *table, uint64_t start,
 }
 
 
+uint64_t osc_daxpin_attached_count(const osc_daxpin_module_t *module)
+{
+    return module->node.tables[ompi_comm_rank(module->node.comm)].count;
+}
+
+
+osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
+                                            uint64_t start)
+{
+    uint64_t i, count = osc_daxpin_attached_count(module);
+    osc_daxpin_part_t *part;
+
+    for (i = 0; i < count; ++i) {
+        part = &module->attached[i];
+        if ((start >= (uintptr_t)part->base) &&
+            (start - (uintptr_t)part->base < part->size)) {
+            return part;
+        }
+    }
+    return NULL;
+}
+
+
 int osc_daxpin_regions_open(osc_daxpin_module_t *module)
 {
     module->attached = calloc(OSC_DAXPIN_REGIONS_MAX,
@@ -70,20 +92,15 @@ int osc_daxpin_regions_open(osc_daxpin_module_t *module)
 }
 
 
-int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
+static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
+                             size_t size)
 {
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    osc_daxpin_region_t region  = {.start = (uintptr_t)base, .size = size};
-    osc_daxpin_table_t *table;
+    osc_daxpin_region_t region = {.start = (uintptr_t)base, .size = size};
+    osc_daxpin_table_t *table  = osc_daxpin_own_table(module);
     osc_daxpin_part_t part;
+    const char *path;
+    size_t length;
 
-    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
-        return MPI_ERR_RMA_FLAVOR;
-    }
-    table = osc_daxpin_own_table(module);
-    if (size == 0) {
-        return OMPI_SUCCESS;
-    }
     if ((table->count == OSC_DAXPIN_REGIONS_MAX) ||
         osc_daxpin_overlaps(table, region.start, size)) {
         return osc_daxpin_error(MPI_ERR_RMA_ATTACH, "%zu bytes at %p %s", size,
@@ -96,9 +113,21 @@ int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
     if (osc_daxpin_part_adopt(base, size, &part) != OMPI_SUCCESS) {
         return MPI_ERR_RMA_ATTACH;
     }
+    if ((part.file != NULL) && module->gets_mail) {
+        part.touched = calloc(module->size, sizeof(*part.touched));
+        if (part.touched == NULL) {
+            osc_daxpin_part_release(&part);
+            return OMPI_ERR_OUT_OF_RESOURCE;
+        }
+    }
     if (part.file != NULL) {
         daxpin_file_key(part.file, &region.key);
         region.offset = part.offset;
+        path          = daxpin_file_path(part.file);
+        length        = strlen(path);
+        snprintf(region.path, sizeof(region.path), "%s",
+                 path + ((length < sizeof(region.path)) ?
+                                 0 : length - sizeof(region.path) + 1));
     }
     osc_daxpin_table_begin(table);
     module->attached[table->count] = part;
@@ -108,16 +137,29 @@ int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
 }
 
 
-int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
+int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    osc_daxpin_table_t *table;
-    uint64_t i, last;
+    int ret;
 
     if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
         return MPI_ERR_RMA_FLAVOR;
     }
-    table = osc_daxpin_own_table(module);
+    if (size == 0) {
+        return OMPI_SUCCESS;
+    }
+    OPAL_THREAD_LOCK(&module->attach_mutex);
+    ret = osc_daxpin_attach(module, base, size);
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    return ret;
+}
+
+
+static int osc_daxpin_detach(osc_daxpin_module_t *module, const void *base)
+{
+    osc_daxpin_table_t *table = osc_daxpin_own_table(module);
+    uint64_t i, last;
+
     for (i = 0; (i < table->count) && (module->attached[i].base != base);
          ++i) {
     }
@@ -131,6 +173,21 @@ int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
     table->regions[i]   = table->regions[last];
     osc_daxpin_table_end(table);
     return OMPI_SUCCESS;
+}
+
+
+int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int ret;
+
+    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
+        return MPI_ERR_RMA_FLAVOR;
+    }
+    OPAL_THREAD_LOCK(&module->attach_mutex);
+    ret = osc_daxpin_detach(module, base);
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    return ret;
 }
 
 
@@ -195,6 +252,88 @@ static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
 }
 
 
+static int osc_daxpin_region_compare(const void *left, const void *right)
+{
+    const osc_daxpin_region_t *l = left, *r = right;
+
+    return (l->start > r->start) - (l->start < r->start);
+}
+
+
+/* An access may go across the border of two regions that are next to each
+ * other: they are one where their memory is, in order of addresses */
+static void osc_daxpin_table_merge(osc_daxpin_table_t *table)
+{
+    osc_daxpin_region_t *last = table->regions;
+    const osc_daxpin_region_t *region;
+    uint64_t i;
+
+    qsort(table->regions, table->count, sizeof(table->regions[0]),
+          osc_daxpin_region_compare);
+    for (i = 1; i < table->count; ++i) {
+        region = &table->regions[i];
+        if ((last->start + last->size == region->start) &&
+            (memcmp(&last->key, &region->key, sizeof(last->key)) == 0) &&
+            ((last->key.generation == 0) ||
+             (last->offset + last->size == region->offset))) {
+            last->size += region->size;
+        } else {
+            *++last = *region;
+        }
+    }
+    if (table->count > 0) {
+        table->count = (uint64_t)(last - table->regions) + 1;
+    }
+}
+
+
+/* What is to be said of it at the end of the epoch goes over to the one that
+ * has its place now */
+static void osc_daxpin_mem_inherit(const osc_daxpin_mem_t *old,
+                                   osc_daxpin_mem_t *mems, uint64_t count)
+{
+    uint64_t i, shift;
+
+    for (i = 0; i < count; ++i) {
+        if ((old->start >= mems[i].start) &&
+            (old->start - mems[i].start < mems[i].size)) {
+            shift            = old->start - mems[i].start;
+            mems[i].touched |= old->touched;
+            if (old->dirty_start >= old->dirty_end) {
+                return;
+            }
+            if (old->dirty_start + shift < mems[i].dirty_start) {
+                mems[i].dirty_start = old->dirty_start + shift;
+            }
+            if (old->dirty_end + shift > mems[i].dirty_end) {
+                mems[i].dirty_end = old->dirty_end + shift;
+            }
+            return;
+        }
+    }
+}
+
+
+/* Most are where they were */
+static unsigned osc_daxpin_mem_find(const osc_daxpin_peer_t *peer,
+                                    const osc_daxpin_region_t *region,
+                                    unsigned guess)
+{
+    unsigned i;
+
+    if ((guess < peer->num_mems) &&
+        osc_daxpin_same_region(&peer->mems[guess], region)) {
+        return guess;
+    }
+    for (i = 0; i < peer->num_mems; ++i) {
+        if (osc_daxpin_same_region(&peer->mems[i], region)) {
+            break;
+        }
+    }
+    return i;
+}
+
+
 static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
                                   const osc_daxpin_table_t *table,
                                   osc_daxpin_mem_t *mems)
@@ -203,21 +342,40 @@ static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
     unsigned i, j;
 
     for (i = 0; i < table->count; ++i) {
-        for (j = 0; j < peer->num_mems; ++j) {
-            if (osc_daxpin_same_region(&peer->mems[j], &table->regions[i])) {
-                break;
-            }
-        }
+        j = osc_daxpin_mem_find(peer, &table->regions[i], i);
         if (j < peer->num_mems) {
             mems[i]                   = peer->mems[j];
             peer->mems[j].access.file = NULL; /* it has moved */
+            peer->mems[j].touched     = 0;
+            peer->mems[j].dirty_start = UINT64_MAX;
         } else {
             osc_daxpin_region_open(module, target, &table->regions[i],
                                    &mems[i]);
         }
     }
     for (j = 0; j < peer->num_mems; ++j) {
+        osc_daxpin_mem_inherit(&peer->mems[j], mems, table->count);
         daxpin_file_close(peer->mems[j].access.file);
+    }
+}
+
+
+void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
+                            const osc_daxpin_mem_t *mem, char *path,
+                            size_t size)
+{
+    int node_rank                   = module->peers[target].node_rank;
+    const osc_daxpin_table_t *table = &module->node.tables[node_rank];
+    uint64_t i;
+
+    path[0] = '\0';
+    for (i = 0; (i < table->count) && (i < OSC_DAXPIN_REGIONS_MAX); ++i) {
+        if ((mem->start == table->regions[i].start) &&
+            (mem->key.ino == table->regions[i].key.ino)) {
+            snprintf(path, size, "%.*s", OSC_DAXPIN_NAME_MAX - 1,
+                     table->regions[i].path);
+            break;
+        }
     }
 }
 
@@ -228,18 +386,23 @@ void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
     osc_daxpin_table_t *table = &module->node.tables[peer->node_rank];
     osc_daxpin_table_t *copy;
     osc_daxpin_mem_t *mems;
+    uint64_t version;
 
     if (atomic_load(&table->version) == peer->version) {
         return;
     }
     copy = malloc(sizeof(*copy));
-    mems = calloc(OSC_DAXPIN_REGIONS_MAX, sizeof(*mems));
-    if ((copy == NULL) || (mems == NULL)) {
-        free(copy);
-        free(mems);
+    if (copy == NULL) {
         return;
     }
-    peer->version = osc_daxpin_table_read(table, copy);
+    version = osc_daxpin_table_read(table, copy);
+    osc_daxpin_table_merge(copy);
+    mems    = calloc(copy->count + 1, sizeof(*mems));
+    if (mems == NULL) {
+        free(copy);
+        return;
+    }
+    peer->version = version;
     osc_daxpin_peer_adapt(module, target, copy, mems);
     if (peer->mems != &peer->mem) {
         free(peer->mems);
@@ -322,9 +485,11 @@ static int osc_daxpin_vm_copy(int pid, const struct iovec *local,
 }
 
 
-int osc_daxpin_region_copy(int pid, void *packed, char *addr, int count,
+int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
+                           void *packed, char *addr, int count,
                            const ompi_datatype_t *dt, int is_put)
 {
+    const osc_daxpin_peer_t *peer = &module->peers[target];
     struct iovec local = {.iov_base = packed};
     struct iovec remote[OSC_DAXPIN_IOV_MAX];
     opal_convertor_t convertor;
@@ -340,8 +505,11 @@ int osc_daxpin_region_copy(int pid, void *packed, char *addr, int count,
         num           = OSC_DAXPIN_IOV_MAX;
         local.iov_len = 0;
         done = opal_convertor_raw(&convertor, remote, &num, &local.iov_len);
-        if (num > 0) {
-            ret = osc_daxpin_vm_copy(pid, &local, remote, num, is_put);
+        if ((num > 0) && (peer->node_rank < 0)) {
+            ret = osc_daxpin_mail_copy(module, target, &local, remote, num,
+                                       is_put);
+        } else if (num > 0) {
+            ret = osc_daxpin_vm_copy(peer->pid, &local, remote, num, is_put);
         }
         local.iov_base = (char*)local.iov_base + local.iov_len;
     } while (!done && (ret == OMPI_SUCCESS));

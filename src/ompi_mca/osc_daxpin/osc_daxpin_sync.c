@@ -26,20 +26,20 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
                                         int target, int persist)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
-    int ret;
+    int ret                 = OMPI_SUCCESS;
 
     if (!peer->touched) {
         return OMPI_SUCCESS;
     }
+    osc_daxpin_peers_lock(module);
     if (persist) {
         ret = osc_daxpin_peer_persist(module, target);
-        if (ret != OMPI_SUCCESS) {
-            return ret;
-        }
     }
-    return osc_daxpin_peer_is_held(peer) ?
-                   OMPI_SUCCESS :
-                   osc_daxpin_peer_check(module, target);
+    if ((ret == OMPI_SUCCESS) && !osc_daxpin_peer_is_held(peer)) {
+        ret = osc_daxpin_peer_check(module, target);
+    }
+    osc_daxpin_peers_unlock(module);
+    return ret;
 }
 
 
@@ -53,7 +53,7 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
         return OMPI_SUCCESS;
     }
     atomic_thread_fence(memory_order_seq_cst);
-    if (module->peers[target].mem.base == NULL) {
+    if ((module->peers[target].mem.base == NULL) && (data->module != NULL)) {
         ret = data->module->osc_flush(target, data->win);
     }
     osc_daxpin_keep_first(&ret,
@@ -69,7 +69,7 @@ static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
     int i;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (module->remote) {
+    if (data->module != NULL) {
         ret = data->module->osc_flush_all(data->win);
     }
     for (i = 0; i < module->size; ++i) {
@@ -83,9 +83,11 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
 {
     int i;
 
+    osc_daxpin_peers_lock(module);
     for (i = 0; i < module->size; ++i) {
         osc_daxpin_peer_forget(&module->peers[i]);
     }
+    osc_daxpin_peers_unlock(module);
 }
 
 
@@ -134,36 +136,41 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
  * Post, start, complete, wait
  */
 
-static int osc_daxpin_start_targets(osc_daxpin_module_t *module,
-                                    ompi_group_t *group)
+/* To be freed */
+static int osc_daxpin_group_ranks(osc_daxpin_module_t *module,
+                                  ompi_group_t *group, int **ranks_p,
+                                  int *count_p)
 {
-    int count = ompi_group_size(group);
+    int count  = ompi_group_size(group);
+    int *from  = malloc((count + 1) * sizeof(*from));
+    int *ranks = malloc((count + 1) * sizeof(*ranks));
+    int ret    = OMPI_ERR_OUT_OF_RESOURCE;
     ompi_group_t *all;
-    int *ranks, i, ret;
+    int i;
 
-    free(module->started);
-    module->num_started = 0;
-    module->started     = malloc((count + 1) * sizeof(*ranks));
-    ranks               = malloc((count + 1) * sizeof(*ranks));
-    if ((ranks == NULL) || (module->started == NULL)) {
-        ret = OMPI_ERR_OUT_OF_RESOURCE;
-        goto out;
+    if ((from == NULL) || (ranks == NULL)) {
+        goto err;
     }
     for (i = 0; i < count; ++i) {
-        ranks[i] = i;
+        from[i] = i;
     }
     ret = ompi_comm_group(module->comm, &all);
     if (ret != OMPI_SUCCESS) {
-        goto out;
+        goto err;
     }
-    ret = ompi_group_translate_ranks(group, count, ranks, all,
-                                     module->started);
+    ret = ompi_group_translate_ranks(group, count, from, all, ranks);
     ompi_group_free(&all);
-    if (ret == OMPI_SUCCESS) {
-        module->num_started = count;
+    if (ret != OMPI_SUCCESS) {
+        goto err;
     }
-out:
+    free(from);
+    *ranks_p = ranks;
+    *count_p = count;
+    return OMPI_SUCCESS;
+
+err:
     free(ranks);
+    free(from);
     return ret;
 }
 
@@ -173,7 +180,15 @@ int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int i, ret;
 
-    ret = osc_daxpin_start_targets(module, group);
+    free(module->started);
+    module->started     = NULL;
+    module->num_started = 0;
+    ret = osc_daxpin_group_ranks(module, group, &module->started,
+                                 &module->num_started);
+    if ((ret == OMPI_SUCCESS) && module->gets_mail) {
+        ret = osc_daxpin_wait_posts(module, module->started,
+                                    module->num_started);
+    }
     if (ret == OMPI_SUCCESS) {
         ret = module->sync.module->osc_start(group, hints, module->sync.win);
     }
@@ -209,9 +224,19 @@ int osc_daxpin_complete(ompi_win_t *win)
 
 int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
 {
-    osc_daxpin_shadow_t *sync = &osc_daxpin_module(win)->sync;
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int *ranks, count, ret;
 
-    return sync->module->osc_post(group, hints, sync->win);
+    ret = module->sync.module->osc_post(group, hints, module->sync.win);
+    if ((ret != OMPI_SUCCESS) || !module->gets_mail) {
+        return ret;
+    }
+    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_wait_tell(module, ranks, count);
+        free(ranks);
+    }
+    return ret;
 }
 
 
@@ -220,7 +245,7 @@ int osc_daxpin_wait(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_wait(module->sync.win);
+    ret = osc_daxpin_wait_completions(module);
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
 }
 
@@ -245,8 +270,12 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_lock(type, target, hints,
-                                        module->sync.win);
+    ret = osc_daxpin_wait_lock(module, type, target, hints);
+    if (ret == OMPI_SUCCESS) {
+        ret = module->sync.module->osc_lock(
+                type, target, osc_daxpin_wait_hints(module, hints),
+                module->sync.win);
+    }
     if (ret == OMPI_SUCCESS) {
         module->all_open             = 0;
         module->peers[target].open   = 1;
@@ -264,12 +293,17 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     error = osc_daxpin_settle(module, target,
                               osc_daxpin_persists_flush(module));
     ret   = module->sync.module->osc_unlock(target, module->sync.win);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_wait_unlock(module, target);
+    }
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     module->peers[target].open   = 0;
     module->peers[target].locked = 0;
+    osc_daxpin_peers_lock(module);
     osc_daxpin_peer_forget(&module->peers[target]);
+    osc_daxpin_peers_unlock(module);
     return error;
 }
 
@@ -279,7 +313,11 @@ int osc_daxpin_lock_all(int hints, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_lock_all(hints, module->sync.win);
+    ret = osc_daxpin_wait_lock_all(module, hints);
+    if (ret == OMPI_SUCCESS) {
+        ret = module->sync.module->osc_lock_all(
+                osc_daxpin_wait_hints(module, hints), module->sync.win);
+    }
     if (ret == OMPI_SUCCESS) {
         module->all_open   = 1;
         module->all_locked = 1;
@@ -295,6 +333,9 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
 
     error = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
     ret   = module->sync.module->osc_unlock_all(module->sync.win);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_wait_unlock_all(module);
+    }
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -362,6 +403,14 @@ static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
 }
 
 
+/* Another thread may access it meanwhile, and has to find that at its own
+ * flush */
+static int osc_daxpin_may_forget(void)
+{
+    return !opal_using_threads();
+}
+
+
 int osc_daxpin_flush(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -372,7 +421,7 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
         return ret;
     }
     ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
-    if (ret != MPI_ERR_IO) {
+    if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
         osc_daxpin_peer_forget(&module->peers[target]);
     }
     return ret;
@@ -389,7 +438,7 @@ int osc_daxpin_flush_all(ompi_win_t *win)
         return ret;
     }
     ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
-    if (ret != MPI_ERR_IO) {
+    if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
         osc_daxpin_forget_all(module);
     }
     return ret;

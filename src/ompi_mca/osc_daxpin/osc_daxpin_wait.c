@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Waiting for others, where they may wait for this rank to read its mail:
+ * osc/ucx looks at nothing but its own worker while it waits for a lock, for
+ * posts and for completions. So what has to be waited for is known before it
+ * is asked.
+ */
+
+#include "osc_daxpin.h"
+
+#include <stddef.h>
+
+#define OSC_DAXPIN_POST_TAG  0
+#define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* else: the number of shared ones */
+
+
+static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
+                                 uint64_t value, uint64_t *before_p)
+{
+    osc_daxpin_shadow_t *shadow = &module->lock;
+    int ret;
+
+    ret = shadow->module->osc_fetch_and_op(
+            &value, before_p, MPI_UINT64_T, target,
+            offsetof(osc_daxpin_slot_t, epochs) / sizeof(value), MPI_SUM,
+            shadow->win);
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   shadow->module->osc_flush(target, shadow->win);
+}
+
+
+static int osc_daxpin_epochs_try(osc_daxpin_module_t *module, int target,
+                                 uint64_t share, int *done_p)
+{
+    const uint64_t most = (share == 1) ? OSC_DAXPIN_EXCLUSIVE - 1 : 0;
+    uint64_t before;
+    int ret;
+
+    ret = osc_daxpin_epochs_add(module, target, share, &before);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    *done_p = before <= most;
+    return *done_p ? OMPI_SUCCESS :
+                     osc_daxpin_epochs_add(module, target, -share, &before);
+}
+
+
+int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
+                         int hints)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    uint64_t share = (type == MPI_LOCK_EXCLUSIVE) ? OSC_DAXPIN_EXCLUSIVE : 1;
+    int done       = 0;
+    int ret        = OMPI_SUCCESS;
+
+    if (!module->gets_mail || (hints & MPI_MODE_NOCHECK)) {
+        return OMPI_SUCCESS;
+    }
+    while (!done && (ret == OMPI_SUCCESS)) {
+        ret = osc_daxpin_epochs_try(module, target, share, &done);
+        opal_progress();
+    }
+    peer->share = done ? share : 0;
+    return ret;
+}
+
+
+int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    uint64_t share          = peer->share;
+    uint64_t before;
+
+    peer->share = 0;
+    return (share == 0) ? OMPI_SUCCESS :
+                          osc_daxpin_epochs_add(module, target, -share,
+                                                &before);
+}
+
+
+int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
+{
+    int ret = OMPI_SUCCESS;
+    int i;
+
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_wait_lock(module, MPI_LOCK_SHARED, i, hints);
+    }
+    return ret;
+}
+
+
+int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+    int i;
+
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_wait_unlock(module, i);
+    }
+    return ret;
+}
+
+
+int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
+                         int count)
+{
+    int ret = OMPI_SUCCESS;
+    int i;
+
+    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
+        ret = PMPI_Send(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
+                        module->comm);
+    }
+    return ret;
+}
+
+
+int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
+                          int count)
+{
+    int ret = OMPI_SUCCESS;
+    int i;
+
+    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
+        ret = PMPI_Recv(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
+                        module->comm, MPI_STATUS_IGNORE);
+    }
+    return ret;
+}
+
+
+int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
+{
+    osc_daxpin_shadow_t *sync = &module->sync;
+    int flag                  = 0;
+    int ret;
+
+    if (!module->gets_mail) {
+        return sync->module->osc_wait(sync->win);
+    }
+    do {
+        ret = sync->module->osc_test(sync->win, &flag);
+        opal_progress();
+    } while ((ret == OMPI_SUCCESS) && !flag);
+    return ret;
+}
