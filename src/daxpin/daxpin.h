@@ -76,8 +76,10 @@ typedef struct daxpin_owner {
 typedef enum daxpin_lock {
     DAXPIN_LOCK_LEASE = 1 << 0, /**< The kernel's lease: who wants to truncate
                                      the file waits, and daxpin is told */
-    DAXPIN_LOCK_HOLD  = 1 << 1  /**< A page in use by the kernel: the file
+    DAXPIN_LOCK_HOLD  = 1 << 1, /**< A page in use by the kernel: the file
                                      system lets a truncate wait */
+    DAXPIN_LOCK_GUARD = 1 << 2  /**< daxpin-guardd: a truncate of what this
+                                     process has pinned fails */
 } daxpin_lock_t;
 
 /** Room for daxpin_locks_names() */

@@ -100,6 +100,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path,
     file->control_fd      = -1;
     file->share.listen_fd = -1;
     daxpin_hold_init(&file->hold);
+    daxpin_guard_init(&file->guard);
     LIST_INIT(&file->maps);
     LIST_INIT(&file->callbacks);
     LIST_INIT(&file->share.conns);
@@ -356,6 +357,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     if (daxpin_file_is_needed(file)) {
         return;
     }
+    daxpin_guard_close(file);
     if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE)) {
         daxpin_lease_drop(file);
     }
@@ -403,6 +405,7 @@ void daxpin_files_fork(void)
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
         daxpin_share_close(file);
+        daxpin_guard_fork(file);
         daxpin_file_replace_own_maps(file);
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
         snprintf(file->control->cause, sizeof(file->control->cause),
@@ -1147,6 +1150,9 @@ unsigned daxpin_file_locks_now(const daxpin_file_t *file)
     if (daxpin_hold_is_placed(&file->hold)) {
         locks |= DAXPIN_LOCK_HOLD;
     }
+    if (file->guard.status == DAXPIN_GUARD_STATUS_GUARDED) {
+        locks |= DAXPIN_LOCK_GUARD;
+    }
     return locks;
 }
 
@@ -1168,7 +1174,8 @@ char *daxpin_locks_names(unsigned locks, char *buffer, size_t size)
         unsigned   lock;
         const char *name;
     } known[] = {
-        {DAXPIN_LOCK_LEASE, "lease"}, {DAXPIN_LOCK_HOLD, "hold"}
+        {DAXPIN_LOCK_LEASE, "lease"}, {DAXPIN_LOCK_HOLD, "hold"},
+        {DAXPIN_LOCK_GUARD, "guard"}
     };
     size_t used = 0, i;
 

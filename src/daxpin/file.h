@@ -6,6 +6,7 @@
 
 #include "control.h"
 #include "daxpin.h"
+#include "guard.h"
 #include "hold.h"
 #include "pin.h"
 #include "share.h"
@@ -68,6 +69,7 @@ struct daxpin_file {
     int                fd;        /* the one open file description */
     daxpin_hold_t      hold;
     int                holdable;  /* holder: a hold works there */
+    daxpin_guard_t     guard;
     int                on_break;  /* daxpin_on_break_t */
     int                exposed;   /* somebody may access: a late writer is not
                                      taken for a late member any more */
@@ -92,6 +94,9 @@ struct daxpin_file {
         uint64_t next;            /* ns, of the next try */
         uint64_t pause;           /* ns between tries */
         uint64_t hold_until;      /* ns; 0: no break is being held up */
+        int      guarded;         /* LENT: guarded since then */
+        int      relies;          /* LENT: to a writer, for that reason */
+        int      guard_wait;      /* a break waits for what the guard says */
     } lease;
 
     struct {

@@ -41,6 +41,9 @@
  * hold: a write is over sooner */
 #define DAXPIN_CONTENDED_MAX   (300 * DAXPIN_MSEC)
 
+/* While a break waits for the guard's answer */
+#define DAXPIN_GUARD_PAUSE     (5 * DAXPIN_MSEC)
+
 /* Of lease-break-time: how much of it a break may be held up when nothing but
  * the lease keeps the intruder out */
 #define DAXPIN_LEASE_HOLD_PERCENT 75
@@ -276,6 +279,9 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
     char cause[DAXPIN_CAUSE_MAX];
     struct stat st;
 
+    if (file->lease.guarded) {
+        return 1; /* Whatever it lost was not pinned */
+    }
     if (fstat(file->fd, &st) != 0) {
         snprintf(cause, sizeof(cause), "%s cannot be looked at: %s",
                  file->path, strerror(errno));
@@ -341,7 +347,9 @@ static void daxpin_lease_held(daxpin_file_t *file)
         return;
     }
     daxpin_lease_note_size(file);
-    file->lease.once = 1;
+    file->lease.once    = 1;
+    file->lease.guarded = 0;
+    file->lease.relies  = 0;
     daxpin_control_set_state(file->control, DAXPIN_STATE_HELD);
     daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
@@ -408,12 +416,21 @@ static int daxpin_lease_may_lend(const daxpin_file_t *file)
 }
 
 
+/* A writer can do no harm while the guard refuses what would do it. The guard
+ * may end at any moment; then what allows a reader protects until we know. */
+static int daxpin_lease_may_lend_writer(const daxpin_file_t *file)
+{
+    return daxpin_lease_may_lend(file) && daxpin_guard_covers(file);
+}
+
+
 /* Where a hold stops him, somebody may be waiting in a truncate since the
  * lease was lent: no signal tells of him, and those who read wait behind him */
 static int daxpin_lease_is_contended(daxpin_file_t *file, uint64_t now)
 {
     if (!daxpin_hold_is_placed(&file->hold) ||
         (file->on_break == DAXPIN_ON_BREAK_HOLD) ||
+        file->lease.guarded || /* then he is refused before he waits */
         !daxpin_hold_is_contended(file->fd)) {
         file->lease.contended = 0;
         return 0;
@@ -476,6 +493,9 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
     daxpin_report_update(file);
     file->lease.wanted     = 1;
     file->lease.hold_until = 0;
+    file->lease.guard_wait = 0;
+    file->lease.guarded    = (state == DAXPIN_STATE_LENT) &&
+                             daxpin_guard_covers(file);
     file->lease.deadline   = deadline;
     file->lease.contended  = 0;
     file->lease.next       = 0;
@@ -496,6 +516,7 @@ static void daxpin_lease_end(daxpin_file_t *file,
              "it for writing", file->path,
              (who[0] != '\0') ? who : "somebody");
     file->lease.hold_until = 0;
+    file->lease.guard_wait = 0;
     daxpin_revoke_start(file, cause);
 }
 
@@ -542,6 +563,18 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
         daxpin_lease_await_late(file, &waiters, now);
         return now;
     }
+    if (daxpin_lease_may_lend_writer(file)) {
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to pid %d, who may write",
+                   file->path, (int)waiters.writer);
+        daxpin_lease_lend(file, DAXPIN_STATE_LENT, now + DAXPIN_SEC);
+        file->lease.relies = 1;
+        return now;
+    }
+    file->lease.guard_wait = daxpin_lease_may_lend(file) &&
+                             daxpin_guard_is_coming(file);
+    if (file->lease.guard_wait) {
+        return now + DAXPIN_GUARD_PAUSE;
+    }
     if ((file->on_break == DAXPIN_ON_BREAK_HOLD) &&
         (file->lease.hold_until == 0)) {
         file->lease.hold_until = daxpin_hold_is_placed(&file->hold) ?
@@ -560,6 +593,29 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
 }
 
 
+/* The guard went away while a writer is in, whom nothing but it had kept from
+ * truncating: the end, and also where the blocks are held, since he might be
+ * waiting in a truncate by now. Returns 0 then. */
+static int daxpin_lease_check_guard(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (file->lease.guarded && !daxpin_guard_covers(file) &&
+        !daxpin_guard_is_coming(file)) {
+        file->lease.guarded = 0;
+    }
+    if (file->lease.guarded || !file->lease.relies) {
+        return 1;
+    }
+    snprintf(cause, sizeof(cause), "%s was revoked: somebody has it open for "
+             "writing, and daxpin-guardd, which kept him from truncating it, "
+             "is gone", file->path);
+    file->lease.wanted = 0;
+    daxpin_revoke_start(file, cause);
+    return 0;
+}
+
+
 uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
 {
     char cause[DAXPIN_CAUSE_MAX];
@@ -574,7 +630,8 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
     }
     switch (daxpin_file_state(file)) {
     case DAXPIN_STATE_LENT:
-        if (!daxpin_lease_check_size(file)) {
+        if (!daxpin_lease_check_guard(file) ||
+            !daxpin_lease_check_size(file)) {
             return now;
         }
         atomic_fetch_add(&file->control->checks, 1);
@@ -585,8 +642,8 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
         }
         return DAXPIN_NEVER;
     case DAXPIN_STATE_HELD:
-        if ((signaled || (file->lease.hold_until != 0)) &&
-            !daxpin_lease_is_whole(file)) {
+        if ((signaled || (file->lease.hold_until != 0) ||
+             file->lease.guard_wait) && !daxpin_lease_is_whole(file)) {
             return daxpin_lease_broken(file, now);
         }
         return DAXPIN_NEVER;

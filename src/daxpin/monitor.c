@@ -192,6 +192,7 @@ static uint64_t daxpin_monitor_tick(void)
         }
         next = daxpin_monitor_earlier(next, daxpin_revoke_tick(file, now));
         next = daxpin_monitor_earlier(next, daxpin_share_tick(file, now));
+        next = daxpin_monitor_earlier(next, daxpin_guard_tick(file, now));
         --file->refs;
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);

@@ -137,6 +137,23 @@ static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
 }
 
 
+static int daxpin_pins_walk(const daxpin_pin_t *root, daxpin_pin_func_t func,
+                            void *arg)
+{
+    return (root == NULL) ||
+           (daxpin_pins_walk(root->left, func, arg) &&
+            func(root->offset, root->end, arg) &&
+            daxpin_pins_walk(root->right, func, arg));
+}
+
+
+int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
+                     void *arg)
+{
+    return daxpin_pins_walk(pins->root, func, arg);
+}
+
+
 int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
 {
@@ -177,6 +194,8 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->record = daxpin_report_add(file, (owner != NULL) ? owner : &process,
                                     length);
     pin->life   = daxpin_report_get_life();
+    daxpin_guard_add(file, pin->offset, pin->end);
+    daxpin_guard_wait(file);
 out:
     pthread_mutex_unlock(&daxpin_lock);
     if (ret != 0) {
@@ -199,6 +218,8 @@ void daxpin_unpin(daxpin_pin_t *pin)
     pthread_mutex_lock(&daxpin_lock);
     file->pins.root = daxpin_pins_cut(file->pins.root, pin);
     --file->pins.count;
+    daxpin_guard_remove(file, pin->offset, pin->end);
+    daxpin_guard_wait(file);
     if (pin->life == daxpin_report_get_life()) {
         daxpin_report_remove(pin->record, pin->end - pin->offset);
     }

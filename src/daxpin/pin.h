@@ -13,4 +13,11 @@ typedef struct daxpin_pins {
     size_t       count;
 } daxpin_pins_t;
 
+/* Call func for every pin, with its first byte and the one behind it, as long
+ * as it returns other than 0. What it returned last. With daxpin_lock held. */
+typedef int (*daxpin_pin_func_t)(uint64_t start, uint64_t end, void *arg);
+
+int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
+                     void *arg);
+
 #endif

@@ -152,6 +152,7 @@ static void daxpin_revoke_call(daxpin_file_t *file)
 
 static void daxpin_revoke_drop_locks(daxpin_file_t *file)
 {
+    daxpin_guard_close(file);
     daxpin_hold_drop(&file->hold);
     if (file->holder) {
         atomic_store(&file->control->locks, 0);

@@ -44,7 +44,8 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_EXPOSE,  /* member: I access now */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
     DAXPIN_MESSAGE_ACK,     /* member: done */
-    DAXPIN_MESSAGE_FAULT    /* member: the file is shorter than it was */
+    DAXPIN_MESSAGE_FAULT,   /* member: the file is shorter than it was */
+    DAXPIN_MESSAGE_GUARD    /* member: and daxpin_guard_status_t of its pins */
 } daxpin_message_type_t;
 
 typedef struct daxpin_message {
@@ -350,6 +351,11 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
     case DAXPIN_MESSAGE_ACK:
         conn->acked = 1;
         return 1;
+    case DAXPIN_MESSAGE_GUARD + DAXPIN_GUARD_STATUS_UNGUARDED:
+    case DAXPIN_MESSAGE_GUARD + DAXPIN_GUARD_STATUS_NONE:
+    case DAXPIN_MESSAGE_GUARD + DAXPIN_GUARD_STATUS_GUARDED:
+        conn->guard = (int)(message->type - DAXPIN_MESSAGE_GUARD);
+        return 1;
     case DAXPIN_MESSAGE_FAULT:
         /* Believed: who could lie could truncate the file as well */
         atomic_store(&conn->file->faulted, 1);
@@ -531,6 +537,24 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
 }
 
 
+int daxpin_share_is_guarded(const daxpin_file_t *file)
+{
+    int guarded = file->guard.status == DAXPIN_GUARD_STATUS_GUARDED;
+    const daxpin_conn_t *conn;
+
+    if (file->guard.status == DAXPIN_GUARD_STATUS_UNGUARDED) {
+        return 0;
+    }
+    LIST_FOREACH(conn, &file->share.conns, link) {
+        if (conn->guard == DAXPIN_GUARD_STATUS_UNGUARDED) {
+            return 0;
+        }
+        guarded |= conn->guard == DAXPIN_GUARD_STATUS_GUARDED;
+    }
+    return guarded;
+}
+
+
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
 {
     unsigned count = 0;
@@ -668,6 +692,13 @@ void daxpin_share_ack(daxpin_file_t *file)
 void daxpin_share_fault(daxpin_file_t *file)
 {
     daxpin_share_tell(file, DAXPIN_MESSAGE_FAULT);
+}
+
+
+void daxpin_share_tell_guard(daxpin_file_t *file)
+{
+    daxpin_share_tell(file, DAXPIN_MESSAGE_GUARD +
+                      (daxpin_message_type_t)file->guard.status);
 }
 
 

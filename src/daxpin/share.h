@@ -19,6 +19,7 @@ typedef struct daxpin_conn {
     pid_t         pid;
     int           member;   /* HELLO was accepted */
     int           acked;    /* has answered BREAK */
+    int           guard;    /* daxpin_guard_status_t of his pins */
     uint64_t      deadline; /* ns, for HELLO */
 } daxpin_conn_t;
 
@@ -55,6 +56,10 @@ int  daxpin_share_has_members(const daxpin_file_t *file);
 /* No members, not counting those who have closed just now */
 int  daxpin_share_is_alone(daxpin_file_t *file);
 int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
+/* Tell the holder of file->guard.status */
+void daxpin_share_tell_guard(daxpin_file_t *file);
+/* Holder: all pins of members are guarded, his own too, and there are some */
+int  daxpin_share_is_guarded(const daxpin_file_t *file);
 /* How many have not answered BREAK; their pids for a message */
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);

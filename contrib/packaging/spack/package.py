@@ -36,7 +36,7 @@ class Daxpin(AutotoolsPackage):
 
     def configure_args(self):
         spec = self.spec
-        args = [f"--with-pmem2={spec['pmdk'].prefix}"]
+        args = [f"--with-pmem2={spec['pmdk'].prefix}", "--without-guard"]
         for variant, package, option in [
             ("+ucx", "ucx", "ucx"),
             ("+mpi", "openmpi", "ompi"),

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* A file that somebody guards, and the ranges of all who do */
+
+#include "inode.h"
+
+#include "log.h"
+#include "programs.h"
+#include "space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define GUARD_INODE_BUCKETS 4096
+
+LIST_HEAD(guard_inodes, guard_inode);
+
+static struct guard_inodes guard_buckets[GUARD_INODE_BUCKETS];
+static struct guard_inodes guard_dirty = LIST_HEAD_INITIALIZER(guard_dirty);
+
+
+static struct guard_inodes *guard_inode_bucket(dev_t dev, ino_t ino)
+{
+    return &guard_buckets[(ino ^ (dev << 4)) % GUARD_INODE_BUCKETS];
+}
+
+
+guard_inode_t *guard_inode_find(dev_t dev, ino_t ino)
+{
+    guard_inode_t *inode;
+
+    LIST_FOREACH(inode, guard_inode_bucket(dev, ino), link) {
+        if ((inode->ino == ino) && (inode->dev == dev)) {
+            return inode;
+        }
+    }
+    return NULL;
+}
+
+
+/* Opens by no name, so that no lease is broken and no name can be changed */
+static int guard_inode_open(int fd)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_PATH | O_CLOEXEC);
+}
+
+
+int guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p)
+{
+    guard_inode_t *inode;
+    struct stat st;
+
+    if (fstat(fd, &st) != 0) {
+        return -errno;
+    }
+    inode = guard_inode_find(st.st_dev, st.st_ino);
+    if (inode == NULL) {
+        inode = calloc(1, sizeof(*inode));
+        if (inode == NULL) {
+            return -ENOMEM;
+        }
+        inode->dev     = st.st_dev;
+        inode->ino     = st.st_ino;
+        inode->path_fd = guard_inode_open(fd);
+        if (inode->path_fd < 0) {
+            free(inode);
+            return -errno;
+        }
+        LIST_INSERT_HEAD(guard_inode_bucket(st.st_dev, st.st_ino), inode, link);
+    }
+    ++inode->refs;
+    inode->uid = uid;
+    *inode_p   = inode;
+    return 0;
+}
+
+
+static void guard_inode_touch(guard_inode_t *inode)
+{
+    if (!inode->dirty) {
+        inode->dirty = 1;
+        LIST_INSERT_HEAD(&guard_dirty, inode, dirty_link);
+    }
+}
+
+
+/* It goes when the kernel has been told that it has no ranges */
+void guard_inode_put(guard_inode_t *inode)
+{
+    if (--inode->refs == 0) {
+        guard_inode_touch(inode);
+    }
+}
+
+
+static int guard_entry_before(const guard_entry_t *entry, const void *owner,
+                              const guard_range_t *range)
+{
+    if (entry->range.start != range->start) {
+        return entry->range.start < range->start;
+    }
+    if (entry->range.end != range->end) {
+        return entry->range.end < range->end;
+    }
+    return (uintptr_t)entry->owner < (uintptr_t)owner;
+}
+
+
+/* The first entry that is not before this one */
+static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
+                                 const guard_range_t *range)
+{
+    size_t low = 0, high = inode->count, middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        if (guard_entry_before(&inode->entries[middle], owner, range)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+
+int guard_inode_add(guard_inode_t *inode, const void *owner,
+                    const guard_range_t *range)
+{
+    size_t at = guard_inode_search(inode, owner, range);
+    size_t capacity = (inode->capacity > 0) ? 2 * inode->capacity : 4;
+    guard_entry_t *entries;
+
+    if (inode->count == inode->capacity) {
+        entries = realloc(inode->entries, capacity * sizeof(*entries));
+        if (entries == NULL) {
+            return -ENOMEM;
+        }
+        inode->entries  = entries;
+        inode->capacity = capacity;
+    }
+    memmove(&inode->entries[at + 1], &inode->entries[at],
+            (inode->count - at) * sizeof(*inode->entries));
+    inode->entries[at].range = *range;
+    inode->entries[at].owner = owner;
+    ++inode->count;
+    guard_inode_touch(inode);
+    return 0;
+}
+
+
+int guard_inode_remove(guard_inode_t *inode, const void *owner,
+                       const guard_range_t *range)
+{
+    size_t at = guard_inode_search(inode, owner, range);
+
+    if ((at == inode->count) || (inode->entries[at].owner != owner) ||
+        (inode->entries[at].range.start != range->start) ||
+        (inode->entries[at].range.end != range->end)) {
+        return -ENOENT;
+    }
+    --inode->count;
+    memmove(&inode->entries[at], &inode->entries[at + 1],
+            (inode->count - at) * sizeof(*inode->entries));
+    guard_inode_touch(inode);
+    return 0;
+}
+
+
+void guard_inode_remove_all(guard_inode_t *inode, const void *owner)
+{
+    size_t i, kept = 0;
+
+    for (i = 0; i < inode->count; ++i) {
+        if (inode->entries[i].owner != owner) {
+            inode->entries[kept++] = inode->entries[i];
+        }
+    }
+    inode->count = kept;
+    guard_inode_touch(inode);
+}
+
+
+/*
+ * The kernel's view
+ */
+
+/* Those that overlap or touch become one. ranges NULL: only count them */
+static uint32_t guard_inode_merge(const guard_inode_t *inode,
+                                  guard_range_t *ranges)
+{
+    guard_range_t last = inode->entries[0].range;
+    uint32_t count     = 0;
+    size_t i;
+
+    for (i = 1; i < inode->count; ++i) {
+        const guard_range_t *range = &inode->entries[i].range;
+
+        if (range->start > last.end) {
+            if (ranges != NULL) {
+                ranges[count] = last;
+            }
+            ++count;
+            last = *range;
+        } else if (range->end > last.end) {
+            last.end = range->end;
+        }
+    }
+    if (ranges != NULL) {
+        ranges[count] = last;
+    }
+    return count + 1;
+}
+
+
+static uint64_t guard_inode_end(const guard_inode_t *inode)
+{
+    uint64_t end = 0;
+    size_t i;
+
+    for (i = 0; i < inode->count; ++i) {
+        end = (inode->entries[i].range.end > end) ?
+                      inode->entries[i].range.end :
+                      end;
+    }
+    return end;
+}
+
+
+/* More than one range needs room in the kernel's table. Where there is none,
+ * what lies between them is guarded as well. */
+static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
+                               uint32_t *space_p)
+{
+    uint32_t count = guard_inode_merge(inode, NULL);
+
+    memset(map, 0, sizeof(*map));
+    map->uid   = inode->uid;
+    map->start = inode->entries[0].range.start;
+    map->end   = guard_inode_end(inode);
+    *space_p   = 0;
+    if (count == 1) {
+        return;
+    }
+    if (guard_space_get(count, &map->first) != 0) {
+        guard_log(LOG_WARNING, "inode %lu: no room for its %u ranges: all "
+                  "between the first and the last is guarded",
+                  (unsigned long)inode->ino, count);
+        return;
+    }
+    guard_inode_merge(inode, guard_programs_ranges() + map->first);
+    map->count = count;
+    *space_p   = count;
+}
+
+
+static int guard_inode_set(guard_inode_t *inode)
+{
+    guard_map_t map;
+    uint32_t space;
+    int ret;
+
+    guard_inode_layout(inode, &map, &space);
+    ret = guard_programs_set(inode->path_fd, &map);
+    if (ret != 0) {
+        guard_log(LOG_ERR, "inode %lu: cannot be guarded: %s",
+                  (unsigned long)inode->ino, strerror(-ret));
+        if (space > 0) {
+            guard_space_put(map.first, space);
+        }
+        return ret;
+    }
+    if (inode->space > 0) {
+        guard_space_put(inode->map.first, inode->space);
+    }
+    inode->map   = map;
+    inode->space = space;
+    return 0;
+}
+
+
+static int guard_inode_clear(guard_inode_t *inode)
+{
+    int ret = guard_programs_clear(inode->path_fd);
+
+    if (inode->space > 0) {
+        guard_space_put(inode->map.first, inode->space);
+    }
+    memset(&inode->map, 0, sizeof(inode->map));
+    inode->space = 0;
+    return (ret == -ENOENT) ? 0 : ret; /* it had never been told */
+}
+
+
+static void guard_inode_destroy(guard_inode_t *inode)
+{
+    LIST_REMOVE(inode, link);
+    close(inode->path_fd);
+    free(inode->entries);
+    free(inode);
+}
+
+
+void guard_inodes_publish(void)
+{
+    guard_inode_t *inode;
+
+    while ((inode = LIST_FIRST(&guard_dirty)) != NULL) {
+        LIST_REMOVE(inode, dirty_link);
+        inode->dirty = 0;
+        inode->error = (inode->count > 0) ? -guard_inode_set(inode) :
+                                            -guard_inode_clear(inode);
+        if (inode->refs == 0) {
+            guard_inode_destroy(inode);
+        }
+    }
+}

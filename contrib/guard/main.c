@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The daemon of the guard: options, privileges, its socket and its loop */
+
+#include "client.h"
+#include "guard_wire.h"
+#include "log.h"
+#include "programs.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GUARD_BACKLOG 4096
+#define GUARD_EVENTS  4096
+
+/* Where programs are pinned */
+#define GUARD_PINS "/sys/fs/bpf/daxpin-guard"
+
+typedef struct guard_options {
+    const char *path;
+    const char *pins;
+    int        check; /* see whether it could run, and end */
+} guard_options_t;
+
+
+static void usage(FILE *out)
+{
+    fprintf(out,
+            "usage: daxpin-guardd [OPTION]...\n"
+            "\n"
+            "Have truncates and hole punches of pinned ranges of files fail "
+            "with ETXTBSY.\n"
+            "\n"
+            "  --socket PATH    where libdaxpin finds it [%s]\n"
+            "  --pins DIR       where a BPF file system keeps the guard while "
+            "it is\n"
+            "                   restarted [%s]\n"
+            "  --max-clients N  connections of one user [%zu]\n"
+            "  --max-ranges N   ranges of one user [%zu]\n"
+            "  --check          see whether this kernel can do it, and end\n"
+            "  --verbose        say who guards what\n"
+            "  --help, --version\n"
+            "\n"
+            "See daxpin-guardd(8).\n",
+            DAXPIN_GUARD_SOCKET, GUARD_PINS, guard_limits.clients,
+            guard_limits.ranges);
+}
+
+
+static size_t parse_number(const char *option, const char *text, size_t most)
+{
+    unsigned long number;
+    char *end;
+
+    errno  = 0;
+    number = strtoul(text, &end, 10);
+    if ((errno != 0) || (end == text) || (*end != '\0') || (number < 1) ||
+        (number > most)) {
+        fprintf(stderr, "daxpin-guardd: --%s %s: give a number from 1 to "
+                "%zu\n", option, text, most);
+        exit(2);
+    }
+    return number;
+}
+
+
+static void parse_options(int argc, char **argv, guard_options_t *options)
+{
+    static const struct option known[] = {
+        {"socket", required_argument, NULL, 's'},
+        {"pins", required_argument, NULL, 'p'},
+        {"max-clients", required_argument, NULL, 'c'},
+        {"max-ranges", required_argument, NULL, 'r'},
+        {"check", no_argument, NULL, 'C'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0}
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            options->path = optarg;
+            break;
+        case 'p':
+            options->pins = optarg;
+            break;
+        case 'c':
+            guard_limits.clients = parse_number("max-clients", optarg,
+                                                1u << 20);
+            break;
+        case 'r':
+            guard_limits.ranges = parse_number("max-ranges", optarg,
+                                               GUARD_RANGES_MAX);
+            break;
+        case 'C':
+            options->check = 1;
+            break;
+        case 'v':
+            guard_log_set_level(LOG_INFO);
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        case 'V':
+            printf("daxpin-guardd %s\n", PACKAGE_VERSION);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(2);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "daxpin-guardd: %s: it takes options only\n",
+                argv[optind]);
+        exit(2);
+    }
+}
+
+
+/* The programs are in the kernel: from now on, telling them which files is all
+ * there is to do. CAP_BPF is for that, where sysctl
+ * kernel.unprivileged_bpf_disabled forbids it to others. */
+static int drop_privileges(void)
+{
+    struct __user_cap_header_struct header = {
+        .version = _LINUX_CAPABILITY_VERSION_3
+    };
+    struct __user_cap_data_struct data[2] = {{0}, {0}};
+    const unsigned bpf                    = CAP_TO_INDEX(CAP_BPF);
+
+    if (syscall(SYS_capget, &header, data) != 0) {
+        goto err;
+    }
+    data[bpf].permitted  &= CAP_TO_MASK(CAP_BPF);
+    data[bpf].effective   = data[bpf].permitted;
+    data[bpf].inheritable = 0;
+    memset(&data[1 - bpf], 0, sizeof(data[0]));
+    if (syscall(SYS_capset, &header, data) == 0) {
+        return 0;
+    }
+err:
+    guard_log(LOG_ERR, "cannot drop its privileges: %s", strerror(errno));
+    return -errno;
+}
+
+
+/* A descriptor for every connection and every file */
+static void raise_limits(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+
+static int open_socket(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        guard_log(LOG_ERR, "%s: the name is too long for a socket; at most %zu "
+                  "characters", path, sizeof(address.sun_path) - 1);
+        return -ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        guard_log(LOG_ERR, "cannot create a socket: %s", strerror(errno));
+        return -errno;
+    }
+    if (connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0) {
+        guard_log(LOG_ERR, "%s: another daxpin-guardd answers there", path);
+        close(fd);
+        return -EADDRINUSE;
+    }
+    unlink(path); /* A former one's */
+    if ((bind(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
+        (chmod(path, 0666) != 0) || (listen(fd, GUARD_BACKLOG) != 0)) {
+        guard_log(LOG_ERR, "%s: cannot listen there: %s; its directory has to "
+                  "exist and to be writable", path, strerror(errno));
+        close(fd);
+        return -errno;
+    }
+    return fd;
+}
+
+
+/* As sd_notify(3), which is not worth a library */
+static void tell_systemd(const char *message)
+{
+    const char *path           = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length;
+    int fd;
+
+    if ((path == NULL) || (strlen(path) >= sizeof(address.sun_path))) {
+        return;
+    }
+    strcpy(address.sun_path, path);
+    length = offsetof(struct sockaddr_un, sun_path) + strlen(path);
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0';
+    }
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if ((fd < 0) ||
+        (sendto(fd, message, strlen(message), MSG_NOSIGNAL,
+                (struct sockaddr*)&address, (socklen_t)length) < 0)) {
+        guard_log(LOG_WARNING, "cannot tell systemd that it is ready: %s",
+                  strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+
+static int watch(int epoll_fd, int fd, void *what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+
+/* Returns 0 if nobody can be let in now */
+static int accept_client(int epoll_fd, int listen_fd)
+{
+    guard_client_t *client;
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        return (errno != EMFILE) && (errno != ENFILE) && (errno != ENOMEM) &&
+               (errno != ENOBUFS);
+    }
+    client = guard_client_accept(fd);
+    if ((client != NULL) && (watch(epoll_fd, fd, client) != 0)) {
+        /* It is never looked at; his end of it tells him */
+        shutdown(fd, SHUT_RDWR);
+    }
+    return 1;
+}
+
+
+static volatile sig_atomic_t stopped;
+
+
+static void on_stop(int number)
+{
+    stopped = number;
+}
+
+
+/* Blocked but while it waits: none is missed */
+static void catch_stop(sigset_t *mask)
+{
+    const struct sigaction action = {.sa_handler = on_stop};
+    sigset_t stops;
+
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigprocmask(SIG_BLOCK, &stops, mask);
+}
+
+
+static int serve(int listen_fd)
+{
+    static struct epoll_event events[GUARD_EVENTS];
+    const struct timespec pause = {.tv_nsec = 10000000};
+    size_t round                = 0;
+    int epoll_fd, count, i, full;
+    sigset_t mask;
+
+    catch_stop(&mask);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if ((epoll_fd < 0) || (watch(epoll_fd, listen_fd, NULL) != 0)) {
+        guard_log(LOG_ERR, "cannot watch its socket: %s", strerror(errno));
+        return 1;
+    }
+    while (!stopped) {
+        count = epoll_pwait(epoll_fd, events, GUARD_EVENTS,
+                            guard_programs_forget(), &mask);
+        ++round;
+        full = 0;
+        for (i = 0; i < count; ++i) {
+            if (events[i].data.ptr != NULL) {
+                guard_client_receive(events[i].data.ptr, round);
+            } else {
+                full = !accept_client(epoll_fd, listen_fd);
+            }
+        }
+        guard_clients_finish();
+        if (full) {
+            guard_log(LOG_WARNING, "cannot let a client in: %s; raise the "
+                      "limit of open files (LimitNOFILE)", strerror(errno));
+            nanosleep(&pause, NULL); /* He waits in the queue; do not spin */
+        }
+    }
+    guard_programs_unpin();
+    guard_clients_dismiss();
+    return 0;
+}
+
+
+int main(int argc, char **argv)
+{
+    guard_options_t options = {.path = DAXPIN_GUARD_SOCKET, .pins = GUARD_PINS};
+    int fd;
+
+    parse_options(argc, argv, &options);
+    if (guard_programs_start() != 0) {
+        return 1;
+    }
+    if (options.check) {
+        printf("this kernel refuses truncates and hole punches of guarded "
+               "ranges\n");
+        return 0;
+    }
+    raise_limits();
+    fd = open_socket(options.path);
+    if (fd < 0) {
+        return 1;
+    }
+    (void)guard_programs_pin(options.pins); /* It does without */
+    if (drop_privileges() != 0) {
+        return 1;
+    }
+    tell_systemd("READY=1\nSTATUS=Pinned ranges are guarded");
+    guard_log(LOG_NOTICE, "guards pinned ranges; listens at %s", options.path);
+    return serve(fd);
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The programs in the kernel */
+
+#include "programs.h"
+
+#include "log.h"
+
+#include "guard.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/membarrier.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GUARD_HINT                                                \
+    "the kernel has to have BTF and the BPF LSM: CONFIG_BPF_LSM " \
+    "and \"bpf\" in /sys/kernel/security/lsm (boot with "         \
+    "lsm=...,bpf), and no lockdown"
+
+/* Below the directory that is ours in a BPF file system: PID/inodes and
+ * PID/state are maps, PID/link* are programs at their hooks */
+#define GUARD_PIN_INODES "inodes"
+#define GUARD_PIN_STATE  "state"
+#define GUARD_FORMER_MAX 16
+#define GUARD_NS_IN_MS   1000000ull
+
+static struct guard  *guard_skeleton;
+static guard_range_t *guard_ranges;
+static char          guard_pins[PATH_MAX]; /* empty: nothing is pinned */
+
+/* Of daemons that died */
+typedef struct guard_former {
+    char     path[PATH_MAX]; /* of its directory */
+    int      inodes;
+    uint64_t until;          /* ns; when its programs let everything pass */
+} guard_former_t;
+
+static guard_former_t guard_former[GUARD_FORMER_MAX];
+static unsigned       guard_formers;
+
+
+static int guard_print(enum libbpf_print_level level, const char *format,
+                       va_list args)
+{
+    char message[1024];
+
+    vsnprintf(message, sizeof(message), format, args);
+    message[strcspn(message, "\n")] = '\0';
+    guard_log((level == LIBBPF_WARN) ? LOG_WARNING : LOG_DEBUG, "%s", message);
+    return 0;
+}
+
+
+/* How many arguments a hook has in this kernel; -errno if it has no such */
+static int guard_hook_args(const char *name)
+{
+    struct btf *btf = btf__load_vmlinux_btf();
+    const struct btf_type *type;
+    int id, args;
+
+    if (btf == NULL) {
+        return -errno;
+    }
+    id = btf__find_by_name_kind(btf, name, BTF_KIND_FUNC);
+    if (id < 0) {
+        args = id;
+    } else {
+        type = btf__type_by_id(btf, (__u32)id);
+        args = btf_vlen(btf__type_by_id(btf, type->type));
+    }
+    btf__free(btf);
+    return args;
+}
+
+
+/* What this kernel has not got, or has in another form, is left out */
+static int guard_programs_choose(void)
+{
+    int args = guard_hook_args("bpf_lsm_inode_setattr");
+
+    if (args < 0) {
+        guard_log(LOG_ERR, "no hook to refuse a truncate at: %s; "
+                  GUARD_HINT, strerror(-args));
+        return args;
+    }
+    bpf_program__set_autoload((args == 2) ?
+                              guard_skeleton->progs.guard_inode_setattr_idmap :
+                              guard_skeleton->progs.guard_inode_setattr, 0);
+    if (guard_hook_args("vfs_dedupe_file_range_one") < 0) {
+        bpf_program__set_autoload(guard_skeleton->progs.guard_dedupe_begin, 0);
+        bpf_program__set_autoload(guard_skeleton->progs.guard_dedupe_end, 0);
+    }
+    return 0;
+}
+
+
+/* In the first pid namespace, the one that the kernel's programs see */
+static int guard_is_initial(void)
+{
+    const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
+    struct stat st;
+
+    return (stat("/proc/self/ns/pid", &st) == 0) &&
+           (st.st_ino == initial_pid_namespace);
+}
+
+
+static int guard_programs_attach(void)
+{
+    int ret;
+
+    guard_skeleton = guard__open();
+    if (guard_skeleton == NULL) {
+        guard_log(LOG_ERR, "cannot read its own BPF programs: %s",
+                  strerror(errno));
+        return -errno;
+    }
+    ret = guard_programs_choose();
+    if (ret != 0) {
+        return ret;
+    }
+    guard_skeleton->rodata->guard_daemon = guard_is_initial() ? getpid() : 0;
+    ret = guard__load(guard_skeleton);
+    if (ret == 0) {
+        ret = guard__attach(guard_skeleton);
+    }
+    if (ret != 0) {
+        guard_log(LOG_ERR, "cannot load its BPF programs: %s; run it as root, "
+                  "or with CAP_BPF and CAP_PERFMON; " GUARD_HINT,
+                  strerror(-ret));
+        return ret;
+    }
+    guard_ranges = mmap(NULL, GUARD_RANGES_MAX * sizeof(*guard_ranges),
+                        PROT_READ | PROT_WRITE, MAP_SHARED,
+                        bpf_map__fd(guard_skeleton->maps.ranges), 0);
+    if (guard_ranges == MAP_FAILED) {
+        guard_log(LOG_ERR, "cannot map the table of ranges: %s",
+                  strerror(errno));
+        return -errno;
+    }
+    return 0;
+}
+
+
+static int guard_is_refused(int ret)
+{
+    return (ret != 0) && (errno == ETXTBSY);
+}
+
+
+/* Programs can be attached and yet never be asked: where "bpf" is not among the
+ * security modules. Try it on a file of our own. */
+static int guard_programs_try(int fd)
+{
+    const int punch       = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const guard_map_t map = {.start = 8192, .end = 12288};
+    int ret;
+
+    if (ftruncate(fd, 16384) != 0) {
+        return -errno;
+    }
+    ret = guard_programs_set(fd, &map);
+    if (ret != 0) {
+        return ret;
+    }
+    if (!guard_is_refused(ftruncate(fd, 10000)) ||
+        !guard_is_refused(fallocate(fd, punch, 4096, 8192)) ||
+        (ftruncate(fd, 12288) != 0) || (fallocate(fd, punch, 0, 8192) != 0)) {
+        return -ENOTSUP;
+    }
+    return guard_programs_clear(fd);
+}
+
+
+int guard_programs_start(void)
+{
+    int fd, ret;
+
+    libbpf_set_print(guard_print);
+    ret = guard_programs_attach();
+    if (ret != 0) {
+        return ret;
+    }
+    fd  = memfd_create("daxpin-guardd", MFD_CLOEXEC);
+    ret = (fd >= 0) ? guard_programs_try(fd) : -errno;
+    close(fd);
+    if (ret != 0) {
+        guard_log(LOG_ERR, "the kernel does not go by its BPF programs (%s); "
+                  GUARD_HINT, strerror(-ret));
+    }
+    return ret;
+}
+
+
+/*
+ * What outlives the daemon
+ */
+
+/* A directory with pins, and it; what is not pinned is not there */
+static void guard_remove_pins(const char *directory)
+{
+    char path[PATH_MAX + 300];
+    struct dirent *entry;
+    DIR *dir = opendir(directory);
+
+    while ((dir != NULL) && ((entry = readdir(dir)) != NULL)) {
+        if (entry->d_name[0] != '.') {
+            snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
+            unlink(path);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    rmdir(directory);
+}
+
+
+/* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
+static uint64_t guard_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 * GUARD_NS_IN_MS + (uint64_t)now.tv_nsec;
+}
+
+
+static int guard_open_pin(const char *directory, const char *name)
+{
+    char path[PATH_MAX + 16];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return bpf_obj_get(path);
+}
+
+
+/* When the daemon of a directory died; 0: it lives, or cannot be asked */
+static uint64_t guard_died(const char *directory)
+{
+    struct guard__bss state = {.guard_died = 0};
+    const uint32_t index    = 0;
+    int fd                  = guard_open_pin(directory, GUARD_PIN_STATE);
+
+    if (fd >= 0) {
+        (void)bpf_map_lookup_elem(fd, &index, &state);
+        close(fd);
+    }
+    return state.guard_died;
+}
+
+
+static void guard_find_former(const char *directory)
+{
+    guard_former_t *former;
+    struct dirent *entry;
+    DIR *dir = opendir(directory);
+    uint64_t died;
+
+    while ((dir != NULL) && ((entry = readdir(dir)) != NULL) &&
+           (guard_formers < GUARD_FORMER_MAX)) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        former = &guard_former[guard_formers];
+        snprintf(former->path, PATH_MAX, "%.*s/%.64s", PATH_MAX - 80,
+                 directory, entry->d_name);
+        died = guard_died(former->path);
+        if (died == 0) {
+            continue; /* Another one that lives, with another socket */
+        }
+        former->until  = died + GUARD_GRACE_MS * GUARD_NS_IN_MS;
+        former->inodes = guard_open_pin(former->path, GUARD_PIN_INODES);
+        ++guard_formers;
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    (void)guard_programs_forget();
+}
+
+
+static int guard_pin_all(void)
+{
+    char path[PATH_MAX + 64];
+    struct bpf_link **links = (struct bpf_link**)&guard_skeleton->links;
+    size_t i, count = sizeof(guard_skeleton->links) / sizeof(*links);
+    int ret;
+
+    snprintf(path, sizeof(path), "%s/" GUARD_PIN_INODES, guard_pins);
+    ret = bpf_map__pin(guard_skeleton->maps.inodes, path);
+    if (ret == 0) {
+        snprintf(path, sizeof(path), "%s/" GUARD_PIN_STATE, guard_pins);
+        ret = bpf_map__pin(guard_skeleton->maps.bss, path);
+    }
+    for (i = 0; (i < count) && (ret == 0); ++i) {
+        if (links[i] != NULL) {
+            snprintf(path, sizeof(path), "%s/link%zu", guard_pins, i);
+            ret = bpf_link__pin(links[i], path);
+        }
+    }
+    return ret;
+}
+
+
+int guard_programs_pin(const char *directory)
+{
+    int ret = 0;
+
+    if (!guard_is_initial()) {
+        ret = -EXDEV;
+        goto err;
+    }
+    guard_find_former(directory);
+    snprintf(guard_pins, sizeof(guard_pins), "%.*s/%d", PATH_MAX - 80,
+             directory, (int)getpid());
+    guard_remove_pins(guard_pins); /* A dead one's, of the same number */
+    if (((mkdir(directory, 0700) != 0) && (errno != EEXIST)) ||
+        (mkdir(guard_pins, 0700) != 0)) {
+        ret = -errno;
+        goto err;
+    }
+    ret = guard_pin_all();
+    if (ret == 0) {
+        return 0;
+    }
+err:
+    guard_programs_unpin();
+    guard_log(LOG_WARNING, "%s: cannot keep the guard there while the daemon "
+              "is restarted: %s; it has to be in a BPF file system (mount -t "
+              "bpf bpf /sys/fs/bpf)", directory, strerror(-ret));
+    return ret;
+}
+
+
+int guard_programs_are_pinned(void)
+{
+    return guard_pins[0] != '\0';
+}
+
+
+void guard_programs_unpin(void)
+{
+    if (guard_pins[0] != '\0') {
+        guard_remove_pins(guard_pins);
+        guard_pins[0] = '\0';
+    }
+}
+
+
+int guard_programs_knew(int fd, uid_t uid)
+{
+    guard_map_t map;
+    unsigned i;
+
+    for (i = 0; i < guard_formers; ++i) {
+        if ((guard_now() < guard_former[i].until) &&
+            (bpf_map_lookup_elem(guard_former[i].inodes, &fd, &map) == 0) &&
+            (map.uid == uid)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+
+int guard_programs_forget(void)
+{
+    uint64_t now = guard_now(), next = UINT64_MAX;
+    unsigned i, kept = 0;
+
+    for (i = 0; i < guard_formers; ++i) {
+        if (guard_former[i].until <= now) {
+            close(guard_former[i].inodes);
+            guard_remove_pins(guard_former[i].path);
+            continue;
+        }
+        next = (guard_former[i].until < next) ? guard_former[i].until : next;
+        guard_former[kept++] = guard_former[i];
+    }
+    guard_formers = kept;
+    return (kept > 0) ? (int)((next - now) / GUARD_NS_IN_MS) + 1 : -1;
+}
+
+
+/*
+ * What is guarded
+ */
+
+int guard_programs_set(int fd, const guard_map_t *map)
+{
+    return (bpf_map_update_elem(bpf_map__fd(guard_skeleton->maps.inodes), &fd,
+                                map, BPF_ANY) == 0) ? 0 : -errno;
+}
+
+
+int guard_programs_clear(int fd)
+{
+    return (bpf_map_delete_elem(bpf_map__fd(guard_skeleton->maps.inodes),
+                                &fd) == 0) ? 0 : -errno;
+}
+
+
+guard_range_t *guard_programs_ranges(void)
+{
+    return guard_ranges;
+}
+
+
+int guard_programs_settle(void)
+{
+    /* It waits for a grace period of RCU, and programs run in a section */
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0;
+}

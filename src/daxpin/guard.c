@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The guard's client */
+
+#include "guard.h"
+
+#include "file.h"
+#include "guard_wire.h"
+#include "log.h"
+#include "monitor.h"
+#include "pin.h"
+#include "report.h"
+#include "share.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Requests on the way; a socket has room for about a hundred */
+#define DAXPIN_GUARD_WINDOW      16
+
+#define DAXPIN_GUARD_PAUSE_MIN   (10 * DAXPIN_MSEC)
+#define DAXPIN_GUARD_PAUSE_MAX   (5 * DAXPIN_SEC)
+#define DAXPIN_GUARD_PAUSE_GRACE (100 * DAXPIN_MSEC)
+
+/* How much of its grace to count on: its death is noticed late */
+#define DAXPIN_GUARD_GRACE_PERCENT 50
+
+/* Who pins waits so long for the guard to know */
+#define DAXPIN_GUARD_WAIT_BOUND  (1 * DAXPIN_SEC)
+#define DAXPIN_GUARD_CLOSE_MS    100
+
+struct daxpin_guard_request {
+    uint16_t             type; /* daxpin_guard_type_t */
+    daxpin_guard_range_t range;
+};
+
+static pthread_cond_t daxpin_guard_answered = PTHREAD_COND_INITIALIZER;
+
+
+void daxpin_guard_init(daxpin_guard_t *guard)
+{
+    memset(guard, 0, sizeof(*guard));
+    guard->fd    = -1;
+    guard->pause = DAXPIN_GUARD_PAUSE_MIN;
+}
+
+
+static int daxpin_guard_is_idle(const daxpin_guard_t *guard)
+{
+    return (guard->fd >= 0) && (guard->unanswered == 0) && (guard->queued == 0);
+}
+
+
+/* It is being restarted */
+static int daxpin_guard_in_grace(const daxpin_guard_t *guard)
+{
+    return guard->grace_until > daxpin_now();
+}
+
+
+int daxpin_guard_is_on(const daxpin_file_t *file)
+{
+    const daxpin_guard_t *guard = &file->guard;
+
+    return guard->synced && (file->pins.count > 0) &&
+           (daxpin_guard_is_idle(guard) ||
+            (daxpin_guard_in_grace(guard) && !guard->grace_extra));
+}
+
+
+int daxpin_guard_covers(const daxpin_file_t *file)
+{
+    if ((file->pins.count > 0) && !daxpin_guard_is_on(file)) {
+        return 0;
+    }
+    return daxpin_share_is_guarded(file);
+}
+
+
+int daxpin_guard_is_coming(const daxpin_file_t *file)
+{
+    const daxpin_guard_t *guard = &file->guard;
+
+    return daxpin_guard_in_grace(guard) ||
+           ((guard->fd >= 0) && !guard->stalled &&
+            !daxpin_guard_is_idle(guard));
+}
+
+
+/* The holder decides by it whether a writer may be let in */
+static void daxpin_guard_tell(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+    int status;
+
+    if (file->pins.count == 0) {
+        status = DAXPIN_GUARD_STATUS_NONE;
+    } else if (guard->synced && !guard->stalled) {
+        status = DAXPIN_GUARD_STATUS_GUARDED;
+    } else if ((guard->fd >= 0) && !guard->stalled) {
+        return; /* It will be clear in a moment */
+    } else {
+        status = DAXPIN_GUARD_STATUS_UNGUARDED;
+    }
+    if (status != guard->status) {
+        guard->status = status;
+        daxpin_report_update(file);
+        daxpin_share_tell_guard(file);
+        daxpin_monitor_wake();
+    }
+}
+
+
+/*
+ * The connection
+ */
+
+static void daxpin_guard_hang_up(daxpin_guard_t *guard)
+{
+    if (guard->fd >= 0) {
+        daxpin_monitor_remove(guard->id, guard->fd);
+        close(guard->fd);
+    }
+    guard->fd         = -1;
+    guard->queued     = 0;
+    guard->unanswered = 0;
+    guard->stalled    = 0;
+    pthread_cond_broadcast(&daxpin_guard_answered);
+}
+
+
+static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
+{
+    guard->retry = daxpin_now() + guard->pause;
+    guard->pause = (2 * guard->pause < most) ? 2 * guard->pause : most;
+}
+
+
+/* It went, or will not have us: the lease protects, and we try again */
+static void daxpin_guard_lost(daxpin_file_t *file, int error)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    if (guard->synced) {
+        guard->pause = DAXPIN_GUARD_PAUSE_MIN;
+        daxpin_log(DAXPIN_LOG_INFO, "%s: the guard is gone: truncates of it "
+                   "are not refused until it is back", file->path);
+    } else if ((error != 0) && (error != guard->complained)) {
+        daxpin_log((error == EDQUOT) ? DAXPIN_LOG_WARN : DAXPIN_LOG_DEBUG,
+                   "%s: daxpin-guardd does not guard it: %s%s", file->path,
+                   strerror(error), (error == EDQUOT) ?
+                   "; this user has too many pins: see --max-ranges of "
+                   "daxpin-guardd(8)" : "");
+        guard->complained = error;
+    }
+    guard->synced      = 0;
+    guard->grace_until = 0;
+    daxpin_guard_hang_up(guard);
+    daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_MAX);
+    daxpin_guard_tell(file);
+}
+
+
+/* It cannot be reached, or does not answer any more. If it has died all that it
+ * knew is guarded for a while: no word to anybody if it is back by then. */
+static void daxpin_guard_died(daxpin_file_t *file, int error)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    if (!daxpin_guard_in_grace(guard)) {
+        if (!guard->synced || (guard->grace == 0)) {
+            daxpin_guard_lost(file, error);
+            return;
+        }
+        guard->grace_until = daxpin_now() + guard->grace;
+        guard->grace_extra = !daxpin_guard_is_idle(guard);
+        guard->pause       = DAXPIN_GUARD_PAUSE_MIN;
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the guard has died, and may be "
+                   "back", file->path);
+    }
+    daxpin_guard_hang_up(guard);
+    daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_GRACE);
+}
+
+
+static int daxpin_guard_send_packet(daxpin_guard_t *guard, const void *packet,
+                                    size_t length, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char           space[CMSG_SPACE(sizeof(int))];
+    } ancillary;
+    struct iovec iov     = {.iov_base = (void*)packet, .iov_len = length};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        memset(&ancillary, 0, sizeof(ancillary));
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(fd));
+        header.msg_control    = &ancillary;
+        header.msg_controllen = sizeof(ancillary);
+    }
+    return (sendmsg(guard->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) ?
+                   0 :
+                   -errno;
+}
+
+
+/* As many requests of one kind as one packet takes. How many, or -errno. */
+static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard          = &file->guard;
+    const uint16_t type            = guard->queue[0].type;
+    daxpin_guard_message_t message = {.head = {.magic   = DAXPIN_GUARD_MAGIC,
+                                               .version = DAXPIN_GUARD_VERSION,
+                                               .type    = type}};
+    uint32_t count = 0;
+    int ret;
+
+    if (type == DAXPIN_GUARD_FILE) {
+        ret = daxpin_guard_send_packet(guard, &message, DAXPIN_GUARD_SIZE(0),
+                                       file->fd);
+        return (ret == 0) ? 1 : ret;
+    }
+    while ((count < DAXPIN_GUARD_RANGES) && (count < guard->queued) &&
+           (guard->queue[count].type == type)) {
+        message.ranges[count] = guard->queue[count].range;
+        ++count;
+    }
+    message.head.count = count;
+    ret = daxpin_guard_send_packet(guard, &message, DAXPIN_GUARD_SIZE(count),
+                                   -1);
+    return (ret == 0) ? (ssize_t)count : ret;
+}
+
+
+static void daxpin_guard_send(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+    ssize_t sent;
+
+    while ((guard->fd >= 0) && (guard->queued > 0) &&
+           (guard->unanswered < DAXPIN_GUARD_WINDOW)) {
+        sent = daxpin_guard_send_some(file);
+        if (sent == -EAGAIN) {
+            if (guard->unanswered == 0) {
+                guard->retry = daxpin_now() + DAXPIN_GUARD_PAUSE_MIN;
+            }
+            return; /* An answer brings us here again */
+        }
+        if (sent < 0) {
+            daxpin_guard_died(file, (int)-sent);
+            return;
+        }
+        guard->queued -= (size_t)sent;
+        memmove(guard->queue, guard->queue + sent,
+                guard->queued * sizeof(*guard->queue));
+        ++guard->unanswered;
+    }
+}
+
+
+/* Without the lease, which a writer has who is in: a moment later we have it
+ * back, or the new guard is told by another member */
+static void daxpin_guard_refused(daxpin_file_t *file, int error)
+{
+    if (error == EPERM) {
+        daxpin_guard_died(file, error);
+    } else {
+        daxpin_guard_lost(file, error);
+    }
+}
+
+
+/* The first answer of a new daemon: the one before had died too long ago */
+static void daxpin_guard_note_gap(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    if (guard->synced) {
+        guard->synced       = 0;
+        guard->grace_until  = 0;
+        file->lease.guarded = 0;
+        guard->status       = DAXPIN_GUARD_STATUS_UNGUARDED;
+        daxpin_share_tell_guard(file);
+    }
+}
+
+
+static void daxpin_guard_on_answer(void *arg, uint32_t events)
+{
+    daxpin_file_t *file   = arg;
+    daxpin_guard_t *guard = &file->guard;
+    daxpin_guard_head_t answer;
+    ssize_t length;
+
+    (void)events;
+    length = recv(guard->fd, &answer, sizeof(answer),
+                  MSG_DONTWAIT | MSG_TRUNC);
+    if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
+        return;
+    }
+    if (length <= 0) {
+        daxpin_guard_died(file, (length < 0) ? errno : 0);
+        return;
+    }
+    if ((length != (ssize_t)sizeof(answer)) ||
+        (answer.magic != DAXPIN_GUARD_MAGIC) ||
+        (answer.version != DAXPIN_GUARD_VERSION) ||
+        ((answer.type != DAXPIN_GUARD_ANSWER) &&
+         (answer.type != DAXPIN_GUARD_KNOWN)) ||
+        ((guard->unanswered == 0) && (answer.error == 0))) {
+        daxpin_guard_lost(file, EPROTO);
+        return;
+    }
+    if (answer.error != 0) {
+        daxpin_guard_refused(file, (int)answer.error);
+        return;
+    }
+    if (guard->fresh && (answer.type != DAXPIN_GUARD_KNOWN)) {
+        daxpin_guard_note_gap(file);
+    }
+    --guard->unanswered;
+    guard->fresh   = 0;
+    guard->stalled = 0;
+    guard->grace   = answer.count * DAXPIN_MSEC / 100 *
+                   DAXPIN_GUARD_GRACE_PERCENT;
+    daxpin_guard_send(file);
+    if (daxpin_guard_is_idle(guard)) {
+        if (!guard->synced && (file->pins.count > 0)) {
+            daxpin_log(DAXPIN_LOG_INFO, "%s: guarded: truncates of what is "
+                       "pinned are refused", file->path);
+        }
+        guard->synced      = 1;
+        guard->grace_until = 0;
+        guard->complained  = 0;
+        guard->pause       = DAXPIN_GUARD_PAUSE_MIN;
+        pthread_cond_broadcast(&daxpin_guard_answered);
+        daxpin_guard_tell(file);
+    }
+}
+
+
+/* Who sits there has to be root, or this user: nobody else may say that a file
+ * is safe. 0 or -errno. */
+static int daxpin_guard_dial(daxpin_guard_t *guard)
+{
+    const char *path           = secure_getenv("DAXPIN_GUARD_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t length           = sizeof(struct ucred);
+    struct ucred peer;
+    int fd, ret;
+
+    path = (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if ((connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
+        (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)) {
+        ret = -errno;
+        goto err;
+    }
+    if ((peer.uid != 0) && (peer.uid != geteuid())) {
+        ret = -EPERM;
+        goto err;
+    }
+    guard->fd = fd;
+    return 0;
+
+err:
+    close(fd);
+    return ret;
+}
+
+
+/*
+ * What there is to tell
+ */
+
+/* 0: no memory */
+static int daxpin_guard_enqueue(daxpin_guard_t *guard, uint16_t type,
+                                uint64_t start, uint64_t end)
+{
+    size_t capacity = (guard->capacity > 0) ? 2 * guard->capacity : 16;
+    daxpin_guard_request_t *queue;
+
+    if (guard->queued == guard->capacity) {
+        queue = realloc(guard->queue, capacity * sizeof(*queue));
+        if (queue == NULL) {
+            return 0;
+        }
+        guard->queue    = queue;
+        guard->capacity = capacity;
+    }
+    guard->queue[guard->queued].type          = type;
+    guard->queue[guard->queued].range.start   = start;
+    guard->queue[guard->queued++].range.end   = end;
+    return 1;
+}
+
+
+static int daxpin_guard_enqueue_pin(uint64_t start, uint64_t end, void *arg)
+{
+    return daxpin_guard_enqueue(arg, DAXPIN_GUARD_ADD, start, end);
+}
+
+
+/* From nothing: the file, and all its pins */
+static void daxpin_guard_connect(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+    int ret;
+
+    ret = daxpin_guard_dial(guard);
+    if (ret != 0) {
+        daxpin_guard_died(file, -ret);
+        return;
+    }
+    guard->id = daxpin_monitor_add(guard->fd, daxpin_guard_on_answer, file);
+    if ((guard->id == 0) ||
+        !daxpin_guard_enqueue(guard, DAXPIN_GUARD_FILE, 0, 0) ||
+        !daxpin_pins_each(&file->pins, daxpin_guard_enqueue_pin, guard)) {
+        daxpin_guard_lost(file, ENOMEM);
+        return;
+    }
+    guard->fresh = 1;
+    daxpin_guard_send(file);
+}
+
+
+static void daxpin_guard_request(daxpin_file_t *file, uint16_t type,
+                                 uint64_t start, uint64_t end)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    if (!daxpin_guard_enqueue(guard, type, start, end)) {
+        daxpin_guard_lost(file, ENOMEM);
+        return;
+    }
+    daxpin_guard_send(file);
+    daxpin_guard_tell(file);
+}
+
+
+void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    guard->grace_extra = 1; /* if it is dead now, it does not know this one */
+    if (guard->fd >= 0) {
+        daxpin_guard_request(file, DAXPIN_GUARD_ADD, start, end);
+    } else if (daxpin_now() >= guard->retry) {
+        daxpin_guard_connect(file);
+        daxpin_monitor_wake(); /* It tries again */
+    } else {
+        daxpin_guard_tell(file);
+    }
+}
+
+
+void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
+{
+    if (file->guard.fd >= 0) {
+        daxpin_guard_request(file, DAXPIN_GUARD_REMOVE, start, end);
+    }
+    daxpin_guard_tell(file);
+}
+
+
+void daxpin_guard_wait(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+    struct timespec until;
+    int ret = 0;
+
+    if (((guard->fd < 0) && !daxpin_guard_in_grace(guard)) ||
+        daxpin_guard_is_idle(guard) || guard->stalled ||
+        daxpin_monitor_is_self()) {
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += DAXPIN_GUARD_WAIT_BOUND / DAXPIN_SEC;
+    while ((ret == 0) && !daxpin_guard_is_idle(guard) &&
+           ((guard->fd >= 0) || daxpin_guard_in_grace(guard))) {
+        ret = pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_lock,
+                                     &until);
+    }
+    if (ret != 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; going "
+                   "on without it", file->path);
+        guard->stalled = 1;
+        daxpin_guard_tell(file);
+    }
+}
+
+
+/* Is there nothing to do but wait for answers? */
+static int daxpin_guard_is_busy(const daxpin_guard_t *guard)
+{
+    return (guard->fd >= 0) && ((guard->queued == 0) ||
+                                (guard->unanswered > 0));
+}
+
+
+uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    if ((file->pins.count == 0) || !daxpin_file_is_alive(file)) {
+        return DAXPIN_NEVER;
+    }
+    if ((guard->grace_until != 0) && (now >= guard->grace_until)) {
+        daxpin_guard_lost(file, ETIMEDOUT);
+    }
+    if (!daxpin_guard_is_busy(guard) && (now >= guard->retry)) {
+        if (guard->fd < 0) {
+            daxpin_guard_connect(file);
+        } else {
+            daxpin_guard_send(file);
+        }
+    }
+    if (!daxpin_guard_is_busy(guard)) {
+        return guard->retry;
+    }
+    return (guard->grace_until != 0) ? guard->grace_until : DAXPIN_NEVER;
+}
+
+
+/*
+ * The end
+ */
+
+void daxpin_guard_close(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+    struct pollfd pollfd  = {.fd = guard->fd, .events = POLLIN};
+    uint64_t deadline     = daxpin_now() + DAXPIN_GUARD_CLOSE_MS * DAXPIN_MSEC;
+    daxpin_guard_head_t answer;
+    ssize_t length = 1;
+
+    if (guard->fd >= 0) {
+        shutdown(guard->fd, SHUT_WR);
+    }
+    /* It hangs up when nothing is guarded any more */
+    while ((guard->fd >= 0) && (length > 0) && (daxpin_now() < deadline) &&
+           (poll(&pollfd, 1, DAXPIN_GUARD_CLOSE_MS) == 1)) {
+        length = recv(guard->fd, &answer, sizeof(answer), MSG_DONTWAIT);
+    }
+    daxpin_guard_hang_up(guard);
+    free(guard->queue);
+    daxpin_guard_init(guard);
+}
+
+
+void daxpin_guard_fork(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    /* Without shutdown(): the connection goes on, at the parent's end */
+    if (guard->fd >= 0) {
+        close(guard->fd);
+    }
+    free(guard->queue);
+    daxpin_guard_init(guard);
+    pthread_cond_init(&daxpin_guard_answered, NULL);
+}

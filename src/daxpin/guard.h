@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_GUARD_H_
+#define DAXPIN_GUARD_H_
+
+#include "daxpin.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The guard's client: what this process pins of a file is told to
+ * daxpin-guardd, if there is one, which has truncates of it fail.
+ *
+ * Whether it is there, is slow, or goes away never keeps anybody from pinning:
+ * without it the lease protects, as ever. What nobody may do is to rely on it
+ * when it is not there; so its word is what counts, and its silence.
+ */
+
+/* What a member's pins of a file have; told to the holder */
+typedef enum daxpin_guard_status {
+    DAXPIN_GUARD_STATUS_NONE,      /* no pins: nothing to be guarded */
+    DAXPIN_GUARD_STATUS_GUARDED,
+    DAXPIN_GUARD_STATUS_UNGUARDED
+} daxpin_guard_status_t;
+
+/* Something to tell; see guard.c */
+typedef struct daxpin_guard_request daxpin_guard_request_t;
+
+typedef struct daxpin_guard {
+    int      fd;               /* -1: not connected */
+    uint64_t id;               /* of the monitor */
+    int      synced;           /* it knew all pins, once */
+    uint64_t grace;            /* ns; all stays guarded when it has died */
+    uint64_t grace_until;      /* ns; it has died, 0: it has not; until then
+                                  all that it knew is guarded */
+    int      grace_extra;      /* there is more than it knew */
+    int      fresh;            /* connected, and no answer yet */
+    int      stalled;          /* it does not answer */
+    int      status;           /* daxpin_guard_status_t, as told */
+    int      complained;       /* errno value that was logged last */
+    unsigned unanswered;
+    uint64_t retry;            /* ns; to connect again */
+    uint64_t pause;            /* ns */
+    daxpin_guard_request_t *queue; /* not sent yet */
+    size_t   queued;
+    size_t   capacity;
+} daxpin_guard_t;
+
+/* All with daxpin_lock held. */
+
+void daxpin_guard_init(daxpin_guard_t *guard);
+
+/* A pin came or goes. Never fails: what cannot be told leaves it unguarded. */
+void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end);
+void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end);
+
+/* Let daxpin_lock go until the guard has answered, or takes too long */
+void daxpin_guard_wait(daxpin_file_t *file);
+
+/* Connect again, send what is left. When to come again (ns). */
+uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now);
+
+/* This process's pins are all guarded at this moment, and there are some */
+int daxpin_guard_is_on(const daxpin_file_t *file);
+
+/* Holder: so are those of all members, as far as they have any */
+int daxpin_guard_covers(const daxpin_file_t *file);
+
+/* It has been asked to guard, and will answer in a moment */
+int daxpin_guard_is_coming(const daxpin_file_t *file);
+
+/* Nothing of this file is guarded any more when it returns (or soon after, if
+ * the guard is slow) */
+void daxpin_guard_close(daxpin_file_t *file);
+
+/* In the child of a fork: it is the parent's */
+void daxpin_guard_fork(daxpin_file_t *file);
+
+#endif

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The guard's client, with a daemon that is fair, absent, slow or hostile. What
+ * it promises here no kernel keeps: test/vm has the real one. */
+
+#include "intruder.h"
+#include "file.h"
+#include "guard_wire.h"
+#include "member.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define GUARD_CONNS 16
+#define GUARD_MANY  3000
+#define GUARD_PAGE  4096
+
+typedef enum guard_mode {
+    GUARD_FAIR,
+    GUARD_STRANGER, /* fair, but of another user */
+    GUARD_REFUSES,
+    GUARD_SILENT,
+    GUARD_BABBLES,
+    GUARD_HANGS_UP
+} guard_mode_t;
+
+static struct {
+    guard_mode_t mode;
+    uint32_t     grace_ms;
+    int          knows; /* what a former daemon guarded */
+    int          listen_fd;
+    int          stop[2];
+    pthread_t    thread;
+    atomic_int   conns;
+    atomic_int   ranges;
+    atomic_int   unleased; /* files that came without the lease */
+} guard;
+
+
+/*
+ * The daemon
+ */
+
+static int guard_take_fd(struct msghdr *header)
+{
+    struct cmsghdr *ancillary = CMSG_FIRSTHDR(header);
+    int fd;
+
+    if (ancillary == NULL) {
+        return -1;
+    }
+    memcpy(&fd, CMSG_DATA(ancillary), sizeof(fd));
+    return fd;
+}
+
+
+static void guard_answer(int sock, uint32_t error)
+{
+    const uint16_t type = guard.knows ? DAXPIN_GUARD_KNOWN :
+                                        DAXPIN_GUARD_ANSWER;
+    const daxpin_guard_head_t answer = {.magic   = DAXPIN_GUARD_MAGIC,
+                                        .version = DAXPIN_GUARD_VERSION,
+                                        .type    = type,
+                                        .count   = guard.grace_ms,
+                                        .error   = error};
+
+    (void)send(sock, &answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
+
+static void guard_note(const daxpin_guard_message_t *message, int fd)
+{
+    switch (message->head.type) {
+    case DAXPIN_GUARD_FILE:
+        guard.unleased += (fd < 0) || (fcntl(fd, F_GETLEASE) != F_WRLCK);
+        break;
+    case DAXPIN_GUARD_ADD:
+        guard.ranges += (int)message->head.count;
+        break;
+    case DAXPIN_GUARD_REMOVE:
+        guard.ranges -= (int)message->head.count;
+        break;
+    default:
+        break;
+    }
+}
+
+
+/* One message; 0: the connection has ended */
+static int guard_serve(int sock)
+{
+    daxpin_guard_message_t message;
+    char space[CMSG_SPACE(sizeof(int))];
+    struct iovec iov     = {&message, sizeof(message)};
+    struct msghdr header = {.msg_iov        = &iov,
+                            .msg_iovlen     = 1,
+                            .msg_control    = space,
+                            .msg_controllen = sizeof(space)};
+    int fd;
+
+    if (recvmsg(sock, &header, MSG_CMSG_CLOEXEC) <= 0) {
+        return 0;
+    }
+    fd = guard_take_fd(&header);
+    guard_note(&message, fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    switch (guard.mode) {
+    case GUARD_REFUSES:
+        guard_answer(sock, EDQUOT);
+        return 1;
+    case GUARD_BABBLES:
+        (void)send(sock, "What?", 5, MSG_NOSIGNAL);
+        return 1;
+    case GUARD_HANGS_UP:
+        return 0;
+    case GUARD_SILENT:
+        return 1;
+    default:
+        guard_answer(sock, 0);
+        return 1;
+    }
+}
+
+
+static void *guard_main(void *arg)
+{
+    struct pollfd fds[2 + GUARD_CONNS] = {
+        {.fd = guard.stop[0], .events = POLLIN},
+        {.fd = guard.listen_fd, .events = POLLIN}
+    };
+    int count = 2, i;
+    char order = 0;
+
+    (void)arg;
+    while (poll(fds, (nfds_t)count, -1) > 0) {
+        for (i = count - 1; i >= 2; --i) {
+            if ((fds[i].revents != 0) && !guard_serve(fds[i].fd)) {
+                close(fds[i].fd);
+                fds[i] = fds[--count];
+                --guard.conns;
+            }
+        }
+        if ((fds[1].revents != 0) && (count < 2 + GUARD_CONNS)) {
+            fds[count].fd       = accept4(guard.listen_fd, NULL, NULL,
+                                          SOCK_CLOEXEC);
+            fds[count].revents  = 0;
+            fds[count++].events = POLLIN;
+            ++guard.conns;
+        }
+        if (fds[0].revents != 0) {
+            (void)!read(guard.stop[0], &order, 1);
+            break;
+        }
+    }
+    for (i = 2; i < count; ++i) {
+        if (order == 'e') {
+            guard_answer(fds[i].fd, ESHUTDOWN); /* in order */
+        }
+        close(fds[i].fd);
+    }
+    return NULL;
+}
+
+
+static void guard_start(guard_mode_t mode, uint32_t grace_ms)
+{
+    const char *path           = getenv("DAXPIN_GUARD_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    guard.mode     = mode;
+    guard.grace_ms = grace_ms;
+    guard.conns    = 0;
+    guard.ranges   = 0;
+    guard.unleased = 0;
+    strcpy(address.sun_path, path);
+    unlink(path);
+    guard.listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(guard.listen_fd, (struct sockaddr*)&address,
+                          sizeof(address)), 0);
+    /* Who listens is whom others see */
+    if (mode == GUARD_STRANGER) {
+        assert_int_equal(syscall(SYS_setresuid, -1, UNIT_NOBODY, -1), 0);
+    }
+    assert_int_equal(listen(guard.listen_fd, 64), 0);
+    if (mode == GUARD_STRANGER) {
+        assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
+    }
+    assert_int_equal(pipe2(guard.stop, O_CLOEXEC), 0);
+    assert_int_equal(pthread_create(&guard.thread, NULL, guard_main, NULL), 0);
+}
+
+
+/* how: "k", killed, or "e", ended in order */
+static void guard_end(const char *how)
+{
+    assert_int_equal(write(guard.stop[1], how, 1), 1);
+    pthread_join(guard.thread, NULL);
+    close(guard.listen_fd);
+    close(guard.stop[0]);
+    close(guard.stop[1]);
+    unlink(getenv("DAXPIN_GUARD_SOCKET"));
+    guard.knows = 0;
+}
+
+
+/*
+ * Tests
+ */
+
+static int guard_is_on(daxpin_file_t *file)
+{
+    return (daxpin_file_locks(file) & DAXPIN_LOCK_GUARD) != 0;
+}
+
+
+static daxpin_pin_t *guard_pin(daxpin_file_t *file, uint64_t offset,
+                               size_t length)
+{
+    daxpin_pin_t *pin;
+
+    assert_ok(daxpin_pin(file, offset, length, NULL, &pin));
+    return pin;
+}
+
+
+/* A writer ends the lease, as ever */
+static void guard_check_off(daxpin_file_t *file, const char *path)
+{
+    child_t writer;
+
+    assert_false(guard_is_on(file));
+    intruder_start(&writer, "write", path, 0);
+    assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
+    assert_becomes(file, REVOKED);
+    child_finish(&writer);
+}
+
+
+static void guard_check_useless(void)
+{
+    const char *path    = unit_path(unit_memory, "useless");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin   = guard_pin(file, 0, GUARD_PAGE);
+
+    guard_check_off(file, path);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+}
+
+
+static void test_absent(void **state)
+{
+    guard_check_useless();
+}
+
+
+static void test_stranger(void **state)
+{
+    if (geteuid() != 0) {
+        skip();
+    }
+    guard_start(GUARD_STRANGER, 0);
+    guard_check_useless();
+    assert_int_equal(guard.ranges, 0);
+    guard_end("k");
+}
+
+
+static void test_refuses(void **state)
+{
+    guard_start(GUARD_REFUSES, 0);
+    guard_check_useless();
+    guard_end("k");
+    assert_contains(unit_log, "max-ranges");
+    unit_log_clear();
+}
+
+
+static void test_babbles(void **state)
+{
+    guard_start(GUARD_BABBLES, 0);
+    guard_check_useless();
+    guard_end("k");
+}
+
+
+static void test_hangs_up(void **state)
+{
+    guard_start(GUARD_HANGS_UP, 0);
+    guard_check_useless();
+    guard_end("k");
+}
+
+
+/* Nobody waits for it for long */
+static void test_silent(void **state)
+{
+    guard_start(GUARD_SILENT, 0);
+    guard_check_useless();
+    guard_end("k");
+    assert_contains(unit_log, "does not answer");
+    unit_log_clear();
+}
+
+
+static void test_pins(void **state)
+{
+    const char *path    = unit_path(unit_memory, "pins");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *first, *second;
+
+    guard_start(GUARD_FAIR, 0);
+    assert_false(guard_is_on(file));
+    first  = guard_pin(file, 0, GUARD_PAGE);
+    second = guard_pin(file, GUARD_PAGE, 1);
+    assert_true(guard_is_on(file));
+    assert_int_equal(guard.ranges, 2);
+    assert_int_equal(guard.conns, 1);
+    assert_int_equal(guard.unleased, 0);
+    daxpin_unpin(first);
+    assert_int_equal(guard.ranges, 1);
+    assert_true(guard_is_on(file));
+    daxpin_unpin(second);
+    assert_int_equal(guard.ranges, 0);
+    assert_false(guard_is_on(file));
+    daxpin_file_close(file);
+    assert_true(unit_await(5000, guard.conns == 0));
+    guard_end("k");
+}
+
+
+static void guard_check_writer(daxpin_file_t *file, const char *path)
+{
+    child_t writer;
+
+    intruder_start(&writer, "write", path, 0);
+    assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
+    assert_becomes(file, LENT);
+    child_finish(&writer);
+    assert_becomes(file, HELD);
+}
+
+
+static void test_writer(void **state)
+{
+    const char *path    = unit_path(unit_memory, "writer");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
+    guard_start(GUARD_FAIR, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    guard_check_writer(file, path);
+    guard_check_writer(file, path);
+    daxpin_unpin(pin);
+    guard_check_off(file, path); /* Without a pin nothing is guarded */
+    daxpin_file_close(file);
+    guard_end("k");
+}
+
+
+/* What is shortened behind the pins was no loss */
+static void test_truncate_behind(void **state)
+{
+    const char *path    = unit_path(unit_memory, "behind");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
+    guard_start(GUARD_FAIR, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    intruder_run("truncate", path, GUARD_PAGE, CHILD_WAIT_MS);
+    assert_becomes(file, HELD);
+    assert_int_equal(daxpin_file_length(file), GUARD_PAGE);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end("k");
+}
+
+
+/* A writer is in when the guard ends, and nobody knows what he does */
+static void guard_check_end(const char *how, uint32_t grace_ms)
+{
+    const char *path    = unit_path(unit_memory, "end");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char cause[1024];
+    daxpin_pin_t *pin;
+    child_t writer;
+
+    guard_start(GUARD_FAIR, grace_ms);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    intruder_start(&writer, "write", path, 0);
+    assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
+    assert_becomes(file, LENT);
+    guard_end(how);
+    assert_becomes(file, REVOKED);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    assert_contains(cause, "daxpin-guardd");
+    child_finish(&writer);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+}
+
+
+static void test_dies_without_grace(void **state)
+{
+    guard_check_end("k", 0);
+}
+
+
+static void test_dies_for_good(void **state)
+{
+    guard_check_end("k", 1000);
+}
+
+
+static void test_ends_in_order(void **state)
+{
+    guard_check_end("e", 100000);
+}
+
+
+/* Killed and started again while a writer is in */
+static void guard_restart(int knows)
+{
+    const char *path    = unit_path(unit_memory, "restart");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin, *other;
+    child_t writer;
+
+    guard_start(GUARD_FAIR, 60000);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    intruder_start(&writer, "write", path, 0);
+    assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
+    assert_becomes(file, LENT);
+    guard_end("k");
+    unit_sleep_ms(300);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
+    guard.knows = knows;
+    guard_start(GUARD_FAIR, 60000);
+    if (!knows) {
+        assert_becomes(file, REVOKED);
+        child_finish(&writer);
+        goto out;
+    }
+    other = guard_pin(file, GUARD_PAGE, GUARD_PAGE);
+    assert_true(unit_await(10000, guard.ranges == 2));
+    assert_true(unit_await(10000, guard_is_on(file)));
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
+    child_finish(&writer);
+    assert_becomes(file, HELD);
+    guard_check_writer(file, path);
+    daxpin_unpin(other);
+out:
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end("k");
+}
+
+
+static void test_restart(void **state)
+{
+    guard_restart(1);
+}
+
+
+/* The new daemon says that there was a time without any */
+static void test_restart_too_late(void **state)
+{
+    guard_restart(0);
+}
+
+
+/* It comes late, and is told all; goes, and is told all again */
+static void test_many(void **state)
+{
+    static daxpin_pin_t *pins[GUARD_MANY];
+    const char *path    = unit_path(unit_memory, "many");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    int i;
+
+    for (i = 0; i < GUARD_MANY; ++i) {
+        pins[i] = guard_pin(file, (uint64_t)i * 64, 32);
+    }
+    guard_start(GUARD_FAIR, 60000);
+    assert_true(unit_await(15000, guard.ranges == GUARD_MANY));
+    assert_true(unit_await(5000, guard_is_on(file)));
+    guard_end("k");
+    guard_start(GUARD_FAIR, 60000);
+    assert_true(unit_await(15000, guard.ranges == GUARD_MANY));
+    for (i = 0; i < GUARD_MANY; ++i) {
+        daxpin_unpin(pins[i]);
+    }
+    assert_int_equal(guard.ranges, 0);
+    daxpin_file_close(file);
+    guard_end("k");
+}
+
+
+/* A child does not keep what its parent guards */
+static void test_fork(void **state)
+{
+    const char *path    = unit_path(unit_memory, "fork");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+    pid_t pid;
+
+    guard_start(GUARD_FAIR, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    pid = fork();
+    if (pid == 0) {
+        unit_sleep_ms(60000);
+        _exit(0);
+    }
+    assert_int_equal(guard.conns, 1);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    assert_true(unit_await(10000, guard.conns == 0));
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    guard_end("k");
+}
+
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_absent),
+        unit_case(test_stranger),
+        unit_case(test_refuses),
+        unit_case(test_babbles),
+        unit_case(test_hangs_up),
+        unit_case(test_silent),
+        unit_case(test_pins),
+        unit_case(test_writer),
+        unit_case(test_truncate_behind),
+        unit_case(test_dies_without_grace),
+        unit_case(test_dies_for_good),
+        unit_case(test_ends_in_order),
+        unit_case(test_restart),
+        unit_case(test_restart_too_late),
+        unit_case(test_many),
+        unit_case(test_fork)
+    };
+    char path[64];
+
+    snprintf(path, sizeof(path), "/tmp/daxpin-test-guard.%d", (int)getpid());
+    setenv("DAXPIN_GUARD_SOCKET", path, 1);
+    return unit_main("guard", argc, argv, children, tests);
+}

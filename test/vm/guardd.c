@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * What daxpin-guardd refuses, to whom, and what it leaves alone; spoken to
+ * without libdaxpin.
+ *
+ * usage: guardd SOCKET DIRECTORY      (as root, in the virtual machine, while
+ *                                      the daemon listens at SOCKET with
+ *                                      --max-clients 600 --max-ranges 20000)
+ *
+ * Prints "ok NAME", "not ok NAME: why" or "skip NAME: why" for each test.
+ */
+
+#define _GNU_SOURCE
+
+#include <guard_wire.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/io_uring.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KB      1024ll
+#define PAGE    (4 * KB)
+#define LENGTH  (256 * KB)
+#define START   (64 * KB)  /* of the range that is guarded */
+#define END     (128 * KB)
+#define OTHER   1000       /* another user */
+#define PUNCH   (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+
+static const char *socket_path;
+static const char *directory;
+static char       path[PATH_MAX];
+static int        failed;
+static int        skipped;
+static char       why[2 * PATH_MAX];
+
+#define FAIL(...) \
+    do { \
+        snprintf(why, sizeof(why), __VA_ARGS__); \
+        return; \
+    } while (0)
+
+#define CHECK(_condition, ...) \
+    do { \
+        if (!(_condition)) { \
+            FAIL(__VA_ARGS__); \
+        } \
+    } while (0)
+
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
+
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+
+/*
+ * A client
+ */
+
+static int dial(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd                     = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+
+    strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+    if (connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+
+static int say(int sock, int type, const daxpin_guard_range_t *ranges,
+               uint32_t count, int fd)
+{
+    daxpin_guard_message_t message = {
+        .head = {.magic   = DAXPIN_GUARD_MAGIC,
+                 .version = DAXPIN_GUARD_VERSION,
+                 .type    = (uint16_t)type,
+                 .count   = count}
+    };
+    union {
+        struct cmsghdr header;
+        char           space[CMSG_SPACE(sizeof(int))];
+    } ancillary       = {.space = {0}};
+    struct iovec iov  = {&message, DAXPIN_GUARD_SIZE(count)};
+    struct msghdr all = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (count > 0) {
+        memcpy(message.ranges, ranges, count * sizeof(*ranges));
+    }
+    if (fd >= 0) {
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(int));
+        all.msg_control    = &ancillary;
+        all.msg_controllen = sizeof(ancillary);
+    }
+    return sendmsg(sock, &all, MSG_NOSIGNAL) > 0;
+}
+
+
+/* Its error; -1: it has hung up */
+static int hear(int sock)
+{
+    daxpin_guard_head_t answer;
+
+    if (recv(sock, &answer, sizeof(answer), 0) != sizeof(answer)) {
+        return -1;
+    }
+    return (int)answer.error;
+}
+
+
+static int ask(int sock, int type, const daxpin_guard_range_t *ranges,
+               uint32_t count, int fd)
+{
+    return say(sock, type, ranges, count, fd) ? hear(sock) : -1;
+}
+
+
+static int add(int sock, uint64_t start, uint64_t end)
+{
+    const daxpin_guard_range_t range = {start, end};
+
+    return ask(sock, DAXPIN_GUARD_ADD, &range, 1, -1);
+}
+
+
+static int make_file(const char *name)
+{
+    static char block[64 * KB];
+    int fd, i;
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    memset(block, 'a', sizeof(block));
+    for (i = 0; i < LENGTH / (int)sizeof(block); ++i) {
+        if (write(fd, block, sizeof(block)) != sizeof(block)) {
+            return -1;
+        }
+    }
+    return fd;
+}
+
+
+/* A file of which START .. END is guarded; a file less for the lease, so that
+ * opens do not wait */
+static int guard_file(const char *name, int *sock_p)
+{
+    int fd = make_file(name);
+
+    *sock_p = dial();
+    if ((fd < 0) || (*sock_p < 0) || (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) ||
+        (ask(*sock_p, DAXPIN_GUARD_FILE, NULL, 0, fd) != 0) ||
+        (add(*sock_p, START, END) != 0) ||
+        (fcntl(fd, F_SETLEASE, F_UNLCK) != 0)) {
+        snprintf(why, sizeof(why), "%s cannot be guarded: %s", path,
+                 strerror(errno));
+        return -1;
+    }
+    return fd;
+}
+
+
+static int let_go(int fd, int sock)
+{
+    close(fd);
+    close(sock);
+    return unlink(path);
+}
+
+
+/* errno of a call, 0 if it went well */
+#define ERROR_OF(_call) (((_call) < 0) ? errno : 0)
+
+
+/*
+ * Tests
+ */
+
+/* What it may not do */
+static void test_refused(void)
+{
+    int sock, fd = guard_file("refused", &sock), i, other;
+    const off_t sizes[]   = {0, 1, START, START + 1, END - 1};
+    const struct {
+        const char *name;
+        int        mode;
+        off_t      offset;
+        off_t      length;
+    } calls[] = {
+        {"punch all", PUNCH, 0, LENGTH},
+        {"punch the first page", PUNCH, START, PAGE},
+        {"punch the last byte", PUNCH, END - 1, 2},
+        {"zero", FALLOC_FL_ZERO_RANGE, START - PAGE, 2 * PAGE},
+        {"zero, keep size", FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, START,
+         PAGE},
+        {"collapse before it", FALLOC_FL_COLLAPSE_RANGE, 0, PAGE},
+        {"insert before it", FALLOC_FL_INSERT_RANGE, PAGE, PAGE},
+        {"collapse in it", FALLOC_FL_COLLAPSE_RANGE, START, PAGE}
+    };
+
+    if (fd < 0) {
+        return;
+    }
+    for (i = 0; i < (int)(sizeof(sizes) / sizeof(sizes[0])); ++i) {
+        CHECK(ERROR_OF(ftruncate(fd, sizes[i])) == ETXTBSY,
+              "ftruncate to %ld: %m", (long)sizes[i]);
+        CHECK(ERROR_OF(truncate(path, sizes[i])) == ETXTBSY,
+              "truncate to %ld: %m", (long)sizes[i]);
+    }
+    for (i = 0; i < (int)(sizeof(calls) / sizeof(calls[0])); ++i) {
+        CHECK(ERROR_OF(fallocate(fd, calls[i].mode, calls[i].offset,
+                                 calls[i].length)) == ETXTBSY,
+              "%s: %m", calls[i].name);
+    }
+    CHECK(ERROR_OF(open(path, O_RDONLY | O_TRUNC)) == ETXTBSY, "O_TRUNC: %m");
+    CHECK(ERROR_OF(creat(path, 0600)) == ETXTBSY, "creat: %m");
+    other = open(path, O_RDWR);
+    CHECK((other >= 0) && (ERROR_OF(ftruncate(other, 0)) == ETXTBSY),
+          "another description: %m");
+    close(other);
+    let_go(fd, sock);
+}
+
+
+/* The same, and more, where nothing is guarded */
+static void test_others(void)
+{
+    int sock, fd = guard_file("others", &sock), other;
+    char link_path[PATH_MAX + 8], byte = 'b';
+
+    if (fd < 0) {
+        return;
+    }
+    snprintf(link_path, sizeof(link_path), "%s.link", path);
+    CHECK(fallocate(fd, PUNCH, 0, START) == 0, "punch before it: %m");
+    CHECK(fallocate(fd, PUNCH, END, PAGE) == 0, "punch behind it: %m");
+    CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE, END, PAGE) == 0, "zero: %m");
+    CHECK(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, END, PAGE) == 0,
+          "collapse behind it: %m");
+    CHECK(fallocate(fd, FALLOC_FL_INSERT_RANGE, END, PAGE) == 0,
+          "insert behind it: %m");
+    CHECK(ftruncate(fd, END) == 0, "ftruncate to its end: %m");
+    CHECK(truncate(path, LENGTH) == 0, "truncate to grow: %m");
+    CHECK(fallocate(fd, 0, 0, 2 * LENGTH) == 0, "fallocate: %m");
+    CHECK(pwrite(fd, &byte, 1, START) == 1, "write: %m");
+    CHECK(fchmod(fd, 0640) == 0, "chmod: %m");
+    other = open(path, O_RDWR | O_APPEND);
+    CHECK((other >= 0) && (write(other, &byte, 1) == 1), "append: %m");
+    close(other);
+    CHECK(link(path, link_path) == 0, "link: %m");
+    CHECK(unlink(link_path) == 0, "unlink: %m");
+    CHECK(rename(path, link_path) == 0, "rename: %m");
+    CHECK(rename(link_path, path) == 0, "rename back: %m");
+    other = open(link_path, O_RDWR | O_CREAT, 0600);
+    CHECK((write(other, &byte, 1) == 1) && (ftruncate(other, 0) == 0),
+          "another file: %m");
+    close(other);
+    CHECK(rename(link_path, path) == 0, "rename over it: %m");
+    let_go(fd, sock);
+}
+
+
+/* Who may guard what */
+static void test_proof(void)
+{
+    int fd = make_file("proof"), sock = dial(), other;
+
+    CHECK(ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == EPERM,
+          "guarded without a lease");
+    CHECK(fcntl(fd, F_SETLEASE, F_WRLCK) == 0, "no lease: %m");
+    CHECK(ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0, "refused");
+    CHECK(add(sock, START, END) == 0, "range refused");
+    CHECK(fcntl(fd, F_SETLEASE, F_UNLCK) == 0, "%m");
+    /* Another description of a file that is guarded already: by the same user
+     * only */
+    other = dial();
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0,
+          "refused to the same user");
+    close(other);
+    CHECK(seteuid(OTHER) == 0, "%m");
+    other = dial();
+    CHECK(seteuid(0) == 0, "%m");
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, fd) == EPERM,
+          "another user may guard it");
+    close(other);
+    let_go(fd, sock);
+}
+
+
+/* The daemon keeps nothing that would keep the lease */
+static void test_lease_goes(void)
+{
+    int fd = make_file("lease"), sock = dial(), other;
+
+    CHECK(fcntl(fd, F_SETLEASE, F_WRLCK) == 0, "no lease: %m");
+    CHECK(ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0, "refused");
+    CHECK(add(sock, START, END) == 0, "range refused");
+    CHECK(fcntl(fd, F_GETLEASE) == F_WRLCK, "the lease is broken");
+    close(fd);
+    other = open(path, O_RDWR | O_NONBLOCK);
+    CHECK(other >= 0, "the lease is still there: %m");
+    CHECK(fcntl(other, F_SETLEASE, F_WRLCK) == 0, "no new lease: %m");
+    let_go(other, sock);
+}
+
+
+static int truncates_soon(const char *name)
+{
+    int i;
+
+    for (i = 0; (i < 500) && (truncate(name, 0) != 0); ++i) {
+        pause_ms(10);
+    }
+    return i < 500;
+}
+
+
+static void test_death(void)
+{
+    int sock, fd, ready[2];
+    char byte;
+    pid_t pid;
+
+    CHECK(pipe(ready) == 0, "%m");
+    fd = make_file("death");
+    close(fd);
+    pid = fork();
+    if (pid == 0) {
+        fd = guard_file("death", &sock);
+        if ((fd >= 0) && (write(ready[1], "", 1) == 1)) {
+            pause();
+        }
+        _exit(1);
+    }
+    close(ready[1]);
+    CHECK(read(ready[0], &byte, 1) == 1, "the child cannot guard");
+    CHECK(ERROR_OF(truncate(path, 0)) == ETXTBSY, "truncate: %m");
+    kill(pid, SIGKILL);
+    CHECK(truncates_soon(path), "what a dead process guarded is guarded");
+    waitpid(pid, NULL, 0);
+    close(ready[0]);
+    unlink(path);
+}
+
+
+static void test_two_clients(void)
+{
+    const daxpin_guard_range_t range = {START, END};
+    int sock, other, fd = guard_file("two", &sock);
+
+    if (fd < 0) {
+        return;
+    }
+    other = dial();
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0, "refused");
+    CHECK(add(other, START, END) == 0, "range refused");
+    CHECK(add(other, START, END) == 0, "range refused");
+    close(sock);
+    pause_ms(50);
+    CHECK(ERROR_OF(ftruncate(fd, START)) == ETXTBSY, "after one left: %m");
+    CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == 0, "remove");
+    CHECK(ERROR_OF(ftruncate(fd, START)) == ETXTBSY, "one of two: %m");
+    CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == 0, "remove");
+    CHECK(ftruncate(fd, START) == 0, "none is left: %m");
+    CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == ENOENT,
+          "removed what was not there");
+    let_go(fd, other);
+}
+
+
+/* Thousands of ranges, page by page with a page between them */
+static void test_many_ranges(void)
+{
+    enum { RANGES = 5120 };
+    daxpin_guard_range_t ranges[DAXPIN_GUARD_RANGES];
+    int sock, fd = guard_file("ranges", &sock), i, j, error, page;
+
+    if (fd < 0) {
+        return;
+    }
+    CHECK(ftruncate(fd, (2 * RANGES + 64) * PAGE) == 0, "%m");
+    for (i = 0; i < RANGES; i += DAXPIN_GUARD_RANGES) {
+        for (j = 0; j < DAXPIN_GUARD_RANGES; ++j) {
+            ranges[j].start = (uint64_t)((2 * (i + j) + 64) * PAGE);
+            ranges[j].end   = ranges[j].start + PAGE;
+        }
+        CHECK(ask(sock, DAXPIN_GUARD_ADD, ranges, DAXPIN_GUARD_RANGES, -1) ==
+              0, "range %d is refused", i);
+    }
+    for (i = 0; i < 2000; ++i) {
+        page  = 64 + (int)(random() % (2 * RANGES));
+        error = ERROR_OF(fallocate(fd, PUNCH, page * PAGE, PAGE));
+        CHECK(error == ((page % 2 == 0) ? ETXTBSY : 0), "page %d: %s", page,
+              strerror(error));
+        error = ERROR_OF(fallocate(fd, PUNCH, page * PAGE + 1, PAGE));
+        CHECK(error == ETXTBSY, "pages %d and next: %s", page,
+              strerror(error));
+    }
+    CHECK(ask(sock, DAXPIN_GUARD_REMOVE, ranges, DAXPIN_GUARD_RANGES, -1) == 0,
+          "the last ones cannot be removed");
+    CHECK(ftruncate(fd, (off_t)ranges[0].start) == 0, "truncate: %m");
+    CHECK(ERROR_OF(ftruncate(fd, (off_t)ranges[0].start - PAGE - 1)) ==
+          ETXTBSY, "truncate: %m");
+    let_go(fd, sock);
+}
+
+
+/* Hundreds of clients, each with a file */
+static void test_many_clients(void)
+{
+    enum { CLIENTS = 500 };
+    static int socks[CLIENTS], fds[CLIENTS];
+    char name[32];
+    int i;
+
+    for (i = 0; i < CLIENTS; ++i) {
+        snprintf(name, sizeof(name), "many%d", i);
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        fds[i]   = open(path, O_RDWR | O_CREAT, 0600);
+        socks[i] = dial();
+        CHECK((ftruncate(fds[i], PAGE) == 0) &&
+              (fcntl(fds[i], F_SETLEASE, F_WRLCK) == 0), "%s: %m", path);
+        CHECK((ask(socks[i], DAXPIN_GUARD_FILE, NULL, 0, fds[i]) == 0) &&
+              (add(socks[i], 0, PAGE) == 0), "client %d is refused", i);
+    }
+    for (i = 0; i < CLIENTS; ++i) {
+        CHECK(ERROR_OF(ftruncate(fds[i], 0)) == ETXTBSY, "client %d: %m", i);
+        close(socks[i]);
+    }
+    for (i = 0; i < CLIENTS; ++i) {
+        fcntl(fds[i], F_SETLEASE, F_UNLCK);
+        snprintf(path, sizeof(path), "%s/many%d", directory, i);
+        CHECK(truncates_soon(path), "%s is still guarded", path);
+        close(fds[i]);
+        unlink(path);
+    }
+}
+
+
+static void test_limits(void)
+{
+    enum { MOST = 600 };
+    daxpin_guard_range_t ranges[DAXPIN_GUARD_RANGES];
+    int socks[MOST], sock, fd = guard_file("limits", &sock), i, error = 0;
+
+    if (fd < 0) {
+        return;
+    }
+    for (i = 0; i < DAXPIN_GUARD_RANGES; ++i) {
+        ranges[i].start = (uint64_t)(i * 2 * PAGE);
+        ranges[i].end   = ranges[i].start + PAGE;
+    }
+    for (i = 0; (i < 100) && (error == 0); ++i) {
+        error = ask(sock, DAXPIN_GUARD_ADD, ranges, DAXPIN_GUARD_RANGES, -1);
+    }
+    CHECK((error == EDQUOT) && (i == 20000 / DAXPIN_GUARD_RANGES + 1),
+          "message %d: %s", i, strerror(error));
+    /* One is there already; the one beyond is sent away */
+    for (i = 0; i < MOST; ++i) {
+        socks[i] = dial();
+    }
+    CHECK(hear(socks[MOST - 1]) == -1, "he was let in");
+    for (i = 0; i < MOST; ++i) {
+        close(socks[i]);
+    }
+    let_go(fd, sock);
+}
+
+
+/* Whoever says nonsense is sent away, and harms nobody */
+static void test_nonsense(void)
+{
+    static char garbage[8192];
+    const daxpin_guard_range_t empty = {END, START};
+    int sock, fd = guard_file("nonsense", &sock), other, fds[2], i;
+
+    if (fd < 0) {
+        return;
+    }
+    for (i = 0; i < 200; ++i) {
+        other = dial();
+        CHECK(other >= 0, "the daemon is gone");
+        memset(garbage, i, sizeof(garbage));
+        send(other, garbage, (size_t)(random() % (long)sizeof(garbage)),
+             MSG_NOSIGNAL);
+        CHECK(hear(other) == -1, "nonsense was answered");
+        close(other);
+    }
+    other = dial();
+    CHECK(ask(other, DAXPIN_GUARD_ADD, &empty, 1, -1) == -1, "no file yet");
+    close(other);
+    other = dial();
+    CHECK(pipe(fds) == 0, "%m");
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, fds[0]) == EPERM, "a pipe");
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, -1) == -1, "no descriptor");
+    close(other);
+    other = dial();
+    CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, other) == EPERM, "itself");
+    close(other);
+    CHECK(add(sock, END, START) == EINVAL, "a range from end to start");
+    CHECK(ERROR_OF(ftruncate(fd, 0)) == ETXTBSY, "no more guarded: %m");
+    close(fds[0]);
+    close(fds[1]);
+    let_go(fd, sock);
+}
+
+
+/* Never reads its answers, connects again and again */
+static void flood(void)
+{
+    const daxpin_guard_range_t range = {0, PAGE};
+    int i, fd;
+
+    snprintf(path, sizeof(path),  "/dev/shm/guardd-flood.%d", getpid());
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    if ((fd < 0) || (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)) {
+        _exit(1);
+    }
+    for (;;) {
+        int socks[200];
+
+        for (i = 0; i < 200; ++i) {
+            socks[i] = dial();
+            say(socks[i], DAXPIN_GUARD_FILE, NULL, 0, fd);
+        }
+        for (i = 0; i < 20000; ++i) {
+            if (!say(socks[i % 200], (i % 400 < 200) ? DAXPIN_GUARD_ADD :
+                     DAXPIN_GUARD_REMOVE, &range, 1, -1)) {
+                close(socks[i % 200]);
+                socks[i % 200] = dial();
+                say(socks[i % 200], DAXPIN_GUARD_FILE, NULL, 0, fd);
+            }
+        }
+        for (i = 0; i < 200; ++i) {
+            close(socks[i]);
+        }
+    }
+}
+
+
+static void test_flood(void)
+{
+    enum { FLOODERS = 3, ROUNDS = 200 };
+    const daxpin_guard_range_t range = {0, PAGE};
+    int sock, fd = guard_file("flood", &sock), i;
+    double begin, longest = 0;
+    pid_t pids[FLOODERS];
+
+    if (fd < 0) {
+        return;
+    }
+    for (i = 0; i < FLOODERS; ++i) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            if (setuid(OTHER) == 0) {
+                flood();
+            }
+            _exit(1);
+        }
+    }
+    pause_ms(1000);
+    for (i = 0; i < ROUNDS; ++i) {
+        begin = now();
+        CHECK(add(sock, 0, PAGE) == 0, "refused");
+        CHECK(ask(sock, DAXPIN_GUARD_REMOVE, &range, 1, -1) == 0, "refused");
+        longest = (now() - begin > longest) ? now() - begin : longest;
+        CHECK(ERROR_OF(ftruncate(fd, 0)) == ETXTBSY, "not guarded: %m");
+    }
+    for (i = 0; i < FLOODERS; ++i) {
+        CHECK(waitpid(pids[i], NULL, WNOHANG) == 0, "a flooder has ended");
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+    fprintf(stderr, "# longest time for two requests in the flood: %.1f ms\n",
+            longest * 1e3);
+    CHECK(longest < 10, "an answer took %.1f s", longest);
+    let_go(fd, sock);
+}
+
+
+/*
+ * io_uring, without a library: one request at a time
+ */
+
+typedef struct ring {
+    int                 fd;
+    struct io_uring_sqe *sqes;
+    char                *queue;
+    struct io_uring_params params;
+} ring_t;
+
+
+static int ring_open(ring_t *ring)
+{
+    memset(&ring->params, 0, sizeof(ring->params));
+    ring->fd = (int)syscall(SYS_io_uring_setup, 2, &ring->params);
+    if (ring->fd < 0) {
+        return -1;
+    }
+    ring->sqes  = mmap(NULL, 2 * sizeof(*ring->sqes), PROT_READ | PROT_WRITE,
+                       MAP_SHARED, ring->fd, IORING_OFF_SQES);
+    ring->queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       ring->fd, IORING_OFF_SQ_RING);
+    return ((void*)ring->sqes == MAP_FAILED) ||
+                   ((void*)ring->queue == MAP_FAILED) ? -1 : 0;
+}
+
+
+static uint32_t *ring_word(ring_t *ring, uint32_t offset)
+{
+    return (uint32_t*)(void*)(ring->queue + offset);
+}
+
+
+/* Its result: 0 or more, or -errno */
+static int ring_do(ring_t *ring, const struct io_uring_sqe *sqe)
+{
+    const struct io_cqring_offsets *cq = &ring->params.cq_off;
+    uint32_t *tail = ring_word(ring, ring->params.sq_off.tail);
+    uint32_t mask  = *ring_word(ring, ring->params.sq_off.ring_mask);
+    uint32_t *head = ring_word(ring, cq->head);
+    struct io_uring_cqe *cqes;
+
+    ring->sqes[*tail & mask] = *sqe;
+    ring_word(ring, ring->params.sq_off.array)[*tail & mask] = *tail & mask;
+    __atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+    if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS,
+                NULL, 0) != 1) {
+        return -errno;
+    }
+    cqes = (struct io_uring_cqe*)(void*)(ring->queue + cq->cqes);
+    mask = *ring_word(ring, cq->ring_mask);
+    __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+    return cqes[(*head - 1) & mask].res;
+}
+
+
+static void test_io_uring(void)
+{
+    int sock, fd = guard_file("uring", &sock), ret;
+    struct io_uring_sqe sqe;
+    ring_t ring;
+
+    if (fd < 0) {
+        return;
+    }
+    CHECK(ring_open(&ring) == 0, "io_uring_setup: %m");
+    memset(&sqe, 0, sizeof(sqe));
+    sqe.opcode = IORING_OP_FALLOCATE;
+    sqe.fd     = fd;
+    sqe.len    = PUNCH;
+    sqe.off    = START;
+    sqe.addr   = PAGE;
+    ret        = ring_do(&ring, &sqe);
+    CHECK(ret == -ETXTBSY, "punch: %s", strerror(-ret));
+    sqe.off = 0;
+    ret     = ring_do(&ring, &sqe);
+    CHECK(ret == 0, "punch before it: %s", strerror(-ret));
+
+    memset(&sqe, 0, sizeof(sqe));
+    sqe.opcode     = IORING_OP_OPENAT;
+    sqe.fd         = AT_FDCWD;
+    sqe.addr       = (uint64_t)(uintptr_t)path;
+    sqe.open_flags = O_RDWR | O_TRUNC;
+    ret            = ring_do(&ring, &sqe);
+    CHECK(ret == -ETXTBSY, "open with O_TRUNC: %s", strerror(-ret));
+
+    memset(&sqe, 0, sizeof(sqe));
+    sqe.opcode = 55; /* IORING_OP_FTRUNCATE, since Linux 6.9 */
+    sqe.fd     = fd;
+    sqe.off    = START;
+    ret        = ring_do(&ring, &sqe);
+    CHECK((ret == -ETXTBSY) || (ret == -EINVAL), "ftruncate: %s",
+          strerror(-ret));
+    if (ret == -EINVAL) {
+        printf("skip io_uring's ftruncate: this kernel has none\n");
+    } else {
+        sqe.off = END;
+        ret     = ring_do(&ring, &sqe);
+        CHECK(ret == 0, "ftruncate to its end: %s", strerror(-ret));
+    }
+    close(ring.fd);
+    let_go(fd, sock);
+}
+
+
+/* Blocks that another file's take the place of */
+static void test_clone(void)
+{
+    int sock, fd = guard_file("clone", &sock), other;
+    struct file_clone_range range = {.src_length  = PAGE,
+                                     .dest_offset = START};
+    char other_path[PATH_MAX + 8];
+
+    if (fd < 0) {
+        return;
+    }
+    snprintf(other_path, sizeof(other_path), "%s.other", path);
+    other           = open(other_path, O_RDWR | O_CREAT, 0600);
+    range.src_fd    = other;
+    CHECK(pwrite(other, path, PAGE, 0) == PAGE, "%m");
+    CHECK(fsync(other) == 0, "%m");
+    range.dest_offset = 0;
+    if (ioctl(fd, FICLONERANGE, &range) != 0) {
+        skipped = 1;
+        snprintf(why, sizeof(why), "the file system does not clone: %m");
+        goto out;
+    }
+    range.dest_offset = START;
+    CHECK(ERROR_OF(ioctl(fd, FICLONERANGE, &range)) == ETXTBSY,
+          "FICLONERANGE: %m");
+    CHECK(ERROR_OF(ioctl(fd, FICLONE, other)) == ETXTBSY, "FICLONE: %m");
+out:
+    close(other);
+    unlink(other_path);
+    let_go(fd, sock);
+}
+
+
+static void run(const char *name, void (*test)(void))
+{
+    why[0]  = '\0';
+    skipped = 0;
+    test();
+    if (why[0] == '\0') {
+        printf("ok %s\n", name);
+    } else {
+        printf("%s %s: %s\n", skipped ? "skip" : "not ok", name, why);
+        failed |= !skipped;
+    }
+}
+
+
+int main(int argc, char **argv)
+{
+    const struct rlimit many = {4096, 4096};
+
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if ((argc != 3) || (setrlimit(RLIMIT_NOFILE, &many) != 0)) {
+        fprintf(stderr, "usage: guardd SOCKET DIRECTORY (as root)\n");
+        return 2;
+    }
+    signal(SIGIO, SIG_IGN); /* a lease that breaks */
+    socket_path = argv[1];
+    directory   = argv[2];
+    run("truncates and hole punches of a guarded range are refused",
+        test_refused);
+    run("all else is as ever", test_others);
+    run("only who holds the lease may guard a file", test_proof);
+    run("the daemon keeps no lease", test_lease_goes);
+    run("who is dead guards nothing", test_death);
+    run("two guard the same range", test_two_clients);
+    run("thousands of ranges", test_many_ranges);
+    run("hundreds of clients", test_many_clients);
+    run("limits of a user", test_limits);
+    run("nonsense", test_nonsense);
+    run("a flood by another user", test_flood);
+    run("io_uring", test_io_uring);
+    run("cloning into it", test_clone);
+    return failed;
+}
