@@ -430,7 +430,6 @@ static int daxpin_lease_is_contended(daxpin_file_t *file, uint64_t now)
 {
     if (!daxpin_hold_is_placed(&file->hold) ||
         (file->on_break == DAXPIN_ON_BREAK_HOLD) ||
-        file->lease.guarded || /* then he is refused before he waits */
         !daxpin_hold_is_contended(file->fd)) {
         file->lease.contended = 0;
         return 0;
