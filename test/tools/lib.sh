@@ -50,7 +50,7 @@ start_pinner()
     disown "$pid" # so that its death is no news
     to[$pid]=$in
     from[$pid]=$out
-    if ! read -r -t 60 answer <&"$out" || [ "${answer%% *}" != ready ]; then
+    if ! read -r -t 300 answer <&"$out" || [ "${answer%% *}" != ready ]; then
         echo "pinner: ${answer:-said nothing}" >>"$TMP/pinner.err"
         cp "$TMP/pinner.err" "$log"
         fds=()
