@@ -1098,6 +1098,8 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
     const char *name  = "page";
     daxpin_map_t *map = NULL;
 
+    /* Of what was adopted only, there is no mapping of ours yet */
+    (void)daxpin_file_addr(file, 0, 0);
     pthread_mutex_lock(&daxpin_lock);
     map = daxpin_file_find_map(file, 0);
     if (map != NULL) {

@@ -122,6 +122,7 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
     if (shadow->win == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
+    info = shadow->win->super.s_info; /* osc/pt2pt wants one in any case */
     if (ompi_comm_size(comm) == 1) {
         ret = osc_daxpin_solo_new(shadow->win, model_p);
     } else {
