@@ -78,8 +78,11 @@ typedef enum daxpin_lock {
                                      the file waits, and daxpin is told */
     DAXPIN_LOCK_HOLD  = 1 << 1, /**< A page in use by the kernel: the file
                                      system lets a truncate wait */
-    DAXPIN_LOCK_GUARD = 1 << 2  /**< daxpin-guardd: a truncate of what this
+    DAXPIN_LOCK_GUARD = 1 << 2, /**< daxpin-guardd: a truncate of what this
                                      process has pinned fails */
+    DAXPIN_LOCK_MODULE = 1 << 3 /**< Pins by the kernel module: the file system
+                                     lets a truncate wait, though RDMA devices
+                                     have the memory longer than the process */
 } daxpin_lock_t;
 
 /** Room for daxpin_locks_names() */
@@ -307,11 +310,25 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
 int daxpin_lease_release(daxpin_file_t *file);
 
 
+/** Who pins blocks of files on fsdax, for RDMA devices to register them. */
+typedef enum daxpin_pin_policy {
+    DAXPIN_PIN_AUTO   = 0, /**< The kernel module daxpin, if it is loaded and
+                                this user may open /dev/daxpin; else nobody */
+    DAXPIN_PIN_MODULE = 1, /**< The module; daxpin_pin() fails without */
+    DAXPIN_PIN_OFF    = 2  /**< Nobody: RDMA devices refuse the memory */
+} daxpin_pin_policy_t;
+
+/** Of the pins to come in this process. */
+void daxpin_set_pin_policy(daxpin_pin_policy_t policy);
+
 /**
  * Pin a range: declare that it is exposed to one-sided access.
  *
  * @return 0; -EPERM no lease is held (the message names the file); -EINVAL
- *         beyond the file or empty; -ENOMEM.
+ *         beyond the file or empty; -ENOMEM. With DAXPIN_PIN_MODULE and a file
+ *         on fsdax also what keeps the kernel module from pinning it: -ENOENT
+ *         not loaded, -EACCES /dev/daxpin is not for this user, -ENOMEM
+ *         RLIMIT_MEMLOCK, -EOPNOTSUPP blocks shared with a copy of the file.
  */
 int  daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                 const daxpin_owner_t *owner, daxpin_pin_t **pin_p);

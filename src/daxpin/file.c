@@ -56,6 +56,7 @@ void daxpin_file_replace_maps(daxpin_file_t *file)
     LIST_FOREACH(map, &file->maps, link) {
         daxpin_map_replace(file, map);
     }
+    daxpin_pins_revoke(&file->pins);
 }
 
 
@@ -418,6 +419,7 @@ void daxpin_files_fork(void)
             file->control_fd = -1;
         }
         daxpin_hold_drop(&file->hold);
+        daxpin_pins_fork(&file->pins);
         daxpin_file_let_go(file);
     }
     pthread_mutex_init(&daxpin_lock, NULL);
@@ -911,7 +913,8 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
 
     pthread_mutex_lock(&daxpin_lock);
     held   = (daxpin_file_locks_now(file) & DAXPIN_LOCK_HOLD) != 0;
-    others = held && (!file->holder || daxpin_share_has_members(file));
+    others = (held && (!file->holder || daxpin_share_has_members(file))) ||
+             (file->pins.modules > 0);
     if (held && !others) {
         daxpin_hold_drop(&file->hold);
     }
@@ -1155,6 +1158,9 @@ unsigned daxpin_file_locks_now(const daxpin_file_t *file)
     if (file->guard.status == DAXPIN_GUARD_STATUS_GUARDED) {
         locks |= DAXPIN_LOCK_GUARD;
     }
+    if (file->pins.modules > 0) {
+        locks |= DAXPIN_LOCK_MODULE;
+    }
     return locks;
 }
 
@@ -1176,8 +1182,10 @@ char *daxpin_locks_names(unsigned locks, char *buffer, size_t size)
         unsigned   lock;
         const char *name;
     } known[] = {
-        {DAXPIN_LOCK_LEASE, "lease"}, {DAXPIN_LOCK_HOLD, "hold"},
-        {DAXPIN_LOCK_GUARD, "guard"}
+        {DAXPIN_LOCK_LEASE, "lease"},
+        {DAXPIN_LOCK_HOLD, "hold"},
+        {DAXPIN_LOCK_GUARD, "guard"},
+        {DAXPIN_LOCK_MODULE, "module"}
     };
     size_t used = 0, i;
 

@@ -141,6 +141,12 @@ void daxpin_monitor_remove(uint64_t id, int fd)
 }
 
 
+void daxpin_monitor_hint(void)
+{
+    daxpin_monitor.signaled = 1;
+}
+
+
 static void daxpin_monitor_on_signal(void *arg, uint32_t events)
 {
     struct signalfd_siginfo info[16];
@@ -150,7 +156,7 @@ static void daxpin_monitor_on_signal(void *arg, uint32_t events)
     /* Only a hint: which lease it was is looked up, so that a signal that was
      * merged with another, or came as SIGIO from a full queue, is not lost */
     while (read(daxpin_monitor.signal_fd, info, sizeof(info)) > 0) {
-        daxpin_monitor.signaled = 1;
+        daxpin_monitor_hint();
     }
 }
 

@@ -29,6 +29,9 @@ void     daxpin_monitor_remove(uint64_t id, int fd);
 /* Have the thread look at all files now. Async-signal-safe, no lock needed. */
 void daxpin_monitor_wake(void);
 
+/* Have it look whether a lease was broken. In the thread */
+void daxpin_monitor_hint(void);
+
 /* For F_SETOWN_EX and F_SETSIG; wherever */
 pid_t daxpin_monitor_tid(void);
 int   daxpin_monitor_signal(void);

@@ -7,6 +7,7 @@
 
 #include "file.h"
 #include "log.h"
+#include "module.h"
 #include "report.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct daxpin_pin {
     daxpin_file_t          *file;
     daxpin_report_record_t *record;  /* NULL: omitted */
     unsigned               life;     /* of the report that has it */
+    daxpin_module_pin_t    *module;  /* NULL: without */
 };
 
 
@@ -116,6 +118,63 @@ static daxpin_pin_t *daxpin_pins_cut(daxpin_pin_t *root,
 }
 
 
+/* And not revoked, or that of a parent */
+static int daxpin_pin_is_in_module(const daxpin_pin_t *pin)
+{
+    return (pin->module != NULL) && (pin->module->addr != NULL) &&
+           !pin->module->revoked;
+}
+
+
+static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
+{
+    if (pin->module == NULL) {
+        return;
+    }
+    daxpin_module_watch(pin->module, pin->file->holder && !pins->watched);
+    pins->watched |= pin->module->event != 0;
+    ++pins->modules;
+}
+
+
+static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
+{
+    if (daxpin_pin_is_in_module(pin)) {
+        pins->watched &= pin->module->event == 0;
+        --pins->modules;
+    }
+}
+
+
+static void daxpin_pins_for_each(daxpin_pin_t *root,
+                                 void (*func)(daxpin_module_pin_t *pin))
+{
+    if (root != NULL) {
+        daxpin_pins_for_each(root->left, func);
+        if (root->module != NULL) {
+            func(root->module);
+        }
+        daxpin_pins_for_each(root->right, func);
+    }
+}
+
+
+void daxpin_pins_revoke(daxpin_pins_t *pins)
+{
+    daxpin_pins_for_each(pins->root, daxpin_module_revoke);
+    pins->modules = 0;
+    pins->watched = 0;
+}
+
+
+void daxpin_pins_fork(daxpin_pins_t *pins)
+{
+    daxpin_pins_for_each(pins->root, daxpin_module_fork);
+    pins->modules = 0;
+    pins->watched = 0;
+}
+
+
 static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
                                          uint64_t end)
 {
@@ -178,6 +237,12 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->end      = end;
     pin->max_end  = end;
     pin->file     = file;
+    ret           = daxpin_module_pin(file, offset, length, &pin->module);
+    if (ret != 0) {
+        free(pin);
+        *pin_p = NULL;
+        return ret;
+    }
 
     pthread_mutex_lock(&daxpin_lock);
     if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
@@ -191,6 +256,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     }
     pin->priority = daxpin_pin_priority();
     daxpin_pins_insert(&file->pins, pin);
+    daxpin_pins_add_module(&file->pins, pin);
     pin->record = daxpin_report_add(file, (owner != NULL) ? owner : &process,
                                     length);
     pin->life   = daxpin_report_get_life();
@@ -199,6 +265,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
 out:
     pthread_mutex_unlock(&daxpin_lock);
     if (ret != 0) {
+        daxpin_module_unpin(pin->module);
         free(pin);
         pin = NULL;
     }
@@ -210,6 +277,7 @@ out:
 void daxpin_unpin(daxpin_pin_t *pin)
 {
     daxpin_file_t *file;
+    int in_module;
 
     if (pin == NULL) {
         return;
@@ -218,10 +286,16 @@ void daxpin_unpin(daxpin_pin_t *pin)
     pthread_mutex_lock(&daxpin_lock);
     file->pins.root = daxpin_pins_cut(file->pins.root, pin);
     --file->pins.count;
+    in_module = daxpin_pin_is_in_module(pin);
+    daxpin_pins_remove_module(&file->pins, pin);
+    daxpin_module_unpin(pin->module);
     daxpin_guard_remove(file, pin->offset, pin->end);
     daxpin_guard_wait(file);
     if (pin->life == daxpin_report_get_life()) {
         daxpin_report_remove(pin->record, pin->end - pin->offset);
+        if (in_module) {
+            daxpin_report_update(file); /* was it the last one? */
+        }
     }
     pthread_mutex_unlock(&daxpin_lock);
     free(pin);
@@ -241,6 +315,19 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
     pin = daxpin_pins_overlap(file->pins.root, offset, end);
     pthread_mutex_unlock(&daxpin_lock);
     return pin;
+}
+
+
+void *daxpin_pin_alias(const daxpin_pin_t *pin)
+{
+    char *addr = NULL;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if (daxpin_pin_is_in_module(pin)) {
+        addr = (char*)pin->module->addr + (pin->offset - pin->module->offset);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return addr;
 }
 
 

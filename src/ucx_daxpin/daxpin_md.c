@@ -31,6 +31,13 @@ static const char *uct_daxpin_on_break_names[] = {
     [DAXPIN_ON_BREAK_HOLD + 1] = NULL
 };
 
+static const char *uct_daxpin_pin_names[] = {
+    [DAXPIN_PIN_AUTO]    = "auto",
+    [DAXPIN_PIN_MODULE]  = "module",
+    [DAXPIN_PIN_OFF]     = "off",
+    [DAXPIN_PIN_OFF + 1] = NULL
+};
+
 static const char *uct_daxpin_reg_error_names[] = {
     [UCT_DAXPIN_REG_ERROR_MAP]    = "map",
     [UCT_DAXPIN_REG_ERROR_ACCESS] = "access",
@@ -54,6 +61,15 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      "          nothing but the lease keeps him, until it is about to expire.",
      offsetof(uct_daxpin_md_config_t, on_break),
      UCS_CONFIG_TYPE_ENUM(uct_daxpin_on_break_names)},
+
+    {"PIN", "auto",
+     "Who pins registered files on fsdax, for RDMA devices to access them:\n"
+     " auto   - The kernel module daxpin, if it is loaded and /dev/daxpin may\n"
+     "          be opened, else nobody.\n"
+     " module - The module; without it, registration fails.\n"
+     " off    - Nobody: RDMA devices do not access files on fsdax.",
+     offsetof(uct_daxpin_md_config_t, pin),
+     UCS_CONFIG_TYPE_ENUM(uct_daxpin_pin_names)},
 
     {"TIMEOUT", "10s",
      "How long a registration waits for the lease while other programs have\n"
@@ -451,6 +467,7 @@ uct_daxpin_md_set_files(const uct_daxpin_md_config_t *config)
         paths[i] = config->files.names[i];
     }
 
+    daxpin_set_pin_policy((daxpin_pin_policy_t)config->pin);
     ret = daxpin_set_files(paths);
     if (ret != 0) {
         ucs_error("UCX_DAXPIN_FILES: %s", daxpin_errormsg());

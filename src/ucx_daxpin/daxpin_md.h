@@ -22,6 +22,7 @@ typedef struct uct_daxpin_md_config {
     UCS_CONFIG_STRING_ARRAY_FIELD(names) files;
     unsigned                             on_break; /* daxpin_on_break_t */
     double                               timeout;  /* seconds */
+    unsigned                             pin;       /* daxpin_pin_policy_t */
     unsigned                             reg_error; /* uct_daxpin_reg_error_t */
     int                                  guard;
 } uct_daxpin_md_config_t;

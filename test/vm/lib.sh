@@ -167,6 +167,61 @@ vm_kernel()
     return "$status"
 }
 
+# Fetch and unpack what modules for the kernel VM_KERNEL are built with: new
+# directory
+vm_unpack_headers()
+(
+    local release
+    release=$(cat "$VM_KERNEL/release") && cd "$1" || exit
+    if ! apt-get -q download "linux-headers-$release"; then
+        apt-get -q update && apt-get -q download "linux-headers-$release" || exit
+    fi
+    # shellcheck disable=SC2046 # the packages that it needs
+    apt-get -q download $(dpkg-deb -f ./*.deb Depends |
+        grep -oE 'linux-(headers-[^ ,]*-common|kbuild-[^ ,]*)') || exit
+    for package in ./*.deb; do
+        dpkg -x "$package" . || exit
+    done
+    rm ./*.deb
+    ln -s "usr/src/linux-headers-$release" build &&
+        sed -i "s|^include /usr/src/|include $VM_KERNEL/headers/usr/src/|" \
+            build/Makefile
+)
+
+# Make sure that there are headers in VM_KERNEL, as `headers/build`
+vm_headers()
+{
+    local new='' lock status=0
+    exec {lock}>"$VM_CACHE/lock"
+    flock "$lock"
+    if [ ! -e "$VM_KERNEL/headers/build/Makefile" ]; then
+        new=$(mktemp -d "$VM_KERNEL/headers.XXXXXX") &&
+            vm_unpack_headers "$new" >"$new.log" 2>&1 &&
+            mv "$new" "$VM_KERNEL/headers"
+        status=$?
+    fi
+    if [ "$status" -ne 0 ]; then
+        vm_error "cannot get the headers of $VM_KERNEL by apt-get; if they are" \
+            "not to be had any more, remove it to get a newer kernel:"
+        tail -n 10 "$new.log" >&2
+        rm -rf "$new"
+    fi
+    [ -z "$new" ] || rm -f "$new.log"
+    exec {lock}>&-
+    return "$status"
+}
+
+# Build a module for the kernel VM_KERNEL, without a warning: its sources,
+# directory for it. It goes without types (BTF), which take a program that few
+# have.
+vm_build_module()
+{
+    vm_headers || return
+    mkdir -p "$2" && cp -u "$1"/{Kbuild,*.[ch]} "$2" &&
+        make -s -C "$VM_KERNEL/headers/build" M="$2" W=1 KCFLAGS=-Werror \
+            CONFIG_DEBUG_INFO_BTF_MODULES= modules
+}
+
 # The files of the modules that the initrd needs, in the order of loading
 vm_module_files()
 {

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+// Copyright the daxpin authors. See LICENSE.
+
+/* The device: one open description is one pin; see daxpin_ioctl.h */
+
+#include "compat.h"
+#include "daxpin_ioctl.h"
+#include "guard.h"
+#include "lease.h"
+#include "pin.h"
+
+#include <linux/file.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/poll.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+#include <linux/uaccess.h>
+
+#define DAXPIN_MMAP_BATCH 512ul /* pages */
+
+struct daxpin_device {
+    struct mutex        lock; /* of pin, while it is NULL */
+    struct daxpin_pin   *pin; /* set once */
+    struct daxpin_watch watch;
+};
+
+
+static int daxpin_device_open(struct inode *inode, struct file *file)
+{
+    struct daxpin_device *device;
+
+    device = kzalloc(sizeof(*device), GFP_KERNEL_ACCOUNT);
+    if (device == NULL) {
+        return -ENOMEM;
+    }
+    mutex_init(&device->lock);
+    daxpin_watch_init(&device->watch);
+    file->private_data = device;
+    return nonseekable_open(inode, file);
+}
+
+
+static int daxpin_device_release(struct inode *inode, struct file *file)
+{
+    struct daxpin_device *device = file->private_data;
+
+    daxpin_watch_stop(&device->watch);
+    if (device->pin != NULL) {
+        daxpin_pin_release(device->pin);
+    }
+    mutex_destroy(&device->lock);
+    kfree(device);
+    return 0;
+}
+
+
+/*
+ * Pin
+ */
+
+static int daxpin_device_check_range(const struct daxpin_ioc_pin *args,
+                                     const struct inode *inode)
+{
+    u64 end, top;
+
+    if ((args->flags != 0) || (args->length == 0) ||
+        !PAGE_ALIGNED(args->addr | args->offset | args->length) ||
+        check_add_overflow(args->offset, args->length, &end) ||
+        check_add_overflow(args->addr, args->length, &top) ||
+        (end > PAGE_ALIGN((u64)i_size_read(inode))) ||
+        (top > TASK_SIZE_MAX) || (args->length >> PAGE_SHIFT > UINT_MAX)) {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+
+static int daxpin_device_check_file(const struct file *file)
+{
+    const struct inode *inode = file_inode(file);
+
+    if (!S_ISREG(inode->i_mode) || !IS_DAX(inode) ||
+        (d_inode(file->f_path.dentry) != inode) ||
+        (file->f_mapping != inode->i_mapping)) {
+        return -EOPNOTSUPP;
+    }
+    if ((file->f_mode & (FMODE_READ | FMODE_WRITE)) !=
+        (FMODE_READ | FMODE_WRITE)) {
+        return -EACCES;
+    }
+    return 0;
+}
+
+
+static int daxpin_device_pin_file(struct daxpin_device *device,
+                                  const struct daxpin_ioc_pin *args,
+                                  struct file *file)
+{
+    struct daxpin_pin *pin;
+    int ret;
+
+    ret = daxpin_device_check_file(file);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_device_check_range(args, file_inode(file));
+    if (ret != 0) {
+        return ret;
+    }
+    if (!daxpin_lease_is_live(file)) {
+        return -EPERM;
+    }
+    if (mutex_lock_killable(&device->lock) != 0) {
+        return -EINTR;
+    }
+    if (device->pin != NULL) {
+        ret = -EBUSY;
+        goto out;
+    }
+    ret = daxpin_pin_create(file, args->addr, args->offset >> PAGE_SHIFT,
+                            args->length >> PAGE_SHIFT, &pin);
+    if (ret == 0) {
+        daxpin_watch_start(&device->watch, pin->inode);
+        /* mmap() looks at it without the lock */
+        smp_store_release(&device->pin, pin);
+    }
+out:
+    mutex_unlock(&device->lock);
+    return ret;
+}
+
+
+static long daxpin_device_pin(struct file *self,
+                              const struct daxpin_ioc_pin __user *user_args)
+{
+    struct daxpin_ioc_pin args;
+    struct file *file;
+    int ret;
+
+    if ((self->f_mode & (FMODE_READ | FMODE_WRITE)) !=
+        (FMODE_READ | FMODE_WRITE)) {
+        return -EBADF;
+    }
+    if (copy_from_user(&args, user_args, sizeof(args)) != 0) {
+        return -EFAULT;
+    }
+    file = fget(args.fd);
+    if (file == NULL) {
+        return -EBADF;
+    }
+    ret = daxpin_device_pin_file(self->private_data, &args, file);
+    fput(file);
+    return ret;
+}
+
+
+static long daxpin_device_ioctl(struct file *file, unsigned int command,
+                                unsigned long arg)
+{
+    switch (command) {
+    case DAXPIN_IOC_GET_VERSION:
+        return put_user((u32)DAXPIN_IOC_VERSION, (u32 __user *)arg);
+    case DAXPIN_IOC_PIN:
+        return daxpin_device_pin(file, (void __user *)arg);
+    default:
+        return -ENOTTY;
+    }
+}
+
+
+/*
+ * The mapping
+ */
+
+static vm_fault_t daxpin_device_fault(struct vm_fault *vmf)
+{
+    struct vm_area_struct *vma   = vmf->vma;
+    struct daxpin_device *device = vma->vm_file->private_data;
+    struct page *page;
+    int ret;
+
+    /* All pages were there once; somebody has zapped this one, by madvise() */
+    if (vmf->pgoff >= device->pin->count) {
+        return VM_FAULT_SIGBUS;
+    }
+    daxpin_pin_pages(device->pin, vmf->pgoff, 1, &page);
+    ret = vm_insert_page(vma, vmf->address & PAGE_MASK, page);
+    if (ret == -ENOMEM) {
+        return VM_FAULT_OOM;
+    }
+    return ((ret == 0) || (ret == -EBUSY)) ? VM_FAULT_NOPAGE :
+                                             VM_FAULT_SIGBUS;
+}
+
+
+/* It keeps the file, and with it the pin */
+static const struct vm_operations_struct daxpin_device_vm_ops = {
+    .fault = daxpin_device_fault
+};
+
+
+static int daxpin_device_insert(struct vm_area_struct *vma,
+                                const struct daxpin_pin *pin)
+{
+    unsigned long total = vma_pages(vma), done, count, left;
+    struct page **pages;
+    int ret = 0;
+
+    pages = kmalloc_array(DAXPIN_MMAP_BATCH, sizeof(*pages), GFP_KERNEL);
+    if (pages == NULL) {
+        return -ENOMEM;
+    }
+    for (done = 0; (done < total) && (ret == 0); done += count) {
+        count = min(total - done, DAXPIN_MMAP_BATCH);
+        left  = count;
+        daxpin_pin_pages(pin, vma->vm_pgoff + done, count, pages);
+        ret = vm_insert_pages(vma, vma->vm_start + done * PAGE_SIZE, pages,
+                              &left);
+        cond_resched();
+    }
+    kfree(pages);
+    return ret;
+}
+
+
+static int daxpin_device_mmap(struct file *file, struct vm_area_struct *vma)
+{
+    struct daxpin_device *device = file->private_data;
+    struct daxpin_pin *pin       = smp_load_acquire(&device->pin);
+
+    if ((pin == NULL) || !(vma->vm_flags & VM_SHARED) ||
+        (vma->vm_flags & VM_EXEC) || (vma->vm_pgoff >= pin->count) ||
+        (vma_pages(vma) > pin->count - vma->vm_pgoff)) {
+        return -EINVAL;
+    }
+    vm_flags_mod(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY,
+                 VM_MAYEXEC);
+    vma->vm_ops = &daxpin_device_vm_ops;
+    return daxpin_device_insert(vma, pin);
+}
+
+
+/*
+ * News of the lease
+ */
+
+static __poll_t daxpin_device_poll(struct file *file, poll_table *table)
+{
+    struct daxpin_device *device = file->private_data;
+
+    poll_wait(file, &device->watch.wait, table);
+    return (READ_ONCE(device->watch.breaks) > 0) ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+
+static ssize_t daxpin_device_read(struct file *file, char __user *buffer,
+                                  size_t size, loff_t *offset)
+{
+    struct daxpin_device *device = file->private_data;
+    u64 breaks;
+    int ret;
+
+    if (size < sizeof(breaks)) {
+        return -EINVAL;
+    }
+    while ((breaks = daxpin_watch_take(&device->watch)) == 0) {
+        if (file->f_flags & O_NONBLOCK) {
+            return -EAGAIN;
+        }
+        ret = wait_event_interruptible(device->watch.wait,
+                                       READ_ONCE(device->watch.breaks) > 0);
+        if (ret != 0) {
+            return ret;
+        }
+    }
+    return (copy_to_user(buffer, &breaks, sizeof(breaks)) == 0) ?
+                   sizeof(breaks) :
+                   -EFAULT;
+}
+
+
+/*
+ * What there is to see
+ */
+
+static void daxpin_device_show(struct seq_file *seq, struct file *file)
+{
+    struct daxpin_device *device = file->private_data;
+    struct daxpin_pin *pin       = smp_load_acquire(&device->pin);
+
+    if (pin == NULL) {
+        return;
+    }
+    seq_puts(seq, "file:\t");
+    seq_path(seq, &pin->guard.path, " \t\n\\");
+    seq_printf(seq, "\ndev:\t%u:%u\nino:\t%lu\n",
+               MAJOR(pin->inode->i_sb->s_dev), MINOR(pin->inode->i_sb->s_dev),
+               pin->inode->i_ino);
+    seq_printf(seq, "offset:\t%llu\nlength:\t%llu\nextents:\t%u\n",
+               (u64)pin->index << PAGE_SHIFT, (u64)pin->count << PAGE_SHIFT,
+               pin->num_extents);
+    seq_printf(seq, "breaks:\t%lu\n", READ_ONCE(device->watch.breaks));
+}
+
+
+#define DAXPIN_TOTAL(_name) \
+    static ssize_t _name##_show(struct device *device, \
+                                struct device_attribute *attribute, \
+                                char *buffer) \
+    { \
+        return sysfs_emit(buffer, "%ld\n", \
+                          atomic_long_read(&daxpin_pin_total._name)); \
+    } \
+    static DEVICE_ATTR_RO(_name)
+
+DAXPIN_TOTAL(pins);
+DAXPIN_TOTAL(pages);
+DAXPIN_TOTAL(lingering);
+
+static struct attribute *daxpin_attrs[] = {
+    &dev_attr_pins.attr, &dev_attr_pages.attr, &dev_attr_lingering.attr, NULL};
+ATTRIBUTE_GROUPS(daxpin);
+
+
+static const struct file_operations daxpin_device_fops = {
+    .owner          = THIS_MODULE,
+    .open           = daxpin_device_open,
+    .release        = daxpin_device_release,
+    .unlocked_ioctl = daxpin_device_ioctl,
+    .compat_ioctl   = compat_ptr_ioctl,
+    .mmap           = daxpin_device_mmap,
+    .poll           = daxpin_device_poll,
+    .read           = daxpin_device_read,
+    .show_fdinfo    = daxpin_device_show
+};
+
+/* For root, where no udev rule says more */
+static struct miscdevice daxpin_misc = {
+    .minor  = MISC_DYNAMIC_MINOR,
+    .name   = "daxpin",
+    .fops   = &daxpin_device_fops,
+    .mode   = 0600,
+    .groups = daxpin_groups
+};
+
+
+static int __init daxpin_init(void)
+{
+    int ret;
+
+    ret = daxpin_guard_init();
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_lease_init();
+    if (ret != 0) {
+        goto err_guard;
+    }
+    ret = misc_register(&daxpin_misc);
+    if (ret != 0) {
+        goto err_lease;
+    }
+    return 0;
+
+err_lease:
+    daxpin_lease_exit();
+err_guard:
+    daxpin_guard_exit();
+    return ret;
+}
+
+
+static void __exit daxpin_exit(void)
+{
+    misc_deregister(&daxpin_misc);
+    daxpin_lease_exit();
+    daxpin_guard_exit();
+}
+
+
+module_init(daxpin_init);
+module_exit(daxpin_exit);
+MODULE_DESCRIPTION("Pins of fsdax files under lease, for RDMA");
+MODULE_VERSION("0.1.0");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+// Copyright the daxpin authors. See LICENSE.
+
+/* Pages of fsdax files, pinned for as long as somebody wants */
+
+#include "pin.h"
+
+#include "compat.h"
+#include "lease.h"
+
+#include <linux/capability.h>
+#include <linux/dax.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#define DAXPIN_PIN_BATCH 512ul /* pages: 2 MiB, a huge page */
+
+/* Between looks whether a device has let go */
+#define DAXPIN_LINGER_MIN msecs_to_jiffies(10)
+#define DAXPIN_LINGER_MAX msecs_to_jiffies(500)
+
+struct daxpin_pin_total daxpin_pin_total;
+
+static unsigned long limit_mib;
+module_param(limit_mib, ulong, 0644);
+MODULE_PARM_DESC(limit_mib, "MiB that all users together may pin; 0: no limit "
+                            "but RLIMIT_MEMLOCK");
+
+
+/*
+ * What counts for the user: as for memory that an RDMA device registers
+ */
+
+static int daxpin_pin_charge(struct daxpin_pin *pin)
+{
+    unsigned long most  = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+    unsigned long limit = READ_ONCE(limit_mib) << (20 - PAGE_SHIFT);
+    u64 pinned;
+
+    if ((atomic_long_add_return(pin->count, &daxpin_pin_total.pages) > limit) &&
+        (limit != 0)) {
+        goto err;
+    }
+    pinned = atomic64_add_return(pin->count, &current->mm->pinned_vm);
+    if ((pinned > most) && !capable(CAP_IPC_LOCK)) {
+        atomic64_sub(pin->count, &current->mm->pinned_vm);
+        goto err;
+    }
+    pin->mm = current->mm;
+    mmgrab(pin->mm);
+    return 0;
+
+err:
+    atomic_long_sub(pin->count, &daxpin_pin_total.pages);
+    return -ENOMEM;
+}
+
+
+static void daxpin_pin_uncharge(struct daxpin_pin *pin)
+{
+    atomic_long_sub(pin->count, &daxpin_pin_total.pages);
+    atomic64_sub(pin->count, &pin->mm->pinned_vm);
+    mmdrop(pin->mm);
+}
+
+
+/*
+ * Pages
+ */
+
+/* Is it this file's page at this index? A page that is pinned stays what it
+ * is, because the file system waits for it. */
+static int daxpin_pin_check(struct daxpin_pin *pin, struct page *page,
+                            pgoff_t index)
+{
+    if (!is_zone_device_page(page) ||
+        (page->pgmap->type != MEMORY_DEVICE_FS_DAX)) {
+        return -EFAULT;
+    }
+    if ((unsigned long)page->mapping & PAGE_MAPPING_FLAGS) {
+        return -EOPNOTSUPP; /* that is how blocks look which were shared */
+    }
+    if ((page->mapping != pin->inode->i_mapping) || (page->index != index)) {
+        return -EFAULT;
+    }
+    if (pin->pgmap == NULL) {
+        pin->pgmap = get_dev_pagemap(page_to_pfn(page), NULL);
+    }
+    return (pin->pgmap == page->pgmap) ? 0 : -EOPNOTSUPP;
+}
+
+
+static int daxpin_pin_grow(struct daxpin_pin *pin)
+{
+    unsigned int most = (pin->max_extents > 0) ? 2 * pin->max_extents : 4;
+    struct daxpin_extent *extents;
+
+    extents = kvmalloc_array(most, sizeof(*extents),
+                             GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+    if (extents == NULL) {
+        return -ENOMEM;
+    }
+    if (pin->num_extents > 0) {
+        memcpy(extents, pin->extents, pin->num_extents * sizeof(*extents));
+    }
+    kvfree(pin->extents);
+    pin->extents     = extents;
+    pin->max_extents = most;
+    return 0;
+}
+
+
+static int daxpin_pin_add(struct daxpin_pin *pin, struct page *page,
+                          unsigned long number)
+{
+    struct daxpin_extent *last = NULL;
+    int ret;
+
+    ret = daxpin_pin_check(pin, page, pin->index + number);
+    if (ret != 0) {
+        return ret;
+    }
+    if (pin->num_extents > 0) {
+        last = &pin->extents[pin->num_extents - 1];
+        if (page_to_pfn(last->page) + last->count == page_to_pfn(page)) {
+            ++last->count;
+            return 0;
+        }
+    }
+    if (pin->num_extents == pin->max_extents) {
+        ret = daxpin_pin_grow(pin);
+        if (ret != 0) {
+            return ret;
+        }
+    }
+    last        = &pin->extents[pin->num_extents++];
+    last->first = number;
+    last->count = 1;
+    last->page  = page;
+    return 0;
+}
+
+
+/* As many as there are at once, into an array of DAXPIN_PIN_BATCH. This is no
+ * FOLL_LONGTERM, which fsdax refuses because nobody could take the pages back:
+ * here the owner of a lease gives them back, and a guard makes others wait. */
+static long daxpin_pin_batch(struct daxpin_pin *pin, unsigned long addr,
+                             unsigned long number, struct page **pages)
+{
+    long got, i;
+    int ret = 0;
+
+    cond_resched();
+    if (fatal_signal_pending(current)) {
+        return -EINTR;
+    }
+    got = pin_user_pages_fast(addr + number * PAGE_SIZE,
+                              min(pin->count - number, DAXPIN_PIN_BATCH),
+                              FOLL_WRITE, pages);
+    if (got <= 0) {
+        return (got < 0) ? got : -EFAULT;
+    }
+    for (i = 0; (i < got) && (ret == 0); ++i) {
+        ret = daxpin_pin_add(pin, pages[i], number + i);
+    }
+    if (ret != 0) {
+        /* Those before this one have been added, and go with the rest */
+        unpin_user_pages(pages + i - 1, got - i + 1);
+        return ret;
+    }
+    return got;
+}
+
+
+static int daxpin_pin_get_pages(struct daxpin_pin *pin, unsigned long addr)
+{
+    unsigned long number;
+    struct page **pages;
+    long ret = 0;
+
+    pages = kmalloc_array(DAXPIN_PIN_BATCH, sizeof(*pages), GFP_KERNEL);
+    if (pages == NULL) {
+        return -ENOMEM;
+    }
+    for (number = 0; (number < pin->count) && (ret >= 0); number += ret) {
+        ret = daxpin_pin_batch(pin, addr, number, pages);
+    }
+    kfree(pages);
+    return (ret < 0) ? ret : 0;
+}
+
+
+static void daxpin_pin_put_pages(struct daxpin_pin *pin)
+{
+    unsigned int i;
+
+    for (i = 0; i < pin->num_extents; ++i) {
+        unpin_user_page_range_dirty_lock(pin->extents[i].page,
+                                         pin->extents[i].count, false);
+        cond_resched();
+    }
+}
+
+
+void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
+                      unsigned long count, struct page **pages)
+{
+    const struct daxpin_extent *extent;
+    unsigned int low = 0, high = pin->num_extents, middle;
+    unsigned long i;
+
+    /* The last one that does not begin after first */
+    while (high - low > 1) {
+        middle = low + (high - low) / 2;
+        if (pin->extents[middle].first <= first) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    extent = &pin->extents[low];
+    for (i = 0; i < count; ++i) {
+        if (first + i - extent->first >= extent->count) {
+            ++extent;
+        }
+        pages[i] = nth_page(extent->page, first + i - extent->first);
+    }
+}
+
+
+/*
+ * Life
+ */
+
+static void daxpin_pin_free(struct daxpin_pin *pin)
+{
+    if (pin->pgmap != NULL) {
+        put_dev_pagemap(pin->pgmap);
+    }
+    kvfree(pin->extents);
+    kfree(pin);
+}
+
+
+/* Is one of the pages in use, by more than the file system and mappings of the
+ * file? What was seen once as unused has nobody who remembers it. */
+static bool daxpin_pin_is_used(struct daxpin_pin *pin)
+{
+    const struct daxpin_extent *extent;
+    struct page *page;
+
+    for (; pin->seen_extents < pin->num_extents; ++pin->seen_extents) {
+        extent = &pin->extents[pin->seen_extents];
+        for (; pin->seen_pages < extent->count; ++pin->seen_pages) {
+            page = nth_page(extent->page, pin->seen_pages);
+            if ((page_ref_count(page) > 1) &&
+                (READ_ONCE(page->mapping) == pin->inode->i_mapping)) {
+                return true;
+            }
+        }
+        pin->seen_pages = 0;
+        cond_resched();
+    }
+    return false;
+}
+
+
+/* The end: the guard goes, when it may, and with it the rest */
+static void daxpin_pin_work(struct work_struct *work)
+{
+    struct daxpin_pin *pin = container_of(to_delayed_work(work),
+                                          struct daxpin_pin, work);
+
+    if ((pin->mm != NULL) && daxpin_pin_is_used(pin)) {
+        pin->pause = clamp(2 * pin->pause, DAXPIN_LINGER_MIN,
+                           DAXPIN_LINGER_MAX);
+        queue_delayed_work(daxpin_guard_queue, &pin->work, pin->pause);
+        return;
+    }
+    if (pin->mm != NULL) {
+        daxpin_pin_uncharge(pin);
+        atomic_long_dec(&daxpin_pin_total.lingering);
+    }
+    daxpin_guard_remove(&pin->guard);
+    daxpin_pin_free(pin);
+}
+
+
+/* With its pages unpinned */
+static void daxpin_pin_end(struct daxpin_pin *pin)
+{
+    if (daxpin_pin_is_used(pin)) {
+        atomic_long_inc(&daxpin_pin_total.lingering);
+    } else {
+        daxpin_pin_uncharge(pin);
+        pin->mm = NULL;
+    }
+    INIT_DELAYED_WORK(&pin->work, daxpin_pin_work);
+    queue_delayed_work(daxpin_guard_queue, &pin->work, 0);
+}
+
+
+int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
+                      unsigned long count, struct daxpin_pin **pin_p)
+{
+    struct daxpin_pin *pin;
+    int ret;
+
+    pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+    if (pin == NULL) {
+        return -ENOMEM;
+    }
+    pin->inode = file_inode(file);
+    pin->index = index;
+    pin->count = count;
+    ret = daxpin_pin_charge(pin);
+    if (ret != 0) {
+        goto err_free;
+    }
+    ret = daxpin_guard_place(&pin->guard, &file->f_path);
+    if (ret != 0) {
+        goto err_uncharge;
+    }
+    ret = daxpin_pin_get_pages(pin, addr);
+    if (ret != 0) {
+        goto err_put_pages;
+    }
+    /* Whoever came while there was no pin yet to stop him has broken it */
+    if (!daxpin_lease_is_live(file)) {
+        ret = -EPERM;
+        goto err_put_pages;
+    }
+    atomic_long_inc(&daxpin_pin_total.pins);
+    *pin_p = pin;
+    return 0;
+
+err_put_pages:
+    daxpin_pin_put_pages(pin);
+    daxpin_pin_end(pin);
+    return ret;
+err_uncharge:
+    daxpin_pin_uncharge(pin);
+err_free:
+    daxpin_pin_free(pin);
+    return ret;
+}
+
+
+void daxpin_pin_release(struct daxpin_pin *pin)
+{
+    atomic_long_dec(&daxpin_pin_total.pins);
+    daxpin_pin_put_pages(pin);
+    daxpin_pin_end(pin);
+}

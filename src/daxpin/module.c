@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The pin module of the kernel, where there is one */
+
+#include "module.h"
+
+#include "file.h"
+#include "log.h"
+#include "monitor.h"
+
+#include "../../contrib/kmod/daxpin_ioctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long to wait for a reader who is let in, and has the lease broken */
+#define DAXPIN_MODULE_PATIENCE (2 * DAXPIN_SEC)
+#define DAXPIN_MODULE_PAUSE    (1 * DAXPIN_MSEC)
+
+static _Atomic int daxpin_module_policy = DAXPIN_PIN_AUTO;
+
+
+void daxpin_set_pin_policy(daxpin_pin_policy_t policy)
+{
+    atomic_store(&daxpin_module_policy, policy);
+}
+
+
+static int daxpin_module_open(const daxpin_file_t *file)
+{
+    uint32_t version = 0;
+    int fd, ret;
+
+    fd = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return daxpin_error(errno, "%s: cannot be pinned for RDMA: "
+                            DAXPIN_DEVICE ": %m; load the kernel module "
+                            "daxpin, and have it opened for you", file->path);
+    }
+    if ((ioctl(fd, DAXPIN_IOC_GET_VERSION, &version) != 0) ||
+        (version != DAXPIN_IOC_VERSION)) {
+        ret = daxpin_error(EPROTO, "%s: cannot be pinned for RDMA: the kernel "
+                           "module daxpin has interface version %u, and not "
+                           "%u; install the one that came with this library",
+                           file->path, version, DAXPIN_IOC_VERSION);
+        close(fd);
+        return ret;
+    }
+    return fd;
+}
+
+
+static const char *daxpin_module_advice(int error)
+{
+    switch (error) {
+    case ENOMEM:
+        return "raise the limit of locked memory (ulimit -l), or what the "
+               "module allows all users (limit_mib)";
+    case EPERM:
+        return "its lease is gone; open the file again";
+    case EOPNOTSUPP:
+        return "it has to be a regular file on fsdax, and its blocks may not "
+               "have been shared with a copy (reflink)";
+    default:
+        return "see the kernel's log";
+    }
+}
+
+
+/* The lease is away for a moment while a reader is let in */
+static int daxpin_module_try(daxpin_file_t *file, int fd,
+                             const struct daxpin_ioc_pin *args)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MODULE_PAUSE};
+    uint64_t deadline           = daxpin_now() + DAXPIN_MODULE_PATIENCE;
+    daxpin_state_t state;
+    int error;
+
+    while (ioctl(fd, DAXPIN_IOC_PIN, args) != 0) {
+        error = errno;
+        state = daxpin_file_state(file);
+        if ((error != EPERM) || (daxpin_now() > deadline) ||
+            ((state != DAXPIN_STATE_HELD) && (state != DAXPIN_STATE_LENT))) {
+            return daxpin_error(error, "%s: cannot pin %llu bytes at offset "
+                                "%llu for RDMA: %s; %s", file->path,
+                                args->length, args->offset, strerror(error),
+                                daxpin_module_advice(error));
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+
+static int daxpin_module_do_pin(daxpin_file_t *file, uint64_t offset,
+                                size_t length, daxpin_module_pin_t *pin)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    struct daxpin_ioc_pin args;
+    char *addr;
+    int fd, ret;
+
+    addr = daxpin_file_addr(file, offset, length);
+    if (addr == NULL) {
+        return -EINVAL;
+    }
+    memset(&args, 0, sizeof(args));
+    args.offset = offset & ~(page - 1);
+    args.addr   = (uintptr_t)addr - (offset - args.offset);
+    args.length = ((offset + length + page - 1) & ~(page - 1)) - args.offset;
+    args.fd     = fd = daxpin_file_dup(file);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = pin->fd = daxpin_module_open(file);
+    if (ret < 0) {
+        goto out;
+    }
+    ret = daxpin_module_try(file, pin->fd, &args);
+    if (ret != 0) {
+        goto err_close;
+    }
+    pin->offset = args.offset;
+    pin->length = args.length;
+    pin->addr   = mmap(NULL, pin->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       pin->fd, 0);
+    if (pin->addr != MAP_FAILED) {
+        goto out;
+    }
+    ret = daxpin_error(errno, "%s: cannot map the pinned blocks: %m",
+                       file->path);
+
+err_close:
+    close(pin->fd);
+out:
+    close(fd);
+    return (ret < 0) ? ret : 0;
+}
+
+
+int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
+                      daxpin_module_pin_t **pin_p)
+{
+    static _Atomic int warned;
+    int policy = atomic_load(&daxpin_module_policy), ret;
+    daxpin_module_pin_t *pin;
+
+    *pin_p = NULL;
+    if ((policy == DAXPIN_PIN_OFF) || !file->is_dax) {
+        return 0;
+    }
+    /* Without the module there is nothing to say, every time */
+    if ((policy == DAXPIN_PIN_AUTO) &&
+        (access(DAXPIN_DEVICE, R_OK | W_OK) != 0)) {
+        return 0;
+    }
+    pin = calloc(1, sizeof(*pin));
+    if (pin == NULL) {
+        return daxpin_error(ENOMEM, "%s: out of memory", file->path);
+    }
+    ret = daxpin_module_do_pin(file, offset, length, pin);
+    if (ret == 0) {
+        *pin_p = pin;
+        return 0;
+    }
+    free(pin);
+    if (policy == DAXPIN_PIN_AUTO) {
+        daxpin_log(atomic_exchange(&warned, 1) ? DAXPIN_LOG_DEBUG :
+                                                 DAXPIN_LOG_WARN,
+                   "%s; going on without: RDMA devices cannot register it",
+                   daxpin_errormsg());
+        return 0;
+    }
+    return ret;
+}
+
+
+/* What its lease is doing is looked up; this says only when */
+static void daxpin_module_on_break(void *arg, uint32_t events)
+{
+    daxpin_module_pin_t *pin = arg;
+    uint64_t breaks;
+
+    (void)events;
+    if (read(pin->fd, &breaks, sizeof(breaks)) == sizeof(breaks)) {
+        daxpin_monitor_hint();
+    }
+}
+
+
+static void daxpin_module_close(daxpin_module_pin_t *pin)
+{
+    if (pin->event != 0) {
+        daxpin_monitor_remove(pin->event, pin->fd);
+        pin->event = 0;
+    }
+    if (pin->fd >= 0) {
+        close(pin->fd);
+        pin->fd = -1;
+    }
+}
+
+
+void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted)
+{
+    if ((pin->fd >= 0) && wanted) {
+        pin->event = daxpin_monitor_add(pin->fd, daxpin_module_on_break, pin);
+    }
+    if (pin->event == 0) {
+        daxpin_module_close(pin);
+    }
+}
+
+
+void daxpin_module_unpin(daxpin_module_pin_t *pin)
+{
+    if (pin == NULL) {
+        return;
+    }
+    daxpin_module_close(pin);
+    if (pin->addr != NULL) {
+        munmap(pin->addr, pin->length);
+    }
+    free(pin);
+}
+
+
+void daxpin_module_revoke(daxpin_module_pin_t *pin)
+{
+    daxpin_module_close(pin);
+    if ((pin->addr != NULL) && !pin->revoked) {
+        pin->revoked = 1;
+        if (mmap(pin->addr, pin->length, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                 0) == MAP_FAILED) {
+            daxpin_log(DAXPIN_LOG_ERROR, "cannot replace the mapping of pinned "
+                       "blocks at %p: %m; they stay pinned", pin->addr);
+        }
+    }
+}
+
+
+void daxpin_module_fork(daxpin_module_pin_t *pin)
+{
+    pin->event = 0; /* of the parent's monitor */
+    pin->addr  = NULL;
+    daxpin_module_close(pin);
+}

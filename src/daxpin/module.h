@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_MODULE_H_
+#define DAXPIN_MODULE_H_
+
+#include "daxpin.h"
+
+/*
+ * A pin in the kernel, by the module `daxpin` (contrib/kmod): the blocks of a
+ * range, mapped once more where RDMA devices can register them.
+ */
+typedef struct daxpin_module_pin {
+    int      fd;       /* of the device; -1: nobody waits for news there */
+    uint64_t event;    /* of the monitor, for fd; 0: none */
+    void     *addr;    /* its mapping; NULL: none */
+    size_t   length;   /* of the mapping: whole pages */
+    uint64_t offset;   /* of the mapping, in the file */
+    int      revoked;  /* the mapping is anonymous memory now */
+} daxpin_module_pin_t;
+
+/* Pin, if the policy wants it and the device is there. 0, with NULL if it goes
+ * without; -errno with a message if it may not. Without daxpin_lock: may sleep
+ * for as long as a reader is let in. */
+int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
+                      daxpin_module_pin_t **pin_p);
+
+/* Have the device tell of breaks of the lease, or close it; the mapping keeps
+ * the pin. This and the others with daxpin_lock held. */
+void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted);
+
+/* NULL is nothing */
+void daxpin_module_unpin(daxpin_module_pin_t *pin);
+
+/* At a revoke: unpin, and leave anonymous memory */
+void daxpin_module_revoke(daxpin_module_pin_t *pin);
+
+/* In the child of a fork, which has the descriptor, but not the mapping */
+void daxpin_module_fork(daxpin_module_pin_t *pin);
+
+#endif

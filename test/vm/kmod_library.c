@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * libdaxpin and the pin module: a file of the library, registered with an RDMA
+ * device, and what a revoke makes of it.
+ *
+ * usage: kmod_library DIRECTORY   (on fsdax, as root, with the module loaded)
+ */
+
+#include "nic.h"
+
+#include "../../src/daxpin/pin.h"
+
+#include <daxpin.h>
+
+#define PINS      DEVICE_DIR "pins"
+#define LINGERING DEVICE_DIR "lingering"
+
+typedef struct opened {
+    char          path[PATH_MAX + 32];
+    daxpin_file_t *file;
+    daxpin_pin_t  *pin;
+    char          *memory;
+    char          *alias;
+} opened_t;
+
+static nic_t nic;
+
+
+/* Open, and pin all but the first and last 100 bytes */
+static int open_pinned(opened_t *me, const char *name)
+{
+    snprintf(me->path, sizeof(me->path), "%s/library-%s", directory, name);
+    unlink(me->path);
+    me->pin = NULL;
+    if ((daxpin_file_open(me->path, LENGTH, NULL, &me->file) != 0) ||
+        (daxpin_pin(me->file, 100, LENGTH - 200, NULL, &me->pin) != 0)) {
+        snprintf(why, sizeof(why), "%s", daxpin_errormsg());
+        return -1;
+    }
+    me->memory = daxpin_file_addr(me->file, 0, LENGTH);
+    me->alias  = daxpin_pin_alias(me->pin);
+    return 0;
+}
+
+
+static void give_back(opened_t *me)
+{
+    daxpin_unpin(me->pin);
+    daxpin_file_close(me->file);
+    unlink(me->path);
+}
+
+
+static void test_policy(void)
+{
+    opened_t me;
+    char names[DAXPIN_LOCKS_NAMES_MAX];
+
+    daxpin_set_pin_policy(DAXPIN_PIN_OFF);
+    TRY(open_pinned(&me, "off"));
+    CHECK(me.alias == NULL, "off: the module was asked");
+    give_back(&me);
+    daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
+    TRY(open_pinned(&me, "auto"));
+    CHECK((me.alias != NULL) && (number_in(PINS) == 1), "auto: no alias");
+    me.memory[100] = 'p';
+    CHECK(me.alias[0] == 'p', "the alias shows something else");
+    daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
+    CHECK(strstr(names, "module") != NULL, "locks: %s", names);
+    daxpin_unpin(me.pin);
+    daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
+    CHECK(strstr(names, "module") == NULL, "locks after unpin: %s", names);
+    CHECK(number_in(PINS) == 0, "it is still pinned");
+    me.pin = NULL;
+    give_back(&me);
+}
+
+
+static void test_missing(void)
+{
+    opened_t me;
+    int ret;
+
+    CHECK(rename(DAXPIN_DEVICE, DAXPIN_DEVICE ".gone") == 0, "%m");
+    daxpin_set_pin_policy(DAXPIN_PIN_MODULE);
+    ret = open_pinned(&me, "missing");
+    rename(DAXPIN_DEVICE ".gone", DAXPIN_DEVICE);
+    daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
+    CHECK(ret != 0, "it was pinned without the module");
+    CHECK(strstr(why, "load the kernel module") != NULL, "it says: %s",
+          daxpin_errormsg());
+    why[0] = '\0';
+    give_back(&me);
+}
+
+
+/* Revoked: the intruder comes in when the device has let go, and not before */
+static void test_revoke(void)
+{
+    struct ibv_mr *mr;
+    uint64_t addr;
+    opened_t me;
+    pid_t pid;
+    int i;
+
+    TRY(open_pinned(&me, "revoke"));
+    CHECK(me.alias != NULL, "there is no alias");
+    addr = (uintptr_t)me.memory + 100;
+    mr   = ibv_reg_mr_iova(nic.far.pd, me.alias, LENGTH - 200, addr,
+                           NIC_ACCESS);
+    CHECK(mr != NULL, "ibv_reg_mr_iova: %m");
+    memset(nic.buffer, 'n', LENGTH);
+    CHECK(nic_transfer(&nic, IBV_WR_RDMA_WRITE, addr, mr->rkey,
+                       LENGTH - 200) == 0, "the device cannot write");
+    CHECK((me.memory[100] == 'n') && (me.memory[LENGTH - 101] == 'n') &&
+          (me.memory[99] == 0), "the file has not got it");
+    pid = intrude(me.path);
+    for (i = 0; (i < 500) &&
+                (daxpin_file_state(me.file) != DAXPIN_STATE_REVOKED); ++i) {
+        pause_ms(20);
+    }
+    CHECK(daxpin_file_state(me.file) == DAXPIN_STATE_REVOKED, "it is %s",
+          daxpin_state_name(daxpin_file_state(me.file)));
+    CHECK((me.memory[100] == 0) && (me.alias[0] == 0) &&
+          (daxpin_pin_alias(me.pin) == NULL), "the memory is still the file's");
+    CHECK(waits(pid), "the truncate did not wait for the device");
+    CHECK(becomes(LINGERING, 1), "nothing lingers");
+    CHECK(nic_transfer(&nic, IBV_WR_RDMA_WRITE, addr, mr->rkey, 64) == 0,
+          "the device cannot write any more");
+    ibv_dereg_mr(mr);
+    CHECK(passes(pid), "it waits still, or failed");
+    CHECK(becomes(LINGERING, 0) && becomes(PINS, 0), "it lingers for ever");
+    give_back(&me);
+}
+
+
+/* The child has no alias, and unmaps nothing of its own by unpinning */
+static void test_fork(void)
+{
+    opened_t me;
+    int status;
+    pid_t pid;
+
+    TRY(open_pinned(&me, "fork"));
+    pid = fork();
+    if (pid == 0) {
+        if ((daxpin_pin_alias(me.pin) != NULL) ||
+            (mmap(me.alias - 100, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+                  MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)) {
+            _exit(1);
+        }
+        daxpin_unpin(me.pin);
+        _exit(*(me.alias - 100));
+    }
+    waitpid(pid, &status, 0);
+    CHECK(status == 0, "the child: %#x", status);
+    CHECK((daxpin_pin_alias(me.pin) == me.alias) && (number_in(PINS) == 1),
+          "the parent has lost its pin");
+    give_back(&me);
+    CHECK(becomes(PINS, 0), "it is still pinned");
+}
+
+
+/* A reader has the lease broken for a moment */
+static void test_reader(void)
+{
+    char byte;
+    opened_t me;
+    pid_t pid;
+    int fd, i;
+
+    TRY(open_pinned(&me, "reader"));
+    for (i = 0; i < 20; ++i) {
+        pid = fork();
+        if (pid == 0) {
+            fd = open(me.path, O_RDONLY);
+            pause_ms(50);
+            _exit(read(fd, &byte, 1) != 1);
+        }
+        daxpin_unpin(me.pin);
+        pause_ms(i * 3);
+        me.pin = NULL;
+        CHECK(daxpin_pin(me.file, 0, LENGTH, NULL, &me.pin) == 0, "%s",
+              daxpin_errormsg());
+        CHECK(daxpin_pin_alias(me.pin) != NULL, "round %d: without an alias",
+              i);
+        CHECK(passes(pid), "the reader was not let in");
+    }
+    give_back(&me);
+}
+
+
+static void note(daxpin_log_level_t level, const char *message)
+{
+    if (level <= DAXPIN_LOG_WARN) {
+        printf("# %s\n", message);
+    }
+}
+
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc != 2) {
+        fprintf(stderr, "usage: kmod_library DIRECTORY\n");
+        return 2;
+    }
+    directory = argv[1];
+    daxpin_set_log(note);
+    if (nic_open(&nic) != 0) {
+        printf("not ok kmod: RDMA devices: %s\n", why);
+        return 1;
+    }
+    run("kmod: libdaxpin pins as it is told", test_policy);
+    run("kmod: libdaxpin says what is missing", test_missing);
+    run("kmod: a revoke waits for RDMA devices", test_revoke);
+    run("kmod: libdaxpin's pins in the child of a fork", test_fork);
+    run("kmod: libdaxpin pins while a reader is let in", test_reader);
+    nic_close(&nic);
+    return failed;
+}
