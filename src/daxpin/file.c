@@ -229,7 +229,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_look(file);
-    file->holdable = file->is_dax && daxpin_hold_works(path, file->dev);
+    file->holdable = file->is_dax && daxpin_hold_works(path, fd, file->dev);
 
     pthread_mutex_lock(&daxpin_lock);
     ret = daxpin_share_serve(file, listen_fd);
@@ -648,12 +648,12 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
  * Space
  */
 
-static int daxpin_file_is_sparse(int fd)
+static int daxpin_file_has_blocks(int fd, uint64_t end)
 {
     struct stat st;
 
-    return (fstat(fd, &st) != 0) ||
-           ((uint64_t)st.st_blocks * 512 < (uint64_t)st.st_size);
+    return (fstat(fd, &st) == 0) && ((uint64_t)st.st_size >= end) &&
+           ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
 }
 
 
@@ -668,10 +668,15 @@ int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
     if (ret == 0) {
         return 0;
     }
-    if ((errno == EOPNOTSUPP) && !daxpin_file_is_sparse(fd)) {
+    ret = errno;
+    /* XFS wants room for its own books first, which a file has no need of that
+     * takes all of its file system */
+    if (((ret == EOPNOTSUPP) || (ret == ENOSPC)) &&
+        daxpin_file_has_blocks(fd, offset + length)) {
         return 0;
     }
-    return daxpin_error(errno, "%s: cannot allocate %zu bytes at offset %lu: "
+    errno = ret;
+    return daxpin_error(ret, "%s: cannot allocate %zu bytes at offset %lu: "
                         "%m; a store there could fail later without a word, "
                         "so make room first", path, length, offset);
 }

@@ -13,6 +13,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,10 @@
 #define DAXPIN_HOLD_LOOKS      5
 #define DAXPIN_HOLD_LOOK_PAUSE (5 * DAXPIN_MSEC)
 #define DAXPIN_HOLD_LOOKS_MAX  400
+
+/* Where no file ends: a range to be changed without changing anything */
+#define DAXPIN_HOLD_FAR  (1ll << 43)
+#define DAXPIN_HOLD_PAGE 4096
 
 /* A file system that was tried */
 typedef struct daxpin_hold_answer {
@@ -116,18 +121,27 @@ int daxpin_hold_is_contended(int fd)
 
 typedef struct daxpin_hold_trial {
     int         fd;
+    int         is_scratch;
     _Atomic int tid;
     _Atomic int passed;
 } daxpin_hold_trial_t;
 
 
+/* Of a file that is somebody's, nothing may change, not even if it grows in
+ * this moment: a range far beyond its end is as good to make him wait */
 static void *daxpin_hold_intrude(void *arg)
 {
     daxpin_hold_trial_t *trial = arg;
+    int ret;
 
     atomic_store(&trial->tid, gettid());
-    if (ftruncate(trial->fd, 0) == 0) {
-        atomic_store(&trial->passed, 1);
+    ret = trial->is_scratch ? ftruncate(trial->fd, 0) :
+          fallocate(trial->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+                    DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
+    atomic_store(&trial->passed, 1);
+    if ((ret == 0) && !trial->is_scratch) {
+        fallocate(trial->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
     }
     return NULL;
 }
@@ -167,18 +181,31 @@ static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
 }
 
 
-static int daxpin_hold_try_file(const char *path, int fd)
+/* Signals are for the program's threads: one would end the wait */
+static int daxpin_hold_start(daxpin_hold_trial_t *trial, pthread_t *intruder)
 {
-    daxpin_hold_trial_t trial = {.fd = fd};
+    sigset_t all, old;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(intruder, NULL, daxpin_hold_intrude, trial);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ret;
+}
+
+
+static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
+{
+    daxpin_hold_trial_t trial = {.fd = fd, .is_scratch = is_scratch};
     daxpin_hold_t hold;
     pthread_t intruder;
     int works = 0;
 
-    if ((pwrite(fd, "daxpin", 6, 0) != 6) ||
-        (daxpin_hold_place(path, fd, &hold) != 0)) {
+    if (daxpin_hold_place(path, fd, &hold) != 0) {
         return 0;
     }
-    if (pthread_create(&intruder, NULL, daxpin_hold_intrude, &trial) == 0) {
+    if (daxpin_hold_start(&trial, &intruder) == 0) {
         works = daxpin_hold_observe(&trial);
         daxpin_hold_close(&hold); /* Lets him go; the page is still mapped */
         pthread_join(intruder, NULL);
@@ -188,28 +215,29 @@ static int daxpin_hold_try_file(const char *path, int fd)
 }
 
 
-static int daxpin_hold_try(const char *path)
+/* On a scratch file; where there is no room for one, on the file itself */
+static int daxpin_hold_try(const char *path, int fd)
 {
     char dir[PATH_MAX];
-    int fd, works;
+    int scratch, works;
 
     snprintf(dir, sizeof(dir), "%s", path);
-    fd = open(dirname(dir), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot try out whether its blocks "
-                   "can be held: no scratch file in its directory: %m; make "
-                   "the directory writable", path);
-        return 0;
+    scratch = open(dirname(dir), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if ((scratch >= 0) && (pwrite(scratch, "daxpin", 6, 0) == 6)) {
+        works = daxpin_hold_try_file(path, scratch, 1);
+    } else {
+        works = (fd >= 0) && daxpin_hold_try_file(path, fd, 0);
     }
-    works = daxpin_hold_try_file(path, fd);
-    close(fd);
+    if (scratch >= 0) {
+        close(scratch);
+    }
     daxpin_log(DAXPIN_LOG_INFO, "%s: a hold on a page %s a truncate on its "
                "file system", path, works ? "stops" : "does not stop");
     return works;
 }
 
 
-int daxpin_hold_works(const char *path, dev_t dev)
+int daxpin_hold_works(const char *path, int fd, dev_t dev)
 {
     int works = -1;
     unsigned i;
@@ -221,7 +249,7 @@ int daxpin_hold_works(const char *path, dev_t dev)
         }
     }
     if (works < 0) {
-        works = daxpin_hold_try(path);
+        works = daxpin_hold_try(path, fd);
         if (daxpin_holds.count < DAXPIN_HOLD_FILE_SYSTEMS) {
             daxpin_holds.answers[daxpin_holds.count].dev     = dev;
             daxpin_holds.answers[daxpin_holds.count++].works = works;

@@ -13,6 +13,11 @@
  * into a pipe is such a use, for any user and for as long as the pipe has it.
  *
  * Nothing promises this; so it is tried out before it is relied upon.
+ *
+ * A process that is killed loses its mappings some time before its pipes. If it
+ * is the last one with the file, a truncate in between passes, and the kernel
+ * may warn, once, of a page that is in use (dax_disassociate_entry). No harm is
+ * done: the pipe only keeps the page, and who could write is dead.
  */
 typedef struct daxpin_hold {
     int  pipe[2]; /* read, write; -1: none */
@@ -22,9 +27,11 @@ typedef struct daxpin_hold {
 void daxpin_hold_init(daxpin_hold_t *hold);
 
 /* Does a hold keep a truncate waiting on the file system of this file? Tried
- * once a file system and process, on a scratch file in the same directory.
- * Takes tens of milliseconds. Needs no lock. */
-int daxpin_hold_works(const char *path, dev_t dev);
+ * once a file system and process, on a scratch file in the same directory or,
+ * if none can be had there, on a range beyond the end of this one, which has
+ * to have blocks (fd -1: then it does not). Takes tens of milliseconds. Needs
+ * no lock. */
+int daxpin_hold_works(const char *path, int fd, dev_t dev);
 
 /* 0 or -errno with a message. path: for the message */
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold);

@@ -263,7 +263,7 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
     }
     snprintf(path, sizeof(path), "%s/scratch", storage->dir);
     daxpin_set_log(locks_keep_quiet);
-    works = daxpin_hold_works(path, storage->st.st_dev);
+    works = daxpin_hold_works(path, -1, storage->st.st_dev);
     daxpin_set_log(NULL);
     return works ? locks_say(DAXPIN_VERDICT_YES, why, "tried: a held block "
                              "lets a truncate wait") :
