@@ -3,9 +3,11 @@
 
 /*
  * One holder and many origins: how long until all are attached, until each has
- * made its puts, and until a truncate comes through and all have their error.
+ * made its puts, and until a truncate comes through and all have their error;
+ * and how long the truncate itself took.
  *
- * usage: many FILE PROCESSES; prints: PROCESSES ATTACH_MS TRAFFIC_MS REVOKE_MS
+ * usage: many FILE PROCESSES
+ * prints: PROCESSES ATTACH_MS TRAFFIC_MS REVOKE_MS TRUNCATE_MS
  */
 
 #define _GNU_SOURCE
@@ -25,6 +27,7 @@
 typedef struct stage {
     _Atomic int step;
     _Atomic int done;
+    double      truncate_ms; /* from its call to its return */
     target_t    target;
 } stage_t;
 
@@ -116,7 +119,10 @@ static double run_revoke(stage_t *stage, int origins, ucp_worker_h worker,
     int status   = -1;
 
     if (child == 0) {
-        _exit((truncate(path, 0) == 0) ? 0 : 1);
+        start  = now();
+        status = truncate(path, 0);
+        stage->truncate_ms = (now() - start) * 1e3;
+        _exit((status == 0) ? 0 : 1);
     }
     run_step(stage, STEP_REVOKE, origins, worker);
     while (waitpid(child, &status, WNOHANG) == 0) {
@@ -158,6 +164,7 @@ int main(int argc, char **argv)
     atomic_store(&stage->step, STEP_END);
     while (wait(NULL) > 0) {
     }
-    printf("%d %.2f %.2f %.2f\n", origins + 1, attach, traffic, revoke);
+    printf("%d %.2f %.2f %.2f %.2f\n", origins + 1, attach, traffic, revoke,
+           stage->truncate_ms);
     return 0;
 }
