@@ -290,7 +290,10 @@ static int write_until_broken(pinned_t *me, int round)
     }
     fcntl(me->fd, F_SETLEASE, F_UNLCK);
     if (round & 1) {
-        let_go(me);
+        unmap_device(me);
+        close_device(me);
+        unmap_file(me);
+        close_file(me);
         for (i = 0; i < 3; ++i) {
             if (put(mr, addr, 'n', LENGTH) != 0) {
                 return -1;
