@@ -517,7 +517,7 @@ static void revoke_die_in_traffic(unsigned round)
 
 static void test_storm_of_deaths(void **state)
 {
-    unsigned round, rounds = UNIT_SANITIZED ? 12 : pace_rounds(200, 12);
+    unsigned round, rounds = UNIT_SANITIZED ? 12 : pace_rounds(60, 12);
 
     for (round = 0; round < rounds; ++round) {
         revoke_die_in_traffic(round);
