@@ -34,6 +34,13 @@ void daxpin_set_pin_policy(daxpin_pin_policy_t policy)
 }
 
 
+int daxpin_module_is_there(void)
+{
+    return (atomic_load(&daxpin_module_policy) != DAXPIN_PIN_OFF) &&
+           (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
+}
+
+
 static int daxpin_module_open(const daxpin_file_t *file)
 {
     uint32_t version = 0;
@@ -158,8 +165,7 @@ int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
         return 0;
     }
     /* Without the module there is nothing to say, every time */
-    if ((policy == DAXPIN_PIN_AUTO) &&
-        (access(DAXPIN_DEVICE, R_OK | W_OK) != 0)) {
+    if ((policy == DAXPIN_PIN_AUTO) && !daxpin_module_is_there()) {
         return 0;
     }
     pin = calloc(1, sizeof(*pin));

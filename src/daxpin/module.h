@@ -19,6 +19,9 @@ typedef struct daxpin_module_pin {
     int      revoked;  /* the mapping is anonymous memory now */
 } daxpin_module_pin_t;
 
+/* Is there a device that this process may open, and does the policy want it? */
+int daxpin_module_is_there(void);
+
 /* Pin, if the policy wants it and the device is there. 0, with NULL if it goes
  * without; -errno with a message if it may not. Without daxpin_lock: may sleep
  * for as long as a reader is let in. */

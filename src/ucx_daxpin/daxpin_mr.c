@@ -3,6 +3,8 @@
 
 #include "daxpin_mr.h"
 #include "daxpin_md.h"
+#include "daxpin/module.h"
+#include "daxpin/pin.h"
 
 #include <ucs/debug/log_def.h>
 
@@ -160,8 +162,9 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                         " told";
     } else {
         caps->has_odp = uct_daxpin_mr_has_odp(((uct_ib_md_t*)md)->pd->context);
-        caps->why_not = caps->has_odp ? NULL :
-                        "the device has no on-demand paging";
+        caps->why_not = (caps->has_odp || daxpin_module_is_there()) ? NULL :
+                        "the device has no on-demand paging, and there is no"
+                        " pin module";
     }
 }
 
@@ -207,7 +210,45 @@ err_dereg:
     (void)uct_daxpin_verbs.dereg_mr(mr->mr);
 err:
     caps->has_odp = 0;
-    caps->why_not = *how_p;
+    caps->why_not = daxpin_module_is_there() ? NULL : *how_p;
+    return UCS_ERR_UNSUPPORTED;
+}
+
+/* What the pin module keeps, under the address that the program has it at. The
+ * module keeps the blocks for as long as the NIC has them, revoked or not. */
+static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
+                                            uct_daxpin_mr_t *mr,
+                                            const char **how_p)
+{
+    mr->mr = uct_daxpin_verbs.reg_mr(pd, alias, mr->length,
+                                     (uintptr_t)mr->address,
+                                     UCT_DAXPIN_MR_ACCESS);
+    if (mr->mr == NULL) {
+        *how_p = (errno == ENOMEM) ?
+                 "there is no memory, or no more may be locked (ulimit -l)" :
+                 "it does not take what the pin module has pinned";
+        return UCS_ERR_IO_ERROR;
+    }
+
+    *how_p = "registered as the pin module has them pinned";
+    return UCS_OK;
+}
+
+static ucs_status_t uct_daxpin_mr_reg_any(struct ibv_pd *pd,
+                                          uct_daxpin_mr_caps_t *caps,
+                                          uct_daxpin_mr_t *mr,
+                                          const char **how_p)
+{
+    void *alias = daxpin_pin_alias(mr->pin);
+
+    if (alias != NULL) {
+        return uct_daxpin_mr_reg_alias(pd, alias, mr, how_p);
+    } else if (caps->has_odp) {
+        return uct_daxpin_mr_reg_odp(pd, caps, mr, how_p);
+    }
+
+    *how_p = "the pin module has not pinned it, and the device has no on-demand"
+             " paging that takes it";
     return UCS_ERR_UNSUPPORTED;
 }
 
@@ -286,7 +327,7 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
         goto err_free;
     }
 
-    status = uct_daxpin_mr_reg_odp(pd, caps, mr, how_p);
+    status = uct_daxpin_mr_reg_any(pd, caps, mr, how_p);
     if (status != UCS_OK) {
         goto err_unpin;
     }

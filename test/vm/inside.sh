@@ -73,3 +73,30 @@ have_rdma()
             return
     done
 }
+
+# The pin module, which test/vm/layer has built
+load_module()
+{
+    local module
+    module=$DAXPIN_BUILD/test/vm/kmod-$(uname -r)/daxpin.ko
+    if ! insmod "$module" 2>"$TMP/insmod"; then
+        not_ok "the pin module" "insmod $module: $(cat "$TMP/insmod")"
+        dmesg | tail -n 5
+        return 1
+    fi
+    chmod 0666 /dev/daxpin # as contrib/kmod/60-daxpin.rules does
+}
+
+# Descriptors that the kernel closes by and by keep it for a moment
+unload_module()
+{
+    local i
+    for ((i = 0; i < 50; ++i)); do
+        if rmmod daxpin 2>"$TMP/rmmod"; then
+            ok "the pin module can be unloaded"
+            return
+        fi
+        sleep 0.1
+    done
+    not_ok "the pin module can be unloaded" "$(cat "$TMP/rmmod")"
+}
