@@ -219,8 +219,9 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS, .fd = -1};
     daxpin_pin_t *pin;
     uint64_t end;
-    int ret = 0;
+    int ret;
 
+    *pin_p = NULL;
     if ((length == 0) || __builtin_add_overflow(offset, length, &end) ||
         (end > daxpin_file_length(file))) {
         return daxpin_error(EINVAL,
@@ -240,7 +241,6 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     ret           = daxpin_module_pin(file, offset, length, &pin->module);
     if (ret != 0) {
         free(pin);
-        *pin_p = NULL;
         return ret;
     }
 
@@ -262,14 +262,13 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->life   = daxpin_report_get_life();
     daxpin_guard_add(file, pin->offset, pin->end);
     daxpin_guard_wait(file);
+    *pin_p = pin;
 out:
     pthread_mutex_unlock(&daxpin_lock);
     if (ret != 0) {
         daxpin_module_unpin(pin->module);
         free(pin);
-        pin = NULL;
     }
-    *pin_p = pin;
     return ret;
 }
 
