@@ -195,6 +195,9 @@ int daxpin_file_place_hold(daxpin_file_t *file)
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
         return 0;
     }
+    if (file->holder) {
+        atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
+    }
     return 1;
 }
 
@@ -911,16 +914,17 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
 
 
 /* A hold would stop us as well as anybody else: it is put aside, if it is the
- * only one. The lease stays. */
-static int daxpin_open_grow(daxpin_file_t *file, size_t length)
+ * only one, for as long as any thread of ours is at this. The lease stays. */
+static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
 {
-    int fd, held, others, ret;
+    int held, others;
 
     pthread_mutex_lock(&daxpin_lock);
     held   = (daxpin_file_locks_now(file) & DAXPIN_LOCK_HOLD) != 0;
     others = (held && (!file->holder || daxpin_share_has_members(file))) ||
              (file->pins.modules > 0);
-    if (held && !others) {
+    if (!others) {
+        ++file->growing;
         daxpin_hold_drop(&file->hold);
     }
     pthread_mutex_unlock(&daxpin_lock);
@@ -930,17 +934,39 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
                             "to open it has to ask for the greatest length",
                             file->path, length);
     }
-    fd = daxpin_file_dup(file);
-    if (fd < 0) {
-        return fd;
-    }
-    ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
-    close(fd);
+    return 0;
+}
+
+
+/* While PENDING there is no hold: it comes with the lease, see lease.c */
+static void daxpin_open_grow_end(daxpin_file_t *file)
+{
+    daxpin_state_t state;
+
     pthread_mutex_lock(&daxpin_lock);
-    if (held && daxpin_file_is_alive(file)) {
-        daxpin_file_place_hold(file);
+    state = daxpin_file_state(file);
+    if ((--file->growing == 0) && file->holder && file->holdable &&
+        ((state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT))) {
+        (void)daxpin_file_place_hold(file);
     }
     pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+static int daxpin_open_grow(daxpin_file_t *file, size_t length)
+{
+    int fd, ret;
+
+    ret = daxpin_open_grow_begin(file, length);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = fd = daxpin_file_dup(file);
+    if (fd >= 0) {
+        ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
+        close(fd);
+    }
+    daxpin_open_grow_end(file);
     return ret;
 }
 

@@ -68,6 +68,7 @@ struct daxpin_file {
     char               *path;
     int                fd;        /* the one open file description */
     daxpin_hold_t      hold;
+    unsigned           growing;   /* calls at it: without a hold so long */
     int                holdable;  /* holder: a hold works there */
     daxpin_guard_t     guard;
     int                on_break;  /* daxpin_on_break_t */

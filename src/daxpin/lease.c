@@ -324,7 +324,8 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
 {
     struct stat st;
 
-    if (!file->holdable || daxpin_hold_is_placed(&file->hold)) {
+    if (!file->holdable || (file->growing > 0) ||
+        daxpin_hold_is_placed(&file->hold)) {
         return 1;
     }
     if (!file->own && (fstat(file->fd, &st) == 0) && (st.st_size > 0) &&
@@ -333,9 +334,7 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
         daxpin_revoke_start(file, daxpin_errormsg());
         return 0;
     }
-    if (daxpin_file_place_hold(file)) {
-        atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
-    }
+    (void)daxpin_file_place_hold(file);
     return 1;
 }
 

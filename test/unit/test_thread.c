@@ -271,9 +271,6 @@ static void test_alone(void **state)
  * gives up. To be mended. */
 static void test_with_intruders(void **state)
 {
-    if (unit_is_dax(unit_disk)) {
-        skip();
-    }
     threads_check("intruders");
     (void)state;
 }
