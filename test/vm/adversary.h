@@ -10,6 +10,8 @@
  * last round that got there.
  */
 
+#include "result.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
@@ -68,14 +70,6 @@ static inline board_t *board_map(const char *path)
     }
     close(fd);
     return board;
-}
-
-
-static inline void pause_ms(long ms)
-{
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
 }
 
 

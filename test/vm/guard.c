@@ -16,6 +16,8 @@
 
 #define _GNU_SOURCE
 
+#include "result.h"
+
 #include <control.h>
 #include <daxpin.h>
 
@@ -46,38 +48,11 @@ static const char *guardd;
 static const char *directory;
 static const char *socket_path = "/run/daxpin-test-guard";
 static pid_t      daemon_pid;
-static int        failed;
-static char       why[2 * PATH_MAX];
-
-#define CHECK(_condition, ...) \
-    do { \
-        if (!(_condition)) { \
-            snprintf(why, sizeof(why), __VA_ARGS__); \
-            return; \
-        } \
-    } while (0)
 
 
 static void note(daxpin_log_level_t level, const char *message)
 {
     fprintf(stderr, "# %d: %s\n", level, message);
-}
-
-
-static void pause_ms(long ms)
-{
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
-}
-
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
 
@@ -671,19 +646,6 @@ static int run_bench(int count)
         daemon_end(SIGTERM);
     }
     return 0;
-}
-
-
-static void run(const char *name, void (*test)(void))
-{
-    why[0] = '\0';
-    test();
-    if (why[0] == '\0') {
-        printf("ok %s\n", name);
-    } else {
-        printf("not ok %s: %s\n", name, why);
-        failed = 1;
-    }
 }
 
 

@@ -14,6 +14,8 @@
 
 #define _GNU_SOURCE
 
+#include "result.h"
+
 #include <guard_wire.h>
 
 #include <errno.h>
@@ -48,39 +50,6 @@
 static const char *socket_path;
 static const char *directory;
 static char       path[PATH_MAX];
-static int        failed;
-static int        skipped;
-static char       why[2 * PATH_MAX];
-
-#define FAIL(...) \
-    do { \
-        snprintf(why, sizeof(why), __VA_ARGS__); \
-        return; \
-    } while (0)
-
-#define CHECK(_condition, ...) \
-    do { \
-        if (!(_condition)) { \
-            FAIL(__VA_ARGS__); \
-        } \
-    } while (0)
-
-
-static void pause_ms(long ms)
-{
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
-}
-
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 
 /*
@@ -749,20 +718,6 @@ out:
     close(other);
     unlink(other_path);
     let_go(fd, sock);
-}
-
-
-static void run(const char *name, void (*test)(void))
-{
-    why[0]  = '\0';
-    skipped = 0;
-    test();
-    if (why[0] == '\0') {
-        printf("ok %s\n", name);
-    } else {
-        printf("%s %s: %s\n", skipped ? "skip" : "not ok", name, why);
-        failed |= !skipped;
-    }
 }
 
 

@@ -11,6 +11,8 @@
 
 #define _GNU_SOURCE
 
+#include "result.h"
+
 #include "../../contrib/kmod/daxpin_ioctl.h"
 
 #include <errno.h>
@@ -29,26 +31,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define UNUSED __attribute__((unused))
 #define PAGE   4096ul
 #define LENGTH (64 * PAGE)
 
 #define DEVICE_DIR "/sys/class/misc/daxpin/"
 
 static const char *directory;
-static int        failed;
-static char       why[2 * PATH_MAX];
 
-/* In a test: go no further. In a function that returns int: say no. */
-#define CHECK(_condition, ...) \
-    do { \
-        if (!(_condition)) { \
-            snprintf(why, sizeof(why), __VA_ARGS__); \
-            return; \
-        } \
-    } while (0)
-
-/* The same for a function that returns 0 or -1 with `why` set */
+/* As CHECK, of a function that returns 0 or -1 with `why` set */
 #define TRY(_call) \
     do { \
         if ((_call) != 0) { \
@@ -61,14 +51,6 @@ static int fail(const char *what)
 {
     snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
     return -1;
-}
-
-
-static UNUSED void pause_ms(long ms)
-{
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
 }
 
 
@@ -309,20 +291,6 @@ static UNUSED int passes(pid_t pid)
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     return 0;
-}
-
-
-static UNUSED int run(const char *name, void (*test)(void))
-{
-    why[0] = '\0';
-    test();
-    if (why[0] == '\0') {
-        printf("ok %s\n", name);
-        return 0;
-    }
-    printf("not ok %s: %s\n", name, why);
-    failed = 1;
-    return -1;
 }
 
 #endif

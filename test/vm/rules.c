@@ -19,6 +19,7 @@
 #include "control.h"
 #include "file.h"
 #include "report.h"
+#include "result.h"
 
 #include <daxpin.h>
 
@@ -42,17 +43,7 @@
 #define PASS_MS  30000 /* ... and who is to pass does so until then */
 
 static const char *directory;
-static int        failed;
-static char       why[2 * PATH_MAX];
 static int        hold_works;
-
-#define CHECK(_condition, ...) \
-    do { \
-        if (!(_condition)) { \
-            snprintf(why, sizeof(why), __VA_ARGS__); \
-            return; \
-        } \
-    } while (0)
 
 
 static void note(daxpin_log_level_t level, const char *message)
@@ -61,14 +52,6 @@ static void note(daxpin_log_level_t level, const char *message)
     if (level < DAXPIN_LOG_DEBUG) {
         fprintf(stderr, "# %s\n", message);
     }
-}
-
-
-static void pause_ms(long ms)
-{
-    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
 }
 
 
@@ -864,19 +847,6 @@ static void test_full(void)
     unlink(me.path);
     CHECK(ret >= 0, "%s", daxpin_errormsg());
     CHECK(ret, "an ftruncate passes");
-}
-
-
-static void run(const char *name, void (*test)(void))
-{
-    why[0] = '\0';
-    test();
-    if (why[0] == '\0') {
-        printf("ok %s\n", name);
-    } else {
-        printf("not ok %s: %s\n", name, why);
-        failed = 1;
-    }
 }
 
 

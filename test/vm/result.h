@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef RESULT_H_
+#define RESULT_H_
+
+/*
+ * For programs of tests in the virtual machine: "ok NAME", "not ok NAME: why" or
+ * "skip NAME: why" for each test, which is a function, and the clock.
+ */
+
+#include <limits.h>
+#include <stdio.h>
+#include <time.h>
+
+#define UNUSED __attribute__((unused))
+
+static UNUSED int  failed;  /* any test so far: the exit status */
+static UNUSED int  skipped; /* a test sets it beside `why` */
+static UNUSED char why[2 * PATH_MAX];
+
+/* In a test: go no further */
+#define FAIL(...) \
+    do { \
+        snprintf(why, sizeof(why), __VA_ARGS__); \
+        return; \
+    } while (0)
+
+#define CHECK(_condition, ...) \
+    do { \
+        if (!(_condition)) { \
+            FAIL(__VA_ARGS__); \
+        } \
+    } while (0)
+
+
+static UNUSED void pause_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
+
+/* In seconds */
+static UNUSED double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+
+/* 0: nothing failed */
+static UNUSED int run(const char *name, void (*test)(void))
+{
+    why[0]  = '\0';
+    skipped = 0;
+    test();
+    if (why[0] == '\0') {
+        printf("ok %s\n", name);
+        return 0;
+    }
+    printf("%s %s: %s\n", skipped ? "skip" : "not ok", name, why);
+    failed |= !skipped;
+    return skipped ? 0 : -1;
+}
+
+#endif
