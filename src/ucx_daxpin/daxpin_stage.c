@@ -346,31 +346,41 @@ static ucs_status_t uct_daxpin_stage_end(uct_daxpin_stage_t *stage,
     return status;
 }
 
+/* Put and get */
 static ucs_status_t
-uct_daxpin_stage_ep_put_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
+uct_daxpin_stage_ep_rma_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
                               uint64_t remote_addr, uct_rkey_t rkey,
-                              uct_completion_t *comp)
+                              uct_completion_t *comp, int is_get)
 {
     uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
+    uct_ep_put_zcopy_func_t inner   = is_get ? iface->inner.ep_get_zcopy :
+                                               iface->inner.ep_put_zcopy;
     size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
     uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
     uct_daxpin_stage_t *stage;
     ucs_status_t status;
 
     if (length == 0) {
-        return iface->inner.ep_put_zcopy(ep, iov, iovcnt, remote_addr, rkey,
-                                         comp);
+        return inner(ep, iov, iovcnt, remote_addr, rkey, comp);
     }
 
-    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 0, comp, staged,
-                                    &stage);
+    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, is_get, comp,
+                                    staged, &stage);
     if (status != UCS_OK) {
         return status;
     }
 
-    status = iface->inner.ep_put_zcopy(ep, staged, iovcnt, remote_addr, rkey,
-                                       &stage->comp);
+    status = inner(ep, staged, iovcnt, remote_addr, rkey, &stage->comp);
     return uct_daxpin_stage_end(stage, status);
+}
+
+static ucs_status_t
+uct_daxpin_stage_ep_put_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
+                              uint64_t remote_addr, uct_rkey_t rkey,
+                              uct_completion_t *comp)
+{
+    return uct_daxpin_stage_ep_rma_zcopy(ep, iov, iovcnt, remote_addr, rkey,
+                                         comp, 0);
 }
 
 static ucs_status_t
@@ -378,26 +388,8 @@ uct_daxpin_stage_ep_get_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
                               uint64_t remote_addr, uct_rkey_t rkey,
                               uct_completion_t *comp)
 {
-    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
-    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
-    uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
-    uct_daxpin_stage_t *stage;
-    ucs_status_t status;
-
-    if (length == 0) {
-        return iface->inner.ep_get_zcopy(ep, iov, iovcnt, remote_addr, rkey,
-                                         comp);
-    }
-
-    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 1, comp, staged,
-                                    &stage);
-    if (status != UCS_OK) {
-        return status;
-    }
-
-    status = iface->inner.ep_get_zcopy(ep, staged, iovcnt, remote_addr, rkey,
-                                       &stage->comp);
-    return uct_daxpin_stage_end(stage, status);
+    return uct_daxpin_stage_ep_rma_zcopy(ep, iov, iovcnt, remote_addr, rkey,
+                                         comp, 1);
 }
 
 static ucs_status_t
