@@ -5,8 +5,11 @@
 
 #include "locks.h"
 
+#include "daxpin/guard_wire.h"
 #include "daxpin/hold.h"
 #include "daxpin/log.h"
+
+#include "../../contrib/kmod/daxpin_ioctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -274,27 +277,27 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
 
 daxpin_verdict_t daxpin_module_verdict(char *why)
 {
-    if (access(LOCKS_MODULE, F_OK) != 0) {
+    if (access(DAXPIN_DEVICE, F_OK) != 0) {
         return locks_say(DAXPIN_VERDICT_NO, why, "there is no %s: the module "
-                         "daxpin is not loaded", LOCKS_MODULE);
+                         "daxpin is not loaded", DAXPIN_DEVICE);
     }
-    if (faccessat(AT_FDCWD, LOCKS_MODULE, R_OK | W_OK, AT_EACCESS) != 0) {
+    if (faccessat(AT_FDCWD, DAXPIN_DEVICE, R_OK | W_OK, AT_EACCESS) != 0) {
         return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "%s cannot be used: %s",
-                         LOCKS_MODULE, strerror(errno));
+                         DAXPIN_DEVICE, strerror(errno));
     }
-    return locks_say(DAXPIN_VERDICT_YES, why, "%s", LOCKS_MODULE);
+    return locks_say(DAXPIN_VERDICT_YES, why, "%s", DAXPIN_DEVICE);
 }
 
 
 daxpin_verdict_t daxpin_guard_verdict(char *why)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX,
-                                  .sun_path   = LOCKS_GUARD};
+                                  .sun_path   = DAXPIN_GUARD_SOCKET};
     int fd, error;
 
-    if (access(LOCKS_GUARD, F_OK) != 0) {
+    if (access(DAXPIN_GUARD_SOCKET, F_OK) != 0) {
         return locks_say(DAXPIN_VERDICT_NO, why, "there is no %s: "
-                         "daxpin-guardd does not run", LOCKS_GUARD);
+                         "daxpin-guardd does not run", DAXPIN_GUARD_SOCKET);
     }
     fd    = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     error = ((fd >= 0) && (connect(fd, (struct sockaddr*)&address,
@@ -304,7 +307,7 @@ daxpin_verdict_t daxpin_guard_verdict(char *why)
     }
     if (error != 0) {
         return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "nobody answers at %s: "
-                         "%s", LOCKS_GUARD, strerror(error));
+                         "%s", DAXPIN_GUARD_SOCKET, strerror(error));
     }
-    return locks_say(DAXPIN_VERDICT_YES, why, "%s", LOCKS_GUARD);
+    return locks_say(DAXPIN_VERDICT_YES, why, "%s", DAXPIN_GUARD_SOCKET);
 }

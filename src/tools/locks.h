@@ -7,10 +7,6 @@
 #include "proc.h"
 #include "storage.h"
 
-/* Where the optional parts are found */
-#define LOCKS_MODULE "/dev/daxpin"
-#define LOCKS_GUARD  "/run/daxpin/guard"
-
 #define LOCKS_REASON_MAX  512
 #define LOCKS_OPENERS_MAX 64
 
