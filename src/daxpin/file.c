@@ -189,16 +189,13 @@ static void daxpin_file_look(daxpin_file_t *file)
 }
 
 
-int daxpin_file_place_hold(daxpin_file_t *file)
+void daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
-        return 0;
-    }
-    if (file->holder) {
+    } else if (file->holder) {
         atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
     }
-    return 1;
 }
 
 
@@ -440,7 +437,7 @@ static void daxpin_file_follow_hold(daxpin_file_t *file)
     if (!file->holder && file->exposed && daxpin_file_is_alive(file) &&
         (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD) &&
         !daxpin_hold_is_placed(&file->hold)) {
-        (void)daxpin_file_place_hold(file);
+        daxpin_file_place_hold(file);
     }
     pthread_mutex_unlock(&daxpin_lock);
 }
@@ -947,7 +944,7 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
     state = daxpin_file_state(file);
     if ((--file->growing == 0) && file->holder && file->holdable &&
         ((state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT))) {
-        (void)daxpin_file_place_hold(file);
+        daxpin_file_place_hold(file);
     }
     pthread_mutex_unlock(&daxpin_lock);
 }

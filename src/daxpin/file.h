@@ -143,8 +143,8 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
  * member that may access holds the blocks, too. Without daxpin_lock. */
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
 
-/* Hold its blocks in this process; whether they are. With daxpin_lock. */
-int daxpin_file_place_hold(daxpin_file_t *file);
+/* Hold its blocks in this process, or warn. With daxpin_lock. */
+void daxpin_file_place_hold(daxpin_file_t *file);
 
 /* An adopted range, page-aligned. Without daxpin_lock. */
 int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,

@@ -334,7 +334,7 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
         daxpin_revoke_start(file, daxpin_errormsg());
         return 0;
     }
-    (void)daxpin_file_place_hold(file);
+    daxpin_file_place_hold(file);
     return 1;
 }
 
