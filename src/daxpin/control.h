@@ -39,6 +39,8 @@ typedef struct daxpin_control {
     _Atomic uint32_t state;      /* daxpin_state_t */
     _Atomic uint32_t locks;      /* daxpin_lock_t that the holder has, besides
                                     the lease; members have them, too */
+    _Atomic uint32_t growing;    /* who joins waits: the holder makes the file
+                                    longer, and a hold would be in his way */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;

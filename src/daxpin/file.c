@@ -455,6 +455,9 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
         switch (daxpin_file_state(file)) {
         case DAXPIN_STATE_HELD:
         case DAXPIN_STATE_LENT:
+            if (!file->holder && atomic_load(&file->control->growing)) {
+                break;
+            }
             daxpin_file_follow_hold(file);
             return 0;
         case DAXPIN_STATE_RELEASED:
@@ -469,8 +472,9 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
         }
         if (daxpin_now() > deadline) {
             return daxpin_error(ETIMEDOUT, "%s: no lease in time: its holder "
-                                "(pid %d) does not get or give it; is it "
-                                "stopped?", file->path, (int)file->holder_pid);
+                                "(pid %d) does not get or give it, or still "
+                                "makes the file longer; is it stopped?",
+                                file->path, (int)file->holder_pid);
         }
         nanosleep(&pause, NULL);
     }
@@ -911,7 +915,9 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
 
 
 /* A hold would stop us as well as anybody else: it is put aside, if it is the
- * only one, for as long as any thread of ours is at this. The lease stays. */
+ * only one, for as long as any thread of ours is at this. The lease stays. Who
+ * is a member was counted; who becomes one now sees that the file is growing
+ * before he could hold it. */
 static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
 {
     int held, others;
@@ -923,6 +929,9 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
     if (!others) {
         ++file->growing;
         daxpin_hold_drop(&file->hold);
+        if (file->holder) {
+            atomic_store(&file->control->growing, 1);
+        }
     }
     pthread_mutex_unlock(&daxpin_lock);
     if (others) {
@@ -942,9 +951,12 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
 
     pthread_mutex_lock(&daxpin_lock);
     state = daxpin_file_state(file);
-    if ((--file->growing == 0) && file->holder && file->holdable &&
-        ((state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT))) {
-        daxpin_file_place_hold(file);
+    if ((--file->growing == 0) && file->holder) {
+        if (file->holdable && ((state == DAXPIN_STATE_HELD) ||
+                               (state == DAXPIN_STATE_LENT))) {
+            daxpin_file_place_hold(file);
+        }
+        atomic_store(&file->control->growing, 0);
     }
     pthread_mutex_unlock(&daxpin_lock);
 }

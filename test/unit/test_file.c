@@ -150,6 +150,69 @@ static void test_again_with_more(void **state)
 }
 
 
+/* Have another process wait when it makes room in its file, as it does one
+ * process at a time: its pid, its number of the file's descriptor. The
+ * descriptor to be closed at the end, which is the same description. */
+static int file_bar_room(pid_t pid, int number)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int pidfd         = (int)syscall(SYS_pidfd_open, pid, 0);
+    int fd            = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
+    close(pidfd);
+    return fd;
+}
+
+
+/* Does a process wait for room? */
+static int file_waits_for_room(pid_t pid)
+{
+    FILE *locks = fopen("/proc/locks", "re");
+    char line[512];
+    int waits = 0, waiter;
+
+    while ((locks != NULL) && (fgets(line, sizeof(line), locks) != NULL)) {
+        waits |= (sscanf(line, "%*s -> POSIX %*s %*s %d", &waiter) == 1) &&
+                 (waiter == (int)pid);
+    }
+    if (locks != NULL) {
+        fclose(locks);
+    }
+    return waits;
+}
+
+
+/* Who opens a file while it grows has it when it has grown: his hold would be
+ * in the way */
+static void test_join_while_growing(void **state)
+{
+    const char *path = unit_path(unit_disk, "growing");
+    child_t holder, late;
+    int bar;
+
+    member_start_open(&holder, path);
+    member_start(&late);
+    bar = file_bar_room(holder.pid, (int)child_ask(&holder, "number"));
+    child_tell(&holder, "open %s %d 8000", path, 2 * UNIT_LENGTH);
+    assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
+    child_tell(&late, "open %s %d 20000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer_within(&late, 300), CHILD_SILENT);
+    close(bar);
+    assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
+    assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
+    assert_int_equal(unit_file_size(path), 2 * UNIT_LENGTH);
+    assert_child_ok(&late, "put 100 1 77");
+    assert_int_equal(child_ask(&holder, "mem 100"), 77);
+    assert_int_equal(child_ask(&late, "locks"),
+                     child_ask(&holder, "locks"));
+    child_finish(&late);
+    child_finish(&holder);
+    (void)state;
+}
+
+
 /* What was added is taken back, when nobody else has the file any more */
 static void test_shrink(void **state)
 {
@@ -792,6 +855,7 @@ int main(int argc, char **argv)
         unit_case(test_short_grows),
         unit_case(test_sparse_is_allocated),
         unit_case(test_again_with_more),
+        unit_case(test_join_while_growing),
         unit_case(test_shrink),
         unit_case(test_empty),
         unit_case(test_wrong_type),
