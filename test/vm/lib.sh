@@ -21,7 +21,9 @@
 #                        memory, new each time
 #   DAXPIN_VM_NVDIMM_MB  size of each NVDIMM; default: 512
 #   DAXPIN_VM_MEMORY_MB  memory of the guest; default: 3072
-#   DAXPIN_VM_CPUS       number of processors; default: 2
+#   DAXPIN_VM_CPUS       number of processors; default: 2. An even number is
+#                        on two NUMA nodes; the first and the third NVDIMM are
+#                        on the first of them, the second on the other.
 #   DAXPIN_VM_ACCEL      default: tcg,thread=multi. A /dev/kvm that is there
 #                        need not work, so it is not used unasked.
 
@@ -43,6 +45,8 @@ VM_CACHE=${DAXPIN_VM_CACHE:-$DAXPIN_BUILD/test/vm}
 VM_TIMEOUT=${DAXPIN_VM_TIMEOUT:-600}
 VM_MEMORY_MB=${DAXPIN_VM_MEMORY_MB:-3072}
 VM_NVDIMM_MB=${DAXPIN_VM_NVDIMM_MB:-512}
+VM_CPUS=${DAXPIN_VM_CPUS:-2}
+VM_NODES=$((VM_CPUS % 2 == 0 ? 2 : 1))
 VM_NVDIMMS=3 # XFS, ext4, device DAX
 # shellcheck disable=SC2034
 VM_STATUS_FAILED=125 # the machine itself, rather than the command
@@ -284,7 +288,21 @@ vm_job()
             job_kernel job_results job_terminal >"$share/job"
 }
 
-# QEMU's arguments for the NVDIMMs, into `arguments`
+# QEMU's arguments for NUMA nodes with half of the processors and the memory
+# each, into `arguments`
+vm_nodes()
+{
+    local node size=$((VM_MEMORY_MB / VM_NODES)) half=$((VM_CPUS / VM_NODES))
+    for ((node = 0; node < VM_NODES; ++node)); do
+        arguments+=(-object "memory-backend-ram,id=mem$node,size=${size}M"
+                    -numa "node,nodeid=$node,memdev=mem$node,\
+cpus=$((node * half))-$((node * half + half - 1))")
+    done
+    [ "$VM_NODES" -eq 1 ] || arguments+=(-numa "dist,src=0,dst=1,val=20")
+}
+
+# QEMU's arguments for the NVDIMMs, on one node after the other, into
+# `arguments`
 vm_nvdimms()
 {
     local i backend size=$((VM_NVDIMM_MB << 20))
@@ -295,7 +313,8 @@ vm_nvdimms()
             backend=memory-backend-file,id=nv$i,size=$size,share=on
             backend+=,mem-path=$DAXPIN_VM_NVDIMM/nvdimm$i
         fi
-        arguments+=(-object "$backend" -device "nvdimm,id=nvdimm$i,memdev=nv$i")
+        arguments+=(-object "$backend" -device
+                    "nvdimm,id=nvdimm$i,memdev=nv$i,node=$((i % VM_NODES))")
     done
 }
 
@@ -311,6 +330,7 @@ vm_directory()
 vm_qemu()
 {
     local arguments=()
+    vm_nodes
     vm_nvdimms || return
     vm_directory / root ,readonly=on
     vm_directory "$1" job
@@ -319,10 +339,10 @@ vm_qemu()
         vm_directory "$DAXPIN_VM_RESULTS" results
     fi
     # shellcheck disable=SC2034,SC2054
-    VM_QEMU=(qemu-system-x86_64 -machine pc,nvdimm=on
+    VM_QEMU=(qemu-system-x86_64 -machine pc,nvdimm=on,pit=off
              -accel "${DAXPIN_VM_ACCEL:-tcg,thread=multi}" -cpu max
-             -smp "${DAXPIN_VM_CPUS:-2}"
-             -m "${VM_MEMORY_MB}M,slots=8,maxmem=64G"
+             -smp "$VM_CPUS"
+             -m "$((VM_MEMORY_MB / VM_NODES * VM_NODES))M,slots=8,maxmem=64G"
              -kernel "$VM_KERNEL/vmlinuz" -initrd "$VM_KERNEL/initrd"
              -append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off \
 tsc=reliable log_buf_len=4M watchdog_thresh=60 \
