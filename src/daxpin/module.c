@@ -34,9 +34,15 @@ void daxpin_set_pin_policy(daxpin_pin_policy_t policy)
 }
 
 
+int daxpin_module_is_off(void)
+{
+    return atomic_load(&daxpin_module_policy) == DAXPIN_PIN_OFF;
+}
+
+
 int daxpin_module_is_there(void)
 {
-    return (atomic_load(&daxpin_module_policy) != DAXPIN_PIN_OFF) &&
+    return !daxpin_module_is_off() &&
            (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
 }
 
@@ -174,7 +180,8 @@ int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     }
     ret = daxpin_module_do_pin(file, offset, length, pin);
     if (ret == 0) {
-        *pin_p = pin;
+        pin->refs = 1;
+        *pin_p    = pin;
         return 0;
     }
     free(pin);
@@ -228,7 +235,7 @@ void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted)
 
 void daxpin_module_unpin(daxpin_module_pin_t *pin)
 {
-    if (pin == NULL) {
+    if ((pin == NULL) || (--pin->refs > 0)) {
         return;
     }
     daxpin_module_close(pin);

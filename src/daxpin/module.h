@@ -8,9 +8,11 @@
 
 /*
  * A pin in the kernel, by the module `daxpin` (contrib/kmod): the blocks of a
- * range, mapped once more where RDMA devices can register them.
+ * range, mapped once more where RDMA devices can register them. Pins of the
+ * library share it, since each one in the kernel counts as locked memory.
  */
 typedef struct daxpin_module_pin {
+    unsigned refs;     /* pins of the library that have it */
     int      fd;       /* of the device; -1: nobody waits for news there */
     uint64_t event;    /* of the monitor, for fd; 0: none */
     void     *addr;    /* its mapping; NULL: none */
@@ -22,6 +24,9 @@ typedef struct daxpin_module_pin {
 /* Is there a device that this process may open, and does the policy want it? */
 int daxpin_module_is_there(void);
 
+/* Does the policy want none? */
+int daxpin_module_is_off(void);
+
 /* Pin, if the policy wants it and the device is there. 0, with NULL if it goes
  * without; -errno with a message if it may not. Without daxpin_lock: may sleep
  * for as long as a reader is let in. */
@@ -32,7 +37,7 @@ int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
  * the pin. This and the others with daxpin_lock held. */
 void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted);
 
-/* NULL is nothing */
+/* When the last one does; NULL is nothing */
 void daxpin_module_unpin(daxpin_module_pin_t *pin);
 
 /* At a revoke: unpin, and leave anonymous memory */

@@ -131,8 +131,10 @@ static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
     if (pin->module == NULL) {
         return;
     }
-    daxpin_module_watch(pin->module, pin->file->holder && !pins->watched);
-    pins->watched |= pin->module->event != 0;
+    if (pin->module->refs == 1) {
+        daxpin_module_watch(pin->module, pin->file->holder && !pins->watched);
+        pins->watched |= pin->module->event != 0;
+    }
     ++pins->modules;
 }
 
@@ -140,7 +142,7 @@ static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
 static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
     if (daxpin_pin_is_in_module(pin)) {
-        pins->watched &= pin->module->event == 0;
+        pins->watched &= (pin->module->event == 0) || (pin->module->refs > 1);
         --pins->modules;
     }
 }
@@ -213,6 +215,90 @@ int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
 }
 
 
+/* One that the module has pinned, and that has all of the range */
+static daxpin_pin_t *daxpin_pins_cover(daxpin_pin_t *root, uint64_t offset,
+                                       uint64_t end)
+{
+    daxpin_pin_t *pin;
+
+    if ((root == NULL) || (root->max_end < end)) {
+        return NULL;
+    }
+    pin = daxpin_pins_cover(root->left, offset, end);
+    if ((pin != NULL) || (root->offset > offset)) {
+        return pin;
+    }
+    if ((root->end >= end) && daxpin_pin_is_in_module(root)) {
+        return root;
+    }
+    return daxpin_pins_cover(root->right, offset, end);
+}
+
+
+/* NULL: the module has to pin it for this one */
+static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
+                                                     uint64_t offset,
+                                                     uint64_t end)
+{
+    daxpin_module_pin_t *module = NULL;
+    daxpin_pin_t *pin           = NULL;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if ((file->pins.modules > 0) && !daxpin_module_is_off()) {
+        pin = daxpin_pins_cover(file->pins.root, offset, end);
+    }
+    if (pin != NULL) {
+        module = pin->module;
+        ++module->refs;
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return module;
+}
+
+
+/* In the module, if it is wanted. May sleep for as long as a reader is let in */
+static int daxpin_pin_in_module(daxpin_pin_t *pin)
+{
+    pin->module = daxpin_pins_share_module(pin->file, pin->offset, pin->end);
+    return (pin->module != NULL) ?
+                   0 :
+                   daxpin_module_pin(pin->file, pin->offset,
+                                     pin->end - pin->offset, &pin->module);
+}
+
+
+/* Among those of its file, if that is under lease still; or away with it */
+static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner)
+{
+    daxpin_file_t *file = pin->file;
+    size_t length       = pin->end - pin->offset;
+    int ret             = 0;
+
+    pthread_mutex_lock(&daxpin_lock);
+    if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
+        (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
+        ret = daxpin_error(EPERM,
+                           "%s: cannot pin %zu bytes at offset %lu: no lease "
+                           "is held (it is %s); open the file again to take a "
+                           "new one", daxpin_file_path(file), length,
+                           pin->offset,
+                           daxpin_state_name(daxpin_file_state(file)));
+        daxpin_module_unpin(pin->module);
+        goto out;
+    }
+    pin->priority = daxpin_pin_priority();
+    daxpin_pins_insert(&file->pins, pin);
+    daxpin_pins_add_module(&file->pins, pin);
+    pin->record = daxpin_report_add(file, owner, length);
+    pin->life   = daxpin_report_get_life();
+    daxpin_guard_add(file, pin->offset, pin->end);
+    daxpin_guard_wait(file);
+out:
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+
 int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
 {
@@ -234,41 +320,23 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
         return daxpin_error(ENOMEM, "%s: cannot pin: out of memory",
                             daxpin_file_path(file));
     }
-    pin->offset   = offset;
-    pin->end      = end;
-    pin->max_end  = end;
-    pin->file     = file;
-    ret           = daxpin_module_pin(file, offset, length, &pin->module);
+    pin->offset  = offset;
+    pin->end     = end;
+    pin->max_end = end;
+    pin->file    = file;
+    ret          = daxpin_pin_in_module(pin);
     if (ret != 0) {
-        free(pin);
-        return ret;
+        goto err_free;
     }
-
-    pthread_mutex_lock(&daxpin_lock);
-    if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
-        (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
-        ret = daxpin_error(EPERM,
-                           "%s: cannot pin %zu bytes at offset %lu: no lease "
-                           "is held (it is %s); open the file again to take a "
-                           "new one", daxpin_file_path(file), length, offset,
-                           daxpin_state_name(daxpin_file_state(file)));
-        goto out;
+    ret = daxpin_pin_add(pin, (owner != NULL) ? owner : &process);
+    if (ret != 0) {
+        goto err_free;
     }
-    pin->priority = daxpin_pin_priority();
-    daxpin_pins_insert(&file->pins, pin);
-    daxpin_pins_add_module(&file->pins, pin);
-    pin->record = daxpin_report_add(file, (owner != NULL) ? owner : &process,
-                                    length);
-    pin->life   = daxpin_report_get_life();
-    daxpin_guard_add(file, pin->offset, pin->end);
-    daxpin_guard_wait(file);
     *pin_p = pin;
-out:
-    pthread_mutex_unlock(&daxpin_lock);
-    if (ret != 0) {
-        daxpin_module_unpin(pin->module);
-        free(pin);
-    }
+    return 0;
+
+err_free:
+    free(pin);
     return ret;
 }
 
