@@ -14,10 +14,13 @@
 #error "daxpin is for Linux 6.1 or later"
 #endif
 
-/* There, pages of fsdax files count their references in another way, and a
- * long-term pin looks at the page and not only at its mapping */
+/* There, a long-term pin looks at the page and not only at its mapping:
+ * folio_is_longterm_pinnable() is false for those of fsdax, wherever they are
+ * mapped, so that no device can register what we have pinned. (They also count
+ * their references in another way, and there is no pfn_t any more.) */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
-#error "daxpin is for Linux before 6.15"
+#error "daxpin is for Linux before 6.15: later ones refuse RDMA to all pages of \
+fsdax, see README.md"
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
@@ -28,6 +31,26 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 {
     vma->vm_flags = (vma->vm_flags | set) & ~clear;
 }
+#endif
+
+/* Before 6.7, no huge page is mapped on a fault but by DAX and anonymous memory */
+#if (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)) && \
+    defined(CONFIG_TRANSPARENT_HUGEPAGE)
+#include <linux/huge_mm.h>
+#include <linux/pfn_t.h>
+#define DAXPIN_HAVE_HUGE 1
+
+/* As fsdax itself maps it, so that whoever pins it gets the page he means */
+static inline vm_fault_t daxpin_insert_huge(struct vm_fault *vmf,
+                                            struct page *page)
+{
+    return vmf_insert_pfn_pmd(vmf,
+                              phys_to_pfn_t(PFN_PHYS(page_to_pfn(page)),
+                                            PFN_DEV | PFN_MAP),
+                              vmf->flags & FAULT_FLAG_WRITE);
+}
+#else
+#define DAXPIN_HAVE_HUGE 0
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)

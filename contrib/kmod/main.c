@@ -7,6 +7,7 @@
 #include "daxpin_ioctl.h"
 #include "guard.h"
 #include "lease.h"
+#include "map.h"
 #include "pin.h"
 
 #include <linux/file.h>
@@ -18,8 +19,6 @@
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 #include <linux/uaccess.h>
-
-#define DAXPIN_MMAP_BATCH 512ul /* pages */
 
 struct daxpin_device {
     struct mutex        lock; /* of pin, while it is NULL */
@@ -175,57 +174,6 @@ static long daxpin_device_ioctl(struct file *file, unsigned int command,
  * The mapping
  */
 
-static vm_fault_t daxpin_device_fault(struct vm_fault *vmf)
-{
-    struct vm_area_struct *vma   = vmf->vma;
-    struct daxpin_device *device = vma->vm_file->private_data;
-    struct page *page;
-    int ret;
-
-    /* All pages were there once; somebody has zapped this one, by madvise() */
-    if (vmf->pgoff >= device->pin->count) {
-        return VM_FAULT_SIGBUS;
-    }
-    daxpin_pin_pages(device->pin, vmf->pgoff, 1, &page);
-    ret = vm_insert_page(vma, vmf->address & PAGE_MASK, page);
-    if (ret == -ENOMEM) {
-        return VM_FAULT_OOM;
-    }
-    return ((ret == 0) || (ret == -EBUSY)) ? VM_FAULT_NOPAGE :
-                                             VM_FAULT_SIGBUS;
-}
-
-
-/* It keeps the file, and with it the pin */
-static const struct vm_operations_struct daxpin_device_vm_ops = {
-    .fault = daxpin_device_fault
-};
-
-
-static int daxpin_device_insert(struct vm_area_struct *vma,
-                                const struct daxpin_pin *pin)
-{
-    unsigned long total = vma_pages(vma), done, count, left;
-    struct page **pages;
-    int ret = 0;
-
-    pages = kmalloc_array(DAXPIN_MMAP_BATCH, sizeof(*pages), GFP_KERNEL);
-    if (pages == NULL) {
-        return -ENOMEM;
-    }
-    for (done = 0; (done < total) && (ret == 0); done += count) {
-        count = min(total - done, DAXPIN_MMAP_BATCH);
-        left  = count;
-        daxpin_pin_pages(pin, vma->vm_pgoff + done, count, pages);
-        ret = vm_insert_pages(vma, vma->vm_start + done * PAGE_SIZE, pages,
-                              &left);
-        cond_resched();
-    }
-    kfree(pages);
-    return ret;
-}
-
-
 static int daxpin_device_mmap(struct file *file, struct vm_area_struct *vma)
 {
     struct daxpin_device *device = file->private_data;
@@ -236,11 +184,22 @@ static int daxpin_device_mmap(struct file *file, struct vm_area_struct *vma)
         (vma_pages(vma) > pin->count - vma->vm_pgoff)) {
         return -EINVAL;
     }
-    vm_flags_mod(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY,
-                 VM_MAYEXEC);
-    vma->vm_ops = &daxpin_device_vm_ops;
-    return daxpin_device_insert(vma, pin);
+    return daxpin_map(vma, pin);
 }
+
+
+#if DAXPIN_HAVE_HUGE
+static unsigned long daxpin_device_area(struct file *file, unsigned long addr,
+                                        unsigned long length,
+                                        unsigned long index,
+                                        unsigned long flags)
+{
+    struct daxpin_device *device = file->private_data;
+
+    return daxpin_map_area(smp_load_acquire(&device->pin), file, addr, length,
+                           index, flags);
+}
+#endif
 
 
 /*
@@ -332,6 +291,9 @@ static const struct file_operations daxpin_device_fops = {
     .unlocked_ioctl = daxpin_device_ioctl,
     .compat_ioctl   = compat_ptr_ioctl,
     .mmap           = daxpin_device_mmap,
+#if DAXPIN_HAVE_HUGE
+    .get_unmapped_area = daxpin_device_area,
+#endif
     .poll           = daxpin_device_poll,
     .read           = daxpin_device_read,
     .show_fdinfo    = daxpin_device_show

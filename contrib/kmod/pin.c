@@ -204,29 +204,50 @@ static void daxpin_pin_put_pages(struct daxpin_pin *pin)
 }
 
 
-void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
-                      unsigned long count, struct page **pages)
+/* The one that has this page */
+static const struct daxpin_extent *
+daxpin_pin_find(const struct daxpin_pin *pin, unsigned long number)
 {
-    const struct daxpin_extent *extent;
     unsigned int low = 0, high = pin->num_extents, middle;
-    unsigned long i;
 
-    /* The last one that does not begin after first */
+    /* The last one that does not begin after it */
     while (high - low > 1) {
         middle = low + (high - low) / 2;
-        if (pin->extents[middle].first <= first) {
+        if (pin->extents[middle].first <= number) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    extent = &pin->extents[low];
+    return &pin->extents[low];
+}
+
+
+void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
+                      unsigned long count, struct page **pages)
+{
+    const struct daxpin_extent *extent = daxpin_pin_find(pin, first);
+    unsigned long i;
+
     for (i = 0; i < count; ++i) {
         if (first + i - extent->first >= extent->count) {
             ++extent;
         }
         pages[i] = nth_page(extent->page, first + i - extent->first);
     }
+}
+
+
+struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
+                              unsigned long count)
+{
+    const struct daxpin_extent *extent = daxpin_pin_find(pin, first);
+    unsigned long begin                = first - extent->first;
+
+    if ((begin >= extent->count) || (count > extent->count - begin)) {
+        return NULL;
+    }
+    return nth_page(extent->page, begin);
 }
 
 

@@ -59,4 +59,9 @@ void daxpin_pin_release(struct daxpin_pin *pin);
 void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
                       unsigned long count, struct page **pages);
 
+/* The first of them; NULL if they do not follow each other in memory, or are
+ * not there */
+struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
+                              unsigned long count);
+
 #endif
