@@ -15,7 +15,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#define USER 1000
+#define USER      1000
+#define HUGE_PAGE (2ul << 20)
 
 #define PINS      DEVICE_DIR "pins"
 #define PAGES     DEVICE_DIR "pages"
@@ -284,6 +285,67 @@ static void test_parts(void)
         close_device(&me);
     }
     let_go(&me);
+}
+
+
+/* Every page of what is mapped there has its number at its beginning */
+static int look(const char *map, size_t first, size_t count, const char *when)
+{
+    size_t i, number;
+
+    for (i = 0; i < count; ++i) {
+        memcpy(&number, map + i * PAGE, sizeof(number));
+        if (number != first + i) {
+            snprintf(why, sizeof(why), "%s: page %zu shows page %zu", when,
+                     first + i, number);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+
+/* Such as the module maps by huge pages, where it can: in pieces, in other
+ * places, at other times, it is the same file */
+static void test_huge(void)
+{
+    size_t pages = 6 * HUGE_PAGE / PAGE, first = 3, i;
+    char *map, *moved;
+    pinned_t me;
+
+    TRY(make(&me, "huge", pages * PAGE));
+    for (i = 0; i < pages; ++i) {
+        memcpy(me.memory + i * PAGE, &i, sizeof(i));
+    }
+    TRY(lease(&me));
+    TRY(pin(&me));
+    TRY(look(me.alias, 0, pages, "at first"));
+    /* Some of it, from somewhere on */
+    map = mmap(NULL, (pages - first) * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+               me.device, (off_t)(first * PAGE));
+    CHECK(map != MAP_FAILED, "mmap: %m");
+    CHECK(madvise(map, 2 * HUGE_PAGE, MADV_DONTNEED) == 0, "madvise: %m");
+    CHECK(mprotect(map, 3 * HUGE_PAGE, PROT_READ) == 0, "mprotect: %m");
+    TRY(look(map, first, pages - first, "to be read only"));
+    CHECK(mprotect(map, 3 * HUGE_PAGE, PROT_READ | PROT_WRITE) == 0, "%m");
+    for (i = first; i < pages; ++i) {
+        map[(i - first) * PAGE + PAGE - 1] = 'h';
+        CHECK(me.memory[i * PAGE + PAGE - 1] == 'h', "page %zu, written", i);
+    }
+    /* A hole in the middle, and the part behind it elsewhere */
+    munmap(map + 100 * PAGE, 100 * PAGE);
+    TRY(look(map, first, 100, "before the hole"));
+    TRY(look(map + 200 * PAGE, first + 200, pages - first - 200,
+             "behind the hole"));
+    moved = mremap(map + 200 * PAGE, 4 * HUGE_PAGE, 4 * HUGE_PAGE,
+                   MREMAP_MAYMOVE | MREMAP_FIXED, me.alias);
+    CHECK(moved == me.alias, "mremap: %m");
+    TRY(look(moved, first + 200, 4 * HUGE_PAGE / PAGE, "moved"));
+    munmap(map, (pages - first) * PAGE);
+    TRY(look(moved + 4 * HUGE_PAGE, 4 * HUGE_PAGE / PAGE,
+             2 * HUGE_PAGE / PAGE, "in the end"));
+    let_go(&me);
+    CHECK(becomes(PINS, 0) && becomes(LINGERING, 0), "it is still pinned");
 }
 
 
@@ -833,6 +895,7 @@ int main(int argc, char **argv)
     run("kmod: one pin a description, mapped shared", test_one_pin);
     run("kmod: the device shows the file", test_content);
     run("kmod: the device shows parts of the file", test_parts);
+    run("kmod: the device shows huge pages of the file", test_huge);
     run("kmod: a truncate waits though nobody maps the file", test_unmapped);
     run("kmod: ftruncate and hole punch wait", test_ftruncate);
     run("kmod: closing, unmapping, unlinking in any order", test_orders);

@@ -78,6 +78,41 @@ static void test_policy(void)
 }
 
 
+/* Pins of the same range, or of parts of it, are one in the kernel: each one
+ * there counts as locked memory */
+static void test_shared(void)
+{
+    daxpin_pin_t *part, *more;
+    opened_t me;
+
+    TRY(open_pinned(&me, "shared"));
+    CHECK(daxpin_pin(me.file, 2 * PAGE, PAGE, NULL, &part) == 0, "%s",
+          daxpin_errormsg());
+    CHECK(daxpin_pin_alias(part) == me.alias + 2 * PAGE - 100,
+          "the part has another mapping");
+    CHECK(number_in(PINS) == 1, "it has another pin");
+    CHECK(daxpin_pin(me.file, 0, LENGTH, NULL, &more) == 0, "%s",
+          daxpin_errormsg());
+    CHECK((daxpin_pin_alias(more) != NULL) && (number_in(PINS) == 2),
+          "what is longer has no pin of its own");
+    daxpin_unpin(me.pin);
+    CHECK(number_in(PINS) == 2, "the part has lost its pin");
+    me.memory[2 * PAGE] = 's';
+    CHECK(*(char*)daxpin_pin_alias(part) == 's', "it shows something else");
+    daxpin_unpin(part);
+    CHECK(number_in(PINS) == 1, "the last one does not unpin");
+    daxpin_set_pin_policy(DAXPIN_PIN_OFF);
+    CHECK(daxpin_pin(me.file, 0, PAGE, NULL, &part) == 0, "%s",
+          daxpin_errormsg());
+    daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
+    CHECK(daxpin_pin_alias(part) == NULL, "off: it shares a pin");
+    daxpin_unpin(part);
+    me.pin = more;
+    give_back(&me);
+    CHECK(number_in(PINS) == 0, "it is still pinned");
+}
+
+
 static void test_missing(void)
 {
     opened_t me;
@@ -92,6 +127,51 @@ static void test_missing(void)
     CHECK(strstr(why, "load the kernel module") != NULL, "it says: %s",
           daxpin_errormsg());
     why[0] = '\0';
+    give_back(&me);
+}
+
+
+static struct ibv_mr *reg_part(const opened_t *me, struct ibv_pd *pd,
+                               size_t first, size_t length, struct ibv_sge *sge)
+{
+    struct ibv_mr *mr;
+
+    sge->addr   = (uintptr_t)me->memory + 100 + first;
+    sge->length = (uint32_t)length;
+    mr = ibv_reg_mr_iova(pd, me->alias + first, length, sge->addr, NIC_ACCESS);
+    sge->lkey = (mr != NULL) ? mr->lkey : 0;
+    return mr;
+}
+
+
+/* Messages there and back, from the file and into it */
+static void test_pingpong(void)
+{
+    const size_t half = LENGTH / 2 - PAGE;
+    struct ibv_mr *near_mr, *far_mr;
+    struct ibv_sge near, far;
+    char *left, *right;
+    opened_t me;
+    int i;
+
+    TRY(open_pinned(&me, "pingpong"));
+    left    = me.memory + 100;
+    right   = left + LENGTH / 2;
+    near_mr = reg_part(&me, nic.near.pd, 0, half, &near);
+    far_mr  = reg_part(&me, nic.far.pd, LENGTH / 2, half, &far);
+    CHECK((near_mr != NULL) && (far_mr != NULL), "ibv_reg_mr_iova: %m");
+    for (i = 0; i < 50; ++i) {
+        memset(left, 'A' + i % 26, half);
+        CHECK(nic_message(&nic.near, &near, &nic.far, &far) == 0,
+              "message %d there", i);
+        CHECK(memcmp(left, right, half) == 0, "message %d: other bytes", i);
+        memset(right, 'a' + i % 26, half);
+        CHECK(nic_message(&nic.far, &far, &nic.near, &near) == 0,
+              "message %d back", i);
+        CHECK(memcmp(left, right, half) == 0, "message %d: other bytes", i);
+    }
+    ibv_dereg_mr(near_mr);
+    ibv_dereg_mr(far_mr);
     give_back(&me);
 }
 
@@ -214,7 +294,9 @@ int main(int argc, char **argv)
         return 1;
     }
     run("kmod: libdaxpin pins as it is told", test_policy);
+    run("kmod: libdaxpin pins a range once", test_shared);
     run("kmod: libdaxpin says what is missing", test_missing);
+    run("kmod: an RDMA device sends and receives a file", test_pingpong);
     run("kmod: a revoke waits for RDMA devices", test_revoke);
     run("kmod: libdaxpin's pins in the child of a fork", test_fork);
     run("kmod: libdaxpin pins while a reader is let in", test_reader);

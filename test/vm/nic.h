@@ -218,4 +218,35 @@ static UNUSED int nic_transfer(nic_t *nic, enum ibv_wr_opcode opcode,
     return -1;
 }
 
+
+/* One message from one end to the other: 0, or the status of one of its
+ * completions; -1: it did not end */
+static UNUSED int nic_message(nic_end_t *from, struct ibv_sge *out,
+                              nic_end_t *to, struct ibv_sge *in)
+{
+    struct ibv_send_wr *bad_send, send = {.sg_list    = out,
+                                          .num_sge    = 1,
+                                          .opcode     = IBV_WR_SEND,
+                                          .send_flags = IBV_SEND_SIGNALED};
+    struct ibv_recv_wr *bad_recv, recv = {.sg_list = in, .num_sge = 1};
+    time_t end = time(NULL) + 60;
+    int left   = 2;
+    struct ibv_wc wc;
+
+    if ((ibv_post_recv(to->qp, &recv, &bad_recv) != 0) ||
+        (ibv_post_send(from->qp, &send, &bad_send) != 0)) {
+        return -1;
+    }
+    while ((left > 0) && (time(NULL) < end)) {
+        if ((ibv_poll_cq(from->cq, 1, &wc) == 1) ||
+            (ibv_poll_cq(to->cq, 1, &wc) == 1)) {
+            if (wc.status != IBV_WC_SUCCESS) {
+                return (int)wc.status;
+            }
+            --left;
+        }
+    }
+    return (left == 0) ? 0 : -1;
+}
+
 #endif
