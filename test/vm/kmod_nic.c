@@ -339,75 +339,6 @@ static void test_adversary(void)
 }
 
 
-/*
- * What it costs: for whoever reads it, nothing depends on it
- */
-
-static double now_ms(void)
-{
-    return now() * 1e3;
-}
-
-
-static double time_reg(void *addr, size_t length)
-{
-    double start      = now_ms();
-    struct ibv_mr *mr = reg(addr, length);
-
-    start = now_ms() - start;
-    if (mr != NULL) {
-        ibv_dereg_mr(mr);
-    }
-    return start;
-}
-
-
-static double time_puts(void *addr, size_t length, int count)
-{
-    struct ibv_mr *mr = reg(addr, NIC_BUFFER);
-    double start      = now_ms();
-    int i;
-
-    for (i = 0; (mr != NULL) && (i < count); ++i) {
-        nic_transfer(&nic, IBV_WR_RDMA_WRITE, (uintptr_t)addr, mr->rkey,
-                     length);
-    }
-    start = now_ms() - start;
-    ibv_dereg_mr(mr);
-    return start / count;
-}
-
-
-static void measure(void)
-{
-    const size_t length = 64 << 20;
-    double times[3];
-    pinned_t me;
-    void *dram;
-
-    dram = mmap(NULL, length, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    TRY(make(&me, "measure", length));
-    TRY(lease(&me));
-    times[0] = now_ms();
-    TRY(pin(&me));
-    times[0] = now_ms() - times[0];
-    times[1] = time_reg(me.alias, length);
-    times[2] = time_reg(dram, length);
-    printf("# 64 MiB: pin and map %.2f ms, ibv_reg_mr of that %.2f ms, "
-           "ibv_reg_mr of DRAM %.2f ms\n", times[0], times[1], times[2]);
-    for (size_t size = 8; size <= NIC_BUFFER; size *= 512) {
-        times[0] = time_puts(dram, size, 40);
-        times[1] = time_puts(me.alias, size, 40);
-        times[2] = time_puts(dram, size, 40);
-        printf("# put of %zu bytes: %.3f ms to the file, %.3f and %.3f ms to "
-               "DRAM\n", size, times[1], times[0], times[2]);
-    }
-    let_go(&me);
-    munmap(dram, length);
-}
-
-
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -428,7 +359,6 @@ int main(int argc, char **argv)
     run("kmod: what a registration has, nobody gets", test_unlinked);
     run("kmod: the death of a process ends its registrations", test_kill);
     run("kmod: no byte of another's, while a device writes", test_adversary);
-    measure();
     nic_close(&nic);
     return failed;
 }
