@@ -357,3 +357,9 @@ void guard_clients_dismiss(void)
         guard_client_send(client);
     }
 }
+
+
+int guard_clients_exist(void)
+{
+    return !LIST_EMPTY(&guard_clients);
+}

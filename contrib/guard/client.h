@@ -34,7 +34,9 @@ void guard_client_receive(guard_client_t *client, size_t round);
 /* After the messages of a round: publish, answer, part */
 void guard_clients_finish(void);
 
-/* Tell everybody that it is over: nothing is guarded from now on */
+/* Tell everybody that it is over. They leave when they have put something else
+ * in the guard's place. */
 void guard_clients_dismiss(void);
+int  guard_clients_exist(void);
 
 #endif

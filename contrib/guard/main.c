@@ -29,6 +29,9 @@
 #define GUARD_BACKLOG 4096
 #define GUARD_EVENTS  4096
 
+/* After a farewell, for clients to hang up */
+#define GUARD_DISMISS_MS 10000
+
 /* Where programs are pinned */
 #define GUARD_PINS "/sys/fs/bpf/daxpin-guard"
 
@@ -288,12 +291,62 @@ static void catch_stop(sigset_t *mask)
 }
 
 
-static int serve(int listen_fd)
+/* Whoever has something to say */
+static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
+                        const sigset_t *mask)
 {
     static struct epoll_event events[GUARD_EVENTS];
+    static size_t round;
     const struct timespec pause = {.tv_nsec = 10000000};
-    size_t round                = 0;
-    int epoll_fd, count, i, full;
+    int count, i, full = 0;
+
+    count = epoll_pwait(epoll_fd, events, GUARD_EVENTS, timeout_ms, mask);
+    ++round;
+    for (i = 0; i < count; ++i) {
+        if (events[i].data.ptr != NULL) {
+            guard_client_receive(events[i].data.ptr, round);
+        } else {
+            full = !accept_client(epoll_fd, listen_fd);
+        }
+    }
+    guard_clients_finish();
+    if (full) {
+        guard_log(LOG_WARNING, "cannot let a client in: %s; raise the limit of "
+                  "open files (LimitNOFILE)", strerror(errno));
+        nanosleep(&pause, NULL); /* He waits in the queue; do not spin */
+    }
+}
+
+
+static long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+
+/* Files stay guarded until their clients have seen to them. One that is stopped
+ * is not waited for without end. */
+static void serve_last(int epoll_fd, int listen_fd, const char *path,
+                       const sigset_t *mask)
+{
+    const long deadline = now_ms() + GUARD_DISMISS_MS;
+
+    unlink(path);
+    close(listen_fd); /* And out of the epoll instance */
+    guard_clients_dismiss();
+    while (guard_clients_exist() && (now_ms() < deadline)) {
+        serve_round(epoll_fd, -1, (int)(deadline - now_ms()) + 1, mask);
+    }
+    guard_programs_unpin();
+}
+
+
+static int serve(int listen_fd, const char *path)
+{
+    int epoll_fd;
     sigset_t mask;
 
     catch_stop(&mask);
@@ -303,26 +356,9 @@ static int serve(int listen_fd)
         return 1;
     }
     while (!stopped) {
-        count = epoll_pwait(epoll_fd, events, GUARD_EVENTS,
-                            guard_programs_forget(), &mask);
-        ++round;
-        full = 0;
-        for (i = 0; i < count; ++i) {
-            if (events[i].data.ptr != NULL) {
-                guard_client_receive(events[i].data.ptr, round);
-            } else {
-                full = !accept_client(epoll_fd, listen_fd);
-            }
-        }
-        guard_clients_finish();
-        if (full) {
-            guard_log(LOG_WARNING, "cannot let a client in: %s; raise the "
-                      "limit of open files (LimitNOFILE)", strerror(errno));
-            nanosleep(&pause, NULL); /* He waits in the queue; do not spin */
-        }
+        serve_round(epoll_fd, listen_fd, guard_programs_forget(), &mask);
     }
-    guard_programs_unpin();
-    guard_clients_dismiss();
+    serve_last(epoll_fd, listen_fd, path, &mask);
     return 0;
 }
 
@@ -352,5 +388,5 @@ int main(int argc, char **argv)
     }
     tell_systemd("READY=1\nSTATUS=Pinned ranges are guarded");
     guard_log(LOG_NOTICE, "guards pinned ranges; listens at %s", options.path);
-    return serve(fd);
+    return serve(fd, options.path);
 }

@@ -201,7 +201,7 @@ static void daxpin_found_locate(daxpin_found_t *found)
         return;
     }
     memset(&found->st, 0, sizeof(found->st));
-    if (!daxpin_fd_for_each(ino, 0, daxpin_fd_take_writable, &fd)) {
+    if (daxpin_fd_for_each(ino, 0, daxpin_fd_take_writable, &fd) <= 0) {
         daxpin_fd_for_each(ino, 0, daxpin_fd_take_any, &fd);
     }
     if ((fd < 0) || (fstat(fd, &found->st) != 0) ||
@@ -493,7 +493,8 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
 {
     int fd, ret;
 
-    if (daxpin_file_locks(file) & DAXPIN_LOCK_HOLD) {
+    if ((daxpin_file_locks(file) & DAXPIN_LOCK_HOLD) ||
+        atomic_load(&file->control->waived)) {
         return 0;
     }
     fd = daxpin_file_dup(file);

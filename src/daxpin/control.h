@@ -41,6 +41,8 @@ typedef struct daxpin_control {
                                     the lease; members have them, too */
     _Atomic uint32_t growing;    /* who joins waits: the holder makes the file
                                     longer, and a hold would be in his way */
+    _Atomic uint32_t waived;     /* 1: the hold is among them, but nobody has
+                                    placed it: the guard stands in for it */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;

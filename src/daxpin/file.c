@@ -12,6 +12,7 @@
 #include "log.h"
 #include "map.h"
 #include "monitor.h"
+#include "report.h"
 #include "revoke.h"
 #include "share.h"
 
@@ -431,15 +432,37 @@ void daxpin_files_fork(void)
 /* Every member that may access has a hold of its own: the death of one must
  * not open the lock. One that may not is without, so that others who map the
  * file late can make it longer. */
-static void daxpin_file_follow_hold(daxpin_file_t *file)
+void daxpin_file_follow_hold(daxpin_file_t *file)
 {
-    pthread_mutex_lock(&daxpin_lock);
     if (!file->holder && file->exposed && daxpin_file_is_alive(file) &&
         (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD) &&
+        !atomic_load(&file->control->waived) &&
         !daxpin_hold_is_placed(&file->hold)) {
         daxpin_file_place_hold(file);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+/* The holder's word that it is waived may be old by now */
+void daxpin_file_hold_again(daxpin_file_t *file)
+{
+    if ((file->holder || file->exposed) && (file->growing == 0) &&
+        (file->fd >= 0) && (file->revoke.phase != DAXPIN_PHASE_DONE) &&
+        atomic_load(&file->control->waived) &&
+        !daxpin_hold_is_placed(&file->hold)) {
+        daxpin_file_place_hold(file);
+        daxpin_report_update(file);
+    }
+}
+
+
+void daxpin_file_waive_hold(daxpin_file_t *file)
+{
+    if (atomic_load(&file->control->waived) && daxpin_file_is_alive(file) &&
+        daxpin_guard_stands_in(file)) {
+        daxpin_hold_drop(&file->hold);
+        daxpin_report_update(file);
+    }
 }
 
 
@@ -458,7 +481,9 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             if (!file->holder && atomic_load(&file->control->growing)) {
                 break;
             }
+            pthread_mutex_lock(&daxpin_lock);
             daxpin_file_follow_hold(file);
+            pthread_mutex_unlock(&daxpin_lock);
             return 0;
         case DAXPIN_STATE_RELEASED:
             return daxpin_error(ESTALE, "%s: its holder (pid %d) has released "
@@ -914,6 +939,14 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
 }
 
 
+/* Also where the guard stands in for the hold, which may be back any moment */
+static int daxpin_file_is_held(const daxpin_file_t *file)
+{
+    return daxpin_hold_is_placed(&file->hold) ||
+           (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD);
+}
+
+
 /* A hold would stop us as well as anybody else: it is put aside, if it is the
  * only one, for as long as any thread of ours is at this. The lease stays. Who
  * is a member was counted; who becomes one now sees that the file is growing
@@ -923,7 +956,7 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
     int held, others;
 
     pthread_mutex_lock(&daxpin_lock);
-    held   = (daxpin_file_locks_now(file) & DAXPIN_LOCK_HOLD) != 0;
+    held   = daxpin_file_is_held(file);
     others = (held && (!file->holder || daxpin_share_has_members(file))) ||
              (file->pins.modules > 0);
     if (!others) {
@@ -1191,6 +1224,9 @@ unsigned daxpin_file_locks_now(const daxpin_file_t *file)
 
     if (daxpin_file_state(file) == DAXPIN_STATE_HELD) {
         locks |= DAXPIN_LOCK_LEASE;
+    }
+    if (atomic_load(&file->control->waived)) {
+        locks &= ~(unsigned)DAXPIN_LOCK_HOLD;
     }
     if (daxpin_hold_is_placed(&file->hold)) {
         locks |= DAXPIN_LOCK_HOLD;

@@ -146,6 +146,15 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
 /* Hold its blocks in this process, or warn. With daxpin_lock. */
 void daxpin_file_place_hold(daxpin_file_t *file);
 
+/* The same if the guard stands in for it, at a member that may access: there is
+ * need of it again. And let it go when the guard does. With daxpin_lock. */
+void daxpin_file_hold_again(daxpin_file_t *file);
+void daxpin_file_waive_hold(daxpin_file_t *file);
+
+/* Follow the holder: place it if he has it, and this member may access. With
+ * daxpin_lock. */
+void daxpin_file_follow_hold(daxpin_file_t *file);
+
 /* An adopted range, page-aligned. Without daxpin_lock. */
 int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
                          uint64_t offset, int prot);

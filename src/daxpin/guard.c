@@ -84,6 +84,17 @@ int daxpin_guard_covers(const daxpin_file_t *file)
 }
 
 
+/* What it has not answered yet is not pinned yet: see daxpin_guard_wait() */
+int daxpin_guard_stands_in(const daxpin_file_t *file)
+{
+    const daxpin_guard_t *guard = &file->guard;
+
+    return (file->pins.count == 0) ||
+           (guard->synced && (guard->fd >= 0) && !guard->stalled &&
+            (guard->grace > 0) && (guard->grace_until == 0));
+}
+
+
 int daxpin_guard_is_coming(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
@@ -148,6 +159,7 @@ static void daxpin_guard_lost(daxpin_file_t *file, int error)
 {
     daxpin_guard_t *guard = &file->guard;
 
+    daxpin_file_hold_again(file);
     if (guard->synced) {
         guard->pause = DAXPIN_GUARD_PAUSE_MIN;
         daxpin_log(DAXPIN_LOG_INFO, "%s: the guard is gone: truncates of it "
@@ -174,6 +186,7 @@ static void daxpin_guard_died(daxpin_file_t *file, int error)
 {
     daxpin_guard_t *guard = &file->guard;
 
+    daxpin_file_hold_again(file);
     if (!daxpin_guard_in_grace(guard)) {
         if (!guard->synced || (guard->grace == 0)) {
             daxpin_guard_lost(file, error);
@@ -287,6 +300,8 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
     daxpin_guard_t *guard = &file->guard;
 
     if (guard->synced) {
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the new guard does not know it: it "
+                   "was not guarded for a while", file->path);
         guard->synced       = 0;
         guard->grace_until  = 0;
         file->lease.guarded = 0;
@@ -481,7 +496,7 @@ void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
 }
 
 
-void daxpin_guard_wait(daxpin_file_t *file)
+static void daxpin_guard_wait_answer(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
     struct timespec until;
@@ -504,6 +519,17 @@ void daxpin_guard_wait(daxpin_file_t *file)
                    "on without it", file->path);
         guard->stalled = 1;
         daxpin_guard_tell(file);
+    }
+}
+
+
+/* A pin that it does not know has the hold, before anybody has the pin */
+void daxpin_guard_wait(daxpin_file_t *file)
+{
+    daxpin_guard_wait_answer(file);
+    if ((file->pins.count > 0) && (!daxpin_guard_stands_in(file) ||
+                                   !daxpin_guard_is_idle(&file->guard))) {
+        daxpin_file_hold_again(file);
     }
 }
 

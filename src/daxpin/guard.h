@@ -69,6 +69,11 @@ int daxpin_guard_is_on(const daxpin_file_t *file);
 /* Holder: so are those of all members, as far as they have any */
 int daxpin_guard_covers(const daxpin_file_t *file);
 
+/* No pin of this process needs the hold: the guard keeps them whole, and would
+ * for a while if the daemon died in this moment, so that there is time to place
+ * it. Also where there are no pins. */
+int daxpin_guard_stands_in(const daxpin_file_t *file);
+
 /* It has been asked to guard, and will answer in a moment */
 int daxpin_guard_is_coming(const daxpin_file_t *file);
 

@@ -22,6 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define DAXPIN_HOLD_FILE_SYSTEMS 32
 
 /* A truncate that sleeps interruptibly for so many looks in a row waits for
@@ -74,19 +78,44 @@ void daxpin_hold_drop(daxpin_hold_t *hold)
 }
 
 
+/* Where the file has no block, or one that was never written, a page that is
+ * only read is one of zeros that holds nothing: as if written to, it is the
+ * file's own. Nothing in it changes. */
+static int daxpin_hold_map(const char *path, int fd, void **page_p)
+{
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    const int write   = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+    void *page;
+
+    page = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ,
+                MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        return daxpin_error(errno, "%s: cannot map a page to hold it: %m",
+                            path);
+    }
+    *page_p = page;
+    /* Linux before 5.14 does not know it */
+    if (write && (madvise(page, size, MADV_POPULATE_WRITE) != 0) &&
+        (errno != EINVAL)) {
+        return daxpin_error(errno, "%s: cannot have a page of it to hold it: "
+                            "%m; is its file system full?", path);
+    }
+    return 0;
+}
+
+
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
 {
     struct iovec byte = {.iov_len = 1};
     int ret;
 
     daxpin_hold_init(hold);
-    byte.iov_base = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ,
-                         MAP_SHARED, fd, 0);
-    if (byte.iov_base == MAP_FAILED) {
-        return daxpin_error(errno, "%s: cannot map a page to hold it: %m",
-                            path);
+    ret = daxpin_hold_map(path, fd, &hold->guard);
+    if (ret != 0) {
+        daxpin_hold_drop(hold);
+        return ret;
     }
-    hold->guard = byte.iov_base;
+    byte.iov_base = hold->guard;
     if ((pipe2(hold->pipe, O_CLOEXEC) != 0) ||
         (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
         ret = daxpin_error(errno, "%s: cannot splice a byte of it into a pipe "

@@ -41,6 +41,12 @@
  * hold: a write is over sooner */
 #define DAXPIN_CONTENDED_MAX   (300 * DAXPIN_MSEC)
 
+/* Where the guard can stand in for the hold: who is in for so long is let on.
+ * While the lease is held, only who has had the file open can be, and he is
+ * looked for now and then. */
+#define DAXPIN_WAIVE_AFTER     (20 * DAXPIN_MSEC)
+#define DAXPIN_HELD_PAUSE      (500 * DAXPIN_MSEC)
+
 /* While a break waits for the guard's answer */
 #define DAXPIN_GUARD_PAUSE     (5 * DAXPIN_MSEC)
 
@@ -202,7 +208,7 @@ void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
         }
         pid = (pid_t)atoi(entry->d_name);
         if ((pid != getpid()) && !daxpin_share_is_member(file, pid) &&
-            (daxpin_proc_each_fd(pid, daxpin_lease_is_fd, (void*)file) ||
+            ((daxpin_proc_each_fd(pid, daxpin_lease_is_fd, (void*)file) > 0) ||
              daxpin_lease_pid_has_map(pid, file))) {
             daxpin_lease_who_add(pid, buffer, size);
             ++count;
@@ -328,7 +334,9 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
         daxpin_hold_is_placed(&file->hold)) {
         return 1;
     }
-    if (!file->own && (fstat(file->fd, &st) == 0) && (st.st_size > 0) &&
+    /* Nor what an intruder has made a hole of with the guard's consent */
+    if (!file->own && !file->lease.guarded && (fstat(file->fd, &st) == 0) &&
+        (st.st_size > 0) &&
         (daxpin_file_allocate(file->path, file->fd, 0,
                               (size_t)st.st_size) != 0)) {
         daxpin_revoke_start(file, daxpin_errormsg());
@@ -339,10 +347,119 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
 }
 
 
+/*
+ * The hold knows no ranges, the guard does: while it guards all that is pinned,
+ * it stands in for the hold if somebody waits for that. When it is gone the
+ * hold is back long before its programs in the kernel end, see guard.c.
+ */
+
+/* How long somebody has been in a truncate, hole punch or write, as far as we
+ * have looked (ns); 0: nobody is, or we have not looked before */
+static uint64_t daxpin_lease_contention(daxpin_file_t *file, uint64_t now)
+{
+    if (!daxpin_hold_is_contended(file->fd)) {
+        file->lease.contended = 0;
+        return 0;
+    }
+    if (file->lease.contended == 0) {
+        file->lease.contended = now;
+    }
+    return now - file->lease.contended;
+}
+
+
+/* Members that have not heard it, or had need of theirs, hear it again */
+static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
+{
+    const int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+
+    atomic_store(&file->control->waived, 1);
+    file->lease.guarded  |= lent; /* Nothing was lost until now */
+    file->lease.relies   |= lent;
+    file->lease.contended = now;
+    daxpin_file_waive_hold(file);
+    daxpin_share_tell_hold(file);
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: somebody waits for the hold: the guard "
+               "stands in for it", file->path);
+}
+
+
+/* Returns 0 if it cannot be had again, which is the end */
+static int daxpin_lease_hold_again(daxpin_file_t *file)
+{
+    if (!atomic_load(&file->control->waived)) {
+        return 1;
+    }
+    daxpin_file_hold_again(file);
+    if (!daxpin_hold_is_placed(&file->hold) && (file->growing == 0)) {
+        daxpin_revoke_start(file, daxpin_errormsg());
+        return 0;
+    }
+    atomic_store(&file->control->waived, 0);
+    file->lease.contended = 0;
+    daxpin_share_tell_hold(file);
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: it is held again", file->path);
+    return 1;
+}
+
+
+static int daxpin_lease_may_waive(const daxpin_file_t *file)
+{
+    return daxpin_guard_covers(file) && daxpin_guard_stands_in(file);
+}
+
+
+static int daxpin_lease_must_hold(const daxpin_file_t *file)
+{
+    return !daxpin_guard_stands_in(file) ||
+           (!daxpin_guard_covers(file) && !daxpin_guard_is_coming(file));
+}
+
+
+/* Returns 0 if the file was revoked */
+static int daxpin_lease_check_hold(daxpin_file_t *file, uint64_t now)
+{
+    if (atomic_load(&file->control->waived)) {
+        if (daxpin_lease_must_hold(file)) {
+            return daxpin_lease_hold_again(file);
+        }
+        if (daxpin_lease_contention(file, now) >= DAXPIN_CONTENDED_MAX) {
+            daxpin_lease_waive_hold(file, now);
+        }
+    } else if (daxpin_hold_is_placed(&file->hold) &&
+               daxpin_lease_may_waive(file) &&
+               (daxpin_lease_contention(file, now) >= DAXPIN_WAIVE_AFTER)) {
+        daxpin_lease_waive_hold(file, now);
+    }
+    return 1;
+}
+
+
+/* While HELD: when to come again. Who was let on, leaves without a word. */
+static uint64_t daxpin_lease_watch_hold(daxpin_file_t *file, uint64_t now)
+{
+    if (!daxpin_lease_check_hold(file, now)) {
+        return now;
+    }
+    if (atomic_load(&file->control->waived)) {
+        if ((file->lease.contended == 0) && daxpin_lease_hold_again(file)) {
+            daxpin_lease_note_size(file);
+        }
+        return now + DAXPIN_WAIVE_AFTER;
+    }
+    if (!daxpin_hold_is_placed(&file->hold) || !daxpin_lease_may_waive(file)) {
+        return DAXPIN_NEVER;
+    }
+    return now + ((file->lease.contended != 0) ? DAXPIN_WAIVE_AFTER :
+                                                 DAXPIN_HELD_PAUSE);
+}
+
+
 static void daxpin_lease_held(daxpin_file_t *file)
 {
     file->lease.wanted = 0;
-    if (!daxpin_lease_check_size(file) || !daxpin_lease_place_hold(file)) {
+    if (!daxpin_lease_check_size(file) || !daxpin_lease_hold_again(file) ||
+        !daxpin_lease_place_hold(file)) {
         return;
     }
     daxpin_lease_note_size(file);
@@ -411,7 +528,8 @@ static int daxpin_lease_sees_all(void)
 static int daxpin_lease_may_lend(const daxpin_file_t *file)
 {
     /* Where a truncate frees blocks under a mapping, only a lock allows it */
-    return !file->is_dax || daxpin_hold_is_placed(&file->hold);
+    return !file->is_dax || daxpin_hold_is_placed(&file->hold) ||
+           atomic_load(&file->control->waived);
 }
 
 
@@ -427,16 +545,11 @@ static int daxpin_lease_may_lend_writer(const daxpin_file_t *file)
  * lease was lent: no signal tells of him, and those who read wait behind him */
 static int daxpin_lease_is_contended(daxpin_file_t *file, uint64_t now)
 {
-    if (!daxpin_hold_is_placed(&file->hold) ||
-        (file->on_break == DAXPIN_ON_BREAK_HOLD) ||
-        !daxpin_hold_is_contended(file->fd)) {
-        file->lease.contended = 0;
-        return 0;
-    }
-    if (file->lease.contended == 0) {
-        file->lease.contended = now;
-    }
-    return now - file->lease.contended >= DAXPIN_CONTENDED_MAX;
+    return daxpin_hold_is_placed(&file->hold) &&
+           !atomic_load(&file->control->waived) &&
+           (file->on_break != DAXPIN_ON_BREAK_HOLD) &&
+           !daxpin_guard_is_coming(file) &&
+           (daxpin_lease_contention(file, now) >= DAXPIN_CONTENDED_MAX);
 }
 
 
@@ -536,6 +649,7 @@ static void daxpin_lease_await_late(daxpin_file_t *file,
                (int)waiters->writer);
     /* Or he could not make the file longer before he maps it */
     daxpin_hold_drop(&file->hold);
+    atomic_store(&file->control->waived, 0);
     atomic_fetch_and(&file->control->locks, ~(uint32_t)DAXPIN_LOCK_HOLD);
     daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
                       now + file->lease.timeout_ms * DAXPIN_MSEC);
@@ -628,7 +742,8 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
     }
     switch (daxpin_file_state(file)) {
     case DAXPIN_STATE_LENT:
-        if (!daxpin_lease_check_guard(file) ||
+        if (!daxpin_lease_check_hold(file, now) ||
+            !daxpin_lease_check_guard(file) ||
             !daxpin_lease_check_size(file)) {
             return now;
         }
@@ -644,7 +759,7 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
              file->lease.guard_wait) && !daxpin_lease_is_whole(file)) {
             return daxpin_lease_broken(file, now);
         }
-        return DAXPIN_NEVER;
+        return daxpin_lease_watch_hold(file, now);
     default:
         return DAXPIN_NEVER;
     }
@@ -664,6 +779,8 @@ int daxpin_lease_release(daxpin_file_t *file)
         ret = daxpin_error(ESTALE, "%s: no lease to release: it is %s",
                            file->path,
                            daxpin_state_name(daxpin_file_state(file)));
+    } else if (!daxpin_lease_hold_again(file)) {
+        ret = -ESTALE;
     } else {
         file->lease.wanted = 0;
         daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED);

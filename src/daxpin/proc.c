@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,7 @@ int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
     }
     dir = opendir(path);
     if (dir == NULL) {
-        return 0;
+        return -errno;
     }
     while ((ret == 0) && ((entry = readdir(dir)) != NULL)) {
         if (isdigit((unsigned char)entry->d_name[0]) &&

@@ -11,8 +11,8 @@
 typedef int (*daxpin_proc_fd_func_t)(int dir_fd, const char *name, void *arg);
 
 /* Call func for each descriptor in /proc/<pid>/fd, but for the one this takes
- * itself. pid 0: this process. What func returned last; 0 where nobody may look
- * there. No lock needed. */
+ * itself. pid 0: this process. What func returned last; -errno where nobody may
+ * look there. No lock needed. */
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
 
 #endif

@@ -190,5 +190,5 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
 
 int daxpin_report_exists(pid_t pid)
 {
-    return daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL);
+    return daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL) > 0;
 }

@@ -15,6 +15,7 @@
 #include "file.h"
 #include "log.h"
 #include "monitor.h"
+#include "report.h"
 #include "revoke.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
     DAXPIN_MESSAGE_ACK,     /* member: done */
     DAXPIN_MESSAGE_FAULT,   /* member: the file is shorter than it was */
+    DAXPIN_MESSAGE_WAIVE,   /* holder: the guard stands in for the hold */
+    DAXPIN_MESSAGE_HOLD,    /* holder: it does not any more */
     DAXPIN_MESSAGE_GUARD    /* member: and daxpin_guard_status_t of its pins */
 } daxpin_message_type_t;
 
@@ -482,15 +485,30 @@ int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
 }
 
 
-void daxpin_share_break(daxpin_file_t *file)
+static void daxpin_share_send_all(daxpin_file_t *file,
+                                  daxpin_message_type_t type)
 {
     daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
         if (conn->member) {
-            daxpin_share_send_file(conn->fd, DAXPIN_MESSAGE_BREAK, file);
+            daxpin_share_send_file(conn->fd, type, file);
         }
     }
+}
+
+
+void daxpin_share_break(daxpin_file_t *file)
+{
+    daxpin_share_send_all(file, DAXPIN_MESSAGE_BREAK);
+}
+
+
+void daxpin_share_tell_hold(daxpin_file_t *file)
+{
+    daxpin_share_send_all(file, atomic_load(&file->control->waived) ?
+                                        DAXPIN_MESSAGE_WAIVE :
+                                        DAXPIN_MESSAGE_HOLD);
 }
 
 
@@ -631,6 +649,27 @@ void daxpin_share_close(daxpin_file_t *file)
  * The peer's side
  */
 
+/* 0: the holder would not say such a thing */
+static int daxpin_peer_handle(daxpin_file_t *file,
+                              const daxpin_message_t *message)
+{
+    switch (message->type) {
+    case DAXPIN_MESSAGE_BREAK:
+        daxpin_revoke_follow(file);
+        return 1;
+    case DAXPIN_MESSAGE_WAIVE:
+        daxpin_file_waive_hold(file);
+        return 1;
+    case DAXPIN_MESSAGE_HOLD:
+        daxpin_file_follow_hold(file);
+        daxpin_report_update(file);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+
 static void daxpin_peer_event(void *arg, uint32_t events)
 {
     daxpin_conn_t *conn = arg;
@@ -645,8 +684,7 @@ static void daxpin_peer_event(void *arg, uint32_t events)
         return;
     }
     if (daxpin_message_is_valid(&message, length) &&
-        (message.type == DAXPIN_MESSAGE_BREAK)) {
-        daxpin_revoke_follow(file);
+        daxpin_peer_handle(file, &message)) {
         return;
     }
     daxpin_conn_close(conn);

@@ -47,6 +47,8 @@ int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
 int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);
 int  daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome);
 void daxpin_share_break(daxpin_file_t *file);
+/* Holder: the hold is waived, or to be placed again, see control->waived */
+void daxpin_share_tell_hold(daxpin_file_t *file);
 void daxpin_share_ack(daxpin_file_t *file);
 void daxpin_share_fault(daxpin_file_t *file);
 void daxpin_share_expose(daxpin_file_t *file);
