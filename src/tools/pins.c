@@ -215,7 +215,7 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
                             .arg    = file};
     int state = -1;
 
-    daxpin_proc_walk_fds(pid, pins_search_fd, &search);
+    daxpin_proc_walk_links(pid, pins_search_fd, &search);
     if (search.found != NULL) {
         state = (int)atomic_load(
                 &((const daxpin_control_t*)search.found)->state);
@@ -303,7 +303,7 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         file->numa_node = record->numa_node;
         snprintf(file->path, sizeof(file->path), "%.*s",
                  DAXPIN_REPORT_PATH - 1, record->path);
-        daxpin_proc_walk_fds(process->proc.pid, pins_name_fd, file);
+        daxpin_proc_walk_links(process->proc.pid, pins_name_fd, file);
         file->state = pins_find_state(list, process->proc.pid, file);
         pins_check_lease(list, file);
     }
@@ -345,7 +345,7 @@ static int pins_look(pid_t pid, pins_list_t *list)
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_proc_walk_fds(pid, pins_search_fd, &search);
+    ret = daxpin_proc_walk_links(pid, pins_search_fd, &search);
     if (ret < 0) {
         return ret;
     }

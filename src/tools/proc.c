@@ -5,6 +5,8 @@
 
 #include "proc.h"
 
+#include "daxpin/proc.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -87,30 +89,31 @@ int daxpin_proc_walk(daxpin_proc_func_t func, void *arg)
 }
 
 
-int daxpin_proc_walk_fds(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
-{
-    char path[64], target[PATH_MAX];
-    struct dirent *entry;
-    ssize_t length;
-    int ret = 0;
-    DIR *dir;
+typedef struct proc_links {
+    daxpin_proc_link_func_t func;
+    void                    *arg;
+} proc_links_t;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    dir = opendir(path);
-    if (dir == NULL) {
-        return -errno;
+
+static int proc_look_link(int dir_fd, const char *name, void *arg)
+{
+    const proc_links_t *links = arg;
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+
+    if (length <= 0) {
+        return 0;
     }
-    while ((ret == 0) && ((entry = readdir(dir)) != NULL)) {
-        length = readlinkat(dirfd(dir), entry->d_name, target,
-                            sizeof(target) - 1);
-        if (length > 0) {
-            target[length] = '\0';
-            ret            = func(dirfd(dir), atoi(entry->d_name), target,
-                                  arg);
-        }
-    }
-    closedir(dir);
-    return ret;
+    target[length] = '\0';
+    return links->func(dir_fd, atoi(name), target, links->arg);
+}
+
+
+int daxpin_proc_walk_links(pid_t pid, daxpin_proc_link_func_t func, void *arg)
+{
+    proc_links_t links = {.func = func, .arg = arg};
+
+    return daxpin_proc_each_fd(pid, proc_look_link, &links);
 }
 
 
@@ -172,7 +175,7 @@ int daxpin_proc_has_file(pid_t pid, dev_t dev, uint64_t ino, const char *path)
     proc_file_t file = {.dev = dev, .ino = ino};
     int ret;
 
-    ret = daxpin_proc_walk_fds(pid, proc_fd_is_file, &file);
+    ret = daxpin_proc_walk_links(pid, proc_fd_is_file, &file);
     return (ret != 0) ? ret : proc_maps_file(pid, dev, ino, path);
 }
 

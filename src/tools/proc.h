@@ -28,9 +28,9 @@ int daxpin_proc_walk(daxpin_proc_func_t func, void *arg);
 
 /* A descriptor of a process, what it leads to as the kernel calls it, and
  * /proc/<pid>/fd. A negative errno where that cannot be read. */
-typedef int (*daxpin_proc_fd_func_t)(int dir, int fd, const char *target,
-                                     void *arg);
-int daxpin_proc_walk_fds(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
+typedef int (*daxpin_proc_link_func_t)(int dir, int fd, const char *target,
+                                       void *arg);
+int daxpin_proc_walk_links(pid_t pid, daxpin_proc_link_func_t func, void *arg);
 
 /* Has the process a descriptor or a mapping of this file? 1, 0, or a negative
  * errno where it cannot be looked at. path: as it is mapped; may be NULL. */
