@@ -118,18 +118,25 @@ typedef struct job {
 } job_t;
 
 
-static int job_open(job_t *job, const char *where, const char *name)
+static int job_open_with(job_t *job, const char *where, const char *name,
+                         const daxpin_params_t *params)
 {
     snprintf(job->path, sizeof(job->path), "%s/%s", where, name);
     unlink(job->path);
     job->pin = NULL;
-    if (daxpin_file_open(job->path, LENGTH, NULL, &job->file) != 0) {
+    if (daxpin_file_open(job->path, LENGTH, params, &job->file) != 0) {
         return -1;
     }
     job->memory = daxpin_file_addr(job->file, 0, LENGTH);
     daxpin_access_init(job->file, daxpin_slot_get(), &job->access);
     memset(job->memory, 'a', LENGTH);
     return 0;
+}
+
+
+static int job_open(job_t *job, const char *where, const char *name)
+{
+    return job_open_with(job, where, name, NULL);
 }
 
 
@@ -254,6 +261,119 @@ static void test_refused(void)
     }
     job.memory[START] = byte;
     job_close(&job);
+}
+
+
+/* Somebody who has it open, and does nothing more */
+static pid_t opener(const char *path, int flags)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (open(path, flags) < 0) {
+            _exit(errno);
+        }
+        pause();
+    }
+    return pid;
+}
+
+
+static void test_reader_in(void)
+{
+    int status;
+    pid_t pid;
+    job_t job;
+
+    CHECK(job_open(&job, directory, "reader") == 0, "%s", daxpin_errormsg());
+    CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
+    pid = opener(job.path, O_RDONLY);
+    CHECK(becomes(job.file, DAXPIN_STATE_LENT), "it is %s", state_of(&job));
+    status = status_of(intruder(job.path, 0), 60000);
+    CHECK(status == ETXTBSY, "truncate: %s", strerror(status));
+    CHECK(daxpin_file_state(job.file) == DAXPIN_STATE_LENT, "it is %s",
+          state_of(&job));
+    kill(pid, SIGKILL);
+    CHECK(status_of(pid, 60000) == -2, "he is still there");
+    CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
+    job_close(&job);
+}
+
+
+/* Whoever does not want to wait is told to try again */
+static void test_nonblock(void)
+{
+    int status;
+    job_t job;
+
+    CHECK(job_open(&job, directory, "nonblock") == 0, "%s", daxpin_errormsg());
+    CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
+    status = status_of(opener(job.path, O_WRONLY | O_NONBLOCK), 60000);
+    CHECK(status == EAGAIN, "open: %s", strerror(status));
+    CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
+    job_close(&job);
+}
+
+
+static void test_on_break_hold(void)
+{
+    const daxpin_params_t params = {.on_break = DAXPIN_ON_BREAK_HOLD};
+    int how, status;
+    job_t job;
+
+    CHECK(job_open_with(&job, directory, "hold", &params) == 0, "%s",
+          daxpin_errormsg());
+    CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
+    for (how = 0; how < 5; ++how) {
+        status = status_of(intruder(job.path, how), 60000);
+        CHECK(status == ETXTBSY, "intruder %d: %s", how, strerror(status));
+        CHECK(becomes(job.file, DAXPIN_STATE_HELD), "after intruder %d it is "
+              "%s", how, state_of(&job));
+    }
+    job_close(&job);
+}
+
+
+static int set_break_time(const char *seconds)
+{
+    FILE *file = fopen("/proc/sys/fs/lease-break-time", "w");
+
+    return (file != NULL) && (fputs(seconds, file) >= 0) &&
+           (fclose(file) == 0);
+}
+
+
+/* A job that is stopped: the lease ends in time, and then the guard answers */
+static void test_stopped_job(void)
+{
+    char path[PATH_MAX], byte;
+    int ready[2], go[2], status;
+    job_t job;
+    pid_t pid;
+
+    snprintf(path, sizeof(path), "%s/sleeper", directory);
+    CHECK((pipe(ready) == 0) && (pipe(go) == 0), "%m");
+    pid = fork();
+    if (pid == 0) {
+        if ((job_open(&job, directory, "sleeper") != 0) ||
+            (job_pin(&job) != 0) || !has_guard(job.file) ||
+            (write(ready[1], "", 1) != 1) || (read(go[0], &byte, 1) != 1) ||
+            !becomes(job.file, DAXPIN_STATE_HELD) ||
+            (job.memory[START] != 'a')) {
+            _exit(1);
+        }
+        job_close(&job);
+        _exit(0);
+    }
+    CHECK(read(ready[0], &byte, 1) == 1, "no job");
+    kill(pid, SIGSTOP);
+    CHECK(set_break_time("3"), "lease-break-time: %m");
+    status = status_of(intruder(path, 0), 60000);
+    CHECK(set_break_time("45"), "lease-break-time: %m");
+    kill(pid, SIGCONT);
+    CHECK(status == ETXTBSY, "truncate: %s", strerror(status));
+    CHECK(write(go[1], "", 1) == 1, "%m");
+    CHECK(status_of(pid, 60000) == 0, "the job has lost its file");
 }
 
 
@@ -885,6 +1005,10 @@ int main(int argc, char **argv)
         return 1;
     }
     run("intruders get an error and the file stays", test_refused);
+    run("an intruder while a reader is in", test_reader_in);
+    run("an intruder who does not want to wait", test_nonblock);
+    run("intruders get an error with on_break=hold", test_on_break_hold);
+    run("an intruder while the job is stopped", test_stopped_job);
     run("where nothing is pinned they are served, blocks are held",
         test_by_range_held);
     run("where nothing is pinned they are served, nothing is held",

@@ -7,7 +7,7 @@
  *
  * usage: guardd SOCKET DIRECTORY      (as root, in the virtual machine, while
  *                                      the daemon listens at SOCKET with
- *                                      --max-clients 600 --max-ranges 20000)
+ *                                      --max-clients 2500 --max-ranges 20000)
  *
  * Prints "ok NAME", "not ok NAME: why" or "skip NAME: why" for each test.
  */
@@ -412,7 +412,7 @@ static void test_many_ranges(void)
 /* Hundreds of clients, each with a file */
 static void test_many_clients(void)
 {
-    enum { CLIENTS = 500 };
+    enum { CLIENTS = 2000 };
     static int socks[CLIENTS], fds[CLIENTS];
     char name[32];
     int i;
@@ -443,7 +443,7 @@ static void test_many_clients(void)
 
 static void test_limits(void)
 {
-    enum { MOST = 600 };
+    enum { MOST = 2500 };
     daxpin_guard_range_t ranges[DAXPIN_GUARD_RANGES];
     int socks[MOST], sock, fd = guard_file("limits", &sock), i, error = 0;
 
@@ -723,7 +723,7 @@ out:
 
 int main(int argc, char **argv)
 {
-    const struct rlimit many = {4096, 4096};
+    const struct rlimit many = {8192, 8192};
 
     setvbuf(stdout, NULL, _IONBF, 0);
     if ((argc != 3) || (setrlimit(RLIMIT_NOFILE, &many) != 0)) {
@@ -741,7 +741,7 @@ int main(int argc, char **argv)
     run("who is dead guards nothing", test_death);
     run("two guard the same range", test_two_clients);
     run("thousands of ranges", test_many_ranges);
-    run("hundreds of clients", test_many_clients);
+    run("thousands of clients", test_many_clients);
     run("limits of a user", test_limits);
     run("nonsense", test_nonsense);
     run("a flood by another user", test_flood);
