@@ -11,6 +11,7 @@
 #include "pinned.h"
 
 #include <grp.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -490,6 +491,73 @@ static void test_orders(void)
 }
 
 
+/* A copy that shares its blocks, by a child who has both files open: his pid */
+static pid_t start_clone(const char *path, const char *copy)
+{
+    pid_t pid = fork();
+    int in, out;
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_range(3, ~0u, 0);
+        in  = open(path, O_RDONLY | O_CLOEXEC);
+        out = open(copy, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        _exit((ioctl(out, FICLONE, in) == 0) ? 0 : errno);
+    }
+    return pid;
+}
+
+
+/* A file has no blocks in common with another one while it is pinned, else what
+ * is written to it were in both */
+static void clone_once(const char *name, int is_older)
+{
+    char copy[PATH_MAX + 8], byte;
+    pinned_t me;
+    int status, fd;
+    pid_t pid;
+
+    snprintf(copy, sizeof(copy), "%s/%s.copy", directory, name);
+    close(open(is_older ? "/dev/null" : copy, O_RDWR | O_CREAT, 0600));
+    TRY(make(&me, name, LENGTH));
+    pid = start_clone(me.path, copy);
+    waitpid(pid, &status, 0);
+    if (WEXITSTATUS(status) == EOPNOTSUPP) {
+        let_go(&me);
+        unlink(copy);
+        skipped = 1;
+        FAIL("this file system has no reflinks");
+    }
+    CHECK(status == 0, "reflink: %s", strerror(WEXITSTATUS(status)));
+    TRY(lease(&me));
+    TRY(pin(&me));
+    me.alias[0] = 'p';
+    fd          = open(copy, O_RDONLY | O_CLOEXEC);
+    CHECK((me.memory[0] == 'p') && (pread(fd, &byte, 1, 0) == 1) &&
+          (byte == 'a'), "the copy was written to");
+    close(fd);
+    /* And once more, while it is pinned */
+    fcntl(me.fd, F_SETLEASE, F_UNLCK);
+    pid = start_clone(me.path, copy);
+    pause_ms(500);
+    CHECK(waitpid(pid, &status, WNOHANG) == 0, "it did not wait");
+    unmap_device(&me);
+    close_device(&me);
+    CHECK(passes(pid), "it waits still, or failed");
+    let_go(&me);
+    unlink(copy);
+}
+
+
+static void test_clone(void)
+{
+    clone_once("reflinked", 1);
+    if (why[0] == '\0') {
+        clone_once("reflinked too", 0);
+    }
+}
+
+
 /* Blocks of a file without a name, that nobody has open, go to nobody */
 static void test_unlinked(void)
 {
@@ -899,6 +967,7 @@ int main(int argc, char **argv)
     run("kmod: a truncate waits though nobody maps the file", test_unmapped);
     run("kmod: ftruncate and hole punch wait", test_ftruncate);
     run("kmod: closing, unmapping, unlinking in any order", test_orders);
+    run("kmod: no reflink shares what is pinned", test_clone);
     run("kmod: a file without a name keeps its blocks", test_unlinked);
     run("kmod: a child has the pin, but no mapping", test_fork);
     run("kmod: the death of a process ends its pins", test_kill);

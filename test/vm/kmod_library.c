@@ -113,6 +113,45 @@ static void test_shared(void)
 }
 
 
+/* Does `daxpin pins` say of this process, which has no other file, that the
+ * module has pinned it? */
+static int is_reported(const char *path)
+{
+    static char said[65536];
+    char command[PATH_MAX];
+    FILE *pins;
+
+    snprintf(command, sizeof(command),
+             "\"$DAXPIN_BUILD\"/src/tools/daxpin pins --json %d",
+             (int)getpid());
+    pins = popen(command, "r");
+    if (pins == NULL) {
+        return 0;
+    }
+    said[fread(said, 1, sizeof(said) - 1, pins)] = '\0';
+    pclose(pins);
+    return (strstr(said, path) != NULL) && (strstr(said, "module") != NULL);
+}
+
+
+static void test_report(void)
+{
+    daxpin_pin_t *more;
+    opened_t me;
+
+    TRY(open_pinned(&me, "report"));
+    CHECK(is_reported(me.path), "it does not name the file and the module");
+    daxpin_set_pin_policy(DAXPIN_PIN_OFF);
+    CHECK(daxpin_pin(me.file, 0, PAGE, NULL, &more) == 0, "%s",
+          daxpin_errormsg());
+    daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
+    daxpin_unpin(me.pin);
+    CHECK(!is_reported(me.path), "it still names the module");
+    me.pin = more;
+    give_back(&me);
+}
+
+
 static void test_missing(void)
 {
     opened_t me;
@@ -295,6 +334,7 @@ int main(int argc, char **argv)
     }
     run("kmod: libdaxpin pins as it is told", test_policy);
     run("kmod: libdaxpin pins a range once", test_shared);
+    run("kmod: daxpin pins tells of the module", test_report);
     run("kmod: libdaxpin says what is missing", test_missing);
     run("kmod: an RDMA device sends and receives a file", test_pingpong);
     run("kmod: a revoke waits for RDMA devices", test_revoke);
