@@ -24,7 +24,8 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 # Arguments of mpirun, for two ranks on what they take for two nodes
 # shellcheck disable=SC2034
 two_nodes=(-n 2 -host "nodeA,nodeB" --mca plm rsh
-           --mca plm_rsh_agent "$here/node" --mca plm_rsh_no_tree_spawn 1)
+           --mca plm_rsh_agent "$here/node" --mca plm_rsh_no_tree_spawn 1
+           --mca opal_common_ucx_progress_iterations 1)
 
 # Name, command: it has to succeed and say something
 check()

@@ -338,13 +338,14 @@ static void test_huge(void)
     TRY(look(map, first, 100, "before the hole"));
     TRY(look(map + 200 * PAGE, first + 200, pages - first - 200,
              "behind the hole"));
-    moved = mremap(map + 200 * PAGE, 4 * HUGE_PAGE, 4 * HUGE_PAGE,
+    moved = mremap(map + 3 * HUGE_PAGE, 2 * HUGE_PAGE, 2 * HUGE_PAGE,
                    MREMAP_MAYMOVE | MREMAP_FIXED, me.alias);
     CHECK(moved == me.alias, "mremap: %m");
-    TRY(look(moved, first + 200, 4 * HUGE_PAGE / PAGE, "moved"));
+    TRY(look(moved, first + 3 * HUGE_PAGE / PAGE, 2 * HUGE_PAGE / PAGE,
+             "moved"));
     munmap(map, (pages - first) * PAGE);
-    TRY(look(moved + 4 * HUGE_PAGE, 4 * HUGE_PAGE / PAGE,
-             2 * HUGE_PAGE / PAGE, "in the end"));
+    TRY(look(moved + 2 * HUGE_PAGE, 2 * HUGE_PAGE / PAGE,
+             4 * HUGE_PAGE / PAGE, "in the end"));
     let_go(&me);
     CHECK(becomes(PINS, 0) && becomes(LINGERING, 0), "it is still pinned");
 }
