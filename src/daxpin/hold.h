@@ -15,9 +15,11 @@
  * Nothing promises this; so it is tried out before it is relied upon.
  *
  * A process that is killed loses its mappings some time before its pipes. If it
- * is the last one with the file, a truncate in between passes, and the kernel
- * may warn, once, of a page that is in use (dax_disassociate_entry). No harm is
- * done: the pipe only keeps the page, and who could write is dead.
+ * is the last one with the file, a truncate in between, through a descriptor that
+ * was open before, passes, and the kernel may warn, once, of a page that is in
+ * use (dax_disassociate_entry). It does so to anybody who has put a page of such
+ * a file into a pipe, without daxpin as well; nothing here can change the order.
+ * No harm is done: the pipe only keeps the page, and who could write is dead.
  */
 typedef struct daxpin_hold {
     int  pipe[2]; /* read, write; -1: none */

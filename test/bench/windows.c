@@ -2,10 +2,11 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * 8-byte MPI_Put and flush, from rank 0 to rank 1, on a window over a file and
- * on one of anonymous memory, in turns.
+ * MPI_Put and flush, from rank 0 to rank 1, on a window over a file and on one of
+ * anonymous memory, in turns.
  *
- * usage: windows FILE; rank 0 prints: FILE_NS ANONYMOUS_NS
+ * usage: windows FILE [BYTES [COUNT]]; rank 0 prints: FILE_NS ANONYMOUS_NS
+ *   BYTES of each put, 8; COUNT of puts in a turn, 2000
  */
 
 #define _GNU_SOURCE
@@ -17,20 +18,22 @@
 
 #define LENGTH 65536
 #define ROUNDS 101
-#define COUNT  2000
+
+static int bytes = 8;
+static int count = 2000;
 
 
 static double put_ns(MPI_Win win)
 {
-    uint64_t value = 1;
-    double start   = now();
+    static char buffer[LENGTH];
+    double start = now();
     int i;
 
-    for (i = 0; i < COUNT; ++i) {
-        MPI_Put(&value, 8, MPI_BYTE, 1, 0, 8, MPI_BYTE, win);
+    for (i = 0; i < count; ++i) {
+        MPI_Put(buffer, bytes, MPI_BYTE, 1, 0, bytes, MPI_BYTE, win);
         MPI_Win_flush(1, win);
     }
-    return (now() - start) * 1e9 / COUNT;
+    return (now() - start) * 1e9 / count;
 }
 
 
@@ -44,7 +47,12 @@ int main(int argc, char **argv)
 
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    if (argc != 2) {
+    if (argc < 2) {
+        MPI_Abort(MPI_COMM_WORLD, 2);
+    }
+    bytes = (argc > 2) ? atoi(argv[2]) : bytes;
+    count = (argc > 3) ? atoi(argv[3]) : count;
+    if ((bytes < 1) || (bytes > LENGTH) || (count < 1)) {
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
 
