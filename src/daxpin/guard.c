@@ -365,17 +365,24 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
 }
 
 
+const char *daxpin_guard_socket(void)
+{
+    const char *path = secure_getenv("DAXPIN_GUARD_SOCKET");
+
+    return (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
+}
+
+
 /* Who sits there has to be root, or this user: nobody else may say that a file
  * is safe. 0 or -errno. */
 static int daxpin_guard_dial(daxpin_guard_t *guard)
 {
-    const char *path           = secure_getenv("DAXPIN_GUARD_SOCKET");
+    const char *path           = daxpin_guard_socket();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t length           = sizeof(struct ucred);
     struct ucred peer;
     int fd, ret;
 
-    path = (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
     if (strlen(path) >= sizeof(address.sun_path)) {
         return -ENAMETOOLONG;
     }

@@ -49,7 +49,10 @@ typedef struct daxpin_guard {
     size_t   capacity;
 } daxpin_guard_t;
 
-/* All with daxpin_lock held. */
+/* Where it listens. No lock needed. */
+const char *daxpin_guard_socket(void);
+
+/* All others with daxpin_lock held. */
 
 void daxpin_guard_init(daxpin_guard_t *guard);
 

@@ -5,7 +5,7 @@
 
 #include "locks.h"
 
-#include "daxpin/guard_wire.h"
+#include "daxpin/guard.h"
 #include "daxpin/hold.h"
 #include "daxpin/log.h"
 
@@ -291,14 +291,15 @@ daxpin_verdict_t daxpin_module_verdict(char *why)
 
 daxpin_verdict_t daxpin_guard_verdict(char *why)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX,
-                                  .sun_path   = DAXPIN_GUARD_SOCKET};
+    const char *path           = daxpin_guard_socket();
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd, error;
 
-    if (access(DAXPIN_GUARD_SOCKET, F_OK) != 0) {
+    if (access(path, F_OK) != 0) {
         return locks_say(DAXPIN_VERDICT_NO, why, "there is no %s: "
-                         "daxpin-guardd does not run", DAXPIN_GUARD_SOCKET);
+                         "daxpin-guardd does not run", path);
     }
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     fd    = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     error = ((fd >= 0) && (connect(fd, (struct sockaddr*)&address,
                                    sizeof(address)) == 0)) ? 0 : errno;
@@ -307,7 +308,8 @@ daxpin_verdict_t daxpin_guard_verdict(char *why)
     }
     if (error != 0) {
         return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "nobody answers at %s: "
-                         "%s", DAXPIN_GUARD_SOCKET, strerror(error));
+                         "%s; systemctl restart daxpin-guardd", path,
+                         strerror(error));
     }
-    return locks_say(DAXPIN_VERDICT_YES, why, "%s", DAXPIN_GUARD_SOCKET);
+    return locks_say(DAXPIN_VERDICT_YES, why, "%s", path);
 }
