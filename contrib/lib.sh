@@ -19,7 +19,7 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
 PACKAGES_TEST=(g++ libcmocka-dev spin valgrind clang-format-14 python3
                shellcheck man-db qemu-system-x86 busybox-static cpio kmod xz-utils
                ndctl xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils
-               debhelper lintian rpm clang-14 bpftool libbpf-dev)
+               debhelper dh-dkms dkms lintian rpm clang-14 bpftool libbpf-dev)
 
 # Open MPI refuses root unless it is told twice
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
