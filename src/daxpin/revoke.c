@@ -121,6 +121,7 @@ void daxpin_revoke_orphan(daxpin_file_t *file)
     }
     snprintf(cause, sizeof(cause), "%s was revoked: its holder on this node "
              "(pid %d) is gone", file->path, (int)file->holder_pid);
+    daxpin_file_hold_again(file); /* What he had pinned is not guarded now */
     daxpin_revoke_secede(file, cause);
     file->revoke.unlock = 1;
     daxpin_revoke_follow(file);
