@@ -147,9 +147,10 @@ static void daxpin_guard_hang_up(daxpin_guard_t *guard)
 }
 
 
+/* At times that files have in common, so that many wake the monitor once */
 static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
 {
-    guard->retry = daxpin_now() + guard->pause;
+    guard->retry = (daxpin_now() / guard->pause + 1) * guard->pause;
     guard->pause = (2 * guard->pause < most) ? 2 * guard->pause : most;
 }
 

@@ -71,6 +71,9 @@ typedef struct osc_daxpin_spec {
     int                  temporary;     /* the name goes when it is open */
 } osc_daxpin_spec_t;
 
+/* What is added to the path of a temporary file: a dot and a rank */
+#define OSC_DAXPIN_NODE_ID_MAX 12
+
 
 /* A file that this rank has opened or adopted for its part of a window */
 typedef struct osc_daxpin_part {

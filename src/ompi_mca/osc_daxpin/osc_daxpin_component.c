@@ -171,9 +171,10 @@ static int osc_daxpin_wish_get(void *base, size_t size,
 }
 
 
-/* A name that no other window has, the same on all ranks; the rank is added
- * where each has its own memory */
-static int osc_daxpin_wish_name(ompi_communicator_t *comm, int flavor,
+/* A name that no other window has, the same on all ranks. The ranks of a node
+ * share one file, which is quicker to have than one for each: nobody can revoke
+ * what has no name. */
+static int osc_daxpin_wish_name(ompi_communicator_t *comm,
                                 osc_daxpin_wish_t *wish)
 {
     static unsigned number;
@@ -187,12 +188,7 @@ static int osc_daxpin_wish_name(ompi_communicator_t *comm, int flavor,
                              comm->c_coll->coll_bcast_module);
     length = snprintf(wish->spec.path, sizeof(wish->spec.path), "%s/%s",
                       mca_osc_daxpin_component.dir, name);
-    if (flavor != MPI_WIN_FLAVOR_SHARED) {
-        length += snprintf(wish->spec.path + strlen(wish->spec.path),
-                           sizeof(wish->spec.path) - strlen(wish->spec.path),
-                           ".%d", ompi_comm_rank(comm));
-    }
-    if (length >= (int)sizeof(wish->spec.path)) {
+    if (length >= (int)sizeof(wish->spec.path) - OSC_DAXPIN_NODE_ID_MAX) {
         return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "the MCA parameter "
                                 "osc_daxpin_dir is too long a path");
     }
@@ -238,7 +234,7 @@ static int osc_daxpin_wish_agree(ompi_communicator_t *comm, int flavor,
     }
     if ((counts[0] == 0) && osc_daxpin_dir_is_set(flavor)) {
         counts[0] = all;
-        ret       = osc_daxpin_wish_name(comm, flavor, wish);
+        ret       = osc_daxpin_wish_name(comm, wish);
     }
     *wanted_p = counts[0] > 0;
     if (osc_daxpin_allocates(flavor) && *wanted_p && (counts[0] < all)) {

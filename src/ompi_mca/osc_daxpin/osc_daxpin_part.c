@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -157,12 +158,25 @@ static int osc_daxpin_part_map(osc_daxpin_module_t *module)
 }
 
 
+/* Nodes may see the same directory: each gets a name of its own */
+static void osc_daxpin_part_name_node(osc_daxpin_module_t *module)
+{
+    size_t length = strlen(module->spec.path);
+
+    snprintf(module->spec.path + length, sizeof(module->spec.path) - length,
+             ".%d", module->node.id);
+}
+
+
 int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
 {
     osc_daxpin_part_t *part = &module->part;
     int ret;
 
     part->size = size;
+    if (module->spec.temporary) {
+        osc_daxpin_part_name_node(module);
+    }
     memcpy(part->path, module->spec.path, sizeof(part->path));
     ret = osc_daxpin_part_claim(module);
     ret = osc_daxpin_agree(module, ret);
