@@ -83,6 +83,8 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     pthread_mutex_lock(&daxpin_lock);
     file->own = !join;
     daxpin_lease_want(file, daxpin_elect_timeout(params));
+    /* Most often it is there for the asking: nobody has to wait for a thread */
+    (void)daxpin_lease_tick(file, daxpin_now(), 0);
     pthread_mutex_unlock(&daxpin_lock);
     daxpin_monitor_wake();
     *file_p = file;

@@ -189,6 +189,7 @@ typedef struct osc_daxpin_module {
     int                    all_open; /* as peer->open, for all */
     int                    all_locked;
     opal_mutex_t           mutex;    /* of dirty ranges */
+    opal_mutex_t           persist_mutex; /* of making them durable */
     opal_mutex_t           attach_mutex; /* of what this rank has attached */
     opal_recursive_mutex_t peers_mutex;  /* of what others have attached */
     int                    has_threads;  /* that mutex is to be taken */
@@ -215,7 +216,6 @@ typedef struct osc_daxpin_module {
         int              runs;
         int              wanted; /* by any rank */
         osc_daxpin_ask_t *asks; /* one a rank */
-        opal_mutex_t     mutex; /* for asking others */
     } agent;
     int                    *started; /* ranks of the group of a start */
     int                    num_started;
@@ -437,7 +437,7 @@ int  osc_daxpin_agent_start(osc_daxpin_module_t *module);
 void osc_daxpin_agent_stop(osc_daxpin_module_t *module);
 
 /* Make durable what is complete in a range of the part of a target on another
- * node */
+ * node. One thread at a time: there is one record a rank. */
 int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
                           uint64_t start, uint64_t length);
 

@@ -223,10 +223,7 @@ int osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
     int error = 0;
     int ret;
 
-    /* There is one record a rank, and not a thread */
-    OPAL_THREAD_LOCK(&module->agent.mutex);
     ret = osc_daxpin_ask_send(module, target, start, length, &error);
-    OPAL_THREAD_UNLOCK(&module->agent.mutex);
     if ((ret != OMPI_SUCCESS) || (error == 0)) {
         return ret;
     }

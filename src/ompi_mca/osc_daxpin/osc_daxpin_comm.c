@@ -122,8 +122,8 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
 }
 
 
-/* The program may let a flush make this durable. After the access: another
- * thread's flush may come between. */
+/* The program may let a flush make this durable. After the access was begun:
+ * another thread's flush may come between, see osc_daxpin_peer_persist(). */
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
                                           const osc_daxpin_range_t *range)
 {
@@ -288,6 +288,7 @@ static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
                                     int is_put)
 {
     osc_daxpin_shadow_t *data = &module->data;
+    int ret;
 
     if (data->module == NULL) {
         return osc_daxpin_copy_unmapped(module, origin, origin_count,
@@ -295,10 +296,11 @@ static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
                                         range, is_put);
     }
     if (is_put) {
+        ret = data->module->osc_put(origin, origin_count, origin_dt,
+                                    range->target, disp, target_count,
+                                    target_dt, data->win);
         osc_daxpin_range_dirty(module, range);
-        return data->module->osc_put(origin, origin_count, origin_dt,
-                                     range->target, disp, target_count,
-                                     target_dt, data->win);
+        return ret;
     }
     return data->module->osc_get(origin, origin_count, origin_dt,
                                  range->target, disp, target_count, target_dt,
@@ -738,10 +740,10 @@ static int osc_daxpin_rmove(void *origin, int origin_count,
         return ret;
     }
     if (is_put) {
-        osc_daxpin_range_dirty(module, &range);
         ret = data->module->osc_rput(origin, origin_count, origin_dt, target,
                                      disp, target_count, target_dt, data->win,
                                      &inner);
+        osc_daxpin_range_dirty(module, &range);
     } else {
         ret = data->module->osc_rget(origin, origin_count, origin_dt, target,
                                      disp, target_count, target_dt, data->win,

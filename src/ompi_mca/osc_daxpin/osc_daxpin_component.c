@@ -284,8 +284,8 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     ompi_comm_free(&module->comm);
     free(module->started);
     osc_daxpin_agent_delete(module);
-    OBJ_DESTRUCT(&module->agent.mutex);
     OBJ_DESTRUCT(&module->mutex);
+    OBJ_DESTRUCT(&module->persist_mutex);
     OBJ_DESTRUCT(&module->attach_mutex);
     OBJ_DESTRUCT(&module->peers_mutex);
     free(module);
@@ -445,7 +445,7 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
-    OBJ_CONSTRUCT(&module->agent.mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
     module->has_threads = (flavor == MPI_WIN_FLAVOR_DYNAMIC) &&

@@ -572,6 +572,26 @@ static int osc_daxpin_file_persist(osc_daxpin_module_t *module, int target,
 }
 
 
+/* What other threads have put since the data was flushed is not there yet, but
+ * may be in the range that is taken by now */
+static int osc_daxpin_remote_persist(osc_daxpin_module_t *module, int target,
+                                     uint64_t start, uint64_t length)
+{
+    osc_daxpin_shadow_t *data = &module->data;
+    int ret                   = OMPI_SUCCESS;
+
+    if (module->gets_mail) {
+        return osc_daxpin_mail_persist(module, target, start, length);
+    }
+    if (opal_using_threads()) {
+        ret = data->module->osc_flush(target, data->win);
+    }
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_agent_ask(module, target, start, length);
+}
+
+
 /* What fails is to be persisted still, when it is tried again */
 static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
                                   osc_daxpin_mem_t *mem)
@@ -583,12 +603,10 @@ static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
     if (start >= end) {
         return OMPI_SUCCESS;
     }
-    if (!osc_daxpin_is_remote(&module->peers[target])) {
-        ret = osc_daxpin_file_persist(module, target, mem, start, end - start);
-    } else if (module->gets_mail) {
-        ret = osc_daxpin_mail_persist(module, target, start, end - start);
+    if (osc_daxpin_is_remote(&module->peers[target])) {
+        ret = osc_daxpin_remote_persist(module, target, start, end - start);
     } else {
-        ret = osc_daxpin_agent_ask(module, target, start, end - start);
+        ret = osc_daxpin_file_persist(module, target, mem, start, end - start);
     }
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_dirty_add(module, mem, start, end);
@@ -603,8 +621,12 @@ int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
     int ret                 = OMPI_SUCCESS;
     unsigned i;
 
+    /* Another thread may be at what this one has put: who finds nothing to do
+     * has waited for him */
+    OPAL_THREAD_LOCK(&module->persist_mutex);
     for (i = 0; (i < peer->num_mems) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_mem_persist(module, target, &peer->mems[i]);
     }
+    OPAL_THREAD_UNLOCK(&module->persist_mutex);
     return ret;
 }
