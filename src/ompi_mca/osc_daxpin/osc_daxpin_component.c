@@ -260,6 +260,44 @@ static void osc_daxpin_shadow_unlock(osc_daxpin_shadow_t *shadow)
 }
 
 
+static osc_daxpin_module_t *
+osc_daxpin_module_new(ompi_win_t *win, ompi_communicator_t *comm, int flavor,
+                      const osc_daxpin_wish_t *wish)
+{
+    osc_daxpin_module_t *module = calloc(1, sizeof(*module));
+
+    if (module == NULL) {
+        return NULL;
+    }
+    OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
+    module->has_threads = (flavor == MPI_WIN_FLAVOR_DYNAMIC) &&
+                          opal_using_threads();
+    module->super  = osc_daxpin_module_template;
+    module->win    = win;
+    module->flavor = flavor;
+    module->rank   = ompi_comm_rank(comm);
+    module->size   = ompi_comm_size(comm);
+    module->spec   = wish->spec;
+    module->part   = wish->part;
+    return module;
+}
+
+
+static void osc_daxpin_module_free(osc_daxpin_module_t *module)
+{
+    osc_daxpin_agent_delete(module);
+    free(module->started);
+    OBJ_DESTRUCT(&module->peers_mutex);
+    OBJ_DESTRUCT(&module->attach_mutex);
+    OBJ_DESTRUCT(&module->persist_mutex);
+    OBJ_DESTRUCT(&module->mutex);
+    free(module);
+}
+
+
 void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->comm;
@@ -282,13 +320,7 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_part_close(module, module->undo);
     osc_daxpin_node_close(&module->node);
     ompi_comm_free(&module->comm);
-    free(module->started);
-    osc_daxpin_agent_delete(module);
-    OBJ_DESTRUCT(&module->mutex);
-    OBJ_DESTRUCT(&module->persist_mutex);
-    OBJ_DESTRUCT(&module->attach_mutex);
-    OBJ_DESTRUCT(&module->peers_mutex);
-    free(module);
+    osc_daxpin_module_free(module);
 }
 
 
@@ -351,9 +383,6 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     ret = osc_daxpin_shadow_locked(module, win, module->part.base,
                                    module->part.size, disp_unit,
                                    &module->data);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadow_locked(module, win,
                                        (void*)osc_daxpin_own_control(module),
@@ -432,34 +461,25 @@ static void osc_daxpin_info_subscribe(ompi_win_t *win)
 }
 
 
+/* The part that is wished for is the window's from now on, or released */
 static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model,
-                             const osc_daxpin_wish_t *wish)
+                             osc_daxpin_wish_t *wish)
 {
-    osc_daxpin_module_t *module = calloc(1, sizeof(*module));
+    osc_daxpin_module_t *module = osc_daxpin_module_new(win, comm, flavor,
+                                                        wish);
     char name[MPI_MAX_OBJECT_NAME];
     int ret;
 
     if (module == NULL) {
+        osc_daxpin_part_release(&wish->part);
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
-    OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
-    OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
-    OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
-    module->has_threads = (flavor == MPI_WIN_FLAVOR_DYNAMIC) &&
-                          opal_using_threads();
-    module->super  = osc_daxpin_module_template;
-    module->win    = win;
-    module->flavor = flavor;
-    module->rank   = ompi_comm_rank(comm);
-    module->size   = ompi_comm_size(comm);
-    module->spec   = wish->spec;
-    module->part   = wish->part;
-    ret            = ompi_comm_dup(comm, &module->comm);
+    ret = ompi_comm_dup(comm, &module->comm);
     if (ret != OMPI_SUCCESS) {
-        free(module);
+        osc_daxpin_part_release(&module->part);
+        osc_daxpin_module_free(module);
         return ret;
     }
     ret = osc_daxpin_module_fill(module, win, size, disp_unit, info, model);

@@ -90,6 +90,37 @@ static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
 }
 
 
+static void osc_daxpin_peer_fill(const osc_daxpin_module_t *module,
+                                 const osc_daxpin_card_t *card,
+                                 osc_daxpin_peer_t *peer)
+{
+    peer->mem.dirty_start = UINT64_MAX;
+    peer->mem.offset      = card->offset;
+    peer->mem.size        = card->size;
+    peer->disp_unit       = card->disp_unit;
+    peer->node_rank       = (card->node == module->node.id) ?
+                                    card->node_rank : -1;
+    peer->pid             = card->pid;
+    peer->epoch           = 1;
+    peer->mems            = &peer->mem;
+    peer->num_mems        = 1;
+}
+
+
+/* What it will attach is not known yet */
+static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
+                                         osc_daxpin_peer_t *peer)
+{
+    if (peer->node_rank < 0) {
+        peer->mem.size = UINT64_MAX; /* only the target knows */
+        return;
+    }
+    peer->mem.base = module->nothing;
+    peer->mems     = NULL;
+    peer->num_mems = 0;
+}
+
+
 static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
                                 const osc_daxpin_card_t *cards, int target)
 {
@@ -98,23 +129,9 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     osc_daxpin_mem_t *mem         = &peer->mem;
     daxpin_file_t *file;
 
-    mem->dirty_start = UINT64_MAX;
-    mem->offset      = card->offset;
-    mem->size        = card->size;
-    peer->disp_unit  = card->disp_unit;
-    peer->node_rank  = (card->node == module->node.id) ? card->node_rank : -1;
-    peer->pid        = card->pid;
-    peer->epoch      = 1;
-    peer->mems       = mem;
-    peer->num_mems   = 1;
+    osc_daxpin_peer_fill(module, card, peer);
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
-        if (peer->node_rank < 0) {
-            mem->size = UINT64_MAX; /* only the target knows */
-            return OMPI_SUCCESS;
-        }
-        mem->base      = module->nothing;
-        peer->mems     = NULL;
-        peer->num_mems = 0;
+        osc_daxpin_peer_open_dynamic(module, peer);
         return OMPI_SUCCESS;
     }
     if (target == module->rank) {
