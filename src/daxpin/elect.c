@@ -126,7 +126,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         if (ret != -EADDRINUSE) {
             return ret;
         }
-        ret = daxpin_share_connect(path, &key, join, &welcome);
+        ret = daxpin_share_connect(path, &key, join, deadline, &welcome);
         if (ret == 0) {
             return daxpin_elect_follow(path, st, join, &welcome, file_p);
         }
@@ -190,7 +190,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                             "file", name);
     }
     do {
-        ret = daxpin_share_connect(name, key, 0, &welcome);
+        ret = daxpin_share_connect(name, key, 0, 0, &welcome);
     } while ((ret == -ECONNRESET) && (--tries > 0));
     if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
         return daxpin_error(ENOENT, "%s: nobody on this node holds it any "

@@ -35,7 +35,7 @@
 #define DAXPIN_SHARE_VERSION 1u
 #define DAXPIN_SHARE_BACKLOG 4096
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
-#define DAXPIN_WELCOME_MS    5000
+#define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
 
 typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_HELLO,   /* peer: I want to access */
@@ -176,10 +176,28 @@ static int daxpin_share_check_file(const char *name, const daxpin_key_t *key,
 }
 
 
-static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
-                                daxpin_welcome_t *welcome)
+/* For a holder who makes room in the file first, it takes as long as that */
+static int daxpin_share_await(int sock, uint64_t deadline)
 {
-    struct pollfd pollfd = {.fd = welcome->sock, .events = POLLIN};
+    struct pollfd pollfd = {.fd = sock, .events = POLLIN};
+    uint64_t now         = daxpin_now();
+    int ret;
+
+    if (deadline < now + DAXPIN_WELCOME_BOUND) {
+        deadline = now + DAXPIN_WELCOME_BOUND;
+    }
+    do {
+        now = daxpin_now();
+        ret = (now < deadline) ?
+              poll(&pollfd, 1, (int)((deadline - now) / DAXPIN_MSEC) + 1) : 0;
+    } while ((ret < 0) && (errno == EINTR));
+    return ret != 0;
+}
+
+
+static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
+                                uint64_t deadline, daxpin_welcome_t *welcome)
+{
     daxpin_ancillary_t ancillary;
     daxpin_message_t message;
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
@@ -188,14 +206,11 @@ static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
                             .msg_control    = &ancillary,
                             .msg_controllen = sizeof(ancillary)};
     ssize_t length;
-    int ret;
 
-    do {
-        ret = poll(&pollfd, 1, DAXPIN_WELCOME_MS);
-    } while ((ret < 0) && (errno == EINTR));
-    if (ret == 0) {
+    if (!daxpin_share_await(welcome->sock, deadline)) {
         return daxpin_error(ETIMEDOUT, "%s: its holder (pid %d) does not "
-                            "answer; is it stopped?", name, (int)welcome->pid);
+                            "answer; is it stopped, or still making room in "
+                            "the file?", name, (int)welcome->pid);
     }
     length = recvmsg(welcome->sock, &header, MSG_CMSG_CLOEXEC);
     if (length <= 0) {
@@ -218,7 +233,7 @@ static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
 
 
 int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
-                         daxpin_welcome_t *welcome)
+                         uint64_t deadline, daxpin_welcome_t *welcome)
 {
     struct sockaddr_un address;
     socklen_t length = daxpin_share_address(key->dev, key->ino, &address);
@@ -248,7 +263,7 @@ int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
         ret = -ECONNRESET;
         goto err;
     }
-    ret = daxpin_share_receive(name, key, welcome);
+    ret = daxpin_share_receive(name, key, deadline, welcome);
     if (ret != 0) {
         goto err;
     }

@@ -39,9 +39,10 @@ int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p);
 /* Ask the holder. generation 0: whichever lives. join: this process had the
  * file open by itself. 0; -ECONNREFUSED nobody answers there; -ECONNRESET
  * somebody hung up: try again; -ESTALE, -EPERM, -EPROTO, -ETIMEDOUT with a
- * message. No lock needed. */
+ * message: not by the deadline, or in some seconds if that is later. No lock
+ * needed. */
 int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
-                         daxpin_welcome_t *welcome);
+                         uint64_t deadline, daxpin_welcome_t *welcome);
 
 /* With daxpin_lock held: */
 int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);

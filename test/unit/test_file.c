@@ -213,6 +213,35 @@ static void test_join_while_growing(void **state)
 }
 
 
+/* Its first holder may take long to make room for it: who comes meanwhile waits
+ * for as long as he said */
+static void test_join_while_made(void **state)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    const char *path  = unit_path(unit_disk, "made");
+    child_t holder, late;
+    int bar;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    bar = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(fcntl(bar, F_SETLK, &lock), 0);
+    member_start(&holder);
+    member_start(&late);
+    child_tell(&holder, "open %s %d 20000", path, UNIT_LENGTH);
+    assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
+    child_tell(&late, "open %s %d 20000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer_within(&late, 6000), CHILD_SILENT);
+    close(bar);
+    assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
+    assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
+    assert_child_ok(&late, "put 100 1 77");
+    assert_int_equal(child_ask(&holder, "mem 100"), 77);
+    child_finish(&late);
+    child_finish(&holder);
+    (void)state;
+}
+
+
 /* What was added is taken back, when nobody else has the file any more */
 static void test_shrink(void **state)
 {
@@ -856,6 +885,7 @@ int main(int argc, char **argv)
         unit_case(test_sparse_is_allocated),
         unit_case(test_again_with_more),
         unit_case(test_join_while_growing),
+        unit_case(test_join_while_made),
         unit_case(test_shrink),
         unit_case(test_empty),
         unit_case(test_wrong_type),

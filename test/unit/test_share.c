@@ -422,6 +422,7 @@ static int share_squatter_child(int argc, char **argv)
     struct pollfd pollfds[2] = {{.fd = CHILD_IN, .events = POLLIN},
                                 {.events = POLLIN}};
     struct sockaddr_un address;
+    char hello[256];
     socklen_t length;
     int fd, peer;
 
@@ -440,6 +441,8 @@ static int share_squatter_child(int argc, char **argv)
     pollfds[1].fd = fd;
     while ((poll(pollfds, 2, -1) > 0) && (pollfds[0].revents == 0)) {
         peer = accept(fd, NULL, NULL);
+        /* Or what is said is lost with what was not heard */
+        (void)!recv(peer, hello, sizeof(hello), 0);
         share_squat_answer(peer, argv[1], argv[4]);
         close(peer);
     }
