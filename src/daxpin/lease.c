@@ -373,14 +373,15 @@ static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
 {
     const int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
 
-    atomic_store(&file->control->waived, 1);
+    if (!atomic_exchange(&file->control->waived, 1)) {
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: somebody waits for the hold: the "
+                   "guard stands in for it", file->path);
+    }
     file->lease.guarded  |= lent; /* Nothing was lost until now */
     file->lease.relies   |= lent;
     file->lease.contended = now;
     daxpin_file_waive_hold(file);
     daxpin_share_tell_hold(file);
-    daxpin_log(DAXPIN_LOG_DEBUG, "%s: somebody waits for the hold: the guard "
-               "stands in for it", file->path);
 }
 
 
