@@ -2,27 +2,34 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * nic DIRECTORY [MAX]
+ * nic DIRECTORY [MAX [DEVICE]]
  *
  * Two processes that see each other only through RDMA devices, with memory in
- * files of DIRECTORY, which is on fsdax, and ordinary memory, both as windows
- * and as local buffers: puts, gets, atomics and messages up to MAX (4 MiB).
- * Puts to ordinary memory must not need the target's help. Then the file of the
- * window is truncated in the middle of traffic; the endpoint goes on.
+ * files of DIRECTORY, which is on fsdax, ordinary memory, and a device DAX if
+ * there is one, as windows and as local buffers: puts, gets, atomics and
+ * messages up to MAX (4 MiB). Puts to what is not in files must not need the
+ * target's help. Then the file of the window is truncated in the middle of
+ * traffic; the endpoint goes on.
  */
 
 #include "side.h"
 
 enum { CMD_CHECK = 1, CMD_PAUSE, CMD_RECV, CMD_TRUNCATE, CMD_DONE };
 
-enum { FSDAX, ORDINARY, KINDS };
+enum { FSDAX, ORDINARY, DEVICE, KINDS };
+
+#define DEVICE_ALIGN (2ul << 20) /* of its mappings */
 
 typedef struct command {
     uint64_t cmd, kind, offset, length, seed;
 } command_t;
 
-static const char *const kind_names[] = { "fsdax", "ordinary memory" };
+static const char *const kind_names[] = {
+    "fsdax", "ordinary memory", "device DAX"
+};
 static const char *directory;
+static const char *device; /* NULL: none */
+static int kinds = DEVICE; /* those that there are */
 static size_t max_size = 4ul << 20;
 static size_t size;
 
@@ -41,11 +48,29 @@ static void make_reference(void)
     }
 }
 
+/* Each gets a part of the device: of the window, of the local buffer */
+static uint8_t *map_device(int is_window)
+{
+    size_t length = (size + DEVICE_ALIGN - 1) / DEVICE_ALIGN * DEVICE_ALIGN;
+    int fd        = open(device, O_RDWR | O_CLOEXEC);
+    void *memory  = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                         is_window ? 0 : (off_t)length);
+
+    if (memory == MAP_FAILED) {
+        die("%s: cannot map it: %m", device);
+    }
+    close(fd);
+    return memory;
+}
+
 static uint8_t *make_memory(int kind, const char *name)
 {
     char path[4096];
     void *memory;
 
+    if (kind == DEVICE) {
+        return map_device(strcmp(name, "window") == 0);
+    }
     if (kind == FSDAX) {
         snprintf(path, sizeof(path), "%s/%s", directory, name);
         return map_file(path, size);
@@ -182,7 +207,7 @@ static int target(side_t *side)
 
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 |
               UCP_FEATURE_TAG, 0);
-    for (kind = 0; kind < KINDS; ++kind) {
+    for (kind = 0; kind < kinds; ++kind) {
         windows[kind] = make_memory(kind, "window");
         memhs[kind]   = side_map(side, windows[kind], size);
         side_say_key(side, memhs[kind], windows[kind]);
@@ -202,7 +227,7 @@ static int target(side_t *side)
     } else if (truncated && (waitpid(-1, NULL, WNOHANG) != 0)) {
         die("the truncate did not wait for the NIC");
     }
-    for (kind = 0; kind < KINDS; ++kind) {
+    for (kind = 0; kind < kinds; ++kind) {
         check(ucp_mem_unmap(side->context, memhs[kind]), "ucp_mem_unmap");
     }
     if (truncated && nic_has_blocks()) {
@@ -235,7 +260,7 @@ static void put_get(side_t *side, const window_t *window, int kind,
                     size_t offset)
 {
     uint64_t seed = (length + offset) % 199;
-    int pause     = (kind == ORDINARY);
+    int pause     = (kind != FSDAX);
 
     if (pause) {
         order(side, CMD_PAUSE, kind, 0, 0, 0);
@@ -305,8 +330,8 @@ static void all_sizes(side_t *side, const window_t *windows, uint8_t **locals,
         if (sizes[i] > max_size) {
             break;
         }
-        for (kind = 0; kind < KINDS; ++kind) {
-            for (local = 0; local < KINDS; ++local) {
+        for (kind = 0; kind < kinds; ++kind) {
+            for (local = 0; local < kinds; ++local) {
                 put_get(side, &windows[kind], kind, locals[local], local,
                         sizes[i], i * 40);
                 message(side, kind, locals[local], sizes[i], NULL);
@@ -329,10 +354,10 @@ static void traffic(side_t *side, const window_t *windows, uint8_t **locals)
             order(side, CMD_TRUNCATE, 0, 0, 0, 0);
             end = now() + 2;
         }
-        check(side_wait(side, side_start(side, 1, locals[i % KINDS], 65536,
+        check(side_wait(side, side_start(side, 1, locals[i % kinds], 65536,
                                          windows[FSDAX].base,
                                          windows[FSDAX].rkey, 0)), "put");
-        check(side_wait(side, side_start(side, 0, locals[i % KINDS], 65536,
+        check(side_wait(side, side_start(side, 0, locals[i % kinds], 65536,
                                          windows[FSDAX].base,
                                          windows[FSDAX].rkey, 0)), "get");
         check(side_flush(side), "flush");
@@ -349,20 +374,21 @@ static int origin(side_t *side)
 
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 |
               UCP_FEATURE_TAG, 0);
-    for (kind = 0; kind < KINDS; ++kind) {
+    for (kind = 0; kind < kinds; ++kind) {
         locals[kind]       = make_memory(kind, "local");
         windows[kind].rkey = side_hear_key(side, &windows[kind].base);
     }
     memh = side_map(side, locals[FSDAX], size);
 
     all_sizes(side, windows, locals, memh);
-    atomics(side, &windows[FSDAX]);
-    atomics(side, &windows[ORDINARY]);
+    for (kind = 0; kind < kinds; ++kind) {
+        atomics(side, &windows[kind]);
+    }
     traffic(side, windows, locals);
 
     check(ucp_mem_unmap(side->context, memh), "ucp_mem_unmap");
     order(side, CMD_DONE, 0, 0, 0, 0);
-    for (kind = 0; kind < KINDS; ++kind) {
+    for (kind = 0; kind < kinds; ++kind) {
         ucp_rkey_destroy(windows[kind].rkey);
     }
     side_close(side);
@@ -372,11 +398,15 @@ static int origin(side_t *side)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        die("usage: %s DIRECTORY [MAX]", argv[0]);
+        die("usage: %s DIRECTORY [MAX [DEVICE]]", argv[0]);
     }
     directory = argv[1];
     if (argc > 2) {
         max_size = strtoul(argv[2], NULL, 0);
+    }
+    if (argc > 3) {
+        device = argv[3];
+        kinds  = KINDS;
     }
     make_reference();
     setenv("SIDE_APART", "1", 1);
