@@ -2,10 +2,10 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Threads of rank 0 that put to rank 1 and flush, with daxpin_persist=flush.
- * Whoever makes a range durable calls msync(), which here notes what the range
- * had then: what a thread has put must have been noted when its flush returns,
- * whichever thread's flush it was that made it durable.
+ * Two ranks with threads that put to the other rank and flush, with
+ * daxpin_persist=flush. Whoever makes a range durable calls msync(), which here
+ * notes what the range had then: what a thread has put must have been noted
+ * when its flush returns, whichever thread's flush it was that made it durable.
  *
  * usage: durable KIND PATH NOTES TURNS
  *
@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#define RANKS   2
 #define THREADS 4
 #define SIZE    4096
 #define WORDS   (SIZE / 8)
@@ -30,17 +31,31 @@
 static window_t window;
 static MPI_Win win;
 static int turns;
-static _Atomic uint64_t *notes; /* of all words of rank 1's part */
-static char *_Atomic target;    /* where that is in this process */
+static _Atomic uint64_t *notes;     /* of all words of all ranks' parts */
+static char *_Atomic targets[RANKS]; /* where those are in this process */
 
 
 /* Notes only grow: two may be at it at once */
-static void note(size_t word, uint64_t value)
+static void note(_Atomic uint64_t *of, uint64_t value)
 {
-    uint64_t was = atomic_load(&notes[word]);
+    uint64_t was = atomic_load(of);
 
-    while ((was < value) &&
-           !atomic_compare_exchange_weak(&notes[word], &was, value)) {
+    while ((was < value) && !atomic_compare_exchange_weak(of, &was, value)) {
+    }
+}
+
+
+static void note_part(int rank, const char *start, const char *end)
+{
+    const char *base = atomic_load(&targets[rank]);
+    const _Atomic uint64_t *words;
+    size_t i;
+
+    words = (const _Atomic uint64_t*)base;
+    for (i = 0; (base != NULL) && (i < WORDS); ++i) {
+        if ((base + i * 8 >= start) && (base + i * 8 < end)) {
+            note(&notes[rank * WORDS + i], atomic_load(&words[i]));
+        }
     }
 }
 
@@ -49,16 +64,11 @@ static void note(size_t word, uint64_t value)
 int msync(void *addr, size_t length, int flags)
 {
     const struct timespec pause = {.tv_nsec = 50000};
-    const _Atomic uint64_t *words;
-    char *start = addr, *base = atomic_load(&target);
-    size_t i;
+    int rank;
 
     nanosleep(&pause, NULL); /* A device takes its time, too */
-    words = (const _Atomic uint64_t*)base;
-    for (i = 0; (base != NULL) && (i < WORDS); ++i) {
-        if ((base + i * 8 >= start) && (base + i * 8 < start + length)) {
-            note(i, atomic_load(&words[i]));
-        }
+    for (rank = 0; rank < RANKS; ++rank) {
+        note_part(rank, addr, (char*)addr + length);
     }
     return (int)syscall(SYS_msync, addr, length, flags);
 }
@@ -66,16 +76,18 @@ int msync(void *addr, size_t length, int flags)
 
 static void *work(void *arg)
 {
-    int thread = (int)(intptr_t)arg;
+    int thread            = (int)(intptr_t)arg;
+    int target            = 1 - check_rank;
+    _Atomic uint64_t *own = &notes[target * WORDS + thread];
     uint64_t i;
 
     for (i = 1; i <= (uint64_t)turns; ++i) {
-        check_mpi(MPI_Put(&i, 1, MPI_UINT64_T, 1, thread, 1, MPI_UINT64_T,
+        check_mpi(MPI_Put(&i, 1, MPI_UINT64_T, target, thread, 1, MPI_UINT64_T,
                           win), "put");
         check_mpi((i % 4 == 0) ? MPI_Win_flush_all(win) :
-                                 MPI_Win_flush(1, win), "flush");
-        check(atomic_load(&notes[thread]) >= i, "thread %d: flush %lu is over, "
-              "and durable is %lu", thread, i, atomic_load(&notes[thread]));
+                                 MPI_Win_flush(target, win), "flush");
+        check(atomic_load(own) >= i, "thread %d: flush %lu is over, and "
+              "durable is %lu", thread, i, atomic_load(own));
     }
     return NULL;
 }
@@ -100,24 +112,28 @@ static void map_notes(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT, 0600);
 
-    check((fd >= 0) && (ftruncate(fd, SIZE) == 0), "%s: %m", path);
-    notes = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    check((fd >= 0) && (ftruncate(fd, RANKS * SIZE) == 0), "%s: %m",
+          path);
+    notes = mmap(NULL, RANKS * SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     check(notes != MAP_FAILED, "%s: mmap: %m", path);
     close(fd);
 }
 
 
-static void find_target(void)
+static void find_targets(void)
 {
-    char *base = (check_rank == 1) ? window.base : NULL;
     MPI_Aint size;
-    int unit;
+    char *base;
+    int rank, unit;
 
-    if (window_is(&window, "shared")) {
-        check_mpi(MPI_Win_shared_query(win, 1, &size, &unit, &base),
-                  "shared_query");
+    for (rank = 0; rank < RANKS; ++rank) {
+        base = (rank == check_rank) ? window.base : NULL;
+        if (window_is(&window, "shared")) {
+            check_mpi(MPI_Win_shared_query(win, rank, &size, &unit, &base),
+                      "shared_query");
+        }
+        atomic_store(&targets[rank], base);
     }
-    atomic_store(&target, base);
 }
 
 
@@ -128,7 +144,7 @@ int main(int argc, char **argv)
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &check_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &check_size);
-    check((argc == 5) && (check_size == 2),
+    check((argc == 5) && (check_size == RANKS),
           "usage: durable KIND PATH NOTES TURNS");
     if (provided != MPI_THREAD_MULTIPLE) {
         MPI_Finalize();
@@ -142,16 +158,15 @@ int main(int argc, char **argv)
     MPI_Info_set(window.info, "daxpin_persist", "flush");
     check_mpi(window_open(&window), "window");
     win = window.win;
-    find_target();
+    find_targets();
     memset(window.base, 0, SIZE);
     MPI_Barrier(MPI_COMM_WORLD);
     check_mpi(MPI_Win_lock_all(0, win), "lock_all");
-    if (check_rank == 0) {
-        run_threads();
-    }
+    run_threads();
     MPI_Barrier(MPI_COMM_WORLD);
     check_mpi(MPI_Win_unlock_all(win), "unlock_all");
-    atomic_store(&target, NULL);
+    atomic_store(&targets[0], NULL);
+    atomic_store(&targets[1], NULL);
     MPI_Info_free(&window.info);
     window_close(&window);
     MPI_Finalize();
