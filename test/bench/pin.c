@@ -15,8 +15,9 @@
 
 #include "../vm/nic.h"
 
-#define ROUNDS 15
-#define SIZE   (64ul << 20)
+#define ROUNDS     15
+#define PUT_ROUNDS 101
+#define SIZE       (64ul << 20)
 
 static nic_t nic;
 
@@ -136,7 +137,7 @@ static double time_puts(const struct ibv_mr *mr, const void *addr,
 static void measure_puts(size_t length, int count, void *memory)
 {
     struct ibv_mr *file_mr, *memory_mr;
-    double times[2][ROUNDS];
+    double times[2][PUT_ROUNDS];
     pinned_t me;
     int i;
 
@@ -146,12 +147,12 @@ static void measure_puts(size_t length, int count, void *memory)
     }
     file_mr   = reg(me.alias, NIC_BUFFER);
     memory_mr = reg(memory, NIC_BUFFER);
-    for (i = 0; i < ROUNDS; ++i) {
+    for (i = 0; i < PUT_ROUNDS; ++i) {
         times[0][i] = time_puts(file_mr, me.alias, length, count);
         times[1][i] = time_puts(memory_mr, memory, length, count);
     }
-    printf("put %zu %.0f %.0f\n", length, median(times[0], ROUNDS) * 1e9,
-           median(times[1], ROUNDS) * 1e9);
+    printf("put %zu %.0f %.0f\n", length, median(times[0], PUT_ROUNDS) * 1e9,
+           median(times[1], PUT_ROUNDS) * 1e9);
     ibv_dereg_mr(file_mr);
     ibv_dereg_mr(memory_mr);
     let_go(&me);
@@ -175,10 +176,10 @@ int main(int argc, char **argv)
     huge  = make_memory(MADV_HUGEPAGE);
     measure_pin(1 << 20, small, huge);
     measure_pin(SIZE, small, huge);
-    measure_puts(8, 200, small);
-    measure_puts(4096, 200, small);
-    measure_puts(65536, 20, small);
-    measure_puts(NIC_BUFFER, 4, small);
+    measure_puts(8, 20, small);
+    measure_puts(4096, 20, small);
+    measure_puts(65536, 3, small);
+    measure_puts(NIC_BUFFER / 2, 1, small);
     nic_close(&nic);
     return 0;
 }
