@@ -58,40 +58,57 @@ int daxpin_env_add(const char *name, const char *element, char separator,
 }
 
 
+/* Those of our directories that are not in a list, with colons; NULL: no
+ * memory */
+static char *env_mca_missing(const daxpin_place_t *place, const char *list)
+{
+    char     *value = strdup("");
+    char     *longer;
+    unsigned i;
+    int      ret;
+
+    for (i = 0; (i < place->mca_count) && (value != NULL); ++i) {
+        if (env_list_has(list, place->mca[i], ':')) {
+            continue;
+        }
+        ret = asprintf(&longer, "%s%s%s", value,
+                       (value[0] != '\0') ? ":" : "", place->mca[i]);
+        free(value);
+        value = (ret < 0) ? NULL : longer;
+    }
+    return value;
+}
+
+
 /* Open MPI stops looking at the first directory that is not there, and the
- * user's own components often are not: they come last. */
+ * user's own components often are not: they come last. Of two daxpins, all is
+ * taken from one: ours come before what there is already. */
 static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
 {
     const char *list = getenv(ENV_MCA_PATH);
-    const char *tail = "";
-    char       *value, *longer;
-    unsigned    i;
+    char       *value, *ours;
     int         ret;
 
     if (place->mca_count == 0) {
         return 0;
     }
-    if ((list == NULL) || (list[0] == '\0')) {
-        list = "SYSTEM_DEFAULT";
-        tail = ":USER_DEFAULT";
+    list = (list != NULL) ? list : "";
+    ours = env_mca_missing(place, list);
+    if (ours == NULL) {
+        ret = -1;
+    } else if (list[0] == '\0') {
+        ret = asprintf(&value, "SYSTEM_DEFAULT:%s:USER_DEFAULT", ours);
+    } else {
+        ret = asprintf(&value, "%s%s%s", ours, (ours[0] != '\0') ? ":" : "",
+                       list);
     }
-    value = strdup(list);
-    for (i = 0; (i < place->mca_count) && (value != NULL); ++i) {
-        if (env_list_has(value, place->mca[i], ':')) {
-            continue;
-        }
-        ret = asprintf(&longer, "%s:%s", value, place->mca[i]);
-        free(value);
-        value = (ret < 0) ? NULL : longer;
-    }
-    if ((value == NULL) || (asprintf(&longer, "%s%s", value, tail) < 0)) {
-        free(value);
+    free(ours);
+    if (ret < 0) {
         fprintf(stderr, "daxpin: no memory for the new value of %s\n",
                 ENV_MCA_PATH);
         return -1;
     }
-    ret = func(ENV_MCA_PATH, longer);
-    free(longer);
+    ret = func(ENV_MCA_PATH, value);
     free(value);
     return ret;
 }
