@@ -22,8 +22,8 @@
 #   DAXPIN_VM_NVDIMM_MB  size of each NVDIMM; default: 512
 #   DAXPIN_VM_MEMORY_MB  memory of the guest; default: 3072
 #   DAXPIN_VM_CPUS       number of processors; default: 2. An even number is
-#                        on two NUMA nodes; the first and the third NVDIMM are
-#                        on the first of them, the second on the other.
+#                        on two NUMA nodes; the kernel has XFS's and ext4's
+#                        NVDIMM on the first of them, device DAX's on the other.
 #   DAXPIN_VM_ACCEL      default: tcg,thread=multi. A /dev/kvm that is there
 #                        need not work, so it is not used unasked.
 
