@@ -192,6 +192,11 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
  * a private one that says so. Async-signal-safe. */
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
 
+/* Has the range the control page of a file of this process in it? Who is not
+ * the holder has it to be read only, and no RDMA device registers it.
+ * Thread-safe. */
+int daxpin_range_is_control(uintptr_t addr, size_t length);
+
 /* After this, who marked a slot and saw the old state is seen in the slot */
 void daxpin_control_barrier(void);
 

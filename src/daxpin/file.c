@@ -339,6 +339,23 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
 }
 
 
+int daxpin_range_is_control(uintptr_t addr, size_t length)
+{
+    const daxpin_file_t *file;
+    uintptr_t page;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(file, &daxpin_files, link) {
+        page = (uintptr_t)file->control;
+        if ((page < addr + length) && (page + DAXPIN_CONTROL_SIZE > addr)) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return file != NULL;
+}
+
+
 static int daxpin_file_is_needed(const daxpin_file_t *file)
 {
     daxpin_phase_t phase = file->revoke.phase;

@@ -19,6 +19,7 @@
 #include "daxpin_md.h"
 #include "daxpin_mr.h"
 #include "daxpin_stage.h"
+#include "daxpin/control.h"
 #include "daxpin/map.h"
 
 #include <ucs/debug/log_def.h>
@@ -230,7 +231,11 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
             return UCS_OK;
         }
 
-        if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+        if (daxpin_range_is_control((uintptr_t)address, length)) {
+            /* Of a window, for others to read: UCP does it for them */
+            *memh_p = &uct_daxpin_stage_memh;
+            return UCS_OK;
+        } else if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
             /* Once more, to say why */
             return (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? status :
                    ib->inner->mem_reg(md, address, length, flags, memh_p);

@@ -116,6 +116,7 @@ typedef struct osc_daxpin_peer {
     int              disp_unit;
     int              node_rank; /* -1: on another node */
     int              pid;
+    int              state_rank; /* whose control page tells of it from afar */
     uint64_t         epoch;     /* so many are over */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.c */
     int              open;      /* accesses are allowed */

@@ -121,6 +121,29 @@ static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
 }
 
 
+/* The control page of a holder is one for all who share the file. His own is
+ * read: RDMA devices register no memory that, as with the others, may only be
+ * read, so that these would have to take part in each look. */
+static int osc_daxpin_card_state_rank(const osc_daxpin_card_t *cards, int size,
+                                      int target)
+{
+    const osc_daxpin_card_t *card = &cards[target];
+    int i;
+
+    if (!card->has_file || (card->pid == (int)card->key.pid)) {
+        return target;
+    }
+    for (i = 0; i < size; ++i) {
+        if ((cards[i].pid == (int)card->key.pid) &&
+            (cards[i].node == card->node) &&
+            (memcmp(&cards[i].key, &card->key, sizeof(card->key)) == 0)) {
+            return i;
+        }
+    }
+    return target;
+}
+
+
 static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
                                 const osc_daxpin_card_t *cards, int target)
 {
@@ -130,6 +153,7 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     daxpin_file_t *file;
 
     osc_daxpin_peer_fill(module, card, peer);
+    peer->state_rank = osc_daxpin_card_state_rank(cards, module->size, target);
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
         osc_daxpin_peer_open_dynamic(module, peer);
         return OMPI_SUCCESS;
@@ -290,9 +314,10 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->state;
     int ret;
 
-    ret = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
-                                  (ptrdiff_t)offset, (int)length, MPI_BYTE,
-                                  shadow->win);
+    target = module->peers[target].state_rank;
+    ret    = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
+                                     (ptrdiff_t)offset, (int)length, MPI_BYTE,
+                                     shadow->win);
     return (ret != OMPI_SUCCESS) ?
                    ret :
                    shadow->module->osc_flush(target, shadow->win);

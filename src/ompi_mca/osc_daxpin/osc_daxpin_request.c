@@ -70,11 +70,13 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
                                    osc_daxpin_phase_t phase, size_t offset,
                                    size_t length)
 {
-    osc_daxpin_shadow_t *shadow = &request->module->state;
+    osc_daxpin_module_t *module = request->module;
+    osc_daxpin_shadow_t *shadow = &module->state;
+    int target                  = module->peers[request->target].state_rank;
 
     request->phase = phase;
     return shadow->module->osc_rget((char*)&request->control + offset,
-                                    (int)length, MPI_BYTE, request->target,
+                                    (int)length, MPI_BYTE, target,
                                     (ptrdiff_t)offset, (int)length, MPI_BYTE,
                                     shadow->win, &request->inner);
 }
