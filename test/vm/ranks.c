@@ -3,9 +3,10 @@
 
 /*
  * Victims of adversary.c: ranks that put into each other's parts of a window
- * over the file.
+ * over the file. By CPU they go on although the file is gone. What an RDMA device
+ * may still write to is the file's until it is given back: so they give it back.
  *
- * usage: mpirun ... ranks BOARD
+ * usage: mpirun ... ranks cpu|nic BOARD
  */
 
 #define _GNU_SOURCE
@@ -18,7 +19,7 @@
 
 static board_t  *board;
 static member_t *me;
-static int      rank, size;
+static int      rank, size, is_nic;
 static uint64_t seed;
 
 
@@ -78,7 +79,8 @@ static void look(MPI_Win win, int is_end)
 }
 
 
-static void put(MPI_Win win, uint32_t part_bytes)
+/* Did it succeed? */
+static int put(MPI_Win win, uint32_t part_bytes)
 {
     static uint8_t record[RECORD_BYTES];
     int target    = (int)(next_random(&seed) % (unsigned)size);
@@ -92,6 +94,7 @@ static void put(MPI_Win win, uint32_t part_bytes)
                   sizeof(record), MPI_BYTE, win);
     ret = (ret == MPI_SUCCESS) ? MPI_Win_flush(target, win) : ret;
     atomic_fetch_add((ret == MPI_SUCCESS) ? &me->acked : &me->refused, 1);
+    return ret == MPI_SUCCESS;
 }
 
 
@@ -108,8 +111,8 @@ static void one_round(uint32_t round)
     MPI_Win_lock_all(0, win);
     MPI_Barrier(MPI_COMM_WORLD);
     atomic_store(&me->ready, round);
-    while (!board_is_over(board, round)) {
-        put(win, part_bytes);
+    while (!board_is_over(board, round) &&
+           (put(win, part_bytes) || !is_nic)) {
     }
     look(win, 1);
     /* May report the error once more */
@@ -128,14 +131,15 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    if ((argc != 2) || (size > MEMBERS_MAX)) {
-        fprintf(stderr, "usage: ranks BOARD\n");
+    if ((argc != 3) || (size > MEMBERS_MAX)) {
+        fprintf(stderr, "usage: ranks cpu|nic BOARD\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
-    board = board_map(argv[1]);
-    me    = &board->member[rank];
-    seed  = 0x9e3779b97f4a7c15ull * (unsigned)(rank + 1);
-    round = atomic_load(&board->round);
+    is_nic = strcmp(argv[1], "nic") == 0;
+    board  = board_map(argv[2]);
+    me     = &board->member[rank];
+    seed   = 0x9e3779b97f4a7c15ull * (unsigned)(rank + 1);
+    round  = atomic_load(&board->round);
     atomic_store(&me->pid, getpid());
     while ((round = board_await_round(board, round)) != 0) {
         one_round(round);
