@@ -6,7 +6,7 @@
  * over the file. By CPU they go on although the file is gone. What an RDMA device
  * may still write to is the file's until it is given back: so they give it back.
  *
- * usage: mpirun ... ranks cpu|nic BOARD
+ * usage: mpirun ... ranks cpu|nic|emulated BOARD
  */
 
 #define _GNU_SOURCE
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if ((argc != 3) || (size > MEMBERS_MAX)) {
-        fprintf(stderr, "usage: ranks cpu|nic BOARD\n");
+        fprintf(stderr, "usage: ranks cpu|nic|emulated BOARD\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
     is_nic = strcmp(argv[1], "nic") == 0;
