@@ -48,6 +48,7 @@ VM_NVDIMM_MB=${DAXPIN_VM_NVDIMM_MB:-512}
 VM_CPUS=${DAXPIN_VM_CPUS:-2}
 VM_NODES=$((VM_CPUS % 2 == 0 ? 2 : 1))
 VM_NVDIMMS=3 # XFS, ext4, device DAX
+VM_NEED_MB=$((VM_MEMORY_MB + VM_NVDIMMS * VM_NVDIMM_MB + 256))
 # shellcheck disable=SC2034
 VM_STATUS_FAILED=125 # the machine itself, rather than the command
 
@@ -65,10 +66,16 @@ vm_error()
     echo "${0##*/}: $*" >&2
 }
 
+# How much memory this machine has to give
+vm_available_mb()
+{
+    awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo
+}
+
 # Why there can be no machine here; silent and false if there can
 vm_missing()
 {
-    local pair missing=() need available
+    local pair missing=() available
 
     for pair in "${VM_COMMANDS[@]}"; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
@@ -85,11 +92,10 @@ vm_missing()
         echo "DAXPIN_VM_NVDIMM_MB=$VM_NVDIMM_MB: XFS takes at least 320"
         return 0
     fi
-    need=$((VM_MEMORY_MB + VM_NVDIMMS * VM_NVDIMM_MB + 256))
-    available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
-    if [ "$available" -lt "$need" ]; then
-        echo "the guest needs $need MiB of memory, $available are available;" \
-            "set DAXPIN_VM_MEMORY_MB or DAXPIN_VM_NVDIMM_MB"
+    available=$(vm_available_mb)
+    if [ "$available" -lt "$VM_NEED_MB" ]; then
+        echo "the guest needs $VM_NEED_MB MiB of memory, $available are" \
+            "available; set DAXPIN_VM_MEMORY_MB or DAXPIN_VM_NVDIMM_MB"
         return 0
     fi
     return 1
