@@ -48,7 +48,7 @@ uct_daxpin_ep_fail_later(uct_daxpin_ep_t *ep, uct_completion_t *comp,
                          ucs_status_t status)
 {
     uct_daxpin_ep_set_error(ep, status);
-    return uct_daxpin_iface_defer(ep->iface, comp, status);
+    return uct_daxpin_iface_defer(ep->iface, comp, status, 0);
 }
 
 static __attribute__((noinline)) ucs_status_t
@@ -496,8 +496,9 @@ UCT_DAXPIN_ATOMICS(32)
 UCT_DAXPIN_ATOMICS(64)
 
 
-/* An error is told by the completion: one that is returned gets lost in UCP
- * 1.13 when the flush of another lane completes after it */
+/* An error is told by the completion, and as the last thing: one that is
+ * returned gets lost in UCP 1.13 when the flush of another lane completes after
+ * it, and one in a completion when that lane had to wait for resources */
 static ucs_status_t uct_daxpin_ep_flush(uct_ep_h tl_ep, unsigned flags,
                                         uct_completion_t *comp)
 {
@@ -510,7 +511,7 @@ static ucs_status_t uct_daxpin_ep_flush(uct_ep_h tl_ep, unsigned flags,
     }
 
     ep->status = UCS_OK;
-    return uct_daxpin_iface_defer(ep->iface, comp, status);
+    return uct_daxpin_iface_defer(ep->iface, comp, status, 1);
 }
 
 static ucs_status_t uct_daxpin_ep_fence(uct_ep_h tl_ep, unsigned flags)

@@ -63,7 +63,7 @@ uct_daxpin_iface_t *uct_daxpin_iface_find(uct_iface_h uct_iface)
 
 ucs_status_t uct_daxpin_iface_defer(uct_daxpin_iface_t *iface,
                                     uct_completion_t *comp,
-                                    ucs_status_t status)
+                                    ucs_status_t status, int is_last)
 {
     unsigned max = (iface->max_deferred == 0) ? 16 : iface->max_deferred * 2;
     uct_daxpin_deferred_t *deferred;
@@ -85,11 +85,27 @@ ucs_status_t uct_daxpin_iface_defer(uct_daxpin_iface_t *iface,
         iface->max_deferred = max;
     }
 
-    iface->deferred[iface->num_deferred].comp   = comp;
-    iface->deferred[iface->num_deferred].status = status;
+    deferred          = &iface->deferred[iface->num_deferred];
+    deferred->comp    = comp;
+    deferred->status  = status;
+    deferred->is_last = is_last;
     ++iface->num_deferred;
     atomic_fetch_add(&uct_daxpin_total_deferred, 1);
     return UCS_INPROGRESS;
+}
+
+/* Is nothing outstanding but what is deferred here? */
+static int uct_daxpin_deferred_is_last(const uct_daxpin_deferred_t *deferred,
+                                       unsigned count)
+{
+    const uct_completion_t *comp = deferred->comp;
+    int ours                     = 0;
+    unsigned i;
+
+    for (i = 0; i < count; ++i) {
+        ours += (deferred[i].comp == comp);
+    }
+    return comp->count <= ours;
 }
 
 /* Callbacks may start operations, which may be deferred in turn; those are for
@@ -106,6 +122,12 @@ static unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface)
     atomic_fetch_sub(&uct_daxpin_total_deferred, count);
 
     for (i = 0; i < count; ++i) {
+        if (deferred[i].is_last &&
+            !uct_daxpin_deferred_is_last(&deferred[i], count - i) &&
+            (uct_daxpin_iface_defer(iface, deferred[i].comp, deferred[i].status,
+                                    1) == UCS_INPROGRESS)) {
+            continue;
+        }
         uct_completion_update_status(deferred[i].comp, deferred[i].status);
         if (--deferred[i].comp->count == 0) {
             deferred[i].comp->func(deferred[i].comp);

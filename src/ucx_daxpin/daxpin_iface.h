@@ -23,6 +23,7 @@
 typedef struct uct_daxpin_deferred {
     uct_completion_t *comp;
     ucs_status_t     status;
+    int              is_last; /* not before what others do for it is done */
 } uct_daxpin_deferred_t;
 
 
@@ -67,6 +68,6 @@ uct_daxpin_iface_t *uct_daxpin_iface_find(uct_iface_h uct_iface);
  */
 ucs_status_t uct_daxpin_iface_defer(uct_daxpin_iface_t *iface,
                                     uct_completion_t *comp,
-                                    ucs_status_t status);
+                                    ucs_status_t status, int is_last);
 
 #endif
