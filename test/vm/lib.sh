@@ -51,6 +51,8 @@ VM_NVDIMMS=3 # XFS, ext4, device DAX
 VM_NEED_MB=$((VM_MEMORY_MB + VM_NVDIMMS * VM_NVDIMM_MB + 256))
 # shellcheck disable=SC2034
 VM_STATUS_FAILED=125 # the machine itself, rather than the command
+# shellcheck disable=SC2034
+VM_STATUS_EMULATOR=126 # likewise, and it was the emulator's fault
 
 # Modules that it takes to get at the root directory
 VM_MODULES=(virtio_pci 9pnet_virtio 9p overlay virtio_rng)
