@@ -134,6 +134,8 @@ finish()
 
 clean_up()
 {
+    # Who ends a group of processes may be heard twice, and not half-way
+    trap '' INT TERM HUP
     kill_survivors
     rm -rf "$TMP"
 }
