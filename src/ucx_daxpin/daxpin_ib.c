@@ -37,6 +37,12 @@
 
 #define UCT_DAXPIN_IB_RANGES_MAX  64
 
+/* UCP chooses one lane for registered memory of each type: on one node daxpin's
+ * for that of the host, for it says to be the fastest. The device has a lane of
+ * its own with another type, which no memory is of where nothing detects it; UCP
+ * then takes, for each key, the first of these lanes that the key is good for. */
+#define UCT_DAXPIN_IB_LANE_TYPE   UCS_MEMORY_TYPE_ROCM_MANAGED
+
 
 /* One memory domain, found by the operations that were put into it */
 typedef struct uct_daxpin_ib_md {
@@ -323,6 +329,16 @@ uct_daxpin_ib_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
     return uct_daxpin_ib.rkey_unpack(component, rkey_buffer, rkey_p, handle_p);
 }
 
+static ucs_status_t uct_daxpin_ib_md_query(uct_md_h md, uct_md_attr_t *attr)
+{
+    ucs_status_t status = uct_daxpin_ib_md(md)->inner->query(md, attr);
+
+    if ((status == UCS_OK) && (attr->cap.flags & UCT_MD_FLAG_REG)) {
+        attr->cap.reg_mem_types |= UCS_BIT(UCT_DAXPIN_IB_LANE_TYPE);
+    }
+    return status;
+}
+
 static void uct_daxpin_ib_md_close(uct_md_h md)
 {
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
@@ -358,6 +374,7 @@ uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
     ib->inner          = (*md_p)->ops;
     ib->ops            = *ib->inner;
     ib->ops.close      = uct_daxpin_ib_md_close;
+    ib->ops.query      = uct_daxpin_ib_md_query;
     ib->ops.mem_reg    = uct_daxpin_ib_mem_reg;
     ib->ops.mem_dereg  = uct_daxpin_ib_mem_dereg;
     ib->ops.mem_advise = uct_daxpin_ib_mem_advise;
