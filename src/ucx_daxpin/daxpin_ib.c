@@ -69,9 +69,11 @@ static struct {
 } uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Mappings known to be fsdax, so that the kernel is not asked to register them
- * each time. To take other memory for it would only be slow. */
+ * each time. Other memory must not be taken for it: UCX's own buffers, which
+ * nobody stages, are registered here as well. */
 static struct {
     atomic_flag      lock;
+    int              is_told; /* of changes; else nothing is remembered */
     _Atomic unsigned count;
     struct {
         uintptr_t    start;
@@ -127,6 +129,9 @@ static void uct_daxpin_ib_dax_insert(uintptr_t start, uintptr_t end)
     unsigned i;
 
     uct_daxpin_ib_dax_lock();
+    if (!uct_daxpin_ib_dax.is_told) {
+        goto out;
+    }
     i = uct_daxpin_ib_dax_find(start, end);
     if (i == UCT_DAXPIN_IB_RANGES_MAX) {
         i = 0; /* Rare: somebody is forgotten */
@@ -135,6 +140,15 @@ static void uct_daxpin_ib_dax_insert(uintptr_t start, uintptr_t end)
     }
     uct_daxpin_ib_dax.ranges[i].start = start;
     uct_daxpin_ib_dax.ranges[i].end   = end;
+out:
+    uct_daxpin_ib_dax_unlock();
+}
+
+void uct_daxpin_ib_remember(int is_told)
+{
+    uct_daxpin_ib_dax_lock();
+    uct_daxpin_ib_dax.is_told = is_told;
+    uct_daxpin_ib_dax.count   = 0;
     uct_daxpin_ib_dax_unlock();
 }
 

@@ -18,7 +18,10 @@
  * that come after daxpin */
 void uct_daxpin_ib_init(void);
 
-/* Memory was unmapped. Allocates and waits for nothing. */
+/* May mappings be remembered as fsdax? Only while it is told when they change. */
+void uct_daxpin_ib_remember(int is_told);
+
+/* Memory was mapped or unmapped. Allocates and waits for nothing. */
 void uct_daxpin_ib_forget(const void *address, size_t length);
 
 #endif

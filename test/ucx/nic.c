@@ -9,7 +9,7 @@
  * there is one, as windows and as local buffers: puts, gets, atomics and
  * messages up to MAX (4 MiB). Puts to what is not in files must not need the
  * target's help. Then the file of the window is truncated in the middle of
- * traffic; the endpoint goes on.
+ * traffic; the endpoint goes on. The ordinary memory is where a file was before.
  */
 
 #include "side.h"
@@ -32,6 +32,9 @@ static const char *device; /* NULL: none */
 static int kinds = DEVICE; /* those that there are */
 static size_t max_size = 4ul << 20;
 static size_t size;
+
+/* Ordinary memory, where a file was in an earlier life of UCX */
+static void *former;
 
 /* What is sent: bytes of this from `seed` on */
 static uint8_t *reference;
@@ -66,7 +69,6 @@ static uint8_t *map_device(int is_window)
 static uint8_t *make_memory(int kind, const char *name)
 {
     char path[4096];
-    void *memory;
 
     if (kind == DEVICE) {
         return map_device(strcmp(name, "window") == 0);
@@ -75,9 +77,7 @@ static uint8_t *make_memory(int kind, const char *name)
         snprintf(path, sizeof(path), "%s/%s", directory, name);
         return map_file(path, size);
     }
-    memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return (memory == MAP_FAILED) ? NULL : memory;
+    return former;
 }
 
 static void expect(const uint8_t *bytes, size_t length, uint64_t seed,
@@ -197,6 +197,29 @@ static command_t hear_command(side_t *side)
     return command;
 }
 
+/* UCX comes up and goes down again. When it is down, other memory takes the
+ * place of a file that it knew. */
+static void earlier_life(const char *name)
+{
+    const ucp_params_t params = {
+        .field_mask = UCP_PARAM_FIELD_FEATURES,
+        .features   = UCP_FEATURE_RMA
+    };
+    side_t life = { 0 };
+    uint8_t *memory;
+
+    check(ucp_init(&params, NULL, &life.context), "ucp_init");
+    memory = make_memory(FSDAX, name);
+    check(ucp_mem_unmap(life.context, side_map(&life, memory, size)),
+          "ucp_mem_unmap");
+    ucp_cleanup(life.context);
+    former = mmap(memory, size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (former == MAP_FAILED) {
+        die("no memory: %m");
+    }
+}
+
 static int target(side_t *side)
 {
     uint8_t *windows[KINDS];
@@ -205,6 +228,7 @@ static int target(side_t *side)
     int truncated = 0;
     int kind;
 
+    earlier_life("earlier-window");
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 |
               UCP_FEATURE_TAG, 0);
     for (kind = 0; kind < kinds; ++kind) {
@@ -372,6 +396,7 @@ static int origin(side_t *side)
     ucp_mem_h memh;
     int kind;
 
+    earlier_life("earlier-local");
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 |
               UCP_FEATURE_TAG, 0);
     for (kind = 0; kind < kinds; ++kind) {
