@@ -245,19 +245,33 @@ static void osc_daxpin_part_undo(osc_daxpin_part_t *part)
 }
 
 
-void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
+/* One of those who share it removes it */
+static int osc_daxpin_part_is_leader(const osc_daxpin_module_t *module)
 {
-    osc_daxpin_part_t *part = &module->part;
-    daxpin_key_t key;
+    const osc_daxpin_part_t *part = &module->part;
 
-    if ((part->file == NULL) || part->adopted ||
-        (part->leader != ompi_comm_rank(module->node.comm))) {
-        return;
-    }
-    daxpin_file_key(part->file, &key);
-    if (osc_daxpin_part_is_there(part, &key) && (unlink(part->path) != 0)) {
+    return (part->file != NULL) && !part->adopted &&
+           (part->leader == ompi_comm_rank(module->node.comm));
+}
+
+
+static void osc_daxpin_part_remove(const osc_daxpin_part_t *part,
+                                   const daxpin_key_t *key)
+{
+    if (osc_daxpin_part_is_there(part, key) && (unlink(part->path) != 0)) {
         opal_output(0, "osc/daxpin: %s: cannot be unlinked: %s", part->path,
                     strerror(errno));
+    }
+}
+
+
+void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
+{
+    daxpin_key_t key;
+
+    if (osc_daxpin_part_is_leader(module)) {
+        daxpin_file_key(module->part.file, &key);
+        osc_daxpin_part_remove(&module->part, &key);
     }
 }
 
@@ -279,15 +293,22 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
 {
     ompi_communicator_t *node = module->node.comm;
     osc_daxpin_part_t *part   = &module->part;
+    int unlinks               = !undo && module->spec.unlink &&
+                                osc_daxpin_part_is_leader(module);
+    daxpin_key_t key;
 
-    if (!undo && module->spec.unlink) {
-        osc_daxpin_part_unlink(module);
+    if (unlinks) {
+        daxpin_file_key(part->file, &key);
     }
     osc_daxpin_part_unpin(part);
     undo = undo && (node != NULL) && (part->path[0] != '\0');
     if (!undo || (part->file == NULL) ||
         !daxpin_file_is_holder(part->file)) {
         osc_daxpin_part_release(part);
+    }
+    if (unlinks) {
+        /* Who waits in truncate for our hold has the file locked */
+        osc_daxpin_part_remove(part, &key);
     }
     if (undo) {
         node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
