@@ -373,7 +373,6 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
     int own = -1, fd, ret;
     struct stat now;
 
-    (void)deadline;
     daxpin_fd_for_each(st->st_ino, st->st_dev, daxpin_fd_take_writable, &own);
     fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
          open(found->vma.path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -388,8 +387,11 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
                             "mapped; keep that one open", found->vma.path);
     }
     if (daxpin_found_is_dax(found) && (now.st_size > 0)) {
-        ret = daxpin_file_allocate(found->vma.path, fd, 0,
-                                   (size_t)now.st_size);
+        ret = daxpin_file_await_truncate(found->vma.path, fd, deadline);
+        if (ret == 0) {
+            ret = daxpin_file_allocate(found->vma.path, fd, 0,
+                                       (size_t)now.st_size);
+        }
         if (ret != 0) {
             close(fd);
             return ret;

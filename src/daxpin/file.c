@@ -694,12 +694,29 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
  * Space
  */
 
-static int daxpin_file_has_blocks(int fd, uint64_t end)
+int daxpin_file_has_blocks(int fd, uint64_t end)
 {
     struct stat st;
 
     return (fstat(fd, &st) == 0) && ((uint64_t)st.st_size >= end) &&
            ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
+}
+
+
+int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+
+    while (daxpin_hold_is_contended(fd)) {
+        if (daxpin_now() > deadline) {
+            return daxpin_error(EAGAIN, "%s: cannot be opened: somebody waits "
+                                "to truncate it until what is registered of it "
+                                "is given back; free its windows and "
+                                "registrations, then try again", path);
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 0;
 }
 
 
@@ -832,6 +849,11 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             "use by others as well", file->path,
                             daxpin_file_size(file));
     }
+    if (file->pins.modules > 0) {
+        return daxpin_error(EBUSY, "%s: cannot shrink to %zu bytes while ranges"
+                            " of it are pinned by the kernel module; unpin them"
+                            " first", file->path, length);
+    }
     daxpin_hold_drop(&file->hold); /* It would stop us as well */
     ret = daxpin_file_cut(file->fd, length);
     if (ret != 0) {
@@ -868,6 +890,7 @@ typedef struct daxpin_open {
     int        fd;         /* the description once more, if this call opened
                               it; else -1 */
     off_t      old_length;
+    struct stat made;      /* what it was made */
 } daxpin_open_t;
 
 
@@ -881,7 +904,7 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     const char *path            = open_args->path;
     struct statx stx;
     struct stat now;
-    int fd, ret;
+    int fd, is_dax, ret;
 
     /* O_NONBLOCK: somebody else's lease must not keep us for its whole time */
     while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
@@ -902,11 +925,17 @@ static int daxpin_open_description(void *arg, const struct stat *st,
         close(fd);
         return ret;
     }
-    ret = daxpin_file_prepare(path, fd,
-                              (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
-                              (stx.stx_attributes & STATX_ATTR_DAX),
-                              open_args->length, 1);
+    is_dax = (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+             (stx.stx_attributes & STATX_ATTR_DAX);
+    ret    = is_dax ? daxpin_file_await_truncate(path, fd, deadline) : 0;
+    if (ret == 0) {
+        ret = daxpin_file_prepare(path, fd, is_dax, open_args->length, 1);
+    }
     if (ret != 0) {
+        goto err;
+    }
+    if (fstat(fd, &open_args->made) != 0) {
+        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
         goto err;
     }
     open_args->old_length = now.st_size;
@@ -1051,8 +1080,20 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
 }
 
 
+/* Who has it open by himself may write to it, as long as there is no lease */
+static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
+{
+    const struct stat *made = &open_args->made;
+    struct stat st;
+
+    return (fstat(open_args->fd, &st) == 0) && (st.st_size == made->st_size) &&
+           (st.st_mtim.tv_sec == made->st_mtim.tv_sec) &&
+           (st.st_mtim.tv_nsec == made->st_mtim.tv_nsec);
+}
+
+
 /* It could not be leased, or not be mapped: leave it as it was, unless somebody
- * has had it under this lease meanwhile */
+ * has had it under this lease meanwhile, or has written to it */
 static void daxpin_open_undo(const daxpin_open_t *open_args,
                              daxpin_file_t *file)
 {
@@ -1066,8 +1107,9 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
         if (file != NULL) {
             daxpin_hold_drop(&file->hold);
         }
-        undone = daxpin_file_cut(open_args->fd,
-                                 (size_t)open_args->old_length) == 0;
+        undone = daxpin_open_is_untouched(open_args) &&
+                 (daxpin_file_cut(open_args->fd,
+                                  (size_t)open_args->old_length) == 0);
     }
     pthread_mutex_unlock(&daxpin_lock);
     if (undone && open_args->created) {

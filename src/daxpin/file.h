@@ -161,6 +161,14 @@ int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
 void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
                             size_t length);
 
+/* Are there as many blocks as it takes to have all up to @a end? */
+int daxpin_file_has_blocks(int fd, uint64_t end);
+
+/* On DAX: wait until nobody is in a truncate, which may be waiting for what is
+ * registered of the file still, by this process perhaps. fallocate() would wait
+ * for him without end. */
+int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline);
+
 /* Fill holes of the file, keep its content and size */
 int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
                          size_t length);

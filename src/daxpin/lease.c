@@ -7,6 +7,7 @@
 
 #include "file.h"
 #include "log.h"
+#include "module.h"
 #include "monitor.h"
 #include "proc.h"
 #include "report.h"
@@ -324,21 +325,37 @@ void daxpin_lease_note_size(daxpin_file_t *file)
 }
 
 
-/* Not before the lease is there: until then, others who map the file may make
- * it longer. What they added need not have blocks yet. */
-static int daxpin_lease_place_hold(daxpin_file_t *file)
+/* What others added while they could need not have blocks yet; nor what an
+ * intruder has made a hole of with the guard's consent. On XFS fallocate() waits
+ * for pins of the module, anybody's: not where nothing is missing, and not for
+ * our own. */
+static int daxpin_lease_fill(daxpin_file_t *file)
 {
     struct stat st;
 
+    if (file->own || file->lease.guarded || (fstat(file->fd, &st) != 0) ||
+        (st.st_size == 0) ||
+        (daxpin_module_is_there() &&
+         daxpin_file_has_blocks(file->fd, (uint64_t)st.st_size))) {
+        return 0;
+    }
+    if (file->pins.modules > 0) {
+        return daxpin_error(EBUSY, "%s: has got holes, which cannot be filled "
+                            "while the kernel module pins it", file->path);
+    }
+    return daxpin_file_allocate(file->path, file->fd, 0, (size_t)st.st_size);
+}
+
+
+/* Not before the lease is there: until then, others who map the file may make
+ * it longer */
+static int daxpin_lease_place_hold(daxpin_file_t *file)
+{
     if (!file->holdable || (file->growing > 0) ||
         daxpin_hold_is_placed(&file->hold)) {
         return 1;
     }
-    /* Nor what an intruder has made a hole of with the guard's consent */
-    if (!file->own && !file->lease.guarded && (fstat(file->fd, &st) == 0) &&
-        (st.st_size > 0) &&
-        (daxpin_file_allocate(file->path, file->fd, 0,
-                              (size_t)st.st_size) != 0)) {
+    if (daxpin_lease_fill(file) != 0) {
         daxpin_revoke_start(file, daxpin_errormsg());
         return 0;
     }

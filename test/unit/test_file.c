@@ -483,6 +483,38 @@ static void test_busy(void **state)
 }
 
 
+/* He writes meanwhile, to where the file was made longer for us, or beyond it:
+ * that is his */
+static void test_busy_and_written(void **state)
+{
+    static const off_t offset[] = {3 * UNIT_LENGTH, 5 * UNIT_LENGTH};
+    const char *path            = unit_path(unit_disk, "written");
+    char byte                   = 'w';
+    child_t child, member;
+    unsigned i;
+    int fd;
+
+    for (i = 0; i < 2; ++i) {
+        unit_make_file(path, UNIT_LENGTH, 'x');
+        intruder_start(&child, "write", path, 0);
+        assert_int_equal(intruder_result(&child, 5000), 0);
+        member_start(&member);
+        child_tell(&member, "open %s %d 1000", path, 4 * UNIT_LENGTH);
+        assert_true(unit_await(5000, unit_file_size(path) == 4 * UNIT_LENGTH));
+        assert_int_equal(child_answer(&member, 300), CHILD_SILENT);
+        assert_true((fd = open(path, O_WRONLY)) >= 0);
+        assert_int_equal(pwrite(fd, &byte, 1, offset[i]), 1);
+        close(fd);
+        assert_int_equal(child_answer(&member, 5000), -EAGAIN);
+        assert_int_equal(unit_file_byte(path, offset[i]), 'w');
+        child_finish(&member);
+        child_finish(&child);
+        assert_int_equal(unlink(path), 0);
+    }
+    (void)state;
+}
+
+
 /* He leaves in time */
 static void test_busy_for_a_while(void **state)
 {
@@ -895,6 +927,7 @@ int main(int argc, char **argv)
         unit_case(test_no_permission),
         unit_case(test_ordinary_user),
         unit_case(test_busy),
+        unit_case(test_busy_and_written),
         unit_case(test_busy_for_a_while),
         unit_case(test_other_program_has_a_lease),
         unit_case(test_same_handle),

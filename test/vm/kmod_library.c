@@ -69,6 +69,8 @@ static void test_policy(void)
     CHECK(me.alias[0] == 'p', "the alias shows something else");
     daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
     CHECK(strstr(names, "module") != NULL, "locks: %s", names);
+    /* It would wait for us */
+    CHECK(daxpin_file_shrink(me.file, 4096) == -EBUSY, "it could shrink");
     daxpin_unpin(me.pin);
     daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
     CHECK(strstr(names, "module") == NULL, "locks after unpin: %s", names);
@@ -218,6 +220,8 @@ static void test_pingpong(void)
 /* Revoked: the intruder comes in when the device has let go, and not before */
 static void test_revoke(void)
 {
+    const daxpin_params_t params = {.timeout_ms = 500};
+    daxpin_file_t *again;
     struct ibv_mr *mr;
     uint64_t addr;
     opened_t me;
@@ -248,6 +252,10 @@ static void test_revoke(void)
     CHECK(becomes(LINGERING, 1), "nothing lingers");
     CHECK(nic_transfer(&nic, IBV_WR_RDMA_WRITE, addr, mr->rkey, 64) == 0,
           "the device cannot write any more");
+    /* Nor does it wait for him, who waits for us */
+    CHECK((daxpin_file_open(me.path, LENGTH, &params, &again) == -EAGAIN) &&
+          (strstr(daxpin_errormsg(), "somebody waits") != NULL),
+          "opening it again: %s", daxpin_errormsg());
     ibv_dereg_mr(mr);
     CHECK(passes(pid), "it waits still, or failed");
     CHECK(becomes(LINGERING, 0) && becomes(PINS, 0), "it lingers for ever");
