@@ -322,7 +322,8 @@ typedef enum daxpin_pin_policy {
 void daxpin_set_pin_policy(daxpin_pin_policy_t policy);
 
 /**
- * Pin a range: declare that it is exposed to one-sided access.
+ * Pin a range: declare that it is exposed to one-sided access. Waits, for at
+ * most the default time of daxpin_file_open(), while the lease is PENDING.
  *
  * @return 0; -EPERM no lease is held (the message names the file); -EINVAL
  *         beyond the file or empty; -ENOMEM. With DAXPIN_PIN_MODULE and a file

@@ -88,20 +88,28 @@ static const char *daxpin_module_advice(int error)
 }
 
 
-/* The lease is away for a moment while a reader is let in */
+/* The lease is away for a moment while a reader is let in, or a late rank */
+static int daxpin_module_may_retry(const daxpin_file_t *file, int error)
+{
+    daxpin_state_t state = daxpin_file_state(file);
+
+    return (error == EPERM) && ((state == DAXPIN_STATE_HELD) ||
+                                (state == DAXPIN_STATE_LENT) ||
+                                (state == DAXPIN_STATE_PENDING));
+}
+
+
 static int daxpin_module_try(daxpin_file_t *file, int fd,
                              const struct daxpin_ioc_pin *args)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MODULE_PAUSE};
     uint64_t deadline           = daxpin_now() + DAXPIN_MODULE_PATIENCE;
-    daxpin_state_t state;
     int error;
 
     while (ioctl(fd, DAXPIN_IOC_PIN, args) != 0) {
         error = errno;
-        state = daxpin_file_state(file);
-        if ((error != EPERM) || (daxpin_now() > deadline) ||
-            ((state != DAXPIN_STATE_HELD) && (state != DAXPIN_STATE_LENT))) {
+        if (!daxpin_module_may_retry(file, error) ||
+            (daxpin_now() > deadline)) {
             return daxpin_error(error, "%s: cannot pin %llu bytes at offset "
                                 "%llu for RDMA: %s; %s", file->path,
                                 args->length, args->offset, strerror(error),

@@ -8,6 +8,7 @@
 #include "file.h"
 #include "log.h"
 #include "module.h"
+#include "monitor.h"
 #include "report.h"
 
 #include <errno.h>
@@ -256,9 +257,22 @@ static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
 }
 
 
+/* For a moment the lease is away while a rank that comes late maps the file. Not
+ * for the library's thread, which is who takes it again. */
+static void daxpin_pin_await_lease(daxpin_file_t *file)
+{
+    if ((daxpin_file_state(file) == DAXPIN_STATE_PENDING) &&
+        !daxpin_monitor_is_self()) {
+        (void)daxpin_file_wait(file, daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS *
+                                     DAXPIN_MSEC);
+    }
+}
+
+
 /* In the module, if it is wanted. May sleep for as long as a reader is let in */
 static int daxpin_pin_in_module(daxpin_pin_t *pin)
 {
+    daxpin_pin_await_lease(pin->file);
     pin->module = daxpin_pins_share_module(pin->file, pin->offset, pin->end);
     return (pin->module != NULL) ?
                    0 :
@@ -274,6 +288,7 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner)
     size_t length       = pin->end - pin->offset;
     int ret             = 0;
 
+    daxpin_pin_await_lease(file);
     pthread_mutex_lock(&daxpin_lock);
     if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
         (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {

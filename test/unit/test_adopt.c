@@ -659,6 +659,32 @@ static void test_late_member(void **state)
 }
 
 
+/* What is pinned while he is waited for waits as well */
+static void test_late_member_and_pin(void **state)
+{
+    const char *path  = unit_path(unit_disk, "late-pin");
+    const char *other = unit_path(unit_disk, "other");
+    child_t early, late;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(&early);
+    member_start_open(&late, other);
+    assert_child_ok(&late, "close");
+    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
+    assert_member_becomes(&early, PENDING);
+    child_tell(&early, "pin 0 4096");
+    unit_sleep_ms(200);
+    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_int_equal(child_answer(&early, CHILD_WAIT_MS), 0);
+    assert_true(member_has_state(&early, HELD));
+    child_finish(&late);
+    child_finish(&early);
+    (void)state;
+}
+
+
 /* One that makes the file longer first, as ranks do which share a file: what
  * is there may not be held yet, or he would wait for us, and we for him */
 static void test_late_member_grows(void **state)
@@ -783,6 +809,7 @@ int main(int argc, char **argv)
         unit_case(test_many_processes),
         unit_case(test_late_process),
         unit_case(test_late_member),
+        unit_case(test_late_member_and_pin),
         unit_case(test_late_member_grows),
         unit_case(test_too_late_member),
         unit_case(test_blocked)
