@@ -633,19 +633,27 @@ static void test_late_process(void **state)
 }
 
 
+/* One has adopted the file; the other uses daxpin already, but not for it */
+static void start_early_and_late(const char *path, child_t *early,
+                                 child_t *late)
+{
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start(early);
+    /* Publishes what it pins */
+    member_start_open(late, unit_path(unit_disk, "other"));
+    assert_child_ok(late, "close");
+    assert_child_ok(early, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(early, "adopt %s 8000", unit_disk);
+}
+
+
 /* One that uses daxpin already is waited for */
 static void test_late_member(void **state)
 {
-    const char *path  = unit_path(unit_disk, "late-member");
-    const char *other = unit_path(unit_disk, "other");
+    const char *path = unit_path(unit_disk, "late-member");
     child_t early, late;
 
-    unit_make_file(path, UNIT_LENGTH, 'x');
-    member_start(&early);
-    member_start_open(&late, other); /* publishes what it pins */
-    assert_child_ok(&late, "close");
-    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_false(member_has_state(&early, REVOKED));
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
@@ -662,16 +670,10 @@ static void test_late_member(void **state)
 /* What is pinned while he is waited for waits as well */
 static void test_late_member_and_pin(void **state)
 {
-    const char *path  = unit_path(unit_disk, "late-pin");
-    const char *other = unit_path(unit_disk, "other");
+    const char *path = unit_path(unit_disk, "late-pin");
     child_t early, late;
 
-    unit_make_file(path, UNIT_LENGTH, 'x');
-    member_start(&early);
-    member_start_open(&late, other);
-    assert_child_ok(&late, "close");
-    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_member_becomes(&early, PENDING);
     child_tell(&early, "pin 0 4096");
@@ -689,17 +691,11 @@ static void test_late_member_and_pin(void **state)
  * is there may not be held yet, or he would wait for us, and we for him */
 static void test_late_member_grows(void **state)
 {
-    const char *path  = unit_path(unit_disk, "late-grows");
-    const char *other = unit_path(unit_disk, "other");
+    const char *path = unit_path(unit_disk, "late-grows");
     child_t early, late, child;
     struct stat st;
 
-    unit_make_file(path, UNIT_LENGTH, 'x');
-    member_start(&early);
-    member_start_open(&late, other);
-    assert_child_ok(&late, "close");
-    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "grow %s %d", path, 2 * UNIT_LENGTH);
     assert_child_ok(&late, "map %s %d -", path, 2 * UNIT_LENGTH);
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
@@ -728,18 +724,12 @@ static void test_late_member_grows(void **state)
 /* When somebody may access, such a process is an intruder like any other */
 static void test_too_late_member(void **state)
 {
-    const char *path  = unit_path(unit_disk, "too-late");
-    const char *other = unit_path(unit_disk, "other");
+    const char *path = unit_path(unit_disk, "too-late");
     child_t early, late, peer;
     char key[CHILD_LINE_MAX];
 
-    unit_make_file(path, UNIT_LENGTH, 'x');
-    member_start(&early);
+    start_early_and_late(path, &early, &late);
     member_start(&peer);
-    member_start_open(&late, other);
-    assert_child_ok(&late, "close");
-    assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(&early, "adopt %s 8000", unit_disk);
     assert_child_ok(&early, "key");
     strcpy(key, early.text);
     assert_child_ok(&peer, "attach %s", key);
