@@ -49,7 +49,6 @@ typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
     uct_md_ops_t         *inner; /* those that it had */
     pthread_mutex_t      lock;   /* for what follows */
-    int                  has_caps;
     uct_daxpin_mr_caps_t caps;
     int                  said_mr;
     int                  said_null;
@@ -208,9 +207,8 @@ static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
     const char *how;
 
     pthread_mutex_lock(&ib->lock);
-    if (!ib->has_caps) {
+    if (!ib->caps.is_known) {
         uct_daxpin_mr_query(md, ib->name, &ib->caps);
-        ib->has_caps = 1;
     }
 
     status = uct_daxpin_mr_reg(md, &ib->caps, address, length, &mr, &how);

@@ -62,42 +62,42 @@ static void uct_daxpin_verbs_init(void)
 }
 
 /* Without following a pointer that may be wrong: the kernel looks first */
-static int uct_daxpin_mr_peek(const void *from, void *to, size_t size)
+static int uct_daxpin_mr_peek(const int *pipes, const void *from, void *to,
+                              size_t size)
 {
-    int pipes[2];
-    int ret;
-
-    if (pipe(pipes) != 0) {
-        return 0;
-    }
-    ret = (write(pipes[1], from, size) == (ssize_t)size) &&
-          (read(pipes[0], to, size) == (ssize_t)size);
-    close(pipes[0]);
-    close(pipes[1]);
-    return ret;
+    return (write(pipes[1], from, size) == (ssize_t)size) &&
+           (read(pipes[0], to, size) == (ssize_t)size);
 }
 
 /* Does the memory domain look as abi/ says? Its protection domain must be one
  * of the device that it is named after. */
-static int uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
+static ucs_status_t uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
 {
     const uct_ib_md_t *ib = (const uct_ib_md_t*)md;
     struct ibv_context context;
     struct ibv_device device;
     struct ibv_pd pd;
     uct_md_attr_t attr;
+    int pipes[2];
+    int ret;
 
-    return (md->ops->query(md, &attr) == UCS_OK) &&
-           (attr.rkey_packed_size == sizeof(uint64_t)) &&
-           uct_daxpin_mr_peek(ib->pd, &pd, sizeof(pd)) &&
-           uct_daxpin_mr_peek(pd.context, &context, sizeof(context)) &&
-           uct_daxpin_mr_peek(context.device, &device, sizeof(device)) &&
-           (strncmp(device.name, md_name, sizeof(device.name)) == 0);
+    if (pipe(pipes) != 0) {
+        return UCS_ERR_NO_RESOURCE;
+    }
+    ret = (md->ops->query(md, &attr) == UCS_OK) &&
+          (attr.rkey_packed_size == sizeof(uint64_t)) &&
+          uct_daxpin_mr_peek(pipes, ib->pd, &pd, sizeof(pd)) &&
+          uct_daxpin_mr_peek(pipes, pd.context, &context, sizeof(context)) &&
+          uct_daxpin_mr_peek(pipes, context.device, &device, sizeof(device)) &&
+          (strncmp(device.name, md_name, sizeof(device.name)) == 0);
+    close(pipes[0]);
+    close(pipes[1]);
+    return ret ? UCS_OK : UCS_ERR_UNSUPPORTED;
 }
 
 /* And its handles? A page of ordinary memory has the key in its handle that it
  * is packed with. */
-static int uct_daxpin_mr_check_memh(uct_md_h md)
+static ucs_status_t uct_daxpin_mr_check_memh(uct_md_h md)
 {
     const uct_md_mkey_pack_params_t pack_params = { 0 };
     uct_md_mem_dereg_params_t dereg_params      = {
@@ -105,29 +105,34 @@ static int uct_daxpin_mr_check_memh(uct_md_h md)
     };
     long size                                   = sysconf(_SC_PAGESIZE);
     uint64_t packed                             = 0;
-    uct_ib_mem_t *mem                           = NULL;
+    const uct_ib_mem_t *mem;
+    ucs_status_t status;
     uct_mem_h memh;
     void *page;
-    int ret;
 
     page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                 -1, 0);
     if (page == MAP_FAILED) {
-        return 0;
+        return UCS_ERR_NO_RESOURCE;
     }
 
-    ret = (md->ops->mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
-                            UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh) == UCS_OK);
-    if (ret) {
-        mem = memh;
-        ret = (md->ops->mkey_pack(md, memh, &pack_params, &packed) == UCS_OK) &&
-              (mem->rkey == (uint32_t)packed) &&
-              !(mem->flags & UCT_DAXPIN_MR_FLAG);
-        dereg_params.memh = memh;
-        (void)md->ops->mem_dereg(md, &dereg_params);
+    status = md->ops->mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
+                              UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh);
+    if (status != UCS_OK) {
+        status = UCS_ERR_NO_RESOURCE; /* What UCX itself cannot do without */
+        goto out;
     }
+
+    mem = memh;
+    if ((md->ops->mkey_pack(md, memh, &pack_params, &packed) != UCS_OK) ||
+        (mem->rkey != (uint32_t)packed) || (mem->flags & UCT_DAXPIN_MR_FLAG)) {
+        status = UCS_ERR_UNSUPPORTED;
+    }
+    dereg_params.memh = memh;
+    (void)md->ops->mem_dereg(md, &dereg_params);
+out:
     munmap(page, size);
-    return ret;
+    return status;
 }
 
 /* Of the NIC, by what it says itself */
@@ -149,15 +154,30 @@ static int uct_daxpin_mr_has_odp(struct ibv_context *context)
             UCT_DAXPIN_MR_ODP_UD);
 }
 
+static ucs_status_t uct_daxpin_mr_check(uct_md_h md, const char *md_name)
+{
+    ucs_status_t status = uct_daxpin_mr_check_md(md, md_name);
+
+    return (status == UCS_OK) ? uct_daxpin_mr_check_memh(md) : status;
+}
+
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps)
 {
+    ucs_status_t status = UCS_OK;
+
     caps->has_odp = 0;
     pthread_once(&uct_daxpin_verbs.once, uct_daxpin_verbs_init);
     if (!uct_daxpin_verbs.is_there) {
         caps->why_not = "libibverbs is not in the process, or too old";
-    } else if (!uct_daxpin_mr_check_md(md, md_name) ||
-               !uct_daxpin_mr_check_memh(md)) {
+        goto out;
+    }
+
+    status = uct_daxpin_mr_check(md, md_name);
+    if (status == UCS_ERR_NO_RESOURCE) {
+        caps->why_not = "there is no memory or descriptor to find out whether"
+                        " it can";
+    } else if (status != UCS_OK) {
         caps->why_not = "UCX's memory domain does not look as this daxpin was"
                         " told";
     } else {
@@ -166,9 +186,18 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                         "the device has no on-demand paging, and there is no"
                         " pin module";
     }
+out:
+    caps->is_known = (status != UCS_ERR_NO_RESOURCE);
 }
 
-/* A page of the range, brought in by the NIC, as at the first access */
+/* What may work at another time */
+static int uct_daxpin_mr_is_passing(int error)
+{
+    return (error == ENOMEM) || (error == EAGAIN) || (error == EINTR);
+}
+
+/* A page of the range, brought in by the NIC, as at the first access. Returns
+ * 0 or an errno. */
 static int uct_daxpin_mr_prefetch(struct ibv_pd *pd, uct_daxpin_mr_t *mr)
 {
     struct ibv_sge sge = {
@@ -193,6 +222,7 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
                                      UCT_DAXPIN_MR_ACCESS |
                                      IBV_ACCESS_ON_DEMAND);
     if (mr->mr == NULL) {
+        ret    = errno;
         *how_p = "its on-demand paging does not take the file";
         goto err;
     }
@@ -203,12 +233,17 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
         goto err_dereg;
     }
 
-    *how_p = "registered on demand";
+    mr->is_odp = 1;
+    *how_p     = "registered on demand";
     return UCS_OK;
 
 err_dereg:
     (void)uct_daxpin_verbs.dereg_mr(mr->mr);
 err:
+    if (uct_daxpin_mr_is_passing(ret)) {
+        *how_p = "there is no memory for it to be registered on demand";
+        return UCS_ERR_NO_RESOURCE;
+    }
     caps->has_odp = 0;
     caps->why_not = daxpin_module_is_there() ? NULL : *how_p;
     return UCS_ERR_UNSUPPORTED;
@@ -378,8 +413,9 @@ uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps)
 {
-    caps->has_odp = 0;
-    caps->why_not = "daxpin was built without libibverbs";
+    caps->is_known = 1;
+    caps->has_odp  = 0;
+    caps->why_not  = "daxpin was built without libibverbs";
 }
 
 ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,

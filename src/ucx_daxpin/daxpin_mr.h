@@ -23,11 +23,15 @@ typedef struct uct_daxpin_mr {
     daxpin_pin_t  *pin;
     void          *address;
     size_t        length;
+    int           is_odp; /* for others only: queue pairs that UCX makes without
+                             the kernel's verbs do not survive a page fault of
+                             their own buffers. What is local is staged. */
 } uct_daxpin_mr_t;
 
 
 /* What a memory domain of ib can do, found out once */
 typedef struct uct_daxpin_mr_caps {
+    int        is_known; /* else there was no memory, or no descriptor, for it */
     int        has_odp;  /* registers on demand, as far as it says */
     const char *why_not; /* NULL: it can register files in some way */
 } uct_daxpin_mr_caps_t;
@@ -51,7 +55,7 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
 
 ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr);
 
-/* NULL: a handle of ib's own */
+/* NULL: a handle of ib's own. Not of one that is NULL itself. */
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh);
 
 #endif

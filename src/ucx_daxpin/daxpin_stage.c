@@ -2,6 +2,7 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 #include "daxpin_stage.h"
+#include "daxpin_mr.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
@@ -229,9 +230,20 @@ static void uct_daxpin_stage_put(uct_daxpin_stage_t *stage)
 }
 
 
+static int uct_daxpin_stage_is_wanted(uct_mem_h memh)
+{
+    const uct_daxpin_mr_t *mr;
+
+    if (memh == &uct_daxpin_stage_memh) {
+        return 1;
+    }
+    mr = (memh != UCT_MEM_HANDLE_NULL) ? uct_daxpin_mr_from_memh(memh) : NULL;
+    return (mr != NULL) && mr->is_odp;
+}
+
 static size_t uct_daxpin_stage_iov_length(const uct_iov_t *iov)
 {
-    return (iov->memh == &uct_daxpin_stage_memh) ? iov->count * iov->length : 0;
+    return uct_daxpin_stage_is_wanted(iov->memh) ? iov->count * iov->length : 0;
 }
 
 static size_t uct_daxpin_stage_length(const uct_iov_t *iov, size_t iovcnt)
@@ -311,7 +323,7 @@ uct_daxpin_stage_begin(uct_daxpin_stage_iface_t *iface, const uct_iov_t *iov,
     memcpy(stage->iov, iov, iovcnt * sizeof(*iov));
     memcpy(staged, iov, iovcnt * sizeof(*iov));
     for (at = stage->buffer, i = 0; i < iovcnt; ++i) {
-        if (iov[i].memh == &uct_daxpin_stage_memh) {
+        if (uct_daxpin_stage_is_wanted(iov[i].memh)) {
             staged[i].buffer = at;
             staged[i].memh   = stage->memh;
             at              += uct_daxpin_stage_iov_length(&iov[i]);

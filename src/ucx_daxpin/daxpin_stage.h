@@ -7,10 +7,11 @@
 #include "abi/abi.h"
 
 /*
- * Zero-copy operations of a NIC with local buffers that it cannot register: the
- * data goes through staging buffers of the interface, which are registered.
- * It is for the operation, not for the registration, to do so: what UCP holds
- * registered, it may use at any time and for many operations.
+ * Zero-copy operations of a NIC with local buffers that it cannot register, or
+ * has on demand, which is for others: the data goes through staging buffers of
+ * the interface, which are registered. It is for the operation, not for the
+ * registration, to do so: what UCP holds registered, it may use at any time and
+ * for many operations.
  */
 
 
