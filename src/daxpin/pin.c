@@ -257,22 +257,21 @@ static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
 }
 
 
-/* For a moment the lease is away while a rank that comes late maps the file. Not
- * for the library's thread, which is who takes it again. */
-static void daxpin_pin_await_lease(daxpin_file_t *file)
+/* For a moment the lease is away while a rank that comes late maps the file.
+ * Not for the library's thread, which is who takes it again. */
+static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
 {
     if ((daxpin_file_state(file) == DAXPIN_STATE_PENDING) &&
         !daxpin_monitor_is_self()) {
-        (void)daxpin_file_wait(file, daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS *
-                                     DAXPIN_MSEC);
+        (void)daxpin_file_wait(file, deadline);
     }
 }
 
 
 /* In the module, if it is wanted. May sleep for as long as a reader is let in */
-static int daxpin_pin_in_module(daxpin_pin_t *pin)
+static int daxpin_pin_in_module(daxpin_pin_t *pin, uint64_t deadline)
 {
-    daxpin_pin_await_lease(pin->file);
+    daxpin_pin_await_lease(pin->file, deadline);
     pin->module = daxpin_pins_share_module(pin->file, pin->offset, pin->end);
     return (pin->module != NULL) ?
                    0 :
@@ -282,13 +281,14 @@ static int daxpin_pin_in_module(daxpin_pin_t *pin)
 
 
 /* Among those of its file, if that is under lease still; or away with it */
-static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner)
+static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
+                          uint64_t deadline)
 {
     daxpin_file_t *file = pin->file;
     size_t length       = pin->end - pin->offset;
     int ret             = 0;
 
-    daxpin_pin_await_lease(file);
+    daxpin_pin_await_lease(file, deadline);
     pthread_mutex_lock(&daxpin_lock);
     if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
         (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
@@ -318,6 +318,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
 {
     const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS, .fd = -1};
+    uint64_t deadline = daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC;
     daxpin_pin_t *pin;
     uint64_t end;
     int ret;
@@ -339,11 +340,11 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->end     = end;
     pin->max_end = end;
     pin->file    = file;
-    ret          = daxpin_pin_in_module(pin);
+    ret          = daxpin_pin_in_module(pin, deadline);
     if (ret != 0) {
         goto err_free;
     }
-    ret = daxpin_pin_add(pin, (owner != NULL) ? owner : &process);
+    ret = daxpin_pin_add(pin, (owner != NULL) ? owner : &process, deadline);
     if (ret != 0) {
         goto err_free;
     }
