@@ -34,6 +34,7 @@
 #define DAXPIN_SHARE_MAGIC   0x6873786461ull
 #define DAXPIN_SHARE_VERSION 1u
 #define DAXPIN_SHARE_BACKLOG 4096
+#define DAXPIN_SHARE_BURST   64 /* messages of one peer, read at once */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
 #define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
 
@@ -384,18 +385,17 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
 }
 
 
-static void daxpin_conn_event(void *arg, uint32_t events)
+/* One message. Returns 0 if none is there, or the connection has gone with it */
+static int daxpin_conn_receive(daxpin_conn_t *conn)
 {
-    daxpin_conn_t *conn = arg;
     daxpin_message_t message;
     ssize_t length;
     int keep = 0;
 
-    (void)events;
     length = recv(conn->fd, &message, sizeof(message),
                   MSG_DONTWAIT | MSG_TRUNC);
     if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
-        return;
+        return 0;
     }
     if (daxpin_message_is_valid(&message, length)) {
         keep = conn->member ? daxpin_conn_member(conn, &message) :
@@ -404,21 +404,38 @@ static void daxpin_conn_event(void *arg, uint32_t events)
     if (!keep) {
         daxpin_conn_close(conn);
     }
+    return keep;
+}
+
+
+static void daxpin_conn_event(void *arg, uint32_t events)
+{
+    (void)events;
+    daxpin_conn_receive(arg);
+}
+
+
+/* What all have said until now; not for ever from one who goes on and on */
+static void daxpin_share_hear_all(daxpin_file_t *file)
+{
+    daxpin_conn_t *conn, *following;
+    int count;
+
+    for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
+         conn = following) {
+        following = LIST_NEXT(conn, link);
+        count     = 0;
+        while ((count < DAXPIN_SHARE_BURST) && daxpin_conn_receive(conn)) {
+            ++count;
+        }
+    }
 }
 
 
 int daxpin_share_is_exposed(daxpin_file_t *file)
 {
-    daxpin_conn_t *conn, *following;
-    daxpin_message_t message;
-
-    for (conn = LIST_FIRST(&file->share.conns);
-         (conn != NULL) && !file->exposed; conn = following) {
-        following = LIST_NEXT(conn, link);
-        if (recv(conn->fd, &message, sizeof(message),
-                 MSG_DONTWAIT | MSG_PEEK) > 0) {
-            daxpin_conn_event(conn, 0);
-        }
+    if (!file->exposed) {
+        daxpin_share_hear_all(file);
     }
     return file->exposed;
 }
@@ -542,17 +559,7 @@ int daxpin_share_has_members(const daxpin_file_t *file)
 
 int daxpin_share_is_alone(daxpin_file_t *file)
 {
-    daxpin_conn_t *conn, *following;
-    char byte;
-
-    for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
-         conn = following) {
-        following = LIST_NEXT(conn, link);
-        if (recv(conn->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) >=
-            0) {
-            daxpin_conn_event(conn, 0);
-        }
-    }
+    daxpin_share_hear_all(file);
     return !daxpin_share_has_members(file);
 }
 

@@ -4,8 +4,11 @@
 /* Opening, sharing and closing files */
 
 #include "intruder.h"
+#include "file.h"
 #include "member.h"
+#include "share.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 
 #define FILE_PROCESSES 8
@@ -271,6 +274,27 @@ static void test_shrink(void **state)
     assert_child_ok(&member, "open %s %zu 10000", path, length);
     intruder_run("read", path, 0, 5000); /* its new length is known */
     assert_member_becomes(&member, HELD);
+    child_finish(&member);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+
+/* What a member said before it closed the file does not make it one still */
+static void test_shrink_after_words(void **state)
+{
+    const char *path    = unit_path(unit_disk, "words");
+    daxpin_file_t *file = unit_open(path, 50000);
+    child_t member;
+
+    member_start(&member);
+    assert_child_ok(&member, "open %s 50000 10000", path);
+    /* The thread that reads what it says cannot do so now */
+    pthread_mutex_lock(&daxpin_lock);
+    assert_child_ok(&member, "pin 0 4096");
+    assert_child_ok(&member, "close");
+    assert_true(daxpin_share_is_alone(file));
+    pthread_mutex_unlock(&daxpin_lock);
     child_finish(&member);
     daxpin_file_close(file);
     (void)state;
@@ -920,6 +944,7 @@ int main(int argc, char **argv)
         unit_case(test_join_while_growing),
         unit_case(test_join_while_made),
         unit_case(test_shrink),
+        unit_case(test_shrink_after_words),
         unit_case(test_empty),
         unit_case(test_wrong_type),
         unit_case(test_no_leases_there),
