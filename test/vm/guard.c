@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/falloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@
 static const char *guardd;
 static const char *directory;
 static const char *socket_path = "/run/daxpin-test-guard";
+static const char *ready_path  = "/run/daxpin-test-guard-ready";
 static pid_t      daemon_pid;
 
 
@@ -75,19 +77,32 @@ static int daemon_answers(void)
 }
 
 
+/* It is told as systemd is: that it lets others connect is not enough, for its
+ * programs may take a while after that. */
 static int daemon_start(void)
 {
-    int i;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct pollfd ready        = {.events = POLLIN};
+    char word[256]             = "";
 
+    ready.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    strcpy(address.sun_path, ready_path);
+    unlink(ready_path);
+    if (bind(ready.fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
+        return 0;
+    }
     daemon_pid = fork();
     if (daemon_pid == 0) {
+        setenv("NOTIFY_SOCKET", ready_path, 1);
         execl(guardd, guardd, "--socket", socket_path, (char*)NULL);
         _exit(127);
     }
-    for (i = 0; (i < 1200) && !daemon_answers(); ++i) {
-        pause_ms(50);
+    if (poll(&ready, 1, 60000) > 0) {
+        (void)!recv(ready.fd, word, sizeof(word) - 1, 0);
     }
-    return i < 1200;
+    close(ready.fd);
+    unlink(ready_path);
+    return strncmp(word, "READY=1", 7) == 0;
 }
 
 
