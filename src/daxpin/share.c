@@ -415,7 +415,8 @@ static void daxpin_conn_event(void *arg, uint32_t events)
 }
 
 
-/* What all have said until now; not for ever from one who goes on and on */
+/* What all have said until now; not for ever from one who goes on and on. The
+ * library's thread, which will not hear of it again, sees what is to be done. */
 static void daxpin_share_hear_all(daxpin_file_t *file)
 {
     daxpin_conn_t *conn, *following;
@@ -429,6 +430,7 @@ static void daxpin_share_hear_all(daxpin_file_t *file)
             ++count;
         }
     }
+    daxpin_monitor_wake();
 }
 
 
