@@ -8,7 +8,6 @@
 #include "member.h"
 #include "share.h"
 
-#include <pthread.h>
 #include <sys/stat.h>
 
 #define FILE_PROCESSES 8
