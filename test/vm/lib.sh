@@ -340,13 +340,13 @@ vm_directory()
 # much too fast its clock is then, and ends what has a time limit too early.
 vm_clock()
 {
-    local program=$VM_CACHE/tsc
+    local program=$VM_CACHE/tsc source=$VM_HERE/tsc.c
     case $VM_ACCEL in
     tcg*) ;;
     *) return ;;
     esac
-    [ -x "$program" ] ||
-        ${CC:-gcc} -std=gnu11 -O1 -o "$program" "$VM_HERE/tsc.c" || return
+    [ "$program" -nt "$source" ] ||
+        ${CC:-gcc} -std=gnu11 -O1 -o "$program" "$source" || return
     echo "tsc_early_khz=$("$program")"
 }
 
