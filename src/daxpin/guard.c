@@ -6,7 +6,7 @@
 #include "guard.h"
 
 #include "file.h"
-#include "guard_wire.h"
+#include "wire/guardd.h"
 #include "log.h"
 #include "monitor.h"
 #include "pin.h"

@@ -9,7 +9,7 @@
 #include "log.h"
 #include "monitor.h"
 
-#include "../../contrib/kmod/daxpin_ioctl.h"
+#include "wire/ioctl.h"
 
 #include <errno.h>
 #include <fcntl.h>

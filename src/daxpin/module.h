@@ -7,7 +7,7 @@
 #include "daxpin.h"
 
 /*
- * A pin in the kernel, by the module `daxpin` (contrib/kmod): the blocks of a
+ * A pin in the kernel, by the module `daxpin` (src/kmod): the blocks of a
  * range, mapped once more where RDMA devices can register them. Pins of the
  * library share it, since each one in the kernel counts as locked memory.
  */

@@ -7,7 +7,7 @@
 #include "json.h"
 #include "place.h"
 
-#include "common/ucx_md.h"
+#include "wire/ucx_md.h"
 
 #include <stddef.h>
 

@@ -8,7 +8,7 @@
 #include "daxpin_self.h"
 #include "daxpin/report.h"
 
-#include <common/ucx_md.h>
+#include "wire/ucx_md.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/vfs/base/vfs_obj.h>

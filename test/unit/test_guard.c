@@ -6,7 +6,7 @@
 
 #include "intruder.h"
 #include "file.h"
-#include "guard_wire.h"
+#include "wire/guardd.h"
 #include "member.h"
 
 #include <poll.h>

@@ -16,7 +16,7 @@
 
 #include "result.h"
 
-#include <guard_wire.h>
+#include <wire/guardd.h>
 
 #include <errno.h>
 #include <fcntl.h>

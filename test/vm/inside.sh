@@ -90,7 +90,7 @@ load_module()
         dmesg | tail -n 5
         return 1
     fi
-    chmod 0666 /dev/daxpin # as contrib/kmod/60-daxpin.rules does
+    chmod 0666 /dev/daxpin # as src/kmod/60-daxpin.rules does
 }
 
 # Descriptors that the kernel closes by and by keep it for a moment

@@ -230,7 +230,8 @@ vm_headers()
 vm_build_module()
 {
     vm_headers || return
-    mkdir -p "$2" && cp -u "$1"/{Kbuild,*.[ch]} "$2" &&
+    mkdir -p "$2/wire" && cp -u "$1"/{Kbuild,*.[ch]} "$2" &&
+        cp -u "$VM_TOP/src/wire/ioctl.h" "$2/wire" &&
         make -s -C "$VM_KERNEL/headers/build" M="$2" W=1 KCFLAGS=-Werror \
             CONFIG_DEBUG_INFO_BTF_MODULES= modules
 }

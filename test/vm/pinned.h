@@ -13,7 +13,7 @@
 
 #include "result.h"
 
-#include "../../contrib/kmod/daxpin_ioctl.h"
+#include "wire/ioctl.h"
 
 #include <errno.h>
 #include <fcntl.h>

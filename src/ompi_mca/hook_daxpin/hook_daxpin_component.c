@@ -13,7 +13,7 @@
 #include "ompi/mca/hook/base/base.h"
 #include "ompi/mca/hook/hook.h"
 
-#include <common/ucx_md.h>
+#include "wire/ucx_md.h"
 
 #include <stdlib.h>
 

@@ -12,7 +12,7 @@
 #include "ompi/errhandler/errcode.h"
 #include "opal/util/info.h"
 
-#include <common/ucx_md.h>
+#include "wire/ucx_md.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // Copyright the daxpin authors. See LICENSE.
 
-/* The device: one open description is one pin; see daxpin_ioctl.h */
+/* The device: one open description is one pin; see wire/ioctl.h */
 
 #include "compat.h"
-#include "daxpin_ioctl.h"
+#include "wire/ioctl.h"
 #include "guard.h"
 #include "lease.h"
 #include "map.h"

@@ -4,7 +4,7 @@
 /* The daemon of the guard: options, privileges, its socket and its loop */
 
 #include "client.h"
-#include "guard_wire.h"
+#include "wire/guardd.h"
 #include "log.h"
 #include "programs.h"
 

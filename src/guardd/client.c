@@ -13,7 +13,7 @@
 
 #include "client.h"
 
-#include "guard_wire.h"
+#include "wire/guardd.h"
 #include "log.h"
 #include "programs.h"
 
