@@ -6,13 +6,13 @@
 #include "daxpin.h"
 
 #include "elect.h"
-#include "fault.h"
-#include "file.h"
-#include "log.h"
-#include "map.h"
-#include "monitor.h"
-#include "proc.h"
-#include "report.h"
+#include "daxpin/file/fault.h"
+#include "daxpin/file/file.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/vma.h"
+#include "daxpin/os/loop.h"
+#include "daxpin/os/proc.h"
+#include "daxpin/file/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,11 +3,11 @@
 
 #include "elect.h"
 
-#include "file.h"
-#include "lease.h"
-#include "log.h"
-#include "monitor.h"
-#include "share.h"
+#include "daxpin/file/file.h"
+#include "daxpin/file/holder.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
+#include "daxpin/file/share.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,7 +7,7 @@
 #include "locks.h"
 #include "storage.h"
 
-#include "daxpin/mount.h"
+#include "daxpin/os/mount.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include "proc.h"
 #include "rdma.h"
 
-#include "daxpin/mount.h"
+#include "daxpin/os/mount.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,7 @@
 #include "storage.h"
 
 #include "daxpin/daxpin.h"
-#include "daxpin/locality.h"
+#include "daxpin/os/locality.h"
 
 #include <errno.h>
 #include <getopt.h>

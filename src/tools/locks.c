@@ -5,9 +5,9 @@
 
 #include "locks.h"
 
-#include "daxpin/guard.h"
-#include "daxpin/hold.h"
-#include "daxpin/log.h"
+#include "daxpin/file/guard.h"
+#include "daxpin/os/hold.h"
+#include "daxpin/os/log.h"
 
 #include "wire/ioctl.h"
 

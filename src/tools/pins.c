@@ -7,8 +7,8 @@
 #include "json.h"
 #include "proc.h"
 
-#include "daxpin/control.h"
-#include "daxpin/report.h"
+#include "daxpin/os/control.h"
+#include "daxpin/file/report.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -18,7 +18,7 @@
 #include "ompi/mca/pml/base/base.h"
 #include "ompi/win/win.h"
 
-#include "daxpin/report.h"
+#include "daxpin/file/report.h"
 
 #include <dirent.h>
 #include <dlfcn.h>

@@ -5,7 +5,7 @@
 
 #include "proc.h"
 
-#include "daxpin/proc.h"
+#include "daxpin/os/proc.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -8,7 +8,7 @@
 
 #include "proc.h"
 
-#include "daxpin/locality.h"
+#include "daxpin/os/locality.h"
 
 #include <dirent.h>
 #include <glob.h>

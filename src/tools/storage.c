@@ -7,7 +7,7 @@
 
 #include "proc.h"
 
-#include "daxpin/locality.h"
+#include "daxpin/os/locality.h"
 
 #include <errno.h>
 #include <fcntl.h>

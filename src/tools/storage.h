@@ -4,7 +4,7 @@
 #ifndef DAXPIN_TOOLS_STORAGE_H_
 #define DAXPIN_TOOLS_STORAGE_H_
 
-#include "daxpin/mount.h"
+#include "daxpin/os/mount.h"
 
 #include <limits.h>
 #include <sys/stat.h>

@@ -6,7 +6,7 @@
 #include "daxpin_md.h"
 #include "daxpin_rkey.h"
 #include "daxpin_self.h"
-#include "daxpin/report.h"
+#include "daxpin/file/report.h"
 
 #include "wire/ucx_md.h"
 

@@ -3,7 +3,7 @@
 
 #include "daxpin_iface.h"
 #include "daxpin_ep.h"
-#include "daxpin/control.h"
+#include "daxpin/os/control.h"
 
 #include <ucs/debug/log_def.h>
 

@@ -3,8 +3,8 @@
 
 #include "daxpin_mr.h"
 #include "daxpin_md.h"
-#include "daxpin/module.h"
-#include "daxpin/pin.h"
+#include "daxpin/file/module.h"
+#include "daxpin/file/pin.h"
 
 #include <ucs/debug/log_def.h>
 

@@ -31,7 +31,7 @@
  */
 
 #include "child.h"
-#include "control.h"
+#include "daxpin/os/control.h"
 
 #include <linux/kcmp.h>
 #include <sys/syscall.h>

@@ -4,9 +4,9 @@
 /* Opening, sharing and closing files */
 
 #include "intruder.h"
-#include "file.h"
+#include "daxpin/file/file.h"
 #include "member.h"
-#include "share.h"
+#include "daxpin/file/share.h"
 
 #include <sys/stat.h>
 

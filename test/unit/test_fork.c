@@ -5,7 +5,7 @@
 
 #include "intruder.h"
 #include "member.h"
-#include "report.h"
+#include "daxpin/file/report.h"
 
 #include <spawn.h>
 

@@ -5,7 +5,7 @@
  * it promises here no kernel keeps: test/vm has the real one. */
 
 #include "intruder.h"
-#include "file.h"
+#include "daxpin/file/file.h"
 #include "wire/guardd.h"
 #include "member.h"
 

@@ -4,7 +4,7 @@
 /* The lease and those who break it */
 
 #include "intruder.h"
-#include "file.h"
+#include "daxpin/file/file.h"
 #include "member.h"
 
 #include <pthread.h>

@@ -5,8 +5,8 @@
 
 #include "child.h"
 
-#include "locality.h"
-#include "mount.h"
+#include "daxpin/os/locality.h"
+#include "daxpin/os/mount.h"
 
 #include <dirent.h>
 

@@ -4,7 +4,7 @@
 /* What lies behind an address: the kernel's answers, and the cache of them */
 
 #include "child.h"
-#include "map.h"
+#include "daxpin/os/vma.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -5,7 +5,7 @@
 
 #include "child.h"
 #include "intruder.h"
-#include "report.h"
+#include "daxpin/file/report.h"
 
 #define PIN_MANY   pace_rounds(100000, 5000)
 #define PIN_LENGTH (1ull << 24)

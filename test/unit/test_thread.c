@@ -5,7 +5,7 @@
  * helgrind as much as by itself */
 
 #include "child.h"
-#include "control.h"
+#include "daxpin/os/control.h"
 #include "intruder.h"
 
 #include <pthread.h>

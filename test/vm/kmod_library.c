@@ -10,7 +10,7 @@
 
 #include "nic.h"
 
-#include "../../src/daxpin/pin.h"
+#include "daxpin/file/pin.h"
 
 #include <daxpin.h>
 

@@ -14,7 +14,7 @@
 
 #include "adversary.h"
 
-#include "../../src/daxpin/pin.h"
+#include "daxpin/file/pin.h"
 
 #include <daxpin.h>
 

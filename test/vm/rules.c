@@ -16,9 +16,9 @@
 
 #define _GNU_SOURCE
 
-#include "control.h"
-#include "file.h"
-#include "report.h"
+#include "daxpin/os/control.h"
+#include "daxpin/file/file.h"
+#include "daxpin/file/report.h"
 #include "result.h"
 
 #include <daxpin.h>

@@ -17,8 +17,8 @@
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 
-#include <control.h>
-#include <daxpin.h>
+#include "daxpin/os/control.h"
+#include "daxpin/daxpin.h"
 
 #include <inttypes.h>
 #include <limits.h>

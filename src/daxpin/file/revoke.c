@@ -23,9 +23,9 @@
 
 #include "fault.h"
 #include "file.h"
-#include "lease.h"
-#include "log.h"
-#include "monitor.h"
+#include "holder.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "report.h"
 #include "share.h"
 

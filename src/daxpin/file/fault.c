@@ -4,9 +4,9 @@
 #include "fault.h"
 
 #include "file.h"
-#include "log.h"
-#include "map.h"
-#include "monitor.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/vma.h"
+#include "daxpin/os/loop.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
 #ifndef DAXPIN_LOG_H_
 #define DAXPIN_LOG_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 /* Set the calling thread's message and return -error, for
  * "return daxpin_error(EINVAL, "%s: …", path);". The message ends without a

@@ -4,7 +4,7 @@
 #ifndef DAXPIN_MODULE_H_
 #define DAXPIN_MODULE_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 /*
  * A pin in the kernel, by the module `daxpin` (src/kmod): the blocks of a

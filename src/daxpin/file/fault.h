@@ -4,7 +4,7 @@
 #ifndef DAXPIN_FAULT_H_
 #define DAXPIN_FAULT_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 #include <stdint.h>
 

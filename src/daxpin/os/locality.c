@@ -5,7 +5,7 @@
 
 #include "locality.h"
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 #include "mount.h"
 
 #include <dirent.h>

@@ -6,9 +6,9 @@
 #include "pin.h"
 
 #include "file.h"
-#include "log.h"
+#include "daxpin/os/log.h"
 #include "module.h"
-#include "monitor.h"
+#include "daxpin/os/loop.h"
 #include "report.h"
 
 #include <errno.h>

@@ -6,8 +6,8 @@
 #include "module.h"
 
 #include "file.h"
-#include "log.h"
-#include "monitor.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 
 #include "wire/ioctl.h"
 

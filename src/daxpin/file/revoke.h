@@ -4,7 +4,7 @@
 #ifndef DAXPIN_REVOKE_H_
 #define DAXPIN_REVOKE_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 #include <stdint.h>
 

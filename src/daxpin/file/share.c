@@ -13,8 +13,8 @@
 #include "share.h"
 
 #include "file.h"
-#include "log.h"
-#include "monitor.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "report.h"
 #include "revoke.h"
 

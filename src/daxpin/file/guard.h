@@ -4,7 +4,7 @@
 #ifndef DAXPIN_GUARD_H_
 #define DAXPIN_GUARD_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,7 +4,7 @@
 #ifndef DAXPIN_REPORT_H_
 #define DAXPIN_REPORT_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 #include <stdatomic.h>
 #include <stdint.h>

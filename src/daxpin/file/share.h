@@ -4,7 +4,7 @@
 #ifndef DAXPIN_SHARE_H_
 #define DAXPIN_SHARE_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 #include <stdint.h>
 #include <sys/queue.h>

@@ -6,7 +6,7 @@
 #include "hold.h"
 
 #include "log.h"
-#include "monitor.h"
+#include "loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 #ifndef DAXPIN_PIN_H_
 #define DAXPIN_PIN_H_
 
-#include "daxpin.h"
+#include "daxpin/daxpin.h"
 
 /* The pins of one file: a treap ordered by offset, each node knowing the
  * greatest end below it, so that an overlap is found in O(log pins). */

@@ -3,8 +3,8 @@
 
 /* What lies behind an address: the kernel's answer and a cache of it */
 
-#include "daxpin.h"
-#include "map.h"
+#include "daxpin/daxpin.h"
+#include "vma.h"
 
 #include <errno.h>
 #include <fcntl.h>

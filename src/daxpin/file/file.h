@@ -4,10 +4,10 @@
 #ifndef DAXPIN_FILE_H_
 #define DAXPIN_FILE_H_
 
-#include "control.h"
-#include "daxpin.h"
+#include "daxpin/os/control.h"
+#include "daxpin/daxpin.h"
 #include "guard.h"
-#include "hold.h"
+#include "daxpin/os/hold.h"
 #include "pin.h"
 #include "share.h"
 

@@ -5,10 +5,10 @@
 
 #include "control.h"
 
-#include "file.h"
+#include "daxpin/file/file.h"
 #include "log.h"
-#include "monitor.h"
-#include "share.h"
+#include "loop.h"
+#include "daxpin/file/share.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
 #include "report.h"
 
 #include "file.h"
-#include "log.h"
-#include "proc.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,13 +3,13 @@
 
 /* The kernel lease and its break */
 
-#include "lease.h"
+#include "holder.h"
 
 #include "file.h"
-#include "log.h"
+#include "daxpin/os/log.h"
 #include "module.h"
-#include "monitor.h"
-#include "proc.h"
+#include "daxpin/os/loop.h"
+#include "daxpin/os/proc.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"

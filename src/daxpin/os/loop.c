@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#include "monitor.h"
+#include "loop.h"
 
 #include "control.h"
-#include "fault.h"
-#include "file.h"
-#include "lease.h"
+#include "daxpin/file/fault.h"
+#include "daxpin/file/file.h"
+#include "daxpin/file/holder.h"
 #include "log.h"
-#include "map.h"
-#include "report.h"
-#include "revoke.h"
-#include "share.h"
+#include "vma.h"
+#include "daxpin/file/report.h"
+#include "daxpin/file/revoke.h"
+#include "daxpin/file/share.h"
 
 #include <errno.h>
 #include <poll.h>

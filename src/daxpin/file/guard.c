@@ -7,8 +7,8 @@
 
 #include "file.h"
 #include "wire/guardd.h"
-#include "log.h"
-#include "monitor.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "pin.h"
 #include "report.h"
 #include "share.h"
