@@ -3,16 +3,15 @@
 
 /* Taking what a program has mapped by itself under lease */
 
-#include "daxpin.h"
-
-#include "elect.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/report.h"
 #include "daxpin/os/log.h"
-#include "daxpin/os/vma.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
-#include "daxpin/file/report.h"
+#include "daxpin/os/vma.h"
+#include "daxpin.h"
+#include "elect.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,9 +5,9 @@
 
 #include "daxpin/file/file.h"
 #include "daxpin/file/holder.h"
+#include "daxpin/file/share.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
-#include "daxpin/file/share.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -5,7 +5,7 @@
 #define UCT_DAXPIN_RKEY_H_
 
 #include "daxpin_md.h"
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 
 
 /* What travels. Memory that is none of daxpin's business has a key that is of

@@ -31,7 +31,7 @@
  */
 
 #include "child.h"
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 
 #include <linux/kcmp.h>
 #include <sys/syscall.h>

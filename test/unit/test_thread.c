@@ -5,7 +5,7 @@
  * helgrind as much as by itself */
 
 #include "child.h"
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 #include "intruder.h"
 
 #include <pthread.h>

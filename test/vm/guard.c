@@ -18,7 +18,7 @@
 
 #include "result.h"
 
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 #include <daxpin.h>
 
 #include <errno.h>

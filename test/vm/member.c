@@ -11,7 +11,7 @@
 #define _GNU_SOURCE
 
 #include "adversary.h"
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 
 #include <daxpin.h>
 

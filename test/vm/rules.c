@@ -16,7 +16,7 @@
 
 #define _GNU_SOURCE
 
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/report.h"
 #include "result.h"

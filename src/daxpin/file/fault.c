@@ -3,10 +3,10 @@
 
 #include "fault.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
-#include "daxpin/os/vma.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/vma.h"
+#include "file.h"
 
 #include <errno.h>
 #include <signal.h>

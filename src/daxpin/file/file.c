@@ -6,12 +6,12 @@
 #include "file.h"
 
 #include "daxpin/elect.h"
-#include "fault.h"
-#include "holder.h"
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
-#include "daxpin/os/vma.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/vma.h"
+#include "fault.h"
+#include "holder.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"
@@ -305,6 +305,12 @@ err:
 }
 
 
+const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
+{
+    return file->control;
+}
+
+
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file)
 {
     return (daxpin_state_t)atomic_load_explicit(&file->control->state,
@@ -593,7 +599,7 @@ out:
 }
 
 
-static daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
+daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
 {
     daxpin_map_t *map;
 
@@ -1352,67 +1358,6 @@ void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
                 (state == DAXPIN_STATE_REVOKED);
 
     snprintf(buffer, size, "%s", ended ? file->control->cause : "");
-}
-
-
-/* What is not in the file was there once, or never: 0 is no answer */
-static int daxpin_file_persist_beyond(daxpin_file_t *file,
-                                      daxpin_access_t *access, uint64_t offset,
-                                      size_t length)
-{
-    uint64_t end;
-
-    if (__builtin_add_overflow(offset, length, &end) ||
-        (end > atomic_load(&file->control->length))) {
-        daxpin_access_leave(access);
-        return -EINVAL;
-    }
-    (void)daxpin_access_end(access, offset, length);
-    return daxpin_error(ESTALE, "%s: cannot persist %zu bytes at offset %lu: "
-                        "they were cut off", file->path, length, offset);
-}
-
-
-int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    daxpin_map_t *map    = NULL;
-    daxpin_access_t access;
-    uintptr_t start, end;
-    void *addr;
-    int ret = 0;
-
-    daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
-    if (daxpin_access_begin(&access) != 0) {
-        return daxpin_error(ESTALE, "%s: cannot persist: %s", file->path,
-                            file->control->cause);
-    }
-    addr = daxpin_file_addr(file, offset, length);
-    if (addr == NULL) {
-        return daxpin_file_persist_beyond(file, &access, offset, length);
-    }
-    pthread_mutex_lock(&daxpin_lock);
-    map = daxpin_file_find_map(file, offset + length);
-    pthread_mutex_unlock(&daxpin_lock);
-    if (pmem2_map_get_store_granularity(map->pmem2) ==
-        PMEM2_GRANULARITY_PAGE) {
-        /* As libpmem2 would, but for the error */
-        start = (uintptr_t)addr & ~(page - 1);
-        end   = (uintptr_t)addr + length;
-        ret   = (msync((void*)start, end - start, MS_SYNC) == 0) ? 0 : -errno;
-    } else {
-        pmem2_get_persist_fn(map->pmem2)(addr, length);
-    }
-    if (daxpin_access_end(&access, offset, length) != 0) {
-        return daxpin_error(ESTALE, "%s: revoked while it was being "
-                            "persisted: %s", file->path, file->control->cause);
-    }
-    if (ret != 0) {
-        return daxpin_error(-ret, "%s: cannot persist %zu bytes at offset "
-                            "%lu: %s", file->path, length, offset,
-                            strerror(-ret));
-    }
-    return 0;
 }
 
 

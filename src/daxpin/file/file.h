@@ -4,10 +4,10 @@
 #ifndef DAXPIN_FILE_H_
 #define DAXPIN_FILE_H_
 
-#include "daxpin/os/control.h"
 #include "daxpin/daxpin.h"
-#include "guard.h"
+#include "daxpin/os/control.h"
 #include "daxpin/os/hold.h"
+#include "guard.h"
 #include "pin.h"
 #include "share.h"
 
@@ -154,6 +154,10 @@ void daxpin_file_waive_hold(daxpin_file_t *file);
 /* Follow the holder: place it if he has it, and this member may access. With
  * daxpin_lock. */
 void daxpin_file_follow_hold(daxpin_file_t *file);
+
+/* A mapping of the library's own that reaches to end, or NULL. With daxpin_lock
+ * held. */
+daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
 
 /* An adopted range, page-aligned. Without daxpin_lock. */
 int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,

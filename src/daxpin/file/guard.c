@@ -5,10 +5,10 @@
 
 #include "guard.h"
 
-#include "file.h"
-#include "wire/guardd.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "wire/guardd.h"
+#include "file.h"
 #include "pin.h"
 #include "report.h"
 #include "share.h"

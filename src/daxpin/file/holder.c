@@ -5,11 +5,11 @@
 
 #include "holder.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
-#include "module.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "file.h"
+#include "module.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"

@@ -5,11 +5,10 @@
 
 #include "module.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
-
 #include "wire/ioctl.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,10 +5,10 @@
 
 #include "pin.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
-#include "module.h"
 #include "daxpin/os/loop.h"
+#include "file.h"
+#include "module.h"
 #include "report.h"
 
 #include <errno.h>

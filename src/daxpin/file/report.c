@@ -5,9 +5,9 @@
 
 #include "report.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/proc.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>

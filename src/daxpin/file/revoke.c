@@ -21,11 +21,11 @@
 
 #include "revoke.h"
 
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "fault.h"
 #include "file.h"
 #include "holder.h"
-#include "daxpin/os/log.h"
-#include "daxpin/os/loop.h"
 #include "report.h"
 #include "share.h"
 

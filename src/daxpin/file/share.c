@@ -12,9 +12,9 @@
 
 #include "share.h"
 
-#include "file.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "file.h"
 #include "report.h"
 #include "revoke.h"
 

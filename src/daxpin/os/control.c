@@ -6,9 +6,9 @@
 #include "control.h"
 
 #include "daxpin/file/file.h"
+#include "daxpin/file/share.h"
 #include "log.h"
 #include "loop.h"
-#include "daxpin/file/share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -254,98 +254,4 @@ void daxpin_slot_put(unsigned index)
     if (index < DAXPIN_SLOTS - 1) {
         atomic_fetch_and(&daxpin_slots_used, ~(1ull << index));
     }
-}
-
-
-void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
-                        daxpin_access_t *access)
-{
-    static const _Atomic uint32_t never = DAXPIN_STATE_PENDING;
-    static daxpin_slot_t nobodys;
-
-    access->state      = &file->control->state;
-    access->slot       = &file->slots[slot_index];
-    access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
-                         ((slot_index == DAXPIN_SLOTS - 1) ?
-                                  DAXPIN_CAREFUL_SHARED : 0);
-    access->fast_state = access->careful ? &never : access->state;
-    access->fast_slot  = access->careful ? &nobodys : access->slot;
-    access->file       = file;
-    pthread_mutex_lock(&daxpin_lock);
-    daxpin_share_expose(file);
-    pthread_mutex_unlock(&daxpin_lock);
-}
-
-
-const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
-{
-    return file->control;
-}
-
-
-void daxpin_access_leave(daxpin_access_t *access)
-{
-    if (access->careful & DAXPIN_CAREFUL_SHARED) {
-        atomic_fetch_sub(&access->slot->busy, 1);
-    } else {
-        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
-    }
-}
-
-
-int daxpin_access_begin_slow(daxpin_access_t *access)
-{
-    if (access->careful & DAXPIN_CAREFUL_SHARED) {
-        atomic_fetch_add(&access->slot->busy, 1);
-    } else if (access->careful) {
-        atomic_store(&access->slot->busy, 1);
-    }
-    atomic_thread_fence(memory_order_seq_cst);
-    if (daxpin_access_may_go_on(access)) {
-        return 0; /* LENT and RELEASED are looked at again when it is done */
-    }
-    daxpin_access_leave(access);
-    return -ESTALE;
-}
-
-
-/* Nobody holds off a truncate now. What lies behind the new end, in its last
- * page, was written to memory and is not in the file. */
-static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
-{
-    daxpin_file_t *file = access->file;
-    struct stat st;
-    int ret;
-
-    pthread_mutex_lock(&daxpin_lock);
-    ret = (file->fd >= 0) ? fstat(file->fd, &st) : -1;
-    pthread_mutex_unlock(&daxpin_lock);
-    if (ret != 0) {
-        return -ESTALE;
-    }
-    if (end > (uint64_t)st.st_size) {
-        atomic_store(&file->faulted, 1);
-        daxpin_monitor_wake();
-        return -ESTALE;
-    }
-    /* Truncated and grown again meanwhile: the fault handler has seen it */
-    return daxpin_access_may_go_on(access) ? 0 : -ESTALE;
-}
-
-
-int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
-                           size_t length)
-{
-    uint32_t state = atomic_load(access->state);
-    int ret;
-
-    if (state == DAXPIN_STATE_HELD) {
-        ret = 0; /* careful */
-    } else if (daxpin_state_allows(state)) {
-        ret = daxpin_access_check_file(access, offset + length);
-    } else {
-        ret = -ESTALE;
-    }
-    daxpin_access_leave(access);
-    return ret;
 }

@@ -3,15 +3,15 @@
 
 #include "loop.h"
 
-#include "control.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/holder.h"
-#include "log.h"
-#include "vma.h"
 #include "daxpin/file/report.h"
 #include "daxpin/file/revoke.h"
 #include "daxpin/file/share.h"
+#include "control.h"
+#include "log.h"
+#include "vma.h"
 
 #include <errno.h>
 #include <poll.h>

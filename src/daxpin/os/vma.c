@@ -3,8 +3,9 @@
 
 /* What lies behind an address: the kernel's answer and a cache of it */
 
-#include "daxpin/daxpin.h"
 #include "vma.h"
+
+#include "daxpin/daxpin.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -17,7 +17,7 @@
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 
-#include "daxpin/os/control.h"
+#include "daxpin/access.h"
 #include "daxpin/daxpin.h"
 
 #include <inttypes.h>

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Accesses off the fast path, and persistence */
+
+#include "access.h"
+
+#include "daxpin/file/file.h"
+#include "daxpin/file/share.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+
+void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
+                        daxpin_access_t *access)
+{
+    static const _Atomic uint32_t never = DAXPIN_STATE_PENDING;
+    static daxpin_slot_t nobodys;
+
+    access->state      = &file->control->state;
+    access->slot       = &file->slots[slot_index];
+    access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
+                         ((slot_index == DAXPIN_SLOTS - 1) ?
+                                  DAXPIN_CAREFUL_SHARED : 0);
+    access->fast_state = access->careful ? &never : access->state;
+    access->fast_slot  = access->careful ? &nobodys : access->slot;
+    access->file       = file;
+    pthread_mutex_lock(&daxpin_lock);
+    daxpin_share_expose(file);
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+
+void daxpin_access_leave(daxpin_access_t *access)
+{
+    if (access->careful & DAXPIN_CAREFUL_SHARED) {
+        atomic_fetch_sub(&access->slot->busy, 1);
+    } else {
+        atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
+    }
+}
+
+
+int daxpin_access_begin_slow(daxpin_access_t *access)
+{
+    if (access->careful & DAXPIN_CAREFUL_SHARED) {
+        atomic_fetch_add(&access->slot->busy, 1);
+    } else if (access->careful) {
+        atomic_store(&access->slot->busy, 1);
+    }
+    atomic_thread_fence(memory_order_seq_cst);
+    if (daxpin_access_may_go_on(access)) {
+        return 0; /* LENT and RELEASED are looked at again when it is done */
+    }
+    daxpin_access_leave(access);
+    return -ESTALE;
+}
+
+
+/* Nobody holds off a truncate now. What lies behind the new end, in its last
+ * page, was written to memory and is not in the file. */
+static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
+{
+    daxpin_file_t *file = access->file;
+    struct stat st;
+    int ret;
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = (file->fd >= 0) ? fstat(file->fd, &st) : -1;
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        return -ESTALE;
+    }
+    if (end > (uint64_t)st.st_size) {
+        atomic_store(&file->faulted, 1);
+        daxpin_monitor_wake();
+        return -ESTALE;
+    }
+    /* Truncated and grown again meanwhile: the fault handler has seen it */
+    return daxpin_access_may_go_on(access) ? 0 : -ESTALE;
+}
+
+
+int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
+                           size_t length)
+{
+    uint32_t state = atomic_load(access->state);
+    int ret;
+
+    if (state == DAXPIN_STATE_HELD) {
+        ret = 0; /* careful */
+    } else if (daxpin_state_allows(state)) {
+        ret = daxpin_access_check_file(access, offset + length);
+    } else {
+        ret = -ESTALE;
+    }
+    daxpin_access_leave(access);
+    return ret;
+}
+
+
+/* What is not in the file was there once, or never: 0 is no answer */
+static int daxpin_file_persist_beyond(daxpin_file_t *file,
+                                      daxpin_access_t *access, uint64_t offset,
+                                      size_t length)
+{
+    uint64_t end;
+
+    if (__builtin_add_overflow(offset, length, &end) ||
+        (end > atomic_load(&file->control->length))) {
+        daxpin_access_leave(access);
+        return -EINVAL;
+    }
+    (void)daxpin_access_end(access, offset, length);
+    return daxpin_error(ESTALE, "%s: cannot persist %zu bytes at offset %lu: "
+                        "they were cut off", file->path, length, offset);
+}
+
+
+int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    daxpin_map_t *map    = NULL;
+    daxpin_access_t access;
+    uintptr_t start, end;
+    void *addr;
+    int ret = 0;
+
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
+    if (daxpin_access_begin(&access) != 0) {
+        return daxpin_error(ESTALE, "%s: cannot persist: %s", file->path,
+                            file->control->cause);
+    }
+    addr = daxpin_file_addr(file, offset, length);
+    if (addr == NULL) {
+        return daxpin_file_persist_beyond(file, &access, offset, length);
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    map = daxpin_file_find_map(file, offset + length);
+    pthread_mutex_unlock(&daxpin_lock);
+    if (pmem2_map_get_store_granularity(map->pmem2) ==
+        PMEM2_GRANULARITY_PAGE) {
+        /* As libpmem2 would, but for the error */
+        start = (uintptr_t)addr & ~(page - 1);
+        end   = (uintptr_t)addr + length;
+        ret   = (msync((void*)start, end - start, MS_SYNC) == 0) ? 0 : -errno;
+    } else {
+        pmem2_get_persist_fn(map->pmem2)(addr, length);
+    }
+    if (daxpin_access_end(&access, offset, length) != 0) {
+        return daxpin_error(ESTALE, "%s: revoked while it was being "
+                            "persisted: %s", file->path, file->control->cause);
+    }
+    if (ret != 0) {
+        return daxpin_error(-ret, "%s: cannot persist %zu bytes at offset "
+                            "%lu: %s", file->path, length, offset,
+                            strerror(-ret));
+    }
+    return 0;
+}
