@@ -16,7 +16,6 @@ static inline unsigned pace_slow(void)
     return (value != NULL) ? (unsigned)atoi(value) : 1;
 }
 
-
 /* Fewer rounds of what is repeated */
 static inline unsigned pace_rounds(unsigned rounds, unsigned quick)
 {

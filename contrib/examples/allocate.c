@@ -25,7 +25,6 @@
 
 static int rank, size;
 
-
 static MPI_Info make_info(int argc, char **argv)
 {
     MPI_Info info;
@@ -38,7 +37,6 @@ static MPI_Info make_info(int argc, char **argv)
     }
     return info;
 }
-
 
 /* What daxpin made of the keys; a window without a file has none of them */
 static void say_info(MPI_Win win)
@@ -61,7 +59,6 @@ static void say_info(MPI_Win win)
     MPI_Info_free(&info);
 }
 
-
 static void say_error(int neighbour, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -70,7 +67,6 @@ static void say_error(int neighbour, int error)
     MPI_Error_string(error, text, &length);
     printf("rank %d: counting at rank %d ends: %s\n", rank, neighbour, text);
 }
-
 
 static int count(MPI_Win win, int neighbour, double seconds)
 {
@@ -92,7 +88,6 @@ static int count(MPI_Win win, int neighbour, double seconds)
     }
     return ret;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -52,7 +52,6 @@ static uint64_t state[WORDS];
 static area_t *areas;
 static MPI_Win win;
 
-
 static uint64_t sum_of(const void *data, size_t length)
 {
     const unsigned char *byte = data;
@@ -64,7 +63,6 @@ static uint64_t sum_of(const void *data, size_t length)
     return sum;
 }
 
-
 /* A computation: what a rank has after a step */
 static void compute(uint64_t step)
 {
@@ -74,7 +72,6 @@ static void compute(uint64_t step)
         state[i] = (step * 1000003 + rank) * 31 + i;
     }
 }
-
 
 static int is_right(uint64_t step)
 {
@@ -88,19 +85,16 @@ static int is_right(uint64_t step)
     return 1;
 }
 
-
 static MPI_Aint place(int area, int slot)
 {
     return (MPI_Aint)(area * sizeof(area_t) + slot * sizeof(slot_t));
 }
-
 
 static void put(const void *data, size_t length, int target, MPI_Aint where)
 {
     MPI_Put(data, (int)length, MPI_BYTE, target, where, (int)length, MPI_BYTE,
             win);
 }
-
 
 /* With daxpin_persist=sync a fence makes what is in the own file durable
  * before it returns; after the barrier that is so everywhere. */
@@ -109,7 +103,6 @@ static void make_durable(void)
     MPI_Win_fence(0, win);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 static void checkpoint(uint64_t step)
 {
@@ -128,7 +121,6 @@ static void checkpoint(uint64_t step)
     make_durable();
 }
 
-
 static int is_whole(const slot_t *slot)
 {
     const header_t *header = &slot->header;
@@ -137,7 +129,6 @@ static int is_whole(const slot_t *slot)
            (header->sum == sum_of(header, offsetof(header_t, sum))) &&
            (header->data_sum == sum_of(slot->data, sizeof(slot->data)));
 }
-
 
 /* The last step of which an area has a checkpoint; 0: none */
 static uint64_t last_step(const area_t *area)
@@ -154,7 +145,6 @@ static uint64_t last_step(const area_t *area)
     return step;
 }
 
-
 static int restore(const area_t *area, uint64_t step)
 {
     const slot_t *slot = &area->slots[step % 2];
@@ -165,7 +155,6 @@ static int restore(const area_t *area, uint64_t step)
     memcpy(state, slot->data, sizeof(state));
     return 1;
 }
-
 
 /* Where all can go on. 0: at the beginning. */
 static uint64_t restart(void)
@@ -209,7 +198,6 @@ static uint64_t restart(void)
     }
     return step;
 }
-
 
 int main(int argc, char **argv)
 {

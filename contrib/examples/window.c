@@ -28,10 +28,8 @@
 
 #define PART_BYTES (1024 * 1024)
 
-
 static int comm_rank;
 static int comm_size;
-
 
 __attribute__((format(printf, 1, 2)))
 static void say(const char *format, ...)
@@ -47,14 +45,12 @@ static void say(const char *format, ...)
     fflush(stdout);
 }
 
-
 static void give_up(const char *what, const char *path)
 {
     say("cannot %s %s: %s", what, path, strerror(errno));
     MPI_Abort(MPI_COMM_WORLD, 1);
     exit(1);
 }
-
 
 /* Map this rank's own file, or its part of the shared one */
 static volatile uint64_t *map_part(const char *file, int shared)
@@ -93,7 +89,6 @@ static volatile uint64_t *map_part(const char *file, int shared)
     return base;
 }
 
-
 /* Put 1, 2, 3... to the neighbour until @a end or an error, which is returned */
 static int put_counter(MPI_Win win, int neighbour,
                        const volatile uint64_t *mine, double end,
@@ -128,7 +123,6 @@ static int put_counter(MPI_Win win, int neighbour,
     return ret;
 }
 
-
 static void say_error(int neighbour, uint64_t done, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -139,7 +133,6 @@ static void say_error(int neighbour, uint64_t done, int error)
     say("after %" PRIu64 " puts to rank %d MPI says: %s (class %d)", done,
         neighbour, text, class);
 }
-
 
 int main(int argc, char **argv)
 {

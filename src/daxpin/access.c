@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access)
 {
@@ -36,7 +35,6 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     pthread_mutex_unlock(&daxpin_lock);
 }
 
-
 void daxpin_access_leave(daxpin_access_t *access)
 {
     if (access->careful & DAXPIN_CAREFUL_SHARED) {
@@ -45,7 +43,6 @@ void daxpin_access_leave(daxpin_access_t *access)
         atomic_store_explicit(&access->slot->busy, 0, memory_order_release);
     }
 }
-
 
 int daxpin_access_begin_slow(daxpin_access_t *access)
 {
@@ -61,7 +58,6 @@ int daxpin_access_begin_slow(daxpin_access_t *access)
     daxpin_access_leave(access);
     return -ESTALE;
 }
-
 
 /* Nobody holds off a truncate now. What lies behind the new end, in its last
  * page, was written to memory and is not in the file. */
@@ -86,7 +82,6 @@ static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
     return daxpin_access_may_go_on(access) ? 0 : -ESTALE;
 }
 
-
 int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
                            size_t length)
 {
@@ -104,7 +99,6 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     return ret;
 }
 
-
 /* What is not in the file was there once, or never: 0 is no answer */
 static int daxpin_file_persist_beyond(daxpin_file_t *file,
                                       daxpin_access_t *access, uint64_t offset,
@@ -121,7 +115,6 @@ static int daxpin_file_persist_beyond(daxpin_file_t *file,
     return daxpin_error(ESTALE, "%s: cannot persist %zu bytes at offset %lu: "
                         "they were cut off", file->path, length, offset);
 }
-
 
 int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
 {

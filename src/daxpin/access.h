@@ -16,7 +16,6 @@
  * revoke, which waits for it.
  */
 
-
 /* What one thread at a time needs to access one file: embedded by the user,
  * filled by daxpin_access_init(), valid while he has a reference. Who has to be
  * careful finds a state that is never HELD and a slot that nobody looks at, so
@@ -30,30 +29,23 @@ typedef struct daxpin_access {
     daxpin_file_t          *file;
 } daxpin_access_t;
 
-
 #define DAXPIN_CAREFUL_FENCE  1u /* there is no membarrier */
-
 
 #define DAXPIN_CAREFUL_SHARED 2u /* the slot is a counter for many threads */
 
-
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
-
 
 /* Not HELD, or careful: 0 where access is allowed all the same, else -ESTALE,
  * and the access is left */
 int daxpin_access_begin_slow(daxpin_access_t *access);
 
-
 /* Likewise at the end: 0 if what was done is in the file, else -ESTALE */
 int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
                            size_t length);
 
-
 /* Give an access up */
 void daxpin_access_leave(daxpin_access_t *access);
-
 
 static inline int daxpin_access_is_held(const daxpin_access_t *access)
 {
@@ -61,7 +53,6 @@ static inline int daxpin_access_is_held(const daxpin_access_t *access)
                                                  memory_order_acquire) ==
                             DAXPIN_STATE_HELD, 1);
 }
-
 
 /* The fast path alone: 1 where access is allowed. Else daxpin_access_begin() is
  * to be called, which may find that it is all the same. */
@@ -72,24 +63,20 @@ static inline int daxpin_access_try_begin(daxpin_access_t *access)
     return daxpin_access_is_held(access);
 }
 
-
 static inline int daxpin_access_begin(daxpin_access_t *access)
 {
     return daxpin_access_try_begin(access) ? 0 :
                                              daxpin_access_begin_slow(access);
 }
 
-
 /* May a long copy go on? To be asked every DAXPIN_ACCESS_CHUNK bytes. */
 #define DAXPIN_ACCESS_CHUNK (256u * 1024)
-
 
 static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 {
     return daxpin_state_allows(atomic_load_explicit(access->state,
                                                     memory_order_acquire));
 }
-
 
 /* Likewise: 1 where what was done is in the file, and the access has ended.
  * Else daxpin_access_end() is to be called. */
@@ -103,7 +90,6 @@ static inline int daxpin_access_try_end(daxpin_access_t *access)
     return 1;
 }
 
-
 static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
                                     size_t length)
 {
@@ -111,6 +97,5 @@ static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
                    0 :
                    daxpin_access_end_slow(access, offset, length);
 }
-
 
 #endif

@@ -36,7 +36,6 @@ static struct {
     char            *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
 } daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .fsdax = 1};
 
-
 static void daxpin_policy_clear(void)
 {
     while (daxpin_policy.num_dirs > 0) {
@@ -44,7 +43,6 @@ static void daxpin_policy_clear(void)
     }
     daxpin_policy.fsdax = 0;
 }
-
 
 static int daxpin_policy_add(const char *path)
 {
@@ -67,7 +65,6 @@ static int daxpin_policy_add(const char *path)
     return 0;
 }
 
-
 int daxpin_set_files(const char *const *paths)
 {
     int ret = 0;
@@ -87,7 +84,6 @@ int daxpin_set_files(const char *const *paths)
     return ret;
 }
 
-
 static int daxpin_policy_names_path(const char *path)
 {
     int found = 0;
@@ -104,7 +100,6 @@ static int daxpin_policy_names_path(const char *path)
     return found;
 }
 
-
 /*
  * The file behind a mapping
  */
@@ -114,9 +109,7 @@ typedef struct daxpin_found {
     daxpin_vma_t vma; /* where the range begins */
 } daxpin_found_t;
 
-
 typedef int (*daxpin_fd_func_t)(int fd, void *arg);
-
 
 /* A file of which descriptors are looked for */
 typedef struct daxpin_fd_search {
@@ -125,7 +118,6 @@ typedef struct daxpin_fd_search {
     daxpin_fd_func_t func;
     void             *arg;
 } daxpin_fd_search_t;
-
 
 static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
 {
@@ -141,7 +133,6 @@ static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
                    0;
 }
 
-
 /* Call func for each descriptor of this file until it returns non-zero */
 static int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
                               void *arg)
@@ -151,14 +142,12 @@ static int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
     return daxpin_proc_each_fd(0, daxpin_fd_search_one, &search);
 }
 
-
 static int daxpin_fd_is_writable(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
     return ((flags & O_ACCMODE) == O_RDWR) && !(flags & (O_PATH | O_APPEND));
 }
-
 
 static int daxpin_fd_take_writable(int fd, void *arg)
 {
@@ -169,13 +158,11 @@ static int daxpin_fd_take_writable(int fd, void *arg)
     return 1;
 }
 
-
 static int daxpin_fd_take_any(int fd, void *arg)
 {
     *(int*)arg = fd;
     return 1;
 }
-
 
 static void daxpin_strip_deleted(char *path)
 {
@@ -186,7 +173,6 @@ static void daxpin_strip_deleted(char *path)
         path[length - tail] = '\0';
     }
 }
-
 
 /* By its path if that still leads there, else by a descriptor. The device is
  * not compared: a mapping shows the one of the file system, fstat() may not. */
@@ -209,7 +195,6 @@ static void daxpin_found_locate(daxpin_found_t *found)
     }
 }
 
-
 static int daxpin_found_is_dax(const daxpin_found_t *found)
 {
     struct statx stx;
@@ -225,7 +210,6 @@ static int daxpin_found_is_dax(const daxpin_found_t *found)
     }
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
-
 
 /* The file system of shared memory that has no name: System V, memfd,
  * MAP_ANONYMOUS. Its paths in /proc lead nowhere. */
@@ -245,13 +229,11 @@ static dev_t daxpin_nameless_dev(void)
     return dev;
 }
 
-
 static int daxpin_vma_has_file(const daxpin_vma_t *vma)
 {
     return (vma->ino != 0) && (vma->path[0] == '/') &&
            (vma->dev != daxpin_nameless_dev());
 }
-
 
 int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma)
 {
@@ -272,7 +254,6 @@ int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma)
     }
     return 0;
 }
-
 
 /* Is this mapping one of a file that we are to lease? */
 static int daxpin_vma_concerns(daxpin_found_t *found)
@@ -297,7 +278,6 @@ static int daxpin_vma_concerns(daxpin_found_t *found)
     return (found->st.st_ino == 0) || S_ISREG(found->st.st_mode);
 }
 
-
 static int daxpin_vma_continues(const daxpin_vma_t *vma,
                                 const daxpin_vma_t *next)
 {
@@ -305,7 +285,6 @@ static int daxpin_vma_continues(const daxpin_vma_t *vma,
            (next->dev == vma->dev) && next->shared &&
            (next->offset == vma->offset + (vma->end - vma->start));
 }
-
 
 /* DAXPIN_FOREIGN, 0 with *found filled, or an error */
 static int daxpin_adopt_look(uintptr_t addr, size_t length,
@@ -363,7 +342,6 @@ static int daxpin_adopt_look(uintptr_t addr, size_t length,
     return 0;
 }
 
-
 /* elect.h: this process is the holder; use what it has open, else open it */
 static int daxpin_adopt_description(void *arg, const struct stat *st,
                                     uint64_t deadline, int *fd_p)
@@ -400,7 +378,6 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
     return 0;
 }
 
-
 /*
  * Exchange
  */
@@ -426,7 +403,6 @@ static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
     return 0;
 }
 
-
 static int daxpin_exchange_map(const daxpin_vma_t *vma, void *arg)
 {
     daxpin_file_t *file = arg;
@@ -439,7 +415,6 @@ static int daxpin_exchange_map(const daxpin_vma_t *vma, void *arg)
     ret = daxpin_exchange_vma(file, vma);
     return (ret != 0) ? ret : daxpin_fault_watch(file, vma->start, vma->end);
 }
-
 
 static int daxpin_exchange_fd(int fd, void *arg)
 {
@@ -458,7 +433,6 @@ static int daxpin_exchange_fd(int fd, void *arg)
     return 0;
 }
 
-
 int daxpin_file_exchange(daxpin_file_t *file)
 {
     int ret = 0;
@@ -472,7 +446,6 @@ int daxpin_file_exchange(daxpin_file_t *file)
     return ret;
 }
 
-
 /*
  * Adopt
  */
@@ -485,7 +458,6 @@ static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
     *addr_p   &= ~(page - 1);
     *length_p  = end - *addr_p;
 }
-
 
 /* No hole may be mapped. A file whose blocks somebody holds was filled before:
  * fallocate() would wait for the hold. */
@@ -506,7 +478,6 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
     close(fd);
     return ret;
 }
-
 
 static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
                                uintptr_t addr, size_t length, uint64_t offset)
@@ -530,7 +501,6 @@ static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
     return daxpin_file_add_map(file, start, size, offset - (addr - start),
                                found->vma.prot);
 }
-
 
 /* Memory that daxpin_file_addr() gave out: leased already, whatever
  * daxpin_set_files() names */
@@ -558,7 +528,6 @@ static daxpin_file_t *daxpin_adopt_own(uintptr_t addr, size_t length,
     pthread_mutex_unlock(&daxpin_lock);
     return file;
 }
-
 
 int daxpin_file_adopt(void *address, size_t length,
                       const daxpin_params_t *params, daxpin_file_t **file_p,
@@ -602,7 +571,6 @@ int daxpin_file_adopt(void *address, size_t length,
     *file_p = file;
     return 0;
 }
-
 
 void daxpin_file_unadopt(daxpin_file_t *file, void *address, size_t length)
 {

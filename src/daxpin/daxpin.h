@@ -39,7 +39,6 @@ extern "C" {
  * any mapping is; while the child has it, the lease outlives a dead parent.
  */
 
-
 /** What the lease of a file is doing. Shared with peers; see control.h. */
 typedef enum daxpin_state {
     DAXPIN_STATE_PENDING  = 0, /**< The lease is not there yet: no access */
@@ -50,7 +49,6 @@ typedef enum daxpin_state {
     DAXPIN_STATE_RELEASED = 5  /**< The user let go; pins remain, no new ones */
 } daxpin_state_t;
 
-
 /** What to do when somebody wants to truncate or write the file. */
 typedef enum daxpin_on_break {
     DAXPIN_ON_BREAK_REVOKE = 0, /**< End all accesses and let him in */
@@ -58,7 +56,6 @@ typedef enum daxpin_on_break {
                                      where nothing but the lease keeps him,
                                      until shortly before it would expire */
 } daxpin_on_break_t;
-
 
 /** Who is behind a pin, for the report. */
 typedef enum daxpin_owner_type {
@@ -70,7 +67,6 @@ typedef struct daxpin_owner {
     daxpin_owner_type_t type;
     int                 fd;  /**< For DAXPIN_OWNER_FILE */
 } daxpin_owner_t;
-
 
 /** What keeps the blocks of a file where they are. Flags, to be combined. */
 typedef enum daxpin_lock {
@@ -88,10 +84,8 @@ typedef enum daxpin_lock {
 /** Room for daxpin_locks_names() */
 #define DAXPIN_LOCKS_NAMES_MAX 64
 
-
 typedef struct daxpin_file daxpin_file_t;
 typedef struct daxpin_pin  daxpin_pin_t;
-
 
 /** Names one life of one file on this node; what a remote key carries. */
 typedef struct daxpin_key {
@@ -101,7 +95,6 @@ typedef struct daxpin_key {
     uint32_t uid;        /**< The holder's user */
     uint32_t pid;        /**< The holder, for messages */
 } daxpin_key_t;
-
 
 /** How to open or adopt. Zeroed: the defaults. */
 typedef struct daxpin_params {
@@ -116,7 +109,6 @@ typedef struct daxpin_params {
 
 /** daxpin_file_adopt(): this memory is none of daxpin's business. */
 #define DAXPIN_FOREIGN 1
-
 
 /**
  * Open a file for one-sided access: find its holder on this node or become it.
@@ -140,7 +132,6 @@ typedef struct daxpin_params {
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p);
 
-
 /**
  * Say which mappings daxpin_file_adopt() concerns itself with. Process-wide.
  *
@@ -151,7 +142,6 @@ int daxpin_file_open(const char *path, size_t length,
  * @return 0, -ENOENT for a directory that is not there, -ENOMEM.
  */
 int daxpin_set_files(const char *const *paths);
-
 
 /**
  * Take an existing shared, writable mapping of a file under lease.
@@ -179,7 +169,6 @@ int daxpin_set_files(const char *const *paths);
 int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,
                       daxpin_file_t **file_p, uint64_t *offset_p);
 
-
 /**
  * Tell the answer cache of daxpin_file_adopt() that a range was unmapped.
  * Until daxpin_cache_enable(1) was called there is no cache: whoever enables
@@ -188,7 +177,6 @@ int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,
  */
 void daxpin_cache_forget(void *addr, size_t length);
 void daxpin_cache_enable(int enable);
-
 
 /**
  * Become a peer of a file that another process of this user, or this process
@@ -201,17 +189,14 @@ void daxpin_cache_enable(int enable);
  */
 int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 
-
 /** One more reference to the handle. */
 void daxpin_file_ref(daxpin_file_t *file);
-
 
 /**
  * An adopted range may be unmapped from now on, and is not replaced at a
  * revoke any more. One call for every daxpin_file_adopt(), before _close().
  */
 void daxpin_file_unadopt(daxpin_file_t *file, void *addr, size_t length);
-
 
 /**
  * Give a handle back. With the last one the lease, the socket, the library's
@@ -220,7 +205,6 @@ void daxpin_file_unadopt(daxpin_file_t *file, void *addr, size_t length);
  * process ends, which is a revoke for them. NULL is nothing.
  */
 void daxpin_file_close(daxpin_file_t *file);
-
 
 /**
  * Take back what opening a file has added to its length. Nobody else may use
@@ -231,7 +215,6 @@ void daxpin_file_close(daxpin_file_t *file);
  *         holder; -EBUSY it is used; -ESTALE revoked; as of ftruncate(2).
  */
 int daxpin_file_shrink(daxpin_file_t *file, size_t length);
-
 
 /**
  * Where the library has mapped bytes @a offset .. @a offset + @a length.
@@ -269,7 +252,6 @@ char *daxpin_locks_names(unsigned locks, char *buffer, size_t size);
 const char    *daxpin_file_granularity(daxpin_file_t *file);
 void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
 
-
 /**
  * Why a file was revoked, naming the file and who did it where that is known.
  *
@@ -277,14 +259,12 @@ void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
  */
 void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size);
 
-
 /**
  * Make stores to a range durable (libpmem2's way for this file).
  *
  * @return 0, -EINVAL beyond the file, -ESTALE revoked before or meanwhile.
  */
 int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length);
-
 
 /** Called once in the library's thread after the memory was replaced and
  *  before the intruder goes on. Must not block; may call any function of this
@@ -299,7 +279,6 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
 void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
                                   void *arg);
 
-
 /**
  * Let the lease go by free will (holder only). Pins and accesses remain, new
  * pins are refused; nobody is protected from a truncate any more, but where
@@ -308,7 +287,6 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
  * @return 0, -EPERM not the holder, -ESTALE not held.
  */
 int daxpin_lease_release(daxpin_file_t *file);
-
 
 /** Who pins blocks of files on fsdax, for RDMA devices to register them. */
 typedef enum daxpin_pin_policy {
@@ -343,11 +321,9 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p);
 
-
 /** Sentence about the last error of this thread: what file, what was tried,
  *  why it failed, what to do. Valid until the next call in this thread. */
 const char *daxpin_errormsg(void);
-
 
 typedef enum daxpin_log_level {
     DAXPIN_LOG_ERROR,

@@ -24,12 +24,10 @@
  * each other's processes. */
 static pthread_mutex_t daxpin_elect_lock = PTHREAD_MUTEX_INITIALIZER;
 
-
 void daxpin_elect_fork(void)
 {
     pthread_mutex_init(&daxpin_elect_lock, NULL);
 }
-
 
 static unsigned daxpin_elect_timeout(const daxpin_params_t *params)
 {
@@ -37,12 +35,10 @@ static unsigned daxpin_elect_timeout(const daxpin_params_t *params)
                                        DAXPIN_TIMEOUT_DEFAULT_MS;
 }
 
-
 uint64_t daxpin_elect_deadline(const daxpin_params_t *params)
 {
     return daxpin_now() + daxpin_elect_timeout(params) * DAXPIN_MSEC;
 }
-
 
 static int daxpin_elect_exchange(daxpin_file_t **file_p)
 {
@@ -54,7 +50,6 @@ static int daxpin_elect_exchange(daxpin_file_t **file_p)
     }
     return ret;
 }
-
 
 static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
                              int listen_fd, const daxpin_params_t *params,
@@ -91,7 +86,6 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     return 0;
 }
 
-
 static int daxpin_elect_follow(const char *path, const struct stat *st,
                                int join, const daxpin_welcome_t *welcome,
                                daxpin_file_t **file_p)
@@ -100,7 +94,6 @@ static int daxpin_elect_follow(const char *path, const struct stat *st,
 
     return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
 }
-
 
 static int daxpin_elect_locked(const char *path, const struct stat *st,
                                int join, const daxpin_params_t *params,
@@ -143,7 +136,6 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
     }
 }
 
-
 int daxpin_elect(const char *path, const struct stat *st, int join,
                  const daxpin_params_t *params,
                  daxpin_description_func_t func, void *arg,
@@ -158,7 +150,6 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
     }
     return ret;
 }
-
 
 static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                                       daxpin_file_t **file_p)
@@ -202,7 +193,6 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     }
     return daxpin_file_create_peer(NULL, &st, &welcome, 1, file_p);
 }
-
 
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
 {

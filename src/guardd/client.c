@@ -41,7 +41,6 @@ typedef union guard_ancillary {
     char           space[CMSG_SPACE(8 * sizeof(int))];
 } guard_ancillary_t;
 
-
 guard_client_t *guard_client_accept(int fd)
 {
     guard_client_t *client = calloc(1, sizeof(*client));
@@ -67,7 +66,6 @@ err:
     return NULL;
 }
 
-
 static void guard_client_due(guard_client_t *client)
 {
     if (!client->answers && !client->leaves) {
@@ -75,14 +73,12 @@ static void guard_client_due(guard_client_t *client)
     }
 }
 
-
 static void guard_client_answer(guard_client_t *client, int ret)
 {
     guard_client_due(client);
     client->answers = 1;
     client->error   = -ret;
 }
-
 
 /* What he guarded goes at once; he himself at the end of the round */
 static void guard_client_part(guard_client_t *client)
@@ -100,7 +96,6 @@ static void guard_client_part(guard_client_t *client)
     client->user->ranges -= client->ranges;
     client->ranges        = 0;
 }
-
 
 static int guard_client_may_guard(const guard_client_t *client, int fd)
 {
@@ -124,7 +119,6 @@ static int guard_client_may_guard(const guard_client_t *client, int fd)
     }
     return 0;
 }
-
 
 static int guard_client_file(guard_client_t *client, int fd)
 {
@@ -150,7 +144,6 @@ static int guard_client_file(guard_client_t *client, int fd)
     return ret;
 }
 
-
 static int guard_client_remove(guard_client_t *client,
                                const daxpin_guard_message_t *message,
                                uint32_t count)
@@ -171,7 +164,6 @@ static int guard_client_remove(guard_client_t *client,
     }
     return ret;
 }
-
 
 /* All or none */
 static int guard_client_add(guard_client_t *client,
@@ -200,7 +192,6 @@ static int guard_client_add(guard_client_t *client,
     return 0;
 }
 
-
 static int guard_message_is_valid(const daxpin_guard_message_t *message,
                                   ssize_t length)
 {
@@ -210,7 +201,6 @@ static int guard_message_is_valid(const daxpin_guard_message_t *message,
            (message->head.count <= DAXPIN_GUARD_RANGES) &&
            (length == (ssize_t)DAXPIN_GUARD_SIZE(message->head.count));
 }
-
 
 /* -EPROTO: he does not speak our language */
 static int guard_client_handle(guard_client_t *client,
@@ -231,7 +221,6 @@ static int guard_client_handle(guard_client_t *client,
         return -EPROTO;
     }
 }
-
 
 /* The first descriptor of a message; others are closed */
 static int guard_take_fd(struct msghdr *header)
@@ -258,7 +247,6 @@ static int guard_take_fd(struct msghdr *header)
     }
     return fd;
 }
-
 
 void guard_client_receive(guard_client_t *client, size_t round)
 {
@@ -300,7 +288,6 @@ void guard_client_receive(guard_client_t *client, size_t round)
     }
 }
 
-
 /* 0: he does not take it, though there is room for many */
 static int guard_client_send(const guard_client_t *client)
 {
@@ -317,7 +304,6 @@ static int guard_client_send(const guard_client_t *client)
                 MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(answer);
 }
 
-
 static void guard_client_destroy(guard_client_t *client)
 {
     guard_user_leave(client->user);
@@ -325,7 +311,6 @@ static void guard_client_destroy(guard_client_t *client)
     close(client->fd); /* And out of the epoll instance */
     free(client);
 }
-
 
 void guard_clients_finish(void)
 {
@@ -347,7 +332,6 @@ void guard_clients_finish(void)
     guard_inodes_publish();
 }
 
-
 void guard_clients_dismiss(void)
 {
     guard_client_t *client;
@@ -357,7 +341,6 @@ void guard_clients_dismiss(void)
         guard_client_send(client);
     }
 }
-
 
 int guard_clients_exist(void)
 {

@@ -96,7 +96,6 @@ struct {
     __type(value, guard_range_t);
 } calls SEC(".maps");
 
-
 /* The first range that ends behind start is the only one to look at */
 static int guard_search(const guard_map_t *map, __u64 start, __u64 end)
 {
@@ -124,7 +123,6 @@ static int guard_search(const guard_map_t *map, __u64 start, __u64 end)
     return (range == NULL) || (range->start < end);
 }
 
-
 static int guard_check(const guard_map_t *map, __u64 start, __u64 end)
 {
     if ((start >= map->end) || (end <= map->start)) {
@@ -138,7 +136,6 @@ static int guard_check(const guard_map_t *map, __u64 start, __u64 end)
     }
     return -ETXTBSY;
 }
-
 
 static int guard_setattr(struct dentry *dentry, struct iattr *attr)
 {
@@ -154,7 +151,6 @@ static int guard_setattr(struct dentry *dentry, struct iattr *attr)
     return guard_check(map, (__u64)attr->ia_size, ALL_OF_IT);
 }
 
-
 /* Linux 6.1, and 6.2 */
 SEC("lsm/inode_setattr")
 int BPF_PROG(guard_inode_setattr, struct dentry *dentry, struct iattr *attr,
@@ -163,7 +159,6 @@ int BPF_PROG(guard_inode_setattr, struct dentry *dentry, struct iattr *attr,
     return (ret != 0) ? ret : guard_setattr(dentry, attr);
 }
 
-
 /* Since then the hook has one more argument */
 SEC("lsm/inode_setattr")
 int BPF_PROG(guard_inode_setattr_idmap, void *idmap, struct dentry *dentry,
@@ -171,7 +166,6 @@ int BPF_PROG(guard_inode_setattr_idmap, void *idmap, struct dentry *dentry,
 {
     return (ret != 0) ? ret : guard_setattr(dentry, attr);
 }
-
 
 SEC("lsm/file_permission")
 int BPF_PROG(guard_file_permission, struct file *file, int mask, int ret)
@@ -193,7 +187,6 @@ int BPF_PROG(guard_file_permission, struct file *file, int mask, int ret)
     return (call != NULL) ? guard_check(map, call->start, call->end) : 0;
 }
 
-
 static void guard_begin(__u64 start, __u64 length)
 {
     guard_range_t call = {.start = start, .end = start + length};
@@ -205,14 +198,12 @@ static void guard_begin(__u64 start, __u64 length)
     bpf_map_update_elem(&calls, &task, &call, BPF_ANY);
 }
 
-
 static void guard_end(void)
 {
     __u64 task = bpf_get_current_pid_tgid();
 
     bpf_map_delete_elem(&calls, &task);
 }
-
 
 SEC("fentry/vfs_fallocate")
 int BPF_PROG(guard_fallocate_begin, struct file *file, int mode, __s64 offset,
@@ -227,7 +218,6 @@ int BPF_PROG(guard_fallocate_begin, struct file *file, int mode, __s64 offset,
     return 0;
 }
 
-
 SEC("fexit/vfs_fallocate")
 int BPF_PROG(guard_fallocate_end, struct file *file, int mode)
 {
@@ -236,7 +226,6 @@ int BPF_PROG(guard_fallocate_end, struct file *file, int mode)
     }
     return 0;
 }
-
 
 SEC("fentry/vfs_clone_file_range")
 int BPF_PROG(guard_clone_begin, struct file *in, __s64 in_offset,
@@ -247,14 +236,12 @@ int BPF_PROG(guard_clone_begin, struct file *in, __s64 in_offset,
     return 0;
 }
 
-
 SEC("fexit/vfs_clone_file_range")
 int BPF_PROG(guard_clone_end)
 {
     guard_end();
     return 0;
 }
-
 
 SEC("fentry/vfs_dedupe_file_range_one")
 int BPF_PROG(guard_dedupe_begin, struct file *in, __s64 in_offset,
@@ -264,14 +251,12 @@ int BPF_PROG(guard_dedupe_begin, struct file *in, __s64 in_offset,
     return 0;
 }
 
-
 SEC("fexit/vfs_dedupe_file_range_one")
 int BPF_PROG(guard_dedupe_end)
 {
     guard_end();
     return 0;
 }
-
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(guard_exit, struct task_struct *task)

@@ -25,12 +25,10 @@ LIST_HEAD(guard_inodes, guard_inode);
 static struct guard_inodes guard_buckets[GUARD_INODE_BUCKETS];
 static struct guard_inodes guard_dirty = LIST_HEAD_INITIALIZER(guard_dirty);
 
-
 static struct guard_inodes *guard_inode_bucket(dev_t dev, ino_t ino)
 {
     return &guard_buckets[(ino ^ (dev << 4)) % GUARD_INODE_BUCKETS];
 }
-
 
 guard_inode_t *guard_inode_find(dev_t dev, ino_t ino)
 {
@@ -44,7 +42,6 @@ guard_inode_t *guard_inode_find(dev_t dev, ino_t ino)
     return NULL;
 }
 
-
 /* Opens by no name, so that no lease is broken and no name can be changed */
 static int guard_inode_open(int fd)
 {
@@ -53,7 +50,6 @@ static int guard_inode_open(int fd)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     return open(path, O_PATH | O_CLOEXEC);
 }
-
 
 int guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p)
 {
@@ -84,7 +80,6 @@ int guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p)
     return 0;
 }
 
-
 static void guard_inode_touch(guard_inode_t *inode)
 {
     if (!inode->dirty) {
@@ -93,7 +88,6 @@ static void guard_inode_touch(guard_inode_t *inode)
     }
 }
 
-
 /* It goes when the kernel has been told that it has no ranges */
 void guard_inode_put(guard_inode_t *inode)
 {
@@ -101,7 +95,6 @@ void guard_inode_put(guard_inode_t *inode)
         guard_inode_touch(inode);
     }
 }
-
 
 static int guard_entry_before(const guard_entry_t *entry, const void *owner,
                               const guard_range_t *range)
@@ -114,7 +107,6 @@ static int guard_entry_before(const guard_entry_t *entry, const void *owner,
     }
     return (uintptr_t)entry->owner < (uintptr_t)owner;
 }
-
 
 /* The first entry that is not before this one */
 static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
@@ -132,7 +124,6 @@ static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
     }
     return low;
 }
-
 
 int guard_inode_add(guard_inode_t *inode, const void *owner,
                     const guard_range_t *range)
@@ -158,7 +149,6 @@ int guard_inode_add(guard_inode_t *inode, const void *owner,
     return 0;
 }
 
-
 int guard_inode_remove(guard_inode_t *inode, const void *owner,
                        const guard_range_t *range)
 {
@@ -176,7 +166,6 @@ int guard_inode_remove(guard_inode_t *inode, const void *owner,
     return 0;
 }
 
-
 void guard_inode_remove_all(guard_inode_t *inode, const void *owner)
 {
     size_t i, kept = 0;
@@ -189,7 +178,6 @@ void guard_inode_remove_all(guard_inode_t *inode, const void *owner)
     inode->count = kept;
     guard_inode_touch(inode);
 }
-
 
 /*
  * The kernel's view
@@ -222,7 +210,6 @@ static uint32_t guard_inode_merge(const guard_inode_t *inode,
     return count + 1;
 }
 
-
 static uint64_t guard_inode_end(const guard_inode_t *inode)
 {
     uint64_t end = 0;
@@ -235,7 +222,6 @@ static uint64_t guard_inode_end(const guard_inode_t *inode)
     }
     return end;
 }
-
 
 /* More than one range needs room in the kernel's table. Where there is none,
  * what lies between them is guarded as well. */
@@ -263,7 +249,6 @@ static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
     *space_p   = count;
 }
 
-
 static int guard_inode_set(guard_inode_t *inode)
 {
     guard_map_t map;
@@ -288,7 +273,6 @@ static int guard_inode_set(guard_inode_t *inode)
     return 0;
 }
 
-
 static int guard_inode_clear(guard_inode_t *inode)
 {
     int ret = guard_programs_clear(inode->path_fd);
@@ -301,7 +285,6 @@ static int guard_inode_clear(guard_inode_t *inode)
     return (ret == -ENOENT) ? 0 : ret; /* it had never been told */
 }
 
-
 static void guard_inode_destroy(guard_inode_t *inode)
 {
     LIST_REMOVE(inode, link);
@@ -309,7 +292,6 @@ static void guard_inode_destroy(guard_inode_t *inode)
     free(inode->entries);
     free(inode);
 }
-
 
 void guard_inodes_publish(void)
 {

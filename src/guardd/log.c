@@ -10,12 +10,10 @@
 
 static int guard_log_level = LOG_NOTICE;
 
-
 void guard_log_set_level(int level)
 {
     guard_log_level = level;
 }
-
 
 void guard_log(int level, const char *format, ...)
 {

@@ -41,7 +41,6 @@ typedef struct guard_options {
     int        check; /* see whether it could run, and end */
 } guard_options_t;
 
-
 static void usage(FILE *out)
 {
     fprintf(out,
@@ -65,7 +64,6 @@ static void usage(FILE *out)
             guard_limits.ranges);
 }
 
-
 static size_t parse_number(const char *option, const char *text, size_t most)
 {
     unsigned long number;
@@ -81,7 +79,6 @@ static size_t parse_number(const char *option, const char *text, size_t most)
     }
     return number;
 }
-
 
 static void parse_options(int argc, char **argv, guard_options_t *options)
 {
@@ -138,7 +135,6 @@ static void parse_options(int argc, char **argv, guard_options_t *options)
     }
 }
 
-
 /* The programs are in the kernel: from now on, telling them which files is all
  * there is to do. CAP_BPF is for that, where sysctl
  * kernel.unprivileged_bpf_disabled forbids it to others. */
@@ -165,7 +161,6 @@ err:
     return -errno;
 }
 
-
 /* A descriptor for every connection and every file */
 static void raise_limits(void)
 {
@@ -176,7 +171,6 @@ static void raise_limits(void)
         setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
-
 
 static int open_socket(const char *path)
 {
@@ -210,7 +204,6 @@ static int open_socket(const char *path)
     return fd;
 }
 
-
 /* As sd_notify(3), which is not worth a library */
 static void tell_systemd(const char *message)
 {
@@ -239,14 +232,12 @@ static void tell_systemd(const char *message)
     }
 }
 
-
 static int watch(int epoll_fd, int fd, void *what)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
 
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
-
 
 /* Returns 0 if nobody can be let in now */
 static int accept_client(int epoll_fd, int listen_fd)
@@ -266,15 +257,12 @@ static int accept_client(int epoll_fd, int listen_fd)
     return 1;
 }
 
-
 static volatile sig_atomic_t stopped;
-
 
 static void on_stop(int number)
 {
     stopped = number;
 }
-
 
 /* Blocked but while it waits: none is missed */
 static void catch_stop(sigset_t *mask)
@@ -289,7 +277,6 @@ static void catch_stop(sigset_t *mask)
     sigaction(SIGINT, &action, NULL);
     sigprocmask(SIG_BLOCK, &stops, mask);
 }
-
 
 /* Whoever has something to say */
 static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
@@ -317,7 +304,6 @@ static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
     }
 }
 
-
 static long now_ms(void)
 {
     struct timespec now;
@@ -325,7 +311,6 @@ static long now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
-
 
 /* Files stay guarded until their clients have seen to them. One that is stopped
  * is not waited for without end. */
@@ -342,7 +327,6 @@ static void serve_last(int epoll_fd, int listen_fd, const char *path,
     }
     guard_programs_unpin();
 }
-
 
 static int serve(int listen_fd, const char *path)
 {
@@ -361,7 +345,6 @@ static int serve(int listen_fd, const char *path)
     serve_last(epoll_fd, listen_fd, path, &mask);
     return 0;
 }
-
 
 int main(int argc, char **argv)
 {

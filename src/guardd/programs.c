@@ -54,7 +54,6 @@ typedef struct guard_former {
 static guard_former_t guard_former[GUARD_FORMER_MAX];
 static unsigned       guard_formers;
 
-
 static int guard_print(enum libbpf_print_level level, const char *format,
                        va_list args)
 {
@@ -65,7 +64,6 @@ static int guard_print(enum libbpf_print_level level, const char *format,
     guard_log((level == LIBBPF_WARN) ? LOG_WARNING : LOG_DEBUG, "%s", message);
     return 0;
 }
-
 
 /* How many arguments a hook has in this kernel; -errno if it has no such */
 static int guard_hook_args(const char *name)
@@ -88,7 +86,6 @@ static int guard_hook_args(const char *name)
     return args;
 }
 
-
 /* What this kernel has not got, or has in another form, is left out */
 static int guard_programs_choose(void)
 {
@@ -109,7 +106,6 @@ static int guard_programs_choose(void)
     return 0;
 }
 
-
 /* In the first pid namespace, the one that the kernel's programs see */
 static int guard_is_initial(void)
 {
@@ -119,7 +115,6 @@ static int guard_is_initial(void)
     return (stat("/proc/self/ns/pid", &st) == 0) &&
            (st.st_ino == initial_pid_namespace);
 }
-
 
 static int guard_programs_attach(void)
 {
@@ -157,12 +152,10 @@ static int guard_programs_attach(void)
     return 0;
 }
 
-
 static int guard_is_refused(int ret)
 {
     return (ret != 0) && (errno == ETXTBSY);
 }
-
 
 /* Programs can be attached and yet never be asked: where "bpf" is not among the
  * security modules. Try it on a file of our own. */
@@ -187,7 +180,6 @@ static int guard_programs_try(int fd)
     return guard_programs_clear(fd);
 }
 
-
 int guard_programs_start(void)
 {
     int fd, ret;
@@ -206,7 +198,6 @@ int guard_programs_start(void)
     }
     return ret;
 }
-
 
 /*
  * What outlives the daemon
@@ -231,7 +222,6 @@ static void guard_remove_pins(const char *directory)
     rmdir(directory);
 }
 
-
 /* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
 static uint64_t guard_now(void)
 {
@@ -241,7 +231,6 @@ static uint64_t guard_now(void)
     return (uint64_t)now.tv_sec * 1000 * GUARD_NS_IN_MS + (uint64_t)now.tv_nsec;
 }
 
-
 static int guard_open_pin(const char *directory, const char *name)
 {
     char path[PATH_MAX + 16];
@@ -249,7 +238,6 @@ static int guard_open_pin(const char *directory, const char *name)
     snprintf(path, sizeof(path), "%s/%s", directory, name);
     return bpf_obj_get(path);
 }
-
 
 /* When the daemon of a directory died; 0: it lives, or cannot be asked */
 static uint64_t guard_died(const char *directory)
@@ -264,7 +252,6 @@ static uint64_t guard_died(const char *directory)
     }
     return state.guard_died;
 }
-
 
 static void guard_find_former(const char *directory)
 {
@@ -295,7 +282,6 @@ static void guard_find_former(const char *directory)
     (void)guard_programs_forget();
 }
 
-
 static int guard_pin_all(void)
 {
     char path[PATH_MAX + 64];
@@ -317,7 +303,6 @@ static int guard_pin_all(void)
     }
     return ret;
 }
-
 
 int guard_programs_pin(const char *directory)
 {
@@ -348,12 +333,10 @@ err:
     return ret;
 }
 
-
 int guard_programs_are_pinned(void)
 {
     return guard_pins[0] != '\0';
 }
-
 
 void guard_programs_unpin(void)
 {
@@ -362,7 +345,6 @@ void guard_programs_unpin(void)
         guard_pins[0] = '\0';
     }
 }
-
 
 int guard_programs_knew(int fd, uid_t uid)
 {
@@ -378,7 +360,6 @@ int guard_programs_knew(int fd, uid_t uid)
     }
     return 0;
 }
-
 
 int guard_programs_forget(void)
 {
@@ -398,7 +379,6 @@ int guard_programs_forget(void)
     return (kept > 0) ? (int)((next - now) / GUARD_NS_IN_MS) + 1 : -1;
 }
 
-
 /*
  * What is guarded
  */
@@ -409,19 +389,16 @@ int guard_programs_set(int fd, const guard_map_t *map)
                                 map, BPF_ANY) == 0) ? 0 : -errno;
 }
 
-
 int guard_programs_clear(int fd)
 {
     return (bpf_map_delete_elem(bpf_map__fd(guard_skeleton->maps.inodes),
                                 &fd) == 0) ? 0 : -errno;
 }
 
-
 guard_range_t *guard_programs_ranges(void)
 {
     return guard_ranges;
 }
-
 
 int guard_programs_settle(void)
 {

@@ -24,7 +24,6 @@ static struct guard_extents guard_free = LIST_HEAD_INITIALIZER(guard_free);
 static struct guard_extents guard_used = LIST_HEAD_INITIALIZER(guard_used);
 static uint32_t             guard_top; /* nobody had it yet, from here on */
 
-
 /* Sorted, so that neighbours become one */
 static void guard_space_merge(guard_extent_t *extent)
 {
@@ -53,7 +52,6 @@ static void guard_space_merge(guard_extent_t *extent)
     }
 }
 
-
 static int guard_space_reuse(void)
 {
     guard_extent_t *extent;
@@ -67,7 +65,6 @@ static int guard_space_reuse(void)
     }
     return 1;
 }
-
 
 static int guard_space_take(uint32_t count, uint32_t *first_p)
 {
@@ -94,7 +91,6 @@ static int guard_space_take(uint32_t count, uint32_t *first_p)
     return 1;
 }
 
-
 int guard_space_get(uint32_t count, uint32_t *first_p)
 {
     if (guard_space_take(count, first_p)) {
@@ -104,7 +100,6 @@ int guard_space_get(uint32_t count, uint32_t *first_p)
                    0 :
                    -ENOSPC;
 }
-
 
 void guard_space_put(uint32_t first, uint32_t count)
 {

@@ -17,7 +17,6 @@ guard_limits_t guard_limits = {.clients = 4096, .ranges = 65536};
 
 static LIST_HEAD(, guard_user) guard_users = LIST_HEAD_INITIALIZER(guard_users);
 
-
 guard_user_t *guard_user_enter(uid_t uid)
 {
     guard_user_t *user;
@@ -45,7 +44,6 @@ guard_user_t *guard_user_enter(uid_t uid)
     return user;
 }
 
-
 void guard_user_leave(guard_user_t *user)
 {
     if (--user->clients == 0) {
@@ -53,7 +51,6 @@ void guard_user_leave(guard_user_t *user)
         free(user);
     }
 }
-
 
 int guard_user_may(guard_user_t *user, size_t round)
 {

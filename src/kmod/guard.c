@@ -35,12 +35,10 @@ struct workqueue_struct *daxpin_guard_queue;
 static struct mm_struct *daxpin_guard_mm;
 static DEFINE_IDA(daxpin_guard_ids);
 
-
 static unsigned long daxpin_guard_addr(const struct daxpin_guard *guard)
 {
     return DAXPIN_GUARD_BASE + guard->id * DAXPIN_GUARD_STRIDE;
 }
-
 
 static int daxpin_guard_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -48,7 +46,6 @@ static int daxpin_guard_mmap(struct file *file, struct vm_area_struct *vma)
                  VM_MAYEXEC);
     return 0;
 }
-
 
 static unsigned long daxpin_guard_area(struct file *file, unsigned long addr,
                                        unsigned long length,
@@ -58,13 +55,11 @@ static unsigned long daxpin_guard_area(struct file *file, unsigned long addr,
     return addr;
 }
 
-
 static const struct file_operations daxpin_guard_fops = {
     .owner             = THIS_MODULE,
     .mmap              = daxpin_guard_mmap,
     .get_unmapped_area = daxpin_guard_area
 };
-
 
 /* A file of ours that maps the pages of the DAX file, as far as anybody can
  * tell: not one that counts as having it open, which would break the lease */
@@ -86,7 +81,6 @@ static int daxpin_guard_map(struct daxpin_guard *guard)
     return IS_ERR_VALUE(ret) ? (int)ret : 0;
 }
 
-
 static void daxpin_guard_do_place(struct work_struct *work)
 {
     struct daxpin_guard_request *request = container_of(
@@ -94,7 +88,6 @@ static void daxpin_guard_do_place(struct work_struct *work)
 
     request->ret = daxpin_guard_map(request->guard);
 }
-
 
 int daxpin_guard_place(struct daxpin_guard *guard, const struct path *path)
 {
@@ -117,7 +110,6 @@ int daxpin_guard_place(struct daxpin_guard *guard, const struct path *path)
     return request.ret;
 }
 
-
 void daxpin_guard_remove(struct daxpin_guard *guard)
 {
     kthread_use_mm(daxpin_guard_mm);
@@ -127,7 +119,6 @@ void daxpin_guard_remove(struct daxpin_guard *guard)
     ida_free(&daxpin_guard_ids, guard->id);
 }
 
-
 /*
  * The address space. The kernel makes one for every program that it executes,
  * and in no other way that a module could use. So a program is executed, which
@@ -135,7 +126,6 @@ void daxpin_guard_remove(struct daxpin_guard *guard)
  */
 
 static struct task_struct *daxpin_guard_helper;
-
 
 static int daxpin_guard_load(struct linux_binprm *bprm)
 {
@@ -151,19 +141,16 @@ static int daxpin_guard_load(struct linux_binprm *bprm)
     return -ECANCELED;
 }
 
-
 static int daxpin_guard_enter(struct subprocess_info *info, struct cred *cred)
 {
     WRITE_ONCE(daxpin_guard_helper, current);
     return 0;
 }
 
-
 static struct linux_binfmt daxpin_guard_format = {
     .module      = THIS_MODULE,
     .load_binary = daxpin_guard_load
 };
-
 
 static int daxpin_guard_make_mm(void)
 {
@@ -189,7 +176,6 @@ static int daxpin_guard_make_mm(void)
     return 0;
 }
 
-
 int daxpin_guard_init(void)
 {
     int ret = daxpin_guard_make_mm();
@@ -204,7 +190,6 @@ int daxpin_guard_init(void)
     }
     return 0;
 }
-
 
 void daxpin_guard_exit(void)
 {

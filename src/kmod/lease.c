@@ -25,7 +25,6 @@ static const char *const daxpin_break_names[] = {"break_lease_block",
                                                  "break_lease_noblock"};
 static struct tracepoint *daxpin_break_points[ARRAY_SIZE(daxpin_break_names)];
 
-
 bool daxpin_lease_is_live(struct file *file)
 {
     struct file_lock_context *context = locks_inode_context(file_inode(file));
@@ -48,7 +47,6 @@ bool daxpin_lease_is_live(struct file *file)
     return live;
 }
 
-
 /* In the intruder, with the lock of the inode's leases held */
 static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
 {
@@ -65,14 +63,12 @@ static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
     spin_unlock(&daxpin_watch_lock);
 }
 
-
 void daxpin_watch_init(struct daxpin_watch *watch)
 {
     watch->inode  = NULL;
     watch->breaks = 0;
     init_waitqueue_head(&watch->wait);
 }
-
 
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode)
 {
@@ -81,7 +77,6 @@ void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode)
     hash_add(daxpin_watches, &watch->link, (unsigned long)inode);
     spin_unlock(&daxpin_watch_lock);
 }
-
 
 void daxpin_watch_stop(struct daxpin_watch *watch)
 {
@@ -92,7 +87,6 @@ void daxpin_watch_stop(struct daxpin_watch *watch)
     }
     spin_unlock(&daxpin_watch_lock);
 }
-
 
 u64 daxpin_watch_take(struct daxpin_watch *watch)
 {
@@ -105,7 +99,6 @@ u64 daxpin_watch_take(struct daxpin_watch *watch)
     return breaks;
 }
 
-
 static void daxpin_lease_find_point(struct tracepoint *point, void *data)
 {
     unsigned int i;
@@ -116,7 +109,6 @@ static void daxpin_lease_find_point(struct tracepoint *point, void *data)
         }
     }
 }
-
 
 int daxpin_lease_init(void)
 {
@@ -140,7 +132,6 @@ int daxpin_lease_init(void)
     }
     return 0;
 }
-
 
 void daxpin_lease_exit(void)
 {

@@ -26,7 +26,6 @@ struct daxpin_device {
     struct daxpin_watch watch;
 };
 
-
 static int daxpin_device_open(struct inode *inode, struct file *file)
 {
     struct daxpin_device *device;
@@ -41,7 +40,6 @@ static int daxpin_device_open(struct inode *inode, struct file *file)
     return nonseekable_open(inode, file);
 }
 
-
 static int daxpin_device_release(struct inode *inode, struct file *file)
 {
     struct daxpin_device *device = file->private_data;
@@ -54,7 +52,6 @@ static int daxpin_device_release(struct inode *inode, struct file *file)
     kfree(device);
     return 0;
 }
-
 
 /*
  * Pin
@@ -76,7 +73,6 @@ static int daxpin_device_check_range(const struct daxpin_ioc_pin *args,
     return 0;
 }
 
-
 static int daxpin_device_check_file(const struct file *file)
 {
     const struct inode *inode = file_inode(file);
@@ -92,7 +88,6 @@ static int daxpin_device_check_file(const struct file *file)
     }
     return 0;
 }
-
 
 static int daxpin_device_pin_file(struct daxpin_device *device,
                                   const struct daxpin_ioc_pin *args,
@@ -131,7 +126,6 @@ out:
     return ret;
 }
 
-
 static long daxpin_device_pin(struct file *self,
                               const struct daxpin_ioc_pin __user *user_args)
 {
@@ -155,7 +149,6 @@ static long daxpin_device_pin(struct file *self,
     return ret;
 }
 
-
 static long daxpin_device_ioctl(struct file *file, unsigned int command,
                                 unsigned long arg)
 {
@@ -168,7 +161,6 @@ static long daxpin_device_ioctl(struct file *file, unsigned int command,
         return -ENOTTY;
     }
 }
-
 
 /*
  * The mapping
@@ -187,7 +179,6 @@ static int daxpin_device_mmap(struct file *file, struct vm_area_struct *vma)
     return daxpin_map(vma, pin);
 }
 
-
 #if DAXPIN_HAVE_HUGE
 static unsigned long daxpin_device_area(struct file *file, unsigned long addr,
                                         unsigned long length,
@@ -201,7 +192,6 @@ static unsigned long daxpin_device_area(struct file *file, unsigned long addr,
 }
 #endif
 
-
 /*
  * News of the lease
  */
@@ -213,7 +203,6 @@ static __poll_t daxpin_device_poll(struct file *file, poll_table *table)
     poll_wait(file, &device->watch.wait, table);
     return (READ_ONCE(device->watch.breaks) > 0) ? EPOLLIN | EPOLLRDNORM : 0;
 }
-
 
 static ssize_t daxpin_device_read(struct file *file, char __user *buffer,
                                   size_t size, loff_t *offset)
@@ -240,7 +229,6 @@ static ssize_t daxpin_device_read(struct file *file, char __user *buffer,
                    -EFAULT;
 }
 
-
 /*
  * What there is to see
  */
@@ -264,7 +252,6 @@ static void daxpin_device_show(struct seq_file *seq, struct file *file)
     seq_printf(seq, "breaks:\t%lu\n", READ_ONCE(device->watch.breaks));
 }
 
-
 #define DAXPIN_TOTAL(_name) \
     static ssize_t _name##_show(struct device *device, \
                                 struct device_attribute *attribute, \
@@ -282,7 +269,6 @@ DAXPIN_TOTAL(lingering);
 static struct attribute *daxpin_attrs[] = {
     &dev_attr_pins.attr, &dev_attr_pages.attr, &dev_attr_lingering.attr, NULL};
 ATTRIBUTE_GROUPS(daxpin);
-
 
 static const struct file_operations daxpin_device_fops = {
     .owner          = THIS_MODULE,
@@ -307,7 +293,6 @@ static struct miscdevice daxpin_misc = {
     .mode   = 0600,
     .groups = daxpin_groups
 };
-
 
 static int __init daxpin_init(void)
 {
@@ -334,14 +319,12 @@ err_guard:
     return ret;
 }
 
-
 static void __exit daxpin_exit(void)
 {
     misc_deregister(&daxpin_misc);
     daxpin_lease_exit();
     daxpin_guard_exit();
 }
-
 
 module_init(daxpin_init);
 module_exit(daxpin_exit);

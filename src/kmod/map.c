@@ -13,7 +13,6 @@
 
 #define DAXPIN_MAP_HUGE_PAGES (PMD_SIZE / PAGE_SIZE)
 
-
 /* The first page of a huge one that is to be mapped from start on; NULL: there
  * is none, so that all up to the next such border are small */
 static struct page *daxpin_map_huge_page(struct vm_area_struct *vma,
@@ -31,7 +30,6 @@ static struct page *daxpin_map_huge_page(struct vm_area_struct *vma,
             IS_ALIGNED(page_to_pfn(page), DAXPIN_MAP_HUGE_PAGES)) ? page : NULL;
 }
 
-
 /* Small pages, all within one huge one's size, into an array for so many */
 static int daxpin_map_insert(struct vm_area_struct *vma, unsigned long start,
                              unsigned long end, struct page **pages)
@@ -42,7 +40,6 @@ static int daxpin_map_insert(struct vm_area_struct *vma, unsigned long start,
                      pages);
     return vm_insert_pages(vma, start, pages, &left);
 }
-
 
 static vm_fault_t daxpin_map_fault(struct vm_fault *vmf)
 {
@@ -65,7 +62,6 @@ static vm_fault_t daxpin_map_fault(struct vm_fault *vmf)
                                              VM_FAULT_SIGBUS;
 }
 
-
 #if DAXPIN_HAVE_HUGE
 static vm_fault_t daxpin_map_huge_fault(struct vm_fault *vmf,
                                         unsigned int order)
@@ -80,14 +76,12 @@ static vm_fault_t daxpin_map_huge_fault(struct vm_fault *vmf,
 }
 #endif
 
-
 static const struct vm_operations_struct daxpin_map_ops = {
     .fault = daxpin_map_fault,
 #if DAXPIN_HAVE_HUGE
     .huge_fault = daxpin_map_huge_fault
 #endif
 };
-
 
 int daxpin_map(struct vm_area_struct *vma, const struct daxpin_pin *pin)
 {
@@ -115,7 +109,6 @@ int daxpin_map(struct vm_area_struct *vma, const struct daxpin_pin *pin)
     kfree(pages);
     return ret;
 }
-
 
 #if DAXPIN_HAVE_HUGE
 unsigned long daxpin_map_area(const struct daxpin_pin *pin, struct file *file,

@@ -28,7 +28,6 @@ module_param(limit_mib, ulong, 0644);
 MODULE_PARM_DESC(limit_mib, "MiB that all users together may pin; 0: no limit "
                             "but RLIMIT_MEMLOCK");
 
-
 /*
  * What counts for the user: as for memory that an RDMA device registers
  */
@@ -57,14 +56,12 @@ err:
     return -ENOMEM;
 }
 
-
 static void daxpin_pin_uncharge(struct daxpin_pin *pin)
 {
     atomic_long_sub(pin->count, &daxpin_pin_total.pages);
     atomic64_sub(pin->count, &pin->mm->pinned_vm);
     mmdrop(pin->mm);
 }
-
 
 /*
  * Pages
@@ -91,7 +88,6 @@ static int daxpin_pin_check(struct daxpin_pin *pin, struct page *page,
     return (pin->pgmap == page->pgmap) ? 0 : -EOPNOTSUPP;
 }
 
-
 static int daxpin_pin_grow(struct daxpin_pin *pin)
 {
     unsigned int most = (pin->max_extents > 0) ? 2 * pin->max_extents : 4;
@@ -110,7 +106,6 @@ static int daxpin_pin_grow(struct daxpin_pin *pin)
     pin->max_extents = most;
     return 0;
 }
-
 
 static int daxpin_pin_add(struct daxpin_pin *pin, struct page *page,
                           unsigned long number)
@@ -142,7 +137,6 @@ static int daxpin_pin_add(struct daxpin_pin *pin, struct page *page,
     return 0;
 }
 
-
 /* As many as there are at once, into an array of DAXPIN_PIN_BATCH. This is no
  * FOLL_LONGTERM, which fsdax refuses because nobody could take the pages back:
  * here the owner of a lease gives them back, and a guard makes others wait. */
@@ -173,7 +167,6 @@ static long daxpin_pin_batch(struct daxpin_pin *pin, unsigned long addr,
     return got;
 }
 
-
 static int daxpin_pin_get_pages(struct daxpin_pin *pin, unsigned long addr)
 {
     unsigned long number;
@@ -191,7 +184,6 @@ static int daxpin_pin_get_pages(struct daxpin_pin *pin, unsigned long addr)
     return (ret < 0) ? ret : 0;
 }
 
-
 static void daxpin_pin_put_pages(struct daxpin_pin *pin)
 {
     unsigned int i;
@@ -202,7 +194,6 @@ static void daxpin_pin_put_pages(struct daxpin_pin *pin)
         cond_resched();
     }
 }
-
 
 /* The one that has this page */
 static const struct daxpin_extent *
@@ -222,7 +213,6 @@ daxpin_pin_find(const struct daxpin_pin *pin, unsigned long number)
     return &pin->extents[low];
 }
 
-
 void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
                       unsigned long count, struct page **pages)
 {
@@ -237,7 +227,6 @@ void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
     }
 }
 
-
 struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
                               unsigned long count)
 {
@@ -249,7 +238,6 @@ struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
     }
     return nth_page(extent->page, begin);
 }
-
 
 /*
  * Life
@@ -263,7 +251,6 @@ static void daxpin_pin_free(struct daxpin_pin *pin)
     kvfree(pin->extents);
     kfree(pin);
 }
-
 
 /* Is one of the pages in use, by more than the file system and mappings of the
  * file? What was seen once as unused has nobody who remembers it. */
@@ -287,7 +274,6 @@ static bool daxpin_pin_is_used(struct daxpin_pin *pin)
     return false;
 }
 
-
 /* The end: the guard goes, when it may, and with it the rest */
 static void daxpin_pin_work(struct work_struct *work)
 {
@@ -308,7 +294,6 @@ static void daxpin_pin_work(struct work_struct *work)
     daxpin_pin_free(pin);
 }
 
-
 /* With its pages unpinned */
 static void daxpin_pin_end(struct daxpin_pin *pin)
 {
@@ -321,7 +306,6 @@ static void daxpin_pin_end(struct daxpin_pin *pin)
     INIT_DELAYED_WORK(&pin->work, daxpin_pin_work);
     queue_delayed_work(daxpin_guard_queue, &pin->work, 0);
 }
-
 
 int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
                       unsigned long count, struct daxpin_pin **pin_p)
@@ -367,7 +351,6 @@ err_free:
     daxpin_pin_free(pin);
     return ret;
 }
-
 
 void daxpin_pin_release(struct daxpin_pin *pin)
 {

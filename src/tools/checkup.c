@@ -29,7 +29,6 @@ static const struct {
     [DAXPIN_FINDING_BAD]  = {"bad", "\033[31m"}
 };
 
-
 void daxpin_checkup_say(daxpin_checkup_t *checkup, daxpin_finding_t finding,
                         const char *name, const char *format, ...)
 {
@@ -57,7 +56,6 @@ void daxpin_checkup_say(daxpin_checkup_t *checkup, daxpin_finding_t finding,
     fflush(stdout);
 }
 
-
 /*
  * Commands
  */
@@ -77,7 +75,6 @@ static pid_t capture_start(char *const *argv, int out)
     return pid;
 }
 
-
 static long long capture_now_ms(void)
 {
     struct timespec now;
@@ -85,7 +82,6 @@ static long long capture_now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
-
 
 /* Until its end of the pipe is closed: 0, or -ETIMEDOUT */
 static int capture_read(int in, long long end, FILE *said)
@@ -110,7 +106,6 @@ static int capture_read(int in, long long end, FILE *said)
         fwrite(buffer, 1, (size_t)length, said);
     }
 }
-
 
 int daxpin_capture(char *const *argv, unsigned seconds, char **said_p)
 {

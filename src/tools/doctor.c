@@ -21,7 +21,6 @@ typedef struct doctor_args {
     char **launcher; /* NULL: none was given */
 } doctor_args_t;
 
-
 static int doctor_usage(void)
 {
     fprintf(stderr,
@@ -29,7 +28,6 @@ static int doctor_usage(void)
             "[FILE|DIRECTORY]... [-- LAUNCHER [OPTION]...]\n");
     return 2;
 }
-
 
 /* It would be started, with our probe as an argument */
 static const char *doctor_find_program(char **launcher)
@@ -43,7 +41,6 @@ static const char *doctor_find_program(char **launcher)
     }
     return NULL;
 }
-
 
 static int doctor_parse(int argc, char **argv, doctor_args_t *args)
 {
@@ -96,7 +93,6 @@ static int doctor_parse(int argc, char **argv, doctor_args_t *args)
     return 0;
 }
 
-
 static int doctor_has_colour(void)
 {
     const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
@@ -104,7 +100,6 @@ static int doctor_has_colour(void)
     return isatty(STDOUT_FILENO) && (term != NULL) &&
            (strcmp(term, "dumb") != 0) && ((no == NULL) || (no[0] == '\0'));
 }
-
 
 static void doctor_sum_up(const daxpin_checkup_t *checkup)
 {
@@ -125,7 +120,6 @@ static void doctor_sum_up(const daxpin_checkup_t *checkup)
            counts[DAXPIN_FINDING_BAD]);
 }
 
-
 static int doctor_status(const daxpin_checkup_t *checkup, int strict)
 {
     if ((fflush(stdout) != 0) || ferror(stdout)) {
@@ -136,7 +130,6 @@ static int doctor_status(const daxpin_checkup_t *checkup, int strict)
     return (checkup->counts[DAXPIN_FINDING_BAD] > 0) ||
            (strict && (checkup->counts[DAXPIN_FINDING_WARN] > 0));
 }
-
 
 int daxpin_cmd_doctor(int argc, char **argv)
 {

@@ -67,7 +67,6 @@ static const job_rule_t job_rules[] = {
       "windows whose info names a file are not in that file" }
 };
 
-
 /*
  * What was said
  */
@@ -94,7 +93,6 @@ static int job_add(job_t *job, const char *line)
     return 0;
 }
 
-
 /* The launcher may put something before each line, such as the rank */
 static void job_parse(job_t *job)
 {
@@ -108,7 +106,6 @@ static void job_parse(job_t *job)
     }
 }
 
-
 static const char *job_value(const job_t *job, int rank, const char *key)
 {
     size_t i;
@@ -121,7 +118,6 @@ static const char *job_value(const job_t *job, int rank, const char *key)
     }
     return NULL;
 }
-
 
 /* The last lines that are not the probe's, which tell why it failed */
 static void job_tail(const char *said, char *text, size_t size)
@@ -145,7 +141,6 @@ static void job_tail(const char *said, char *text, size_t size)
     free(copy);
 }
 
-
 /*
  * What it means
  */
@@ -168,7 +163,6 @@ static int job_is_good(const job_rule_t *rule, const char *value)
     }
     return 0;
 }
-
 
 static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
                            const job_rule_t *rule)
@@ -202,7 +196,6 @@ static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
     }
 }
 
-
 static void job_check_hosts(daxpin_checkup_t *checkup, const job_t *job)
 {
     char hosts[1024] = "";
@@ -221,7 +214,6 @@ static void job_check_hosts(daxpin_checkup_t *checkup, const job_t *job)
     daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "job", "%d ranks on %s",
                        job->size, hosts);
 }
-
 
 static void job_judge(daxpin_checkup_t *checkup, const job_t *job, int status)
 {
@@ -247,7 +239,6 @@ static void job_judge(daxpin_checkup_t *checkup, const job_t *job, int status)
     }
 }
 
-
 /*
  * Starting it
  */
@@ -256,7 +247,6 @@ static int job_set(const char *name, const char *value)
 {
     return setenv(name, value, 1);
 }
-
 
 /* Ours is to show whether the installation works, not what the user's
  * environment lacks: that has been told */
@@ -267,7 +257,6 @@ static void job_prepare(daxpin_checkup_t *checkup)
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
 }
-
 
 static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
                      job_t *job)
@@ -302,7 +291,6 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
     free(argv);
     return status;
 }
-
 
 void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
 {

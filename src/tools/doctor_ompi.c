@@ -21,7 +21,6 @@ typedef struct ompi_param {
     char       source[1024]; /* "default", "environment", "file (...)" */
 } ompi_param_t;
 
-
 /* The rest of the line that begins like this; "" where there is none */
 static void ompi_find(const char *said, const char *begin, char *rest,
                       size_t size)
@@ -41,7 +40,6 @@ static void ompi_find(const char *said, const char *begin, char *rest,
     }
 }
 
-
 static int ompi_has(const char *said, const char *begin)
 {
     size_t length = strlen(begin);
@@ -55,7 +53,6 @@ static int ompi_has(const char *said, const char *begin)
     }
     return 0;
 }
-
 
 /* framework:component as in the name of a line */
 static void ompi_param(const char *said, const char *owner, const char *name,
@@ -82,7 +79,6 @@ static void ompi_param(const char *said, const char *owner, const char *name,
     }
 }
 
-
 /* What comes from there, the hook overrides */
 static int ompi_is_of_system(const ompi_param_t *param)
 {
@@ -92,7 +88,6 @@ static int ompi_is_of_system(const ompi_param_t *param)
             (strstr(param->source, OMPI_SYSTEM_FILE) != NULL));
 }
 
-
 /* Does a list of components leave this one in? */
 static int ompi_allows(const char *list, const char *component)
 {
@@ -100,7 +95,6 @@ static int ompi_allows(const char *list, const char *component)
            (list[0] == '^')   ? !daxpin_list_has(list + 1, component) :
                                 daxpin_list_has(list, component);
 }
-
 
 static void ompi_check_path(daxpin_checkup_t *checkup, const char *said)
 {
@@ -120,7 +114,6 @@ static void ompi_check_path(daxpin_checkup_t *checkup, const char *said)
         }
     }
 }
-
 
 static void ompi_check_components(daxpin_checkup_t *checkup, const char *said)
 {
@@ -157,7 +150,6 @@ static void ompi_check_components(daxpin_checkup_t *checkup, const char *said)
     }
 }
 
-
 /* A framework whose component ucx is needed */
 static void ompi_check_choice(daxpin_checkup_t *checkup, const char *said,
                               const char *framework)
@@ -191,7 +183,6 @@ static void ompi_check_choice(daxpin_checkup_t *checkup, const char *said,
     }
 }
 
-
 static void ompi_check_daxpin_allowed(daxpin_checkup_t *checkup,
                                       const char *said)
 {
@@ -205,7 +196,6 @@ static void ompi_check_daxpin_allowed(daxpin_checkup_t *checkup,
                            choice.value, choice.source);
     }
 }
-
 
 /* Open MPI uses UCX only where it has one of these transports and devices */
 static void ompi_check_support(daxpin_checkup_t *checkup, const char *said)
@@ -229,7 +219,6 @@ static void ompi_check_support(daxpin_checkup_t *checkup, const char *said)
     }
 }
 
-
 static void ompi_check_said(daxpin_checkup_t *checkup, const char *said)
 {
     char version[64];
@@ -249,7 +238,6 @@ static void ompi_check_said(daxpin_checkup_t *checkup, const char *said)
     ompi_check_daxpin_allowed(checkup, said);
     ompi_check_support(checkup, said);
 }
-
 
 void daxpin_check_ompi(daxpin_checkup_t *checkup)
 {

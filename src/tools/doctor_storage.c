@@ -24,14 +24,12 @@ typedef struct storage_mounts {
     dev_t            devs[STORAGE_MOUNTS_MAX]; /* seen before */
 } storage_mounts_t;
 
-
 static const char *storage_files(void)
 {
     const char *files = getenv(STORAGE_FILES_ENV);
 
     return ((files != NULL) && (files[0] != '\0')) ? files : STORAGE_FSDAX;
 }
-
 
 /* Does UCX_DAXPIN_FILES name a directory above this path? */
 static int storage_is_named(const char *path)
@@ -53,7 +51,6 @@ static int storage_is_named(const char *path)
     return 0;
 }
 
-
 static void storage_note_dir(daxpin_checkup_t *checkup,
                              const daxpin_storage_t *storage)
 {
@@ -61,7 +58,6 @@ static void storage_note_dir(daxpin_checkup_t *checkup,
         snprintf(checkup->dir, sizeof(checkup->dir), "%s", storage->dir);
     }
 }
-
 
 /* Something that files are to be in or that is to be used itself */
 static void storage_check(daxpin_checkup_t *checkup,
@@ -96,7 +92,6 @@ static void storage_check(daxpin_checkup_t *checkup,
     }
 }
 
-
 /* Named on the command line */
 static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
 {
@@ -117,7 +112,6 @@ static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
         storage_check(checkup, &storage, path);
     }
 }
-
 
 static void storage_check_named(daxpin_checkup_t *checkup)
 {
@@ -144,7 +138,6 @@ static void storage_check_named(daxpin_checkup_t *checkup)
         }
     }
 }
-
 
 static int storage_check_mount(const daxpin_mount_t *mount, void *arg)
 {
@@ -182,7 +175,6 @@ static int storage_check_mount(const daxpin_mount_t *mount, void *arg)
     }
     return 0;
 }
-
 
 void daxpin_check_storage(daxpin_checkup_t *checkup, char **paths)
 {

@@ -27,7 +27,6 @@
 #define SYSTEM_MEMLOCK_MIN    (64ul << 20)
 #define SYSTEM_SHM_MIN        (64ul << 20)
 
-
 static void system_check_kernel(daxpin_checkup_t *checkup)
 {
     unsigned major = 0, minor = 0;
@@ -44,7 +43,6 @@ static void system_check_kernel(daxpin_checkup_t *checkup)
                            "Linux %s, %s", name.release, name.machine);
     }
 }
-
 
 static void system_check_leases(daxpin_checkup_t *checkup)
 {
@@ -78,7 +76,6 @@ static void system_check_leases(daxpin_checkup_t *checkup)
                                "fs.lease-break-time=45" : "");
 }
 
-
 static void system_check_membarrier(daxpin_checkup_t *checkup)
 {
     long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0);
@@ -94,7 +91,6 @@ static void system_check_membarrier(daxpin_checkup_t *checkup)
                            "is there");
     }
 }
-
 
 /* What a NIC registers has to be locked in memory */
 static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
@@ -124,7 +120,6 @@ static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
     }
 }
 
-
 static size_t system_check_rdma(daxpin_checkup_t *checkup)
 {
     char names[512] = "";
@@ -143,7 +138,6 @@ static size_t system_check_rdma(daxpin_checkup_t *checkup)
                        (count > 0) ? names : "none");
     return count;
 }
-
 
 static void system_check_shm(daxpin_checkup_t *checkup)
 {
@@ -166,7 +160,6 @@ static void system_check_shm(daxpin_checkup_t *checkup)
                                "remount,size=..., or docker --shm-size" : "");
 }
 
-
 static void system_check_proc(daxpin_checkup_t *checkup)
 {
     daxpin_mount_t mount;
@@ -183,7 +176,6 @@ static void system_check_proc(daxpin_checkup_t *checkup)
     }
 }
 
-
 /* Both are optional: not there is no fault */
 static void system_check_option(daxpin_checkup_t *checkup, const char *name,
                                 daxpin_verdict_t (*look)(char *why))
@@ -199,7 +191,6 @@ static void system_check_option(daxpin_checkup_t *checkup, const char *name,
                        name, "%s%s", why, (verdict == DAXPIN_VERDICT_NO) ?
                        " (optional)" : "");
 }
-
 
 void daxpin_check_system(daxpin_checkup_t *checkup)
 {

@@ -34,7 +34,6 @@ typedef struct ucx_trial {
     char *said;         /* all that was said; to be freed */
 } ucx_trial_t;
 
-
 #ifdef DAXPIN_UCX_ABI
 
 /*
@@ -54,14 +53,12 @@ typedef struct ucx_api {
                             const uct_md_config_t *, uct_md_h *);
 } ucx_api_t;
 
-
 static void *ucx_symbol(void *handle, const char *name)
 {
     void *symbol = dlsym(RTLD_DEFAULT, name); /* as the module does */
 
     return (symbol != NULL) ? symbol : dlsym(handle, name);
 }
-
 
 static int ucx_load(ucx_api_t *api)
 {
@@ -81,7 +78,6 @@ static int ucx_load(ucx_api_t *api)
     *(void**)&api->md_open          = ucx_symbol(uct, "uct_md_open");
     return (api->get_version != NULL) ? 0 : -1;
 }
-
 
 static void ucx_try_component(const ucx_api_t *api)
 {
@@ -110,7 +106,6 @@ static void ucx_try_component(const ucx_api_t *api)
         }
     }
 }
-
 
 static void ucx_child(const char *module)
 {
@@ -145,7 +140,6 @@ static void ucx_child(const char *module)
 
 #endif
 
-
 int daxpin_cmd_try_ucx(int argc, char **argv)
 {
     if (argc == 2) {
@@ -154,7 +148,6 @@ int daxpin_cmd_try_ucx(int argc, char **argv)
     }
     return 0;
 }
-
 
 /*
  * In the parent
@@ -178,7 +171,6 @@ static void ucx_parse(ucx_trial_t *trial)
     free(copy);
 }
 
-
 /* In a process of its own: a bad module must not take the doctor with it */
 static int ucx_try(const char *module, ucx_trial_t *trial)
 {
@@ -194,7 +186,6 @@ static int ucx_try(const char *module, ucx_trial_t *trial)
     }
     return status;
 }
-
 
 /* What UCX or the module complained of, or "" */
 static void ucx_complaint(const ucx_trial_t *trial, char *text, size_t size)
@@ -222,7 +213,6 @@ static void ucx_complaint(const ucx_trial_t *trial, char *text, size_t size)
     }
 }
 
-
 static void ucx_check_version(daxpin_checkup_t *checkup,
                               const ucx_trial_t *trial)
 {
@@ -249,7 +239,6 @@ static void ucx_check_version(daxpin_checkup_t *checkup,
     }
 #endif
 }
-
 
 static void ucx_check_module(daxpin_checkup_t *checkup, const char *module,
                              const ucx_trial_t *trial, int status)
@@ -282,7 +271,6 @@ static void ucx_check_module(daxpin_checkup_t *checkup, const char *module,
     }
 }
 
-
 static void ucx_check_tls(daxpin_checkup_t *checkup, const char *tls)
 {
     int excluded = (tls[0] == '^') ?
@@ -301,7 +289,6 @@ static void ucx_check_tls(daxpin_checkup_t *checkup, const char *tls)
                            "does not leave out daxpin");
     }
 }
-
 
 static void ucx_check_settings(daxpin_checkup_t *checkup)
 {
@@ -325,7 +312,6 @@ static void ucx_check_settings(daxpin_checkup_t *checkup)
                            "corrupt other files; unset it", guard);
     }
 }
-
 
 static void ucx_try_module(daxpin_checkup_t *checkup)
 {
@@ -352,7 +338,6 @@ static void ucx_try_module(daxpin_checkup_t *checkup)
     ucx_check_tls(checkup, trial.tls);
     free(trial.said);
 }
-
 
 void daxpin_check_ucx(daxpin_checkup_t *checkup)
 {

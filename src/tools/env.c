@@ -13,7 +13,6 @@
 
 #define ENV_MCA_PATH "OMPI_MCA_mca_base_component_path"
 
-
 static int env_list_has(const char *list, const char *element, char separator)
 {
     size_t      length = strlen(element);
@@ -31,7 +30,6 @@ static int env_list_has(const char *list, const char *element, char separator)
         ++p;
     }
 }
-
 
 int daxpin_env_add(const char *name, const char *element, char separator,
                    int before, daxpin_env_func_t func)
@@ -57,7 +55,6 @@ int daxpin_env_add(const char *name, const char *element, char separator,
     return ret;
 }
 
-
 /* Those of our directories that are not in a list, with colons; NULL: no
  * memory */
 static char *env_mca_missing(const daxpin_place_t *place, const char *list)
@@ -78,7 +75,6 @@ static char *env_mca_missing(const daxpin_place_t *place, const char *list)
     }
     return value;
 }
-
 
 /* Open MPI stops looking at the first directory that is not there, and the
  * user's own components often are not: they come last. Of two daxpins, all is
@@ -113,7 +109,6 @@ static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
     return ret;
 }
 
-
 /* The dynamic linker looks there by itself */
 static int env_is_standard(const char *dir)
 {
@@ -129,7 +124,6 @@ static int env_is_standard(const char *dir)
     return (strncmp(dir, "/usr/lib/", 9) == 0) &&
            (strstr(dir, "-linux-gnu") != NULL);
 }
-
 
 int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
 {
@@ -148,7 +142,6 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
     return ret;
 }
 
-
 /* export NAME='value', for any POSIX shell */
 static int env_print(const char *name, const char *value)
 {
@@ -165,7 +158,6 @@ static int env_print(const char *name, const char *value)
     puts("'");
     return 0;
 }
-
 
 int daxpin_cmd_env(int argc, char **argv)
 {

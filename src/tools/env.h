@@ -18,5 +18,4 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func);
 int daxpin_env_add(const char *name, const char *element, char separator,
                    int before, daxpin_env_func_t func);
 
-
 #endif

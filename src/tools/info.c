@@ -37,7 +37,6 @@ typedef struct info {
     info_verdict_t   guard;
 } info_t;
 
-
 static int info_look(const char *name, info_t *info)
 {
     daxpin_storage_t *storage = &info->storage;
@@ -61,7 +60,6 @@ static int info_look(const char *name, info_t *info)
     return 0;
 }
 
-
 static const char *info_kind(const daxpin_storage_t *storage)
 {
     return storage->is_device_dax         ? "device DAX" :
@@ -70,18 +68,15 @@ static const char *info_kind(const daxpin_storage_t *storage)
                                             "other";
 }
 
-
 static unsigned long long info_allocated(const daxpin_storage_t *storage)
 {
     return (unsigned long long)storage->st.st_blocks * 512;
 }
 
-
 static int info_is_sparse(const daxpin_storage_t *storage)
 {
     return info_allocated(storage) < (unsigned long long)storage->st.st_size;
 }
-
 
 /*
  * Text
@@ -89,7 +84,6 @@ static int info_is_sparse(const daxpin_storage_t *storage)
 
 static void info_line(const char *name, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
-
 
 static void info_line(const char *name, const char *format, ...)
 {
@@ -103,7 +97,6 @@ static void info_line(const char *name, const char *format, ...)
     daxpin_text_put(stdout, text);
     putchar('\n');
 }
-
 
 static void info_print_storage(const daxpin_storage_t *storage)
 {
@@ -120,7 +113,6 @@ static void info_print_storage(const daxpin_storage_t *storage)
                   major(storage->dev), minor(storage->dev));
     }
 }
-
 
 static void info_print_node(const daxpin_storage_t *storage)
 {
@@ -139,7 +131,6 @@ static void info_print_node(const daxpin_storage_t *storage)
         info_line("NUMA node:", "%d", storage->numa_node);
     }
 }
-
 
 static void info_print_rdma(const info_t *info)
 {
@@ -166,7 +157,6 @@ static void info_print_rdma(const info_t *info)
     }
 }
 
-
 static void info_print_openers(const daxpin_openers_t *openers)
 {
     unsigned i;
@@ -184,7 +174,6 @@ static void info_print_openers(const daxpin_openers_t *openers)
     }
 }
 
-
 static void info_print_verdict(const char *name, const info_verdict_t *verdict)
 {
     static const char *const words[] = {
@@ -196,7 +185,6 @@ static void info_print_verdict(const char *name, const info_verdict_t *verdict)
     info_line(name, "%s%s%s", words[verdict->verdict],
               (verdict->why[0] != '\0') ? ": " : "", verdict->why);
 }
-
 
 static void info_print(const info_t *info)
 {
@@ -218,7 +206,6 @@ static void info_print(const info_t *info)
     info_print_verdict("guard:", &info->guard);
 }
 
-
 /*
  * JSON
  */
@@ -237,7 +224,6 @@ static void info_json_verdict(daxpin_json_t *json, const char *name,
                        (verdict->why[0] != '\0') ? verdict->why : NULL);
     daxpin_json_close(json, '}');
 }
-
 
 static void info_json_storage(daxpin_json_t *json,
                               const daxpin_storage_t *storage)
@@ -272,7 +258,6 @@ static void info_json_storage(daxpin_json_t *json,
     }
 }
 
-
 static void info_json_rdma(daxpin_json_t *json, const info_t *info)
 {
     const daxpin_rdma_t *rdma;
@@ -294,7 +279,6 @@ static void info_json_rdma(daxpin_json_t *json, const info_t *info)
     daxpin_json_close(json, ']');
 }
 
-
 static void info_json_openers(daxpin_json_t *json,
                               const daxpin_openers_t *openers)
 {
@@ -312,7 +296,6 @@ static void info_json_openers(daxpin_json_t *json,
     daxpin_json_number(json, "hidden_processes", openers->hidden);
 }
 
-
 static void info_print_json(const info_t *info)
 {
     daxpin_json_t json = {.stream = stdout};
@@ -329,7 +312,6 @@ static void info_print_json(const info_t *info)
     putchar('\n');
 }
 
-
 /*
  * The command
  */
@@ -339,7 +321,6 @@ static int info_usage(void)
     fprintf(stderr, "usage: daxpin info [--json] FILE|DIRECTORY...\n");
     return 2;
 }
-
 
 int daxpin_cmd_info(int argc, char **argv)
 {

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-
 /* The length of the UTF-8 character at p; 0: it is none */
 static size_t json_character(const unsigned char *p)
 {
@@ -32,7 +31,6 @@ static size_t json_character(const unsigned char *p)
     return length;
 }
 
-
 static void json_quote(FILE *stream, const char *text)
 {
     const unsigned char *p = (const unsigned char*)text;
@@ -54,7 +52,6 @@ static void json_quote(FILE *stream, const char *text)
     fputc('"', stream);
 }
 
-
 static void json_begin(daxpin_json_t *json, const char *key)
 {
     if (json->more) {
@@ -67,7 +64,6 @@ static void json_begin(daxpin_json_t *json, const char *key)
     json->more = 1;
 }
 
-
 void daxpin_json_open(daxpin_json_t *json, const char *key, char bracket)
 {
     json_begin(json, key);
@@ -75,13 +71,11 @@ void daxpin_json_open(daxpin_json_t *json, const char *key, char bracket)
     json->more = 0;
 }
 
-
 void daxpin_json_close(daxpin_json_t *json, char bracket)
 {
     fputc(bracket, json->stream);
     json->more = 1;
 }
-
 
 void daxpin_json_string(daxpin_json_t *json, const char *key,
                         const char *value)
@@ -94,13 +88,11 @@ void daxpin_json_string(daxpin_json_t *json, const char *key,
     }
 }
 
-
 void daxpin_json_number(daxpin_json_t *json, const char *key, long long value)
 {
     json_begin(json, key);
     fprintf(json->stream, "%lld", value);
 }
-
 
 void daxpin_json_count(daxpin_json_t *json, const char *key, long long value)
 {
@@ -111,13 +103,11 @@ void daxpin_json_count(daxpin_json_t *json, const char *key, long long value)
     }
 }
 
-
 void daxpin_json_bool(daxpin_json_t *json, const char *key, int value)
 {
     json_begin(json, key);
     fputs(value ? "true" : "false", json->stream);
 }
-
 
 void daxpin_text_put(FILE *stream, const char *text)
 {

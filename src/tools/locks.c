@@ -24,11 +24,9 @@
 
 #define LOCKS_CAP_LEASE 28 /* <linux/capability.h> */
 
-
 static daxpin_verdict_t locks_say(daxpin_verdict_t verdict, char *why,
                                   const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-
 
 static daxpin_verdict_t locks_say(daxpin_verdict_t verdict, char *why,
                                   const char *format, ...)
@@ -40,7 +38,6 @@ static daxpin_verdict_t locks_say(daxpin_verdict_t verdict, char *why,
     va_end(ap);
     return verdict;
 }
-
 
 int daxpin_has_capability(unsigned number)
 {
@@ -60,7 +57,6 @@ int daxpin_has_capability(unsigned number)
     return (int)((effective >> number) & 1);
 }
 
-
 /*
  * Who has it open
  */
@@ -69,7 +65,6 @@ typedef struct locks_search {
     const daxpin_storage_t *storage;
     daxpin_openers_t       *openers;
 } locks_search_t;
-
 
 static int locks_look_process(pid_t pid, void *arg)
 {
@@ -95,7 +90,6 @@ static int locks_look_process(pid_t pid, void *arg)
     return 0;
 }
 
-
 void daxpin_openers_find(const daxpin_storage_t *storage,
                          daxpin_openers_t *openers)
 {
@@ -106,7 +100,6 @@ void daxpin_openers_find(const daxpin_storage_t *storage,
         daxpin_proc_walk(locks_look_process, &search);
     }
 }
-
 
 /*
  * The lease
@@ -127,7 +120,6 @@ static int locks_try_lease(const char *dir)
     return error;
 }
 
-
 static daxpin_verdict_t locks_lease_refused(const daxpin_storage_t *storage,
                                             int error, char *why)
 {
@@ -144,7 +136,6 @@ static daxpin_verdict_t locks_lease_refused(const daxpin_storage_t *storage,
                      strerror(error));
 }
 
-
 static daxpin_verdict_t
 locks_lease_of_other(const daxpin_lease_line_t *lease, char *why)
 {
@@ -160,7 +151,6 @@ locks_lease_of_other(const daxpin_lease_line_t *lease, char *why)
                      proc.command, lease->write ? "the" : "a shared",
                      (int)lease->pid);
 }
-
 
 static daxpin_verdict_t locks_lease_of_file(const daxpin_storage_t *storage,
                                             const daxpin_openers_t *openers,
@@ -201,7 +191,6 @@ static daxpin_verdict_t locks_lease_of_file(const daxpin_storage_t *storage,
     return DAXPIN_VERDICT_YES;
 }
 
-
 daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
                                       const daxpin_openers_t *openers,
                                       char *why)
@@ -237,7 +226,6 @@ daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
     return DAXPIN_VERDICT_YES;
 }
 
-
 /*
  * The others
  */
@@ -247,7 +235,6 @@ static void locks_keep_quiet(daxpin_log_level_t level, const char *message)
     (void)level;
     (void)message;
 }
-
 
 daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
                                      char *why)
@@ -274,7 +261,6 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
                              "not let a truncate wait for a held block");
 }
 
-
 daxpin_verdict_t daxpin_module_verdict(char *why)
 {
     if (access(DAXPIN_DEVICE, F_OK) != 0) {
@@ -287,7 +273,6 @@ daxpin_verdict_t daxpin_module_verdict(char *why)
     }
     return locks_say(DAXPIN_VERDICT_YES, why, "%s", DAXPIN_DEVICE);
 }
-
 
 daxpin_verdict_t daxpin_guard_verdict(char *why)
 {

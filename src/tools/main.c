@@ -31,7 +31,6 @@ static const daxpin_cmd_t daxpin_cmds[] = {
 
 #define DAXPIN_CMD_COUNT (sizeof(daxpin_cmds) / sizeof(daxpin_cmds[0]))
 
-
 static void daxpin_usage(FILE *stream)
 {
     size_t i;
@@ -47,7 +46,6 @@ static void daxpin_usage(FILE *stream)
                     "    daxpin --help\n"
                     "See daxpin(1) and daxpin(7).\n");
 }
-
 
 int main(int argc, char **argv)
 {

@@ -70,7 +70,6 @@ typedef struct pins_args {
     size_t count;
 } pins_args_t;
 
-
 /*
  * Reading
  */
@@ -86,7 +85,6 @@ static dev_t pins_memfd_dev(void)
     }
     return st.st_dev;
 }
-
 
 /* Only if it is memory and not, by now, something that does something when it
  * is opened. dir: /proc/<pid>/fd. -1: it is not. */
@@ -109,7 +107,6 @@ static int pins_open_memory(const pins_list_t *list, int dir, int fd)
     close(path_fd);
     return memory;
 }
-
 
 /* As it is at one moment, while the process goes on to write it. Both have to
  * be freed. */
@@ -134,7 +131,6 @@ static void *pins_read_memory(int fd, size_t size)
     return NULL;
 }
 
-
 typedef struct pins_search {
     const pins_list_t *list;
     const char        *name;
@@ -143,7 +139,6 @@ typedef struct pins_search {
     int               (*accept)(const void *memory, const void *arg);
     const void        *arg;
 } pins_search_t;
-
 
 static int pins_search_fd(int dir, int fd, const char *target, void *arg)
 {
@@ -169,7 +164,6 @@ static int pins_search_fd(int dir, int fd, const char *target, void *arg)
     return search->found != NULL;
 }
 
-
 /* Has a process published a report that is its own? A child that has not yet
  * executed anything, or never will, has its parent's descriptor. */
 static int pins_accept_report(const void *memory, const void *arg)
@@ -194,7 +188,6 @@ static int pins_accept_report(const void *memory, const void *arg)
     return 1;
 }
 
-
 static int pins_accept_control(const void *memory, const void *arg)
 {
     const daxpin_control_t *control = memory;
@@ -203,7 +196,6 @@ static int pins_accept_control(const void *memory, const void *arg)
     return (control->magic == DAXPIN_CONTROL_MAGIC) &&
            (control->dev == file->dev) && (control->ino == file->ino);
 }
-
 
 static int pins_find_state(const pins_list_t *list, pid_t pid,
                            const pins_file_t *file)
@@ -224,7 +216,6 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
     return state;
 }
 
-
 /* The name that the file has now, seen from a descriptor of it */
 static int pins_name_fd(int dir, int fd, const char *target, void *arg)
 {
@@ -243,7 +234,6 @@ static int pins_name_fd(int dir, int fd, const char *target, void *arg)
     return 0;
 }
 
-
 static void pins_check_lease(const pins_list_t *list, pins_file_t *file)
 {
     const daxpin_lease_line_t *lease;
@@ -259,7 +249,6 @@ static void pins_check_lease(const pins_list_t *list, pins_file_t *file)
                                      "shared";
 }
 
-
 static int pins_compare(const void *one, const void *two)
 {
     const pins_file_t *a = one, *b = two;
@@ -270,7 +259,6 @@ static int pins_compare(const void *one, const void *two)
     }
     return strcmp(a->path, b->path);
 }
-
 
 static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
                      pins_process_t *process)
@@ -311,7 +299,6 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
     return 0;
 }
 
-
 static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
                     const daxpin_report_t *report)
 {
@@ -329,7 +316,6 @@ static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
     process->proc = *proc;
     return pins_fill(list, report, process);
 }
-
 
 static int pins_look(pid_t pid, pins_list_t *list)
 {
@@ -357,13 +343,11 @@ static int pins_look(pid_t pid, pins_list_t *list)
     return 0;
 }
 
-
 /* Processes of others, or that have ended meanwhile, are passed over */
 static int pins_look_any(pid_t pid, void *arg)
 {
     return (pins_look(pid, arg) == -ENOMEM) ? -ENOMEM : 0;
 }
-
 
 static void pins_look_named(pins_list_t *list, pid_t pid)
 {
@@ -386,7 +370,6 @@ static void pins_look_named(pins_list_t *list, pid_t pid)
     }
 }
 
-
 static void pins_read(pins_list_t *list, const pins_args_t *args)
 {
     size_t i;
@@ -408,7 +391,6 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
     }
 }
 
-
 static void pins_free(pins_list_t *list)
 {
     size_t i;
@@ -420,7 +402,6 @@ static void pins_free(pins_list_t *list)
     daxpin_leases_free(&list->leases);
 }
 
-
 /*
  * Writing
  */
@@ -429,7 +410,6 @@ static int pins_holder_is_dead(const pins_file_t *file)
 {
     return (kill(file->holder, 0) != 0) && (errno == ESRCH);
 }
-
 
 /* What a reader has to know of a pin that is not under lease now; NULL: it is */
 static const char *pins_note(const pins_process_t *process,
@@ -461,7 +441,6 @@ static const char *pins_note(const pins_process_t *process,
     return NULL;
 }
 
-
 static void pins_print_file(FILE *stream, const pins_process_t *process,
                             const pins_file_t *file)
 {
@@ -476,7 +455,6 @@ static void pins_print_file(FILE *stream, const pins_process_t *process,
     }
     fputc('\n', stream);
 }
-
 
 static void pins_print_process(FILE *stream, const pins_process_t *process,
                                int title)
@@ -508,7 +486,6 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
                 (int)process->proc.pid, process->omitted);
     }
 }
-
 
 static void pins_print_json_file(daxpin_json_t *json,
                                  const pins_process_t *process,
@@ -547,7 +524,6 @@ static void pins_print_json_file(daxpin_json_t *json,
     daxpin_json_close(json, '}');
 }
 
-
 static void pins_print_json(FILE *stream, const pins_list_t *list)
 {
     daxpin_json_t json = {.stream = stream};
@@ -574,7 +550,6 @@ static void pins_print_json(FILE *stream, const pins_list_t *list)
     daxpin_json_close(&json, '}');
     fputc('\n', stream);
 }
-
 
 /* The whole output, so that it can be compared; to be freed */
 static char *pins_print(const pins_args_t *args, int *failed_p)
@@ -605,7 +580,6 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
     return text;
 }
 
-
 /*
  * The command
  */
@@ -619,7 +593,6 @@ static int pins_write(const char *text)
     }
     return 0;
 }
-
 
 /* Until a signal, or until nobody reads any more. What has not changed is not
  * said again. */
@@ -654,14 +627,12 @@ static int pins_watch(const pins_args_t *args)
     return status;
 }
 
-
 static int pins_usage(void)
 {
     fprintf(stderr, "usage: daxpin pins [--json] [--watch[=SECONDS]] "
                     "[PID]...\n");
     return 2;
 }
-
 
 static int pins_parse_pid(const char *text, pid_t *pid_p)
 {
@@ -680,7 +651,6 @@ static int pins_parse_pid(const char *text, pid_t *pid_p)
     return 0;
 }
 
-
 static int pins_parse_seconds(const char *text, double *seconds_p)
 {
     char *end;
@@ -697,7 +667,6 @@ static int pins_parse_seconds(const char *text, double *seconds_p)
     }
     return 0;
 }
-
 
 static int pins_parse(int argc, char **argv, pins_args_t *args)
 {
@@ -731,7 +700,6 @@ static int pins_parse(int argc, char **argv, pins_args_t *args)
     }
     return (args->pids != NULL) ? 0 : -1;
 }
-
 
 int daxpin_cmd_pins(int argc, char **argv)
 {

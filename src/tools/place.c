@@ -14,10 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-
 static int place_print(char *buffer, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
-
 
 static int place_print(char *buffer, const char *format, ...)
 {
@@ -37,7 +35,6 @@ static int place_print(char *buffer, const char *format, ...)
     return 0;
 }
 
-
 static int place_strip(char *path, const char *suffix)
 {
     size_t length = strlen(path), suffix_length = strlen(suffix);
@@ -49,7 +46,6 @@ static int place_strip(char *path, const char *suffix)
     path[length - suffix_length] = '\0';
     return 1;
 }
-
 
 static void place_add_mca(daxpin_place_t *place, const char *pattern)
 {
@@ -75,7 +71,6 @@ static void place_add_mca(daxpin_place_t *place, const char *pattern)
     globfree(&found);
 }
 
-
 /* A build tree: exe is TOP/src/tools[/.libs]/daxpin */
 static int place_find_tree(daxpin_place_t *place, const char *top)
 {
@@ -95,7 +90,6 @@ static int place_find_tree(daxpin_place_t *place, const char *top)
     return 0;
 }
 
-
 /* A directory below the configured prefix, seen from where that is now */
 static int place_move(char *buffer, const char *prefix, const char *dir)
 {
@@ -106,7 +100,6 @@ static int place_move(char *buffer, const char *prefix, const char *dir)
     }
     return place_print(buffer, "%s", dir);
 }
-
 
 static int place_find_prefix(daxpin_place_t *place, const char *bin)
 {
@@ -138,7 +131,6 @@ static int place_find_prefix(daxpin_place_t *place, const char *bin)
     place_add_mca(place, pattern);
     return 0;
 }
-
 
 int daxpin_place_find(daxpin_place_t *place)
 {

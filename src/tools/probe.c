@@ -38,7 +38,6 @@
 
 static int probe_rank, probe_size;
 
-
 static void probe_say(const char *key, const char *value)
 {
     char line[PATH_MAX + 256];
@@ -52,7 +51,6 @@ static void probe_say(const char *key, const char *value)
     }
 }
 
-
 static void probe_say_error(const char *key, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -61,7 +59,6 @@ static void probe_say_error(const char *key, int error)
     MPI_Error_string(error, text, &length);
     probe_say(key, text);
 }
-
 
 /* The UCX module, if it is in this process */
 static void probe_say_module(void)
@@ -81,7 +78,6 @@ static void probe_say_module(void)
     probe_say(PROBE_KEY_MODULE, (found != NULL) ? strchr(line, '/') : "none");
 }
 
-
 /* "/…/mca_osc_ucx.so" is ucx */
 static void probe_say_osc(MPI_Win win)
 {
@@ -98,7 +94,6 @@ static void probe_say_osc(MPI_Win win)
     }
     probe_say(PROBE_KEY_OSC, name);
 }
-
 
 static int probe_report_has(int fd, ino_t ino)
 {
@@ -118,7 +113,6 @@ static int probe_report_has(int fd, ino_t ino)
     munmap((void*)report, sizeof(*report));
     return found;
 }
-
 
 /* Is the file pinned, as this process reports it? */
 static int probe_is_pinned(ino_t ino)
@@ -145,7 +139,6 @@ static int probe_is_pinned(ino_t ino)
     return found;
 }
 
-
 /* Each puts its rank to the next one */
 static int probe_put(MPI_Win win, const volatile int *mine)
 {
@@ -170,7 +163,6 @@ static int probe_put(MPI_Win win, const volatile int *mine)
     MPI_Win_unlock_all(win);
     return ret;
 }
-
 
 /* A file of ours that the program itself has mapped */
 static void probe_window(const char *dir)
@@ -214,7 +206,6 @@ out:
     unlink(path);
 }
 
-
 /* A file that a window's info names */
 static void probe_named_window(const char *dir)
 {
@@ -241,7 +232,6 @@ static void probe_named_window(const char *dir)
     MPI_Win_free(&win);
 }
 
-
 static void probe_say_process(void)
 {
     char text[256];
@@ -262,7 +252,6 @@ static void probe_say_process(void)
     probe_say_module();
 }
 
-
 /* Files there are daxpin's business for this job */
 static void probe_name_dir(const char *dir)
 {
@@ -273,7 +262,6 @@ static void probe_name_dir(const char *dir)
              ((files != NULL) && (files[0] != '\0')) ? files : "fsdax", dir);
     setenv("UCX_DAXPIN_FILES", value, 1);
 }
-
 
 int main(int argc, char **argv)
 {

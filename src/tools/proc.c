@@ -18,7 +18,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-
 int daxpin_proc_read(const char *path, char *buffer, size_t size)
 {
     FILE *file = fopen(path, "re");
@@ -36,7 +35,6 @@ int daxpin_proc_read(const char *path, char *buffer, size_t size)
     fclose(file);
     return ret;
 }
-
 
 int daxpin_proc_look(pid_t pid, daxpin_proc_t *proc)
 {
@@ -68,7 +66,6 @@ int daxpin_proc_look(pid_t pid, daxpin_proc_t *proc)
     return 0;
 }
 
-
 int daxpin_proc_walk(daxpin_proc_func_t func, void *arg)
 {
     struct dirent *entry;
@@ -88,12 +85,10 @@ int daxpin_proc_walk(daxpin_proc_func_t func, void *arg)
     return ret;
 }
 
-
 typedef struct proc_links {
     daxpin_proc_link_func_t func;
     void                    *arg;
 } proc_links_t;
-
 
 static int proc_look_link(int dir_fd, const char *name, void *arg)
 {
@@ -108,14 +103,12 @@ static int proc_look_link(int dir_fd, const char *name, void *arg)
     return links->func(dir_fd, atoi(name), target, links->arg);
 }
 
-
 int daxpin_proc_walk_links(pid_t pid, daxpin_proc_link_func_t func, void *arg)
 {
     proc_links_t links = {.func = func, .arg = arg};
 
     return daxpin_proc_each_fd(pid, proc_look_link, &links);
 }
-
 
 /*
  * Who has a file open
@@ -125,7 +118,6 @@ typedef struct proc_file {
     dev_t    dev;
     uint64_t ino;
 } proc_file_t;
-
 
 static int proc_fd_is_file(int dir, int fd, const char *target, void *arg)
 {
@@ -138,7 +130,6 @@ static int proc_fd_is_file(int dir, int fd, const char *target, void *arg)
     return (fstatat(dir, name, &st, 0) == 0) && (st.st_ino == file->ino) &&
            (st.st_dev == file->dev);
 }
-
 
 static int proc_maps_file(pid_t pid, dev_t dev, uint64_t ino,
                           const char *path)
@@ -169,7 +160,6 @@ static int proc_maps_file(pid_t pid, dev_t dev, uint64_t ino,
     return found;
 }
 
-
 int daxpin_proc_has_file(pid_t pid, dev_t dev, uint64_t ino, const char *path)
 {
     proc_file_t file = {.dev = dev, .ino = ino};
@@ -178,7 +168,6 @@ int daxpin_proc_has_file(pid_t pid, dev_t dev, uint64_t ino, const char *path)
     ret = daxpin_proc_walk_links(pid, proc_fd_is_file, &file);
     return (ret != 0) ? ret : proc_maps_file(pid, dev, ino, path);
 }
-
 
 /*
  * Leases
@@ -207,7 +196,6 @@ static int proc_lease_parse(const char *line, daxpin_lease_line_t *lease)
     return 1;
 }
 
-
 void daxpin_leases_read(daxpin_leases_t *leases)
 {
     daxpin_lease_line_t lease, *lines;
@@ -235,13 +223,11 @@ void daxpin_leases_read(daxpin_leases_t *leases)
     fclose(locks);
 }
 
-
 void daxpin_leases_free(daxpin_leases_t *leases)
 {
     free(leases->lines);
     memset(leases, 0, sizeof(*leases));
 }
-
 
 const daxpin_lease_line_t *daxpin_leases_find(const daxpin_leases_t *leases,
                                               dev_t dev, uint64_t ino,

@@ -20,7 +20,6 @@
 
 #define RDMA_CLASS "/sys/class/infiniband"
 
-
 static int rdma_is_active(const char *name)
 {
     char pattern[PATH_MAX], state[64];
@@ -40,7 +39,6 @@ static int rdma_is_active(const char *name)
     globfree(&ports);
     return active;
 }
-
 
 static void rdma_look(const char *name, int numa_node, daxpin_rdma_t *rdma)
 {
@@ -63,7 +61,6 @@ static void rdma_look(const char *name, int numa_node, daxpin_rdma_t *rdma)
     rdma->active    = rdma_is_active(rdma->name);
 }
 
-
 static int rdma_compare(const void *one, const void *two)
 {
     const daxpin_rdma_t *a = one, *b = two;
@@ -73,7 +70,6 @@ static int rdma_compare(const void *one, const void *two)
     }
     return strcmp(a->name, b->name);
 }
-
 
 daxpin_rdma_t *daxpin_rdma_list(int numa_node, size_t *count_p)
 {

@@ -16,7 +16,6 @@
 #define RUN_EXIT_CANNOT    126
 #define RUN_EXIT_NOT_FOUND 127
 
-
 static int run_set(const char *name, const char *value)
 {
     if (setenv(name, value, 1) != 0) {
@@ -26,7 +25,6 @@ static int run_set(const char *name, const char *value)
     }
     return 0;
 }
-
 
 /* These start other programs and use no UCX themselves; in an MPI program the
  * hook loads the module. */
@@ -46,7 +44,6 @@ static int run_is_launcher(const char *command)
     return 0;
 }
 
-
 static int run_prepare(const daxpin_place_t *place, const char *command)
 {
     if (place->ucx_module[0] == '\0') {
@@ -65,7 +62,6 @@ static int run_prepare(const daxpin_place_t *place, const char *command)
     }
     return daxpin_env_add("LD_PRELOAD", place->ucx_module, ':', 0, run_set);
 }
-
 
 int daxpin_cmd_run(int argc, char **argv)
 {

@@ -29,10 +29,8 @@ static const char *const storage_dax_types[] = {
     "ext4", "xfs", "ext2", "erofs", "virtiofs", "famfs", "fuse"
 };
 
-
 static void storage_why(daxpin_storage_t *storage, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
-
 
 static void storage_why(daxpin_storage_t *storage, const char *format, ...)
 {
@@ -43,7 +41,6 @@ static void storage_why(daxpin_storage_t *storage, const char *format, ...)
     va_end(ap);
 }
 
-
 /*
  * Devices
  */
@@ -52,7 +49,6 @@ static void storage_sysfs(dev_t dev, char *dir, size_t size)
 {
     snprintf(dir, size, "/sys/dev/block/%u:%u", major(dev), minor(dev));
 }
-
 
 void daxpin_storage_device_name(dev_t dev, char *name, size_t size)
 {
@@ -66,7 +62,6 @@ void daxpin_storage_device_name(dev_t dev, char *name, size_t size)
         snprintf(name, size, "/dev/%s", slash + 1);
     }
 }
-
 
 /* A partition has no queue of its own */
 int daxpin_storage_is_pmem(dev_t dev)
@@ -85,7 +80,6 @@ int daxpin_storage_is_pmem(dev_t dev)
     }
     return 0;
 }
-
 
 /* An attribute of the nearest device above this one that has it */
 static int storage_attribute(dev_t dev, const char *name, char *value,
@@ -108,7 +102,6 @@ static int storage_attribute(dev_t dev, const char *name, char *value,
     return 0;
 }
 
-
 static const char *storage_granularity(const daxpin_storage_t *storage)
 {
     char domain[64] = "";
@@ -121,7 +114,6 @@ static const char *storage_granularity(const daxpin_storage_t *storage)
                       sizeof(domain));
     return (strcmp(domain, "cpu_cache") == 0) ? "byte" : "cache line";
 }
-
 
 /*
  * DAX
@@ -139,7 +131,6 @@ static int storage_type_has_dax(const char *type)
     }
     return 0;
 }
-
 
 /* Of a device that the kernel does not use with DAX */
 static void storage_why_device(daxpin_storage_t *storage)
@@ -162,7 +153,6 @@ static void storage_why_device(daxpin_storage_t *storage)
         storage_why(storage, "%s is not persistent memory", name);
     }
 }
-
 
 /* Of a file system that could, on a device that could */
 static void storage_why_mount(daxpin_storage_t *storage)
@@ -193,7 +183,6 @@ static void storage_why_mount(daxpin_storage_t *storage)
     }
 }
 
-
 static void storage_find_why(daxpin_storage_t *storage)
 {
     char mode[32] = "";
@@ -215,14 +204,12 @@ static void storage_find_why(daxpin_storage_t *storage)
     }
 }
 
-
 int daxpin_storage_scratch(const char *dir)
 {
     int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 
     return (fd >= 0) ? fd : -errno;
 }
-
 
 /* A directory does not tell what its files are; a new one does */
 static void storage_look_dax(daxpin_storage_t *storage)
@@ -250,7 +237,6 @@ static void storage_look_dax(daxpin_storage_t *storage)
     }
 }
 
-
 static int storage_is_device_dax(const struct stat *st)
 {
     char link[64], subsystem[PATH_MAX];
@@ -263,7 +249,6 @@ static int storage_is_device_dax(const struct stat *st)
     return (realpath(link, subsystem) != NULL) &&
            (strcmp(strrchr(subsystem, '/'), "/dax") == 0);
 }
-
 
 int daxpin_storage_look(const char *path, daxpin_storage_t *storage)
 {

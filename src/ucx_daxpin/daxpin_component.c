@@ -24,7 +24,6 @@
 /* More than the flags of any component of the release */
 #define UCT_DAXPIN_FLAGS_LIMIT 256
 
-
 typedef struct uct_daxpin_global_config {
     UCS_CONFIG_STRING_ARRAY_FIELD(names) md;
 } uct_daxpin_global_config_t;
@@ -43,7 +42,6 @@ static ucs_config_field_t uct_daxpin_global_config_table[] = {
 UCS_CONFIG_DECLARE_TABLE(uct_daxpin_global_config_table,
                          "daxpin: memory domains by name", "",
                          uct_daxpin_global_config_t)
-
 
 static ucs_status_t
 uct_daxpin_cm_open(uct_component_t *component, uct_worker_h worker,
@@ -100,7 +98,6 @@ static uct_component_t uct_daxpin_component = {
     .flags              = 0,
     .md_vfs_init        = uct_daxpin_md_vfs_init
 };
-
 
 /* UCX drops a memory domain whose transports nobody may use, without a word,
  * and files would be exposed without a lease */

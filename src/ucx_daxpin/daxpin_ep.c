@@ -12,7 +12,6 @@
 
 #define uct_daxpin_inline static inline __attribute__((always_inline))
 
-
 /*
  * How an error travels. An operation with a completion never fails at once:
  * some protocols of UCP 1.13 abort the process then. It is "in progress" and
@@ -67,7 +66,6 @@ uct_daxpin_bad_range(const uct_daxpin_rkey_t *rkey, uint64_t remote_addr,
     return UCS_ERR_INVALID_ADDR;
 }
 
-
 uct_daxpin_inline int uct_daxpin_in_range(const uct_daxpin_rkey_t *rkey,
                                           uint64_t remote_addr, size_t length)
 {
@@ -93,7 +91,6 @@ uct_daxpin_access(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey)
 {
     return &rkey->access[ep->slot];
 }
-
 
 /* Copy in pieces, so that a revoke does not wait for all of it; 0 where it
  * came in between */
@@ -173,7 +170,6 @@ uct_daxpin_copy_iov(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
     }
     return status;
 }
-
 
 /* A put or get is written once, for a compiler to make two functions of */
 
@@ -329,7 +325,6 @@ uct_daxpin_ep_get_zcopy_unguarded(uct_ep_h ep, const uct_iov_t *iov,
     return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 0, 0);
 }
 
-
 /* The callback is memcpy() in UCP and at most a chunk long, so it is let in
  * between begin and end: a get through the bounce buffer would cost a copy */
 static ucs_status_t
@@ -363,7 +358,6 @@ uct_daxpin_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
 err_revoked:
     return uct_daxpin_ep_fail_later(ep, comp, UCS_ERR_CONNECTION_RESET);
 }
-
 
 /*
  * Atomics: one function that does any of them, for each width, around which
@@ -494,7 +488,6 @@ err_revoked:
 
 UCT_DAXPIN_ATOMICS(32)
 UCT_DAXPIN_ATOMICS(64)
-
 
 /* An error is told by the completion, and as the last thing: one that is
  * returned gets lost in UCP 1.13 when the flush of another lane completes after

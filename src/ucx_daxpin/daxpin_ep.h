@@ -6,7 +6,6 @@
 
 #include "daxpin_iface.h"
 
-
 typedef struct uct_daxpin_ep {
     uct_ep_t           super;
     unsigned           slot;   /* of the interface */
@@ -15,7 +14,6 @@ typedef struct uct_daxpin_ep {
     uct_ep_h           inner;  /* of posix: tells whether the peer is alive */
     ucs_list_link_t    list;   /* in the interface */
 } uct_daxpin_ep_t;
-
 
 /* Replace the operations on endpoints of posix. Without guard, puts and gets
  * are plain copies; atomics stay guarded. */

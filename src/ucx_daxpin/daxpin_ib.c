@@ -43,7 +43,6 @@
  * then takes, for each key, the first of these lanes that the key is good for. */
 #define UCT_DAXPIN_IB_LANE_TYPE   UCS_MEMORY_TYPE_ROCM_MANAGED
 
-
 /* One memory domain, found by the operations that were put into it */
 typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
@@ -54,7 +53,6 @@ typedef struct uct_daxpin_ib_md {
     int                  said_null;
     char                 name[UCT_MD_NAME_MAX];
 } uct_daxpin_ib_md_t;
-
 
 /* What the component had; written once */
 static struct {
@@ -79,7 +77,6 @@ static struct {
         uintptr_t    end;
     } ranges[UCT_DAXPIN_IB_RANGES_MAX];
 } uct_daxpin_ib_dax = {.lock = ATOMIC_FLAG_INIT};
-
 
 static void uct_daxpin_ib_dax_lock(void)
 {
@@ -168,7 +165,6 @@ void uct_daxpin_ib_forget(const void *address, size_t length)
     }
     uct_daxpin_ib_dax_unlock();
 }
-
 
 static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
 {

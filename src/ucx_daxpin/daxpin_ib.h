@@ -12,7 +12,6 @@
  * and Open MPI does not survive that. See daxpin_ib.c for what is done instead.
  */
 
-
 /* See to the component, if it is there and was not seen to yet: when UCX asks
  * for memory domains it has registered all components, but opened none of those
  * that come after daxpin */

@@ -17,7 +17,6 @@
 #define UCT_DAXPIN_POSIX_TL     "posix"
 #define UCT_DAXPIN_POSIX_DEVICE "memory"
 
-
 typedef struct uct_daxpin_iface_config {
     double latency_bias_ns;
 } uct_daxpin_iface_config_t;
@@ -34,7 +33,6 @@ static ucs_config_field_t uct_daxpin_iface_config_table[] = {
     {NULL}
 };
 
-
 /* All interfaces of the process. Written when one opens or closes. */
 static pthread_mutex_t uct_daxpin_ifaces_lock = PTHREAD_MUTEX_INITIALIZER;
 static ucs_list_link_t uct_daxpin_ifaces =
@@ -43,7 +41,6 @@ static ucs_list_link_t uct_daxpin_ifaces =
 /* Deferred completions in the process: what a progress with nothing to do
  * looks at, instead of looking for its interface */
 static _Atomic unsigned uct_daxpin_total_deferred;
-
 
 uct_daxpin_iface_t *uct_daxpin_iface_find(uct_iface_h uct_iface)
 {
@@ -354,7 +351,6 @@ uct_daxpin_query_devices(uct_md_h md, uct_tl_device_resource_t **devices_p,
     *num_devices_p     = 1;
     return UCS_OK;
 }
-
 
 uct_tl_t uct_daxpin_tl = {
     .name          = UCT_DAXPIN_NAME,

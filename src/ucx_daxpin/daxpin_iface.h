@@ -18,14 +18,12 @@
 
 #define UCT_DAXPIN_MAX_IOV       16
 
-
 /* An operation that failed and has a completion to say so later */
 typedef struct uct_daxpin_deferred {
     uct_completion_t *comp;
     ucs_status_t     status;
     int              is_last; /* not before what others do for it is done */
 } uct_daxpin_deferred_t;
-
 
 /*
  * What daxpin adds to an interface of posix.
@@ -53,7 +51,6 @@ typedef struct uct_daxpin_iface {
     unsigned              max_deferred;
     char                  bounce[UCT_DAXPIN_MAX_PUT_BCOPY];
 } uct_daxpin_iface_t;
-
 
 extern uct_tl_t uct_daxpin_tl;
 

@@ -24,7 +24,6 @@
 /* Before UCX's own registration caches, which may register anew */
 #define UCT_DAXPIN_UCM_PRIORITY -100
 
-
 static const char *uct_daxpin_on_break_names[] = {
     [DAXPIN_ON_BREAK_REVOKE] = "revoke",
     [DAXPIN_ON_BREAK_HOLD]   = "hold",
@@ -93,7 +92,6 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
     {NULL}
 };
 
-
 /* Shared by all registrations of memory that is not exposed */
 static uct_daxpin_memh_t uct_daxpin_local_memh;
 
@@ -104,7 +102,6 @@ static unsigned uct_daxpin_process_mds;
 /* Of the memory domain of daxpin that was opened last */
 static daxpin_params_t uct_daxpin_process_params;
 static unsigned uct_daxpin_process_own_mds;
-
 
 ucs_status_t uct_daxpin_status(int ret)
 {
@@ -382,7 +379,6 @@ static uct_md_ops_t uct_daxpin_md_ops = {
     .is_sockaddr_accessible = uct_daxpin_is_sockaddr_accessible,
     .detect_memory_type     = uct_daxpin_detect_memory_type
 };
-
 
 ucs_status_t uct_daxpin_md_query_resources(uct_component_t *component,
                                            uct_md_resource_desc_t **resources_p,

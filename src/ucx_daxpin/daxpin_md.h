@@ -10,13 +10,11 @@
 /* Of the component, of its one memory domain and of its one transport */
 #define UCT_DAXPIN_NAME "daxpin"
 
-
 /* Where a program learns that its file cannot be leased */
 typedef enum uct_daxpin_reg_error {
     UCT_DAXPIN_REG_ERROR_MAP,
     UCT_DAXPIN_REG_ERROR_ACCESS
 } uct_daxpin_reg_error_t;
-
 
 typedef struct uct_daxpin_md_config {
     UCS_CONFIG_STRING_ARRAY_FIELD(names) files;
@@ -27,7 +25,6 @@ typedef struct uct_daxpin_md_config {
     int                                  guard;
 } uct_daxpin_md_config_t;
 
-
 typedef struct uct_daxpin_md {
     uct_md_t        super;
     uct_component_h posix;  /* what the transport is made from */
@@ -36,7 +33,6 @@ typedef struct uct_daxpin_md {
     unsigned        reg_error;
     int             guard;
 } uct_daxpin_md_t;
-
 
 /* A registration. Memory that is none of daxpin's business has no file. */
 typedef struct uct_daxpin_memh {
@@ -47,7 +43,6 @@ typedef struct uct_daxpin_memh {
     uint64_t      va;
     uint64_t      length;
 } uct_daxpin_memh_t;
-
 
 extern ucs_config_field_t uct_daxpin_md_config_table[];
 

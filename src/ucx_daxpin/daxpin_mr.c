@@ -33,7 +33,6 @@
                               IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC)
 #define UCT_DAXPIN_MR_ODP_UD IBV_ODP_SUPPORT_SEND
 
-
 /* Of libibverbs, which is in the process if libuct_ib is: a program without
  * either must be able to load us */
 static struct {
@@ -46,7 +45,6 @@ static struct {
 
 /* Memory regions there are */
 static _Atomic unsigned uct_daxpin_mr_count;
-
 
 static void uct_daxpin_verbs_init(void)
 {

@@ -9,7 +9,6 @@
 
 struct ibv_mr;
 
-
 /*
  * A memory region of a NIC over an fsdax file, in one of the ways in which the
  * kernel allows it. It serves the transports of ib as one of their own handles,
@@ -28,14 +27,12 @@ typedef struct uct_daxpin_mr {
                              their own buffers. What is local is staged. */
 } uct_daxpin_mr_t;
 
-
 /* What a memory domain of ib can do, found out once */
 typedef struct uct_daxpin_mr_caps {
     int        is_known; /* else there was no memory, or no descriptor, for it */
     int        has_odp;  /* registers on demand, as far as it says */
     const char *why_not; /* NULL: it can register files in some way */
 } uct_daxpin_mr_caps_t;
-
 
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps);

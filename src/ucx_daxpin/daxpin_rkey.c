@@ -18,7 +18,6 @@
 #define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* registration failed */
 #define UCT_DAXPIN_RKEY_VERSION       1u
 
-
 /* FNV-1a: against bytes that got lost or were made up, not against malice; a
  * peer of another user is refused by the holder's socket */
 static uint64_t uct_daxpin_rkey_sum(const uct_daxpin_packed_rkey_t *packed)

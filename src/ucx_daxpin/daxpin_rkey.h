@@ -7,7 +7,6 @@
 #include "daxpin_md.h"
 #include "daxpin/access.h"
 
-
 /* What travels. Memory that is none of daxpin's business has a key that is of
  * use to its own process only, by its pid and the generation. */
 typedef struct uct_daxpin_packed_rkey {
@@ -22,7 +21,6 @@ typedef struct uct_daxpin_packed_rkey {
     uint64_t     sum;    /* over all of the above */
 } uct_daxpin_packed_rkey_t;
 
-
 /* What uct_rkey_t points to. Used by several interfaces at a time: each has an
  * access of its own, by the index of its slot. Without a file it is this
  * process's ordinary memory. A dead one, of which status says why, has no length, so that no range lies
@@ -36,7 +34,6 @@ typedef struct uct_daxpin_rkey {
     daxpin_file_t   *file;
     daxpin_access_t access[DAXPIN_SLOTS];
 } uct_daxpin_rkey_t;
-
 
 ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
                                   const uct_md_mkey_pack_params_t *params,

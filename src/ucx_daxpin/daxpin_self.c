@@ -21,7 +21,6 @@ typedef ucs_status_t (*uct_daxpin_iface_query_func_t)(uct_iface_h iface,
 static uct_daxpin_iface_open_func_t uct_daxpin_self_open;
 static _Atomic(uct_daxpin_iface_query_func_t) uct_daxpin_self_query;
 
-
 static ucs_status_t uct_daxpin_self_iface_query(uct_iface_h iface,
                                                 uct_iface_attr_t *attr)
 {

@@ -25,7 +25,6 @@
 
 #define UCT_DAXPIN_STAGE_BUCKETS    64u
 
-
 typedef struct uct_daxpin_stage       uct_daxpin_stage_t;
 typedef struct uct_daxpin_stage_iface uct_daxpin_stage_iface_t;
 
@@ -43,7 +42,6 @@ struct uct_daxpin_stage {
     uct_iov_t                iov[UCT_DAXPIN_STAGE_MAX_IOV]; /* the caller's */
 };
 
-
 /* What belongs to an interface. These are never freed, but used again, so that
  * operations on other interfaces can look for theirs without a lock. */
 struct uct_daxpin_stage_iface {
@@ -55,7 +53,6 @@ struct uct_daxpin_stage_iface {
     uct_daxpin_stage_t       *free[UCT_DAXPIN_STAGE_ORDERS];
 };
 
-
 typedef struct uct_daxpin_stage_tl {
     uct_tl_t     *tl;
     ucs_status_t (*iface_open)(uct_md_h md, uct_worker_h worker,
@@ -63,7 +60,6 @@ typedef struct uct_daxpin_stage_tl {
                                const uct_iface_config_t *config,
                                uct_iface_h *iface_p);
 } uct_daxpin_stage_tl_t;
-
 
 uct_ib_mem_t uct_daxpin_stage_memh = {
     .lkey          = UINT32_MAX,
@@ -80,7 +76,6 @@ static unsigned uct_daxpin_stage_num_tls;
 static pthread_mutex_t uct_daxpin_stage_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(uct_daxpin_stage_iface_t*)
         uct_daxpin_stage_ifaces[UCT_DAXPIN_STAGE_BUCKETS];
-
 
 static unsigned uct_daxpin_stage_bucket(uct_iface_h uct_iface)
 {
@@ -129,7 +124,6 @@ out:
     pthread_mutex_unlock(&uct_daxpin_stage_lock);
     return iface;
 }
-
 
 static size_t uct_daxpin_stage_size(unsigned order)
 {
@@ -228,7 +222,6 @@ static void uct_daxpin_stage_put(uct_daxpin_stage_t *stage)
     iface->free[stage->order] = stage;
     iface->kept              += size;
 }
-
 
 static int uct_daxpin_stage_is_wanted(uct_mem_h memh)
 {

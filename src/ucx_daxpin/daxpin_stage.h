@@ -14,7 +14,6 @@
  * for many operations.
  */
 
-
 /* The memory handle of all those buffers; no key of it is valid */
 extern uct_ib_mem_t uct_daxpin_stage_memh;
 

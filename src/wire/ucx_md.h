@@ -17,7 +17,6 @@
 #define DAXPIN_UCX_MD      "UCX_MD"
 #define DAXPIN_UCX_MD_NAME "daxpin"
 
-
 static inline int daxpin_list_has(const char *list, const char *name)
 {
     size_t length;
@@ -31,7 +30,6 @@ static inline int daxpin_list_has(const char *list, const char *name)
     }
     return 0;
 }
-
 
 static inline int daxpin_ucx_md_names_us(void)
 {

@@ -28,20 +28,17 @@ static MPI_File file;
 
 typedef void (*call_func_t)(int bytes);
 
-
 static void call_put(int bytes)
 {
     MPI_Put(buffer, bytes, MPI_BYTE, 1, 0, bytes, MPI_BYTE, win);
     MPI_Win_flush(1, win);
 }
 
-
 static void call_get(int bytes)
 {
     MPI_Get(result, bytes, MPI_BYTE, 1, 0, bytes, MPI_BYTE, win);
     MPI_Win_flush(1, win);
 }
-
 
 static void call_accumulate(int bytes)
 {
@@ -50,26 +47,22 @@ static void call_accumulate(int bytes)
     MPI_Win_flush(1, win);
 }
 
-
 static void call_fetch_and_op(int bytes)
 {
     MPI_Fetch_and_op(buffer, result, MPI_INT64_T, 1, 0, MPI_SUM, win);
     MPI_Win_flush(1, win);
 }
 
-
 static void call_flush(int bytes)
 {
     MPI_Win_flush(1, win);
 }
-
 
 static void call_write(int bytes)
 {
     MPI_File_write_at(file, 0, buffer, bytes, MPI_BYTE, MPI_STATUS_IGNORE);
     MPI_File_sync(file);
 }
-
 
 static double ns_of(call_func_t func, int bytes, int count)
 {
@@ -82,7 +75,6 @@ static double ns_of(call_func_t func, int bytes, int count)
     return (now() - start) * 1e9 / count;
 }
 
-
 static void measure(const char *name, call_func_t func, int bytes)
 {
     double ns[ROUNDS];
@@ -94,7 +86,6 @@ static void measure(const char *name, call_func_t func, int bytes)
     }
     printf("%s %d %.1f\n", name, bytes, median(ns, ROUNDS));
 }
-
 
 static void measure_all(void)
 {
@@ -113,7 +104,6 @@ static void measure_all(void)
     measure("flush", call_flush, 0);
 }
 
-
 /* Both ranks, the same number of times */
 static void measure_fence(int rank)
 {
@@ -131,7 +121,6 @@ static void measure_fence(int rank)
         printf("fence 0 %.1f\n", median(ns, ROUNDS));
     }
 }
-
 
 int main(int argc, char **argv)
 {

@@ -19,7 +19,6 @@
 #define LENGTH 65536
 #define ROUNDS 101
 
-
 static double put_ns(peer_t *peer, const target_t *target, const void *buffer,
                      size_t bytes, int count)
 {
@@ -36,7 +35,6 @@ static double put_ns(peer_t *peer, const target_t *target, const void *buffer,
     peer_check(peer_flush(peer), "flush");
     return (now() - start) * 1e9 / count;
 }
-
 
 static void measure(peer_t *guarded, peer_t *unguarded, const target_t *target,
                     size_t bytes, int count)
@@ -55,7 +53,6 @@ static void measure(peer_t *guarded, peer_t *unguarded, const target_t *target,
            median(without, ROUNDS));
 }
 
-
 static int origin(const target_t *target)
 {
     peer_t guarded, unguarded;
@@ -68,7 +65,6 @@ static int origin(const target_t *target)
     measure(&guarded, &unguarded, target, 4096, 2000);
     return 0;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -33,7 +33,6 @@ typedef struct stage {
 
 enum { STEP_INIT = 1, STEP_ATTACH, STEP_TRAFFIC, STEP_REVOKE, STEP_END };
 
-
 static void wait_for(_Atomic int *word, int value, ucp_worker_h worker)
 {
     double end = now() + PATIENCE_SEC;
@@ -50,7 +49,6 @@ static void wait_for(_Atomic int *word, int value, ucp_worker_h worker)
     }
 }
 
-
 static ucs_status_t put(peer_t *peer, const target_t *target, int index)
 {
     uint64_t value      = index;
@@ -60,7 +58,6 @@ static ucs_status_t put(peer_t *peer, const target_t *target, int index)
 
     return UCS_STATUS_IS_ERR(status) ? status : peer_flush(peer);
 }
-
 
 static void origin(stage_t *stage, int index)
 {
@@ -97,7 +94,6 @@ static void origin(stage_t *stage, int index)
     _exit(0);
 }
 
-
 /* Let all origins go, wait until all are through; ms */
 static double run_step(stage_t *stage, int step, int origins,
                        ucp_worker_h worker)
@@ -108,7 +104,6 @@ static double run_step(stage_t *stage, int step, int origins,
     wait_for(&stage->done, origins * step, worker);
     return (now() - start) * 1e3;
 }
-
 
 /* As run_step(), with somebody truncating; the origins have their error too */
 static double run_revoke(stage_t *stage, int origins, ucp_worker_h worker,
@@ -134,7 +129,6 @@ static double run_revoke(stage_t *stage, int origins, ucp_worker_h worker,
     }
     return (now() - start) * 1e3;
 }
-
 
 int main(int argc, char **argv)
 {

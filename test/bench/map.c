@@ -16,7 +16,6 @@
 #define ROUNDS 101
 #define COUNT  500
 
-
 static double map_ns(const peer_t *peer, void *base)
 {
     ucp_mem_map_params_t params = {
@@ -35,7 +34,6 @@ static double map_ns(const peer_t *peer, void *base)
     }
     return (now() - start) * 1e9 / COUNT;
 }
-
 
 int main(void)
 {

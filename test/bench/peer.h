@@ -38,7 +38,6 @@ typedef struct peer {
     ucp_rkey_h    rkey; /* origin */
 } peer_t;
 
-
 static inline void peer_check(ucs_status_t status, const char *what)
 {
     if (status != UCS_OK) {
@@ -46,7 +45,6 @@ static inline void peer_check(ucs_status_t status, const char *what)
         exit(1);
     }
 }
-
 
 static inline void *shared_memory(size_t length)
 {
@@ -59,7 +57,6 @@ static inline void *shared_memory(size_t length)
     }
     return base;
 }
-
 
 static inline void *map_file(const char *path, size_t length)
 {
@@ -79,7 +76,6 @@ static inline void *map_file(const char *path, size_t length)
     memset(base, 0, length);
     return base;
 }
-
 
 /* guard: value of UCX_DAXPIN_GUARD for this context, or NULL */
 static inline void peer_init(peer_t *peer, const char *guard)
@@ -104,7 +100,6 @@ static inline void peer_init(peer_t *peer, const char *guard)
     peer_check(ucp_worker_create(peer->context, &worker_params,
                                  &peer->worker), "ucp_worker_create");
 }
-
 
 static inline void peer_expose(peer_t *peer, void *base, size_t length,
                                target_t *target)
@@ -137,7 +132,6 @@ static inline void peer_expose(peer_t *peer, void *base, size_t length,
     ucp_worker_release_address(peer->worker, address);
 }
 
-
 static inline void peer_connect(peer_t *peer, const target_t *target)
 {
     ucp_ep_params_t params = {
@@ -150,7 +144,6 @@ static inline void peer_connect(peer_t *peer, const target_t *target)
     peer_check(ucp_ep_rkey_unpack(peer->ep, target->rkey, &peer->rkey),
                "ucp_ep_rkey_unpack");
 }
-
 
 static inline ucs_status_t peer_flush(peer_t *peer)
 {

@@ -21,7 +21,6 @@
 
 static nic_t nic;
 
-
 static int compare(const void *a, const void *b)
 {
     double x = *(const double*)a, y = *(const double*)b;
@@ -29,13 +28,11 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-
 static double median(double *values, int count)
 {
     qsort(values, (size_t)count, sizeof(*values), compare);
     return values[count / 2];
 }
-
 
 static void give_up(const char *what)
 {
@@ -43,7 +40,6 @@ static void give_up(const char *what)
             (why[0] != '\0') ? why : strerror(errno));
     exit(1);
 }
-
 
 static struct ibv_mr *reg(void *addr, size_t length)
 {
@@ -55,14 +51,12 @@ static struct ibv_mr *reg(void *addr, size_t length)
     return mr;
 }
 
-
 static double time_reg(void *addr, size_t length)
 {
     double start = now();
     ibv_dereg_mr(reg(addr, length));
     return now() - start;
 }
-
 
 static void *make_memory(int advice)
 {
@@ -76,7 +70,6 @@ static void *make_memory(int advice)
     memset(memory, 1, SIZE);
     return memory;
 }
-
 
 /* One round: the four times */
 static void pin_once(size_t length, void *small, void *huge, double *times)
@@ -98,7 +91,6 @@ static void pin_once(size_t length, void *small, void *huge, double *times)
     let_go(&me);
 }
 
-
 static void measure_pin(size_t length, void *small, void *huge)
 {
     double times[4][ROUNDS], once[4];
@@ -117,7 +109,6 @@ static void measure_pin(size_t length, void *small, void *huge)
     printf("\n");
 }
 
-
 static double time_puts(const struct ibv_mr *mr, const void *addr,
                         size_t length, int count)
 {
@@ -132,7 +123,6 @@ static double time_puts(const struct ibv_mr *mr, const void *addr,
     }
     return (now() - start) / count;
 }
-
 
 static void measure_puts(size_t length, int count, void *memory)
 {
@@ -157,7 +147,6 @@ static void measure_puts(size_t length, int count, void *memory)
     ibv_dereg_mr(memory_mr);
     let_go(&me);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -16,14 +16,12 @@ static inline double now(void)
     return ts.tv_sec + (ts.tv_nsec * 1e-9);
 }
 
-
 static int stats_compare(const void *a, const void *b)
 {
     double x = *(const double*)a, y = *(const double*)b;
 
     return (x > y) - (x < y);
 }
-
 
 /* Sorts what it is given */
 static inline double median(double *values, int count)

@@ -20,7 +20,6 @@
 #define SETTLE_SEC 0.2  /* traffic before the truncate */
 #define LIMIT_SEC  60.0 /* for the error to come */
 
-
 /* By another process, as it happens; not one of MPI's */
 static pid_t start_truncate(const char *path, int result)
 {
@@ -40,7 +39,6 @@ static pid_t start_truncate(const char *path, int result)
     _exit(write(result, &ms, sizeof(ms)) == sizeof(ms) ? 0 : 1);
 }
 
-
 /* Until it fails, or has gone on for too long: 0 */
 static int put_until_error(MPI_Win win)
 {
@@ -54,7 +52,6 @@ static int put_until_error(MPI_Win win)
     }
     return ret != MPI_SUCCESS;
 }
-
 
 int main(int argc, char **argv)
 {

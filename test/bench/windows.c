@@ -22,7 +22,6 @@
 static int bytes = 8;
 static int count = 2000;
 
-
 static double put_ns(MPI_Win win)
 {
     static char buffer[LENGTH];
@@ -35,7 +34,6 @@ static double put_ns(MPI_Win win)
     }
     return (now() - start) * 1e9 / count;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -58,7 +58,6 @@ typedef struct board {
     stream_t         stream[BOARD_STREAMS];
 } board_t;
 
-
 static inline board_t *board_map(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT, 0600);

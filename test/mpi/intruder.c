@@ -37,7 +37,6 @@ static double delays_ms[MAX_ROUNDS];
 static int delay_count;
 static int failures;
 
-
 static double now(void)
 {
     struct timespec ts;
@@ -46,13 +45,11 @@ static double now(void)
     return ts.tv_sec + (ts.tv_nsec * 1e-9);
 }
 
-
 static void fatal(const char *what)
 {
     fprintf(stderr, "intruder: %s: %s\n", what, strerror(errno));
     exit(1);
 }
-
 
 /* Break in. What the file keeps up to *kept_p was not touched by that. */
 static int intrude(intrusion_t intrusion, const char *path, uint64_t *kept_p,
@@ -81,14 +78,12 @@ static int intrude(intrusion_t intrusion, const char *path, uint64_t *kept_p,
     return fd;
 }
 
-
 static void read_all(int fd, void *buffer, uint64_t length)
 {
     if (pread(fd, buffer, length, 0) != (ssize_t)length) {
         fatal("read");
     }
 }
-
 
 /* Is every 8 bytes of a place at least of its last acknowledged record? */
 static void check_stream(const uint8_t *content, uint64_t kept, uint32_t index)
@@ -122,7 +117,6 @@ static void check_stream(const uint8_t *content, uint64_t kept, uint32_t index)
     }
 }
 
-
 static void scribble(int fd, uint8_t *buffer)
 {
     memset(buffer, SCRIBBLE, board->file_length);
@@ -132,7 +126,6 @@ static void scribble(int fd, uint8_t *buffer)
         fatal("write");
     }
 }
-
 
 static void check_scribble(int fd, uint8_t *buffer)
 {
@@ -149,7 +142,6 @@ static void check_scribble(int fd, uint8_t *buffer)
         }
     }
 }
-
 
 /* 0 when the word has come to the round, -1 if there is none any more */
 static int wait_for(_Atomic uint32_t *word, uint32_t round)
@@ -170,7 +162,6 @@ static int wait_for(_Atomic uint32_t *word, uint32_t round)
     return 0;
 }
 
-
 static void wait_for_traffic(void)
 {
     double end = now() + PATIENCE_SEC;
@@ -187,7 +178,6 @@ static void wait_for_traffic(void)
     }
     usleep(rand() % 2000);
 }
-
 
 static int one_round(uint32_t round)
 {
@@ -232,14 +222,12 @@ static int one_round(uint32_t round)
     return 0;
 }
 
-
 static int compare(const void *a, const void *b)
 {
     double x = *(const double*)a, y = *(const double*)b;
 
     return (x > y) - (x < y);
 }
-
 
 static int once(const char *name, const char *path)
 {
@@ -257,7 +245,6 @@ static int once(const char *name, const char *path)
     fprintf(stderr, "intruder: what is %s?\n", name);
     return 2;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -31,7 +31,6 @@ static const char *directory;
 static int rank, other;
 static char *windows[KINDS], *locals[KINDS];
 
-
 #define REQUIRE(condition, ...) \
     do { \
         if (!(condition)) { \
@@ -41,7 +40,6 @@ static char *windows[KINDS], *locals[KINDS];
             MPI_Abort(MPI_COMM_WORLD, 1); \
         } \
     } while (0)
-
 
 static void make_path(const char *name, char *path, size_t size)
 {

@@ -30,7 +30,6 @@ typedef struct part {
     uint8_t *base;
 } part_t;
 
-
 #define CHECK(_cond, _format, ...) \
     do { \
         if (!(_cond)) { \
@@ -44,7 +43,6 @@ typedef struct part {
 static int comm_rank = -1;
 static int comm_size;
 
-
 static inline double now(void)
 {
     struct timespec ts;
@@ -52,7 +50,6 @@ static inline double now(void)
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return ts.tv_sec + (ts.tv_nsec * 1e-9);
 }
-
 
 static inline void part_path(char *path, size_t size, const char *prefix,
                              int shared, int rank)
@@ -63,7 +60,6 @@ static inline void part_path(char *path, size_t size, const char *prefix,
         snprintf(path, size, "%s.%d", prefix, rank);
     }
 }
-
 
 /* Open and map; the file exists and is long enough */
 static inline void part_open(part_t *part, const char *prefix, int shared,
@@ -79,7 +75,6 @@ static inline void part_open(part_t *part, const char *prefix, int shared,
                       part->fd, part->offset);
     CHECK(part->base != MAP_FAILED, "%s: %m", part->path);
 }
-
 
 /* Make the file new, full of zeroes; collective, returns when all are there */
 static inline void part_create(const char *prefix, int shared, size_t length)
@@ -99,13 +94,11 @@ static inline void part_create(const char *prefix, int shared, size_t length)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 static inline void part_close(part_t *part)
 {
     munmap(part->base, part->length);
     close(part->fd);
 }
-
 
 /* Read from the rank's own descriptor, which opens nothing */
 static inline void part_read(const part_t *part, void *buffer, size_t offset,
@@ -116,7 +109,6 @@ static inline void part_read(const part_t *part, void *buffer, size_t offset,
     CHECK(ret == (ssize_t)length, "%s: read %zd of %zu: %m", part->path, ret,
           length);
 }
-
 
 /* Does the kernel say that there is a write lease on the part's file? */
 static inline int part_has_lease(const part_t *part)
@@ -142,7 +134,6 @@ static inline int part_has_lease(const part_t *part)
     fclose(file);
     return found;
 }
-
 
 /* Is this run one with daxpin? */
 static inline int with_daxpin(void)

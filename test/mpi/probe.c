@@ -19,7 +19,6 @@
 
 #define PART_BYTES 65536
 
-
 static void say_loaded(void)
 {
     static const char *const names[] = {"libuct_daxpin", "mca_osc_ucx",
@@ -42,7 +41,6 @@ static void say_loaded(void)
     }
 }
 
-
 static void use(const part_t *part, MPI_Win win)
 {
     int target     = (comm_rank + 1) % comm_size;
@@ -62,7 +60,6 @@ static void use(const part_t *part, MPI_Win win)
     CHECK(value == 1000ul + origin, "%s: %lu instead of %d", part->path,
           (unsigned long)value, 1000 + origin);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -23,7 +23,6 @@
 #define ONE_SIDED_SEC (0.5 * pace_slow())
 #define LEASE_SEC     (2.0 * pace_slow()) /* for it to go with its window */
 
-
 static const size_t small_sizes[] = {1,    2,    3,    4,     7,     8,
                                      9,    15,   64,   255,   1024,  4096,
                                      8191, 8256, 65536, 100001, 1u << 20};
@@ -34,7 +33,6 @@ static MPI_Win win;
 static size_t slot_bytes; /* one slot of the window an origin */
 static uint8_t *buffer;
 
-
 static uint8_t pattern(int origin, int target, size_t length, size_t i)
 {
     uint32_t x = (uint32_t)i * 2654435761u;
@@ -43,12 +41,10 @@ static uint8_t pattern(int origin, int target, size_t length, size_t i)
     return x ^ (x >> 11) ^ (x >> 23);
 }
 
-
 /*
  * Ways to begin and end an access
  */
 enum { SYNC_FENCE, SYNC_LOCK, SYNC_LOCK_ALL, SYNC_PSCW, SYNC_LAST };
-
 
 static MPI_Group group_of(int rank)
 {
@@ -59,7 +55,6 @@ static MPI_Group group_of(int rank)
     MPI_Group_free(&all);
     return one;
 }
-
 
 static void sync_begin(int sync, int origin, int target)
 {
@@ -85,7 +80,6 @@ static void sync_begin(int sync, int origin, int target)
     }
 }
 
-
 static void sync_end(int sync, int target)
 {
     switch (sync) {
@@ -105,7 +99,6 @@ static void sync_end(int sync, int target)
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 /* A whole message, or every other byte of twice its length */
 static void move(int is_put, int strided, int target, size_t disp,
@@ -132,7 +125,6 @@ static void move(int is_put, int strided, int target, size_t disp,
         MPI_Type_free(&type);
     }
 }
-
 
 /* All put to the rank @a distance behind them, look at the file, and get */
 static void put_and_get(int sync, int distance, int strided, size_t length)
@@ -185,7 +177,6 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
     }
 }
 
-
 /* Rput and Rget complete by their requests */
 static void put_and_get_by_request(size_t length)
 {
@@ -215,7 +206,6 @@ static void put_and_get_by_request(size_t length)
     }
 }
 
-
 /*
  * Atomics. All ranks at once do the same operation on one word; each word is
  * for one combination of type, operation and call. Rank R's operand is 1 << R.
@@ -233,7 +223,6 @@ static uint64_t initial_of(int op)
     return initial[op];
 }
 
-
 static MPI_Op op_of(int op)
 {
     const MPI_Op ops[OPS] = {MPI_SUM,  MPI_PROD, MPI_MIN,  MPI_MAX,
@@ -242,7 +231,6 @@ static MPI_Op op_of(int op)
 
     return ops[op];
 }
-
 
 static uint64_t apply(int op, uint64_t a, uint64_t b)
 {
@@ -272,7 +260,6 @@ static uint64_t apply(int op, uint64_t a, uint64_t b)
     }
 }
 
-
 /* What all ranks together make of a word; REPLACE: any one's operand */
 static int atomic_is_right(int op, uint64_t mask, uint64_t got)
 {
@@ -287,7 +274,6 @@ static int atomic_is_right(int op, uint64_t mask, uint64_t got)
     }
     return got == value;
 }
-
 
 /* What fetching ranks saw of SUM: 0, one operand, two operands... a chain */
 static void check_fetched(uint64_t fetched, int target)
@@ -307,7 +293,6 @@ static void check_fetched(uint64_t fetched, int target)
               (unsigned long)count[i], i);
     }
 }
-
 
 static void one_atomic(int target, int op, MPI_Datatype type, size_t width,
                        int call, size_t disp)
@@ -337,7 +322,6 @@ static void one_atomic(int target, int op, MPI_Datatype type, size_t width,
         check_fetched(fetched, target);
     }
 }
-
 
 static void atomics(void)
 {
@@ -385,7 +369,6 @@ static void atomics(void)
     }
 }
 
-
 /* All ranks count to the same word by compare-and-swap */
 static void compare_and_swap(MPI_Datatype type, size_t width, size_t disp)
 {
@@ -415,7 +398,6 @@ static void compare_and_swap(MPI_Datatype type, size_t width, size_t disp)
     }
 }
 
-
 /*
  * The target sleeps outside MPI. Emulated RMA would wait for it to wake up. No
  * atomics: before those, osc/ucx locks something of its own at the target.
@@ -444,7 +426,6 @@ static void without_target(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 static void small(void)
 {
     const size_t count = sizeof(small_sizes) / sizeof(small_sizes[0]);
@@ -470,7 +451,6 @@ static void small(void)
     }
 }
 
-
 static void big(void)
 {
     size_t i;
@@ -479,7 +459,6 @@ static void big(void)
         put_and_get(SYNC_LOCK_ALL, 1, 0, big_sizes[i]);
     }
 }
-
 
 /* Nobody but this rank, by its path, after everything is gone */
 static void read_again(const void *before)
@@ -495,7 +474,6 @@ static void read_again(const void *before)
     close(fd);
     free(after);
 }
-
 
 int main(int argc, char **argv)
 {

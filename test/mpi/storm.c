@@ -26,7 +26,6 @@ static board_t *board;
 static MPI_Win win;
 static uint64_t *records; /* BATCH_MAX of them */
 
-
 /* osc/ucx knows no better than MPI_ERR_OTHER; osc/daxpin has its own class */
 static void must_fail(int ret, const char *what)
 {
@@ -41,7 +40,6 @@ static void must_fail(int ret, const char *what)
           "%s: error class %d, which does not name %s: %s", what, class,
           board->path, text);
 }
-
 
 /* Put one batch of records and flush it; the first error of MPI */
 static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
@@ -68,7 +66,6 @@ static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
     }
     return (ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win);
 }
-
 
 /* Until the error that has to come. Meanwhile every rank uses its own memory
  * too, as it may at any time: no signal, and nothing for the intruder. */
@@ -98,7 +95,6 @@ static void put_stream(uint32_t round, int batch, int victim,
     must_fail(ret, "a put in mid-traffic");
 }
 
-
 /* Whatever one tries on a revoked part: an error, by the call or the flush */
 static void try_all(int victim)
 {
@@ -123,7 +119,6 @@ static void try_all(int victim)
               "a fetch and add");
 }
 
-
 /* The files of others are not concerned */
 static void try_others(int victim)
 {
@@ -144,7 +139,6 @@ static void try_others(int victim)
           target, ret, (unsigned long)got);
 }
 
-
 static void post_round(uint32_t round, const char *prefix, int shared,
                        int victim, size_t part_bytes)
 {
@@ -164,7 +158,6 @@ static void post_round(uint32_t round, const char *prefix, int shared,
     }
 }
 
-
 static void wait_for(_Atomic uint32_t *word, uint32_t round, const char *what)
 {
     double deadline = now() + INTRUDER_SEC;
@@ -174,7 +167,6 @@ static void wait_for(_Atomic uint32_t *word, uint32_t round, const char *what)
         usleep(100);
     }
 }
-
 
 static void one_round(uint32_t round, const char *prefix, int shared)
 {
@@ -226,7 +218,6 @@ static void one_round(uint32_t round, const char *prefix, int shared)
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 int main(int argc, char **argv)
 {

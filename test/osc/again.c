@@ -18,7 +18,6 @@
 
 #define SIZE 65536
 
-
 /* Longer than the first one */
 static void fail_to_open(const char *kind, const char *path)
 {
@@ -28,7 +27,6 @@ static void fail_to_open(const char *kind, const char *path)
     window.path = (check_rank == check_size - 1) ? "/nonexistent/window" : path;
     check_class(window_open(&window), MPI_ERR_WIN, "a window without a file");
 }
-
 
 static void put_everywhere(window_t *window, uint64_t value)
 {
@@ -45,7 +43,6 @@ static void put_everywhere(window_t *window, uint64_t value)
     check_mpi(MPI_Win_fence(0, window->win), "fence");
     check_mpi(MPI_Win_fence(MPI_MODE_NOSUCCEED, window->win), "fence");
 }
-
 
 static void test_in_use(const char *kind, const char *path)
 {
@@ -70,7 +67,6 @@ static void test_in_use(const char *kind, const char *path)
     unlink(window.file);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 static void test_not_in_use(const char *kind, const char *path, off_t before)
 {
@@ -99,7 +95,6 @@ static void test_not_in_use(const char *kind, const char *path, off_t before)
     unlink(file);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -24,7 +24,6 @@ static uint64_t *words; /* this rank's memory */
 static MPI_Win win;
 static int left, right;
 
-
 /*
  * Attributes, names, info
  */
@@ -68,7 +67,6 @@ static void test_attributes(void)
     MPI_Group_free(&group);
 }
 
-
 /* By its name: no lease is broken */
 static int is_dax(void)
 {
@@ -78,7 +76,6 @@ static int is_dax(void)
           window.file);
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
-
 
 static void test_info(void)
 {
@@ -117,7 +114,6 @@ static void test_info(void)
     MPI_Info_free(&info);
 }
 
-
 static void test_header(void)
 {
     daxpin_file_t *file = NULL;
@@ -144,7 +140,6 @@ static void test_header(void)
     MPI_Error_string(class, text, &length);
     check(strcmp(text, "MPIX_ERR_DAXPIN_REVOKED") == 0, "class is %s", text);
 }
-
 
 /*
  * Epochs around one function that accesses a target
@@ -223,7 +218,6 @@ static const char *epoch_names[] = {
     "fence", "start", "lock exclusive", "lock shared", "lock_all"
 };
 #define EPOCHS (sizeof(epochs) / sizeof(epochs[0]))
-
 
 /*
  * Put and get
@@ -315,7 +309,6 @@ static void test_put_get(void)
     in_lock_all(do_rget, NULL);
 }
 
-
 /*
  * Derived types
  */
@@ -362,7 +355,6 @@ static void test_derived(void)
     MPI_Type_free(&indexed);
 }
 
-
 /*
  * Wrong calls
  */
@@ -394,7 +386,6 @@ static void test_wrong(void)
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 /*
  * What only shared windows have
@@ -428,7 +419,6 @@ static void test_shared(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 /* What is there in the end is in the file, and there again the next time */
 static void test_file(void)
 {
@@ -447,7 +437,6 @@ static void test_file(void)
     check_fill((uint64_t*)window.base, WORDS, check_rank, 99, "window");
     window_close(&window);
 }
-
 
 int main(int argc, char **argv)
 {

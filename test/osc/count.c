@@ -20,7 +20,6 @@
 
 typedef int (*msync_func_t)(void *addr, size_t length, int flags);
 
-
 static void count(const char *path, size_t length)
 {
     int fd = open(path, O_WRONLY | O_APPEND);
@@ -30,7 +29,6 @@ static void count(const char *path, size_t length)
     }
     close(fd);
 }
-
 
 int msync(void *addr, size_t length, int flags)
 {

@@ -34,7 +34,6 @@ static int turns;
 static _Atomic uint64_t *notes;     /* of all words of all ranks' parts */
 static char *_Atomic targets[RANKS]; /* where those are in this process */
 
-
 /* Notes only grow: two may be at it at once */
 static void note(_Atomic uint64_t *of, uint64_t value)
 {
@@ -43,7 +42,6 @@ static void note(_Atomic uint64_t *of, uint64_t value)
     while ((was < value) && !atomic_compare_exchange_weak(of, &was, value)) {
     }
 }
-
 
 static void note_part(int rank, const char *start, const char *end)
 {
@@ -59,7 +57,6 @@ static void note_part(int rank, const char *start, const char *end)
     }
 }
 
-
 /* In place of the C library's, for libdaxpin too */
 int msync(void *addr, size_t length, int flags)
 {
@@ -72,7 +69,6 @@ int msync(void *addr, size_t length, int flags)
     }
     return (int)syscall(SYS_msync, addr, length, flags);
 }
-
 
 static void *work(void *arg)
 {
@@ -92,7 +88,6 @@ static void *work(void *arg)
     return NULL;
 }
 
-
 static void run_threads(void)
 {
     pthread_t threads[THREADS];
@@ -107,7 +102,6 @@ static void run_threads(void)
     }
 }
 
-
 static void map_notes(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT, 0600);
@@ -118,7 +112,6 @@ static void map_notes(const char *path)
     check(notes != MAP_FAILED, "%s: mmap: %m", path);
     close(fd);
 }
-
 
 static void find_targets(void)
 {
@@ -135,7 +128,6 @@ static void find_targets(void)
         atomic_store(&targets[rank], base);
     }
 }
-
 
 int main(int argc, char **argv)
 {

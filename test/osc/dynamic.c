@@ -30,7 +30,6 @@ extern char **environ;
 static MPI_Win win;
 static int left, right, elements;
 
-
 static void *map_file(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT, 0600);
@@ -44,7 +43,6 @@ static void *map_file(const char *path)
     return addr;
 }
 
-
 /* Where the right neighbour's memory is */
 static MPI_Aint exchange(const void *addr)
 {
@@ -55,7 +53,6 @@ static MPI_Aint exchange(const void *addr)
                  MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     return theirs;
 }
-
 
 static void test_calls(uint64_t *words, const char *what)
 {
@@ -102,7 +99,6 @@ static void test_calls(uint64_t *words, const char *what)
     MPI_Type_free(&vector);
 }
 
-
 /* Regions that are next to each other are one for who accesses them */
 static void test_border(uint64_t *words, const char *what)
 {
@@ -134,7 +130,6 @@ static void test_border(uint64_t *words, const char *what)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 /* One at a time, whatever each does to others while it has the lock */
 static void test_locks(uint64_t *words)
 {
@@ -161,7 +156,6 @@ static void test_locks(uint64_t *words)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 /*
  * A list: an element has its number, and where the next one is
  */
@@ -171,7 +165,6 @@ typedef struct element {
     MPI_Aint addr;
     int64_t  number;
 } element_t;
-
 
 /* Two ranks may not hang an element to the same one: the rank says whose it is
  * by a swap, then the address follows */
@@ -206,7 +199,6 @@ static void append(element_t *element, int *tail_rank, MPI_Aint *tail)
     MPI_Win_flush(*tail_rank, win);
 }
 
-
 static void check_list(MPI_Aint head)
 {
     int counts[64] = {0};
@@ -232,7 +224,6 @@ static void check_list(MPI_Aint head)
     }
 }
 
-
 /* Elements are of this memory, and of others' */
 static void test_list(void *memory)
 {
@@ -255,7 +246,6 @@ static void test_list(void *memory)
     check_mpi(MPI_Win_unlock_all(win), "unlock_all");
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 /* Rank 0's file is truncated: who accesses it hears of it */
 static void test_revoke(const char *path, const char *intrude, void *file,
@@ -301,7 +291,6 @@ static void test_revoke(const char *path, const char *intrude, void *file,
     memset(file, 1, SIZE);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 int main(int argc, char **argv)
 {

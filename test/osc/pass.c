@@ -18,14 +18,12 @@
 
 static long words[WORDS];
 
-
 static int is_ours(MPI_Win win)
 {
     char cause[256];
 
     return daxpin_mpi_cause(win, 0, cause, sizeof(cause)) == MPI_SUCCESS;
 }
-
 
 /* A word to the next rank; displacements are words, or addresses of words */
 static void move(MPI_Win win, const long *base, MPI_Aint first)
@@ -46,7 +44,6 @@ static void move(MPI_Win win, const long *base, MPI_Aint first)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 static void test_given(void)
 {
     MPI_Win win;
@@ -65,7 +62,6 @@ static void test_given(void)
     check_mpi(MPI_Win_free(&win), "free");
 }
 
-
 static void test_create(void)
 {
     MPI_Win win;
@@ -77,7 +73,6 @@ static void test_create(void)
     move(win, words, 0);
     check_mpi(MPI_Win_free(&win), "free");
 }
-
 
 /* One for files is ours, whatever is attached then; another one is not */
 static void test_dynamic(const char *attach, int ours)
@@ -100,7 +95,6 @@ static void test_dynamic(const char *attach, int ours)
     check_mpi(MPI_Win_detach(win, words), "detach");
     check_mpi(MPI_Win_free(&win), "free");
 }
-
 
 int main(int argc, char **argv)
 {

@@ -25,19 +25,16 @@ static MPI_Win win;
 static int left, right;
 static const char *call;
 
-
 static int is(const char *name)
 {
     return strcmp(call, name) == 0;
 }
-
 
 static void put(uint64_t *number)
 {
     check_mpi(MPI_Put(number, 1, MPI_UINT64_T, right, 0, 1, MPI_UINT64_T, win),
               "put");
 }
-
 
 static void turn_start(uint64_t *number)
 {
@@ -55,7 +52,6 @@ static void turn_start(uint64_t *number)
     MPI_Group_free(&from);
     MPI_Group_free(&to);
 }
-
 
 static void turn(uint64_t *number)
 {
@@ -84,7 +80,6 @@ static void turn(uint64_t *number)
     }
 }
 
-
 static volatile uint64_t *map_board(const char *path)
 {
     int fd = open(path, O_RDWR);
@@ -96,7 +91,6 @@ static volatile uint64_t *map_board(const char *path)
     close(fd);
     return board;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -41,14 +41,12 @@ static window_t window;
 static MPI_Win win;
 static uint64_t buffer[WORDS];
 
-
 static void pause_ms(long ms)
 {
     struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
 
     nanosleep(&pause, NULL);
 }
-
 
 static void open_window(const char *persist)
 {
@@ -60,7 +58,6 @@ static void open_window(const char *persist)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 /* Also of a revoked file */
 static void close_window(void)
 {
@@ -70,7 +67,6 @@ static void close_window(void)
     MPI_Info_free(&window.info);
     unlink(window.file);
 }
-
 
 static void check_revoked(int ret, const char *what)
 {
@@ -87,7 +83,6 @@ static void check_revoked(int ret, const char *what)
           what, text);
 }
 
-
 /*
  * Requests
  */
@@ -100,7 +95,6 @@ static void flag_set(const char *flag)
     close(fd);
 }
 
-
 /* Without MPI, and so without doing anything for the other rank */
 static void flag_await(const char *flag)
 {
@@ -111,7 +105,6 @@ static void flag_await(const char *flag)
     }
     check(access(flag, F_OK) == 0, "MPI_Rput or MPI_Rget does not return");
 }
-
 
 static void requests_begin(MPI_Request *requests)
 {
@@ -129,7 +122,6 @@ static void requests_begin(MPI_Request *requests)
     }
 }
 
-
 static void requests_origin(const char *flag)
 {
     MPI_Request requests[2 * REQUESTS];
@@ -146,7 +138,6 @@ static void requests_origin(const char *flag)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 static void requests_target(const char *flag)
 {
     uint64_t *words = (uint64_t*)window.base;
@@ -158,7 +149,6 @@ static void requests_target(const char *flag)
         check(words[i] == 1000 + (uint64_t)i, "rput of %d: %lu", i, words[i]);
     }
 }
-
 
 /* The file is gone: what is waited for is the error */
 static void requests_after(void)
@@ -175,7 +165,6 @@ static void requests_after(void)
     check_mpi(daxpin_mpi_cause(win, 1, cause, sizeof(cause)), "cause");
     check(strstr(cause, "truncates it") != NULL, "the cause is: %s", cause);
 }
-
 
 static void test_requests(const char *flag)
 {
@@ -202,7 +191,6 @@ static void test_requests(const char *flag)
     close_window();
 }
 
-
 /*
  * A reader
  */
@@ -223,14 +211,12 @@ static pid_t reader_start(void)
     return pid;
 }
 
-
 static int put_last(uint64_t value)
 {
     int ret = MPI_Put(&value, 1, MPI_UINT64_T, 1, LAST, 1, MPI_UINT64_T, win);
 
     return (ret != MPI_SUCCESS) ? ret : MPI_Win_flush(1, win);
 }
-
 
 static int get_last(void)
 {
@@ -240,7 +226,6 @@ static int get_last(void)
 
     return (ret != MPI_SUCCESS) ? ret : MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
-
 
 /* A cut in its last page, where the memory stays: nothing tells of it but the
  * size, until the holder has looked */
@@ -276,7 +261,6 @@ static void test_lent(int round)
     close_window();
 }
 
-
 /*
  * What cannot be made durable
  */
@@ -296,7 +280,6 @@ static void test_fail(const char *flag)
     MPI_Barrier(MPI_COMM_WORLD);
     close_window();
 }
-
 
 int main(int argc, char **argv)
 {

@@ -48,20 +48,17 @@ static pid_t intruder;
 static uint64_t tried[RANKS_MAX], sure[RANKS_MAX];
 static int seen[RANKS_MAX];
 
-
 /* Each rank its own */
 static int are_files_own(void)
 {
     return window_is(&window, "own") || window_is_mapped(&window);
 }
 
-
 static int is_victim(int rank)
 {
     return are_files_own() ? (victim == rank) :
                              (nodes[victim] == nodes[rank]);
 }
-
 
 static void find_nodes(void)
 {
@@ -75,7 +72,6 @@ static void find_nodes(void)
     MPI_Comm_free(&node);
 }
 
-
 static void file_of(int rank, char *path, size_t size)
 {
     if (are_files_own()) {
@@ -84,7 +80,6 @@ static void file_of(int rank, char *path, size_t size)
         snprintf(path, size, "%s", window.path);
     }
 }
-
 
 /* An error must be of the right class and name a victim. @return its rank. */
 static int check_error(int ret, const char *what)
@@ -108,7 +103,6 @@ static int check_error(int ret, const char *what)
     return rank;
 }
 
-
 static int try_put(int target, uint64_t number)
 {
     int ret;
@@ -125,7 +119,6 @@ static int try_put(int target, uint64_t number)
     return ret;
 }
 
-
 static void note(int target, int put_ret, int ret, uint64_t number)
 {
     if (ret != MPI_SUCCESS) {
@@ -139,7 +132,6 @@ static void note(int target, int put_ret, int ret, uint64_t number)
         fail("a put to rank %d failed, and %s did not", target, epoch);
     }
 }
-
 
 /*
  * One turn: a put to every target
@@ -156,7 +148,6 @@ static void turn_lock(uint64_t number)
     }
 }
 
-
 static void turn_flush(uint64_t number)
 {
     int target, put_ret;
@@ -166,7 +157,6 @@ static void turn_flush(uint64_t number)
         note(target, put_ret, MPI_Win_flush(target, win), number);
     }
 }
-
 
 /* One result for all targets: those that are no victims are all right */
 static void note_all(int failed_put, int ret, uint64_t number)
@@ -186,7 +176,6 @@ static void note_all(int failed_put, int ret, uint64_t number)
     }
 }
 
-
 static int try_all(uint64_t number)
 {
     int target, failed = 0;
@@ -197,14 +186,12 @@ static int try_all(uint64_t number)
     return failed;
 }
 
-
 static void turn_fence(uint64_t number)
 {
     int failed = try_all(number);
 
     note_all(failed, MPI_Win_fence(0, win), number);
 }
-
 
 static void turn_start(uint64_t number)
 {
@@ -219,7 +206,6 @@ static void turn_start(uint64_t number)
         check(check_error(ret, "wait") == check_rank, "wait fails for another");
     }
 }
-
 
 /*
  * A round
@@ -244,7 +230,6 @@ static void check_other_window(window_t *other)
     }
 }
 
-
 /* Of a shared window, that of the others too */
 static void touch_shared(void)
 {
@@ -260,7 +245,6 @@ static void touch_shared(void)
     }
 }
 
-
 static void check_causes(void)
 {
     char cause[256];
@@ -273,7 +257,6 @@ static void check_causes(void)
     }
 }
 
-
 static void send_intruder(void)
 {
     char file[PATH_MAX], copy[PATH_MAX];
@@ -284,7 +267,6 @@ static void send_intruder(void)
     check(posix_spawn(&intruder, intrude, NULL, NULL, argv, environ) == 0,
           "%s: cannot be started", intrude);
 }
-
 
 static int victims_seen(void)
 {
@@ -298,7 +280,6 @@ static int victims_seen(void)
     return 0;
 }
 
-
 /* With fence and start all ranks go together */
 static int is_over(int together, int *more)
 {
@@ -310,7 +291,6 @@ static int is_over(int together, int *more)
     }
     return over && ((*more)-- == 0);
 }
-
 
 static void traffic(void)
 {
@@ -354,7 +334,6 @@ static void traffic(void)
     }
 }
 
-
 static void check_copy(void)
 {
     uint64_t all_sure[RANKS_MAX * RANKS_MAX], all_tried[RANKS_MAX * RANKS_MAX];
@@ -394,7 +373,6 @@ static void check_copy(void)
     }
 }
 
-
 /* Files of the others: all there */
 static void check_others(void)
 {
@@ -411,7 +389,6 @@ static void check_others(void)
               "%lu", rank, all[rank], mine[rank]);
     }
 }
-
 
 static void round_once(int number)
 {
@@ -456,7 +433,6 @@ static void round_once(int number)
     unlink(window.file);
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -25,7 +25,6 @@ static MPI_Comm node;
 static MPI_Win win;
 static int rank, size; /* on this node */
 
-
 /* The odd ones have no memory of their own */
 static uint64_t *part_of(int other, MPI_Aint *bytes_p)
 {
@@ -36,7 +35,6 @@ static uint64_t *part_of(int other, MPI_Aint *bytes_p)
               "shared_query");
     return base;
 }
-
 
 static void test_parts(void)
 {
@@ -50,7 +48,6 @@ static void test_parts(void)
               "the part of rank %d has %ld bytes", other, bytes);
     }
 }
-
 
 static void test_stores(void)
 {
@@ -72,7 +69,6 @@ static void test_stores(void)
     }
     MPI_Barrier(node);
 }
-
 
 /* On the first node only */
 static void test_truncate(const char *path, const char *intrude, int is_first)
@@ -108,7 +104,6 @@ static void test_truncate(const char *path, const char *intrude, int is_first)
     check_mpi(MPI_Win_unlock_all(win), "the next unlock_all");
     MPI_Barrier(MPI_COMM_WORLD);
 }
-
 
 int main(int argc, char **argv)
 {

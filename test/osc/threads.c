@@ -29,13 +29,11 @@ static MPI_Win win;
 static int turns;
 static int victims; /* so many ranks, the first ones, lose their file */
 
-
 /* The words of a thread at each target: its own */
 static MPI_Aint word_of(int target, int thread)
 {
     return window_disp(&window, target, check_rank * THREADS + thread);
 }
-
 
 static void turn(int target, int thread, uint64_t number)
 {
@@ -58,7 +56,6 @@ static void turn(int target, int thread, uint64_t number)
     check_mpi(MPI_Win_flush_all(win), "flush_all");
 }
 
-
 static void *work(void *arg)
 {
     int thread = (int)(intptr_t)arg;
@@ -72,7 +69,6 @@ static void *work(void *arg)
     }
     return NULL;
 }
-
 
 /* Until the error comes; whoever is no victim has none */
 static void *suffer(void *arg)
@@ -98,7 +94,6 @@ static void *suffer(void *arg)
     return NULL;
 }
 
-
 static void run_threads(void *(*func)(void*))
 {
     pthread_t threads[THREADS];
@@ -113,7 +108,6 @@ static void run_threads(void *(*func)(void*))
     }
 }
 
-
 static pid_t send_intruder(const char *intrude)
 {
     char copy[PATH_MAX];
@@ -125,7 +119,6 @@ static pid_t send_intruder(const char *intrude)
           "%s: cannot be started", intrude);
     return pid;
 }
-
 
 static void test_truncate(const char *intrude)
 {
@@ -146,7 +139,6 @@ static void test_truncate(const char *intrude)
     }
     MPI_Win_unlock_all(win);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -76,7 +76,6 @@ static window_t window;
 static MPI_Win win;
 static int left, right;
 
-
 static MPI_Aint extent_of(MPI_Datatype type)
 {
     MPI_Aint lb, extent;
@@ -84,7 +83,6 @@ static MPI_Aint extent_of(MPI_Datatype type)
     MPI_Type_get_extent(type, &lb, &extent);
     return extent;
 }
-
 
 /* The first member, if it is a pair */
 static void set_number(const type_t *type, void *element, int number)
@@ -115,7 +113,6 @@ static void set_number(const type_t *type, void *element, int number)
     }
 }
 
-
 static void set_element(const type_t *type, void *element, int number,
                         int location)
 {
@@ -140,7 +137,6 @@ static void set_element(const type_t *type, void *element, int number,
     }
 }
 
-
 static void set(const type_t *type, void *buffer, int seed)
 {
     MPI_Aint extent = extent_of(type->type);
@@ -152,7 +148,6 @@ static void set(const type_t *type, void *buffer, int seed)
                     (seed * 7 + i * 3) % 11 + 1, seed + i);
     }
 }
-
 
 static int equal(const type_t *type, const void *left_p, const void *right_p,
                  int count)
@@ -168,7 +163,6 @@ static int equal(const type_t *type, const void *left_p, const void *right_p,
     }
     return 1;
 }
-
 
 /*
  * One by one: the left neighbour accumulates to this rank's memory
@@ -230,7 +224,6 @@ static const struct {
     {do_fetch_and_op, 1, 1, "fetch_and_op"}
 };
 
-
 static void test_one(const type_t *type, MPI_Op op, int call)
 {
     char name[64] = "";
@@ -261,7 +254,6 @@ static void test_one(const type_t *type, MPI_Op op, int call)
     }
 }
 
-
 static void test_ops(const type_t *type)
 {
     MPI_Op *op;
@@ -277,7 +269,6 @@ static void test_ops(const type_t *type)
         }
     }
 }
-
 
 /*
  * All at once: every rank adds ones at rank 0, by all calls in turn
@@ -318,7 +309,6 @@ static void test_at_once(const type_t *type, int times)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 /* A lock made of compare-and-swap, and a counter that it protects */
 static void test_compare_and_swap(void)
 {
@@ -351,7 +341,6 @@ static void test_compare_and_swap(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-
 static void test_swap_types(void)
 {
     char value[64], compare[64], seen[64];
@@ -381,7 +370,6 @@ static void test_swap_types(void)
         }
     }
 }
-
 
 /*
  * Derived types
@@ -416,7 +404,6 @@ static void test_vector(void)
     MPI_Type_free(&vector);
 }
 
-
 typedef struct short_int {
     short value;
     int   location;
@@ -447,7 +434,6 @@ static void test_pairs(void)
     MPI_Win_fence(0, win);
     MPI_Type_free(&pairs);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -34,20 +34,17 @@ typedef struct window {
     MPI_Aint   starts[64];     /* by rank: what displacements begin with */
 } window_t;
 
-
 __attribute__((unused))
 static int window_is(const window_t *window, const char *kind)
 {
     return strcmp(window->kind, kind) == 0;
 }
 
-
 /* The program maps its memory by itself */
 static int window_is_mapped(const window_t *window)
 {
     return window_is(window, "create") || window_is(window, "dynamic");
 }
-
 
 /* The displacement of so many units */
 __attribute__((unused))
@@ -58,7 +55,6 @@ static MPI_Aint window_disp(const window_t *window, int target, MPI_Aint units)
                                 units * window->unit) :
                    units;
 }
-
 
 /* Among the ranks of this node */
 static int node_rank(int *size_p)
@@ -74,7 +70,6 @@ static int node_rank(int *size_p)
     return rank;
 }
 
-
 __attribute__((unused))
 static int is_one_node(void)
 {
@@ -83,7 +78,6 @@ static int is_one_node(void)
     node_rank(&size);
     return size == check_size;
 }
-
 
 static void window_map(window_t *window)
 {
@@ -97,7 +91,6 @@ static void window_map(window_t *window)
     check(window->base != MAP_FAILED, "%s: mmap: %m", window->file);
     close(fd);
 }
-
 
 static int window_attach(window_t *window, MPI_Info info)
 {
@@ -114,7 +107,6 @@ static int window_attach(window_t *window, MPI_Info info)
                   MPI_AINT, MPI_COMM_WORLD);
     return ret;
 }
-
 
 /* @return As MPI */
 __attribute__((unused))
@@ -168,7 +160,6 @@ out:
     return ret;
 }
 
-
 /* Not for windows that were revoked: the end is to be without an error */
 __attribute__((unused))
 static void window_close(window_t *window)
@@ -178,7 +169,6 @@ static void window_close(window_t *window)
         munmap(window->base, window->size);
     }
 }
-
 
 /* What of this rank's part is in the file, by read(2). Not with the window
  * open: it would make a reader that the lease is lent to. */

@@ -27,13 +27,11 @@ static daxpin_file_t *files[PINNER_MAX];
 static daxpin_pin_t *pins[PINNER_MAX];
 static daxpin_owner_t owners[PINNER_MAX];
 
-
 static void pinner_fail(const char *what)
 {
     fprintf(stderr, "pinner: %s: %s\n", what, daxpin_errormsg());
     exit(1);
 }
-
 
 static void pinner_pin(int number, char *spec)
 {
@@ -62,7 +60,6 @@ static void pinner_pin(int number, char *spec)
         pinner_fail(spec);
     }
 }
-
 
 int main(int argc, char **argv)
 {

@@ -23,7 +23,6 @@ static const char *path;
 
 typedef uct_daxpin_packed_rkey_t packed_t;
 
-
 static int target(side_t *side)
 {
     uint8_t *bytes = map_file(path, FILE_SIZE);
@@ -50,7 +49,6 @@ static int target(side_t *side)
     side_close(side);
     return 0;
 }
-
 
 /* Where in UCP's key daxpin's is: it is the one with the magic */
 static packed_t *find_packed(void *key, size_t length)

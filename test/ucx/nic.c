@@ -39,7 +39,6 @@ static void *former;
 /* What is sent: bytes of this from `seed` on */
 static uint8_t *reference;
 
-
 static void make_reference(void)
 {
     size_t i;
@@ -261,7 +260,6 @@ static int target(side_t *side)
     return 0;
 }
 
-
 static void order(side_t *side, uint64_t cmd, int kind, size_t offset,
                   size_t length, uint64_t seed)
 {
@@ -277,7 +275,6 @@ typedef struct window {
     ucp_rkey_h rkey;
     uint64_t   base;
 } window_t;
-
 
 static void put_get(side_t *side, const window_t *window, int kind,
                     uint8_t *local, int local_kind, size_t length,

@@ -16,7 +16,6 @@
 
 static uint64_t features;
 
-
 /* "lane[1]:  5:sysv/memory.0 md[0] -> md[0]/sysv/sysdev[255] rma#1 amo#1":
  * names and uses; the numbers change with each component */
 static void print_lane(const char *line)
@@ -58,7 +57,6 @@ static void print_lanes(side_t *side)
     }
     fclose(info);
 }
-
 
 static ucp_mem_h map_allocated(side_t *side, void **address_p)
 {

@@ -25,7 +25,6 @@ static const char *how;
 static int err_peer;
 static int intruder_sock;
 
-
 /* Waits for a word, gets in, says how many microseconds that took */
 static int intruder(int sock)
 {
@@ -64,7 +63,6 @@ static void start_intruder(void)
     intruder_sock = sock[0];
 }
 
-
 static int target(side_t *side)
 {
     ucp_mem_h memh_taken, memh_other;
@@ -99,7 +97,6 @@ static int target(side_t *side)
     side_close(side);
     return 0;
 }
-
 
 typedef struct region {
     ucp_rkey_h rkey;

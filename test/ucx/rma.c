@@ -23,7 +23,6 @@ static const char *path;
 static size_t max_size = 64ul << 20;
 static size_t file_size;
 
-
 static void check_bytes(const uint8_t *bytes, const command_t *command)
 {
     uint64_t i;
@@ -100,7 +99,6 @@ static int target(side_t *side)
     free(copy);
     return 0;
 }
-
 
 static void order(side_t *side, uint64_t cmd, uint64_t offset, uint64_t length,
                   uint64_t seed)

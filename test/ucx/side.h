@@ -43,7 +43,6 @@ typedef struct side {
     const char    *name;
 } side_t;
 
-
 static inline void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *format, ...)
 {

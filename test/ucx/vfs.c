@@ -15,7 +15,6 @@
 #define VFS_LENGTH (1u << 20)
 #define VFS_PATH   "/uct/component/daxpin/memory_domain/daxpin/pins"
 
-
 static void vfs_show(const char *when)
 {
     ucs_string_buffer_t text;
@@ -30,7 +29,6 @@ static void vfs_show(const char *when)
     ucs_string_buffer_cleanup(&text);
 }
 
-
 static void vfs_check(ucs_status_t status, const char *what)
 {
     if (status != UCS_OK) {
@@ -38,7 +36,6 @@ static void vfs_check(ucs_status_t status, const char *what)
         exit(1);
     }
 }
-
 
 int main(int argc, char **argv)
 {

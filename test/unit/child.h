@@ -39,7 +39,6 @@ typedef struct child_entry {
 
 static pid_t       child_pids[CHILDREN_MAX]; /* not waited for yet */
 
-
 /*
  * In the child
  */
@@ -62,7 +61,6 @@ static UNIT_UNUSED int child_read(char *line, size_t size)
     return 0;
 }
 
-
 static UNIT_UNUSED __attribute__((format(printf, 2, 3))) void
 child_say(long number, const char *format, ...)
 {
@@ -81,14 +79,12 @@ child_say(long number, const char *format, ...)
     }
 }
 
-
 static UNIT_UNUSED void child_wait(void)
 {
     char line[CHILD_LINE_MAX];
 
     (void)child_read(line, sizeof(line));
 }
-
 
 static int child_main(int argc, char **argv, const child_entry_t *entries)
 {
@@ -105,7 +101,6 @@ static int child_main(int argc, char **argv, const child_entry_t *entries)
     fprintf(stderr, "# no such child: %s\n", argv[2]);
     return 2;
 }
-
 
 /*
  * In the test
@@ -139,7 +134,6 @@ child_exec(const int in[2], const int out[2], const char *const *args)
     _exit(2);
 }
 
-
 static UNIT_UNUSED void child_remember(pid_t pid)
 {
     unsigned i;
@@ -152,7 +146,6 @@ static UNIT_UNUSED void child_remember(pid_t pid)
     }
 }
 
-
 static void child_forget(pid_t pid)
 {
     unsigned i;
@@ -163,7 +156,6 @@ static void child_forget(pid_t pid)
         }
     }
 }
-
 
 /* Name of a function and its arguments, all strings, NULL at the end */
 static UNIT_UNUSED void child_spawn(child_t *child, ...)
@@ -194,7 +186,6 @@ static UNIT_UNUSED void child_spawn(child_t *child, ...)
     child->out     = in[1];
     child->text[0] = '\0';
 }
-
 
 /* The number that comes next, within a time that is the same on every machine;
  * its text stays in child->text */
@@ -228,12 +219,10 @@ static UNIT_UNUSED long child_answer_within(child_t *child, uint64_t ms)
     return number;
 }
 
-
 static UNIT_UNUSED long child_answer(child_t *child, uint64_t ms)
 {
     return child_answer_within(child, ms * unit_slow());
 }
-
 
 static UNIT_UNUSED __attribute__((format(printf, 2, 3))) void
 child_tell(child_t *child, const char *format, ...)
@@ -246,13 +235,11 @@ child_tell(child_t *child, const char *format, ...)
     assert_int_equal(write(child->out, "\n", 1), 1);
 }
 
-
 #define child_ask(_child, ...) \
     ({ \
         child_tell(_child, __VA_ARGS__); \
         child_answer(_child, CHILD_WAIT_MS); \
     })
-
 
 /* A child that has to say yes: shows what it said */
 #define assert_child_ok(_child, ...) \
@@ -262,7 +249,6 @@ child_tell(child_t *child, const char *format, ...)
             fail_msg("%s: %ld: %s", #__VA_ARGS__, unit_said, (_child)->text); \
         } \
     } while (0)
-
 
 /* Its status as of waitpid(), -1 if it did not end in time and was killed */
 static UNIT_UNUSED int child_reap(child_t *child, uint64_t ms)
@@ -282,7 +268,6 @@ static UNIT_UNUSED int child_reap(child_t *child, uint64_t ms)
     return status;
 }
 
-
 /* No more to say to it: it ends, and well */
 static UNIT_UNUSED void child_finish(child_t *child)
 {
@@ -295,14 +280,12 @@ static UNIT_UNUSED void child_finish(child_t *child)
     }
 }
 
-
 static UNIT_UNUSED void child_kill(child_t *child)
 {
     kill(child->pid, SIGKILL);
     close(child->out);
     (void)child_reap(child, CHILD_WAIT_MS);
 }
-
 
 /* Is it stopped, as SIGSTOP has asked it to? */
 static UNIT_UNUSED int child_is_stopped(const child_t *child)
@@ -322,13 +305,11 @@ static UNIT_UNUSED int child_is_stopped(const child_t *child)
     return stopped;
 }
 
-
 static UNIT_UNUSED void child_stop(child_t *child)
 {
     assert_int_equal(kill(child->pid, SIGSTOP), 0);
     assert_true(unit_await(2000, child_is_stopped(child)));
 }
-
 
 /*
  * Around each test
@@ -347,7 +328,6 @@ static void unit_kill_children(void)
     }
 }
 
-
 /* Async-signal-safe enough for a program that has hung */
 static void unit_on_alarm(int signo)
 {
@@ -361,7 +341,6 @@ static void unit_on_alarm(int signo)
     _exit(1);
 }
 
-
 static UNIT_UNUSED int unit_setup(void **state)
 {
     (void)state;
@@ -370,7 +349,6 @@ static UNIT_UNUSED int unit_setup(void **state)
     return 0;
 }
 
-
 static UNIT_UNUSED int unit_teardown(void **state)
 {
     (void)state;
@@ -378,7 +356,6 @@ static UNIT_UNUSED int unit_teardown(void **state)
     unit_kill_children();
     return 0;
 }
-
 
 static UNIT_UNUSED int unit_group_setup(void **state)
 {
@@ -390,14 +367,12 @@ static UNIT_UNUSED int unit_group_setup(void **state)
     return unit_make_dirs();
 }
 
-
 static UNIT_UNUSED int unit_group_teardown(void **state)
 {
     (void)state;
     unit_remove_dirs();
     return 0;
 }
-
 
 #define unit_case(_func) \
     cmocka_unit_test_setup_teardown(_func, unit_setup, unit_teardown)

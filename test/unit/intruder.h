@@ -12,7 +12,6 @@
 
 #define INTRUDER_BLOCKED CHILD_SILENT
 
-
 static UNIT_UNUSED int intruder_act(const char *what, const char *path,
                                     long length, int *fd_p)
 {
@@ -31,7 +30,6 @@ static UNIT_UNUSED int intruder_act(const char *what, const char *path,
     *fd_p  = open(path, flags);
     return (*fd_p >= 0) ? 0 : -1;
 }
-
 
 /* Arguments: what to do, the path, a length. Says "0", does it, says errno
  * and milliseconds, and keeps what it opened until its input ends. */
@@ -52,9 +50,7 @@ static UNIT_UNUSED int intruder_child(int argc, char **argv)
     return 0;
 }
 
-
 #define INTRUDER_ENTRY {"intruder", intruder_child}
-
 
 /* When this returns it is about to act, or acting */
 static UNIT_UNUSED void intruder_start(child_t *child, const char *what,
@@ -67,18 +63,15 @@ static UNIT_UNUSED void intruder_start(child_t *child, const char *what,
     assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
 }
 
-
 /* Its errno, or INTRUDER_BLOCKED if it is not through in time */
 static UNIT_UNUSED long intruder_result(child_t *child, uint64_t ms)
 {
     return child_answer(child, ms);
 }
 
-
 /* He is not through, and will not be for so long */
 #define assert_blocked(_child, _ms) \
     assert_int_equal(child_answer_within(_child, _ms), INTRUDER_BLOCKED)
-
 
 /* Start, let it be through within a time, and let it go */
 static UNIT_UNUSED void intruder_run(const char *what, const char *path,
@@ -90,7 +83,6 @@ static UNIT_UNUSED void intruder_run(const char *what, const char *path,
     assert_int_equal(intruder_result(&child, ms), 0);
     child_finish(&child);
 }
-
 
 /* What the kernel says of the lease on a file: "ACTIVE", "BREAKING" or "" */
 static UNIT_UNUSED const char *intruder_lease(const char *path)

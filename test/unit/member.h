@@ -47,7 +47,6 @@ typedef struct member {
     daxpin_pin_t    *pin;    /* the last one */
 } member_t;
 
-
 static UNIT_UNUSED int member_opened(member_t *me, int ret)
 {
     if (ret == 0) {
@@ -59,7 +58,6 @@ static UNIT_UNUSED int member_opened(member_t *me, int ret)
     }
     return ret;
 }
-
 
 static UNIT_UNUSED int member_open(member_t *me, char *args)
 {
@@ -74,7 +72,6 @@ static UNIT_UNUSED int member_open(member_t *me, char *args)
                                               &me->file));
 }
 
-
 static UNIT_UNUSED int member_attach(member_t *me, char *args)
 {
     daxpin_key_t key;
@@ -86,7 +83,6 @@ static UNIT_UNUSED int member_attach(member_t *me, char *args)
     return member_opened(me, daxpin_file_attach(&key, &me->file));
 }
 
-
 static UNIT_UNUSED const char *member_key_text(const daxpin_file_t *file)
 {
     static char text[128];
@@ -97,7 +93,6 @@ static UNIT_UNUSED const char *member_key_text(const daxpin_file_t *file)
              key.generation, key.uid, key.pid);
     return text;
 }
-
 
 static UNIT_UNUSED int member_grow(char *args)
 {
@@ -115,7 +110,6 @@ static UNIT_UNUSED int member_grow(char *args)
     return ret;
 }
 
-
 static UNIT_UNUSED int member_map(member_t *me, char *args)
 {
     char path[PATH_MAX], flags[16];
@@ -132,7 +126,6 @@ static UNIT_UNUSED int member_map(member_t *me, char *args)
                       me->fd, 0);
     return (me->memory != MAP_FAILED) ? 0 : -errno;
 }
-
 
 static UNIT_UNUSED int member_adopt(member_t *me, char *args)
 {
@@ -155,7 +148,6 @@ static UNIT_UNUSED int member_adopt(member_t *me, char *args)
     return member_opened(me, ret);
 }
 
-
 static UNIT_UNUSED int member_close(member_t *me)
 {
     if (me->adopted) {
@@ -167,7 +159,6 @@ static UNIT_UNUSED int member_close(member_t *me)
     memset(me, 0, sizeof(*me));
     return 0;
 }
-
 
 static UNIT_UNUSED int member_put(member_t *me, char *args)
 {
@@ -185,7 +176,6 @@ static UNIT_UNUSED int member_put(member_t *me, char *args)
     }
     return ret;
 }
-
 
 static UNIT_UNUSED int member_traffic(member_t *me)
 {
@@ -208,7 +198,6 @@ static UNIT_UNUSED int member_traffic(member_t *me)
     return 0;
 }
 
-
 static UNIT_UNUSED int member_pin(member_t *me, char *args)
 {
     size_t offset, length;
@@ -219,7 +208,6 @@ static UNIT_UNUSED int member_pin(member_t *me, char *args)
     daxpin_unpin(me->pin);
     return daxpin_pin(me->file, offset, length, NULL, &me->pin);
 }
-
 
 /* Our descriptor of the file: of those that the library has, if not our own.
  * By name, because to ThreadSanitizer fstat() of what is the library's is a
@@ -242,7 +230,6 @@ static UNIT_UNUSED int member_number(const member_t *me)
     return -1;
 }
 
-
 static UNIT_UNUSED int member_same(const member_t *me, char *args)
 {
     int pid, fd;
@@ -254,20 +241,17 @@ static UNIT_UNUSED int member_same(const member_t *me, char *args)
                         fd);
 }
 
-
 /* Outside an access these do race with a revoke: that is what they are for */
 static UNIT_UNUSED UNIT_RACY int member_load(const member_t *me, size_t offset)
 {
     return ((volatile unsigned char*)me->memory)[offset];
 }
 
-
 static UNIT_UNUSED UNIT_RACY void member_store(member_t *me, size_t offset,
                                                int byte)
 {
     ((volatile char*)me->memory)[offset] = (char)byte;
 }
-
 
 /* What changes nothing; 0 if it is none of these */
 static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
@@ -297,7 +281,6 @@ static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
     }
     return 1;
 }
-
 
 static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
 {
@@ -341,7 +324,6 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
     return -1;
 }
 
-
 static UNIT_UNUSED int member_child(int argc, char **argv)
 {
     char line[CHILD_LINE_MAX], *args;
@@ -366,15 +348,12 @@ static UNIT_UNUSED int member_child(int argc, char **argv)
     return 0;
 }
 
-
 #define MEMBER_ENTRY {"member", member_child}
-
 
 static UNIT_UNUSED void member_start(child_t *child)
 {
     child_spawn(child, "member", NULL);
 }
-
 
 /* A member of a file by daxpin_file_open() */
 static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
@@ -382,7 +361,6 @@ static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
     member_start(child);
     assert_child_ok(child, "open %s %d 5000", path, UNIT_LENGTH);
 }
-
 
 #define member_has_state(_child, _state) \
     (child_ask(_child, "state") == DAXPIN_STATE_##_state)

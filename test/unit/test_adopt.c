@@ -17,14 +17,12 @@ typedef struct adopt_map {
     uint64_t      offset;
 } adopt_map_t;
 
-
 static void adopt_set_dir(const char *dir)
 {
     const char *dirs[] = {dir, NULL};
 
     assert_ok(daxpin_set_files(dirs));
 }
-
 
 static void adopt_map_flags(adopt_map_t *map, const char *dir, int open_flags,
                             int prot, int flags)
@@ -38,12 +36,10 @@ static void adopt_map_flags(adopt_map_t *map, const char *dir, int open_flags,
     adopt_set_dir(dir);
 }
 
-
 static void adopt_map(adopt_map_t *map, const char *dir)
 {
     adopt_map_flags(map, dir, O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
-
 
 static int adopt_part(adopt_map_t *map, size_t from, size_t length)
 {
@@ -53,12 +49,10 @@ static int adopt_part(adopt_map_t *map, size_t from, size_t length)
                              &map->offset);
 }
 
-
 static int adopt_all(adopt_map_t *map)
 {
     return adopt_part(map, 0, UNIT_LENGTH);
 }
-
 
 static void adopt_end(adopt_map_t *map)
 {
@@ -73,7 +67,6 @@ static void adopt_end(adopt_map_t *map)
     assert_string_equal(intruder_lease(map->path), "");
 }
 
-
 static void adopt_check_held(const adopt_map_t *map)
 {
     assert_int_equal(daxpin_file_state(map->file), DAXPIN_STATE_HELD);
@@ -81,7 +74,6 @@ static void adopt_check_held(const adopt_map_t *map)
     map->memory[7] = 'y';
     assert_int_equal(map->memory[8], 'x');
 }
-
 
 /*
  * One process
@@ -108,14 +100,12 @@ static void adopt_check_own(const char *dir)
     adopt_end(&map);
 }
 
-
 static void test_own_descriptor(void **state)
 {
     adopt_check_own(unit_disk);
     adopt_check_own(unit_memory);
     (void)state;
 }
-
 
 static void test_closed_descriptor(void **state)
 {
@@ -129,7 +119,6 @@ static void test_closed_descriptor(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 static void test_read_only_descriptor_too(void **state)
 {
@@ -146,7 +135,6 @@ static void test_read_only_descriptor_too(void **state)
     close(fd);
     (void)state;
 }
-
 
 static void test_deleted(void **state)
 {
@@ -168,7 +156,6 @@ static void test_deleted(void **state)
     (void)state;
 }
 
-
 /* Another file has the name now: that one is not to be leased */
 static void test_replaced(void **state)
 {
@@ -187,7 +174,6 @@ static void test_replaced(void **state)
     (void)state;
 }
 
-
 static void test_read_only(void **state)
 {
     adopt_map_t map;
@@ -199,7 +185,6 @@ static void test_read_only(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 static void test_foreign(void **state)
 {
@@ -252,7 +237,6 @@ static void test_foreign(void **state)
     (void)state;
 }
 
-
 /* Whatever is on DAX, and nothing else */
 static void test_fsdax(void **state)
 {
@@ -274,7 +258,6 @@ static void test_fsdax(void **state)
     (void)state;
 }
 
-
 /* A name that begins alike is another directory */
 static void test_directories(void **state)
 {
@@ -295,7 +278,6 @@ static void test_directories(void **state)
     adopt_set_dir(unit_disk);
     (void)state;
 }
-
 
 static void test_spans(void **state)
 {
@@ -333,7 +315,6 @@ static void test_spans(void **state)
     (void)state;
 }
 
-
 /* One file in two pieces that continue each other is one range */
 static void test_pieces(void **state)
 {
@@ -350,7 +331,6 @@ static void test_pieces(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 static void test_beyond_the_end(void **state)
 {
@@ -369,7 +349,6 @@ static void test_beyond_the_end(void **state)
     (void)state;
 }
 
-
 /* Blocks are there when it returns */
 static void test_sparse(void **state)
 {
@@ -385,7 +364,6 @@ static void test_sparse(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 /* Writes through the other description would not be appended any more */
 static void test_append(void **state)
@@ -405,7 +383,6 @@ static void test_append(void **state)
     (void)state;
 }
 
-
 static void test_again(void **state)
 {
     adopt_map_t map, again;
@@ -423,7 +400,6 @@ static void test_again(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 /* What was given back is the program's own, and stays as it is */
 static void test_unadopt(void **state)
@@ -443,7 +419,6 @@ static void test_unadopt(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 static void test_two_ranges(void **state)
 {
@@ -469,7 +444,6 @@ static void test_two_ranges(void **state)
     (void)state;
 }
 
-
 /* Opened by the library and mapped by the program too: one handle */
 static void test_with_open(void **state)
 {
@@ -487,7 +461,6 @@ static void test_with_open(void **state)
     (void)state;
 }
 
-
 /*
  * Files whose inodes have one number
  */
@@ -498,13 +471,11 @@ static int adopt_mount(char *path, const char *name)
     return unit_mount(path, "size=4m");
 }
 
-
 static void adopt_map_in(adopt_map_t *map, const char *dir, int fill)
 {
     adopt_map(map, dir);
     memset(map->memory, fill, UNIT_LENGTH);
 }
-
 
 static void test_same_number_elsewhere(void **state)
 {
@@ -534,7 +505,6 @@ static void test_same_number_elsewhere(void **state)
     umount(two);
     (void)state;
 }
-
 
 /*
  * Many processes
@@ -574,7 +544,6 @@ static void adopt_many(child_t *children, const char *path)
     }
 }
 
-
 static void test_many_processes(void **state)
 {
     child_t children[ADOPT_PROCESSES], child;
@@ -600,7 +569,6 @@ static void test_many_processes(void **state)
     }
     (void)state;
 }
-
 
 /* Some open and map when others adopt already; nobody has accessed yet */
 static void test_late_process(void **state)
@@ -632,7 +600,6 @@ static void test_late_process(void **state)
     (void)state;
 }
 
-
 /* One has adopted the file; the other uses daxpin already, but not for it */
 static void start_early_and_late(const char *path, child_t *early,
                                  child_t *late)
@@ -645,7 +612,6 @@ static void start_early_and_late(const char *path, child_t *early,
     assert_child_ok(early, "map %s %d -", path, UNIT_LENGTH);
     assert_child_ok(early, "adopt %s 8000", unit_disk);
 }
-
 
 /* One that uses daxpin already is waited for */
 static void test_late_member(void **state)
@@ -666,7 +632,6 @@ static void test_late_member(void **state)
     (void)state;
 }
 
-
 /* What is pinned while he is waited for waits as well */
 static void test_late_member_and_pin(void **state)
 {
@@ -685,7 +650,6 @@ static void test_late_member_and_pin(void **state)
     child_finish(&early);
     (void)state;
 }
-
 
 /* One that makes the file longer first, as ranks do which share a file: what
  * is there may not be held yet, or he would wait for us, and we for him */
@@ -720,7 +684,6 @@ static void test_late_member_grows(void **state)
     (void)state;
 }
 
-
 /* When somebody may access, such a process is an intruder like any other */
 static void test_too_late_member(void **state)
 {
@@ -741,7 +704,6 @@ static void test_too_late_member(void **state)
     child_finish(&peer);
     (void)state;
 }
-
 
 static void test_blocked(void **state)
 {
@@ -767,7 +729,6 @@ static void test_blocked(void **state)
     adopt_end(&map);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

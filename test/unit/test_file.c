@@ -12,7 +12,6 @@
 
 #define FILE_PROCESSES 8
 
-
 /* How much of a file has blocks */
 static uint64_t file_allocated(const char *path)
 {
@@ -21,7 +20,6 @@ static uint64_t file_allocated(const char *path)
     assert_int_equal(stat(path, &st), 0);
     return (uint64_t)st.st_blocks * 512;
 }
-
 
 static void file_check_new(const char *dir)
 {
@@ -51,14 +49,12 @@ static void file_check_new(const char *dir)
     assert_int_equal(unit_file_byte(path, 99999), 7);
 }
 
-
 static void test_new(void **state)
 {
     file_check_new(unit_disk);
     file_check_new(unit_memory);
     (void)state;
 }
-
 
 static void test_default_mode(void **state)
 {
@@ -70,7 +66,6 @@ static void test_default_mode(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
     (void)state;
 }
-
 
 static void test_existing(void **state)
 {
@@ -90,7 +85,6 @@ static void test_existing(void **state)
     (void)state;
 }
 
-
 static void test_short_grows(void **state)
 {
     const char *path = unit_path(unit_disk, "short");
@@ -107,7 +101,6 @@ static void test_short_grows(void **state)
     (void)state;
 }
 
-
 static void file_check_sparse(const char *dir)
 {
     const char *path = unit_path(dir, "sparse");
@@ -123,14 +116,12 @@ static void file_check_sparse(const char *dir)
     daxpin_file_close(file);
 }
 
-
 static void test_sparse_is_allocated(void **state)
 {
     file_check_sparse(unit_disk);
     file_check_sparse(unit_memory);
     (void)state;
 }
-
 
 /* Opened again with more: grows where it is */
 static void test_again_with_more(void **state)
@@ -151,7 +142,6 @@ static void test_again_with_more(void **state)
     (void)state;
 }
 
-
 /* Have another process wait when it makes room in its file, as it does one
  * process at a time: its pid, its number of the file's descriptor. The
  * descriptor to be closed at the end, which is the same description. */
@@ -166,7 +156,6 @@ static int file_bar_room(pid_t pid, int number)
     close(pidfd);
     return fd;
 }
-
 
 /* Does a process wait for room? */
 static int file_waits_for_room(pid_t pid)
@@ -184,7 +173,6 @@ static int file_waits_for_room(pid_t pid)
     }
     return waits;
 }
-
 
 /* Who opens a file while it grows has it when it has grown: his hold would be
  * in the way */
@@ -214,7 +202,6 @@ static void test_join_while_growing(void **state)
     (void)state;
 }
 
-
 /* Its first holder may take long to make room for it: who comes meanwhile waits
  * for as long as he said */
 static void test_join_while_made(void **state)
@@ -242,7 +229,6 @@ static void test_join_while_made(void **state)
     child_finish(&holder);
     (void)state;
 }
-
 
 /* What was added is taken back, when nobody else has the file any more */
 static void test_shrink(void **state)
@@ -278,7 +264,6 @@ static void test_shrink(void **state)
     (void)state;
 }
 
-
 /* What a member said before it closed the file does not make it one still */
 static void test_shrink_after_words(void **state)
 {
@@ -299,7 +284,6 @@ static void test_shrink_after_words(void **state)
     (void)state;
 }
 
-
 static void test_empty(void **state)
 {
     const char *path    = unit_path(unit_disk, "empty");
@@ -316,7 +300,6 @@ static void test_empty(void **state)
     assert_false(unit_exists(missing));
     (void)state;
 }
-
 
 static void test_wrong_type(void **state)
 {
@@ -341,7 +324,6 @@ static void test_wrong_type(void **state)
     (void)state;
 }
 
-
 /* A file system that grants no leases */
 static void test_no_leases_there(void **state)
 {
@@ -352,7 +334,6 @@ static void test_no_leases_there(void **state)
     assert_message("/proc/");
     (void)state;
 }
-
 
 /*
  * No space
@@ -403,7 +384,6 @@ static void test_no_space(void **state)
     (void)state;
 }
 
-
 /*
  * Permissions
  */
@@ -426,7 +406,6 @@ static void test_not_owner(void **state)
     (void)state;
 }
 
-
 static void test_no_permission(void **state)
 {
     const char *path    = unit_path(unit_memory, "closed");
@@ -445,7 +424,6 @@ static void test_no_permission(void **state)
     (void)state;
 }
 
-
 /* A user without any capability, on a file of his own */
 static void test_ordinary_user(void **state)
 {
@@ -463,7 +441,6 @@ static void test_ordinary_user(void **state)
     child_finish(&child);
     (void)state;
 }
-
 
 /*
  * Somebody else has it open
@@ -497,14 +474,12 @@ static void file_check_busy(const char *how)
     daxpin_file_close(file);
 }
 
-
 static void test_busy(void **state)
 {
     file_check_busy("read");
     file_check_busy("write");
     (void)state;
 }
-
 
 /* He writes meanwhile, to where the file was made longer for us, or beyond it:
  * that is his */
@@ -538,7 +513,6 @@ static void test_busy_and_written(void **state)
     (void)state;
 }
 
-
 /* He leaves in time */
 static void test_busy_for_a_while(void **state)
 {
@@ -557,7 +531,6 @@ static void test_busy_for_a_while(void **state)
     (void)state;
 }
 
-
 static int file_leaser_child(int argc, char **argv)
 {
     int fd = open(argv[1], O_RDWR | O_CLOEXEC);
@@ -568,7 +541,6 @@ static int file_leaser_child(int argc, char **argv)
     child_wait(); /* holds it, whatever happens */
     return 0;
 }
-
 
 static void test_other_program_has_a_lease(void **state)
 {
@@ -590,7 +562,6 @@ static void test_other_program_has_a_lease(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * Sharing
@@ -618,7 +589,6 @@ static void test_same_handle(void **state)
     (void)state;
 }
 
-
 static void test_second_process_is_peer(void **state)
 {
     const char *path    = unit_path(unit_disk, "peer");
@@ -641,7 +611,6 @@ static void test_second_process_is_peer(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* All at once, the file not there before: one holder, one length, all well */
 static void test_concurrent_creation(void **state)
@@ -679,7 +648,6 @@ static void test_concurrent_creation(void **state)
     (void)state;
 }
 
-
 /* A process that gives up must not take away what another one has by then */
 static void test_failed_creation_leaves_others_alone(void **state)
 {
@@ -712,7 +680,6 @@ static void test_failed_creation_leaves_others_alone(void **state)
     (void)state;
 }
 
-
 /*
  * Addresses, persistence
  */
@@ -735,7 +702,6 @@ static void test_addresses(void **state)
     (void)state;
 }
 
-
 static void test_persist(void **state)
 {
     const char *path    = unit_path(unit_disk, "persist");
@@ -754,7 +720,6 @@ static void test_persist(void **state)
     assert_int_equal(unit_file_byte(path, 9), 3);
     (void)state;
 }
-
 
 /* persist() of a revoked file that was never mapped by the library */
 static void test_persist_of_adopted_after_revoke(void **state)
@@ -780,7 +745,6 @@ static void test_persist_of_adopted_after_revoke(void **state)
     close(fd);
     (void)state;
 }
-
 
 /*
  * Keys
@@ -815,7 +779,6 @@ static void test_key_and_attach(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 static void test_stale_key(void **state)
 {
@@ -856,7 +819,6 @@ static void test_stale_key(void **state)
     (void)state;
 }
 
-
 static void test_attach_after_revoke(void **state)
 {
     const char *path    = unit_path(unit_disk, "attach-revoked");
@@ -877,7 +839,6 @@ static void test_attach_after_revoke(void **state)
     (void)state;
 }
 
-
 /*
  * Small things
  */
@@ -891,7 +852,6 @@ static void test_names(void **state)
     daxpin_file_close(NULL);
     (void)state;
 }
-
 
 /* A thousand lives leave nothing behind */
 static void test_no_leak(void **state)
@@ -909,7 +869,6 @@ static void test_no_leak(void **state)
     (void)state;
 }
 
-
 /* Deleted while open: the lease goes on, a new file of the name is another */
 static void test_unlinked(void **state)
 {
@@ -923,7 +882,6 @@ static void test_unlinked(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

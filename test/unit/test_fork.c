@@ -24,7 +24,6 @@ extern char **environ;
 
 typedef void (*fork_func_t)(void *arg);
 
-
 /* Run in a child of fork(), which has to succeed */
 static void fork_run(fork_func_t func, void *arg)
 {
@@ -43,7 +42,6 @@ static void fork_run(fork_func_t func, void *arg)
     assert_int_equal(child_reap(&child, CHILD_WAIT_MS), 0);
 }
 
-
 typedef struct fork_files {
     daxpin_file_t *file;
     char          *memory;
@@ -51,7 +49,6 @@ typedef struct fork_files {
     const char    *other;
     daxpin_pin_t  *pin;
 } fork_files_t;
-
 
 static void fork_open(fork_files_t *files, const char *dir)
 {
@@ -63,7 +60,6 @@ static void fork_open(fork_files_t *files, const char *dir)
     memset(files->memory, 'p', UNIT_LENGTH);
     assert_ok(daxpin_pin(files->file, 0, 4096, NULL, &files->pin));
 }
-
 
 /* The parent is as it was, and can still be revoked */
 static void fork_close(fork_files_t *files)
@@ -77,7 +73,6 @@ static void fork_close(fork_files_t *files)
     daxpin_unpin(files->pin);
     daxpin_file_close(files->file);
 }
-
 
 static void fork_look(void *arg)
 {
@@ -99,7 +94,6 @@ static void fork_look(void *arg)
     daxpin_file_close(files->file);
 }
 
-
 static void test_handles_of_child(void **state)
 {
     fork_files_t files;
@@ -109,7 +103,6 @@ static void test_handles_of_child(void **state)
     fork_close(&files);
     (void)state;
 }
-
 
 /* Has no descriptor of the file, and what it stores there is lost */
 static void fork_store(void *arg)
@@ -126,7 +119,6 @@ static void fork_store(void *arg)
     memset(files->memory, 'c', UNIT_LENGTH);
 }
 
-
 static void test_memory_of_child(void **state)
 {
     fork_files_t files;
@@ -137,7 +129,6 @@ static void test_memory_of_child(void **state)
     (void)state;
 }
 
-
 /* What a program has mapped by itself is inherited as ever */
 static void fork_store_adopted(void *arg)
 {
@@ -147,7 +138,6 @@ static void fork_store_adopted(void *arg)
     daxpin_file_unadopt(files->file, files->memory, UNIT_LENGTH);
     daxpin_file_close(files->file);
 }
-
 
 static void test_adopted_in_child(void **state)
 {
@@ -172,7 +162,6 @@ static void test_adopted_in_child(void **state)
     close(fd);
     (void)state;
 }
-
 
 static void fork_open_own(void *arg)
 {
@@ -200,7 +189,6 @@ static void fork_open_own(void *arg)
     daxpin_file_close(files->file);
 }
 
-
 static void test_child_opens(void **state)
 {
     fork_files_t files;
@@ -210,7 +198,6 @@ static void test_child_opens(void **state)
     fork_close(&files);
     (void)state;
 }
-
 
 static daxpin_report_t *fork_find_report(void)
 {
@@ -229,7 +216,6 @@ static daxpin_report_t *fork_find_report(void)
     }
     return MAP_FAILED;
 }
-
 
 /* The pins of its parent are not its own, and are not missed either */
 static void fork_unpin(void *arg)
@@ -254,7 +240,6 @@ static void fork_unpin(void *arg)
     daxpin_file_close(own);
 }
 
-
 static void test_report_of_child(void **state)
 {
     fork_files_t files;
@@ -264,7 +249,6 @@ static void test_report_of_child(void **state)
     fork_close(&files);
     (void)state;
 }
-
 
 static void fork_again(void *arg)
 {
@@ -285,7 +269,6 @@ static void fork_again(void *arg)
     daxpin_file_close(own);
 }
 
-
 static void test_grandchild(void **state)
 {
     fork_files_t files;
@@ -295,7 +278,6 @@ static void test_grandchild(void **state)
     fork_close(&files);
     (void)state;
 }
-
 
 /* As system() and popen() do it */
 static void test_spawn(void **state)
@@ -315,12 +297,10 @@ static void test_spawn(void **state)
     (void)state;
 }
 
-
 static void fork_nothing(void *arg)
 {
     (void)arg;
 }
-
 
 static void test_many_forks(void **state)
 {
@@ -336,7 +316,6 @@ static void test_many_forks(void **state)
     fork_close(&files);
     (void)state;
 }
-
 
 /*
  * A holder whose child outlives it
@@ -365,7 +344,6 @@ static int fork_parent_child(int argc, char **argv)
     return 0;
 }
 
-
 static pid_t fork_start_parent(child_t *child, const char *path)
 {
     pid_t pid;
@@ -375,7 +353,6 @@ static pid_t fork_start_parent(child_t *child, const char *path)
     assert_true(pid > 0);
     return pid;
 }
-
 
 static void test_peers_see_parents_death(void **state)
 {
@@ -397,7 +374,6 @@ static void test_peers_see_parents_death(void **state)
     (void)state;
 }
 
-
 /* And there is nobody else: the lease goes with its holder */
 static void test_intruder_sees_parents_death(void **state)
 {
@@ -415,7 +391,6 @@ static void test_intruder_sees_parents_death(void **state)
     child_finish(&child);
     (void)state;
 }
-
 
 /*
  * exec() and exit()
@@ -439,7 +414,6 @@ static int fork_exec_child(int argc, char **argv)
     return 1;
 }
 
-
 static void test_exec(void **state)
 {
     const char *path = unit_path(unit_disk, "exec");
@@ -458,7 +432,6 @@ static void test_exec(void **state)
     (void)state;
 }
 
-
 static void test_exit_without_close(void **state)
 {
     const char *path = unit_path(unit_disk, "exit");
@@ -476,7 +449,6 @@ static void test_exit_without_close(void **state)
     daxpin_file_close(unit_open(path, UNIT_LENGTH));
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -42,7 +42,6 @@ static struct {
     atomic_int   unleased; /* files that came without the lease */
 } guard;
 
-
 /*
  * The daemon
  */
@@ -59,7 +58,6 @@ static int guard_take_fd(struct msghdr *header)
     return fd;
 }
 
-
 static void guard_answer(int sock, uint32_t error)
 {
     const uint16_t type = guard.knows ? DAXPIN_GUARD_KNOWN :
@@ -72,7 +70,6 @@ static void guard_answer(int sock, uint32_t error)
 
     (void)send(sock, &answer, sizeof(answer), MSG_NOSIGNAL);
 }
-
 
 static void guard_note(const daxpin_guard_message_t *message, int fd)
 {
@@ -90,7 +87,6 @@ static void guard_note(const daxpin_guard_message_t *message, int fd)
         break;
     }
 }
-
 
 /* One message; 0: the connection has ended */
 static int guard_serve(int sock)
@@ -128,7 +124,6 @@ static int guard_serve(int sock)
         return 1;
     }
 }
-
 
 static void *guard_main(void *arg)
 {
@@ -169,7 +164,6 @@ static void *guard_main(void *arg)
     return NULL;
 }
 
-
 static void guard_start(guard_mode_t mode, uint32_t grace_ms)
 {
     const char *path           = getenv("DAXPIN_GUARD_SOCKET");
@@ -197,7 +191,6 @@ static void guard_start(guard_mode_t mode, uint32_t grace_ms)
     assert_int_equal(pthread_create(&guard.thread, NULL, guard_main, NULL), 0);
 }
 
-
 /* how: "k", killed, or "e", ended in order */
 static void guard_end(const char *how)
 {
@@ -210,7 +203,6 @@ static void guard_end(const char *how)
     guard.knows = 0;
 }
 
-
 /*
  * Tests
  */
@@ -220,7 +212,6 @@ static int guard_is_on(daxpin_file_t *file)
     return (daxpin_file_locks(file) & DAXPIN_LOCK_GUARD) != 0;
 }
 
-
 static daxpin_pin_t *guard_pin(daxpin_file_t *file, uint64_t offset,
                                size_t length)
 {
@@ -229,7 +220,6 @@ static daxpin_pin_t *guard_pin(daxpin_file_t *file, uint64_t offset,
     assert_ok(daxpin_pin(file, offset, length, NULL, &pin));
     return pin;
 }
-
 
 /* A writer ends the lease, as ever */
 static void guard_check_off(daxpin_file_t *file, const char *path)
@@ -243,7 +233,6 @@ static void guard_check_off(daxpin_file_t *file, const char *path)
     child_finish(&writer);
 }
 
-
 static void guard_check_useless(void)
 {
     const char *path    = unit_path(unit_memory, "useless");
@@ -255,12 +244,10 @@ static void guard_check_useless(void)
     daxpin_file_close(file);
 }
 
-
 static void test_absent(void **state)
 {
     guard_check_useless();
 }
-
 
 static void test_stranger(void **state)
 {
@@ -273,7 +260,6 @@ static void test_stranger(void **state)
     guard_end("k");
 }
 
-
 static void test_refuses(void **state)
 {
     guard_start(GUARD_REFUSES, 0);
@@ -283,7 +269,6 @@ static void test_refuses(void **state)
     unit_log_clear();
 }
 
-
 static void test_babbles(void **state)
 {
     guard_start(GUARD_BABBLES, 0);
@@ -291,14 +276,12 @@ static void test_babbles(void **state)
     guard_end("k");
 }
 
-
 static void test_hangs_up(void **state)
 {
     guard_start(GUARD_HANGS_UP, 0);
     guard_check_useless();
     guard_end("k");
 }
-
 
 /* Nobody waits for it for long */
 static void test_silent(void **state)
@@ -309,7 +292,6 @@ static void test_silent(void **state)
     assert_contains(unit_log, "does not answer");
     unit_log_clear();
 }
-
 
 static void test_pins(void **state)
 {
@@ -336,7 +318,6 @@ static void test_pins(void **state)
     guard_end("k");
 }
 
-
 static void guard_check_writer(daxpin_file_t *file, const char *path)
 {
     child_t writer;
@@ -347,7 +328,6 @@ static void guard_check_writer(daxpin_file_t *file, const char *path)
     child_finish(&writer);
     assert_becomes(file, HELD);
 }
-
 
 static void test_writer(void **state)
 {
@@ -365,7 +345,6 @@ static void test_writer(void **state)
     guard_end("k");
 }
 
-
 /* What is shortened behind the pins was no loss */
 static void test_truncate_behind(void **state)
 {
@@ -382,7 +361,6 @@ static void test_truncate_behind(void **state)
     daxpin_file_close(file);
     guard_end("k");
 }
-
 
 /* A writer is in when the guard ends, and nobody knows what he does */
 static void guard_check_end(const char *how, uint32_t grace_ms)
@@ -407,24 +385,20 @@ static void guard_check_end(const char *how, uint32_t grace_ms)
     daxpin_file_close(file);
 }
 
-
 static void test_dies_without_grace(void **state)
 {
     guard_check_end("k", 0);
 }
-
 
 static void test_dies_for_good(void **state)
 {
     guard_check_end("k", 1000);
 }
 
-
 static void test_ends_in_order(void **state)
 {
     guard_check_end("e", 100000);
 }
-
 
 /* Killed and started again while a writer is in */
 static void guard_restart(int knows)
@@ -463,19 +437,16 @@ out:
     guard_end("k");
 }
 
-
 static void test_restart(void **state)
 {
     guard_restart(1);
 }
-
 
 /* The new daemon says that there was a time without any */
 static void test_restart_too_late(void **state)
 {
     guard_restart(0);
 }
-
 
 /* It comes late, and is told all; goes, and is told all again */
 static void test_many(void **state)
@@ -502,7 +473,6 @@ static void test_many(void **state)
     guard_end("k");
 }
 
-
 /* A child does not keep what its parent guards */
 static void test_fork(void **state)
 {
@@ -526,7 +496,6 @@ static void test_fork(void **state)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     guard_end("k");
 }
-
 
 int main(int argc, char **argv)
 {

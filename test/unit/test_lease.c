@@ -12,14 +12,12 @@
 #define LEASE_FILES  4
 #define LEASE_AT_ONCE 3
 
-
 /* The handle is as good as new, and the kernel agrees */
 static void lease_check_held(daxpin_file_t *file, const char *path)
 {
     assert_becomes(file, HELD);
     assert_true(unit_await(2000, !strcmp(intruder_lease(path), "ACTIVE")));
 }
-
 
 static void lease_check_revoked(daxpin_file_t *file, const char *path)
 {
@@ -30,7 +28,6 @@ static void lease_check_revoked(daxpin_file_t *file, const char *path)
     assert_contains(cause, path);
     assert_string_equal(intruder_lease(path), "");
 }
-
 
 /* memory: where the file was when it was whole */
 static int lease_put(daxpin_file_t *file, char *memory, size_t offset,
@@ -47,7 +44,6 @@ static int lease_put(daxpin_file_t *file, char *memory, size_t offset,
     }
     return ret;
 }
-
 
 static void lease_check_reader(const char *dir)
 {
@@ -74,14 +70,12 @@ static void lease_check_reader(const char *dir)
     daxpin_file_close(file);
 }
 
-
 static void test_reader(void **state)
 {
     lease_check_reader(unit_disk);
     lease_check_reader(unit_memory);
     (void)state;
 }
-
 
 /* Peers see it the same way */
 static void test_reader_and_peer(void **state)
@@ -104,7 +98,6 @@ static void test_reader_and_peer(void **state)
     (void)state;
 }
 
-
 /* Many come and go */
 static void test_readers(void **state)
 {
@@ -122,7 +115,6 @@ static void test_readers(void **state)
     (void)state;
 }
 
-
 /* Closed while it is lent: nothing is left */
 static void test_close_while_lent(void **state)
 {
@@ -139,7 +131,6 @@ static void test_close_while_lent(void **state)
     assert_string_equal(intruder_lease(path), "");
     (void)state;
 }
-
 
 static void lease_check_intruder(const char *dir, const char *what)
 {
@@ -163,7 +154,6 @@ static void lease_check_intruder(const char *dir, const char *what)
                      (strstr(what, "-trunc") != NULL) ? 0 : UNIT_LENGTH);
 }
 
-
 static void test_writers(void **state)
 {
     static const char *const what[] = {"truncate", "write", "write-append",
@@ -177,7 +167,6 @@ static void test_writers(void **state)
     (void)state;
 }
 
-
 /* Longer is a truncate too: the lease cannot know */
 static void test_truncate_to_more(void **state)
 {
@@ -189,7 +178,6 @@ static void test_truncate_to_more(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* With O_NONBLOCK he is sent away by the kernel, and nobody waits */
 static void lease_check_poke(const char *what)
@@ -217,14 +205,12 @@ static void lease_check_poke(const char *what)
     daxpin_file_close(file);
 }
 
-
 static void test_poke(void **state)
 {
     lease_check_poke("read-poke");
     lease_check_poke("write-poke");
     (void)state;
 }
-
 
 static void lease_slow_callback(daxpin_file_t *file, void *arg)
 {
@@ -233,7 +219,6 @@ static void lease_slow_callback(daxpin_file_t *file, void *arg)
         unit_sleep_ms(1);
     }
 }
-
 
 /* An intruder who dies before anybody has looked at him. The library's thread
  * is kept busy with another file meanwhile. */
@@ -267,7 +252,6 @@ static void test_killed_intruder(void **state)
     (void)state;
 }
 
-
 /* The library's thread is another one than ours */
 static void test_by_itself(void **state)
 {
@@ -289,12 +273,10 @@ static void test_by_itself(void **state)
     (void)state;
 }
 
-
 static void *lease_truncate_thread(void *path)
 {
     return (void*)(intptr_t)truncate(path, 10);
 }
-
 
 static void test_by_a_thread(void **state)
 {
@@ -311,7 +293,6 @@ static void test_by_a_thread(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 static void test_two_files_at_once(void **state)
 {
@@ -337,7 +318,6 @@ static void test_two_files_at_once(void **state)
     }
     (void)state;
 }
-
 
 /*
  * A storm: nobody waits for long, whoever comes when
@@ -378,7 +358,6 @@ static void lease_storm_round(daxpin_file_t **files, const char **paths)
     }
 }
 
-
 static void test_storm(void **state)
 {
     unsigned rounds = UNIT_SANITIZED ? 60 : pace_rounds(200, 20);
@@ -401,7 +380,6 @@ static void test_storm(void **state)
     assert_string_equal(unit_log, "");
     (void)state;
 }
-
 
 /* Another file whose inode has the same number: its intruder is none of ours */
 static void test_same_number_elsewhere(void **state)
@@ -444,7 +422,6 @@ static void test_same_number_elsewhere(void **state)
     (void)state;
 }
 
-
 /*
  * Which locks there are
  */
@@ -476,7 +453,6 @@ static void test_locks(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* On a file system where nothing is held by itself: the page that a hold needs
  * is there, and counts for peers, but for the one that has it no more */
@@ -511,7 +487,6 @@ static void test_locks_of_a_hold(void **state)
     (void)state;
 }
 
-
 static void test_locks_names(void **state)
 {
     char text[DAXPIN_LOCKS_NAMES_MAX];
@@ -527,7 +502,6 @@ static void test_locks_names(void **state)
                         "lease,h");
     (void)state;
 }
-
 
 /*
  * While nobody holds off a truncate
@@ -550,7 +524,6 @@ static void test_truncate_while_lent(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* In the last page that is left, where no access faults */
 static void test_truncate_in_page_while_lent(void **state)
@@ -576,7 +549,6 @@ static void test_truncate_in_page_while_lent(void **state)
     (void)state;
 }
 
-
 /* A hole frees blocks, and leaves the size as it is */
 static void test_hole_while_lent(void **state)
 {
@@ -598,7 +570,6 @@ static void test_hole_while_lent(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* The file has grown since the lease was taken: that part counts too */
 static void test_truncate_of_grown_while_lent(void **state)
@@ -622,7 +593,6 @@ static void test_truncate_of_grown_while_lent(void **state)
     (void)state;
 }
 
-
 /*
  * Holding on, letting go
  */
@@ -635,7 +605,6 @@ static daxpin_file_t *lease_open_hold(const char *path)
     assert_ok(daxpin_file_open(path, UNIT_LENGTH, &params, &file));
     return file;
 }
-
 
 static void test_hold(void **state)
 {
@@ -659,7 +628,6 @@ static void test_hold(void **state)
     (void)state;
 }
 
-
 static void test_hold_lets_readers_in(void **state)
 {
     const char *path    = unit_path(unit_disk, "hold-reader");
@@ -670,7 +638,6 @@ static void test_hold_lets_readers_in(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 static void test_release_ends_hold(void **state)
 {
@@ -692,7 +659,6 @@ static void test_release_ends_hold(void **state)
     child_finish(&child);
     (void)state;
 }
-
 
 static void test_release(void **state)
 {
@@ -730,7 +696,6 @@ static void test_release(void **state)
     (void)state;
 }
 
-
 /* After release a truncate is nobody's business, but kills nobody; where blocks
  * are held it waits until the file is closed. In another process, because
  * cmocka has a handler of SIGBUS of its own. */
@@ -756,7 +721,6 @@ static void test_truncate_after_release(void **state)
     child_finish(&child);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

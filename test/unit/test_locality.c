@@ -12,7 +12,6 @@
 
 #define LOCALITY_NODE_DIR "/sys/devices/system/node"
 
-
 /* The node of a processor: its directory has a link to it. -1: no NUMA */
 static int locality_node_of_cpu(unsigned cpu)
 {
@@ -34,7 +33,6 @@ static int locality_node_of_cpu(unsigned cpu)
     return node;
 }
 
-
 static int locality_node_exists(int node)
 {
     char path[64];
@@ -42,7 +40,6 @@ static int locality_node_exists(int node)
     snprintf(path, sizeof(path), LOCALITY_NODE_DIR "/node%d", node);
     return access(path, F_OK) == 0;
 }
-
 
 static void test_cpus(void **state)
 {
@@ -64,7 +61,6 @@ static void test_cpus(void **state)
     (void)state;
 }
 
-
 static void test_distance(void **state)
 {
     int node;
@@ -77,7 +73,6 @@ static void test_distance(void **state)
     assert_int_equal(daxpin_locality_distance(0, -1), -1);
     (void)state;
 }
-
 
 /* Memory is on no device, a disk is on a node that there is */
 static void test_files(void **state)
@@ -103,7 +98,6 @@ static void test_files(void **state)
     (void)state;
 }
 
-
 static void test_handle(void **state)
 {
     const char *path;
@@ -117,12 +111,10 @@ static void test_handle(void **state)
     (void)state;
 }
 
-
 static int locality_has_dev(const daxpin_mount_t *mount, void *arg)
 {
     return mount->dev == *(const dev_t*)arg;
 }
-
 
 static void test_mounts(void **state)
 {
@@ -151,7 +143,6 @@ static void test_mounts(void **state)
     assert_int_equal(daxpin_mount_walk(locality_has_dev, &st.st_dev), 0);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -16,7 +16,6 @@
 #define MAP_IOCTL  0xc0686611u /* PROCMAP_QUERY of <linux/fs.h> */
 #define MAP_ASKED  600u        /* addresses */
 
-
 /* An area of our own, so that neighbours are known */
 static char *map_reserve(void)
 {
@@ -27,14 +26,12 @@ static char *map_reserve(void)
     return area;
 }
 
-
 static void map_at(char *addr, unsigned pages, int prot, int flags, int fd,
                    unsigned offset_pages)
 {
     assert_ptr_equal(mmap(addr, pages * MAP_PAGE, prot, flags | MAP_FIXED, fd,
                           (off_t)(offset_pages * MAP_PAGE)), addr);
 }
-
 
 static int map_open(const char *dir, const char *name, char *path)
 {
@@ -47,12 +44,10 @@ static int map_open(const char *dir, const char *name, char *path)
     return fd;
 }
 
-
 static void map_release(char *area)
 {
     munmap(area, MAP_PAGES * MAP_PAGE);
 }
-
 
 static void test_anonymous(void **state)
 {
@@ -72,7 +67,6 @@ static void test_anonymous(void **state)
     (void)state;
 }
 
-
 static int map_has_ioctl(void)
 {
     unsigned long query[13] = {sizeof(query)};
@@ -82,7 +76,6 @@ static int map_has_ioctl(void)
     close(fd);
     return has;
 }
-
 
 static void map_check_file(const char *dir)
 {
@@ -124,14 +117,12 @@ static void map_check_file(const char *dir)
     close(fd);
 }
 
-
 static void test_file(void **state)
 {
     map_check_file(unit_disk);
     map_check_file(unit_memory);
     (void)state;
 }
-
 
 static int map_count(const daxpin_vma_t *vma, void *arg)
 {
@@ -142,7 +133,6 @@ static int map_count(const daxpin_vma_t *vma, void *arg)
     *last = *vma;
     return (vma->ino != 0) && (strstr(vma->path, "-each") != NULL);
 }
-
 
 /* In order, until func has had enough, which may replace what it is given */
 static void test_for_each(void **state)
@@ -166,7 +156,6 @@ static void test_for_each(void **state)
     (void)state;
 }
 
-
 /* Where nothing is, the next one above; at the top, nothing */
 static void test_hole(void **state)
 {
@@ -187,7 +176,6 @@ static void test_hole(void **state)
     (void)state;
 }
 
-
 /* A name with all that makes parsing hard */
 static void test_odd_name(void **state)
 {
@@ -203,7 +191,6 @@ static void test_odd_name(void **state)
     close(fd);
     (void)state;
 }
-
 
 /*
  * The text form, for kernels without the ioctl: in a child in which the kernel
@@ -229,7 +216,6 @@ static int map_forget_ioctl(void)
            (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
 }
 
-
 /* Addresses: the start, the middle and the end of all that there is. Nothing
  * is mapped between the two rounds. */
 static unsigned map_collect(uintptr_t *addrs)
@@ -246,7 +232,6 @@ static unsigned map_collect(uintptr_t *addrs)
     return count;
 }
 
-
 /* The stack may grow, and names of anonymous memory are no part of it */
 static int map_same(const daxpin_vma_t *a, const daxpin_vma_t *b)
 {
@@ -260,7 +245,6 @@ static int map_same(const daxpin_vma_t *a, const daxpin_vma_t *b)
            ((a->ino == 0) || (strcmp(a->path, b->path) == 0));
 }
 
-
 /* So that malloc() has room, and maps nothing between the two rounds */
 static void map_warm_up(void)
 {
@@ -271,7 +255,6 @@ static void map_warm_up(void)
     }
     fclose(maps);
 }
-
 
 static int map_text_child(int argc, char **argv)
 {
@@ -319,7 +302,6 @@ static int map_text_child(int argc, char **argv)
     return 0;
 }
 
-
 static void test_text_agrees(void **state)
 {
     const char *path = unit_path(unit_disk, "text file");
@@ -338,7 +320,6 @@ static void test_text_agrees(void **state)
     (void)state;
 }
 
-
 /*
  * The cache, against one bit a page
  */
@@ -350,7 +331,6 @@ static void test_cache_off(void **state)
     assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
     (void)state;
 }
-
 
 static void test_cache_merges(void **state)
 {
@@ -373,7 +353,6 @@ static void test_cache_merges(void **state)
     (void)state;
 }
 
-
 static void test_cache_epoch(void **state)
 {
     unsigned epoch;
@@ -391,12 +370,10 @@ static void test_cache_epoch(void **state)
     (void)state;
 }
 
-
 static void map_mark(char *known, unsigned from, unsigned to, int value)
 {
     memset(known + from, value, to - from);
 }
-
 
 /* May know less than the oracle (it forgets whole ranges, and begins anew when
  * full), never more, and all of what was just inserted */
@@ -435,7 +412,6 @@ static void test_cache_random(void **state)
     (void)state;
 }
 
-
 /*
  * The cache and adoption together
  */
@@ -452,7 +428,6 @@ static int map_adopt(void *addr, size_t length)
     }
     return ret;
 }
-
 
 /* A cached answer is not asked for again, and is forgotten with the memory */
 static void test_cache_in_use(void **state)
@@ -488,7 +463,6 @@ static void test_cache_in_use(void **state)
     close(fd);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -16,7 +16,6 @@ typedef struct pin_range {
     daxpin_pin_t *pin; /* NULL: removed */
 } pin_range_t;
 
-
 static uint64_t pin_random(void)
 {
     static uint64_t x = 88172645463325252ull;
@@ -27,7 +26,6 @@ static uint64_t pin_random(void)
     return x;
 }
 
-
 static void pin_add(daxpin_file_t *file, pin_range_t *range, uint64_t offset,
                     size_t length)
 {
@@ -36,13 +34,11 @@ static void pin_add(daxpin_file_t *file, pin_range_t *range, uint64_t offset,
     assert_ok(daxpin_pin(file, offset, length, NULL, &range->pin));
 }
 
-
 static void pin_remove(pin_range_t *range)
 {
     daxpin_unpin(range->pin);
     range->pin = NULL;
 }
-
 
 static int pin_overlaps(const pin_range_t *ranges, unsigned count,
                         uint64_t offset, size_t length)
@@ -58,7 +54,6 @@ static int pin_overlaps(const pin_range_t *ranges, unsigned count,
     return 0;
 }
 
-
 /* The library's answer is an overlapping pin exactly if there is one */
 static void pin_compare(daxpin_file_t *file, const pin_range_t *ranges,
                         unsigned count, uint64_t offset, size_t length)
@@ -73,7 +68,6 @@ static void pin_compare(daxpin_file_t *file, const pin_range_t *ranges,
         assert_true((found < offset + length) && (offset < found + size));
     }
 }
-
 
 /* Few enough pins for a brute-force oracle, many rounds of everything */
 static void test_against_brute_force(void **state)
@@ -103,7 +97,6 @@ static void test_against_brute_force(void **state)
     (void)state;
 }
 
-
 static void test_equal_and_nested(void **state)
 {
     daxpin_file_t *file = unit_open(unit_path(unit_disk, "equal"), 8192);
@@ -126,7 +119,6 @@ static void test_equal_and_nested(void **state)
     (void)state;
 }
 
-
 static void test_find_to_the_end_of_everything(void **state)
 {
     daxpin_file_t *file = unit_open(unit_path(unit_disk, "all"), 8192);
@@ -145,7 +137,6 @@ static void test_find_to_the_end_of_everything(void **state)
     (void)state;
 }
 
-
 /* ns for one lookup among the pins that are there */
 static double pin_time_lookups(daxpin_file_t *file, unsigned count)
 {
@@ -161,7 +152,6 @@ static double pin_time_lookups(daxpin_file_t *file, unsigned count)
     return ((double)(end.tv_sec - start.tv_sec) * 1e9 +
             (double)(end.tv_nsec - start.tv_nsec)) / count;
 }
-
 
 /* 100,000 disjoint pins of random cells, an oracle for each lookup, and the
  * cost of one grows by far less than the number of pins */
@@ -210,7 +200,6 @@ static void test_many(void **state)
     (void)state;
 }
 
-
 /* The order that makes a tree without balance a list, and overlaps that make
  * a search without a bound walk it */
 static void test_worst_order(void **state)
@@ -237,7 +226,6 @@ static void test_worst_order(void **state)
     (void)state;
 }
 
-
 static void test_out_of_range(void **state)
 {
     const char *path    = unit_path(unit_disk, "range");
@@ -259,7 +247,6 @@ static void test_out_of_range(void **state)
     (void)state;
 }
 
-
 static void test_release_keeps_pins(void **state)
 {
     const char *path    = unit_path(unit_disk, "release");
@@ -279,7 +266,6 @@ static void test_release_keeps_pins(void **state)
     (void)state;
 }
 
-
 static void test_no_pin_after_revoke(void **state)
 {
     const char *path    = unit_path(unit_disk, "revoked");
@@ -296,7 +282,6 @@ static void test_no_pin_after_revoke(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * The report
@@ -328,7 +313,6 @@ static daxpin_report_t *pin_map_report(void)
     return report;
 }
 
-
 static daxpin_report_record_t *
 pin_find_record(daxpin_report_t *report, const char *path, int owner_fd)
 {
@@ -343,7 +327,6 @@ pin_find_record(daxpin_report_t *report, const char *path, int owner_fd)
     }
     return NULL;
 }
-
 
 static void test_report(void **state)
 {
@@ -385,7 +368,6 @@ static void test_report(void **state)
     (void)state;
 }
 
-
 static void test_report_locks(void **state)
 {
     const unsigned hold     = unit_is_dax(unit_disk) ? DAXPIN_LOCK_HOLD : 0;
@@ -414,7 +396,6 @@ static void test_report_locks(void **state)
     (void)state;
 }
 
-
 /* More owners than records: counted, and no record goes wrong */
 static void test_report_omits(void **state)
 {
@@ -442,7 +423,6 @@ static void test_report_omits(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* A pin that found no record, then a record of its owner, then no pin: the
  * record is of the one that is left */
@@ -479,7 +459,6 @@ static void test_report_omitted_then_recorded(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

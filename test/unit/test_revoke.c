@@ -12,7 +12,6 @@
 #define REVOKE_DRAIN_MS 2000 /* the library's bounds */
 #define REVOKE_ACKS_MS  5000
 
-
 /*
  * Accesses under way
  */
@@ -24,7 +23,6 @@ typedef struct revoke_copy {
     unsigned      copies;
     int           ret; /* of the last one */
 } revoke_copy_t;
-
 
 /* A large copy as a transport would do it */
 static int revoke_copy_once(daxpin_access_t *access, char *to,
@@ -45,7 +43,6 @@ static int revoke_copy_once(daxpin_access_t *access, char *to,
     return daxpin_access_end(access, 0, REVOKE_BIG);
 }
 
-
 static void *revoke_copy_thread(void *arg)
 {
     revoke_copy_t *copy = arg;
@@ -64,7 +61,6 @@ static void *revoke_copy_thread(void *arg)
     free(from);
     return NULL;
 }
-
 
 static void test_large_copy(void **state)
 {
@@ -90,7 +86,6 @@ static void test_large_copy(void **state)
     assert_string_equal(unit_log, ""); /* no bound was reached */
     (void)state;
 }
-
 
 /* The intruder waits for an access, and no longer than for it */
 static void test_waits_for_access(void **state)
@@ -118,7 +113,6 @@ static void test_waits_for_access(void **state)
     (void)state;
 }
 
-
 /* Many users of the one slot that all share */
 static void test_shared_slot(void **state)
 {
@@ -144,7 +138,6 @@ static void test_shared_slot(void **state)
     (void)state;
 }
 
-
 static void test_slots(void **state)
 {
     unsigned i, slots[DAXPIN_SLOTS + 1];
@@ -162,7 +155,6 @@ static void test_slots(void **state)
     daxpin_slot_put(0);
     (void)state;
 }
-
 
 /* An access that never ends is waited for 2 s, and then reported as failed */
 static void test_stuck_access(void **state)
@@ -187,7 +179,6 @@ static void test_stuck_access(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * Peers
@@ -215,7 +206,6 @@ static void test_peer_follows(void **state)
     (void)state;
 }
 
-
 static void test_waits_for_access_of_peer(void **state)
 {
     const char *path    = unit_path(unit_disk, "peer-access");
@@ -236,7 +226,6 @@ static void test_waits_for_access_of_peer(void **state)
     (void)state;
 }
 
-
 /* Nobody waits for the slot of the dead */
 static void test_peer_dies_in_access(void **state)
 {
@@ -256,7 +245,6 @@ static void test_peer_dies_in_access(void **state)
     (void)state;
 }
 
-
 /* He dies while everybody waits for him */
 static void test_peer_dies_during_revoke(void **state)
 {
@@ -274,7 +262,6 @@ static void test_peer_dies_during_revoke(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* After the bound the intruder goes on, unless the blocks are held by him who
  * was stopped, too; who finds out */
@@ -317,7 +304,6 @@ static void test_peer_is_stopped(void **state)
     (void)state;
 }
 
-
 /*
  * Callbacks
  */
@@ -333,7 +319,6 @@ typedef struct revoke_called {
     const char     *path;
 } revoke_called_t;
 
-
 static void revoke_callback(daxpin_file_t *file, void *arg)
 {
     revoke_called_t *called = arg;
@@ -347,7 +332,6 @@ static void revoke_callback(daxpin_file_t *file, void *arg)
     }
     ++called->count;
 }
-
 
 static void test_callbacks(void **state)
 {
@@ -383,7 +367,6 @@ static void test_callbacks(void **state)
     (void)state;
 }
 
-
 /* The callback has the last reference */
 static void test_callback_closes(void **state)
 {
@@ -399,7 +382,6 @@ static void test_callback_closes(void **state)
     daxpin_file_close(unit_open(path, UNIT_LENGTH));
     (void)state;
 }
-
 
 /* No callback at close, at release, or for a reader */
 static void test_no_callback(void **state)
@@ -418,7 +400,6 @@ static void test_no_callback(void **state)
     (void)state;
 }
 
-
 static void revoke_slow_callback(daxpin_file_t *file, void *arg)
 {
     _Atomic int *phase = arg;
@@ -428,7 +409,6 @@ static void revoke_slow_callback(daxpin_file_t *file, void *arg)
     unit_sleep_ms(300);
     *phase = 2;
 }
-
 
 /* Cancelling waits for one that runs */
 static void test_cancel_waits(void **state)
@@ -449,7 +429,6 @@ static void test_cancel_waits(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * Without the holder
@@ -480,7 +459,6 @@ static void test_holder_is_killed(void **state)
     daxpin_file_close(unit_open(path, UNIT_LENGTH)); /* and all is well */
     (void)state;
 }
-
 
 /* In the middle of everybody's accesses somebody wants the file, and one of the
  * members, or none, is killed at that moment */
@@ -514,7 +492,6 @@ static void revoke_die_in_traffic(unsigned round)
     unlink(path);
 }
 
-
 static void test_storm_of_deaths(void **state)
 {
     unsigned round, rounds = UNIT_SANITIZED ? 12 : pace_rounds(60, 12);
@@ -524,7 +501,6 @@ static void test_storm_of_deaths(void **state)
     }
     (void)state;
 }
-
 
 /* Nobody is let in while one of those he left is in an access */
 static void test_holder_is_killed_during_access(void **state)
@@ -557,7 +533,6 @@ static void test_holder_is_killed_during_access(void **state)
     (void)state;
 }
 
-
 /* In the middle of a revoke, when nobody else would say the last word */
 static void test_holder_is_killed_during_revoke(void **state)
 {
@@ -580,7 +555,6 @@ static void test_holder_is_killed_during_revoke(void **state)
     (void)state;
 }
 
-
 /* A stopped holder: the lease has its own end, but nobody else's has to wait */
 static void test_holder_without_peers_is_killed(void **state)
 {
@@ -592,7 +566,6 @@ static void test_holder_without_peers_is_killed(void **state)
     intruder_run("truncate", path, 0, 500);
     (void)state;
 }
-
 
 static void test_holder_closes_first(void **state)
 {
@@ -617,7 +590,6 @@ static void test_holder_closes_first(void **state)
     (void)state;
 }
 
-
 static void test_last_peer_closes(void **state)
 {
     const char *path = unit_path(unit_disk, "last");
@@ -634,7 +606,6 @@ static void test_last_peer_closes(void **state)
     (void)state;
 }
 
-
 static void test_lingering_holder_exits(void **state)
 {
     const char *path = unit_path(unit_disk, "exits");
@@ -649,7 +620,6 @@ static void test_lingering_holder_exits(void **state)
     child_finish(&peer);
     (void)state;
 }
-
 
 /*
  * What is left
@@ -677,7 +647,6 @@ static void test_memory_afterwards(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * Past the lease: through the one description, which breaks nothing. In other
@@ -712,7 +681,6 @@ static void revoke_check_cut(const char *who_cuts, const char *who_puts)
     }
 }
 
-
 static void test_cut_through_description(void **state)
 {
     revoke_check_cut("holder", "holder");
@@ -722,14 +690,12 @@ static void test_cut_through_description(void **state)
     (void)state;
 }
 
-
 /*
  * SIGBUS of others
  */
 
 static volatile sig_atomic_t revoke_faults;
 static sigjmp_buf            revoke_jump;
-
 
 static void revoke_on_bus(int signo)
 {
@@ -738,14 +704,12 @@ static void revoke_on_bus(int signo)
     siglongjmp(revoke_jump, 1);
 }
 
-
 static void revoke_on_bus_info(int signo, siginfo_t *info, void *context)
 {
     (void)context;
     (void)info;
     revoke_on_bus(signo);
 }
-
 
 static void revoke_set_handler(const char *kind)
 {
@@ -759,7 +723,6 @@ static void revoke_set_handler(const char *kind)
     }
     sigaction(SIGBUS, &action, NULL);
 }
-
 
 /* Arguments: kind of handler, a path for us, one for the library. Says how
  * often the handler was called for a fault in memory of our own. */
@@ -783,7 +746,6 @@ static int revoke_bus_child(int argc, char **argv)
     return 0;
 }
 
-
 static void revoke_check_bus(const char *kind)
 {
     const char *own    = unit_path(unit_disk, "own");
@@ -806,7 +768,6 @@ static void revoke_check_bus(const char *kind)
     child_finish(&child);
 }
 
-
 static void test_foreign_fault(void **state)
 {
     revoke_check_bus("plain");
@@ -814,7 +775,6 @@ static void test_foreign_fault(void **state)
     revoke_check_bus("default");
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -35,7 +35,6 @@ typedef struct share_message {
     uint64_t generation;
 } share_message_t;
 
-
 static socklen_t share_address(const char *path, uid_t uid,
                                struct sockaddr_un *address)
 {
@@ -53,7 +52,6 @@ static socklen_t share_address(const char *path, uid_t uid,
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
 }
 
-
 static int share_connect(const char *path, uid_t uid)
 {
     struct timeval bound = {.tv_sec = 6};
@@ -69,7 +67,6 @@ static int share_connect(const char *path, uid_t uid)
     return fd;
 }
 
-
 static void share_fill(share_message_t *message, const char *path,
                        uint32_t type)
 {
@@ -84,7 +81,6 @@ static void share_fill(share_message_t *message, const char *path,
     message->ino     = st.st_ino;
 }
 
-
 /* The holder hangs up: 1; it answers or keeps us: 0 */
 static int share_is_dropped(int fd)
 {
@@ -93,7 +89,6 @@ static int share_is_dropped(int fd)
 
     return (ret == 0) || ((ret < 0) && (errno == ECONNRESET));
 }
-
 
 static void share_check_alive(daxpin_file_t *file, const char *path)
 {
@@ -104,7 +99,6 @@ static void share_check_alive(daxpin_file_t *file, const char *path)
     assert_int_equal(child_ask(&peer, "holder"), 0);
     child_finish(&peer);
 }
-
 
 /*
  * Garbage
@@ -134,7 +128,6 @@ static void test_garbage_of_all_sizes(void **state)
     (void)state;
 }
 
-
 static void share_check_refused(const char *path, share_message_t *message,
                                 size_t size)
 {
@@ -145,7 +138,6 @@ static void share_check_refused(const char *path, share_message_t *message,
     assert_true(share_is_dropped(fd));
     close(fd);
 }
-
 
 static void test_wrong_messages(void **state)
 {
@@ -174,7 +166,6 @@ static void test_wrong_messages(void **state)
     (void)state;
 }
 
-
 /* A member that says something wrong is one no more; nobody waits for it */
 static void test_wrong_member(void **state)
 {
@@ -197,7 +188,6 @@ static void test_wrong_member(void **state)
     (void)state;
 }
 
-
 static void test_stale_hello(void **state)
 {
     const char *path    = unit_path(unit_disk, "stale");
@@ -215,7 +205,6 @@ static void test_stale_hello(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /*
  * Crowds
@@ -246,7 +235,6 @@ static void test_silent(void **state)
     (void)state;
 }
 
-
 static void test_come_and_go(void **state)
 {
     const char *path    = unit_path(unit_disk, "come");
@@ -270,7 +258,6 @@ static void test_come_and_go(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 static void test_many_peers(void **state)
 {
@@ -303,7 +290,6 @@ static void test_many_peers(void **state)
     (void)state;
 }
 
-
 /* No descriptor left at the holder: newcomers wait until there is */
 static void test_holder_without_descriptors(void **state)
 {
@@ -326,7 +312,6 @@ static void test_holder_without_descriptors(void **state)
     child_finish(&holder);
     (void)state;
 }
-
 
 /*
  * Strangers
@@ -352,7 +337,6 @@ static int share_stranger_child(int argc, char **argv)
     return 0;
 }
 
-
 static void test_other_user_is_refused(void **state)
 {
     const char *path    = unit_path(unit_memory, "stranger");
@@ -375,7 +359,6 @@ static void test_other_user_is_refused(void **state)
     daxpin_file_close(file);
     (void)state;
 }
-
 
 /* Arguments: a path, the user to be, the user whose address to take, what to
  * answer. Sits there until told to go. */
@@ -416,7 +399,6 @@ static void share_squat_answer(int fd, const char *path, const char *what)
     }
 }
 
-
 static int share_squatter_child(int argc, char **argv)
 {
     struct pollfd pollfds[2] = {{.fd = CHILD_IN, .events = POLLIN},
@@ -449,7 +431,6 @@ static int share_squatter_child(int argc, char **argv)
     return 0;
 }
 
-
 static void share_start_squatter(child_t *child, const char *path, int user,
                                  const char *what)
 {
@@ -460,7 +441,6 @@ static void share_start_squatter(child_t *child, const char *path, int user,
     child_spawn(child, "squatter", path, him, own, what, NULL);
     assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
 }
-
 
 static void test_squatter_of_another_user(void **state)
 {
@@ -483,7 +463,6 @@ static void test_squatter_of_another_user(void **state)
     (void)state;
 }
 
-
 static void share_check_impostor(const char *what, int error)
 {
     const char *path       = unit_path(unit_memory, "impostor");
@@ -502,7 +481,6 @@ static void share_check_impostor(const char *what, int error)
     assert_int_equal(unit_count_fds(), fds);
 }
 
-
 static void test_impostor(void **state)
 {
     const char *path = unit_path(unit_memory, "first");
@@ -515,7 +493,6 @@ static void test_impostor(void **state)
     share_check_impostor("nothing", -ETIMEDOUT);  /* hangs up, ever again */
     (void)state;
 }
-
 
 static void test_stopped_holder(void **state)
 {
@@ -539,7 +516,6 @@ static void test_stopped_holder(void **state)
     child_finish(&holder);
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

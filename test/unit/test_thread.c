@@ -30,7 +30,6 @@ typedef struct thread {
     unsigned  seed;
 } thread_t;
 
-
 static void thread_fail(threads_t *all, const char *what, long ret)
 {
     if (atomic_fetch_add(&all->failures, 1) == 0) {
@@ -38,7 +37,6 @@ static void thread_fail(threads_t *all, const char *what, long ret)
                  daxpin_errormsg());
     }
 }
-
 
 static void thread_check(threads_t *all, const char *what, long ret)
 {
@@ -49,7 +47,6 @@ static void thread_check(threads_t *all, const char *what, long ret)
         thread_fail(all, what, ret);
     }
 }
-
 
 static void thread_access(thread_t *thread, daxpin_file_t *file, char *memory)
 {
@@ -69,13 +66,11 @@ static void thread_access(thread_t *thread, daxpin_file_t *file, char *memory)
     daxpin_slot_put(slot);
 }
 
-
 static void thread_callback(daxpin_file_t *file, void *arg)
 {
     (void)daxpin_file_state(file);
     (void)arg;
 }
-
 
 static void thread_use(thread_t *thread, daxpin_file_t *file)
 {
@@ -106,7 +101,6 @@ static void thread_use(thread_t *thread, daxpin_file_t *file)
     daxpin_unpin(pin);
     daxpin_file_cancel_on_revoke(file, thread_callback, thread);
 }
-
 
 static void *thread_main(void *arg)
 {
@@ -139,7 +133,6 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-
 static void *thread_intrude(void *arg)
 {
     threads_t *all = arg;
@@ -160,7 +153,6 @@ static void *thread_intrude(void *arg)
     return NULL;
 }
 
-
 static void *thread_fork(void *arg)
 {
     threads_t *all = arg;
@@ -179,7 +171,6 @@ static void *thread_fork(void *arg)
     }
     return NULL;
 }
-
 
 /* with: one thread more, or NULL */
 static void threads_run(threads_t *all, void *(*with)(void *))
@@ -205,7 +196,6 @@ static void threads_run(threads_t *all, void *(*with)(void *))
         pthread_join(ids[i], NULL);
     }
 }
-
 
 /* In a process of its own, because cmocka has a handler of SIGBUS, where the
  * library needs one as soon as files are truncated while they are lent.
@@ -238,7 +228,6 @@ static int threads_child(int argc, char **argv)
     return 0;
 }
 
-
 static void threads_check(const char *kind)
 {
     const char *paths[THREAD_FILES];
@@ -258,13 +247,11 @@ static void threads_check(const char *kind)
     child_finish(&child);
 }
 
-
 static void test_alone(void **state)
 {
     threads_check("alone");
     (void)state;
 }
-
 
 /* Not on fsdax, where this hangs now and then: a thread that opens a file waits
  * in fallocate() for a truncate, which waits for somebody's hold, which nobody
@@ -275,13 +262,11 @@ static void test_with_intruders(void **state)
     (void)state;
 }
 
-
 static void test_with_forks(void **state)
 {
     threads_check("forks");
     (void)state;
 }
-
 
 int main(int argc, char **argv)
 {

@@ -51,13 +51,11 @@ static char     unit_memory[256]; /* one on tmpfs */
 static unsigned unit_number;
 static int      unit_may_mount;
 
-
 /* How many times longer things may take */
 static UNIT_UNUSED unsigned unit_slow(void)
 {
     return pace_slow() * (UNIT_SANITIZED ? 3 : 1);
 }
-
 
 static UNIT_UNUSED uint64_t unit_ms(void)
 {
@@ -67,7 +65,6 @@ static UNIT_UNUSED uint64_t unit_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-
 static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
 {
     struct timespec pause = {.tv_sec  = ms / 1000,
@@ -76,7 +73,6 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
     while ((nanosleep(&pause, &pause) != 0) && (errno == EINTR)) {
     }
 }
-
 
 /* Until a condition holds; whether it did in time */
 #define unit_await(_ms, _condition) \
@@ -89,7 +85,6 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
         unit_holds; \
     })
 
-
 #define assert_contains(_text, _word) \
     do { \
         const char *unit_text = (_text); \
@@ -97,7 +92,6 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
             fail_msg("\"%s\" is not in \"%s\"", _word, unit_text); \
         } \
     } while (0)
-
 
 /* A library call that has to succeed: shows the message */
 #define assert_ok(_call) \
@@ -107,7 +101,6 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
             fail_msg("%s: %d: %s", #_call, unit_ret, daxpin_errormsg()); \
         } \
     } while (0)
-
 
 /*
  * The library's log
@@ -119,7 +112,6 @@ static _Atomic unsigned unit_log_count;
 
 /* What was there when the last message was complete */
 #define unit_log ((void)unit_log_count, (const char*)unit_log_text)
-
 
 static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
                                      const char *message)
@@ -141,13 +133,11 @@ static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
     ++unit_log_count;
 }
 
-
 static UNIT_UNUSED void unit_log_clear(void)
 {
     memset(unit_log_text, 0, sizeof(unit_log_text));
     unit_log_used = 0;
 }
-
 
 /*
  * Files
@@ -163,7 +153,6 @@ static UNIT_UNUSED const char *unit_path(const char *dir, const char *name)
     return path;
 }
 
-
 static UNIT_UNUSED void unit_make_file(const char *path, size_t size, int fill)
 {
     char *content = malloc(size + 1);
@@ -176,7 +165,6 @@ static UNIT_UNUSED void unit_make_file(const char *path, size_t size, int fill)
     free(content);
 }
 
-
 /* Whether files in a directory are DAX: then their blocks are held */
 static UNIT_UNUSED int unit_is_dax(const char *dir)
 {
@@ -188,7 +176,6 @@ static UNIT_UNUSED int unit_is_dax(const char *dir)
     unlink(path);
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
-
 
 /* By a description of one's own: for files that are not under lease */
 static UNIT_UNUSED int unit_file_byte(const char *path, off_t offset)
@@ -203,7 +190,6 @@ static UNIT_UNUSED int unit_file_byte(const char *path, off_t offset)
     return ret;
 }
 
-
 static UNIT_UNUSED off_t unit_file_size(const char *path)
 {
     struct stat st;
@@ -211,12 +197,10 @@ static UNIT_UNUSED off_t unit_file_size(const char *path)
     return (stat(path, &st) == 0) ? st.st_size : -1;
 }
 
-
 static UNIT_UNUSED int unit_exists(const char *path)
 {
     return access(path, F_OK) == 0;
 }
-
 
 /* Descriptors of this process, to see that none is left */
 static UNIT_UNUSED int unit_count_fds(void)
@@ -229,7 +213,6 @@ static UNIT_UNUSED int unit_count_fds(void)
     return count;
 }
 
-
 /* Open under lease with the defaults, to be closed by the test */
 static UNIT_UNUSED daxpin_file_t *unit_open(const char *path, size_t length)
 {
@@ -240,14 +223,12 @@ static UNIT_UNUSED daxpin_file_t *unit_open(const char *path, size_t length)
     return file;
 }
 
-
 static UNIT_UNUSED void unit_set_signal(int signo, void (*handler)(int))
 {
     struct sigaction action = {.sa_handler = handler};
 
     sigaction(signo, &action, NULL);
 }
-
 
 static int unit_remove_one(const char *path, const struct stat *st, int flag,
                            struct FTW *ftw)
@@ -258,13 +239,11 @@ static int unit_remove_one(const char *path, const struct stat *st, int flag,
     return remove(path);
 }
 
-
 static UNIT_UNUSED void unit_remove_dirs(void)
 {
     nftw(unit_disk, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     nftw(unit_memory, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
-
 
 static UNIT_UNUSED int unit_make_dirs(void)
 {
@@ -282,7 +261,6 @@ static UNIT_UNUSED int unit_make_dirs(void)
                    0;
 }
 
-
 /* Mounts of a test are its own, and go with it. Before there are threads. */
 static UNIT_UNUSED void unit_own_mounts(void)
 {
@@ -290,7 +268,6 @@ static UNIT_UNUSED void unit_own_mounts(void)
                      (mount("none", "/", "none", MS_REC | MS_PRIVATE, "") ==
                       0);
 }
-
 
 /* A tmpfs at a new directory; 0: that is not allowed here */
 static UNIT_UNUSED int unit_mount(const char *path, const char *options)

@@ -112,7 +112,6 @@ static struct {
     unsigned sigbus;  /* members that died of it */
 } sum;
 
-
 static __attribute__((format(printf, 1, 2))) void fail(const char *format, ...)
 {
     va_list ap;
@@ -125,14 +124,12 @@ static __attribute__((format(printf, 1, 2))) void fail(const char *format, ...)
     ++failures;
 }
 
-
 static __attribute__((noreturn)) void give_up(const char *what)
 {
     printf("# round %u: %s: %s\n", atomic_load(&board->round), what,
            strerror(errno));
     exit(2);
 }
-
 
 static long now_ms(void)
 {
@@ -141,7 +138,6 @@ static long now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
-
 
 #define AWAIT(_ms, _condition) \
     ({ \
@@ -152,7 +148,6 @@ static long now_ms(void)
         } \
         holds; \
     })
-
 
 /*
  * Files
@@ -168,7 +163,6 @@ static void fill(int fd, uint8_t byte)
         atomic_store(&intruder->error, errno);
     }
 }
-
 
 static void get_extents(int fd, extents_t *extents)
 {
@@ -198,7 +192,6 @@ static void get_extents(int fd, extents_t *extents)
     }
 }
 
-
 static unsigned count_shared(const extents_t *a, const extents_t *b)
 {
     unsigned i, j, count = 0;
@@ -211,7 +204,6 @@ static unsigned count_shared(const extents_t *a, const extents_t *b)
     return count;
 }
 
-
 static int open_file(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -221,7 +213,6 @@ static int open_file(const char *path)
     }
     return fd;
 }
-
 
 /* Leave no block to anybody, but what a file system needs for its books */
 static void fill_up(void)
@@ -240,7 +231,6 @@ static void fill_up(void)
     }
     close(fd);
 }
-
 
 /* The victims' file whole, the new one empty */
 static void make_files(extents_t *extents)
@@ -265,7 +255,6 @@ static void make_files(extents_t *extents)
     fill_up();
 }
 
-
 /* How many bytes are not the pattern */
 static uint64_t count_foreign(const char *path)
 {
@@ -281,7 +270,6 @@ static uint64_t count_foreign(const char *path)
     }
     return count;
 }
-
 
 /*
  * Members
@@ -311,7 +299,6 @@ static void start_one(unsigned number)
     }
 }
 
-
 /* Those who are missing; returns when they are there */
 static void start_members(void)
 {
@@ -329,7 +316,6 @@ static void start_members(void)
         }
     }
 }
-
 
 static void note_end(unsigned number, int status)
 {
@@ -353,7 +339,6 @@ static void note_end(unsigned number, int status)
     fail("member %u ended by itself: status 0x%x", number, (unsigned)status);
 }
 
-
 static void reap_members(void)
 {
     unsigned i;
@@ -366,14 +351,12 @@ static void reap_members(void)
     }
 }
 
-
 /* Of MPI ranks, mpirun ends them all */
 static void kill_member(int number)
 {
     killed[is_mpi ? 0 : number] = 1;
     kill(atomic_load(&board->member[number].pid), SIGKILL);
 }
-
 
 static void await_killed(void)
 {
@@ -388,12 +371,10 @@ static void await_killed(void)
     }
 }
 
-
 static int is_expected(unsigned number)
 {
     return atomic_load(&board->member[number].pid) != 0;
 }
-
 
 static int have_reached(size_t offset, uint32_t round)
 {
@@ -410,7 +391,6 @@ static int have_reached(size_t offset, uint32_t round)
     return 1;
 }
 
-
 static uint64_t count_acked(void)
 {
     uint64_t count = 0;
@@ -421,7 +401,6 @@ static uint64_t count_acked(void)
     }
     return count;
 }
-
 
 /*
  * What the intruder does, in a process of its own
@@ -438,7 +417,6 @@ static void kill_all(void)
     }
     usleep((useconds_t)(next_random(&seed) % DEATH_US));
 }
-
 
 static int intrude(act_t act, int fd)
 {
@@ -461,7 +439,6 @@ static int intrude(act_t act, int fd)
     }
 }
 
-
 static __attribute__((noreturn)) void intruder_main(act_t act, int fd)
 {
     int target;
@@ -477,7 +454,6 @@ static __attribute__((noreturn)) void intruder_main(act_t act, int fd)
     atomic_store(&intruder->filled, 1);
     _exit(0);
 }
-
 
 /* The description that a member has of the file, as if it were inherited */
 static int get_description(int number)
@@ -507,7 +483,6 @@ static int get_description(int number)
     return fd;
 }
 
-
 static pid_t start_intruder(act_t act)
 {
     int fd = -1;
@@ -532,7 +507,6 @@ static pid_t start_intruder(act_t act)
     return pid;
 }
 
-
 /* He has to wait, and nobody is to notice, but those who wait for somebody who
  * is stopped */
 static void must_wait(act_t act, long ms, int is_stopped)
@@ -551,18 +525,15 @@ static void must_wait(act_t act, long ms, int is_stopped)
     }
 }
 
-
 static int other_member(void)
 {
     return (atomic_load(&board->holder) + 1) % (int)members;
 }
 
-
 static void end_round(uint32_t round)
 {
     atomic_store(&board->stop, round);
 }
-
 
 /* What is done to the members, once the intruder is at it */
 static void torment(act_t act, uint32_t round)
@@ -616,7 +587,6 @@ static void torment(act_t act, uint32_t round)
     }
 }
 
-
 /* Before he begins */
 static void prepare(act_t act)
 {
@@ -626,7 +596,6 @@ static void prepare(act_t act)
         reader = open(board->path, O_RDONLY | O_CLOEXEC);
     }
 }
-
 
 static void check_round(act_t act, const extents_t *before)
 {
@@ -656,7 +625,6 @@ static void check_round(act_t act, const extents_t *before)
     }
 }
 
-
 static void sum_up(void)
 {
     unsigned i;
@@ -677,7 +645,6 @@ static void sum_up(void)
     atomic_store(&board->failed, 0);
 }
 
-
 /* Until the new file has the blocks */
 static void await_intruder(act_t act, pid_t pid)
 {
@@ -693,7 +660,6 @@ static void await_intruder(act_t act, pid_t pid)
              strerror(atomic_load(&intruder->error)));
     }
 }
-
 
 static void one_round(uint32_t round, act_t act)
 {
@@ -732,7 +698,6 @@ static void one_round(uint32_t round, act_t act)
     ++sum.acts[act];
 }
 
-
 static void end_members(void)
 {
     unsigned i;
@@ -747,7 +712,6 @@ static void end_members(void)
     }
 }
 
-
 static void set_lease_break_time(const char *seconds)
 {
     FILE *file = fopen("/proc/sys/fs/lease-break-time", "w");
@@ -756,7 +720,6 @@ static void set_lease_break_time(const char *seconds)
         give_up("fs.lease-break-time");
     }
 }
-
 
 static unsigned parse_acts(char *names, act_t *acts)
 {
@@ -774,7 +737,6 @@ static unsigned parse_acts(char *names, act_t *acts)
     }
     return count;
 }
-
 
 static int report(void)
 {
@@ -797,7 +759,6 @@ static int report(void)
     return (failures == 0) ? 0 : 1;
 }
 
-
 static void set_up(const char *dir, const char *board_path)
 {
     unlink(board_path);
@@ -811,7 +772,6 @@ static void set_up(const char *dir, const char *board_path)
     close(open_file(new_path));
     close(open_file(board->path));
 }
-
 
 int main(int argc, char **argv)
 {

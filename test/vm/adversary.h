@@ -52,7 +52,6 @@ typedef struct board {
     member_t         member[MEMBERS_MAX];
 } board_t;
 
-
 static inline board_t *board_map(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -72,7 +71,6 @@ static inline board_t *board_map(const char *path)
     return board;
 }
 
-
 /* The next round after this one, or 0: there is none any more */
 static inline uint32_t board_await_round(board_t *board, uint32_t last)
 {
@@ -87,12 +85,10 @@ static inline uint32_t board_await_round(board_t *board, uint32_t last)
     return round;
 }
 
-
 static inline int board_is_over(const board_t *board, uint32_t round)
 {
     return (atomic_load(&board->stop) >= round) || atomic_load(&board->quit);
 }
-
 
 /* Cheap and different for every member */
 static inline uint64_t next_random(uint64_t *state)

@@ -54,7 +54,6 @@ static int        rank, failed;
 static acks_t     acks;
 static int        acks_fd;
 
-
 static __attribute__((format(printf, 1, 2), noreturn)) void
 give_up(const char *format, ...)
 {
@@ -67,7 +66,6 @@ give_up(const char *format, ...)
     exit(2);
 }
 
-
 /* Through 9p without a cache: this is out of the machine when it returns */
 static void tell(void)
 {
@@ -76,12 +74,10 @@ static void tell(void)
     }
 }
 
-
 static void path_of(char *path, const char *name, int owner)
 {
     snprintf(path, PATH_MAX, "%s/%s.%d", directory, name, owner);
 }
-
 
 static void *map_new(const char *path, size_t length)
 {
@@ -98,7 +94,6 @@ static void *map_new(const char *path, size_t length)
     close(fd);
     return memory;
 }
-
 
 /*
  * write
@@ -129,7 +124,6 @@ static void make_window(int kind, MPI_Win *win)
     MPI_Win_lock_all(0, *win);
 }
 
-
 static void put(MPI_Win win, uint64_t number)
 {
     uint64_t record[RECORD_WORDS];
@@ -143,7 +137,6 @@ static void put(MPI_Win win, uint64_t number)
             win);
     MPI_Win_flush(1 - rank, win);
 }
-
 
 static void write_file(uint64_t number)
 {
@@ -167,7 +160,6 @@ static void write_file(uint64_t number)
     daxpin_file_close(file);
 }
 
-
 static void write_control(void)
 {
     char path[PATH_MAX];
@@ -175,7 +167,6 @@ static void write_control(void)
     path_of(path, "control", rank);
     memset(map_new(path, PART_BYTES), 'c', PART_BYTES);
 }
-
 
 static void write_all(void)
 {
@@ -207,7 +198,6 @@ static void write_all(void)
     }
 }
 
-
 /*
  * check
  */
@@ -228,7 +218,6 @@ report(int good, const char *name, const char *format, ...)
     putchar('\n');
 }
 
-
 /* What is in a file; the number of bytes, or -1 */
 static ssize_t load(const char *name, int owner, void *buffer, size_t size)
 {
@@ -246,7 +235,6 @@ static ssize_t load(const char *name, int owner, void *buffer, size_t size)
     return length;
 }
 
-
 /* The least number that has to be at a place */
 static uint64_t number_at(uint64_t place, uint64_t last)
 {
@@ -254,7 +242,6 @@ static uint64_t number_at(uint64_t place, uint64_t last)
 
     return (last >= back) ? last - back : 0;
 }
-
 
 static void check_window(int kind)
 {
@@ -285,7 +272,6 @@ static void check_window(int kind)
     report(acks.puts[kind] > 0, name, "none was acknowledged");
 }
 
-
 static void check_files(void)
 {
     static uint64_t words[FILE_WORDS];
@@ -309,7 +295,6 @@ static void check_files(void)
     report(acks.files > 0, name, "none was acknowledged");
 }
 
-
 /* Were it there, nothing would have been shown */
 static void check_control(void)
 {
@@ -321,7 +306,6 @@ static void check_control(void)
            "control: a file that was not flushed is lost",
            acks.control ? "it is there" : "it was not made");
 }
-
 
 static void check_all(const char *acks_prefix)
 {
@@ -343,7 +327,6 @@ static void check_all(const char *acks_prefix)
         check_control();
     }
 }
-
 
 int main(int argc, char **argv)
 {

@@ -54,12 +54,10 @@ static const char *socket_path = "/run/daxpin-test-guard";
 static const char *ready_path  = "/run/daxpin-test-guard-ready";
 static pid_t      daemon_pid;
 
-
 static void note(daxpin_log_level_t level, const char *message)
 {
     fprintf(stderr, "# %d: %s\n", level, message);
 }
-
 
 /*
  * The daemon
@@ -75,7 +73,6 @@ static int daemon_answers(void)
     close(fd);
     return ret == 0;
 }
-
 
 /* It is told as systemd is: that it lets others connect is not enough, for its
  * programs may take a while after that. */
@@ -105,20 +102,17 @@ static int daemon_start(void)
     return strncmp(word, "READY=1", 7) == 0;
 }
 
-
 /* Its programs take seconds to leave the kernel */
 static void daemon_reap(void)
 {
     waitpid(daemon_pid, NULL, 0);
 }
 
-
 static void daemon_end(int number)
 {
     kill(daemon_pid, number);
     daemon_reap();
 }
-
 
 /*
  * A job
@@ -131,7 +125,6 @@ typedef struct job {
     daxpin_access_t access;
     char           *memory;
 } job_t;
-
 
 static int job_open_with(job_t *job, const char *where, const char *name,
                          const daxpin_params_t *params)
@@ -148,18 +141,15 @@ static int job_open_with(job_t *job, const char *where, const char *name,
     return 0;
 }
 
-
 static int job_open(job_t *job, const char *where, const char *name)
 {
     return job_open_with(job, where, name, NULL);
 }
 
-
 static int job_pin(job_t *job)
 {
     return daxpin_pin(job->file, START, END - START, NULL, &job->pin);
 }
-
 
 static void job_close(job_t *job)
 {
@@ -167,7 +157,6 @@ static void job_close(job_t *job)
     daxpin_file_close(job->file);
     unlink(job->path);
 }
-
 
 static int becomes(daxpin_file_t *file, daxpin_state_t state)
 {
@@ -178,7 +167,6 @@ static int becomes(daxpin_file_t *file, daxpin_state_t state)
     }
     return daxpin_file_state(file) == state;
 }
-
 
 static int has_guard(daxpin_file_t *file)
 {
@@ -191,12 +179,10 @@ static int has_guard(daxpin_file_t *file)
     return i < 3000;
 }
 
-
 static const char *state_of(const job_t *job)
 {
     return daxpin_state_name(daxpin_file_state(job->file));
 }
-
 
 /*
  * Intruders: children; what they find is their exit status, an errno value
@@ -226,7 +212,6 @@ static int intrude(const char *path, int how)
     }
 }
 
-
 static pid_t intruder(const char *path, int how)
 {
     pid_t pid = fork();
@@ -236,7 +221,6 @@ static pid_t intruder(const char *path, int how)
     }
     return pid;
 }
-
 
 /* -1: he is still at it */
 static int status_of(pid_t pid, long ms)
@@ -251,7 +235,6 @@ static int status_of(pid_t pid, long ms)
     }
     return -1;
 }
-
 
 /*
  * Tests
@@ -278,7 +261,6 @@ static void test_refused(void)
     job_close(&job);
 }
 
-
 /* Somebody who has it open, and does nothing more */
 static pid_t opener(const char *path, int flags)
 {
@@ -292,7 +274,6 @@ static pid_t opener(const char *path, int flags)
     }
     return pid;
 }
-
 
 static void test_reader_in(void)
 {
@@ -314,7 +295,6 @@ static void test_reader_in(void)
     job_close(&job);
 }
 
-
 /* Whoever does not want to wait is told to try again */
 static void test_nonblock(void)
 {
@@ -328,7 +308,6 @@ static void test_nonblock(void)
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
     job_close(&job);
 }
-
 
 static void test_on_break_hold(void)
 {
@@ -348,7 +327,6 @@ static void test_on_break_hold(void)
     job_close(&job);
 }
 
-
 static int set_break_time(const char *seconds)
 {
     FILE *file = fopen("/proc/sys/fs/lease-break-time", "w");
@@ -356,7 +334,6 @@ static int set_break_time(const char *seconds)
     return (file != NULL) && (fputs(seconds, file) >= 0) &&
            (fclose(file) == 0);
 }
-
 
 /* A job that is stopped: the lease ends in time, and then the guard answers */
 static void test_stopped_job(void)
@@ -391,7 +368,6 @@ static void test_stopped_job(void)
     CHECK(status_of(pid, 60000) == 0, "the job has lost its file");
 }
 
-
 /* All that may be done to what is not pinned: 0 or an errno value. tmpfs does
  * not zero ranges. */
 static int outside(const char *path, int fd)
@@ -407,7 +383,6 @@ static int outside(const char *path, int fd)
     }
     return 0;
 }
-
 
 /* Whoever shortens it where nothing is pinned is served, and costs nothing.
  * first: it is pinned where the hold has its page */
@@ -452,19 +427,16 @@ static void by_range(const char *where, int first)
     job_close(&job);
 }
 
-
 static void test_by_range_held(void)
 {
     by_range(directory, 0);
     by_range(directory, 1);
 }
 
-
 static void test_by_range_unheld(void)
 {
     by_range("/dev/shm", 0);
 }
-
 
 /* The hold that comes back holds, though its first page was a hole */
 static void test_hold_again(void)
@@ -490,7 +462,6 @@ static void test_hold_again(void)
     job_close(&job);
     CHECK(status_of(pid, 60000) == 0, "he still waits");
 }
-
 
 /* Who has had the file open before there was a lease: no signal tells of him */
 static void test_inherited(void)
@@ -532,7 +503,6 @@ static void test_inherited(void)
     unlink(path);
 }
 
-
 /* A writer who stays: the job goes on beside him */
 static void test_writer_stays(void)
 {
@@ -568,7 +538,6 @@ static void test_writer_stays(void)
     job_close(&job);
 }
 
-
 static void test_unpinned(void)
 {
     job_t job;
@@ -582,7 +551,6 @@ static void test_unpinned(void)
     job_close(&job);
 }
 
-
 static void test_closed(void)
 {
     job_t job;
@@ -594,7 +562,6 @@ static void test_closed(void)
     CHECK(truncate(job.path, 0) == 0, "truncate: %m");
     unlink(job.path);
 }
-
 
 /* Of two processes only the other one has a pin */
 static void test_peer(void)
@@ -649,7 +616,6 @@ static void test_peer(void)
     job_close(&job);
 }
 
-
 typedef struct traffic {
     job_t       *job;
     atomic_int  stop;
@@ -657,7 +623,6 @@ typedef struct traffic {
     unsigned    refused; /* the file was revoked */
     unsigned    lost;
 } traffic_t;
-
 
 /* Write a number again and again, and read what came of the last one */
 static void *traffic_run(void *arg)
@@ -692,7 +657,6 @@ static void *traffic_run(void *arg)
     return NULL;
 }
 
-
 /* Intrusions, all refused, and beside each one what is none: an errno value, 1
  * for an intrusion that was not refused */
 static int intrude_often(const char *path, int first, int rounds, int pause)
@@ -715,7 +679,6 @@ static int intrude_often(const char *path, int first, int rounds, int pause)
     }
     return 0;
 }
-
 
 /* Processes that intrude all the time, whatever comes of it */
 static void run_traffic(const char *name, int rounds, int kills)
@@ -771,7 +734,6 @@ static void run_traffic(const char *name, int rounds, int kills)
     job_close(&job);
 }
 
-
 static void test_traffic(void)
 {
     const char *rounds = getenv("DAXPIN_GUARD_ROUNDS");
@@ -779,12 +741,10 @@ static void test_traffic(void)
     run_traffic("traffic", (rounds != NULL) ? atoi(rounds) : 400, 0);
 }
 
-
 static void test_restart(void)
 {
     run_traffic("restart", 600, 3);
 }
-
 
 /* Tries to truncate it all the time, until he is killed. Before, the guard let
  * him do something else, for which a hold would have stopped him. */
@@ -806,7 +766,6 @@ static void insist(const char *path, int ready_fd)
         (void)!fallocate(fd, PUNCH, START, PAGE);
     }
 }
-
 
 /* A writer is in when the daemon ends, and none comes after it. When it dies,
  * what was guarded is, for a while. */
@@ -857,24 +816,20 @@ static void end_beside_writer(const char *where, int number)
     job_close(&job);
 }
 
-
 static void test_killed_held(void)
 {
     end_beside_writer(directory, SIGKILL);
 }
-
 
 static void test_killed_unheld(void)
 {
     end_beside_writer("/dev/shm", SIGKILL);
 }
 
-
 static void test_ended(void)
 {
     end_beside_writer(directory, SIGTERM);
 }
-
 
 /* A daemon that does not answer keeps nobody */
 static void test_stopped(void)
@@ -895,7 +850,6 @@ static void test_stopped(void)
     kill(daemon_pid, SIGCONT);
     job_close(&job);
 }
-
 
 /*
  * What it costs others
@@ -921,7 +875,6 @@ static int bench_call(int fd, int call, int i)
     }
 }
 
-
 /* ns a call, of each kind, on a file that is not pinned; 0: it failed */
 static int bench(int count, double *ns)
 {
@@ -943,14 +896,12 @@ static int bench(int count, double *ns)
     return good;
 }
 
-
 static int bench_compare(const void *a, const void *b)
 {
     const double x = *(const double*)a, y = *(const double*)b;
 
     return (x > y) - (x < y);
 }
-
 
 static void bench_print(const char *what,
                         double ns[BENCH_ROUNDS][BENCH_CALLS])
@@ -970,7 +921,6 @@ static void bench_print(const char *what,
     }
     printf("\n");
 }
-
 
 /* Without and with the guard in turns: a machine has its moods */
 static int run_bench(int count)
@@ -997,7 +947,6 @@ static int run_bench(int count)
     bench_print("guard, another file pinned", pinned);
     return 0;
 }
-
 
 int main(int argc, char **argv)
 {

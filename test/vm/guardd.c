@@ -51,7 +51,6 @@ static const char *socket_path;
 static const char *directory;
 static char       path[PATH_MAX];
 
-
 /*
  * A client
  */
@@ -68,7 +67,6 @@ static int dial(void)
     }
     return fd;
 }
-
 
 static int say(int sock, int type, const daxpin_guard_range_t *ranges,
                uint32_t count, int fd)
@@ -100,7 +98,6 @@ static int say(int sock, int type, const daxpin_guard_range_t *ranges,
     return sendmsg(sock, &all, MSG_NOSIGNAL) > 0;
 }
 
-
 /* Its error; -1: it has hung up */
 static int hear(int sock)
 {
@@ -112,13 +109,11 @@ static int hear(int sock)
     return (int)answer.error;
 }
 
-
 static int ask(int sock, int type, const daxpin_guard_range_t *ranges,
                uint32_t count, int fd)
 {
     return say(sock, type, ranges, count, fd) ? hear(sock) : -1;
 }
-
 
 static int add(int sock, uint64_t start, uint64_t end)
 {
@@ -126,7 +121,6 @@ static int add(int sock, uint64_t start, uint64_t end)
 
     return ask(sock, DAXPIN_GUARD_ADD, &range, 1, -1);
 }
-
 
 static int make_file(const char *name)
 {
@@ -143,7 +137,6 @@ static int make_file(const char *name)
     }
     return fd;
 }
-
 
 /* A file of which START .. END is guarded; a file less for the lease, so that
  * opens do not wait */
@@ -163,7 +156,6 @@ static int guard_file(const char *name, int *sock_p)
     return fd;
 }
 
-
 static int let_go(int fd, int sock)
 {
     close(fd);
@@ -171,10 +163,8 @@ static int let_go(int fd, int sock)
     return unlink(path);
 }
 
-
 /* errno of a call, 0 if it went well */
 #define ERROR_OF(_call) (((_call) < 0) ? errno : 0)
-
 
 /*
  * Tests
@@ -225,7 +215,6 @@ static void test_refused(void)
     let_go(fd, sock);
 }
 
-
 /* The same, and more, where nothing is guarded */
 static void test_others(void)
 {
@@ -263,7 +252,6 @@ static void test_others(void)
     let_go(fd, sock);
 }
 
-
 /* Who may guard what */
 static void test_proof(void)
 {
@@ -290,7 +278,6 @@ static void test_proof(void)
     let_go(fd, sock);
 }
 
-
 /* The daemon keeps nothing that would keep the lease */
 static void test_lease_goes(void)
 {
@@ -307,7 +294,6 @@ static void test_lease_goes(void)
     let_go(other, sock);
 }
 
-
 static int truncates_soon(const char *name)
 {
     int i;
@@ -317,7 +303,6 @@ static int truncates_soon(const char *name)
     }
     return i < 500;
 }
-
 
 static void test_death(void)
 {
@@ -346,7 +331,6 @@ static void test_death(void)
     unlink(path);
 }
 
-
 static void test_two_clients(void)
 {
     const daxpin_guard_range_t range = {START, END};
@@ -370,7 +354,6 @@ static void test_two_clients(void)
           "removed what was not there");
     let_go(fd, other);
 }
-
 
 /* Thousands of ranges, page by page with a page between them */
 static void test_many_ranges(void)
@@ -408,7 +391,6 @@ static void test_many_ranges(void)
     let_go(fd, sock);
 }
 
-
 /* Hundreds of clients, each with a file */
 static void test_many_clients(void)
 {
@@ -440,7 +422,6 @@ static void test_many_clients(void)
     }
 }
 
-
 static void test_limits(void)
 {
     enum { MOST = 2500 };
@@ -469,7 +450,6 @@ static void test_limits(void)
     }
     let_go(fd, sock);
 }
-
 
 /* Whoever says nonsense is sent away, and harms nobody */
 static void test_nonsense(void)
@@ -508,7 +488,6 @@ static void test_nonsense(void)
     let_go(fd, sock);
 }
 
-
 /* Never reads its answers, connects again and again */
 static void flood(void)
 {
@@ -540,7 +519,6 @@ static void flood(void)
         }
     }
 }
-
 
 static void test_flood(void)
 {
@@ -581,7 +559,6 @@ static void test_flood(void)
     let_go(fd, sock);
 }
 
-
 /*
  * io_uring, without a library: one request at a time
  */
@@ -592,7 +569,6 @@ typedef struct ring {
     char                *queue;
     struct io_uring_params params;
 } ring_t;
-
 
 static int ring_open(ring_t *ring)
 {
@@ -609,12 +585,10 @@ static int ring_open(ring_t *ring)
                    ((void*)ring->queue == MAP_FAILED) ? -1 : 0;
 }
 
-
 static uint32_t *ring_word(ring_t *ring, uint32_t offset)
 {
     return (uint32_t*)(void*)(ring->queue + offset);
 }
-
 
 /* Its result: 0 or more, or -errno */
 static int ring_do(ring_t *ring, const struct io_uring_sqe *sqe)
@@ -637,7 +611,6 @@ static int ring_do(ring_t *ring, const struct io_uring_sqe *sqe)
     __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
     return cqes[(*head - 1) & mask].res;
 }
-
 
 static void test_io_uring(void)
 {
@@ -687,7 +660,6 @@ static void test_io_uring(void)
     let_go(fd, sock);
 }
 
-
 /* Blocks that another file's take the place of */
 static void test_clone(void)
 {
@@ -719,7 +691,6 @@ out:
     unlink(other_path);
     let_go(fd, sock);
 }
-
 
 int main(int argc, char **argv)
 {

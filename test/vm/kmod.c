@@ -24,7 +24,6 @@
 #define LINGERING DEVICE_DIR "lingering"
 #define LIMIT     "/sys/module/daxpin/parameters/limit_mib"
 
-
 /* A new description of the device refuses to pin a range: with which error? */
 static int refusal(int fd, const void *addr, uint64_t offset, uint64_t length)
 {
@@ -35,14 +34,12 @@ static int refusal(int fd, const void *addr, uint64_t offset, uint64_t length)
     return ret;
 }
 
-
 #define CHECK_REFUSAL(_error, ...) \
     do { \
         int check_ret = refusal(__VA_ARGS__); \
         CHECK(check_ret == (_error), "line %d: %s instead of %s", __LINE__, \
               strerror(check_ret), strerror(_error)); \
     } while (0)
-
 
 static void test_version(void)
 {
@@ -58,7 +55,6 @@ static void test_version(void)
           "NULL: %m");
     close(device);
 }
-
 
 static void test_ranges(void)
 {
@@ -95,7 +91,6 @@ static void test_ranges(void)
     let_go(&me);
 }
 
-
 static void test_memory(void)
 {
     pinned_t me, other;
@@ -118,7 +113,6 @@ static void test_memory(void)
     let_go(&other);
     let_go(&me);
 }
-
 
 static void test_files(void)
 {
@@ -147,7 +141,6 @@ static void test_files(void)
     let_go(&me);
 }
 
-
 static void test_access(void)
 {
     pinned_t me;
@@ -170,7 +163,6 @@ static void test_access(void)
     close(device);
     let_go(&me);
 }
-
 
 /* Rule 2: no pin without a lease that is the caller's and lives */
 static void test_lease(void)
@@ -205,7 +197,6 @@ static void test_lease(void)
     let_go(&me);
 }
 
-
 static void test_one_pin(void)
 {
     pinned_t me;
@@ -227,7 +218,6 @@ static void test_one_pin(void)
           "it can be made executable");
     let_go(&me);
 }
-
 
 static void test_content(void)
 {
@@ -256,7 +246,6 @@ static void test_content(void)
     me.alias = NULL;
     let_go(&me);
 }
-
 
 /* Pins of ranges that begin and end anywhere */
 static void test_parts(void)
@@ -288,7 +277,6 @@ static void test_parts(void)
     let_go(&me);
 }
 
-
 /* Every page of what is mapped there has its number at its beginning */
 static int look(const char *map, size_t first, size_t count, const char *when)
 {
@@ -304,7 +292,6 @@ static int look(const char *map, size_t first, size_t count, const char *when)
     }
     return 0;
 }
-
 
 /* Such as the module maps by huge pages, where it can: in pieces, in other
  * places, at other times, it is the same file */
@@ -350,7 +337,6 @@ static void test_huge(void)
     CHECK(becomes(PINS, 0) && becomes(LINGERING, 0), "it is still pinned");
 }
 
-
 /*
  * Who waits, and until when
  */
@@ -377,7 +363,6 @@ static void test_unmapped(void)
     let_go(&me);
 }
 
-
 static void test_ftruncate(void)
 {
     pinned_t me;
@@ -403,7 +388,6 @@ static void test_ftruncate(void)
         let_go(&me);
     }
 }
-
 
 /* Rules 4, 5, 6: without a lease any more, in any order */
 static int end_in_order(const char *order)
@@ -453,7 +437,6 @@ static int end_in_order(const char *order)
     return 0;
 }
 
-
 /* All orders, of which every fifth is tried: each one takes its time */
 static void try_orders(char *order, int done)
 {
@@ -481,7 +464,6 @@ static void try_orders(char *order, int done)
     }
 }
 
-
 static void test_orders(void)
 {
     char order[] = "fmdau"; /* close, unmap file; close, unmap device; unlink */
@@ -490,7 +472,6 @@ static void test_orders(void)
     CHECK((why[0] != '\0') || becomes(PINS, 0), "%ld pins are left",
           number_in(PINS));
 }
-
 
 /* A copy that shares its blocks, by a child who has both files open: his pid */
 static pid_t start_clone(const char *path, const char *copy)
@@ -507,7 +488,6 @@ static pid_t start_clone(const char *path, const char *copy)
     }
     return pid;
 }
-
 
 /* A file has no blocks in common with another one while it is pinned, else what
  * is written to it were in both */
@@ -549,7 +529,6 @@ static void clone_once(const char *name, int is_older)
     unlink(copy);
 }
 
-
 static void test_clone(void)
 {
     clone_once("reflinked", 1);
@@ -557,7 +536,6 @@ static void test_clone(void)
         clone_once("reflinked too", 0);
     }
 }
-
 
 /* Blocks of a file without a name, that nobody has open, go to nobody */
 static void test_unlinked(void)
@@ -585,7 +563,6 @@ static void test_unlinked(void)
     CHECK(i == LENGTH, "byte %zu is %c", i, me.alias[i]);
     let_go(&me);
 }
-
 
 /*
  * Processes
@@ -625,7 +602,6 @@ static void test_fork(void)
     let_go(&me);
 }
 
-
 /* A child that pins, and then does what? */
 static pid_t pin_in_child(const char *name, int does_exec)
 {
@@ -660,7 +636,6 @@ static pid_t pin_in_child(const char *name, int does_exec)
     return pid;
 }
 
-
 static void test_kill(void)
 {
     char path[PATH_MAX];
@@ -680,7 +655,6 @@ static void test_kill(void)
     unlink(path);
 }
 
-
 static void test_exec(void)
 {
     char path[PATH_MAX];
@@ -696,7 +670,6 @@ static void test_exec(void)
     waitpid(child, NULL, 0);
     unlink(path);
 }
-
 
 static void test_mremap(void)
 {
@@ -731,7 +704,6 @@ static void test_mremap(void)
     let_go(&me);
 }
 
-
 static void test_rmmod(void)
 {
     pinned_t me;
@@ -744,7 +716,6 @@ static void test_rmmod(void)
     CHECK(me.memory[0] == 'b', "the mapping shows something else");
     let_go(&me);
 }
-
 
 /*
  * What counts, and what can be seen
@@ -762,7 +733,6 @@ static long pinned_kb(void)
     fclose(file);
     return kb;
 }
-
 
 static void as_user(void)
 {
@@ -782,7 +752,6 @@ static void as_user(void)
     CHECK(pinned_kb() == 0, "%ld kB are left", pinned_kb());
     CHECK_REFUSAL(0, other.fd, other.memory, 0, LENGTH);
 }
-
 
 static void test_user(void)
 {
@@ -813,7 +782,6 @@ static void test_user(void)
     CHECK(status == 0, "exit status %#x", status);
 }
 
-
 static void test_limit(void)
 {
     pinned_t me;
@@ -831,7 +799,6 @@ static void test_limit(void)
     CHECK_REFUSAL(0, me.fd, me.memory, 0, (1 << 20) + PAGE);
     let_go(&me);
 }
-
 
 static void test_poll(void)
 {
@@ -858,7 +825,6 @@ static void test_poll(void)
     let_go(&me);
 }
 
-
 static int has_line(const char *path, const char *wanted)
 {
     char line[PATH_MAX + 64];
@@ -872,7 +838,6 @@ static int has_line(const char *path, const char *wanted)
     fclose(file);
     return found;
 }
-
 
 static void test_fdinfo(void)
 {
@@ -891,7 +856,6 @@ static void test_fdinfo(void)
     let_go(&me);
 }
 
-
 static long vmstat(const char *name)
 {
     char line[256], key[128];
@@ -908,14 +872,12 @@ static long vmstat(const char *name)
     return found;
 }
 
-
 /* Pinned pages of the whole system that were not given back yet */
 static long pages_out(void)
 {
     number_in("/proc/sys/vm/stat_refresh"); /* what processors count apart */
     return vmstat("nr_foll_pin_acquired") - vmstat("nr_foll_pin_released");
 }
-
 
 static void test_leaks(void)
 {
@@ -944,7 +906,6 @@ static void test_leaks(void)
           vmstat("nr_slab_unreclaimable") - slab);
     let_go(&me);
 }
-
 
 int main(int argc, char **argv)
 {

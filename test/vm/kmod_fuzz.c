@@ -53,13 +53,11 @@ typedef struct counts {
 
 static counts_t *counts;
 
-
 static uint32_t dice(fuzz_t *fuzz, uint32_t sides)
 {
     fuzz->state = fuzz->state * 6364136223846793005ull + 1442695040888963407ull;
     return (uint32_t)(fuzz->state >> 33) % sides;
 }
-
 
 /* A number as it comes, one of those at the edge, or a sensible one */
 static uint64_t number(fuzz_t *fuzz)
@@ -78,12 +76,10 @@ static uint64_t number(fuzz_t *fuzz)
     }
 }
 
-
 static void file_path(char *path, unsigned number)
 {
     snprintf(path, PATH_MAX, "%s/fuzz/%u", directory, number);
 }
-
 
 /* In place of another one. Into all slots, again and again: a descriptor that
  * is left is one that keeps others from a lease. */
@@ -109,14 +105,12 @@ static int fuzz_open(fuzz_t *fuzz, unsigned slot, int is_device)
     return fd;
 }
 
-
 /* Any descriptor, or no descriptor at all */
 static int any(fuzz_t *fuzz)
 {
     return dice(fuzz, 32) ? fuzz->slots->fds[dice(fuzz, SLOTS)] :
                             (int)dice(fuzz, UINT32_MAX);
 }
-
 
 static void put_map(fuzz_t *fuzz, char *map, size_t pages)
 {
@@ -128,7 +122,6 @@ static void put_map(fuzz_t *fuzz, char *map, size_t pages)
         munmap((void*)(old & -PAGE), old % PAGE * PAGE);
     }
 }
-
 
 /* As it should be, all in all: a file under lease, mapped, and a device; no
  * descriptors of others, or some */
@@ -162,7 +155,6 @@ static void fuzz_pin_well(fuzz_t *fuzz)
     put_map(fuzz, map, pages);
 }
 
-
 static void fuzz_ioctl(fuzz_t *fuzz)
 {
     static const unsigned long commands[] = {DAXPIN_IOC_PIN, DAXPIN_IOC_PIN,
@@ -180,7 +172,6 @@ static void fuzz_ioctl(fuzz_t *fuzz)
           dice(fuzz, 16) ? (void*)&args : (void*)number(fuzz));
 }
 
-
 static void fuzz_mmap(fuzz_t *fuzz)
 {
     size_t pages = 1 + dice(fuzz, 20);
@@ -194,7 +185,6 @@ static void fuzz_mmap(fuzz_t *fuzz)
         put_map(fuzz, map, pages);
     }
 }
-
 
 /* Something to a part of a mapping, or all; then it is put back, or gone */
 static void fuzz_map(fuzz_t *fuzz)
@@ -249,7 +239,6 @@ static void fuzz_map(fuzz_t *fuzz)
     put_map(fuzz, map, pages);
 }
 
-
 static void fuzz_file(fuzz_t *fuzz)
 {
     struct pollfd pollfd = {.fd = any(fuzz), .events = POLLIN};
@@ -294,7 +283,6 @@ static void fuzz_file(fuzz_t *fuzz)
     }
 }
 
-
 static void step(fuzz_t *fuzz)
 {
     switch (dice(fuzz, 8)) {
@@ -321,12 +309,10 @@ static void step(fuzz_t *fuzz)
     }
 }
 
-
 static void on_signal(int signo)
 {
     (void)signo;
 }
-
 
 /* A signal to this thread, again and again, wakes it from any wait */
 static void set_alarm(void)
@@ -343,7 +329,6 @@ static void set_alarm(void)
     }
 }
 
-
 static void *live_thread(void *arg)
 {
     fuzz_t *fuzz = arg;
@@ -358,7 +343,6 @@ static void *live_thread(void *arg)
     }
     return NULL;
 }
-
 
 /* One life; it may end by a fault in memory that it lost */
 static void live(unsigned number, uint64_t seed)
@@ -389,7 +373,6 @@ static void live(unsigned number, uint64_t seed)
     pthread_join(thread, NULL);
 }
 
-
 static int become_user(void)
 {
     const struct rlimit limit = {1 << 20, 1 << 20}, none = {0, 0};
@@ -398,7 +381,6 @@ static int become_user(void)
             (setrlimit(RLIMIT_CORE, &none) == 0) && (setgroups(0, NULL) == 0) &&
             (setgid(USER) == 0) && (setuid(USER) == 0)) ? 0 : -1;
 }
-
 
 /* Lives until all calls are done or the time is over */
 static void process(unsigned number, uint64_t seed, long calls, time_t end)
@@ -422,7 +404,6 @@ static void process(unsigned number, uint64_t seed, long calls, time_t end)
     _exit(0);
 }
 
-
 static long pages_out(void)
 {
     char key[128];
@@ -441,7 +422,6 @@ static long pages_out(void)
     fclose(file);
     return sum;
 }
-
 
 /* All files, which are the user's */
 static int make_files(void)
@@ -465,7 +445,6 @@ static int make_files(void)
     return ret;
 }
 
-
 static void run_processes(uint64_t seed, long calls)
 {
     pid_t pids[PROCESSES];
@@ -481,7 +460,6 @@ static void run_processes(uint64_t seed, long calls)
         waitpid(pids[i], NULL, 0);
     }
 }
-
 
 static void test_fuzz(void)
 {
@@ -506,7 +484,6 @@ static void test_fuzz(void)
     CHECK(pages_out() == before, "%ld pages are still pinned, %ld before",
           pages_out(), before);
 }
-
 
 int main(int argc, char **argv)
 {

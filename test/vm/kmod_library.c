@@ -27,7 +27,6 @@ typedef struct opened {
 
 static nic_t nic;
 
-
 /* Open, and pin all but the first and last 100 bytes */
 static int open_pinned(opened_t *me, const char *name)
 {
@@ -44,14 +43,12 @@ static int open_pinned(opened_t *me, const char *name)
     return 0;
 }
 
-
 static void give_back(opened_t *me)
 {
     daxpin_unpin(me->pin);
     daxpin_file_close(me->file);
     unlink(me->path);
 }
-
 
 static void test_policy(void)
 {
@@ -78,7 +75,6 @@ static void test_policy(void)
     me.pin = NULL;
     give_back(&me);
 }
-
 
 /* Pins of the same range, or of parts of it, are one in the kernel: each one
  * there counts as locked memory */
@@ -114,7 +110,6 @@ static void test_shared(void)
     CHECK(number_in(PINS) == 0, "it is still pinned");
 }
 
-
 /* Does `daxpin pins` say of this process, which has no other file, that the
  * module has pinned it? */
 static int is_reported(const char *path)
@@ -135,7 +130,6 @@ static int is_reported(const char *path)
     return (strstr(said, path) != NULL) && (strstr(said, "module") != NULL);
 }
 
-
 static void test_report(void)
 {
     daxpin_pin_t *more;
@@ -152,7 +146,6 @@ static void test_report(void)
     me.pin = more;
     give_back(&me);
 }
-
 
 static void test_missing(void)
 {
@@ -171,7 +164,6 @@ static void test_missing(void)
     give_back(&me);
 }
 
-
 static struct ibv_mr *reg_part(const opened_t *me, struct ibv_pd *pd,
                                size_t first, size_t length, struct ibv_sge *sge)
 {
@@ -183,7 +175,6 @@ static struct ibv_mr *reg_part(const opened_t *me, struct ibv_pd *pd,
     sge->lkey = (mr != NULL) ? mr->lkey : 0;
     return mr;
 }
-
 
 /* Messages there and back, from the file and into it */
 static void test_pingpong(void)
@@ -215,7 +206,6 @@ static void test_pingpong(void)
     ibv_dereg_mr(far_mr);
     give_back(&me);
 }
-
 
 /* Revoked: the intruder comes in when the device has let go, and not before */
 static void test_revoke(void)
@@ -262,7 +252,6 @@ static void test_revoke(void)
     give_back(&me);
 }
 
-
 /* The child has no alias, and unmaps nothing of its own by unpinning */
 static void test_fork(void)
 {
@@ -288,7 +277,6 @@ static void test_fork(void)
     give_back(&me);
     CHECK(becomes(PINS, 0), "it is still pinned");
 }
-
 
 /* A reader has the lease broken for a moment */
 static void test_reader(void)
@@ -318,14 +306,12 @@ static void test_reader(void)
     give_back(&me);
 }
 
-
 static void note(daxpin_log_level_t level, const char *message)
 {
     if (level <= DAXPIN_LOG_WARN) {
         printf("# %s\n", message);
     }
 }
-
 
 int main(int argc, char **argv)
 {

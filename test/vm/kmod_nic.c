@@ -20,7 +20,6 @@
 
 static nic_t nic;
 
-
 static struct ibv_mr *reg(void *addr, size_t length)
 {
     struct ibv_mr *mr = ibv_reg_mr(nic.far.pd, addr, length, NIC_ACCESS);
@@ -30,7 +29,6 @@ static struct ibv_mr *reg(void *addr, size_t length)
     }
     return mr;
 }
-
 
 /* Have the device write the letter to all of it, at an address as it knows it */
 static int put(const struct ibv_mr *mr, const void *addr, char letter,
@@ -48,7 +46,6 @@ static int put(const struct ibv_mr *mr, const void *addr, char letter,
     return status;
 }
 
-
 /* What the device reads is this letter, everywhere */
 static int got(const struct ibv_mr *mr, const void *addr, char letter,
                size_t length)
@@ -65,7 +62,6 @@ static int got(const struct ibv_mr *mr, const void *addr, char letter,
     return i == length;
 }
 
-
 static int file_is(const pinned_t *me, char letter)
 {
     char bytes[LENGTH];
@@ -76,7 +72,6 @@ static int file_is(const pinned_t *me, char letter)
     return (i == LENGTH) && (pread(me->fd, bytes, LENGTH, 0) == LENGTH) &&
            (memcmp(bytes, me->memory, LENGTH) == 0);
 }
-
 
 /* What all this is for: if it is possible some day, nobody needs the module */
 static void test_without(void)
@@ -89,7 +84,6 @@ static void test_without(void)
     CHECK(errno == EOPNOTSUPP, "%m");
     let_go(&me);
 }
-
 
 static void test_write(void)
 {
@@ -108,7 +102,6 @@ static void test_write(void)
     let_go(&me);
 }
 
-
 /* Under the address of the file's mapping, where UCX looks for it */
 static void test_iova(void)
 {
@@ -125,7 +118,6 @@ static void test_iova(void)
     ibv_dereg_mr(mr);
     let_go(&me);
 }
-
 
 /* Nobody has the file, or the device, but the RDMA device has the pages */
 static void test_lingers(void)
@@ -164,7 +156,6 @@ static void test_lingers(void)
     let_go(&me);
 }
 
-
 /* Its blocks are still its own when nothing is left but the registration */
 static void test_unlinked(void)
 {
@@ -194,7 +185,6 @@ static void test_unlinked(void)
     CHECK(good && (letter == 'x'), "blocks were given away");
     CHECK(becomes(LINGERING, 0), "it lingers for ever");
 }
-
 
 static void test_kill(void)
 {
@@ -230,7 +220,6 @@ static void test_kill(void)
     unlink(path);
 }
 
-
 /*
  * The adversary: one who takes the blocks as soon as he gets them, while the
  * device writes
@@ -265,7 +254,6 @@ static int take_blocks(const char *path)
     unlink(other);
     return 0;
 }
-
 
 /* Write until the lease is broken, and for a moment longer; then let go in one
  * order or another */
@@ -305,7 +293,6 @@ static int write_until_broken(pinned_t *me, int round)
     return 0;
 }
 
-
 static void test_adversary(void)
 {
     const char *value = getenv("DAXPIN_KMOD_ROUNDS");
@@ -337,7 +324,6 @@ static void test_adversary(void)
         unlink(path);
     }
 }
-
 
 int main(int argc, char **argv)
 {

@@ -25,7 +25,6 @@ static member_t *me;
 static int      number;
 static uint64_t seed;
 
-
 static void fail(const char *what, const char *why)
 {
     snprintf(me->why, sizeof(me->why), "member %d cannot %s: %s", number, what,
@@ -33,13 +32,11 @@ static void fail(const char *what, const char *why)
     atomic_store(&board->failed, 1);
 }
 
-
 static uint8_t *any_record(uint8_t *memory)
 {
     return memory +
            next_random(&seed) % (FILE_BYTES / RECORD_BYTES) * RECORD_BYTES;
 }
-
 
 static void put(daxpin_access_t *access, uint8_t *memory)
 {
@@ -58,7 +55,6 @@ static void put(daxpin_access_t *access, uint8_t *memory)
     memset(record, MEMBER_BYTE | number, RECORD_BYTES);
 }
 
-
 /* With a hold, the fault handler should never have anything to do */
 static void look_for_faults(daxpin_file_t *file)
 {
@@ -70,7 +66,6 @@ static void look_for_faults(daxpin_file_t *file)
         atomic_store(&me->caught, 1);
     }
 }
-
 
 static void leased_round(uint32_t round)
 {
@@ -99,7 +94,6 @@ static void leased_round(uint32_t round)
     daxpin_file_close(file);
 }
 
-
 static void plain_round(uint32_t round)
 {
     int fd = open(board->path, O_RDWR | O_CLOEXEC);
@@ -118,7 +112,6 @@ static void plain_round(uint32_t round)
     munmap(memory, FILE_BYTES);
     close(fd);
 }
-
 
 int main(int argc, char **argv)
 {

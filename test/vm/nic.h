@@ -37,7 +37,6 @@ typedef struct nic {
     struct ibv_mr *mr;    /* of the buffer */
 } nic_t;
 
-
 /* An address that others know, which is not one of the link */
 static int nic_find_gid(nic_end_t *end)
 {
@@ -49,7 +48,6 @@ static int nic_find_gid(nic_end_t *end)
     }
     return fail("no IPv4 address");
 }
-
 
 static int nic_open_end(nic_end_t *end, const char *name)
 {
@@ -70,7 +68,6 @@ static int nic_open_end(nic_end_t *end, const char *name)
     end->cq = ibv_create_cq(end->context, 64, NULL, NULL, 0);
     return ((end->pd != NULL) && (end->cq != NULL)) ? 0 : fail(name);
 }
-
 
 static int nic_make_qp(nic_end_t *end)
 {
@@ -96,7 +93,6 @@ static int nic_make_qp(nic_end_t *end)
     }
     return 0;
 }
-
 
 static int nic_join(nic_end_t *end, const nic_end_t *other)
 {
@@ -133,7 +129,6 @@ static int nic_join(nic_end_t *end, const nic_end_t *other)
     return 0;
 }
 
-
 /* Also after an error, which spoils the queue pairs */
 static UNUSED int nic_connect(nic_t *nic)
 {
@@ -151,7 +146,6 @@ static UNUSED int nic_connect(nic_t *nic)
             (nic_join(&nic->far, &nic->near) == 0)) ? 0 : -1;
 }
 
-
 static UNUSED int nic_open(nic_t *nic)
 {
     if ((nic_open_end(&nic->near, "rxe0") != 0) ||
@@ -164,7 +158,6 @@ static UNUSED int nic_open(nic_t *nic)
                              NIC_ACCESS);
     return (nic->mr != NULL) ? nic_connect(nic) : fail("ibv_reg_mr of DRAM");
 }
-
 
 static UNUSED void nic_close(nic_t *nic)
 {
@@ -188,7 +181,6 @@ static UNUSED void nic_close(nic_t *nic)
     }
     munmap(nic->buffer, NIC_BUFFER);
 }
-
 
 /* One transfer between the beginning of the buffer and remote memory: 0, or the
  * status of its completion; -1: it did not end */
@@ -217,7 +209,6 @@ static UNUSED int nic_transfer(nic_t *nic, enum ibv_wr_opcode opcode,
     }
     return -1;
 }
-
 
 /* One message from one end to the other: 0, or the status of one of its
  * completions; -1: it did not end */

@@ -34,13 +34,11 @@ static int      number;
 static uint64_t seed;
 static nic_t    nic;
 
-
 static void complain(const char *what)
 {
     snprintf(me->why, sizeof(me->why), "member %d: %s", number, what);
     atomic_store(&board->failed, 1);
 }
-
 
 static int open_file(victim_t *victim)
 {
@@ -78,7 +76,6 @@ err_close:
     return -1;
 }
 
-
 /* Any record: the status of the transfer */
 static int put(const victim_t *victim, uint32_t rkey)
 {
@@ -90,12 +87,10 @@ static int put(const victim_t *victim, uint32_t rkey)
                         RECORD_BYTES);
 }
 
-
 static int is_gone(const victim_t *victim)
 {
     return daxpin_file_state(victim->file) == DAXPIN_STATE_REVOKED;
 }
-
 
 /* From now on the device has nothing of it: what it is asked to write fails */
 static void deregister(victim_t *victim)
@@ -113,7 +108,6 @@ static void deregister(victim_t *victim)
         complain("the queue pairs are not to be had any more");
     }
 }
-
 
 static void one_round(uint32_t round)
 {
@@ -150,7 +144,6 @@ static void one_round(uint32_t round)
     daxpin_unpin(victim.pin);
     daxpin_file_close(victim.file);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-
 int main(int argc, char **argv)
 {
     daxpin_file_t *files[3];

@@ -46,13 +46,11 @@ static const char *directory;
         } \
     } while (0)
 
-
 static int fail(const char *what)
 {
     snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
     return -1;
 }
-
 
 /* A number from a file such as those in DEVICE_DIR; -1: there is none */
 static UNUSED long number_in(const char *path)
@@ -69,7 +67,6 @@ static UNUSED long number_in(const char *path)
     return value;
 }
 
-
 /* Wait for up to 10 s until a number is what it has to be */
 static UNUSED int becomes(const char *path, long value)
 {
@@ -80,7 +77,6 @@ static UNUSED int becomes(const char *path, long value)
     }
     return number_in(path) == value;
 }
-
 
 /*
  * A file under lease, mapped, and a pin of it
@@ -94,7 +90,6 @@ typedef struct pinned {
     char *alias;  /* what is pinned; NULL: not mapped */
     size_t length;
 } pinned_t;
-
 
 /* A file of `length` bytes 'a', open and mapped: no lease yet */
 static UNUSED int make(pinned_t *me, const char *name, size_t length)
@@ -118,13 +113,11 @@ static UNUSED int make(pinned_t *me, const char *name, size_t length)
     return 0;
 }
 
-
 static UNUSED int lease(pinned_t *me)
 {
     signal(SIGIO, SIG_IGN); /* of its break */
     return (fcntl(me->fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : fail("F_SETLEASE");
 }
-
 
 /* 0 or the errno value */
 static UNUSED int pin_at(int device, int fd, const void *addr, uint64_t offset,
@@ -137,7 +130,6 @@ static UNUSED int pin_at(int device, int fd, const void *addr, uint64_t offset,
 
     return (ioctl(device, DAXPIN_IOC_PIN, &args) == 0) ? 0 : errno;
 }
-
 
 /* Pin it whole, and map the device */
 static UNUSED int pin(pinned_t *me)
@@ -159,12 +151,10 @@ static UNUSED int pin(pinned_t *me)
     return 0;
 }
 
-
 static UNUSED int make_pinned(pinned_t *me, const char *name)
 {
     return ((make(me, name, LENGTH) == 0) && (lease(me) == 0)) ? pin(me) : -1;
 }
-
 
 static UNUSED void close_file(pinned_t *me)
 {
@@ -174,7 +164,6 @@ static UNUSED void close_file(pinned_t *me)
     }
 }
 
-
 static UNUSED void unmap_file(pinned_t *me)
 {
     if (me->memory != NULL) {
@@ -182,7 +171,6 @@ static UNUSED void unmap_file(pinned_t *me)
         me->memory = NULL;
     }
 }
-
 
 static UNUSED void close_device(pinned_t *me)
 {
@@ -192,7 +180,6 @@ static UNUSED void close_device(pinned_t *me)
     }
 }
 
-
 static UNUSED void unmap_device(pinned_t *me)
 {
     if (me->alias != NULL) {
@@ -200,7 +187,6 @@ static UNUSED void unmap_device(pinned_t *me)
         me->alias = NULL;
     }
 }
-
 
 static UNUSED void let_go(pinned_t *me)
 {
@@ -210,7 +196,6 @@ static UNUSED void let_go(pinned_t *me)
     close_file(me);
     unlink(me->path);
 }
-
 
 /*
  * Those who want to have the blocks
@@ -229,7 +214,6 @@ static UNUSED pid_t intrude(const char *path)
     }
     return pid;
 }
-
 
 /* Does he sleep, so that a signal would wake him, for some looks in a row? */
 static UNUSED int waits(pid_t pid)
@@ -257,7 +241,6 @@ static UNUSED int waits(pid_t pid)
     return asleep >= 5;
 }
 
-
 /* Where in the kernel he is, for whoever has to find out why */
 static UNUSED void show_stack(pid_t pid)
 {
@@ -271,7 +254,6 @@ static UNUSED void show_stack(pid_t pid)
     }
     fclose(file);
 }
-
 
 /* Did he get through, within 20 s? */
 static UNUSED int passes(pid_t pid)

@@ -22,7 +22,6 @@ static member_t *me;
 static int      rank, size, is_nic;
 static uint64_t seed;
 
-
 static void fail(const char *what, int error)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
@@ -32,7 +31,6 @@ static void fail(const char *what, int error)
     snprintf(me->why, sizeof(me->why), "rank %d: %s: %s", rank, what, text);
     atomic_store(&board->failed, 1);
 }
-
 
 static int make_window(uint32_t part_bytes, MPI_Win *win)
 {
@@ -52,7 +50,6 @@ static int make_window(uint32_t part_bytes, MPI_Win *win)
     MPI_Win_set_errhandler(*win, MPI_ERRORS_RETURN);
     return 1;
 }
-
 
 /* Who has the lease, and whether the library had to catch a SIGBUS */
 static void look(MPI_Win win, int is_end)
@@ -78,7 +75,6 @@ static void look(MPI_Win win, int is_end)
     }
 }
 
-
 /* Did it succeed? */
 static int put(MPI_Win win, uint32_t part_bytes)
 {
@@ -96,7 +92,6 @@ static int put(MPI_Win win, uint32_t part_bytes)
     atomic_fetch_add((ret == MPI_SUCCESS) ? &me->acked : &me->refused, 1);
     return ret == MPI_SUCCESS;
 }
-
 
 static void one_round(uint32_t round)
 {
@@ -121,7 +116,6 @@ static void one_round(uint32_t round)
     }
     MPI_Win_free(&win);
 }
-
 
 int main(int argc, char **argv)
 {

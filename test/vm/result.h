@@ -33,14 +33,12 @@ static UNUSED char why[2 * PATH_MAX];
         } \
     } while (0)
 
-
 static UNUSED void pause_ms(long ms)
 {
     const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
 
     nanosleep(&pause, NULL);
 }
-
 
 /* In seconds */
 static UNUSED double now(void)
@@ -50,7 +48,6 @@ static UNUSED double now(void)
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
-
 
 /* 0: nothing failed */
 static UNUSED int run(const char *name, void (*test)(void))

@@ -28,7 +28,6 @@
 
 static int rank, other;
 
-
 #define REQUIRE(_condition, ...) \
     do { \
         if (!(_condition)) { \
@@ -38,7 +37,6 @@ static int rank, other;
             MPI_Abort(MPI_COMM_WORLD, 1); \
         } \
     } while (0)
-
 
 /* Messages that this rank's device has received, ever */
 static long received(void)
@@ -57,7 +55,6 @@ static long received(void)
     return count;
 }
 
-
 static char *make_window(const char *directory, const char *name, MPI_Win *win)
 {
     char path[4096];
@@ -74,7 +71,6 @@ static char *make_window(const char *directory, const char *name, MPI_Win *win)
     MPI_Barrier(MPI_COMM_WORLD);
     return base;
 }
-
 
 /* What the target's device receives meanwhile: from everybody, for it is not
  * known when the last message is on its way */
@@ -94,7 +90,6 @@ static long put_blocks(MPI_Win win, const char *local)
     return received() - before;
 }
 
-
 static void get_blocks(MPI_Win win, char *local, char letter)
 {
     size_t i;
@@ -106,7 +101,6 @@ static void get_blocks(MPI_Win win, char *local, char letter)
         REQUIRE(local[i] == letter, "get: byte %zu is %c", i, local[i]);
     }
 }
-
 
 static void atomics(MPI_Win win, const char *base)
 {
@@ -136,7 +130,6 @@ static void atomics(MPI_Win win, const char *base)
     REQUIRE(sum == 7, "accumulate: %ld", sum);
 }
 
-
 /* Without a window, and so without a lease */
 static void check_file(const char *directory, char letter)
 {
@@ -155,7 +148,6 @@ static void check_file(const char *directory, char letter)
     free(bytes);
 }
 
-
 static void judge(const char *what, long messages, int is_rc)
 {
     long by_messages = PUTS * (long)(BLOCK / 8192); /* UCX's are not longer */
@@ -166,7 +158,6 @@ static void judge(const char *what, long messages, int is_rc)
             "%ld messages received, against %ld without RDMA", messages,
             by_messages);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -45,7 +45,6 @@
 static const char *directory;
 static int        hold_works;
 
-
 static void note(daxpin_log_level_t level, const char *message)
 {
     hold_works |= strstr(message, "stops a truncate") != NULL;
@@ -53,7 +52,6 @@ static void note(daxpin_log_level_t level, const char *message)
         fprintf(stderr, "# %s\n", message);
     }
 }
-
 
 /* Is he still at it after so long? Waits no longer than needed. */
 static int is_waiting(pid_t pid, long ms)
@@ -67,7 +65,6 @@ static int is_waiting(pid_t pid, long ms)
     return 1;
 }
 
-
 static int becomes(daxpin_file_t *file, daxpin_state_t state)
 {
     int i;
@@ -78,7 +75,6 @@ static int becomes(daxpin_file_t *file, daxpin_state_t state)
     return daxpin_file_state(file) == state;
 }
 
-
 /* A file of the program's own, mapped and then adopted */
 typedef struct adopted {
     char          path[PATH_MAX];
@@ -86,7 +82,6 @@ typedef struct adopted {
     char          *memory;
     daxpin_file_t *file;
 } adopted_t;
-
 
 static int adopt(adopted_t *me, const char *name, daxpin_on_break_t on_break)
 {
@@ -104,7 +99,6 @@ static int adopt(adopted_t *me, const char *name, daxpin_on_break_t on_break)
     return daxpin_file_adopt(me->memory, LENGTH, &params, &me->file, &offset);
 }
 
-
 static void give_back(adopted_t *me)
 {
     daxpin_file_unadopt(me->file, me->memory, LENGTH);
@@ -114,7 +108,6 @@ static void give_back(adopted_t *me)
     unlink(me->path);
 }
 
-
 static int set_lease_break_time(const char *seconds)
 {
     FILE *file = fopen("/proc/sys/fs/lease-break-time", "w");
@@ -122,7 +115,6 @@ static int set_lease_break_time(const char *seconds)
     return (file != NULL) && (fputs(seconds, file) >= 0) &&
            (fclose(file) == 0);
 }
-
 
 /* How the file is held, for a test's name */
 static const char *locks_of(const adopted_t *me)
@@ -132,7 +124,6 @@ static const char *locks_of(const adopted_t *me)
     return daxpin_locks_names(daxpin_file_locks(me->file), names,
                               sizeof(names));
 }
-
 
 static int is_intact(const adopted_t *me)
 {
@@ -146,13 +137,11 @@ static int is_intact(const adopted_t *me)
     return 1;
 }
 
-
 /* The type of the lease that a description has */
 static int lease_of(int fd)
 {
     return fcntl(fd, F_GETLEASE);
 }
-
 
 /* A new file in the directory, whole: its descriptor */
 static int make_file(char *path, const char *name, size_t length)
@@ -167,7 +156,6 @@ static int make_file(char *path, const char *name, size_t length)
     }
     return fd;
 }
-
 
 /*
  * Rules 0 to 2
@@ -197,7 +185,6 @@ static void test_device(void)
     globfree(&found);
 }
 
-
 static void test_opt_in(void)
 {
     char path[PATH_MAX];
@@ -226,7 +213,6 @@ static void test_opt_in(void)
     give_back(&me);
 }
 
-
 static void test_pin_without(void)
 {
     daxpin_pin_t *pin;
@@ -250,7 +236,6 @@ static void test_pin_without(void)
     give_back(&me);
 }
 
-
 /*
  * Rule 3: what an intruder may do, to a file that is exposed; fd is a
  * descriptor of the description that has the lease. Returns 0 or errno.
@@ -261,7 +246,6 @@ static int error_of(int ret)
     return (ret < 0) ? errno : 0;
 }
 
-
 static int do_open(const char *path, int flags)
 {
     int fd = open(path, flags);
@@ -271,7 +255,6 @@ static int do_open(const char *path, int flags)
     }
     return error_of(fd);
 }
-
 
 static int do_read(const char *path, int fd)
 {
@@ -285,7 +268,6 @@ static int do_read(const char *path, int fd)
     return (byte == 'a') ? 0 : EIO;
 }
 
-
 static int do_stat(const char *path, int fd)
 {
     struct stat st;
@@ -294,13 +276,11 @@ static int do_stat(const char *path, int fd)
     return error_of(stat(path, &st));
 }
 
-
 static int do_write(const char *path, int fd)
 {
     (void)fd;
     return do_open(path, O_RDWR);
 }
-
 
 static int do_o_trunc(const char *path, int fd)
 {
@@ -308,13 +288,11 @@ static int do_o_trunc(const char *path, int fd)
     return do_open(path, O_WRONLY | O_TRUNC);
 }
 
-
 static int do_nonblock(const char *path, int fd)
 {
     (void)fd;
     return do_open(path, O_WRONLY | O_NONBLOCK);
 }
-
 
 static int do_truncate(const char *path, int fd)
 {
@@ -322,13 +300,11 @@ static int do_truncate(const char *path, int fd)
     return error_of(truncate(path, 4096));
 }
 
-
 static int do_grow(const char *path, int fd)
 {
     (void)fd;
     return error_of(truncate(path, 2 * LENGTH));
 }
-
 
 static int do_punch_path(const char *path, int fd)
 {
@@ -338,13 +314,11 @@ static int do_punch_path(const char *path, int fd)
                               HALF, EXTENT));
 }
 
-
 static int do_ftruncate(const char *path, int fd)
 {
     (void)path;
     return error_of(ftruncate(fd, 4096));
 }
-
 
 static int do_punch(const char *path, int fd)
 {
@@ -353,20 +327,17 @@ static int do_punch(const char *path, int fd)
                               HALF, EXTENT));
 }
 
-
 static int do_collapse(const char *path, int fd)
 {
     (void)path;
     return error_of(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, HALF, EXTENT));
 }
 
-
 static int do_unlink(const char *path, int fd)
 {
     (void)fd;
     return error_of(unlink(path));
 }
-
 
 static int do_rename_over(const char *path, int fd)
 {
@@ -376,7 +347,6 @@ static int do_rename_over(const char *path, int fd)
     close(fd);
     return error_of(rename(other, path));
 }
-
 
 typedef enum outcome {
     OUTCOME_NOTICED, /* he goes on; the lease is lent to him, and comes back */
@@ -416,7 +386,6 @@ static const char *const outcomes[] = {
 
 static const intrusion_t *intrusion; /* of the test that runs */
 
-
 static pid_t start_intruder(const adopted_t *me)
 {
     pid_t pid = fork();
@@ -426,7 +395,6 @@ static pid_t start_intruder(const adopted_t *me)
     }
     return pid;
 }
-
 
 /* His errno value, or -1 if he does not end */
 static int end_intruder(pid_t pid, long ms)
@@ -444,7 +412,6 @@ static int end_intruder(pid_t pid, long ms)
     return -1;
 }
 
-
 static void must_revoke(adopted_t *me, pid_t pid)
 {
     char cause[1024];
@@ -457,7 +424,6 @@ static void must_revoke(adopted_t *me, pid_t pid)
     CHECK(strstr(cause, me->path) != NULL, "the cause is: %s", cause);
     memset(me->memory, 'b', LENGTH); /* anonymous: kills nobody */
 }
-
 
 static void must_pass(adopted_t *me, pid_t pid, outcome_t outcome)
 {
@@ -473,7 +439,6 @@ static void must_pass(adopted_t *me, pid_t pid, outcome_t outcome)
     CHECK(is_intact(me), "the memory has changed");
 }
 
-
 /* Nobody is told, and nothing is lost */
 static void must_wait(adopted_t *me, pid_t pid)
 {
@@ -483,7 +448,6 @@ static void must_wait(adopted_t *me, pid_t pid)
     CHECK(is_intact(me), "the memory has changed");
     me->memory[LENGTH - 1] = 'b'; /* its block is still its own */
 }
-
 
 static void test_intrusion(void)
 {
@@ -514,7 +478,6 @@ static void test_intrusion(void)
     give_back(&me);
 }
 
-
 /* The lease expires after a second; the hold does not */
 static void test_expiry(void)
 {
@@ -537,7 +500,6 @@ static void test_expiry(void)
     CHECK(set_lease_break_time("45"), "fs.lease-break-time: %m");
 }
 
-
 /* One reader stays, and another one truncates: it is he who had the lease lent
  * that is not waited for */
 static void test_lent(void)
@@ -559,7 +521,6 @@ static void test_lent(void)
     close(fd);
     give_back(&me);
 }
-
 
 /* Who dies holds nothing */
 static void test_death(void)
@@ -587,7 +548,6 @@ static void test_death(void)
     CHECK(end_intruder(pid, PASS_MS) == 0, "it waits for a dead process");
     unlink(me.path);
 }
-
 
 /*
  * Rules 4 to 9
@@ -621,7 +581,6 @@ static void test_release(void)
     give_back(&me);
     CHECK(end_intruder(pid, PASS_MS) != -1, "he waits for ever");
 }
-
 
 /* Whichever it is that the program does away with, the pin holds */
 static void without_mine(int unmaps)
@@ -659,18 +618,15 @@ static void without_mine(int unmaps)
     unlink(me.path);
 }
 
-
 static void test_close(void)
 {
     without_mine(0);
 }
 
-
 static void test_unmap(void)
 {
     without_mine(1);
 }
-
 
 /* The record of this process's pins of a path that an owner has */
 static daxpin_report_record_t find_record(const char *path, int owner_fd)
@@ -700,7 +656,6 @@ static daxpin_report_record_t find_record(const char *path, int owner_fd)
     }
     return none;
 }
-
 
 static void test_owner(void)
 {
@@ -732,7 +687,6 @@ static void test_owner(void)
     give_back(&me);
 }
 
-
 /* A process without a NIC that puts until it is told that it may not */
 static int put_until_revoked(const daxpin_key_t *key, int ready)
 {
@@ -758,7 +712,6 @@ static int put_until_revoked(const daxpin_key_t *key, int ready)
     daxpin_file_close(file);
     return (i > 1000) ? 0 : 3;
 }
-
 
 static void test_shared_memory(void)
 {
@@ -787,7 +740,6 @@ static void test_shared_memory(void)
     give_back(&me);
 }
 
-
 static void test_neither(void)
 {
     char path[PATH_MAX];
@@ -809,7 +761,6 @@ static void test_neither(void)
     close(me.fd);
     unlink(me.path);
 }
-
 
 /* First of all: whether the hold works is tried once, and here there is no
  * room to try it in */
@@ -849,7 +800,6 @@ static void test_full(void)
     CHECK(ret, "an ftruncate passes");
 }
 
-
 static const intrusion_t *find_intrusion(int (*func)(const char *, int))
 {
     size_t i = 0;
@@ -859,7 +809,6 @@ static const intrusion_t *find_intrusion(int (*func)(const char *, int))
     }
     return &intrusions[i];
 }
-
 
 static void run_intrusions(void)
 {
@@ -880,7 +829,6 @@ static void run_intrusions(void)
     run("rule 3: a truncate waits for one who is killed no longer than that, "
         "by none", test_death);
 }
-
 
 int main(int argc, char **argv)
 {

@@ -20,7 +20,6 @@ typedef struct moment {
     uint64_t ns;
 } moment_t;
 
-
 /* Both at once: of many tries the one that nobody came between */
 static moment_t look(void)
 {
@@ -42,7 +41,6 @@ static moment_t look(void)
     }
     return moment;
 }
-
 
 int main(void)
 {

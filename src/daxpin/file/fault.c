@@ -29,7 +29,6 @@ static _Atomic unsigned daxpin_num_watches; /* none at or above */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
 
-
 static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
 {
     unsigned i, count = atomic_load(&daxpin_num_watches);
@@ -50,7 +49,6 @@ static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
     return NULL;
 }
 
-
 static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
 {
     if (daxpin_old_action.sa_flags & SA_SIGINFO) {
@@ -63,7 +61,6 @@ static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
         daxpin_old_action.sa_handler(signo);
     }
 }
-
 
 static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
 {
@@ -100,7 +97,6 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
     errno = saved_errno;
 }
 
-
 int daxpin_fault_install(void)
 {
     static int installed;
@@ -119,7 +115,6 @@ int daxpin_fault_install(void)
     installed = 1;
     return 0;
 }
-
 
 int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
 {
@@ -148,7 +143,6 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
                         "of leased files; map them in larger pieces",
                         file->path, DAXPIN_WATCHES);
 }
-
 
 void daxpin_fault_unwatch(daxpin_file_t *file)
 {

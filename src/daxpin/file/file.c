@@ -36,7 +36,6 @@ struct daxpin_files daxpin_files  = LIST_HEAD_INITIALIZER(daxpin_files);
 /* Handles that a parent had at fork(): nothing but something to close */
 static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
 
-
 static void daxpin_map_replace(const daxpin_file_t *file,
                                const daxpin_map_t *map)
 {
@@ -49,7 +48,6 @@ static void daxpin_map_replace(const daxpin_file_t *file,
     }
 }
 
-
 void daxpin_file_replace_maps(daxpin_file_t *file)
 {
     daxpin_map_t *map;
@@ -59,7 +57,6 @@ void daxpin_file_replace_maps(daxpin_file_t *file)
     }
     daxpin_pins_revoke(&file->pins);
 }
-
 
 /* In the child of a fork: a mapping keeps the description alive, and with it
  * the lease, even when the parent has died. What the program has mapped by
@@ -74,7 +71,6 @@ static void daxpin_file_replace_own_maps(daxpin_file_t *file)
         }
     }
 }
-
 
 /*
  * Life
@@ -117,7 +113,6 @@ err:
     return NULL;
 }
 
-
 static void daxpin_file_free(daxpin_file_t *file)
 {
     daxpin_callback_t *callback;
@@ -149,7 +144,6 @@ static void daxpin_file_free(daxpin_file_t *file)
     free(file);
 }
 
-
 /* Where the members of a file are on several nodes, some are far from it
  * whatever they do: only its holder is warned */
 static void daxpin_file_tell_far(const daxpin_file_t *file)
@@ -167,7 +161,6 @@ static void daxpin_file_tell_far(const daxpin_file_t *file)
                                             file->numa_node));
     }
 }
-
 
 /* What its mappings look like; on some file systems not what fstat() says */
 static void daxpin_file_look(daxpin_file_t *file)
@@ -189,7 +182,6 @@ static void daxpin_file_look(daxpin_file_t *file)
     daxpin_file_tell_far(file);
 }
 
-
 void daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
@@ -198,7 +190,6 @@ void daxpin_file_place_hold(daxpin_file_t *file)
         atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
     }
 }
-
 
 int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
                               int listen_fd, const daxpin_params_t *params,
@@ -249,7 +240,6 @@ err:
     daxpin_file_free(file);
     return ret;
 }
-
 
 int daxpin_file_create_peer(const char *path, const struct stat *st,
                             const daxpin_welcome_t *welcome, int exposed,
@@ -304,19 +294,16 @@ err:
     return ret;
 }
 
-
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
 {
     return file->control;
 }
-
 
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file)
 {
     return (daxpin_state_t)atomic_load_explicit(&file->control->state,
                                                 memory_order_acquire);
 }
-
 
 int daxpin_file_is_alive(const daxpin_file_t *file)
 {
@@ -326,7 +313,6 @@ int daxpin_file_is_alive(const daxpin_file_t *file)
            ((state == DAXPIN_STATE_PENDING) || (state == DAXPIN_STATE_HELD) ||
             (state == DAXPIN_STATE_LENT));
 }
-
 
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
 {
@@ -344,7 +330,6 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
     return file;
 }
 
-
 int daxpin_range_is_control(uintptr_t addr, size_t length)
 {
     const daxpin_file_t *file;
@@ -361,7 +346,6 @@ int daxpin_range_is_control(uintptr_t addr, size_t length)
     return file != NULL;
 }
 
-
 static int daxpin_file_is_needed(const daxpin_file_t *file)
 {
     daxpin_phase_t phase = file->revoke.phase;
@@ -375,7 +359,6 @@ static int daxpin_file_is_needed(const daxpin_file_t *file)
     return file->holder && (phase == DAXPIN_PHASE_NONE) &&
            daxpin_share_has_members(file);
 }
-
 
 void daxpin_file_destroy_if_unused(daxpin_file_t *file)
 {
@@ -392,7 +375,6 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     daxpin_file_free(file);
 }
 
-
 void daxpin_file_let_go(daxpin_file_t *file)
 {
     if (file->fd >= 0) {
@@ -401,14 +383,12 @@ void daxpin_file_let_go(daxpin_file_t *file)
     }
 }
 
-
 void daxpin_file_ref(daxpin_file_t *file)
 {
     pthread_mutex_lock(&daxpin_lock);
     ++file->refs;
     pthread_mutex_unlock(&daxpin_lock);
 }
-
 
 void daxpin_file_close(daxpin_file_t *file)
 {
@@ -420,7 +400,6 @@ void daxpin_file_close(daxpin_file_t *file)
     daxpin_file_destroy_if_unused(file);
     pthread_mutex_unlock(&daxpin_lock);
 }
-
 
 void daxpin_files_fork(void)
 {
@@ -451,7 +430,6 @@ void daxpin_files_fork(void)
     daxpin_elect_fork();
 }
 
-
 /* Every member that may access has a hold of its own: the death of one must
  * not open the lock. One that may not is without, so that others who map the
  * file late can make it longer. */
@@ -465,7 +443,6 @@ void daxpin_file_follow_hold(daxpin_file_t *file)
     }
 }
 
-
 /* The holder's word that it is waived may be old by now */
 void daxpin_file_hold_again(daxpin_file_t *file)
 {
@@ -478,7 +455,6 @@ void daxpin_file_hold_again(daxpin_file_t *file)
     }
 }
 
-
 void daxpin_file_waive_hold(daxpin_file_t *file)
 {
     if (atomic_load(&file->control->waived) && daxpin_file_is_alive(file) &&
@@ -487,7 +463,6 @@ void daxpin_file_waive_hold(daxpin_file_t *file)
         daxpin_report_update(file);
     }
 }
-
 
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
 {
@@ -528,7 +503,6 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
     }
 }
 
-
 /*
  * Mappings
  */
@@ -543,7 +517,6 @@ static size_t daxpin_file_size(const daxpin_file_t *file)
     }
     return atomic_load(&file->control->length);
 }
-
 
 int daxpin_file_dup(const daxpin_file_t *file)
 {
@@ -562,7 +535,6 @@ int daxpin_file_dup(const daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_lock);
     return fd;
 }
-
 
 /* The whole file: no length is set, because libpmem2 wants one to be a
  * multiple of a page. With daxpin_lock held. */
@@ -598,7 +570,6 @@ out:
     return map;
 }
 
-
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
 {
     daxpin_map_t *map;
@@ -610,7 +581,6 @@ daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
     }
     return NULL;
 }
-
 
 void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
 {
@@ -635,7 +605,6 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
     pthread_mutex_unlock(&daxpin_lock);
     return (map != NULL) ? (char*)map->addr + offset : NULL;
 }
-
 
 int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
                         uint64_t offset, int prot)
@@ -675,7 +644,6 @@ out:
     return ret;
 }
 
-
 void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
                             size_t length)
 {
@@ -695,7 +663,6 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
     pthread_mutex_unlock(&daxpin_lock);
 }
 
-
 /*
  * Space
  */
@@ -707,7 +674,6 @@ int daxpin_file_has_blocks(int fd, uint64_t end)
     return (fstat(fd, &st) == 0) && ((uint64_t)st.st_size >= end) &&
            ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
 }
-
 
 int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline)
 {
@@ -724,7 +690,6 @@ int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline)
     }
     return 0;
 }
-
 
 int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
                          size_t length)
@@ -749,7 +714,6 @@ int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
                         "%m; a store there could fail later without a word, "
                         "so make room first", path, length, offset);
 }
-
 
 /* On DAX a block that was never written is converted at the first store,
  * which is not a thing for a NIC to wait for: write it now. */
@@ -779,7 +743,6 @@ static int daxpin_file_zero_holes(const char *path, int fd, off_t from,
     }
     return 0;
 }
-
 
 /* Grow to length and have every block there. What is added is taken back when
  * it cannot be had whole. One process at a time: all share a description, so
@@ -818,7 +781,6 @@ out:
     return ret;
 }
 
-
 /* Without a message: it may be the second thing to go wrong */
 static int daxpin_file_cut(int fd, size_t length)
 {
@@ -828,12 +790,10 @@ static int daxpin_file_cut(int fd, size_t length)
             (ftruncate(fd, (off_t)length) != 0)) ? -errno : 0;
 }
 
-
 static int daxpin_file_has_others(daxpin_file_t *file)
 {
     return (file->refs > 1) || !daxpin_share_is_alone(file);
 }
-
 
 /* With daxpin_lock held: who joins now finds the file as it is then */
 static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
@@ -873,7 +833,6 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
     return ret;
 }
 
-
 int daxpin_file_shrink(daxpin_file_t *file, size_t length)
 {
     int ret;
@@ -883,7 +842,6 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
     pthread_mutex_unlock(&daxpin_lock);
     return ret;
 }
-
 
 /*
  * Open
@@ -898,7 +856,6 @@ typedef struct daxpin_open {
     off_t      old_length;
     struct stat made;      /* what it was made */
 } daxpin_open_t;
-
 
 /* elect.h: this process is to be the holder, and gets the description. Space
  * is made before the lease is there: nobody else can access the file yet. */
@@ -958,7 +915,6 @@ err:
     return ret;
 }
 
-
 static int daxpin_open_create(const char *path, const daxpin_params_t *params,
                               struct stat *st, int *created_p)
 {
@@ -990,14 +946,12 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
     return 0;
 }
 
-
 /* Also where the guard stands in for the hold, which may be back any moment */
 static int daxpin_file_is_held(const daxpin_file_t *file)
 {
     return daxpin_hold_is_placed(&file->hold) ||
            (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD);
 }
-
 
 /* A hold would stop us as well as anybody else: it is put aside, if it is the
  * only one, for as long as any thread of ours is at this. The lease stays. Who
@@ -1028,7 +982,6 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
     return 0;
 }
 
-
 /* While PENDING there is no hold: it comes with the lease, see lease.c */
 static void daxpin_open_grow_end(daxpin_file_t *file)
 {
@@ -1046,7 +999,6 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_lock);
 }
 
-
 static int daxpin_open_grow(daxpin_file_t *file, size_t length)
 {
     int fd, ret;
@@ -1063,7 +1015,6 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
     daxpin_open_grow_end(file);
     return ret;
 }
-
 
 static int daxpin_open_finish(daxpin_file_t *file, size_t length,
                               uint64_t deadline)
@@ -1085,7 +1036,6 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
     return 0;
 }
 
-
 /* Who has it open by himself may write to it, as long as there is no lease */
 static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
 {
@@ -1096,7 +1046,6 @@ static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
            (st.st_mtim.tv_sec == made->st_mtim.tv_sec) &&
            (st.st_mtim.tv_nsec == made->st_mtim.tv_nsec);
 }
-
 
 /* It could not be leased, or not be mapped: leave it as it was, unless somebody
  * has had it under this lease meanwhile, or has written to it */
@@ -1122,7 +1071,6 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
         unlink(open_args->path);
     }
 }
-
 
 /* -ESTALE: the path leads to another file by now */
 static int daxpin_open_try(const char *path, size_t length,
@@ -1157,7 +1105,6 @@ static int daxpin_open_try(const char *path, size_t length,
     return ret;
 }
 
-
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p)
 {
@@ -1173,7 +1120,6 @@ int daxpin_file_open(const char *path, size_t length,
     } while ((ret == -ESTALE) && (daxpin_now() < deadline));
     return ret;
 }
-
 
 int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
 {
@@ -1200,7 +1146,6 @@ int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
     return 0;
 }
 
-
 /*
  * What there is to know
  */
@@ -1215,24 +1160,20 @@ size_t daxpin_file_length(const daxpin_file_t *file)
     return size;
 }
 
-
 const char *daxpin_file_path(const daxpin_file_t *file)
 {
     return file->path;
 }
-
 
 int daxpin_file_is_dax(const daxpin_file_t *file)
 {
     return file->is_dax;
 }
 
-
 int daxpin_file_numa_node(const daxpin_file_t *file)
 {
     return file->numa_node;
 }
-
 
 const char *daxpin_file_granularity(daxpin_file_t *file)
 {
@@ -1259,12 +1200,10 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
     return name;
 }
 
-
 int daxpin_file_is_holder(const daxpin_file_t *file)
 {
     return file->holder;
 }
-
 
 const char *daxpin_state_name(daxpin_state_t state)
 {
@@ -1281,7 +1220,6 @@ const char *daxpin_state_name(daxpin_state_t state)
                    names[state] :
                    "unknown";
 }
-
 
 unsigned daxpin_file_locks_now(const daxpin_file_t *file)
 {
@@ -1305,7 +1243,6 @@ unsigned daxpin_file_locks_now(const daxpin_file_t *file)
     return locks;
 }
 
-
 unsigned daxpin_file_locks(const daxpin_file_t *file)
 {
     unsigned locks;
@@ -1315,7 +1252,6 @@ unsigned daxpin_file_locks(const daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_lock);
     return locks;
 }
-
 
 char *daxpin_locks_names(unsigned locks, char *buffer, size_t size)
 {
@@ -1340,7 +1276,6 @@ char *daxpin_locks_names(unsigned locks, char *buffer, size_t size)
     return buffer;
 }
 
-
 void daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key)
 {
     key->dev        = file->dev;
@@ -1350,7 +1285,6 @@ void daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key)
     key->pid        = (uint32_t)file->holder_pid;
 }
 
-
 void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
 {
     daxpin_state_t state = daxpin_file_state(file);
@@ -1359,7 +1293,6 @@ void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
 
     snprintf(buffer, size, "%s", ended ? file->control->cause : "");
 }
-
 
 /*
  * Callbacks
@@ -1387,7 +1320,6 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
     pthread_mutex_unlock(&daxpin_lock);
     return ret;
 }
-
 
 void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
                                   void *arg)

@@ -30,13 +30,11 @@ typedef struct daxpin_map {
     struct pmem2_map  *pmem2; /* NULL: adopted */
 } daxpin_map_t;
 
-
 typedef struct daxpin_callback {
     LIST_ENTRY(daxpin_callback) link;
     daxpin_revoke_cb_t cb;
     void               *arg;
 } daxpin_callback_t;
-
 
 /* Where a revoke stands in this process; see revoke.c */
 typedef enum daxpin_phase {
@@ -45,7 +43,6 @@ typedef enum daxpin_phase {
     DAXPIN_PHASE_ACKS,  /* holder: peers have not answered yet */
     DAXPIN_PHASE_DONE
 } daxpin_phase_t;
-
 
 /*
  * A file in this process. Fields are protected by daxpin_lock; what the fast

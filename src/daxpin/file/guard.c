@@ -43,7 +43,6 @@ struct daxpin_guard_request {
 
 static pthread_cond_t daxpin_guard_answered = PTHREAD_COND_INITIALIZER;
 
-
 void daxpin_guard_init(daxpin_guard_t *guard)
 {
     memset(guard, 0, sizeof(*guard));
@@ -51,19 +50,16 @@ void daxpin_guard_init(daxpin_guard_t *guard)
     guard->pause = DAXPIN_GUARD_PAUSE_MIN;
 }
 
-
 static int daxpin_guard_is_idle(const daxpin_guard_t *guard)
 {
     return (guard->fd >= 0) && (guard->unanswered == 0) && (guard->queued == 0);
 }
-
 
 /* It is being restarted */
 static int daxpin_guard_in_grace(const daxpin_guard_t *guard)
 {
     return guard->grace_until > daxpin_now();
 }
-
 
 int daxpin_guard_is_on(const daxpin_file_t *file)
 {
@@ -74,7 +70,6 @@ int daxpin_guard_is_on(const daxpin_file_t *file)
             (daxpin_guard_in_grace(guard) && !guard->grace_extra));
 }
 
-
 int daxpin_guard_covers(const daxpin_file_t *file)
 {
     if ((file->pins.count > 0) && !daxpin_guard_is_on(file)) {
@@ -82,7 +77,6 @@ int daxpin_guard_covers(const daxpin_file_t *file)
     }
     return daxpin_share_is_guarded(file);
 }
-
 
 /* What it has not answered yet is not pinned yet: see daxpin_guard_wait() */
 int daxpin_guard_stands_in(const daxpin_file_t *file)
@@ -94,7 +88,6 @@ int daxpin_guard_stands_in(const daxpin_file_t *file)
             (guard->grace > 0) && (guard->grace_until == 0));
 }
 
-
 int daxpin_guard_is_coming(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
@@ -103,7 +96,6 @@ int daxpin_guard_is_coming(const daxpin_file_t *file)
            ((guard->fd >= 0) && !guard->stalled &&
             !daxpin_guard_is_idle(guard));
 }
-
 
 /* The holder decides by it whether a writer may be let in */
 static void daxpin_guard_tell(daxpin_file_t *file)
@@ -128,7 +120,6 @@ static void daxpin_guard_tell(daxpin_file_t *file)
     }
 }
 
-
 /*
  * The connection
  */
@@ -146,14 +137,12 @@ static void daxpin_guard_hang_up(daxpin_guard_t *guard)
     pthread_cond_broadcast(&daxpin_guard_answered);
 }
 
-
 /* At times that files have in common, so that many wake the monitor once */
 static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
 {
     guard->retry = (daxpin_now() / guard->pause + 1) * guard->pause;
     guard->pause = (2 * guard->pause < most) ? 2 * guard->pause : most;
 }
-
 
 /* It went, or will not have us: the lease protects, and we try again */
 static void daxpin_guard_lost(daxpin_file_t *file, int error)
@@ -180,7 +169,6 @@ static void daxpin_guard_lost(daxpin_file_t *file, int error)
     daxpin_guard_tell(file);
 }
 
-
 /* It cannot be reached, or does not answer any more. If it has died all that it
  * knew is guarded for a while: no word to anybody if it is back by then. */
 static void daxpin_guard_died(daxpin_file_t *file, int error)
@@ -202,7 +190,6 @@ static void daxpin_guard_died(daxpin_file_t *file, int error)
     daxpin_guard_hang_up(guard);
     daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_GRACE);
 }
-
 
 static int daxpin_guard_send_packet(daxpin_guard_t *guard, const void *packet,
                                     size_t length, int fd)
@@ -227,7 +214,6 @@ static int daxpin_guard_send_packet(daxpin_guard_t *guard, const void *packet,
                    0 :
                    -errno;
 }
-
 
 /* As many requests of one kind as one packet takes. How many, or -errno. */
 static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
@@ -256,7 +242,6 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
     return (ret == 0) ? (ssize_t)count : ret;
 }
 
-
 static void daxpin_guard_send(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
@@ -282,7 +267,6 @@ static void daxpin_guard_send(daxpin_file_t *file)
     }
 }
 
-
 /* Without the lease, which a writer has who is in: a moment later we have it
  * back, or the new guard is told by another member */
 static void daxpin_guard_refused(daxpin_file_t *file, int error)
@@ -293,7 +277,6 @@ static void daxpin_guard_refused(daxpin_file_t *file, int error)
         daxpin_guard_lost(file, error);
     }
 }
-
 
 /* The first answer of a new daemon: the one before had died too long ago */
 static void daxpin_guard_note_gap(daxpin_file_t *file)
@@ -310,7 +293,6 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
         daxpin_share_tell_guard(file);
     }
 }
-
 
 static void daxpin_guard_on_answer(void *arg, uint32_t events)
 {
@@ -365,14 +347,12 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
     }
 }
 
-
 const char *daxpin_guard_socket(void)
 {
     const char *path = secure_getenv("DAXPIN_GUARD_SOCKET");
 
     return (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
 }
-
 
 /* Who sits there has to be root, or this user: nobody else may say that a file
  * is safe. 0 or -errno. */
@@ -409,7 +389,6 @@ err:
     return ret;
 }
 
-
 /*
  * What there is to tell
  */
@@ -435,12 +414,10 @@ static int daxpin_guard_enqueue(daxpin_guard_t *guard, uint16_t type,
     return 1;
 }
 
-
 static int daxpin_guard_enqueue_pin(uint64_t start, uint64_t end, void *arg)
 {
     return daxpin_guard_enqueue(arg, DAXPIN_GUARD_ADD, start, end);
 }
-
 
 /* From nothing: the file, and all its pins */
 static void daxpin_guard_connect(daxpin_file_t *file)
@@ -464,7 +441,6 @@ static void daxpin_guard_connect(daxpin_file_t *file)
     daxpin_guard_send(file);
 }
 
-
 static void daxpin_guard_request(daxpin_file_t *file, uint16_t type,
                                  uint64_t start, uint64_t end)
 {
@@ -477,7 +453,6 @@ static void daxpin_guard_request(daxpin_file_t *file, uint16_t type,
     daxpin_guard_send(file);
     daxpin_guard_tell(file);
 }
-
 
 void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
 {
@@ -494,7 +469,6 @@ void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
     }
 }
 
-
 void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
 {
     if (file->guard.fd >= 0) {
@@ -502,7 +476,6 @@ void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
     }
     daxpin_guard_tell(file);
 }
-
 
 static void daxpin_guard_wait_answer(daxpin_file_t *file)
 {
@@ -530,7 +503,6 @@ static void daxpin_guard_wait_answer(daxpin_file_t *file)
     }
 }
 
-
 /* A pin that it does not know has the hold, before anybody has the pin */
 void daxpin_guard_wait(daxpin_file_t *file)
 {
@@ -541,14 +513,12 @@ void daxpin_guard_wait(daxpin_file_t *file)
     }
 }
 
-
 /* Is there nothing to do but wait for answers? */
 static int daxpin_guard_is_busy(const daxpin_guard_t *guard)
 {
     return (guard->fd >= 0) && ((guard->queued == 0) ||
                                 (guard->unanswered > 0));
 }
-
 
 uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
@@ -572,7 +542,6 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
     }
     return (guard->grace_until != 0) ? guard->grace_until : DAXPIN_NEVER;
 }
-
 
 /*
  * The end
@@ -598,7 +567,6 @@ void daxpin_guard_close(daxpin_file_t *file)
     free(guard->queue);
     daxpin_guard_init(guard);
 }
-
 
 void daxpin_guard_fork(daxpin_file_t *file)
 {

@@ -55,7 +55,6 @@
  * the lease keeps the intruder out */
 #define DAXPIN_LEASE_HOLD_PERCENT 75
 
-
 /* Who waits for a lease to end, as /proc/locks has it */
 typedef struct daxpin_waiters {
     unsigned readers;
@@ -63,12 +62,10 @@ typedef struct daxpin_waiters {
     pid_t    writer;  /* the first */
 } daxpin_waiters_t;
 
-
 void daxpin_lease_drop(daxpin_file_t *file)
 {
     fcntl(file->fd, F_SETLEASE, F_UNLCK);
 }
-
 
 /* Signal and owner first: F_UNLCK resets them, and the default signal between
  * F_SETLEASE and F_SETSIG would kill the process. */
@@ -94,14 +91,12 @@ static int daxpin_lease_take(daxpin_file_t *file)
     return 0;
 }
 
-
 static int daxpin_lease_is_whole(daxpin_file_t *file)
 {
     int type = fcntl(file->fd, F_GETLEASE);
 
     return (type == F_WRLCK) || (type == DAXPIN_F_LAYOUT);
 }
-
 
 static unsigned daxpin_lease_break_time(void)
 {
@@ -117,7 +112,6 @@ static unsigned daxpin_lease_break_time(void)
     }
     return seconds;
 }
-
 
 void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms)
 {
@@ -137,7 +131,6 @@ void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms)
     file->lease.pause      = DAXPIN_LEASE_PAUSE_MIN;
 }
 
-
 static void daxpin_lease_who_add(pid_t pid, char *buffer, size_t size)
 {
     size_t used = strlen(buffer);
@@ -156,7 +149,6 @@ static void daxpin_lease_who_add(pid_t pid, char *buffer, size_t size)
              (used > 0) ? ", " : "", (int)pid, comm);
 }
 
-
 /* Looks at the inode and opens nothing: breaks no lease */
 static int daxpin_lease_is_fd(int dir_fd, const char *name, void *arg)
 {
@@ -166,7 +158,6 @@ static int daxpin_lease_is_fd(int dir_fd, const char *name, void *arg)
     return (fstatat(dir_fd, name, &st, 0) == 0) && (st.st_ino == file->ino) &&
            (st.st_dev == file->dev);
 }
-
 
 static int daxpin_lease_pid_has_map(pid_t pid, const daxpin_file_t *file)
 {
@@ -188,7 +179,6 @@ static int daxpin_lease_pid_has_map(pid_t pid, const daxpin_file_t *file)
     fclose(maps);
     return found;
 }
-
 
 void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
 {
@@ -218,7 +208,6 @@ void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
     closedir(dir);
 }
 
-
 /* Is this the file: "fe:00:11101448"? Of its file system, as fstat() has it or,
  * on some, as mappings do. */
 static int daxpin_lease_is_inode(const daxpin_file_t *file, const char *inode)
@@ -234,7 +223,6 @@ static int daxpin_lease_is_inode(const daxpin_file_t *file, const char *inode)
     return (ino == file->ino) && ((dev == file->dev) ||
                                   (dev == file->map_dev));
 }
-
 
 /* Lines of one lock share a number; those who wait for it have an arrow:
  *   7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF
@@ -278,7 +266,6 @@ static void daxpin_lease_waiters(const daxpin_file_t *file,
     fclose(locks);
 }
 
-
 /* While the lease is lent nothing but the size tells of a truncate */
 static int daxpin_lease_check_size(daxpin_file_t *file)
 {
@@ -308,7 +295,6 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
     return 0;
 }
 
-
 void daxpin_lease_note_size(daxpin_file_t *file)
 {
     struct stat st;
@@ -323,7 +309,6 @@ void daxpin_lease_note_size(daxpin_file_t *file)
         }
     }
 }
-
 
 /* What others added while they could need not have blocks yet; nor what an
  * intruder has made a hole of with the guard's consent. On XFS fallocate() waits
@@ -346,7 +331,6 @@ static int daxpin_lease_fill(daxpin_file_t *file)
     return daxpin_file_allocate(file->path, file->fd, 0, (size_t)st.st_size);
 }
 
-
 /* Not before the lease is there: until then, others who map the file may make
  * it longer */
 static int daxpin_lease_place_hold(daxpin_file_t *file)
@@ -362,7 +346,6 @@ static int daxpin_lease_place_hold(daxpin_file_t *file)
     daxpin_file_place_hold(file);
     return 1;
 }
-
 
 /*
  * The hold knows no ranges, the guard does: while it guards all that is pinned,
@@ -384,7 +367,6 @@ static uint64_t daxpin_lease_contention(daxpin_file_t *file, uint64_t now)
     return now - file->lease.contended;
 }
 
-
 /* Members that have not heard it, or had need of theirs, hear it again */
 static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
 {
@@ -400,7 +382,6 @@ static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
     daxpin_file_waive_hold(file);
     daxpin_share_tell_hold(file);
 }
-
 
 /* Returns 0 if it cannot be had again, which is the end */
 static int daxpin_lease_hold_again(daxpin_file_t *file)
@@ -420,19 +401,16 @@ static int daxpin_lease_hold_again(daxpin_file_t *file)
     return 1;
 }
 
-
 static int daxpin_lease_may_waive(const daxpin_file_t *file)
 {
     return daxpin_guard_covers(file) && daxpin_guard_stands_in(file);
 }
-
 
 static int daxpin_lease_must_hold(const daxpin_file_t *file)
 {
     return !daxpin_guard_stands_in(file) ||
            (!daxpin_guard_covers(file) && !daxpin_guard_is_coming(file));
 }
-
 
 /* Returns 0 if the file was revoked */
 static int daxpin_lease_check_hold(daxpin_file_t *file, uint64_t now)
@@ -451,7 +429,6 @@ static int daxpin_lease_check_hold(daxpin_file_t *file, uint64_t now)
     }
     return 1;
 }
-
 
 /* While HELD: when to come again. Who was let on, leaves without a word. */
 static uint64_t daxpin_lease_watch_hold(daxpin_file_t *file, uint64_t now)
@@ -472,7 +449,6 @@ static uint64_t daxpin_lease_watch_hold(daxpin_file_t *file, uint64_t now)
                                                  DAXPIN_HELD_PAUSE);
 }
 
-
 static void daxpin_lease_held(daxpin_file_t *file)
 {
     file->lease.wanted = 0;
@@ -488,7 +464,6 @@ static void daxpin_lease_held(daxpin_file_t *file)
     daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
 }
-
 
 static void daxpin_lease_refused(daxpin_file_t *file, int error)
 {
@@ -531,7 +506,6 @@ static void daxpin_lease_refused(daxpin_file_t *file, int error)
     daxpin_revoke_start(file, cause);
 }
 
-
 /* In a pid namespace of its own, /proc/locks leaves out the others' waiters */
 static int daxpin_lease_sees_all(void)
 {
@@ -542,7 +516,6 @@ static int daxpin_lease_sees_all(void)
            (st.st_ino == initial_pid_namespace);
 }
 
-
 static int daxpin_lease_may_lend(const daxpin_file_t *file)
 {
     /* Where a truncate frees blocks under a mapping, only a lock allows it */
@@ -550,14 +523,12 @@ static int daxpin_lease_may_lend(const daxpin_file_t *file)
            atomic_load(&file->control->waived);
 }
 
-
 /* A writer can do no harm while the guard refuses what would do it. The guard
  * may end at any moment; then what allows a reader protects until we know. */
 static int daxpin_lease_may_lend_writer(const daxpin_file_t *file)
 {
     return daxpin_lease_may_lend(file) && daxpin_guard_covers(file);
 }
-
 
 /* Where a hold stops him, somebody may be waiting in a truncate since the
  * lease was lent: no signal tells of him, and those who read wait behind him */
@@ -570,7 +541,6 @@ static int daxpin_lease_is_contended(daxpin_file_t *file, uint64_t now)
            (daxpin_lease_contention(file, now) >= DAXPIN_CONTENDED_MAX);
 }
 
-
 static void daxpin_lease_end_lent(daxpin_file_t *file)
 {
     char cause[DAXPIN_CAUSE_MAX];
@@ -581,7 +551,6 @@ static void daxpin_lease_end_lent(daxpin_file_t *file)
     file->lease.wanted = 0;
     daxpin_revoke_start(file, cause);
 }
-
 
 static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
 {
@@ -612,7 +581,6 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
     return file->lease.next;
 }
 
-
 /* Let them in and take the lease again when they have left */
 static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
                               uint64_t deadline)
@@ -632,7 +600,6 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
     daxpin_lease_drop(file);
 }
 
-
 static void daxpin_lease_end(daxpin_file_t *file,
                              const daxpin_waiters_t *waiters)
 {
@@ -648,7 +615,6 @@ static void daxpin_lease_end(daxpin_file_t *file,
     file->lease.guard_wait = 0;
     daxpin_revoke_start(file, cause);
 }
-
 
 /* A rank that comes late to map the same file: nobody has accessed it yet, so
  * it can be waited for. Whoever began to in this moment has marked his slot or
@@ -672,7 +638,6 @@ static void daxpin_lease_await_late(daxpin_file_t *file,
     daxpin_lease_lend(file, DAXPIN_STATE_PENDING,
                       now + file->lease.timeout_ms * DAXPIN_MSEC);
 }
-
 
 static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
 {
@@ -722,7 +687,6 @@ static uint64_t daxpin_lease_broken(daxpin_file_t *file, uint64_t now)
     return now;
 }
 
-
 /* The guard went away while a writer is in, whom nothing but it had kept from
  * truncating: the end, and also where the blocks are held, since he might be
  * waiting in a truncate by now. Returns 0 then. */
@@ -744,7 +708,6 @@ static int daxpin_lease_check_guard(daxpin_file_t *file)
     daxpin_revoke_start(file, cause);
     return 0;
 }
-
 
 uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
 {
@@ -782,7 +745,6 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
         return DAXPIN_NEVER;
     }
 }
-
 
 int daxpin_lease_release(daxpin_file_t *file)
 {

@@ -26,25 +26,21 @@
 
 static _Atomic int daxpin_module_policy = DAXPIN_PIN_AUTO;
 
-
 void daxpin_set_pin_policy(daxpin_pin_policy_t policy)
 {
     atomic_store(&daxpin_module_policy, policy);
 }
-
 
 int daxpin_module_is_off(void)
 {
     return atomic_load(&daxpin_module_policy) == DAXPIN_PIN_OFF;
 }
 
-
 int daxpin_module_is_there(void)
 {
     return !daxpin_module_is_off() &&
            (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
 }
-
 
 static int daxpin_module_open(const daxpin_file_t *file)
 {
@@ -69,7 +65,6 @@ static int daxpin_module_open(const daxpin_file_t *file)
     return fd;
 }
 
-
 static const char *daxpin_module_advice(int error)
 {
     switch (error) {
@@ -86,7 +81,6 @@ static const char *daxpin_module_advice(int error)
     }
 }
 
-
 /* The lease is away for a moment while a reader is let in, or a late rank */
 static int daxpin_module_may_retry(const daxpin_file_t *file, int error)
 {
@@ -96,7 +90,6 @@ static int daxpin_module_may_retry(const daxpin_file_t *file, int error)
                                 (state == DAXPIN_STATE_LENT) ||
                                 (state == DAXPIN_STATE_PENDING));
 }
-
 
 static int daxpin_module_try(daxpin_file_t *file, int fd,
                              const struct daxpin_ioc_pin *args)
@@ -118,7 +111,6 @@ static int daxpin_module_try(daxpin_file_t *file, int fd,
     }
     return 0;
 }
-
 
 static int daxpin_module_do_pin(daxpin_file_t *file, uint64_t offset,
                                 size_t length, daxpin_module_pin_t *pin)
@@ -165,7 +157,6 @@ out:
     return (ret < 0) ? ret : 0;
 }
 
-
 int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                       daxpin_module_pin_t **pin_p)
 {
@@ -202,7 +193,6 @@ int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     return ret;
 }
 
-
 /* What its lease is doing is looked up; this says only when */
 static void daxpin_module_on_break(void *arg, uint32_t events)
 {
@@ -214,7 +204,6 @@ static void daxpin_module_on_break(void *arg, uint32_t events)
         daxpin_monitor_hint();
     }
 }
-
 
 static void daxpin_module_close(daxpin_module_pin_t *pin)
 {
@@ -228,7 +217,6 @@ static void daxpin_module_close(daxpin_module_pin_t *pin)
     }
 }
 
-
 void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted)
 {
     if ((pin->fd >= 0) && wanted) {
@@ -238,7 +226,6 @@ void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted)
         daxpin_module_close(pin);
     }
 }
-
 
 void daxpin_module_unpin(daxpin_module_pin_t *pin)
 {
@@ -251,7 +238,6 @@ void daxpin_module_unpin(daxpin_module_pin_t *pin)
     }
     free(pin);
 }
-
 
 void daxpin_module_revoke(daxpin_module_pin_t *pin)
 {
@@ -266,7 +252,6 @@ void daxpin_module_revoke(daxpin_module_pin_t *pin)
         }
     }
 }
-
 
 void daxpin_module_fork(daxpin_module_pin_t *pin)
 {

@@ -27,7 +27,6 @@ struct daxpin_pin {
     daxpin_module_pin_t    *module;  /* NULL: without */
 };
 
-
 /* xorshift: balance, not secrecy */
 static uint32_t daxpin_pin_priority(void)
 {
@@ -38,7 +37,6 @@ static uint32_t daxpin_pin_priority(void)
     x ^= x << 5;
     return x;
 }
-
 
 static void daxpin_pin_update(daxpin_pin_t *pin)
 {
@@ -51,14 +49,12 @@ static void daxpin_pin_update(daxpin_pin_t *pin)
     }
 }
 
-
 /* Equal offsets are told apart by address, so that any one can be removed */
 static int daxpin_pin_before(const daxpin_pin_t *a, const daxpin_pin_t *b)
 {
     return (a->offset != b->offset) ? (a->offset < b->offset) :
                                       ((uintptr_t)a < (uintptr_t)b);
 }
-
 
 static daxpin_pin_t *daxpin_pins_merge(daxpin_pin_t *a, daxpin_pin_t *b)
 {
@@ -74,7 +70,6 @@ static daxpin_pin_t *daxpin_pins_merge(daxpin_pin_t *a, daxpin_pin_t *b)
     daxpin_pin_update(b);
     return b;
 }
-
 
 static void daxpin_pins_split(daxpin_pin_t *root, const daxpin_pin_t *at,
                               daxpin_pin_t **before_p, daxpin_pin_t **after_p)
@@ -92,7 +87,6 @@ static void daxpin_pins_split(daxpin_pin_t *root, const daxpin_pin_t *at,
     }
 }
 
-
 static void daxpin_pins_insert(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
     daxpin_pin_t *before, *after;
@@ -101,7 +95,6 @@ static void daxpin_pins_insert(daxpin_pins_t *pins, daxpin_pin_t *pin)
     pins->root = daxpin_pins_merge(daxpin_pins_merge(before, pin), after);
     ++pins->count;
 }
-
 
 static daxpin_pin_t *daxpin_pins_cut(daxpin_pin_t *root,
                                      const daxpin_pin_t *pin)
@@ -118,14 +111,12 @@ static daxpin_pin_t *daxpin_pins_cut(daxpin_pin_t *root,
     return root;
 }
 
-
 /* And not revoked, or that of a parent */
 static int daxpin_pin_is_in_module(const daxpin_pin_t *pin)
 {
     return (pin->module != NULL) && (pin->module->addr != NULL) &&
            !pin->module->revoked;
 }
-
 
 static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
@@ -139,7 +130,6 @@ static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
     ++pins->modules;
 }
 
-
 static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
     if (daxpin_pin_is_in_module(pin)) {
@@ -147,7 +137,6 @@ static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
         --pins->modules;
     }
 }
-
 
 static void daxpin_pins_for_each(daxpin_pin_t *root,
                                  void (*func)(daxpin_module_pin_t *pin))
@@ -161,7 +150,6 @@ static void daxpin_pins_for_each(daxpin_pin_t *root,
     }
 }
 
-
 void daxpin_pins_revoke(daxpin_pins_t *pins)
 {
     daxpin_pins_for_each(pins->root, daxpin_module_revoke);
@@ -169,14 +157,12 @@ void daxpin_pins_revoke(daxpin_pins_t *pins)
     pins->watched = 0;
 }
 
-
 void daxpin_pins_fork(daxpin_pins_t *pins)
 {
     daxpin_pins_for_each(pins->root, daxpin_module_fork);
     pins->modules = 0;
     pins->watched = 0;
 }
-
 
 static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
                                          uint64_t end)
@@ -198,7 +184,6 @@ static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
     return NULL;
 }
 
-
 static int daxpin_pins_walk(const daxpin_pin_t *root, daxpin_pin_func_t func,
                             void *arg)
 {
@@ -208,13 +193,11 @@ static int daxpin_pins_walk(const daxpin_pin_t *root, daxpin_pin_func_t func,
             daxpin_pins_walk(root->right, func, arg));
 }
 
-
 int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
                      void *arg)
 {
     return daxpin_pins_walk(pins->root, func, arg);
 }
-
 
 /* One that the module has pinned, and that has all of the range */
 static daxpin_pin_t *daxpin_pins_cover(daxpin_pin_t *root, uint64_t offset,
@@ -234,7 +217,6 @@ static daxpin_pin_t *daxpin_pins_cover(daxpin_pin_t *root, uint64_t offset,
     }
     return daxpin_pins_cover(root->right, offset, end);
 }
-
 
 /* NULL: the module has to pin it for this one */
 static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
@@ -256,7 +238,6 @@ static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
     return module;
 }
 
-
 /* For a moment the lease is away while a rank that comes late maps the file.
  * Not for the library's thread, which is who takes it again. */
 static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
@@ -266,7 +247,6 @@ static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
         (void)daxpin_file_wait(file, deadline);
     }
 }
-
 
 /* In the module, if it is wanted. May sleep for as long as a reader is let in */
 static int daxpin_pin_in_module(daxpin_pin_t *pin, uint64_t deadline)
@@ -278,7 +258,6 @@ static int daxpin_pin_in_module(daxpin_pin_t *pin, uint64_t deadline)
                    daxpin_module_pin(pin->file, pin->offset,
                                      pin->end - pin->offset, &pin->module);
 }
-
 
 /* Among those of its file, if that is under lease still; or away with it */
 static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
@@ -312,7 +291,6 @@ out:
     pthread_mutex_unlock(&daxpin_lock);
     return ret;
 }
-
 
 int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
@@ -356,7 +334,6 @@ err_free:
     return ret;
 }
 
-
 void daxpin_unpin(daxpin_pin_t *pin)
 {
     daxpin_file_t *file;
@@ -384,7 +361,6 @@ void daxpin_unpin(daxpin_pin_t *pin)
     free(pin);
 }
 
-
 daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
                               size_t length)
 {
@@ -400,7 +376,6 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
     return pin;
 }
 
-
 void *daxpin_pin_alias(const daxpin_pin_t *pin)
 {
     char *addr = NULL;
@@ -412,7 +387,6 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
     pthread_mutex_unlock(&daxpin_lock);
     return addr;
 }
-
 
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p)

@@ -21,7 +21,6 @@ static daxpin_report_t *daxpin_report;
 static int             daxpin_report_fd = -1;
 static unsigned        daxpin_report_life; /* counts forks */
 
-
 void daxpin_report_open(void)
 {
     int fd;
@@ -54,12 +53,10 @@ err:
     }
 }
 
-
 unsigned daxpin_report_get_life(void)
 {
     return daxpin_report_life;
 }
-
 
 /* The child pins nothing: it must not write its parent's report */
 void daxpin_report_fork(void)
@@ -72,7 +69,6 @@ void daxpin_report_fork(void)
         daxpin_report_fd = -1;
     }
 }
-
 
 static daxpin_report_record_t *
 daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
@@ -104,7 +100,6 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
     return unused;
 }
 
-
 daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
                                           const daxpin_owner_t *owner,
                                           size_t length)
@@ -124,7 +119,6 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
     return record;
 }
 
-
 void daxpin_report_update(const daxpin_file_t *file)
 {
     daxpin_report_record_t *record;
@@ -138,7 +132,6 @@ void daxpin_report_update(const daxpin_file_t *file)
         }
     }
 }
-
 
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
 {
@@ -155,7 +148,6 @@ void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
     }
 }
 
-
 static int daxpin_report_is_fd(int dir_fd, const char *name, void *arg)
 {
     const char *wanted = "/memfd:" DAXPIN_REPORT_NAME;
@@ -171,7 +163,6 @@ static int daxpin_report_is_fd(int dir_fd, const char *name, void *arg)
     return strncmp(target, wanted, strlen(wanted)) == 0;
 }
 
-
 void daxpin_report_walk(daxpin_report_func_t func, void *arg)
 {
     const daxpin_report_record_t *record;
@@ -186,7 +177,6 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
     }
     pthread_mutex_unlock(&daxpin_lock);
 }
-
 
 int daxpin_report_exists(pid_t pid)
 {

@@ -37,7 +37,6 @@
 #define DAXPIN_ACKS_BOUND   (5 * DAXPIN_SEC)
 #define DAXPIN_DRAIN_PAUSE  (20 * DAXPIN_USEC)
 
-
 static void daxpin_revoke_enter_drain(daxpin_file_t *file)
 {
     daxpin_control_barrier();
@@ -45,7 +44,6 @@ static void daxpin_revoke_enter_drain(daxpin_file_t *file)
     file->revoke.deadline = file->revoke.start + DAXPIN_DRAIN_BOUND;
     file->revoke.phase    = DAXPIN_PHASE_DRAIN;
 }
-
 
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
 {
@@ -61,14 +59,12 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
     daxpin_share_break(file);
 }
 
-
 void daxpin_revoke_follow(daxpin_file_t *file)
 {
     if (file->revoke.phase == DAXPIN_PHASE_NONE) {
         daxpin_revoke_enter_drain(file);
     }
 }
-
 
 /* The holder's word does not count any more: have a page of our own */
 static void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
@@ -82,7 +78,6 @@ static void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
     file->revoke.seceded = 1;
 }
 
-
 /* The lease lives with the description that all peers share: the last one who
  * is out of the file ends it */
 static void daxpin_revoke_unlock(daxpin_file_t *file)
@@ -92,7 +87,6 @@ static void daxpin_revoke_unlock(daxpin_file_t *file)
         daxpin_lease_drop(file);
     }
 }
-
 
 void daxpin_revoke_check_fault(daxpin_file_t *file)
 {
@@ -109,7 +103,6 @@ void daxpin_revoke_check_fault(daxpin_file_t *file)
     daxpin_share_fault(file);
     daxpin_revoke_follow(file);
 }
-
 
 void daxpin_revoke_orphan(daxpin_file_t *file)
 {
@@ -131,7 +124,6 @@ void daxpin_revoke_orphan(daxpin_file_t *file)
     }
 }
 
-
 static void daxpin_revoke_call(daxpin_file_t *file)
 {
     daxpin_callback_t *callback;
@@ -150,7 +142,6 @@ static void daxpin_revoke_call(daxpin_file_t *file)
     --file->refs;
 }
 
-
 static void daxpin_revoke_drop_locks(daxpin_file_t *file)
 {
     daxpin_guard_close(file);
@@ -160,7 +151,6 @@ static void daxpin_revoke_drop_locks(daxpin_file_t *file)
     }
     daxpin_report_update(file);
 }
-
 
 static void daxpin_revoke_drained(daxpin_file_t *file)
 {
@@ -181,7 +171,6 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     }
 }
 
-
 static void daxpin_revoke_finish(daxpin_file_t *file)
 {
     file->revoke.phase = DAXPIN_PHASE_DONE;
@@ -193,7 +182,6 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: revoked in %llu us", file->path,
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
-
 
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
 {

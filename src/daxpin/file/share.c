@@ -67,7 +67,6 @@ typedef union daxpin_ancillary {
     char           space[CMSG_SPACE(2 * sizeof(int))];
 } daxpin_ancillary_t;
 
-
 static socklen_t daxpin_share_address(uint64_t dev, uint64_t ino,
                                       struct sockaddr_un *address)
 {
@@ -80,7 +79,6 @@ static socklen_t daxpin_share_address(uint64_t dev, uint64_t ino,
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
 }
 
-
 static int daxpin_share_same_user(int fd, pid_t *pid_p)
 {
     socklen_t length = sizeof(struct ucred);
@@ -92,7 +90,6 @@ static int daxpin_share_same_user(int fd, pid_t *pid_p)
     *pid_p = peer.pid;
     return peer.uid == geteuid();
 }
-
 
 static int daxpin_share_send(int fd, daxpin_message_type_t type, uint64_t dev,
                              uint64_t ino, uint64_t generation)
@@ -108,13 +105,11 @@ static int daxpin_share_send(int fd, daxpin_message_type_t type, uint64_t dev,
                  MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(message)) ? 0 : -errno;
 }
 
-
 static int daxpin_share_send_file(int fd, daxpin_message_type_t type,
                                   const daxpin_file_t *file)
 {
     return daxpin_share_send(fd, type, file->dev, file->ino, file->generation);
 }
-
 
 static int daxpin_message_is_valid(const daxpin_message_t *message,
                                    ssize_t length)
@@ -123,7 +118,6 @@ static int daxpin_message_is_valid(const daxpin_message_t *message,
            (message->magic == DAXPIN_SHARE_MAGIC) &&
            (message->version == DAXPIN_SHARE_VERSION);
 }
-
 
 /*
  * The newcomer's side
@@ -148,7 +142,6 @@ static void daxpin_share_take_fds(struct msghdr *header,
     }
 }
 
-
 static void daxpin_welcome_discard(daxpin_welcome_t *welcome)
 {
     if (welcome->fd >= 0) {
@@ -157,7 +150,6 @@ static void daxpin_welcome_discard(daxpin_welcome_t *welcome)
     }
     close(welcome->sock);
 }
-
 
 /* Is this the file that was asked for, writable, with a live holder? */
 static int daxpin_share_check_file(const char *name, const daxpin_key_t *key,
@@ -176,7 +168,6 @@ static int daxpin_share_check_file(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-
 /* For a holder who makes room in the file first, it takes as long as that */
 static int daxpin_share_await(int sock, uint64_t deadline)
 {
@@ -194,7 +185,6 @@ static int daxpin_share_await(int sock, uint64_t deadline)
     } while ((ret < 0) && (errno == EINTR));
     return ret != 0;
 }
-
 
 static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
                                 uint64_t deadline, daxpin_welcome_t *welcome)
@@ -231,7 +221,6 @@ static int daxpin_share_receive(const char *name, const daxpin_key_t *key,
     welcome->generation = message.generation;
     return daxpin_share_check_file(name, key, welcome);
 }
-
 
 int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
                          uint64_t deadline, daxpin_welcome_t *welcome)
@@ -275,7 +264,6 @@ err:
     return ret;
 }
 
-
 /*
  * The holder's side
  */
@@ -293,7 +281,6 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
     }
     free(conn);
 }
-
 
 static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
@@ -331,7 +318,6 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
     return length == sizeof(message);
 }
 
-
 /* A newcomer. Returns 0 to drop him. */
 static int daxpin_conn_hello(daxpin_conn_t *conn,
                              const daxpin_message_t *message)
@@ -359,7 +345,6 @@ static int daxpin_conn_hello(daxpin_conn_t *conn,
     return 1;
 }
 
-
 static int daxpin_conn_member(daxpin_conn_t *conn,
                               const daxpin_message_t *message)
 {
@@ -384,7 +369,6 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
     }
 }
 
-
 /* One message. Returns 0 if none is there, or the connection has gone with it */
 static int daxpin_conn_receive(daxpin_conn_t *conn)
 {
@@ -407,13 +391,11 @@ static int daxpin_conn_receive(daxpin_conn_t *conn)
     return keep;
 }
 
-
 static void daxpin_conn_event(void *arg, uint32_t events)
 {
     (void)events;
     daxpin_conn_receive(arg);
 }
-
 
 /* What all have said until now; not for ever from one who goes on and on. The
  * library's thread, which will not hear of it again, sees what is to be done. */
@@ -433,7 +415,6 @@ static void daxpin_share_hear_all(daxpin_file_t *file)
     daxpin_monitor_wake();
 }
 
-
 int daxpin_share_is_exposed(daxpin_file_t *file)
 {
     if (!file->exposed) {
@@ -441,7 +422,6 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
     }
     return file->exposed;
 }
-
 
 static void daxpin_share_event(void *arg, uint32_t events)
 {
@@ -485,7 +465,6 @@ err:
     close(fd);
 }
 
-
 int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p)
 {
     struct sockaddr_un address;
@@ -508,7 +487,6 @@ int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p)
     return 0;
 }
 
-
 int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
 {
     file->share.listen_fd = listen_fd;
@@ -517,7 +495,6 @@ int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
     return (file->share.listen_id != 0) ? 0 :
            daxpin_error(errno, "%s: cannot watch a socket: %m", file->path);
 }
-
 
 static void daxpin_share_send_all(daxpin_file_t *file,
                                   daxpin_message_type_t type)
@@ -531,12 +508,10 @@ static void daxpin_share_send_all(daxpin_file_t *file,
     }
 }
 
-
 void daxpin_share_break(daxpin_file_t *file)
 {
     daxpin_share_send_all(file, DAXPIN_MESSAGE_BREAK);
 }
-
 
 void daxpin_share_tell_hold(daxpin_file_t *file)
 {
@@ -544,7 +519,6 @@ void daxpin_share_tell_hold(daxpin_file_t *file)
                                         DAXPIN_MESSAGE_WAIVE :
                                         DAXPIN_MESSAGE_HOLD);
 }
-
 
 int daxpin_share_has_members(const daxpin_file_t *file)
 {
@@ -558,13 +532,11 @@ int daxpin_share_has_members(const daxpin_file_t *file)
     return 0;
 }
 
-
 int daxpin_share_is_alone(daxpin_file_t *file)
 {
     daxpin_share_hear_all(file);
     return !daxpin_share_has_members(file);
 }
-
 
 int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
 {
@@ -577,7 +549,6 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
     }
     return 0;
 }
-
 
 int daxpin_share_is_guarded(const daxpin_file_t *file)
 {
@@ -596,7 +567,6 @@ int daxpin_share_is_guarded(const daxpin_file_t *file)
     return guarded;
 }
 
-
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
 {
     unsigned count = 0;
@@ -613,7 +583,6 @@ unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
     }
     return count;
 }
-
 
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
 {
@@ -643,7 +612,6 @@ uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
     return next;
 }
 
-
 void daxpin_share_stop_listening(daxpin_file_t *file)
 {
     if (file->share.listen_fd >= 0) {
@@ -653,7 +621,6 @@ void daxpin_share_stop_listening(daxpin_file_t *file)
         file->share.listen_id = 0;
     }
 }
-
 
 void daxpin_share_close(daxpin_file_t *file)
 {
@@ -667,7 +634,6 @@ void daxpin_share_close(daxpin_file_t *file)
         daxpin_conn_close(file->share.holder_conn);
     }
 }
-
 
 /*
  * The peer's side
@@ -693,7 +659,6 @@ static int daxpin_peer_handle(daxpin_file_t *file,
     }
 }
 
-
 static void daxpin_peer_event(void *arg, uint32_t events)
 {
     daxpin_conn_t *conn = arg;
@@ -715,7 +680,6 @@ static void daxpin_peer_event(void *arg, uint32_t events)
     daxpin_revoke_orphan(file);
 }
 
-
 int daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome)
 {
     daxpin_conn_t *conn = calloc(1, sizeof(*conn));
@@ -736,7 +700,6 @@ int daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome)
     return 0;
 }
 
-
 static void daxpin_share_tell(daxpin_file_t *file, daxpin_message_type_t type)
 {
     if (file->share.holder_conn != NULL) {
@@ -744,25 +707,21 @@ static void daxpin_share_tell(daxpin_file_t *file, daxpin_message_type_t type)
     }
 }
 
-
 void daxpin_share_ack(daxpin_file_t *file)
 {
     daxpin_share_tell(file, DAXPIN_MESSAGE_ACK);
 }
-
 
 void daxpin_share_fault(daxpin_file_t *file)
 {
     daxpin_share_tell(file, DAXPIN_MESSAGE_FAULT);
 }
 
-
 void daxpin_share_tell_guard(daxpin_file_t *file)
 {
     daxpin_share_tell(file, DAXPIN_MESSAGE_GUARD +
                       (daxpin_message_type_t)file->guard.status);
 }
-
 
 void daxpin_share_expose(daxpin_file_t *file)
 {

@@ -34,12 +34,10 @@ _Static_assert(sizeof(daxpin_slot_t) == DAXPIN_CACHELINE, "one line a slot");
 static pthread_once_t daxpin_membarrier_once = PTHREAD_ONCE_INIT;
 static int daxpin_membarrier_works;
 
-
 static int daxpin_membarrier(int command)
 {
     return (int)syscall(SYS_membarrier, command, 0, 0);
 }
-
 
 /* A child keeps its parent's registration: it belongs to the memory */
 static void daxpin_membarrier_register(void)
@@ -48,13 +46,11 @@ static void daxpin_membarrier_register(void)
             daxpin_membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
 }
 
-
 static int daxpin_membarrier_ready(void)
 {
     pthread_once(&daxpin_membarrier_once, daxpin_membarrier_register);
     return daxpin_membarrier_works;
 }
-
 
 void daxpin_control_barrier(void)
 {
@@ -64,13 +60,11 @@ void daxpin_control_barrier(void)
     }
 }
 
-
 uint32_t daxpin_control_needs_fence(const daxpin_control_t *control)
 {
     return !daxpin_membarrier_ready() ||
            ((control->flags & DAXPIN_CONTROL_FENCE) != 0);
 }
-
 
 int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
 {
@@ -112,7 +106,6 @@ err_close:
     return ret;
 }
 
-
 int daxpin_control_attach(int fd, const daxpin_key_t *key,
                           daxpin_control_t **control_p)
 {
@@ -140,7 +133,6 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     return 0;
 }
 
-
 int daxpin_control_open_member(int fd)
 {
     char path[32];
@@ -155,7 +147,6 @@ int daxpin_control_open_member(int fd)
     return member_fd;
 }
 
-
 int daxpin_control_leave(int member_fd)
 {
     /* A conversion that fails has given up the shared lock all the same, so
@@ -163,19 +154,16 @@ int daxpin_control_leave(int member_fd)
     return flock(member_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-
 void daxpin_control_destroy(daxpin_control_t *control)
 {
     munmap(control, DAXPIN_CONTROL_SIZE);
 }
-
 
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
 {
     atomic_store_explicit(&control->state, (uint32_t)state,
                           memory_order_release);
 }
-
 
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
@@ -197,7 +185,6 @@ void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
     }
 }
 
-
 daxpin_slot_t *daxpin_slots_create(void)
 {
     daxpin_slot_t *slots = aligned_alloc(DAXPIN_CACHELINE,
@@ -209,12 +196,10 @@ daxpin_slot_t *daxpin_slots_create(void)
     return slots;
 }
 
-
 void daxpin_slots_destroy(daxpin_slot_t *slots)
 {
     free(slots);
 }
-
 
 int daxpin_slots_busy(const daxpin_slot_t *slots)
 {
@@ -228,10 +213,8 @@ int daxpin_slots_busy(const daxpin_slot_t *slots)
     return 0;
 }
 
-
 /* Bit i: index i has a user. The last index is everybody else's. */
 static _Atomic uint64_t daxpin_slots_used;
-
 
 unsigned daxpin_slot_get(void)
 {
@@ -247,7 +230,6 @@ unsigned daxpin_slot_get(void)
                                            used | (1ull << index)));
     return index;
 }
-
 
 void daxpin_slot_put(unsigned index)
 {

@@ -47,7 +47,6 @@ typedef struct daxpin_control {
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;
 
-
 #define DAXPIN_SLOTS     64
 #define DAXPIN_CACHELINE 64
 
@@ -56,12 +55,10 @@ typedef struct daxpin_slot {
     char             pad[DAXPIN_CACHELINE - sizeof(uint32_t)];
 } __attribute__((aligned(DAXPIN_CACHELINE))) daxpin_slot_t;
 
-
 /* A slot index for one thread-at-a-time user (a uct interface). Process-wide;
  * the last index is shared by all who come too late. */
 unsigned daxpin_slot_get(void);
 void     daxpin_slot_put(unsigned index);
-
 
 static inline int daxpin_state_allows(uint32_t state)
 {
@@ -69,11 +66,9 @@ static inline int daxpin_state_allows(uint32_t state)
            (state == DAXPIN_STATE_RELEASED);
 }
 
-
 /* The page, for those who can read it from another node: as long as the file
  * is not closed */
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
-
 
 /*
  * For the library itself

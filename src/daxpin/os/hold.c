@@ -50,7 +50,6 @@ static struct {
     daxpin_hold_answer_t answers[DAXPIN_HOLD_FILE_SYSTEMS];
 } daxpin_holds = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-
 static void daxpin_hold_close(daxpin_hold_t *hold)
 {
     if (hold->pipe[0] >= 0) {
@@ -60,13 +59,11 @@ static void daxpin_hold_close(daxpin_hold_t *hold)
     hold->pipe[0] = hold->pipe[1] = -1;
 }
 
-
 void daxpin_hold_init(daxpin_hold_t *hold)
 {
     hold->pipe[0] = hold->pipe[1] = -1;
     hold->guard   = NULL;
 }
-
 
 void daxpin_hold_drop(daxpin_hold_t *hold)
 {
@@ -76,7 +73,6 @@ void daxpin_hold_drop(daxpin_hold_t *hold)
         hold->guard = NULL;
     }
 }
-
 
 /* Where the file has no block, or one that was never written, a page that is
  * only read is one of zeros that holds nothing: as if written to, it is the
@@ -103,7 +99,6 @@ static int daxpin_hold_map(const char *path, int fd, void **page_p)
     return 0;
 }
 
-
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
 {
     struct iovec byte = {.iov_len = 1};
@@ -126,12 +121,10 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
     return 0;
 }
 
-
 int daxpin_hold_is_placed(const daxpin_hold_t *hold)
 {
     return hold->guard != NULL;
 }
-
 
 /* He has the inode locked, also while he waits for a hold, so that a read which
  * must not wait fails. Nothing is in a page cache that could be waited for. */
@@ -143,7 +136,6 @@ int daxpin_hold_is_contended(int fd)
     return (preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0) && (errno == EAGAIN);
 }
 
-
 /*
  * Trying it out
  */
@@ -154,7 +146,6 @@ typedef struct daxpin_hold_trial {
     _Atomic int tid;
     _Atomic int passed;
 } daxpin_hold_trial_t;
-
 
 /* Of a file that is somebody's, nothing may change, not even if it grows in
  * this moment: a range far beyond its end is as good to make him wait */
@@ -175,7 +166,6 @@ static void *daxpin_hold_intrude(void *arg)
     return NULL;
 }
 
-
 static int daxpin_hold_intruder_sleeps(daxpin_hold_trial_t *trial)
 {
     char path[64], state = '?';
@@ -193,7 +183,6 @@ static int daxpin_hold_intruder_sleeps(daxpin_hold_trial_t *trial)
     return state == 'S';
 }
 
-
 /* 1: he waits; 0: he passed, or nobody can tell */
 static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
 {
@@ -209,7 +198,6 @@ static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
     return (asleep >= DAXPIN_HOLD_LOOKS) && !atomic_load(&trial->passed);
 }
 
-
 /* Signals are for the program's threads: one would end the wait */
 static int daxpin_hold_start(daxpin_hold_trial_t *trial, pthread_t *intruder)
 {
@@ -222,7 +210,6 @@ static int daxpin_hold_start(daxpin_hold_trial_t *trial, pthread_t *intruder)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return ret;
 }
-
 
 static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
 {
@@ -242,7 +229,6 @@ static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
     daxpin_hold_drop(&hold);
     return works;
 }
-
 
 /* On a scratch file; where there is no room for one, on the file itself */
 static int daxpin_hold_try(const char *path, int fd)
@@ -264,7 +250,6 @@ static int daxpin_hold_try(const char *path, int fd)
                "file system", path, works ? "stops" : "does not stop");
     return works;
 }
-
 
 int daxpin_hold_works(const char *path, int fd, dev_t dev)
 {

@@ -28,7 +28,6 @@
 #define LOCALITY_NODES     LOCALITY_SYSFS "/devices/system/node"
 #define LOCALITY_DEPTH_MAX 8 /* device mapper on device mapper on ... */
 
-
 /* The first line of a file. 1, or 0 where there is none. */
 static int locality_read(const char *path, char *buffer, size_t size)
 {
@@ -43,7 +42,6 @@ static int locality_read(const char *path, char *buffer, size_t size)
     return found;
 }
 
-
 /* The number of the only node, where there is one only */
 static int locality_only_node(void)
 {
@@ -56,7 +54,6 @@ static int locality_only_node(void)
     node = strtol(online, &end, 10);
     return ((end != online) && (*end == '\n')) ? (int)node : -1;
 }
-
 
 int daxpin_locality_of_sysfs(const char *path)
 {
@@ -77,9 +74,7 @@ int daxpin_locality_of_sysfs(const char *path)
     return locality_only_node();
 }
 
-
 static int locality_of_device(dev_t dev, unsigned depth);
-
 
 /* What a device is made of: one node only if all parts are there */
 static int locality_of_parts(const char *dir, unsigned depth, int *found_p)
@@ -113,7 +108,6 @@ static int locality_of_parts(const char *dir, unsigned depth, int *found_p)
     return node;
 }
 
-
 static int locality_of_device(dev_t dev, unsigned depth)
 {
     char dir[64], path[PATH_MAX], backing[PATH_MAX];
@@ -139,12 +133,10 @@ static int locality_of_device(dev_t dev, unsigned depth)
     return daxpin_locality_of_sysfs(dir);
 }
 
-
 int daxpin_locality_of_device(dev_t dev)
 {
     return locality_of_device(dev, 0);
 }
-
 
 int daxpin_locality_of_file(int dirfd, const char *path)
 {
@@ -167,7 +159,6 @@ int daxpin_locality_of_file(int dirfd, const char *path)
                    locality_of_device(daxpin_mount_device(&mount), 0) :
                    -1;
 }
-
 
 /* Nodes in a row are those that are online, in order */
 int daxpin_locality_distance(int from, int to)
@@ -196,7 +187,6 @@ int daxpin_locality_distance(int from, int to)
     return -1;
 }
 
-
 /*
  * This process
  */
@@ -215,7 +205,6 @@ static void locality_load(void)
     }
 }
 
-
 /* Kept: it takes milliseconds, and does not change */
 static hwloc_topology_t locality_get(void)
 {
@@ -224,7 +213,6 @@ static hwloc_topology_t locality_get(void)
     pthread_once(&once, locality_load);
     return locality_topology;
 }
-
 
 /* The one node near where this process may run, else near where it runs now */
 int daxpin_cpu_numa_node(void)
@@ -249,7 +237,6 @@ int daxpin_cpu_numa_node(void)
     hwloc_bitmap_free(cpus);
     return node;
 }
-
 
 /* A node without processors is near those that hwloc finds around it */
 static int locality_is_far(int node)
@@ -280,7 +267,6 @@ int daxpin_cpu_numa_node(void)
     return (syscall(SYS_getcpu, NULL, &node, NULL) == 0) ? (int)node : -1;
 }
 
-
 /* Where it may run is not known; only where it runs */
 static int locality_is_far(int node)
 {
@@ -289,7 +275,6 @@ static int locality_is_far(int node)
 }
 
 #endif
-
 
 int daxpin_locality_is_far(int node)
 {

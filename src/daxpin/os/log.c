@@ -21,12 +21,10 @@ static const char *daxpin_level_names[] = {
     [DAXPIN_LOG_DEBUG] = "debug"
 };
 
-
 const char *daxpin_errormsg(void)
 {
     return daxpin_message;
 }
-
 
 int daxpin_error(int error, const char *format, ...)
 {
@@ -37,7 +35,6 @@ int daxpin_error(int error, const char *format, ...)
     va_end(ap);
     return -error;
 }
-
 
 static daxpin_log_level_t daxpin_log_threshold(void)
 {
@@ -52,7 +49,6 @@ static daxpin_log_level_t daxpin_log_threshold(void)
     return DAXPIN_LOG_WARN;
 }
 
-
 static void daxpin_log_stderr(daxpin_log_level_t level, const char *message)
 {
     if (level <= daxpin_log_threshold()) {
@@ -61,15 +57,12 @@ static void daxpin_log_stderr(daxpin_log_level_t level, const char *message)
     }
 }
 
-
 static _Atomic(daxpin_log_func_t) daxpin_log_func = daxpin_log_stderr;
-
 
 void daxpin_set_log(daxpin_log_func_t func)
 {
     atomic_store(&daxpin_log_func, (func != NULL) ? func : daxpin_log_stderr);
 }
-
 
 void daxpin_log(daxpin_log_level_t level, const char *format, ...)
 {
@@ -81,7 +74,6 @@ void daxpin_log(daxpin_log_level_t level, const char *format, ...)
     va_end(ap);
     atomic_load(&daxpin_log_func)(level, message);
 }
-
 
 const char *daxpin_version(void)
 {

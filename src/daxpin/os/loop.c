@@ -53,7 +53,6 @@ static struct {
     .wake_fd    = -1
 };
 
-
 uint64_t daxpin_now(void)
 {
     struct timespec now;
@@ -62,18 +61,15 @@ uint64_t daxpin_now(void)
     return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
 }
 
-
 pid_t daxpin_monitor_tid(void)
 {
     return atomic_load(&daxpin_monitor.tid);
 }
 
-
 int daxpin_monitor_is_self(void)
 {
     return gettid() == atomic_load(&daxpin_monitor.tid);
 }
-
 
 /* Sent to the thread alone and blocked there: any number would do, and one at
  * the end is the least likely to confuse a debugger's user */
@@ -81,7 +77,6 @@ int daxpin_monitor_signal(void)
 {
     return SIGRTMAX - 3;
 }
-
 
 void daxpin_monitor_wake(void)
 {
@@ -91,7 +86,6 @@ void daxpin_monitor_wake(void)
 
     (void)ret; /* EAGAIN: it is awake; EBADF: there is none */
 }
-
 
 uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg)
 {
@@ -115,7 +109,6 @@ uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg)
     return event->id;
 }
 
-
 static daxpin_event_t *daxpin_monitor_find(uint64_t id)
 {
     daxpin_event_t *event;
@@ -128,7 +121,6 @@ static daxpin_event_t *daxpin_monitor_find(uint64_t id)
     return NULL;
 }
 
-
 void daxpin_monitor_remove(uint64_t id, int fd)
 {
     daxpin_event_t *event = daxpin_monitor_find(id);
@@ -140,12 +132,10 @@ void daxpin_monitor_remove(uint64_t id, int fd)
     }
 }
 
-
 void daxpin_monitor_hint(void)
 {
     daxpin_monitor.signaled = 1;
 }
-
 
 static void daxpin_monitor_on_signal(void *arg, uint32_t events)
 {
@@ -160,7 +150,6 @@ static void daxpin_monitor_on_signal(void *arg, uint32_t events)
     }
 }
 
-
 static void daxpin_monitor_on_wake(void *arg, uint32_t events)
 {
     uint64_t count;
@@ -172,12 +161,10 @@ static void daxpin_monitor_on_wake(void *arg, uint32_t events)
     (void)ret;
 }
 
-
 static uint64_t daxpin_monitor_earlier(uint64_t a, uint64_t b)
 {
     return (a < b) ? a : b;
 }
-
 
 /* Every file takes the steps it can take now; when to come again, in ns */
 static uint64_t daxpin_monitor_tick(void)
@@ -205,7 +192,6 @@ static uint64_t daxpin_monitor_tick(void)
     }
     return next;
 }
-
 
 static void daxpin_monitor_wait(uint64_t until)
 {
@@ -236,7 +222,6 @@ static void daxpin_monitor_wait(uint64_t until)
     }
 }
 
-
 static void *daxpin_monitor_main(void *arg)
 {
     uint64_t next;
@@ -252,7 +237,6 @@ static void *daxpin_monitor_main(void *arg)
     }
     return NULL;
 }
-
 
 static int daxpin_monitor_open(void)
 {
@@ -276,7 +260,6 @@ static int daxpin_monitor_open(void)
     return 0;
 }
 
-
 static void daxpin_monitor_close(void)
 {
     daxpin_event_t *event;
@@ -295,20 +278,17 @@ static void daxpin_monitor_close(void)
     daxpin_monitor.tid       = 0;
 }
 
-
 static void daxpin_monitor_fork_prepare(void)
 {
     pthread_mutex_lock(&daxpin_monitor.start_lock);
     pthread_mutex_lock(&daxpin_lock);
 }
 
-
 static void daxpin_monitor_fork_parent(void)
 {
     pthread_mutex_unlock(&daxpin_lock);
     pthread_mutex_unlock(&daxpin_monitor.start_lock);
 }
-
 
 /* The child has no monitor and is not a member: it lets go of everything, so
  * that a death of its parent is seen. Its handles stay, as REVOKED. */
@@ -325,7 +305,6 @@ static void daxpin_monitor_fork_child(void)
     pthread_mutex_init(&daxpin_lock, NULL);
     pthread_mutex_init(&daxpin_monitor.start_lock, NULL);
 }
-
 
 static int daxpin_monitor_create(void)
 {
@@ -364,7 +343,6 @@ err:
     daxpin_monitor_close();
     return ret;
 }
-
 
 int daxpin_monitor_start(void)
 {

@@ -18,7 +18,6 @@
 #define STATX_MNT_ID 0x00001000U
 #endif
 
-
 /* Blanks and the like are written as \ooo */
 static void mount_copy(char *to, size_t size, const char *from)
 {
@@ -35,7 +34,6 @@ static void mount_copy(char *to, size_t size, const char *from)
     }
     to[used] = '\0';
 }
-
 
 /* 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,barrier=0 */
 static int mount_parse(char *line, daxpin_mount_t *mount)
@@ -72,7 +70,6 @@ static int mount_parse(char *line, daxpin_mount_t *mount)
     return 0;
 }
 
-
 int daxpin_mount_walk(daxpin_mount_func_t func, void *arg)
 {
     char *line  = NULL;
@@ -95,12 +92,10 @@ int daxpin_mount_walk(daxpin_mount_func_t func, void *arg)
     return ret;
 }
 
-
 typedef struct mount_search {
     uint64_t       id;
     daxpin_mount_t *mount;
 } mount_search_t;
-
 
 static int mount_is_it(const daxpin_mount_t *mount, void *arg)
 {
@@ -112,7 +107,6 @@ static int mount_is_it(const daxpin_mount_t *mount, void *arg)
     *search->mount = *mount;
     return 1;
 }
-
 
 int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount)
 {
@@ -132,7 +126,6 @@ int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount)
     return (ret == 1) ? 0 : (ret == 0) ? -ENOENT : ret;
 }
 
-
 int daxpin_mount_has_option(const daxpin_mount_t *mount, const char *option)
 {
     size_t length   = strlen(option);
@@ -148,7 +141,6 @@ int daxpin_mount_has_option(const daxpin_mount_t *mount, const char *option)
     }
     return 0;
 }
-
 
 /* File systems of several devices, such as btrfs, have numbers of their own */
 dev_t daxpin_mount_device(const daxpin_mount_t *mount)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
 {
     char path[64] = "/proc/self/fd";

@@ -47,7 +47,6 @@ typedef struct daxpin_procmap_query {
 /* Left open: it serves from a signal handler, too */
 static _Atomic int daxpin_maps_fd = -1;
 
-
 static int daxpin_maps_open(void)
 {
     int fd = atomic_load(&daxpin_maps_fd);
@@ -65,7 +64,6 @@ static int daxpin_maps_open(void)
     return fd;
 }
 
-
 void daxpin_vma_fork(void)
 {
     int fd = atomic_exchange(&daxpin_maps_fd, -1);
@@ -74,7 +72,6 @@ void daxpin_vma_fork(void)
         close(fd);
     }
 }
-
 
 static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
 {
@@ -111,7 +108,6 @@ static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
     return 0;
 }
 
-
 static int daxpin_vma_parse(const char *line, daxpin_vma_t *vma)
 {
     unsigned long start, end, offset, ino;
@@ -137,7 +133,6 @@ static int daxpin_vma_parse(const char *line, daxpin_vma_t *vma)
     return 1;
 }
 
-
 int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg)
 {
     char line[PATH_MAX + 128];
@@ -157,12 +152,10 @@ int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg)
     return ret;
 }
 
-
 typedef struct daxpin_vma_search {
     uintptr_t    addr;
     daxpin_vma_t *vma;
 } daxpin_vma_search_t;
-
 
 static int daxpin_vma_found(const daxpin_vma_t *vma, void *arg)
 {
@@ -175,7 +168,6 @@ static int daxpin_vma_found(const daxpin_vma_t *vma, void *arg)
     return 1;
 }
 
-
 /* For kernels before 6.11 */
 static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
 {
@@ -184,7 +176,6 @@ static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
 
     return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
 }
-
 
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
 {
@@ -200,7 +191,6 @@ int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
     return ret;
 }
 
-
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino)
 {
     daxpin_procmap_query_t query;
@@ -215,7 +205,6 @@ int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino)
     return (query.inode == ino) &&
            (makedev(query.dev_major, query.dev_minor) == dev);
 }
-
 
 #define DAXPIN_CACHE_MAX 256
 
@@ -234,7 +223,6 @@ static struct {
     daxpin_range_t ranges[DAXPIN_CACHE_MAX];
 } daxpin_cache = {.lock = ATOMIC_FLAG_INIT};
 
-
 static void daxpin_cache_lock(void)
 {
     while (atomic_flag_test_and_set_explicit(&daxpin_cache.lock,
@@ -245,12 +233,10 @@ static void daxpin_cache_lock(void)
     }
 }
 
-
 static void daxpin_cache_unlock(void)
 {
     atomic_flag_clear_explicit(&daxpin_cache.lock, memory_order_release);
 }
-
 
 /* Index of the first range that ends above the address */
 static unsigned daxpin_cache_find(uintptr_t addr)
@@ -268,7 +254,6 @@ static unsigned daxpin_cache_find(uintptr_t addr)
     return low;
 }
 
-
 void daxpin_cache_enable(int enable)
 {
     daxpin_cache_lock();
@@ -277,7 +262,6 @@ void daxpin_cache_enable(int enable)
     daxpin_cache_unlock();
     atomic_store(&daxpin_cache.enabled, enable);
 }
-
 
 int daxpin_cache_is_foreign(uintptr_t addr, size_t length)
 {
@@ -297,7 +281,6 @@ int daxpin_cache_is_foreign(uintptr_t addr, size_t length)
     return ret;
 }
 
-
 unsigned daxpin_cache_epoch(void)
 {
     unsigned epoch;
@@ -307,7 +290,6 @@ unsigned daxpin_cache_epoch(void)
     daxpin_cache_unlock();
     return epoch;
 }
-
 
 void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
 {
@@ -338,7 +320,6 @@ void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
 out:
     daxpin_cache_unlock();
 }
-
 
 void daxpin_cache_forget(void *addr, size_t length)
 {

@@ -21,7 +21,6 @@ typedef struct daxpin_vma {
     char      path[PATH_MAX];
 } daxpin_vma_t;
 
-
 /* What lies at an address or, where nothing does, next above it: 0, -ENOENT
  * or another negative errno. Thread-safe. */
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma);
@@ -43,7 +42,6 @@ void daxpin_vma_fork(void);
  * known of any more? Then *vma is the first of them. Whether anybody is to
  * lease it is another question. Thread-safe. */
 int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma);
-
 
 /*
  * The answer cache: ranges known to be foreign. epoch is to be read before

@@ -22,7 +22,6 @@ static char *hook_daxpin_module;
 OMPI_MODULE_DECLSPEC extern ompi_hook_base_component_t
         mca_hook_daxpin_component;
 
-
 static int hook_daxpin_register(void)
 {
     (void)mca_base_component_var_register(
@@ -33,7 +32,6 @@ static int hook_daxpin_register(void)
             MCA_BASE_VAR_SCOPE_READONLY, &hook_daxpin_module);
     return OMPI_SUCCESS;
 }
-
 
 static int hook_daxpin_open(void)
 {
@@ -46,13 +44,11 @@ static int hook_daxpin_open(void)
     return OMPI_SUCCESS;
 }
 
-
 static int hook_daxpin_close(void)
 {
     hook_daxpin_var_unset();
     return OMPI_SUCCESS;
 }
-
 
 /* All frameworks are open by now and have read their variables */
 static void hook_daxpin_init_bottom(int argc, char **argv, int requested,
@@ -60,7 +56,6 @@ static void hook_daxpin_init_bottom(int argc, char **argv, int requested,
 {
     hook_daxpin_var_unset();
 }
-
 
 ompi_hook_base_component_t mca_hook_daxpin_component = {
         .hookm_version =

@@ -18,7 +18,6 @@
 #define HOOK_DAXPIN_MODULE_ENV  "DAXPIN_UCX_MODULE"
 #define HOOK_DAXPIN_MODULE_FILE "libuct_daxpin.so.0"
 
-
 /* PREFIX/lib/openmpi/mca_hook_daxpin.so: PREFIX/lib/ucx/libuct_daxpin.so.0 */
 static int hook_daxpin_module_near(char *path, size_t size)
 {
@@ -39,7 +38,6 @@ static int hook_daxpin_module_near(char *path, size_t size)
     length = snprintf(path, size, "%s/ucx/%s", self, HOOK_DAXPIN_MODULE_FILE);
     return (length < (int)size) && (access(path, R_OK) == 0);
 }
-
 
 static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
                                            size_t size, const char **why_p)
@@ -67,7 +65,6 @@ static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
     *why_p = "in the dynamic linker's path, as it was not found elsewhere";
     return HOOK_DAXPIN_MODULE_FILE;
 }
-
 
 int hook_daxpin_module_load(const char *parameter)
 {

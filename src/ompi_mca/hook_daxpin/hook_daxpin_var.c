@@ -69,7 +69,6 @@ static hook_daxpin_var_t hook_daxpin_vars[] = {
 #define HOOK_DAXPIN_VAR_COUNT \
     (sizeof(hook_daxpin_vars) / sizeof(hook_daxpin_vars[0]))
 
-
 static int hook_daxpin_is_system_file(const char *file)
 {
     char path[PATH_MAX];
@@ -78,7 +77,6 @@ static int hook_daxpin_is_system_file(const char *file)
              HOOK_DAXPIN_SYSTEM_FILE);
     return (file != NULL) && (strcmp(file, path) == 0);
 }
-
 
 static int hook_daxpin_is_by_user(const hook_daxpin_name_t *name)
 {
@@ -104,7 +102,6 @@ static int hook_daxpin_is_by_user(const hook_daxpin_name_t *name)
     (void)mca_base_var_deregister(index);
     return by_user;
 }
-
 
 void hook_daxpin_var_set(void)
 {
@@ -133,7 +130,6 @@ void hook_daxpin_var_set(void)
                             var->value);
     }
 }
-
 
 void hook_daxpin_var_unset(void)
 {

@@ -36,7 +36,6 @@ typedef struct daxpin_mpi_ops {
 #define DAXPIN_MPI_VERSION 1u
 #define DAXPIN_MPI_INFO    "daxpin_mpi" /* where they are */
 
-
 /* NULL: the window is not one of daxpin's */
 static inline const daxpin_mpi_ops_t *daxpin_mpi_ops(MPI_Win win)
 {
@@ -57,7 +56,6 @@ static inline const daxpin_mpi_ops_t *daxpin_mpi_ops(MPI_Win win)
     return (const daxpin_mpi_ops_t*)ops;
 }
 
-
 /**
  * The file that this rank's part of a window is in.
  *
@@ -73,7 +71,6 @@ static inline int daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
     return (ops == NULL) ? MPI_ERR_WIN : ops->file(win, file_p, offset_p);
 }
 
-
 /**
  * Why the file of a target was revoked.
  *
@@ -86,7 +83,6 @@ static inline int daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
 
     return (ops == NULL) ? MPI_ERR_WIN : ops->cause(win, target, buffer, size);
 }
-
 
 /**
  * Make a range of every rank's own part durable: what this rank stored and what
@@ -102,7 +98,6 @@ static inline int daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
 
     return (ops == NULL) ? MPI_ERR_WIN : ops->persist(win, offset, length);
 }
-
 
 /** The error class MPIX_ERR_DAXPIN_REVOKED, which ranks may number otherwise */
 static inline int daxpin_mpi_error_class(MPI_Win win, int *class_p)

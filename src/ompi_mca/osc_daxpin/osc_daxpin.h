@@ -31,7 +31,6 @@
 /* ompi/op/op.h includes what is not installed */
 typedef struct ompi_op_t ompi_op_t;
 
-
 /*
  * Windows over leased files. Who can map a target's file, that is every rank
  * of its node, accesses it with its own CPU, under libdaxpin's guard; so each
@@ -57,7 +56,6 @@ typedef enum osc_daxpin_persist {
     OSC_DAXPIN_PERSIST_FLUSH /* and the target's: flush, unlock */
 } osc_daxpin_persist_t;
 
-
 /* What the info of a window says */
 typedef struct osc_daxpin_spec {
     char                 path[PATH_MAX]; /* "": no file is named */
@@ -73,7 +71,6 @@ typedef struct osc_daxpin_spec {
 
 /* What is added to the path of a temporary file: a dot and a rank */
 #define OSC_DAXPIN_NODE_ID_MAX 12
-
 
 /* A file that this rank has opened or adopted for its part of a window */
 typedef struct osc_daxpin_part {
@@ -91,7 +88,6 @@ typedef struct osc_daxpin_part {
                                   another node has last accessed it */
 } osc_daxpin_part_t;
 
-
 /* Memory of a target: its part, or what it attached to a dynamic window */
 typedef struct osc_daxpin_mem {
     daxpin_access_t access; /* file NULL: there is nothing to guard */
@@ -105,7 +101,6 @@ typedef struct osc_daxpin_mem {
     uint64_t        dirty_start; /* what a flush has to persist */
     uint64_t        dirty_end;
 } osc_daxpin_mem_t;
-
 
 /* A target */
 typedef struct osc_daxpin_peer {
@@ -125,13 +120,11 @@ typedef struct osc_daxpin_peer {
     uint64_t         number;    /* of what it was asked to make durable */
 } osc_daxpin_peer_t;
 
-
 /* The inner component's window, and the memory it is over */
 typedef struct osc_daxpin_shadow {
     ompi_win_t             *win;
     ompi_osc_base_module_t *module;
 } osc_daxpin_shadow_t;
-
 
 /* What ranks of a node share, besides files */
 typedef struct osc_daxpin_slot {
@@ -168,7 +161,6 @@ typedef struct osc_daxpin_table {
     osc_daxpin_region_t regions[OSC_DAXPIN_REGIONS_MAX];
 } osc_daxpin_table_t;
 
-
 typedef struct osc_daxpin_node {
     ompi_communicator_t *comm;
     int                 id;     /* rank of its first member in the window */
@@ -177,7 +169,6 @@ typedef struct osc_daxpin_node {
     osc_daxpin_table_t  *tables; /* the same; of a dynamic window */
     size_t              length;
 } osc_daxpin_node_t;
-
 
 typedef struct osc_daxpin_module {
     ompi_osc_base_module_t super;
@@ -224,7 +215,6 @@ typedef struct osc_daxpin_module {
     daxpin_control_t       *no_control; /* of a part without a file */
 } osc_daxpin_module_t;
 
-
 typedef struct osc_daxpin_component {
     ompi_osc_base_component_t super;
     int                       priority;
@@ -238,12 +228,10 @@ typedef struct osc_daxpin_component {
 OMPI_MODULE_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
 extern const ompi_osc_base_module_t osc_daxpin_module_template;
 
-
 static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)
 {
     return (osc_daxpin_module_t*)win->w_osc_module;
 }
-
 
 /* What this process does with its own CPU moves nothing else, but others may
  * wait for it: for a lock, say, that the inner component has it grant. Looking
@@ -262,7 +250,6 @@ static inline void osc_daxpin_progress(osc_daxpin_module_t *module,
     }
 }
 
-
 /* What is known of a target's memory changes when it attaches some: one thread
  * at a time looks at it. Windows that are not dynamic need not. */
 static inline void osc_daxpin_peers_lock(osc_daxpin_module_t *module)
@@ -279,17 +266,14 @@ static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
     }
 }
 
-
 /* Say it and return what MPI makes an error of window creation from */
 #define osc_daxpin_error(_error, _format, ...) \
     (opal_output(0, "osc/daxpin: " _format, ##__VA_ARGS__), (_error))
-
 
 void osc_daxpin_module_delete(osc_daxpin_module_t *module);
 
 /* The first error of any rank, on all ranks. Collective. */
 int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
-
 
 /*
  * spec: info keys
@@ -303,10 +287,8 @@ int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
 void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                              opal_info_t *info);
 
-
 /* Where the functions of daxpin_mpi.h are */
 void osc_daxpin_mpi_publish(opal_info_t *info);
-
 
 /*
  * part: files and memory
@@ -333,14 +315,12 @@ int osc_daxpin_own_persist(osc_daxpin_module_t *module);
 int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
                             size_t length);
 
-
 /*
  * node: the ranks of this node
  */
 
 int  osc_daxpin_node_open(osc_daxpin_module_t *module);
 void osc_daxpin_node_close(osc_daxpin_node_t *node);
-
 
 /*
  * peer: targets, their state and what is wrong with it
@@ -425,7 +405,6 @@ static inline int osc_daxpin_peer_is_held(const osc_daxpin_peer_t *peer)
                         DAXPIN_STATE_HELD));
 }
 
-
 /*
  * agent: makes the part durable for ranks of other nodes
  */
@@ -441,7 +420,6 @@ void osc_daxpin_agent_stop(osc_daxpin_module_t *module);
  * node. One thread at a time: there is one record a rank. */
 int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
                           uint64_t start, uint64_t length);
-
 
 /*
  * request: of MPI_Rput() and MPI_Rget() to other nodes
@@ -460,7 +438,6 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module);
 int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
                              ompi_request_t *inner,
                              ompi_request_t **request_p);
-
 
 /*
  * region: dynamic windows
@@ -494,7 +471,6 @@ uint64_t          osc_daxpin_attached_count(const osc_daxpin_module_t *module);
 osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
                                             uint64_t start);
 
-
 /*
  * mail: dynamic windows between nodes
  */
@@ -518,7 +494,6 @@ int osc_daxpin_mail_check(osc_daxpin_module_t *module, int target, int all,
 /* Make a range of addresses at a target durable */
 int osc_daxpin_mail_persist(osc_daxpin_module_t *module, int target,
                             uint64_t start, uint64_t length);
-
 
 /*
  * wait: for others, who wait for an answer to their mail. All of it is nothing
@@ -547,7 +522,6 @@ static inline int osc_daxpin_wait_hints(const osc_daxpin_module_t *module,
     return module->gets_mail ? hints | MPI_MODE_NOCHECK : hints;
 }
 
-
 /*
  * shadow: windows of the inner component
  */
@@ -566,7 +540,6 @@ int  osc_daxpin_solo_new(ompi_win_t *win, int *model);
 int  osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model);
-
 
 /*
  * The functions of a module

@@ -26,7 +26,6 @@
 #define OSC_DAXPIN_ANSWER_SHIFT 12
 #define OSC_DAXPIN_ANSWER_ERROR ((1u << OSC_DAXPIN_ANSWER_SHIFT) - 1)
 
-
 /* What is asked for meanwhile is for the next time */
 static int osc_daxpin_agent_persist(osc_daxpin_module_t *module,
                                     const osc_daxpin_ask_t *ask)
@@ -49,7 +48,6 @@ static int osc_daxpin_agent_persist(osc_daxpin_module_t *module,
     }
     return -ret;
 }
-
 
 /* Whether there was anything to do */
 static int osc_daxpin_agent_serve(osc_daxpin_module_t *module)
@@ -76,7 +74,6 @@ static int osc_daxpin_agent_serve(osc_daxpin_module_t *module)
     return found;
 }
 
-
 static void *osc_daxpin_agent_main(void *arg)
 {
     osc_daxpin_module_t *module = arg;
@@ -95,7 +92,6 @@ static void *osc_daxpin_agent_main(void *arg)
     return NULL;
 }
 
-
 int osc_daxpin_agent_prepare(osc_daxpin_module_t *module)
 {
     size_t size = (size_t)module->size * sizeof(*module->agent.asks);
@@ -107,7 +103,6 @@ int osc_daxpin_agent_prepare(osc_daxpin_module_t *module)
     memset(module->agent.asks, 0, size);
     return OMPI_SUCCESS;
 }
-
 
 int osc_daxpin_agent_start(osc_daxpin_module_t *module)
 {
@@ -128,7 +123,6 @@ int osc_daxpin_agent_start(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
-
 void osc_daxpin_agent_stop(osc_daxpin_module_t *module)
 {
     if (module->agent.runs) {
@@ -138,13 +132,11 @@ void osc_daxpin_agent_stop(osc_daxpin_module_t *module)
     }
 }
 
-
 void osc_daxpin_agent_delete(osc_daxpin_module_t *module)
 {
     free(module->agent.asks);
     module->agent.asks = NULL;
 }
-
 
 /*
  * The other side
@@ -172,7 +164,6 @@ static int osc_daxpin_ask_access(osc_daxpin_module_t *module, int target,
                    shadow->module->osc_flush(target, shadow->win);
 }
 
-
 static int osc_daxpin_ask_wait(osc_daxpin_module_t *module, int target,
                                uint64_t number, int *error_p)
 {
@@ -194,7 +185,6 @@ static int osc_daxpin_ask_wait(osc_daxpin_module_t *module, int target,
     }
 }
 
-
 /* The range is there before the number is */
 static int osc_daxpin_ask_send(osc_daxpin_module_t *module, int target,
                                uint64_t start, uint64_t length, int *error_p)
@@ -215,7 +205,6 @@ static int osc_daxpin_ask_send(osc_daxpin_module_t *module, int target,
                    ret :
                    osc_daxpin_ask_wait(module, target, number, error_p);
 }
-
 
 int osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
                          uint64_t start, uint64_t length)

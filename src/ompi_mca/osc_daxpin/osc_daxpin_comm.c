@@ -19,7 +19,6 @@
 
 #define OSC_DAXPIN_SPINS 1000
 
-
 /* What an operation accesses at the target */
 typedef struct osc_daxpin_range {
     osc_daxpin_mem_t *mem;
@@ -30,7 +29,6 @@ typedef struct osc_daxpin_range {
     ptrdiff_t        first;  /* from addr to it */
 } osc_daxpin_range_t;
 
-
 static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
 {
     const uint16_t flags = OMPI_DATATYPE_FLAG_PREDEFINED |
@@ -38,7 +36,6 @@ static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
 
     return (dt->super.flags & flags) == flags;
 }
-
 
 static void osc_daxpin_span(const ompi_datatype_t *dt, int count,
                             ptrdiff_t *first_p, size_t *length_p)
@@ -64,7 +61,6 @@ static void osc_daxpin_span(const ompi_datatype_t *dt, int count,
     *length_p = (size_t)(high - low + true_extent);
 }
 
-
 /* Of a dynamic window, displacements are addresses at the target */
 static int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                                  ptrdiff_t from, osc_daxpin_range_t *range)
@@ -83,7 +79,6 @@ static int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
     range->start -= mem->start;
     return mem->dead ? osc_daxpin_peer_revoked(module, target) : OMPI_SUCCESS;
 }
-
 
 /* Is it allowed, and where is it? */
 static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
@@ -121,7 +116,6 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     return OMPI_SUCCESS;
 }
 
-
 /* The program may let a flush make this durable. After the access was begun:
  * another thread's flush may come between, see osc_daxpin_peer_persist(). */
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
@@ -133,7 +127,6 @@ static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
     }
 }
 
-
 static inline int osc_daxpin_enter(osc_daxpin_module_t *module,
                                    const osc_daxpin_range_t *range)
 {
@@ -144,7 +137,6 @@ static inline int osc_daxpin_enter(osc_daxpin_module_t *module,
     }
     return osc_daxpin_peer_revoked(module, range->target);
 }
-
 
 /* @a ret is what came of it meanwhile */
 static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
@@ -159,7 +151,6 @@ static inline int osc_daxpin_leave(osc_daxpin_module_t *module,
     }
     return osc_daxpin_peer_revoked(module, range->target);
 }
-
 
 /* A revoke does not wait for all of a long copy */
 static __attribute__((noinline)) void
@@ -181,7 +172,6 @@ osc_daxpin_copy_long(const osc_daxpin_mem_t *mem, char *dest,
     }
 }
 
-
 static inline void osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
                                   const char *source, size_t length)
 {
@@ -193,7 +183,6 @@ static inline void osc_daxpin_copy(const osc_daxpin_mem_t *mem, char *dest,
         osc_daxpin_copy_long(mem, dest, source, length);
     }
 }
-
 
 /*
  * Put and get: move data between the origin and the target
@@ -208,7 +197,6 @@ static inline int osc_daxpin_is_plain(int origin_count,
     return (origin_dt == target_dt) && (origin_count == target_count) &&
            osc_daxpin_is_simple(origin_dt);
 }
-
 
 static inline int
 osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
@@ -237,7 +225,6 @@ osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
     }
     return osc_daxpin_leave(module, range, ret);
 }
-
 
 /* Between an origin and memory of another process that it has attached: on this
  * node, if it is not in a file; on another one in any case */
@@ -277,7 +264,6 @@ static int osc_daxpin_copy_unmapped(osc_daxpin_module_t *module, void *origin,
     return ret;
 }
 
-
 /* What is not mapped here, of this node or another */
 static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
                                     int origin_count,
@@ -307,7 +293,6 @@ static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
                                  data->win);
 }
 
-
 static __attribute__((always_inline)) inline int
 osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                 int target, ptrdiff_t disp, int target_count,
@@ -336,7 +321,6 @@ out:
     return ret;
 }
 
-
 int osc_daxpin_put(const void *origin, int origin_count,
                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
                    int target_count, ompi_datatype_t *target_dt,
@@ -346,7 +330,6 @@ int osc_daxpin_put(const void *origin, int origin_count,
                            disp, target_count, target_dt, win, 1);
 }
 
-
 int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                    int target, ptrdiff_t disp, int target_count,
                    ompi_datatype_t *target_dt, ompi_win_t *win)
@@ -354,7 +337,6 @@ int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
     return osc_daxpin_move(origin, origin_count, origin_dt, target, disp,
                            target_count, target_dt, win, 0);
 }
-
 
 /*
  * Accumulates
@@ -374,7 +356,6 @@ static uint64_t osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
     }
     return seen;
 }
-
 
 /* Ranks of other nodes come through the inner component, and what a NIC does
  * is not atomic for a CPU: if one has to, all do. */
@@ -400,7 +381,6 @@ static void osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
     }
 }
 
-
 static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
 {
     uint64_t mine = (uint64_t)module->rank + 1;
@@ -415,7 +395,6 @@ static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
             &module->node.slots[module->peers[target].node_rank].lock, 0,
             memory_order_release);
 }
-
 
 /* What a datatype of an accumulate consists of, and how many of it */
 static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt, int count,
@@ -434,7 +413,6 @@ static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt, int count,
     *number_p = each * count;
     return (*number_p <= INT_MAX) ? primitive : NULL;
 }
-
 
 /* Where types differ or have structure: both as arrays of the primitive type.
  * ompi_osc_base_sndrcv_op() would work on what a type's pieces of memory are,
@@ -480,7 +458,6 @@ out:
     return ret;
 }
 
-
 static int osc_daxpin_reduce(const void *origin, int origin_count,
                              ompi_datatype_t *origin_dt, void *target,
                              int target_count, ompi_datatype_t *target_dt,
@@ -501,7 +478,6 @@ static int osc_daxpin_reduce(const void *origin, int origin_count,
                                     target_count, target_dt, op);
 }
 
-
 /* All accumulates are this; parts that are NULL are left out */
 typedef struct osc_daxpin_acc {
     const void      *origin;
@@ -515,7 +491,6 @@ typedef struct osc_daxpin_acc {
     ompi_datatype_t *target_dt;
     ompi_op_t       *op;
 } osc_daxpin_acc_t;
-
 
 /* On memory here, be it a copy. *changed_p: it is to be put back. */
 static int osc_daxpin_acc_do(const osc_daxpin_acc_t *acc, void *target,
@@ -543,7 +518,6 @@ static int osc_daxpin_acc_do(const osc_daxpin_acc_t *acc, void *target,
                                            acc->op);
 }
 
-
 static int osc_daxpin_acc_mapped(osc_daxpin_module_t *module,
                                  const osc_daxpin_acc_t *acc,
                                  const osc_daxpin_range_t *range)
@@ -561,7 +535,6 @@ static int osc_daxpin_acc_mapped(osc_daxpin_module_t *module,
     return osc_daxpin_leave(module, range, ret);
 }
 
-
 static int osc_daxpin_complete_data(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_shadow_t *data = &module->data;
@@ -569,7 +542,6 @@ static int osc_daxpin_complete_data(osc_daxpin_module_t *module, int target)
     return (data->module == NULL) ? OMPI_SUCCESS :
                                     data->module->osc_flush(target, data->win);
 }
-
 
 static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
                                    const osc_daxpin_acc_t *acc, ptrdiff_t disp,
@@ -605,7 +577,6 @@ out:
     return ret;
 }
 
-
 static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
                           const osc_daxpin_acc_t *acc)
 {
@@ -629,7 +600,6 @@ out:
     return ret;
 }
 
-
 int osc_daxpin_accumulate(const void *origin, int origin_count,
                           ompi_datatype_t *origin_dt, int target,
                           ptrdiff_t disp, int target_count,
@@ -647,7 +617,6 @@ int osc_daxpin_accumulate(const void *origin, int origin_count,
 
     return osc_daxpin_acc(win, target, disp, &acc);
 }
-
 
 int osc_daxpin_get_accumulate(const void *origin, int origin_count,
                               ompi_datatype_t *origin_dt, void *result,
@@ -671,7 +640,6 @@ int osc_daxpin_get_accumulate(const void *origin, int origin_count,
     return osc_daxpin_acc(win, target, disp, &acc);
 }
 
-
 int osc_daxpin_fetch_and_op(const void *origin, void *result,
                             ompi_datatype_t *dt, int target, ptrdiff_t disp,
                             ompi_op_t *op, ompi_win_t *win)
@@ -679,7 +647,6 @@ int osc_daxpin_fetch_and_op(const void *origin, void *result,
     return osc_daxpin_get_accumulate(origin, 1, dt, result, 1, dt, target,
                                      disp, 1, dt, op, win);
 }
-
 
 int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
                                 void *result, ompi_datatype_t *dt, int target,
@@ -701,7 +668,6 @@ int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
     return osc_daxpin_acc(win, target, disp, &acc);
 }
 
-
 /*
  * With requests. What is mapped is done at once, and so are accumulates.
  */
@@ -718,7 +684,6 @@ static int osc_daxpin_request_done(osc_daxpin_module_t *module, int target,
     *request = &ompi_request_empty;
     return ret;
 }
-
 
 /* To another node */
 static int osc_daxpin_rmove(void *origin, int origin_count,
@@ -754,7 +719,6 @@ static int osc_daxpin_rmove(void *origin, int origin_count,
                    osc_daxpin_request_start(module, target, inner, request);
 }
 
-
 static inline int osc_daxpin_is_on_another_node(const ompi_win_t *win,
                                                 int target)
 {
@@ -763,7 +727,6 @@ static inline int osc_daxpin_is_on_another_node(const ompi_win_t *win,
     return (module->data.module != NULL) &&
            (module->peers[target].mem.base == NULL);
 }
-
 
 int osc_daxpin_rput(const void *origin, int origin_count,
                     ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
@@ -780,7 +743,6 @@ int osc_daxpin_rput(const void *origin, int origin_count,
                           target_count, target_dt, win);
 }
 
-
 int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                     int target, ptrdiff_t disp, int target_count,
                     ompi_datatype_t *target_dt, ompi_win_t *win,
@@ -795,7 +757,6 @@ int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                           target_count, target_dt, win);
 }
 
-
 int osc_daxpin_raccumulate(const void *origin, int origin_count,
                            ompi_datatype_t *origin_dt, int target,
                            ptrdiff_t disp, int target_count,
@@ -808,7 +769,6 @@ int osc_daxpin_raccumulate(const void *origin, int origin_count,
     return osc_daxpin_request_done(osc_daxpin_module(win), target, ret,
                                    request);
 }
-
 
 int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
                                ompi_datatype_t *origin_dt, void *result,

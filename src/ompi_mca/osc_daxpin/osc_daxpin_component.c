@@ -23,7 +23,6 @@
 #define OSC_DAXPIN_PRIORITY   1000
 #define OSC_DAXPIN_TIMEOUT_MS DAXPIN_TIMEOUT_DEFAULT_MS
 
-
 static int osc_daxpin_register(void)
 {
     osc_daxpin_component_t *osc        = &mca_osc_daxpin_component;
@@ -57,13 +56,11 @@ static int osc_daxpin_register(void)
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_init(bool progress_threads, bool mpi_threads)
 {
     osc_daxpin_requests_init();
     return OMPI_SUCCESS;
 }
-
 
 static int osc_daxpin_finalize(void)
 {
@@ -71,14 +68,12 @@ static int osc_daxpin_finalize(void)
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_query(ompi_win_t *win, void **base, size_t size,
                             int disp_unit, ompi_communicator_t *comm,
                             opal_info_t *info, int flavor)
 {
     return mca_osc_daxpin_component.priority;
 }
-
 
 /* Not in osc_init: MPI's table of error codes is made after it */
 static int osc_daxpin_error_code_make(void)
@@ -100,7 +95,6 @@ static int osc_daxpin_error_code_make(void)
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
 {
     ompi_communicator_t *comm = module->comm;
@@ -115,7 +109,6 @@ int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
     return (all == 0) ? OMPI_SUCCESS : (ret != OMPI_SUCCESS) ? ret : OMPI_ERROR;
 }
 
-
 /*
  * Which windows
  */
@@ -126,7 +119,6 @@ typedef struct osc_daxpin_wish {
     osc_daxpin_part_t part;   /* of a program's own mapping */
     int               wanted; /* there is a file */
 } osc_daxpin_wish_t;
-
 
 static int osc_daxpin_wish_get(void *base, size_t size,
                                ompi_communicator_t *comm, opal_info_t *info,
@@ -170,7 +162,6 @@ static int osc_daxpin_wish_get(void *base, size_t size,
                             "the info key out", wish->spec.path);
 }
 
-
 /* A name that no other window has, the same on all ranks. The ranks of a node
  * share one file, which is quicker to have than one for each: nobody can revoke
  * what has no name. */
@@ -197,13 +188,11 @@ static int osc_daxpin_wish_name(ompi_communicator_t *comm,
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_allocates(int flavor)
 {
     return (flavor == MPI_WIN_FLAVOR_ALLOCATE) ||
            (flavor == MPI_WIN_FLAVOR_SHARED);
 }
-
 
 static int osc_daxpin_dir_is_set(int flavor)
 {
@@ -211,7 +200,6 @@ static int osc_daxpin_dir_is_set(int flavor)
 
     return (dir != NULL) && (dir[0] != '\0') && osc_daxpin_allocates(flavor);
 }
-
 
 /* All ranks have a file, or none; *wanted_p is the same everywhere. Where the
  * program has mapped its memory, each rank may have it its way. */
@@ -247,7 +235,6 @@ static int osc_daxpin_wish_agree(ompi_communicator_t *comm, int flavor,
     return ret;
 }
 
-
 /*
  * Windows
  */
@@ -258,7 +245,6 @@ static void osc_daxpin_shadow_unlock(osc_daxpin_shadow_t *shadow)
         (void)shadow->module->osc_unlock_all(shadow->win);
     }
 }
-
 
 static osc_daxpin_module_t *
 osc_daxpin_module_new(ompi_win_t *win, ompi_communicator_t *comm, int flavor,
@@ -285,7 +271,6 @@ osc_daxpin_module_new(ompi_win_t *win, ompi_communicator_t *comm, int flavor,
     return module;
 }
 
-
 static void osc_daxpin_module_free(osc_daxpin_module_t *module)
 {
     osc_daxpin_agent_delete(module);
@@ -296,7 +281,6 @@ static void osc_daxpin_module_free(osc_daxpin_module_t *module)
     OBJ_DESTRUCT(&module->mutex);
     free(module);
 }
-
 
 void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 {
@@ -323,7 +307,6 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_module_free(module);
 }
 
-
 /* Over memory of all ranks, in an epoch that lasts as long as the window */
 static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                                     const ompi_win_t *win, void *base,
@@ -338,7 +321,6 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                    ret :
                    shadow->module->osc_lock_all(MPI_MODE_NOCHECK, shadow->win);
 }
-
 
 /* What others ask for, and the thread that does it */
 static int osc_daxpin_agent_open(osc_daxpin_module_t *module,
@@ -358,7 +340,6 @@ static int osc_daxpin_agent_open(osc_daxpin_module_t *module,
     }
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_start(module);
 }
-
 
 static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
                                    const ompi_win_t *win, opal_info_t *info,
@@ -391,7 +372,6 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_open(module, win);
 }
 
-
 static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
                                   const ompi_win_t *win, size_t size,
                                   int disp_unit, opal_info_t *info, int *model)
@@ -420,7 +400,6 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
     return osc_daxpin_agree(module, ret);
 }
 
-
 /* Keys that inner components look at when a program changes the info of a
  * window later; they subscribe to their own window */
 static const char *osc_daxpin_inner_keys[] = {
@@ -447,7 +426,6 @@ static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
     return ((value != NULL) && (value[0] != '\0')) ? value : NULL;
 }
 
-
 static void osc_daxpin_info_subscribe(ompi_win_t *win)
 {
     size_t i;
@@ -459,7 +437,6 @@ static void osc_daxpin_info_subscribe(ompi_win_t *win)
                                      osc_daxpin_info_changed);
     }
 }
-
 
 /* The part that is wished for is the window's from now on, or released */
 static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
@@ -504,7 +481,6 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model)
@@ -534,7 +510,6 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
     free(wish);
     return ret;
 }
-
 
 osc_daxpin_component_t mca_osc_daxpin_component = {
     .super = {

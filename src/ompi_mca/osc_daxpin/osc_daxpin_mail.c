@@ -56,12 +56,10 @@ typedef struct osc_daxpin_answer {
     char cause[OSC_DAXPIN_MAIL_CAUSE];
 } osc_daxpin_answer_t;
 
-
 /* Windows that get mail. Who has the flag may look at the list; progress that
  * does not get it leaves it to him who has. */
 static osc_daxpin_module_t *osc_daxpin_mail_list;
 static atomic_flag osc_daxpin_mail_busy = ATOMIC_FLAG_INIT;
-
 
 /*
  * At the target
@@ -94,7 +92,6 @@ static int osc_daxpin_mail_access(osc_daxpin_part_t *part,
     return OSC_DAXPIN_MAIL_DONE;
 }
 
-
 /* It may lie in several regions that are next to each other */
 static int osc_daxpin_mail_copy_range(osc_daxpin_module_t *module, int origin,
                                       const osc_daxpin_mail_t *mail,
@@ -125,7 +122,6 @@ static int osc_daxpin_mail_copy_range(osc_daxpin_module_t *module, int origin,
     return ret;
 }
 
-
 static int osc_daxpin_mail_copy_all(osc_daxpin_module_t *module, int origin,
                                     const osc_daxpin_mail_t *mail, char *data)
 {
@@ -142,7 +138,6 @@ static int osc_daxpin_mail_copy_all(osc_daxpin_module_t *module, int origin,
     }
     return OSC_DAXPIN_MAIL_DONE;
 }
-
 
 static int osc_daxpin_mail_persist_all(osc_daxpin_module_t *module,
                                        const osc_daxpin_mail_range_t *range)
@@ -171,7 +166,6 @@ static int osc_daxpin_mail_persist_all(osc_daxpin_module_t *module,
     return OSC_DAXPIN_MAIL_DONE;
 }
 
-
 /* The first of the revoked files */
 static int osc_daxpin_mail_check_all(osc_daxpin_module_t *module, int origin,
                                      const osc_daxpin_mail_t *mail,
@@ -192,7 +186,6 @@ static int osc_daxpin_mail_check_all(osc_daxpin_module_t *module, int origin,
     }
     return OSC_DAXPIN_MAIL_DONE;
 }
-
 
 static void osc_daxpin_mail_do(osc_daxpin_module_t *module, int origin,
                                const osc_daxpin_mail_t *mail, char *data,
@@ -217,7 +210,6 @@ static void osc_daxpin_mail_do(osc_daxpin_module_t *module, int origin,
     }
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
 }
-
 
 static int osc_daxpin_mail_serve(osc_daxpin_module_t *module,
                                  MPI_Message *message, int origin)
@@ -253,7 +245,6 @@ static int osc_daxpin_mail_serve(osc_daxpin_module_t *module,
     return ret;
 }
 
-
 static int osc_daxpin_mail_progress(void)
 {
     osc_daxpin_module_t *module;
@@ -276,14 +267,12 @@ static int osc_daxpin_mail_progress(void)
     return count;
 }
 
-
 static void osc_daxpin_mail_lock(void)
 {
     while (atomic_flag_test_and_set(&osc_daxpin_mail_busy)) {
         sched_yield();
     }
 }
-
 
 void osc_daxpin_mail_open(osc_daxpin_module_t *module)
 {
@@ -296,7 +285,6 @@ void osc_daxpin_mail_open(osc_daxpin_module_t *module)
     osc_daxpin_mail_list = module;
     atomic_flag_clear(&osc_daxpin_mail_busy);
 }
-
 
 void osc_daxpin_mail_close(osc_daxpin_module_t *module)
 {
@@ -316,7 +304,6 @@ void osc_daxpin_mail_close(osc_daxpin_module_t *module)
     }
     atomic_flag_clear(&osc_daxpin_mail_busy);
 }
-
 
 /*
  * At the origin
@@ -349,7 +336,6 @@ static int osc_daxpin_mail_send(osc_daxpin_module_t *module, int target,
     }
     return ret;
 }
-
 
 int osc_daxpin_mail_copy(osc_daxpin_module_t *module, int target,
                          const struct iovec *local,
@@ -387,7 +373,6 @@ int osc_daxpin_mail_copy(osc_daxpin_module_t *module, int target,
     }
 }
 
-
 int osc_daxpin_mail_check(osc_daxpin_module_t *module, int target, int all,
                           char *cause, size_t size)
 {
@@ -404,7 +389,6 @@ int osc_daxpin_mail_check(osc_daxpin_module_t *module, int target, int all,
     }
     return ret;
 }
-
 
 int osc_daxpin_mail_persist(osc_daxpin_module_t *module, int target,
                             uint64_t start, uint64_t length)

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 
-
 int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
                             int *disp_unit, void *baseptr)
 {
@@ -30,7 +29,6 @@ int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
     return OMPI_SUCCESS;
 }
 
-
 /* When a persist failed, MPI keeps the window, and the program may want to
  * free it once more */
 static int osc_daxpin_free_nothing(ompi_win_t *win)
@@ -41,7 +39,6 @@ static int osc_daxpin_free_nothing(ompi_win_t *win)
 static const ompi_osc_base_module_t osc_daxpin_freed = {
     .osc_free = osc_daxpin_free_nothing
 };
-
 
 int osc_daxpin_free(ompi_win_t *win)
 {
@@ -60,7 +57,6 @@ int osc_daxpin_free(ompi_win_t *win)
     win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;
     return ret;
 }
-
 
 const ompi_osc_base_module_t osc_daxpin_module_template = {
     .osc_win_shared_query = osc_daxpin_shared_query,

@@ -11,13 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-
 /* The info of a window may come from another one */
 static int osc_daxpin_is_ours(MPI_Win win)
 {
     return win->w_osc_module->osc_free == osc_daxpin_free;
 }
-
 
 static int osc_daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
                                MPI_Aint *offset_p)
@@ -31,7 +29,6 @@ static int osc_daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
     *offset_p = (MPI_Aint)part->offset;
     return MPI_SUCCESS;
 }
-
 
 static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
                                 size_t size)
@@ -50,7 +47,6 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
     osc_daxpin_peers_unlock(module);
     return ret;
 }
-
 
 /* Ranks fail with their own error, or with another's */
 static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
@@ -76,13 +72,11 @@ static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
     return (ret > 0) ? ret : MPI_ERR_OTHER;
 }
 
-
 static int osc_daxpin_mpi_error_class(MPI_Win win, int *class_p)
 {
     *class_p = mca_osc_daxpin_component.error_class;
     return MPI_SUCCESS;
 }
-
 
 static const daxpin_mpi_ops_t osc_daxpin_mpi_ops = {
     .version     = DAXPIN_MPI_VERSION,
@@ -91,7 +85,6 @@ static const daxpin_mpi_ops_t osc_daxpin_mpi_ops = {
     .persist     = osc_daxpin_mpi_persist,
     .error_class = osc_daxpin_mpi_error_class
 };
-
 
 void osc_daxpin_mpi_publish(opal_info_t *info)
 {

@@ -23,7 +23,6 @@ typedef struct osc_daxpin_node_word {
     int id;
 } osc_daxpin_node_word_t;
 
-
 static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 {
     void *addr = mmap(NULL, node->length, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -40,7 +39,6 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_node_make(osc_daxpin_node_t *node)
 {
     node->fd = memfd_create("daxpin-window", MFD_CLOEXEC);
@@ -51,7 +49,6 @@ static int osc_daxpin_node_make(osc_daxpin_node_t *node)
     }
     return osc_daxpin_node_map(node, node->fd);
 }
-
 
 static int osc_daxpin_node_join(osc_daxpin_node_t *node,
                                 const osc_daxpin_node_word_t *word)
@@ -71,7 +68,6 @@ static int osc_daxpin_node_join(osc_daxpin_node_t *node,
     close(fd);
     return ret;
 }
-
 
 int osc_daxpin_node_open(osc_daxpin_module_t *module)
 {
@@ -113,7 +109,6 @@ int osc_daxpin_node_open(osc_daxpin_module_t *module)
     }
     return ret;
 }
-
 
 void osc_daxpin_node_close(osc_daxpin_node_t *node)
 {

@@ -20,7 +20,6 @@ typedef struct osc_daxpin_claim {
     uint64_t size;
 } osc_daxpin_claim_t;
 
-
 /* The parts lie one behind the other, in the order of ranks */
 static int osc_daxpin_part_place(osc_daxpin_module_t *module,
                                  const osc_daxpin_claim_t *claims, int count,
@@ -62,7 +61,6 @@ static int osc_daxpin_part_place(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->node.comm;
@@ -89,7 +87,6 @@ static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
     return ret;
 }
 
-
 /* Its leader tells the others what it was before, and that they may begin */
 static int osc_daxpin_part_look(osc_daxpin_module_t *module)
 {
@@ -115,7 +112,6 @@ static int osc_daxpin_part_look(osc_daxpin_module_t *module)
     return ret;
 }
 
-
 /* What is exposed is pinned. Where the lease was lost at once it cannot be, and
  * the first access tells why. */
 static void osc_daxpin_part_pin(osc_daxpin_part_t *part)
@@ -125,13 +121,11 @@ static void osc_daxpin_part_pin(osc_daxpin_part_t *part)
     }
 }
 
-
 static void osc_daxpin_part_unpin(osc_daxpin_part_t *part)
 {
     daxpin_unpin(part->pin);
     part->pin = NULL;
 }
-
 
 static int osc_daxpin_part_map(osc_daxpin_module_t *module)
 {
@@ -157,7 +151,6 @@ static int osc_daxpin_part_map(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
-
 /* Nodes may see the same directory: each gets a name of its own */
 static void osc_daxpin_part_name_node(osc_daxpin_module_t *module)
 {
@@ -166,7 +159,6 @@ static void osc_daxpin_part_name_node(osc_daxpin_module_t *module)
     snprintf(module->spec.path + length, sizeof(module->spec.path) - length,
              ".%d", module->node.id);
 }
-
 
 int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
 {
@@ -189,7 +181,6 @@ int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
     }
     return osc_daxpin_agree(module, ret);
 }
-
 
 int osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part)
 {
@@ -214,7 +205,6 @@ int osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part)
     return OMPI_SUCCESS;
 }
 
-
 /* The file that was opened still has that name */
 static int osc_daxpin_part_is_there(const osc_daxpin_part_t *part,
                                     const daxpin_key_t *key)
@@ -224,7 +214,6 @@ static int osc_daxpin_part_is_there(const osc_daxpin_part_t *part,
     return (stat(part->path, &st) == 0) && (st.st_ino == key->ino) &&
            (st.st_dev == key->dev);
 }
-
 
 /* Only through its lease, and only where no other window is on it: at its
  * holder, when the others have closed it. If nobody could open it, libdaxpin
@@ -244,7 +233,6 @@ static void osc_daxpin_part_undo(osc_daxpin_part_t *part)
     }
 }
 
-
 /* One of those who share it removes it */
 static int osc_daxpin_part_is_leader(const osc_daxpin_module_t *module)
 {
@@ -253,7 +241,6 @@ static int osc_daxpin_part_is_leader(const osc_daxpin_module_t *module)
     return (part->file != NULL) && !part->adopted &&
            (part->leader == ompi_comm_rank(module->node.comm));
 }
-
 
 static void osc_daxpin_part_remove(const osc_daxpin_part_t *part,
                                    const daxpin_key_t *key)
@@ -264,7 +251,6 @@ static void osc_daxpin_part_remove(const osc_daxpin_part_t *part,
     }
 }
 
-
 void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
 {
     daxpin_key_t key;
@@ -274,7 +260,6 @@ void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
         osc_daxpin_part_remove(&module->part, &key);
     }
 }
-
 
 void osc_daxpin_part_release(osc_daxpin_part_t *part)
 {
@@ -287,7 +272,6 @@ void osc_daxpin_part_release(osc_daxpin_part_t *part)
     part->file    = NULL;
     part->touched = NULL;
 }
-
 
 void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
 {
@@ -319,7 +303,6 @@ void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
     }
 }
 
-
 static int osc_daxpin_persist(osc_daxpin_module_t *module,
                               const osc_daxpin_part_t *part, uint64_t start,
                               size_t length)
@@ -340,13 +323,11 @@ static int osc_daxpin_persist(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
                             size_t length)
 {
     return osc_daxpin_persist(module, &module->part, start, length);
 }
-
 
 int osc_daxpin_own_persist(osc_daxpin_module_t *module)
 {

@@ -44,7 +44,6 @@ typedef struct osc_daxpin_card {
     int          pid;
 } osc_daxpin_card_t;
 
-
 static void osc_daxpin_card_fill(const osc_daxpin_module_t *module,
                                  int disp_unit, osc_daxpin_card_t *card)
 {
@@ -64,7 +63,6 @@ static void osc_daxpin_card_fill(const osc_daxpin_module_t *module,
     card->node_rank   = ompi_comm_rank(module->node.comm);
     card->pid         = getpid();
 }
-
 
 /* Parts of one file are next to each other here as they are there */
 static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
@@ -89,7 +87,6 @@ static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
     return (base != NULL) ? base + card->offset : NULL;
 }
 
-
 static void osc_daxpin_peer_fill(const osc_daxpin_module_t *module,
                                  const osc_daxpin_card_t *card,
                                  osc_daxpin_peer_t *peer)
@@ -106,7 +103,6 @@ static void osc_daxpin_peer_fill(const osc_daxpin_module_t *module,
     peer->num_mems        = 1;
 }
 
-
 /* What it will attach is not known yet */
 static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
                                          osc_daxpin_peer_t *peer)
@@ -119,7 +115,6 @@ static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
     peer->mems     = NULL;
     peer->num_mems = 0;
 }
-
 
 /* The control page of a holder is one for all who share the file. His own is
  * read: RDMA devices register no memory that, as with the others, may only be
@@ -142,7 +137,6 @@ static int osc_daxpin_card_state_rank(const osc_daxpin_card_t *cards, int size,
     }
     return target;
 }
-
 
 static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
                                 const osc_daxpin_card_t *cards, int target)
@@ -189,7 +183,6 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-
 /* Two names may lead to one file: then its parts were not laid out together */
 static int osc_daxpin_cards_check(const osc_daxpin_module_t *module,
                                   const osc_daxpin_card_t *cards)
@@ -214,7 +207,6 @@ static int osc_daxpin_cards_check(const osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-
 /* What one rank needs for targets on other nodes, all make */
 static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
 {
@@ -230,7 +222,6 @@ static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
     module->agent.wanted = any[0] && any[1];
     return ret;
 }
-
 
 int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
 {
@@ -273,7 +264,6 @@ out:
     return ret;
 }
 
-
 void osc_daxpin_peers_close(osc_daxpin_module_t *module)
 {
     int i;
@@ -294,7 +284,6 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     module->peers      = NULL;
 }
 
-
 /*
  * State
  */
@@ -305,7 +294,6 @@ const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
 
     return (file != NULL) ? daxpin_file_control(file) : module->no_control;
 }
-
 
 /* Read from the control page of a target's file, by way of the inner window */
 static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
@@ -322,7 +310,6 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
                    ret :
                    shadow->module->osc_flush(target, shadow->win);
 }
-
 
 /* While a reader is let in, the lease does not tell of a truncate. Who accesses
  * the file with his own CPU looks at its size himself; for others, a lock that
@@ -344,7 +331,6 @@ osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
     return (view->checks - *first_p >= 2) ? OSC_DAXPIN_VIEW_GOOD :
                                             OSC_DAXPIN_VIEW_UNCLEAR;
 }
-
 
 /* Of a target on another node */
 static int osc_daxpin_remote_check(osc_daxpin_module_t *module, int target)
@@ -380,19 +366,16 @@ static int osc_daxpin_remote_check(osc_daxpin_module_t *module, int target)
     }
 }
 
-
 int osc_daxpin_file_is_good(const daxpin_file_t *file)
 {
     return daxpin_state_allows((uint32_t)daxpin_file_state(file));
 }
-
 
 static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
 {
     return !mem->dead && ((mem->access.file == NULL) ||
                           osc_daxpin_file_is_good(mem->access.file));
 }
-
 
 /* Of a dynamic window what was accessed counts, unless it is to be all; of
  * another there is only the part, and who asks has accessed it */
@@ -411,12 +394,10 @@ static osc_daxpin_mem_t *osc_daxpin_peer_bad(osc_daxpin_module_t *module,
     return NULL;
 }
 
-
 static int osc_daxpin_is_remote(const osc_daxpin_peer_t *peer)
 {
     return peer->mem.base == NULL;
 }
-
 
 static int osc_daxpin_mail_is_good(osc_daxpin_module_t *module, int target)
 {
@@ -428,7 +409,6 @@ static int osc_daxpin_mail_is_good(osc_daxpin_module_t *module, int target)
                    osc_daxpin_peer_revoked(module, target);
 }
 
-
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 {
     if (osc_daxpin_is_remote(&module->peers[target])) {
@@ -439,7 +419,6 @@ int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
                    OMPI_SUCCESS :
                    osc_daxpin_peer_revoked(module, target);
 }
-
 
 /* The first of this rank's files that is revoked */
 static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
@@ -460,14 +439,12 @@ static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
     return NULL;
 }
 
-
 int osc_daxpin_own_check(osc_daxpin_module_t *module)
 {
     return (osc_daxpin_own_bad(module) == NULL) ?
                    OMPI_SUCCESS :
                    osc_daxpin_peer_revoked(module, module->rank);
 }
-
 
 static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
                                    char *buffer, size_t size)
@@ -491,7 +468,6 @@ static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
     }
     return OMPI_SUCCESS;
 }
-
 
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size)
@@ -524,7 +500,6 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_peer_raise(osc_daxpin_module_t *module, int target,
                           const char *cause)
 {
@@ -541,7 +516,6 @@ int osc_daxpin_peer_raise(osc_daxpin_module_t *module, int target,
     }
     return osc->error_code;
 }
-
 
 int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
@@ -561,7 +535,6 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
     return osc_daxpin_peer_raise(module, target, cause);
 }
 
-
 /*
  * Persistence
  */
@@ -578,7 +551,6 @@ static void osc_daxpin_dirty_take(osc_daxpin_module_t *module,
     OPAL_THREAD_UNLOCK(&module->mutex);
 }
 
-
 void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
                           uint64_t start, uint64_t end)
 {
@@ -591,7 +563,6 @@ void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
     }
     OPAL_THREAD_UNLOCK(&module->mutex);
 }
-
 
 static int osc_daxpin_file_persist(osc_daxpin_module_t *module, int target,
                                    const osc_daxpin_mem_t *mem, uint64_t start,
@@ -613,7 +584,6 @@ static int osc_daxpin_file_persist(osc_daxpin_module_t *module, int target,
     return OMPI_SUCCESS;
 }
 
-
 /* What other threads have put since the data was flushed is not there yet, but
  * may be in the range that is taken by now */
 static int osc_daxpin_remote_persist(osc_daxpin_module_t *module, int target,
@@ -632,7 +602,6 @@ static int osc_daxpin_remote_persist(osc_daxpin_module_t *module, int target,
                    ret :
                    osc_daxpin_agent_ask(module, target, start, length);
 }
-
 
 /* What fails is to be persisted still, when it is tried again */
 static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
@@ -655,7 +624,6 @@ static int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
     }
     return ret;
 }
-
 
 int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)
 {

@@ -18,12 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 static osc_daxpin_table_t *osc_daxpin_own_table(osc_daxpin_module_t *module)
 {
     return &module->node.tables[ompi_comm_rank(module->node.comm)];
 }
-
 
 /*
  * Attach and detach
@@ -35,13 +33,11 @@ static void osc_daxpin_table_begin(osc_daxpin_table_t *table)
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-
 static void osc_daxpin_table_end(osc_daxpin_table_t *table)
 {
     atomic_thread_fence(memory_order_seq_cst);
     atomic_fetch_add(&table->version, 1);
 }
-
 
 static int osc_daxpin_overlaps(const osc_daxpin_table_t *table, uint64_t start,
                                uint64_t size)
@@ -59,12 +55,10 @@ static int osc_daxpin_overlaps(const osc_daxpin_table_t *table, uint64_t start,
     return 0;
 }
 
-
 uint64_t osc_daxpin_attached_count(const osc_daxpin_module_t *module)
 {
     return module->node.tables[ompi_comm_rank(module->node.comm)].count;
 }
-
 
 osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
                                             uint64_t start)
@@ -82,7 +76,6 @@ osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
     return NULL;
 }
 
-
 int osc_daxpin_regions_open(osc_daxpin_module_t *module)
 {
     module->attached = calloc(OSC_DAXPIN_REGIONS_MAX,
@@ -90,7 +83,6 @@ int osc_daxpin_regions_open(osc_daxpin_module_t *module)
     return (module->attached == NULL) ? OMPI_ERR_OUT_OF_RESOURCE :
                                         OMPI_SUCCESS;
 }
-
 
 static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
                              size_t size)
@@ -136,7 +128,6 @@ static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -153,7 +144,6 @@ int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
     return ret;
 }
-
 
 static int osc_daxpin_detach(osc_daxpin_module_t *module, const void *base)
 {
@@ -175,7 +165,6 @@ static int osc_daxpin_detach(osc_daxpin_module_t *module, const void *base)
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -190,7 +179,6 @@ int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
     return ret;
 }
 
-
 /*
  * Targets
  */
@@ -202,7 +190,6 @@ static int osc_daxpin_same_region(const osc_daxpin_mem_t *mem,
            (mem->offset == region->offset) &&
            (memcmp(&mem->key, &region->key, sizeof(mem->key)) == 0);
 }
-
 
 static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
                                    const osc_daxpin_region_t *region,
@@ -230,7 +217,6 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
     mem->dead = mem->base == NULL;
 }
 
-
 /* As it was at one moment */
 static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
                                       osc_daxpin_table_t *copy)
@@ -251,14 +237,12 @@ static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
     return version;
 }
 
-
 static int osc_daxpin_region_compare(const void *left, const void *right)
 {
     const osc_daxpin_region_t *l = left, *r = right;
 
     return (l->start > r->start) - (l->start < r->start);
 }
-
 
 /* An access may go across the border of two regions that are next to each
  * other: they are one where their memory is, in order of addresses */
@@ -286,7 +270,6 @@ static void osc_daxpin_table_merge(osc_daxpin_table_t *table)
     }
 }
 
-
 /* What is to be said of it at the end of the epoch goes over to the one that
  * has its place now */
 static void osc_daxpin_mem_inherit(const osc_daxpin_mem_t *old,
@@ -313,7 +296,6 @@ static void osc_daxpin_mem_inherit(const osc_daxpin_mem_t *old,
     }
 }
 
-
 /* Most are where they were */
 static unsigned osc_daxpin_mem_find(const osc_daxpin_peer_t *peer,
                                     const osc_daxpin_region_t *region,
@@ -332,7 +314,6 @@ static unsigned osc_daxpin_mem_find(const osc_daxpin_peer_t *peer,
     }
     return i;
 }
-
 
 static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
                                   const osc_daxpin_table_t *table,
@@ -359,7 +340,6 @@ static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
     }
 }
 
-
 void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
                             const osc_daxpin_mem_t *mem, char *path,
                             size_t size)
@@ -378,7 +358,6 @@ void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
         }
     }
 }
-
 
 void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
 {
@@ -412,7 +391,6 @@ void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
     free(copy);
 }
 
-
 osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
                                          int target, uint64_t start,
                                          uint64_t length)
@@ -431,7 +409,6 @@ osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
     }
     return NULL;
 }
-
 
 void osc_daxpin_regions_close(osc_daxpin_module_t *module)
 {
@@ -461,7 +438,6 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module)
     module->attached = NULL;
 }
 
-
 /*
  * Memory of another process
  */
@@ -483,7 +459,6 @@ static int osc_daxpin_vm_copy(int pid, const struct iovec *local,
                             "%s", size, pid,
                             (done < 0) ? strerror(errno) : "not all are there");
 }
-
 
 int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
                            void *packed, char *addr, int count,

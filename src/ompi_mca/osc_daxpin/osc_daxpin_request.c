@@ -38,12 +38,10 @@ static struct {
     unsigned     users; /* windows */
 } osc_daxpin_requests;
 
-
 static osc_daxpin_request_t *osc_daxpin_request_of(opal_list_item_t *item)
 {
     return (osc_daxpin_request_t*)item;
 }
-
 
 static int osc_daxpin_request_free(ompi_request_t **request_p)
 {
@@ -58,12 +56,10 @@ static int osc_daxpin_request_free(ompi_request_t **request_p)
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_request_cancel(ompi_request_t *request, int complete)
 {
     return MPI_ERR_REQUEST;
 }
-
 
 /* Read from the target's control page */
 static int osc_daxpin_request_read(osc_daxpin_request_t *request,
@@ -81,14 +77,12 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
                                     shadow->win, &request->inner);
 }
 
-
 static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
 {
     return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_STATE,
                                    OSC_DAXPIN_VIEW_OFFSET,
                                    sizeof(osc_daxpin_view_t));
 }
-
 
 /* The inner request is complete: what next? *done_p: nothing */
 static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
@@ -117,7 +111,6 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
     }
 }
 
-
 static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
 {
     int done = 0;
@@ -141,7 +134,6 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
     return 1;
 }
 
-
 /* Called by Open MPI, also while it is at work here already */
 static int osc_daxpin_requests_progress(void)
 {
@@ -161,20 +153,17 @@ static int osc_daxpin_requests_progress(void)
     return count;
 }
 
-
 void osc_daxpin_requests_init(void)
 {
     OBJ_CONSTRUCT(&osc_daxpin_requests.mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&osc_daxpin_requests.list, opal_list_t);
 }
 
-
 void osc_daxpin_requests_finalize(void)
 {
     OBJ_DESTRUCT(&osc_daxpin_requests.list);
     OBJ_DESTRUCT(&osc_daxpin_requests.mutex);
 }
-
 
 void osc_daxpin_requests_open(osc_daxpin_module_t *module)
 {
@@ -185,7 +174,6 @@ void osc_daxpin_requests_open(osc_daxpin_module_t *module)
     }
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
-
 
 static int osc_daxpin_requests_pending(const osc_daxpin_module_t *module)
 {
@@ -201,7 +189,6 @@ static int osc_daxpin_requests_pending(const osc_daxpin_module_t *module)
     return found;
 }
 
-
 void osc_daxpin_requests_close(osc_daxpin_module_t *module)
 {
     if (!module->has_requests) {
@@ -216,7 +203,6 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module)
     }
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
-
 
 int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
                              ompi_request_t *inner, ompi_request_t **request_p)

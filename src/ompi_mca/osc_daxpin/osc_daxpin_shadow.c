@@ -16,7 +16,6 @@ typedef struct osc_daxpin_choice {
     int                       priority;
 } osc_daxpin_choice_t;
 
-
 static int osc_daxpin_is_excluded(const ompi_osc_base_component_t *component,
                                   int flavor)
 {
@@ -27,7 +26,6 @@ static int osc_daxpin_is_excluded(const ompi_osc_base_component_t *component,
            ((inner != NULL) && (inner[0] != '\0') &&
             (flavor != MPI_WIN_FLAVOR_SHARED) && (strcmp(inner, name) != 0));
 }
-
 
 /* Those that want this window, best first; the number of them */
 static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
@@ -61,7 +59,6 @@ static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
     return count;
 }
 
-
 int osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
                             int disp_unit, ompi_communicator_t *comm,
                             opal_info_t *info, int flavor, int *model)
@@ -75,7 +72,6 @@ int osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
     return choices[0].component->osc_select(win, base, size, disp_unit, comm,
                                             info, flavor, model);
 }
-
 
 /* Not by ompi_win_create(): MPI_Finalize() would free it once more */
 static ompi_win_t *osc_daxpin_shadow_new(const ompi_win_t *win,
@@ -99,14 +95,12 @@ static ompi_win_t *osc_daxpin_shadow_new(const ompi_win_t *win,
     return shadow;
 }
 
-
 static void osc_daxpin_shadow_delete(osc_daxpin_shadow_t *shadow)
 {
     OBJ_RELEASE(shadow->win);
     shadow->win    = NULL;
     shadow->module = NULL;
 }
-
 
 int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
                            void *base, size_t size, int disp_unit,
@@ -147,7 +141,6 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
     shadow->module = shadow->win->w_osc_module;
     return OMPI_SUCCESS;
 }
-
 
 void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow)
 {

@@ -26,12 +26,10 @@ typedef struct osc_daxpin_solo {
     int                    completed;
 } osc_daxpin_solo_t;
 
-
 static osc_daxpin_solo_t *osc_daxpin_solo(const ompi_win_t *win)
 {
     return (osc_daxpin_solo_t*)win->w_osc_module;
 }
-
 
 /* Go from one of two epochs to another */
 static int osc_daxpin_solo_go(ompi_win_t *win, osc_daxpin_epoch_t from,
@@ -47,7 +45,6 @@ static int osc_daxpin_solo_go(ompi_win_t *win, osc_daxpin_epoch_t from,
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_solo_fence(int hints, ompi_win_t *win)
 {
     return osc_daxpin_solo_go(win, OSC_DAXPIN_EPOCH_NONE,
@@ -57,7 +54,6 @@ static int osc_daxpin_solo_fence(int hints, ompi_win_t *win)
                                       OSC_DAXPIN_EPOCH_FENCE);
 }
 
-
 static int osc_daxpin_solo_start(ompi_group_t *group, int hints,
                                  ompi_win_t *win)
 {
@@ -65,14 +61,12 @@ static int osc_daxpin_solo_start(ompi_group_t *group, int hints,
                               OSC_DAXPIN_EPOCH_FENCE, OSC_DAXPIN_EPOCH_START);
 }
 
-
 static int osc_daxpin_solo_complete(ompi_win_t *win)
 {
     osc_daxpin_solo(win)->completed = 1;
     return osc_daxpin_solo_go(win, OSC_DAXPIN_EPOCH_START,
                               OSC_DAXPIN_EPOCH_START, OSC_DAXPIN_EPOCH_NONE);
 }
-
 
 static int osc_daxpin_solo_post(ompi_group_t *group, int hints,
                                 ompi_win_t *win)
@@ -87,7 +81,6 @@ static int osc_daxpin_solo_post(ompi_group_t *group, int hints,
     return OMPI_SUCCESS;
 }
 
-
 static int osc_daxpin_solo_test(ompi_win_t *win, int *flag)
 {
     osc_daxpin_solo_t *solo = osc_daxpin_solo(win);
@@ -100,7 +93,6 @@ static int osc_daxpin_solo_test(ompi_win_t *win, int *flag)
     return OMPI_SUCCESS;
 }
 
-
 /* If it has to wait, it waits for itself */
 static int osc_daxpin_solo_wait(ompi_win_t *win)
 {
@@ -110,7 +102,6 @@ static int osc_daxpin_solo_wait(ompi_win_t *win)
     return ((ret == OMPI_SUCCESS) && !flag) ? OMPI_ERR_RMA_SYNC : ret;
 }
 
-
 static int osc_daxpin_solo_lock(int type, int target, int hints,
                                 ompi_win_t *win)
 {
@@ -118,13 +109,11 @@ static int osc_daxpin_solo_lock(int type, int target, int hints,
                               OSC_DAXPIN_EPOCH_FENCE, OSC_DAXPIN_EPOCH_LOCK);
 }
 
-
 static int osc_daxpin_solo_unlock(int target, ompi_win_t *win)
 {
     return osc_daxpin_solo_go(win, OSC_DAXPIN_EPOCH_LOCK,
                               OSC_DAXPIN_EPOCH_LOCK, OSC_DAXPIN_EPOCH_NONE);
 }
-
 
 static int osc_daxpin_solo_lock_all(int hints, ompi_win_t *win)
 {
@@ -133,14 +122,12 @@ static int osc_daxpin_solo_lock_all(int hints, ompi_win_t *win)
                               OSC_DAXPIN_EPOCH_LOCK_ALL);
 }
 
-
 static int osc_daxpin_solo_unlock_all(ompi_win_t *win)
 {
     return osc_daxpin_solo_go(win, OSC_DAXPIN_EPOCH_LOCK_ALL,
                               OSC_DAXPIN_EPOCH_LOCK_ALL,
                               OSC_DAXPIN_EPOCH_NONE);
 }
-
 
 static int osc_daxpin_solo_flush_all(ompi_win_t *win)
 {
@@ -149,12 +136,10 @@ static int osc_daxpin_solo_flush_all(ompi_win_t *win)
                               osc_daxpin_solo(win)->access);
 }
 
-
 static int osc_daxpin_solo_flush(int target, ompi_win_t *win)
 {
     return osc_daxpin_solo_flush_all(win);
 }
-
 
 static int osc_daxpin_solo_free(ompi_win_t *win)
 {
@@ -162,7 +147,6 @@ static int osc_daxpin_solo_free(ompi_win_t *win)
     win->w_osc_module = NULL;
     return OMPI_SUCCESS;
 }
-
 
 int osc_daxpin_solo_new(ompi_win_t *win, int *model)
 {

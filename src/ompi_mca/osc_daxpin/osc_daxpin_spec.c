@@ -39,7 +39,6 @@ static const osc_daxpin_word_t osc_daxpin_alloc_words[] = {
     {"memory", 0}, {"storage", 1}, {NULL}
 };
 
-
 static int osc_daxpin_spec_get(opal_info_t *info, const char *key, char *value)
 {
     int flag = 0;
@@ -49,7 +48,6 @@ static int osc_daxpin_spec_get(opal_info_t *info, const char *key, char *value)
     }
     return flag;
 }
-
 
 /* *value_p stays as it is where the key is not there */
 static int osc_daxpin_spec_word(opal_info_t *info, const char *key,
@@ -73,7 +71,6 @@ static int osc_daxpin_spec_word(opal_info_t *info, const char *key,
                             "\"%s\", which is not one of: %s", key, value,
                             known);
 }
-
 
 static int osc_daxpin_spec_offset(opal_info_t *info, const char *key,
                                   uint64_t *offset_p)
@@ -100,7 +97,6 @@ static int osc_daxpin_spec_offset(opal_info_t *info, const char *key,
     }
     return OMPI_SUCCESS;
 }
-
 
 /*
  * Templates
@@ -141,7 +137,6 @@ static int osc_daxpin_expand_one(char what, const char *template, int rank,
     }
 }
 
-
 static int osc_daxpin_expand(const char *template, int rank, char *path)
 {
     const char *p = template;
@@ -168,7 +163,6 @@ static int osc_daxpin_expand(const char *template, int rank, char *path)
     }
     return OMPI_SUCCESS;
 }
-
 
 /*
  * Keys
@@ -211,7 +205,6 @@ static int osc_daxpin_spec_storage(opal_info_t *info, int rank,
     return ret;
 }
 
-
 static int osc_daxpin_spec_own(opal_info_t *info, int rank,
                                osc_daxpin_spec_t *spec)
 {
@@ -249,7 +242,6 @@ static int osc_daxpin_spec_own(opal_info_t *info, int rank,
     return ret;
 }
 
-
 int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
                          int *wanted_p)
 {
@@ -270,7 +262,6 @@ int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
     *wanted_p = (ret == OMPI_SUCCESS) && (spec->path[0] != '\0');
     return ret;
 }
-
 
 /*
  * What was used
@@ -299,7 +290,6 @@ static void osc_daxpin_file_system(const char *path, char *name, size_t size)
         }
     }
 }
-
 
 void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                              opal_info_t *info)

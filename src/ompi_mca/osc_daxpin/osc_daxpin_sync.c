@@ -12,14 +12,12 @@
 
 #include <stdlib.h>
 
-
 static inline void osc_daxpin_keep_first(int *ret_p, int ret)
 {
     if (*ret_p == OMPI_SUCCESS) {
         *ret_p = ret;
     }
 }
-
 
 /* What was written to one target is there, and durable if asked for */
 static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
@@ -42,7 +40,6 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
     return ret;
 }
 
-
 static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
                                     int persist)
 {
@@ -61,7 +58,6 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
     return ret;
 }
 
-
 static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
 {
     osc_daxpin_shadow_t *data = &module->data;
@@ -78,7 +74,6 @@ static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
     return ret;
 }
 
-
 static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
 {
     int i;
@@ -89,7 +84,6 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     }
     osc_daxpin_peers_unlock(module);
 }
-
 
 /* The own part, when others have written to it or this rank says so */
 static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
@@ -104,12 +98,10 @@ static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
     return ret;
 }
 
-
 static inline int osc_daxpin_persists_flush(const osc_daxpin_module_t *module)
 {
     return module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH;
 }
-
 
 /*
  * Fence
@@ -130,7 +122,6 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
     osc_daxpin_keep_first(&error, osc_daxpin_settle_own(module));
     return error;
 }
-
 
 /*
  * Post, start, complete, wait
@@ -174,7 +165,6 @@ err:
     return ret;
 }
 
-
 int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -202,7 +192,6 @@ int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
     return OMPI_SUCCESS;
 }
 
-
 int osc_daxpin_complete(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -221,7 +210,6 @@ int osc_daxpin_complete(ompi_win_t *win)
     return error;
 }
 
-
 int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -239,7 +227,6 @@ int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
     return ret;
 }
 
-
 int osc_daxpin_wait(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -248,7 +235,6 @@ int osc_daxpin_wait(ompi_win_t *win)
     ret = osc_daxpin_wait_completions(module);
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
 }
-
 
 int osc_daxpin_test(ompi_win_t *win, int *flag)
 {
@@ -259,7 +245,6 @@ int osc_daxpin_test(ompi_win_t *win, int *flag)
     return ((ret != OMPI_SUCCESS) || !*flag) ? ret :
                                                osc_daxpin_settle_own(module);
 }
-
 
 /*
  * Locks
@@ -284,7 +269,6 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
     return ret;
 }
 
-
 int osc_daxpin_unlock(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -307,7 +291,6 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     return error;
 }
 
-
 int osc_daxpin_lock_all(int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -324,7 +307,6 @@ int osc_daxpin_lock_all(int hints, ompi_win_t *win)
     }
     return ret;
 }
-
 
 int osc_daxpin_unlock_all(ompi_win_t *win)
 {
@@ -345,7 +327,6 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
     return error;
 }
 
-
 /* For the ranks of a shared window it orders loads and stores in any epoch,
  * which not all inner components would let it do */
 int osc_daxpin_sync(ompi_win_t *win)
@@ -358,7 +339,6 @@ int osc_daxpin_sync(ompi_win_t *win)
     }
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
 }
-
 
 /*
  * Flush. The inner component's would have nothing to wait for, and takes longer
@@ -381,13 +361,11 @@ static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-
 static inline int osc_daxpin_is_locked(const osc_daxpin_module_t *module,
                                        int target)
 {
     return module->all_locked | module->peers[target].locked;
 }
-
 
 /* Any target */
 static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
@@ -402,14 +380,12 @@ static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
     return 0;
 }
 
-
 /* Another thread may access it meanwhile, and has to find that at its own
  * flush */
 static int osc_daxpin_may_forget(void)
 {
     return !opal_using_threads();
 }
-
 
 int osc_daxpin_flush(int target, ompi_win_t *win)
 {
@@ -427,7 +403,6 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
     return ret;
 }
 
-
 int osc_daxpin_flush_all(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -444,7 +419,6 @@ int osc_daxpin_flush_all(ompi_win_t *win)
     return ret;
 }
 
-
 int osc_daxpin_flush_local(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -453,7 +427,6 @@ int osc_daxpin_flush_local(int target, ompi_win_t *win)
     ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle(module, target, 0);
 }
-
 
 int osc_daxpin_flush_local_all(ompi_win_t *win)
 {

@@ -15,7 +15,6 @@
 #define OSC_DAXPIN_POST_TAG  0
 #define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* else: the number of shared ones */
 
-
 static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
                                  uint64_t value, uint64_t *before_p)
 {
@@ -30,7 +29,6 @@ static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
                    ret :
                    shadow->module->osc_flush(target, shadow->win);
 }
-
 
 static int osc_daxpin_epochs_try(osc_daxpin_module_t *module, int target,
                                  uint64_t share, int *done_p)
@@ -47,7 +45,6 @@ static int osc_daxpin_epochs_try(osc_daxpin_module_t *module, int target,
     return *done_p ? OMPI_SUCCESS :
                      osc_daxpin_epochs_add(module, target, -share, &before);
 }
-
 
 int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
                          int hints)
@@ -68,7 +65,6 @@ int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
     return ret;
 }
 
-
 int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
@@ -81,7 +77,6 @@ int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
                                                 &before);
 }
 
-
 int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
 {
     int ret = OMPI_SUCCESS;
@@ -93,7 +88,6 @@ int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
     return ret;
 }
 
-
 int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
@@ -104,7 +98,6 @@ int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
     }
     return ret;
 }
-
 
 int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
                          int count)
@@ -119,7 +112,6 @@ int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
     return ret;
 }
 
-
 int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
                           int count)
 {
@@ -132,7 +124,6 @@ int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
     }
     return ret;
 }
-
 
 int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
 {

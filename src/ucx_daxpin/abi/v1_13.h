@@ -18,11 +18,9 @@ struct ibv_pd;
  * libucp, which knows its version, is not in the process */
 #define UCT_DAXPIN_ABI_NEXT_SYMBOL "uct_md_query_v2"
 
-
 typedef struct uct_component uct_component_t;
 typedef struct uct_tl        uct_tl_t;
 typedef struct uct_md_ops    uct_md_ops_t;
-
 
 /* Both described in a header of 1.13 that is not installed. Fields are valid
  * by the mask; daxpin never reads beyond these. */
@@ -44,7 +42,6 @@ typedef struct uct_md_mkey_pack_params {
     uint64_t field_mask;
     unsigned flags;
 } uct_md_mkey_pack_params_t;
-
 
 struct uct_component {
     char                           name[UCT_COMPONENT_NAME_MAX];
@@ -79,13 +76,11 @@ struct uct_component {
     void                           (*md_vfs_init)(uct_md_h md);
 };
 
-
 typedef struct uct_tl_device_resource {
     char              name[UCT_DEVICE_NAME_MAX];
     uct_device_type_t type;
     ucs_sys_device_t  sys_device;
 } uct_tl_device_resource_t;
-
 
 struct uct_tl {
     char                           name[UCT_TL_NAME_MAX];
@@ -101,7 +96,6 @@ struct uct_tl {
     ucs_config_global_list_entry_t config;
     ucs_list_link_t                list;
 };
-
 
 struct uct_md_ops {
     void         (*close)(uct_md_h md);
@@ -129,12 +123,10 @@ struct uct_md_ops {
                                        ucs_memory_type_t *mem_type_p);
 };
 
-
 struct uct_md {
     uct_md_ops_t    *ops;
     uct_component_t *component;
 };
-
 
 /* Of the memory domain of libuct_ib, as far as daxpin looks into it */
 typedef struct uct_ib_md {
@@ -143,7 +135,6 @@ typedef struct uct_ib_md {
     uct_mem_h     global_odp;
     struct ibv_pd *pd;
 } uct_ib_md_t;
-
 
 /* What a memory handle of libuct_ib begins with. Its transports take nothing
  * else of it. */
@@ -155,7 +146,6 @@ typedef struct uct_ib_mem {
     uint32_t flags;
 } uct_ib_mem_t;
 
-
 extern ucs_list_link_t uct_components_list;
 
 void uct_component_register(uct_component_t *component);
@@ -165,7 +155,6 @@ void *ucs_malloc(size_t size, const char *name);
 void *ucs_calloc(size_t count, size_t size, const char *name);
 void *ucs_realloc(void *ptr, size_t size, const char *name);
 void ucs_free(void *ptr);
-
 
 /* As measured in a UCX 1.13.1 built without statistics, on 64-bit machines */
 _Static_assert(sizeof(uct_component_t) == 208, "uct_component");
