@@ -6,12 +6,14 @@
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/report.h"
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/vma.h"
 #include "daxpin.h"
 #include "elect.h"
+#include "library.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -554,7 +556,11 @@ int daxpin_file_adopt(void *address, size_t length,
     }
     params   = (params != NULL) ? params : &defaults;
     deadline = daxpin_elect_deadline(params);
-    ret      = daxpin_elect(found.vma.path, &found.st, 1, params,
+    ret      = daxpin_library_start();
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_elect(found.vma.path, &found.st, 1, params,
                             daxpin_adopt_description, &found, &file);
     if (ret != 0) {
         return ret;

@@ -6,6 +6,7 @@
 #include "daxpin/file/file.h"
 #include "daxpin/file/holder.h"
 #include "daxpin/file/share.h"
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 
@@ -141,13 +142,11 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
                  daxpin_description_func_t func, void *arg,
                  daxpin_file_t **file_p)
 {
-    int ret = daxpin_monitor_start();
+    int ret;
 
-    if (ret == 0) {
-        pthread_mutex_lock(&daxpin_elect_lock);
-        ret = daxpin_elect_locked(path, st, join, params, func, arg, file_p);
-        pthread_mutex_unlock(&daxpin_elect_lock);
-    }
+    pthread_mutex_lock(&daxpin_elect_lock);
+    ret = daxpin_elect_locked(path, st, join, params, func, arg, file_p);
+    pthread_mutex_unlock(&daxpin_elect_lock);
     return ret;
 }
 
@@ -196,12 +195,10 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
 
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
 {
-    int ret = daxpin_monitor_start();
+    int ret;
 
-    if (ret == 0) {
-        pthread_mutex_lock(&daxpin_elect_lock);
-        ret = daxpin_elect_attach_locked(key, file_p);
-        pthread_mutex_unlock(&daxpin_elect_lock);
-    }
+    pthread_mutex_lock(&daxpin_elect_lock);
+    ret = daxpin_elect_attach_locked(key, file_p);
+    pthread_mutex_unlock(&daxpin_elect_lock);
     return ret;
 }

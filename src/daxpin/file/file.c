@@ -6,6 +6,8 @@
 #include "file.h"
 
 #include "daxpin/elect.h"
+#include "daxpin/library.h"
+#include "daxpin/os/clock.h"
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
@@ -29,7 +31,6 @@
 /* To look through all processes for those who have a file open */
 #define DAXPIN_WHO_BOUND (10 * DAXPIN_SEC)
 
-pthread_mutex_t     daxpin_lock   = PTHREAD_MUTEX_INITIALIZER;
 pthread_cond_t      daxpin_called = PTHREAD_COND_INITIALIZER;
 struct daxpin_files daxpin_files  = LIST_HEAD_INITIALIZER(daxpin_files);
 
@@ -425,9 +426,7 @@ void daxpin_files_fork(void)
         daxpin_pins_fork(&file->pins);
         daxpin_file_let_go(file);
     }
-    pthread_mutex_init(&daxpin_lock, NULL);
     pthread_cond_init(&daxpin_called, NULL);
-    daxpin_elect_fork();
 }
 
 /* Every member that may access has a hold of its own: the death of one must
@@ -1115,6 +1114,10 @@ int daxpin_file_open(const char *path, size_t length,
     *file_p  = NULL;
     params   = (params != NULL) ? params : &defaults;
     deadline = daxpin_elect_deadline(params);
+    ret      = daxpin_library_start();
+    if (ret != 0) {
+        return ret;
+    }
     do {
         ret = daxpin_open_try(path, length, params, deadline, file_p);
     } while ((ret == -ESTALE) && (daxpin_now() < deadline));
@@ -1132,7 +1135,10 @@ int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
                             "this process as %u; run the job as one user",
                             key->ino, key->uid, (unsigned)geteuid());
     }
-    ret = daxpin_elect_attach(key, &file);
+    ret = daxpin_library_start();
+    if (ret == 0) {
+        ret = daxpin_elect_attach(key, &file);
+    }
     if (ret != 0) {
         return ret;
     }

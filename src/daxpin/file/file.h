@@ -7,6 +7,7 @@
 #include "daxpin/daxpin.h"
 #include "daxpin/os/control.h"
 #include "daxpin/os/hold.h"
+#include "daxpin/os/loop.h"
 #include "guard.h"
 #include "pin.h"
 #include "share.h"
@@ -116,7 +117,6 @@ struct daxpin_file {
 
 LIST_HEAD(daxpin_files, daxpin_file);
 
-extern pthread_mutex_t     daxpin_lock;
 extern struct daxpin_files daxpin_files;
 extern pthread_cond_t      daxpin_called; /* callbacks of a file have run */
 

@@ -5,6 +5,7 @@
 
 #include "module.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "wire/ioctl.h"

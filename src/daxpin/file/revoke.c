@@ -21,6 +21,7 @@
 
 #include "revoke.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "fault.h"

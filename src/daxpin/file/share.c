@@ -12,6 +12,7 @@
 
 #include "share.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "file.h"

@@ -5,6 +5,7 @@
 
 #include "hold.h"
 
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 

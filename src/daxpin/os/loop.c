@@ -3,15 +3,8 @@
 
 #include "loop.h"
 
-#include "daxpin/file/fault.h"
-#include "daxpin/file/file.h"
-#include "daxpin/file/holder.h"
-#include "daxpin/file/report.h"
-#include "daxpin/file/revoke.h"
-#include "daxpin/file/share.h"
-#include "control.h"
+#include "clock.h"
 #include "log.h"
-#include "vma.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -34,9 +27,12 @@ typedef struct daxpin_event {
     void                *arg;
 } daxpin_event_t;
 
+pthread_mutex_t daxpin_lock = PTHREAD_MUTEX_INITIALIZER;
+
 LIST_HEAD(daxpin_events, daxpin_event);
 
 static struct {
+    const daxpin_loop_ops_t *ops;
     pthread_mutex_t      start_lock;
     int                  started;
     _Atomic pid_t        tid;
@@ -52,14 +48,6 @@ static struct {
     .signal_fd  = -1,
     .wake_fd    = -1
 };
-
-uint64_t daxpin_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
-}
 
 pid_t daxpin_monitor_tid(void)
 {
@@ -161,38 +149,6 @@ static void daxpin_monitor_on_wake(void *arg, uint32_t events)
     (void)ret;
 }
 
-static uint64_t daxpin_monitor_earlier(uint64_t a, uint64_t b)
-{
-    return (a < b) ? a : b;
-}
-
-/* Every file takes the steps it can take now; when to come again, in ns */
-static uint64_t daxpin_monitor_tick(void)
-{
-    int signaled  = daxpin_monitor.signaled;
-    uint64_t next = DAXPIN_NEVER, now;
-    daxpin_file_t *file, *following;
-
-    daxpin_monitor.signaled = 0;
-    for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
-        now = daxpin_now();
-        ++file->refs; /* it and its neighbour stay while callbacks run */
-        if (file->holder) {
-            next = daxpin_monitor_earlier(next, daxpin_lease_tick(file, now,
-                                                                  signaled));
-        } else {
-            daxpin_revoke_check_fault(file);
-        }
-        next = daxpin_monitor_earlier(next, daxpin_revoke_tick(file, now));
-        next = daxpin_monitor_earlier(next, daxpin_share_tick(file, now));
-        next = daxpin_monitor_earlier(next, daxpin_guard_tick(file, now));
-        --file->refs;
-        following = LIST_NEXT(file, link);
-        daxpin_file_destroy_if_unused(file);
-    }
-    return next;
-}
-
 static void daxpin_monitor_wait(uint64_t until)
 {
     struct epoll_event epoll_event;
@@ -225,13 +181,16 @@ static void daxpin_monitor_wait(uint64_t until)
 static void *daxpin_monitor_main(void *arg)
 {
     uint64_t next;
+    int signaled;
 
     pthread_setname_np(pthread_self(), "daxpin");
     atomic_store(&daxpin_monitor.tid, gettid());
     (void)arg;
     pthread_mutex_lock(&daxpin_lock);
     for (;;) {
-        next = daxpin_monitor_tick();
+        signaled                = daxpin_monitor.signaled;
+        daxpin_monitor.signaled = 0;
+        next                    = daxpin_monitor.ops->tick(signaled);
         pthread_mutex_unlock(&daxpin_lock);
         daxpin_monitor_wait(next);
     }
@@ -290,18 +249,14 @@ static void daxpin_monitor_fork_parent(void)
     pthread_mutex_unlock(&daxpin_monitor.start_lock);
 }
 
-/* The child has no monitor and is not a member: it lets go of everything, so
- * that a death of its parent is seen. Its handles stay, as REVOKED. */
+/* The epoll instance is the parent's too: it is closed first, so that nobody
+ * touches it when files take their descriptors out of it. */
 static void daxpin_monitor_fork_child(void)
 {
-    /* First: the epoll instance is the parent's too, and must not be touched
-     * when files take their descriptors out of it */
     if (daxpin_monitor.started) {
         daxpin_monitor_close();
     }
-    daxpin_files_fork();
-    daxpin_report_fork();
-    daxpin_vma_fork();
+    daxpin_monitor.ops->forked();
     pthread_mutex_init(&daxpin_lock, NULL);
     pthread_mutex_init(&daxpin_monitor.start_lock, NULL);
 }
@@ -344,20 +299,15 @@ err:
     return ret;
 }
 
-int daxpin_monitor_start(void)
+int daxpin_monitor_start(const daxpin_loop_ops_t *ops)
 {
     int ret = 0;
 
     pthread_mutex_lock(&daxpin_monitor.start_lock);
     if (!daxpin_monitor.started) {
-        ret = daxpin_monitor_create();
+        daxpin_monitor.ops = ops;
+        ret                = daxpin_monitor_create();
     }
     pthread_mutex_unlock(&daxpin_monitor.start_lock);
-    if (ret == 0) {
-        pthread_mutex_lock(&daxpin_lock);
-        daxpin_report_open();
-        ret = daxpin_fault_install();
-        pthread_mutex_unlock(&daxpin_lock);
-    }
     return ret;
 }

@@ -4,6 +4,7 @@
 #ifndef DAXPIN_MONITOR_H_
 #define DAXPIN_MONITOR_H_
 
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,9 +18,22 @@
 /* Called by the thread, with daxpin_lock held. events: of epoll_wait() */
 typedef void (*daxpin_event_func_t)(void *arg, uint32_t events);
 
+/* What the loop calls; it knows nobody by name. */
+typedef struct daxpin_loop_ops {
+    /* Take the steps that can be taken now, in the thread, with daxpin_lock
+     * held; return when to be called again (ns), unless there is an event
+     * before. signaled: a lease may have been broken since the last call. */
+    uint64_t (*tick)(int signaled);
+    /* In the child of a fork, with daxpin_lock held */
+    void     (*forked)(void);
+} daxpin_loop_ops_t;
+
+/* The one lock of the library: for every file, and what hangs on it */
+extern pthread_mutex_t daxpin_lock;
+
 /* Start the thread if it is not there. Without daxpin_lock. 0 or -errno with
  * a message. */
-int daxpin_monitor_start(void);
+int daxpin_monitor_start(const daxpin_loop_ops_t *ops);
 
 /* Have func called when fd is readable or hung up. 0: failed. An id is not
  * used again, so an event that comes too late finds nobody. */
@@ -36,13 +50,5 @@ void daxpin_monitor_hint(void);
 pid_t daxpin_monitor_tid(void);
 int   daxpin_monitor_signal(void);
 int   daxpin_monitor_is_self(void);
-
-/* CLOCK_MONOTONIC, ns; wherever */
-uint64_t daxpin_now(void);
-
-#define DAXPIN_NEVER  UINT64_MAX
-#define DAXPIN_USEC   1000ull
-#define DAXPIN_MSEC   1000000ull
-#define DAXPIN_SEC    1000000000ull
 
 #endif

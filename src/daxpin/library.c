@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The library as a whole: start, the turn of its thread, fork */
+
+#include "library.h"
+
+#include "daxpin/elect.h"
+#include "daxpin/file/fault.h"
+#include "daxpin/file/file.h"
+#include "daxpin/file/holder.h"
+#include "daxpin/file/report.h"
+#include "daxpin/file/revoke.h"
+#include "daxpin/file/share.h"
+#include "daxpin/os/clock.h"
+#include "daxpin/os/loop.h"
+#include "daxpin/os/vma.h"
+
+/* Every file takes the steps it can take now; when to come again, in ns */
+static uint64_t daxpin_library_tick(int signaled)
+{
+    uint64_t next = DAXPIN_NEVER, now;
+    daxpin_file_t *file, *following;
+
+    for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
+        now = daxpin_now();
+        ++file->refs; /* it and its neighbour stay while callbacks run */
+        if (file->holder) {
+            next = daxpin_earlier(next, daxpin_lease_tick(file, now,
+                                                                  signaled));
+        } else {
+            daxpin_revoke_check_fault(file);
+        }
+        next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
+        next = daxpin_earlier(next, daxpin_share_tick(file, now));
+        next = daxpin_earlier(next, daxpin_guard_tick(file, now));
+        --file->refs;
+        following = LIST_NEXT(file, link);
+        daxpin_file_destroy_if_unused(file);
+    }
+    return next;
+}
+
+/* The child has no thread of the library and is not a member: it gives up all
+ * that its parent has, so that a death of the parent is seen. Its handles stay,
+ * as REVOKED. */
+static void daxpin_library_forked(void)
+{
+    daxpin_files_fork();
+    daxpin_elect_fork();
+    daxpin_report_fork();
+    daxpin_vma_fork();
+}
+
+static const daxpin_loop_ops_t daxpin_library_ops = {
+    .tick   = daxpin_library_tick,
+    .forked = daxpin_library_forked
+};
+
+int daxpin_library_start(void)
+{
+    int ret = daxpin_monitor_start(&daxpin_library_ops);
+
+    if (ret == 0) {
+        pthread_mutex_lock(&daxpin_lock);
+        daxpin_report_open();
+        ret = daxpin_fault_install();
+        pthread_mutex_unlock(&daxpin_lock);
+    }
+    return ret;
+}

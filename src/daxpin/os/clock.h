@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_CLOCK_H_
+#define DAXPIN_CLOCK_H_
+
+/* Time as all of the library counts it: ns of CLOCK_MONOTONIC */
+
+#include <stdint.h>
+#include <time.h>
+
+#define DAXPIN_NEVER UINT64_MAX
+#define DAXPIN_USEC  1000ull
+#define DAXPIN_MSEC  1000000ull
+#define DAXPIN_SEC   1000000000ull
+
+/* Return the time now. Async-signal-safe. */
+static inline uint64_t daxpin_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
+}
+
+/* Return the earlier of two times. */
+static inline uint64_t daxpin_earlier(uint64_t a, uint64_t b)
+{
+    return (a < b) ? a : b;
+}
+
+#endif
