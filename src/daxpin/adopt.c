@@ -10,6 +10,7 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/space.h"
 #include "daxpin/os/vma.h"
 #include "daxpin.h"
 #include "elect.h"
@@ -366,9 +367,9 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
                             "mapped; keep that one open", found->vma.path);
     }
     if (daxpin_found_is_dax(found) && (now.st_size > 0)) {
-        ret = daxpin_file_await_truncate(found->vma.path, fd, deadline);
+        ret = daxpin_space_await_truncate(found->vma.path, fd, deadline);
         if (ret == 0) {
-            ret = daxpin_file_allocate(found->vma.path, fd, 0,
+            ret = daxpin_space_allocate(found->vma.path, fd, 0,
                                        (size_t)now.st_size);
         }
         if (ret != 0) {
@@ -476,7 +477,7 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
     if (fd < 0) {
         return fd;
     }
-    ret = daxpin_file_allocate(file->path, fd, offset, length);
+    ret = daxpin_space_allocate(file->path, fd, offset, length);
     close(fd);
     return ret;
 }

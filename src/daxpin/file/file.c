@@ -8,9 +8,11 @@
 #include "daxpin/elect.h"
 #include "daxpin/library.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/space.h"
 #include "daxpin/os/vma.h"
 #include "fault.h"
 #include "holder.h"
@@ -368,7 +370,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     }
     daxpin_guard_close(file);
     if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE)) {
-        daxpin_lease_drop(file);
+        daxpin_lease_drop(file->fd);
     }
     LIST_REMOVE(file, link);
     daxpin_share_close(file);
@@ -666,129 +668,6 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
  * Space
  */
 
-int daxpin_file_has_blocks(int fd, uint64_t end)
-{
-    struct stat st;
-
-    return (fstat(fd, &st) == 0) && ((uint64_t)st.st_size >= end) &&
-           ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
-}
-
-int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline)
-{
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-
-    while (daxpin_hold_is_contended(fd)) {
-        if (daxpin_now() > deadline) {
-            return daxpin_error(EAGAIN, "%s: cannot be opened: somebody waits "
-                                "to truncate it until what is registered of it "
-                                "is given back; free its windows and "
-                                "registrations, then try again", path);
-        }
-        nanosleep(&pause, NULL);
-    }
-    return 0;
-}
-
-int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
-                         size_t length)
-{
-    int ret;
-
-    do {
-        ret = fallocate(fd, 0, (off_t)offset, (off_t)length);
-    } while ((ret != 0) && (errno == EINTR));
-    if (ret == 0) {
-        return 0;
-    }
-    ret = errno;
-    /* XFS wants room for its own books first, which a file has no need of that
-     * takes all of its file system */
-    if (((ret == EOPNOTSUPP) || (ret == ENOSPC)) &&
-        daxpin_file_has_blocks(fd, offset + length)) {
-        return 0;
-    }
-    errno = ret;
-    return daxpin_error(ret, "%s: cannot allocate %zu bytes at offset %lu: "
-                        "%m; a store there could fail later without a word, "
-                        "so make room first", path, length, offset);
-}
-
-/* On DAX a block that was never written is converted at the first store,
- * which is not a thing for a NIC to wait for: write it now. */
-static int daxpin_file_zero_holes(const char *path, int fd, off_t from,
-                                  off_t end)
-{
-    static const char zeros[65536];
-    off_t hole, data;
-    ssize_t ret;
-    size_t part;
-
-    for (hole = lseek(fd, from, SEEK_HOLE); (hole >= 0) && (hole < end);
-         hole = lseek(fd, data, SEEK_HOLE)) {
-        data = lseek(fd, hole, SEEK_DATA);
-        data = ((data < 0) || (data > end)) ? end : data;
-        while (hole < data) {
-            part = ((size_t)(data - hole) < sizeof(zeros)) ?
-                           (size_t)(data - hole) :
-                           sizeof(zeros);
-            ret  = pwrite(fd, zeros, part, hole);
-            if (ret < 0) {
-                return daxpin_error(errno, "%s: cannot zero %zu bytes at "
-                                    "offset %ld: %m", path, part, (long)hole);
-            }
-            hole += ret;
-        }
-    }
-    return 0;
-}
-
-/* Grow to length and have every block there. What is added is taken back when
- * it cannot be had whole. One process at a time: all share a description, so
- * the lock is one that belongs to the process. */
-static int daxpin_file_prepare(const char *path, int fd, int is_dax,
-                               size_t length, int fresh)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    struct stat st;
-    int ret;
-
-    while ((fcntl(fd, F_SETLKW, &lock) != 0) && (errno == EINTR)) {
-    }
-    if (fstat(fd, &st) != 0) {
-        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
-        goto out;
-    }
-    length = (length > (size_t)st.st_size) ? length : (size_t)st.st_size;
-    if (length == 0) {
-        ret = daxpin_error(EINVAL, "%s: is empty, and no length was given",
-                           path);
-        goto out;
-    }
-    ret = daxpin_file_allocate(path, fd, 0, length);
-    if ((ret == 0) && is_dax) {
-        ret = daxpin_file_zero_holes(path, fd, fresh ? 0 : st.st_size,
-                                     (off_t)length);
-    }
-    if ((ret != 0) && (ftruncate(fd, st.st_size) != 0)) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot go back to %ld bytes: %m",
-                   path, (long)st.st_size);
-    }
-out:
-    lock.l_type = F_UNLCK;
-    fcntl(fd, F_SETLK, &lock);
-    return ret;
-}
-
-/* Without a message: it may be the second thing to go wrong */
-static int daxpin_file_cut(int fd, size_t length)
-{
-    struct stat st;
-
-    return ((fstat(fd, &st) == 0) && ((size_t)st.st_size > length) &&
-            (ftruncate(fd, (off_t)length) != 0)) ? -errno : 0;
-}
-
 static int daxpin_file_has_others(daxpin_file_t *file)
 {
     return (file->refs > 1) || !daxpin_share_is_alone(file);
@@ -820,12 +699,12 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             " first", file->path, length);
     }
     daxpin_hold_drop(&file->hold); /* It would stop us as well */
-    ret = daxpin_file_cut(file->fd, length);
+    ret = daxpin_space_cut(file->fd, length);
     if (ret != 0) {
         daxpin_error(-ret, "%s: cannot go back to %zu bytes: %s", file->path,
                      length, strerror(-ret));
     }
-    daxpin_lease_note_size(file);
+    daxpin_file_note_size(file);
     if (held) {
         daxpin_file_place_hold(file);
     }
@@ -889,9 +768,9 @@ static int daxpin_open_description(void *arg, const struct stat *st,
     }
     is_dax = (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
              (stx.stx_attributes & STATX_ATTR_DAX);
-    ret    = is_dax ? daxpin_file_await_truncate(path, fd, deadline) : 0;
+    ret    = is_dax ? daxpin_space_await_truncate(path, fd, deadline) : 0;
     if (ret == 0) {
-        ret = daxpin_file_prepare(path, fd, is_dax, open_args->length, 1);
+        ret = daxpin_space_grow(path, fd, is_dax, open_args->length, 1);
     }
     if (ret != 0) {
         goto err;
@@ -1008,7 +887,7 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
     }
     ret = fd = daxpin_file_dup(file);
     if (fd >= 0) {
-        ret = daxpin_file_prepare(file->path, fd, file->is_dax, length, 0);
+        ret = daxpin_space_grow(file->path, fd, file->is_dax, length, 0);
         close(fd);
     }
     daxpin_open_grow_end(file);
@@ -1062,7 +941,7 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
             daxpin_hold_drop(&file->hold);
         }
         undone = daxpin_open_is_untouched(open_args) &&
-                 (daxpin_file_cut(open_args->fd,
+                 (daxpin_space_cut(open_args->fd,
                                   (size_t)open_args->old_length) == 0);
     }
     pthread_mutex_unlock(&daxpin_lock);
@@ -1345,4 +1224,19 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
     }
 out:
     pthread_mutex_unlock(&daxpin_lock);
+}
+
+void daxpin_file_note_size(daxpin_file_t *file)
+{
+    struct stat st;
+
+    if (fstat(file->fd, &st) == 0) {
+        atomic_store(&file->control->length, (uint64_t)st.st_size);
+        /* No more than it needs: what a file system has put by beyond the
+         * end, it may take back */
+        file->lease.blocks = st.st_size / 512;
+        if (st.st_blocks < file->lease.blocks) {
+            file->lease.blocks = st.st_blocks;
+        }
+    }
 }

@@ -162,20 +162,12 @@ int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
 void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
                             size_t length);
 
-/* Are there as many blocks as it takes to have all up to @a end? */
-int daxpin_file_has_blocks(int fd, uint64_t end);
-
-/* On DAX: wait until nobody is in a truncate, which may be waiting for what is
- * registered of the file still, by this process perhaps. fallocate() would wait
- * for him without end. */
-int daxpin_file_await_truncate(const char *path, int fd, uint64_t deadline);
-
-/* Fill holes of the file, keep its content and size */
-int daxpin_file_allocate(const char *path, int fd, uint64_t offset,
-                         size_t length);
-
 /* daxpin_file_locks() with daxpin_lock held */
 unsigned daxpin_file_locks_now(const daxpin_file_t *file);
+
+/* Note what the file has to have, at least, when the lease comes back. Caller
+ * holds daxpin_lock. */
+void daxpin_file_note_size(daxpin_file_t *file);
 
 /* The open file description, to be closed by the caller, who has not got
  * daxpin_lock: a revoke closes file->fd at any time. -errno with a message. */

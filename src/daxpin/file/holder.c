@@ -6,9 +6,11 @@
 #include "holder.h"
 
 #include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/space.h"
 #include "file.h"
 #include "module.h"
 #include "report.h"
@@ -26,10 +28,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-/* The RFC's exclusive layout lease; no released kernel knows it */
-#define DAXPIN_F_LAYOUT    16
-#define DAXPIN_F_EXCLUSIVE 32
 
 /* Between tries to take it: members who join are quick, readers may stay */
 #define DAXPIN_LEASE_PAUSE_MIN (100 * DAXPIN_USEC)
@@ -62,57 +60,6 @@ typedef struct daxpin_waiters {
     unsigned writers;
     pid_t    writer;  /* the first */
 } daxpin_waiters_t;
-
-void daxpin_lease_drop(daxpin_file_t *file)
-{
-    fcntl(file->fd, F_SETLEASE, F_UNLCK);
-}
-
-/* Signal and owner first: F_UNLCK resets them, and the default signal between
- * F_SETLEASE and F_SETSIG would kill the process. */
-static int daxpin_lease_take(daxpin_file_t *file)
-{
-    struct f_owner_ex owner = {.type = F_OWNER_TID,
-                               .pid  = daxpin_monitor_tid()};
-
-    if ((fcntl(file->fd, F_SETSIG, daxpin_monitor_signal()) != 0) ||
-        (fcntl(file->fd, F_SETOWN_EX, &owner) != 0)) {
-        return -errno;
-    }
-    if (fcntl(file->fd, F_SETLEASE, DAXPIN_F_LAYOUT | DAXPIN_F_EXCLUSIVE) ==
-        0) {
-        return 0;
-    }
-    if (fcntl(file->fd, F_SETLEASE, F_WRLCK) != 0) {
-        return -errno;
-    }
-    /* The kernel made the calling thread's process the owner where there was
-     * none; say it once more, to be sure of the thread */
-    fcntl(file->fd, F_SETOWN_EX, &owner);
-    return 0;
-}
-
-static int daxpin_lease_is_whole(daxpin_file_t *file)
-{
-    int type = fcntl(file->fd, F_GETLEASE);
-
-    return (type == F_WRLCK) || (type == DAXPIN_F_LAYOUT);
-}
-
-static unsigned daxpin_lease_break_time(void)
-{
-    static const char *path = "/proc/sys/fs/lease-break-time";
-    FILE *file              = fopen(path, "re");
-    unsigned seconds        = 45;
-
-    if (file != NULL) {
-        if (fscanf(file, "%u", &seconds) != 1) {
-            seconds = 45;
-        }
-        fclose(file);
-    }
-    return seconds;
-}
 
 void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms)
 {
@@ -296,21 +243,6 @@ static int daxpin_lease_check_size(daxpin_file_t *file)
     return 0;
 }
 
-void daxpin_lease_note_size(daxpin_file_t *file)
-{
-    struct stat st;
-
-    if (fstat(file->fd, &st) == 0) {
-        atomic_store(&file->control->length, (uint64_t)st.st_size);
-        /* No more than it needs: what a file system has put by beyond the
-         * end, it may take back */
-        file->lease.blocks = st.st_size / 512;
-        if (st.st_blocks < file->lease.blocks) {
-            file->lease.blocks = st.st_blocks;
-        }
-    }
-}
-
 /* What others added while they could need not have blocks yet; nor what an
  * intruder has made a hole of with the guard's consent. On XFS fallocate() waits
  * for pins of the module, anybody's: not where nothing is missing, and not for
@@ -322,14 +254,14 @@ static int daxpin_lease_fill(daxpin_file_t *file)
     if (file->own || file->lease.guarded || (fstat(file->fd, &st) != 0) ||
         (st.st_size == 0) ||
         (daxpin_module_is_there() &&
-         daxpin_file_has_blocks(file->fd, (uint64_t)st.st_size))) {
+         daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size))) {
         return 0;
     }
     if (file->pins.modules > 0) {
         return daxpin_error(EBUSY, "%s: has got holes, which cannot be filled "
                             "while the kernel module pins it", file->path);
     }
-    return daxpin_file_allocate(file->path, file->fd, 0, (size_t)st.st_size);
+    return daxpin_space_allocate(file->path, file->fd, 0, (size_t)st.st_size);
 }
 
 /* Not before the lease is there: until then, others who map the file may make
@@ -439,7 +371,7 @@ static uint64_t daxpin_lease_watch_hold(daxpin_file_t *file, uint64_t now)
     }
     if (atomic_load(&file->control->waived)) {
         if ((file->lease.contended == 0) && daxpin_lease_hold_again(file)) {
-            daxpin_lease_note_size(file);
+            daxpin_file_note_size(file);
         }
         return now + DAXPIN_WAIVE_AFTER;
     }
@@ -457,7 +389,7 @@ static void daxpin_lease_held(daxpin_file_t *file)
         !daxpin_lease_place_hold(file)) {
         return;
     }
-    daxpin_lease_note_size(file);
+    daxpin_file_note_size(file);
     file->lease.once    = 1;
     file->lease.guarded = 0;
     file->lease.relies  = 0;
@@ -563,7 +495,8 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
     if (now < file->lease.next) {
         return file->lease.next;
     }
-    ret = daxpin_lease_take(file);
+    ret = daxpin_lease_take(file->fd, daxpin_monitor_tid(),
+                            daxpin_monitor_signal());
     if (ret == 0) {
         daxpin_lease_held(file);
         return now; /* A break may have come already: look again */
@@ -586,7 +519,7 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
 static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
                               uint64_t deadline)
 {
-    daxpin_lease_note_size(file); /* Members may have made it longer */
+    daxpin_file_note_size(file); /* Members may have made it longer */
     daxpin_control_set_state(file->control, state);
     daxpin_report_update(file);
     file->lease.wanted     = 1;
@@ -598,7 +531,7 @@ static void daxpin_lease_lend(daxpin_file_t *file, daxpin_state_t state,
     file->lease.contended  = 0;
     file->lease.next       = 0;
     file->lease.pause      = DAXPIN_LEASE_PAUSE_MIN;
-    daxpin_lease_drop(file);
+    daxpin_lease_drop(file->fd);
 }
 
 static void daxpin_lease_end(daxpin_file_t *file,
@@ -738,7 +671,7 @@ uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled)
         return DAXPIN_NEVER;
     case DAXPIN_STATE_HELD:
         if ((signaled || (file->lease.hold_until != 0) ||
-             file->lease.guard_wait) && !daxpin_lease_is_whole(file)) {
+             file->lease.guard_wait) && !daxpin_lease_is_whole(file->fd)) {
             return daxpin_lease_broken(file, now);
         }
         return daxpin_lease_watch_hold(file, now);
@@ -766,7 +699,7 @@ int daxpin_lease_release(daxpin_file_t *file)
         file->lease.wanted = 0;
         daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED);
         daxpin_report_update(file);
-        daxpin_lease_drop(file);
+        daxpin_lease_drop(file->fd);
     }
     pthread_mutex_unlock(&daxpin_lock);
     return ret;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef DAXPIN_LEASE_H_
-#define DAXPIN_LEASE_H_
+#ifndef DAXPIN_HOLDER_H_
+#define DAXPIN_HOLDER_H_
 
 #include "daxpin/daxpin.h"
 
@@ -16,12 +16,6 @@ void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms);
 /* What there is to do by now: taken or broken? Returns the time (ns) at which
  * to come again. */
 uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled);
-
-/* What the file has to have, at least, when the lease comes back */
-void daxpin_lease_note_size(daxpin_file_t *file);
-
-/* F_UNLCK, whoever holds the description */
-void daxpin_lease_drop(daxpin_file_t *file);
 
 /* "pid 17 (cat), pid 18 (cp)": who has the file open besides the members;
  * empty when it cannot be known */

@@ -22,11 +22,11 @@
 #include "revoke.h"
 
 #include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "fault.h"
 #include "file.h"
-#include "holder.h"
 #include "report.h"
 #include "share.h"
 
@@ -85,7 +85,7 @@ static void daxpin_revoke_unlock(daxpin_file_t *file)
 {
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
     if (daxpin_control_leave(file->control_fd)) {
-        daxpin_lease_drop(file);
+        daxpin_lease_drop(file->fd);
     }
 }
 
@@ -177,7 +177,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
     daxpin_revoke_drop_locks(file);
-    daxpin_lease_drop(file);
+    daxpin_lease_drop(file->fd);
     daxpin_share_close(file);
     daxpin_file_let_go(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: revoked in %llu us", file->path,

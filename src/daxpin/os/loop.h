@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef DAXPIN_MONITOR_H_
-#define DAXPIN_MONITOR_H_
+#ifndef DAXPIN_LOOP_H_
+#define DAXPIN_LOOP_H_
 
 #include <pthread.h>
 #include <stdint.h>

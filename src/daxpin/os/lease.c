@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The kernel's lease on an open file description */
+
+#include "lease.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+int daxpin_lease_take(int fd, pid_t tid, int signo)
+{
+    struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = tid};
+
+    /* Signal and owner come first: F_UNLCK resets them, and the default signal
+     * would kill the process if the lease was broken before F_SETSIG. */
+    if ((fcntl(fd, F_SETSIG, signo) != 0) ||
+        (fcntl(fd, F_SETOWN_EX, &owner) != 0) ||
+        (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)) {
+        return -errno;
+    }
+    /* The kernel has made the calling thread's process the owner if there was
+     * none: name the thread once more. */
+    fcntl(fd, F_SETOWN_EX, &owner);
+    return 0;
+}
+
+void daxpin_lease_drop(int fd)
+{
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
+int daxpin_lease_is_whole(int fd)
+{
+    return fcntl(fd, F_GETLEASE) == F_WRLCK;
+}
+
+unsigned daxpin_lease_break_time(void)
+{
+    static const char *path = "/proc/sys/fs/lease-break-time";
+    FILE *file              = fopen(path, "re");
+    unsigned seconds        = 45;
+
+    if (file != NULL) {
+        if (fscanf(file, "%u", &seconds) != 1) {
+            seconds = 45;
+        }
+        fclose(file);
+    }
+    return seconds;
+}
