@@ -8,6 +8,7 @@
 #include "daxpin/elect.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/guard.h"
 #include "daxpin/file/holder.h"
 #include "daxpin/file/report.h"
 #include "daxpin/file/revoke.h"

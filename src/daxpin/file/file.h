@@ -8,8 +8,7 @@
 #include "daxpin/os/control.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
-#include "guard.h"
-#include "pin.h"
+#include "daxpin/os/ranges.h"
 #include "share.h"
 
 #include <libpmem2.h>
@@ -36,6 +35,43 @@ typedef struct daxpin_callback {
     daxpin_revoke_cb_t cb;
     void               *arg;
 } daxpin_callback_t;
+
+/* The pins of one file in this process */
+typedef struct daxpin_pins {
+    daxpin_ranges_t ranges;
+    size_t          modules; /* those that the pin module has pinned */
+    int             watched; /* one of them tells of breaks of the lease */
+} daxpin_pins_t;
+
+/* What a member's pins of a file have; told to the holder */
+typedef enum daxpin_guard_status {
+    DAXPIN_GUARD_STATUS_NONE,      /* no pins: nothing to be guarded */
+    DAXPIN_GUARD_STATUS_GUARDED,
+    DAXPIN_GUARD_STATUS_UNGUARDED
+} daxpin_guard_status_t;
+
+/* Something to tell; see guard.c */
+typedef struct daxpin_guard_request daxpin_guard_request_t;
+
+typedef struct daxpin_guard {
+    int      fd;               /* -1: not connected */
+    uint64_t id;               /* of the monitor */
+    int      synced;           /* it knew all pins, once */
+    uint64_t grace;            /* ns; all stays guarded when it has died */
+    uint64_t grace_until;      /* ns; it has died, 0: it has not; until then
+                                  all that it knew is guarded */
+    int      grace_extra;      /* there is more than it knew */
+    int      fresh;            /* connected, and no answer yet */
+    int      stalled;          /* it does not answer */
+    int      status;           /* daxpin_guard_status_t, as told */
+    int      complained;       /* errno value that was logged last */
+    unsigned unanswered;
+    uint64_t retry;            /* ns; to connect again */
+    uint64_t pause;            /* ns */
+    daxpin_guard_request_t *queue; /* not sent yet */
+    size_t   queued;
+    size_t   capacity;
+} daxpin_guard_t;
 
 /* Where a revoke stands in this process; see revoke.c */
 typedef enum daxpin_phase {

@@ -10,7 +10,6 @@
 #include "daxpin/os/loop.h"
 #include "wire/guardd.h"
 #include "file.h"
-#include "pin.h"
 #include "report.h"
 #include "share.h"
 
@@ -66,14 +65,14 @@ int daxpin_guard_is_on(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
 
-    return guard->synced && (file->pins.count > 0) &&
+    return guard->synced && (file->pins.ranges.count > 0) &&
            (daxpin_guard_is_idle(guard) ||
             (daxpin_guard_in_grace(guard) && !guard->grace_extra));
 }
 
 int daxpin_guard_covers(const daxpin_file_t *file)
 {
-    if ((file->pins.count > 0) && !daxpin_guard_is_on(file)) {
+    if ((file->pins.ranges.count > 0) && !daxpin_guard_is_on(file)) {
         return 0;
     }
     return daxpin_share_is_guarded(file);
@@ -84,7 +83,7 @@ int daxpin_guard_stands_in(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
 
-    return (file->pins.count == 0) ||
+    return (file->pins.ranges.count == 0) ||
            (guard->synced && (guard->fd >= 0) && !guard->stalled &&
             (guard->grace > 0) && (guard->grace_until == 0));
 }
@@ -104,7 +103,7 @@ static void daxpin_guard_tell(daxpin_file_t *file)
     daxpin_guard_t *guard = &file->guard;
     int status;
 
-    if (file->pins.count == 0) {
+    if (file->pins.ranges.count == 0) {
         status = DAXPIN_GUARD_STATUS_NONE;
     } else if (guard->synced && !guard->stalled) {
         status = DAXPIN_GUARD_STATUS_GUARDED;
@@ -335,7 +334,7 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
                    DAXPIN_GUARD_GRACE_PERCENT;
     daxpin_guard_send(file);
     if (daxpin_guard_is_idle(guard)) {
-        if (!guard->synced && (file->pins.count > 0)) {
+        if (!guard->synced && (file->pins.ranges.count > 0)) {
             daxpin_log(DAXPIN_LOG_INFO, "%s: guarded: truncates of what is "
                        "pinned are refused", file->path);
         }
@@ -415,9 +414,10 @@ static int daxpin_guard_enqueue(daxpin_guard_t *guard, uint16_t type,
     return 1;
 }
 
-static int daxpin_guard_enqueue_pin(uint64_t start, uint64_t end, void *arg)
+static int daxpin_guard_enqueue_pin(daxpin_range_t *range, void *arg)
 {
-    return daxpin_guard_enqueue(arg, DAXPIN_GUARD_ADD, start, end);
+    return daxpin_guard_enqueue(arg, DAXPIN_GUARD_ADD, range->start,
+                                range->end);
 }
 
 /* From nothing: the file, and all its pins */
@@ -434,7 +434,8 @@ static void daxpin_guard_connect(daxpin_file_t *file)
     guard->id = daxpin_monitor_add(guard->fd, daxpin_guard_on_answer, file);
     if ((guard->id == 0) ||
         !daxpin_guard_enqueue(guard, DAXPIN_GUARD_FILE, 0, 0) ||
-        !daxpin_pins_each(&file->pins, daxpin_guard_enqueue_pin, guard)) {
+        !daxpin_ranges_each(&file->pins.ranges, daxpin_guard_enqueue_pin,
+                            guard)) {
         daxpin_guard_lost(file, ENOMEM);
         return;
     }
@@ -508,7 +509,7 @@ static void daxpin_guard_wait_answer(daxpin_file_t *file)
 void daxpin_guard_wait(daxpin_file_t *file)
 {
     daxpin_guard_wait_answer(file);
-    if ((file->pins.count > 0) && (!daxpin_guard_stands_in(file) ||
+    if ((file->pins.ranges.count > 0) && (!daxpin_guard_stands_in(file) ||
                                    !daxpin_guard_is_idle(&file->guard))) {
         daxpin_file_hold_again(file);
     }
@@ -525,7 +526,7 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    if ((file->pins.count == 0) || !daxpin_file_is_alive(file)) {
+    if ((file->pins.ranges.count == 0) || !daxpin_file_is_alive(file)) {
         return DAXPIN_NEVER;
     }
     if ((guard->grace_until != 0) && (now >= guard->grace_until)) {

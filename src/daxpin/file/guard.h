@@ -4,7 +4,7 @@
 #ifndef DAXPIN_GUARD_H_
 #define DAXPIN_GUARD_H_
 
-#include "daxpin/daxpin.h"
+#include "file.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,36 +18,6 @@
  * without it the lease protects, as ever. What nobody may do is to rely on it
  * when it is not there; so its word is what counts, and its silence.
  */
-
-/* What a member's pins of a file have; told to the holder */
-typedef enum daxpin_guard_status {
-    DAXPIN_GUARD_STATUS_NONE,      /* no pins: nothing to be guarded */
-    DAXPIN_GUARD_STATUS_GUARDED,
-    DAXPIN_GUARD_STATUS_UNGUARDED
-} daxpin_guard_status_t;
-
-/* Something to tell; see guard.c */
-typedef struct daxpin_guard_request daxpin_guard_request_t;
-
-typedef struct daxpin_guard {
-    int      fd;               /* -1: not connected */
-    uint64_t id;               /* of the monitor */
-    int      synced;           /* it knew all pins, once */
-    uint64_t grace;            /* ns; all stays guarded when it has died */
-    uint64_t grace_until;      /* ns; it has died, 0: it has not; until then
-                                  all that it knew is guarded */
-    int      grace_extra;      /* there is more than it knew */
-    int      fresh;            /* connected, and no answer yet */
-    int      stalled;          /* it does not answer */
-    int      status;           /* daxpin_guard_status_t, as told */
-    int      complained;       /* errno value that was logged last */
-    unsigned unanswered;
-    uint64_t retry;            /* ns; to connect again */
-    uint64_t pause;            /* ns */
-    daxpin_guard_request_t *queue; /* not sent yet */
-    size_t   queued;
-    size_t   capacity;
-} daxpin_guard_t;
 
 /* Where it listens. No lock needed. */
 const char *daxpin_guard_socket(void);

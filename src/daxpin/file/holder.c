@@ -12,6 +12,7 @@
 #include "daxpin/os/proc.h"
 #include "daxpin/os/space.h"
 #include "file.h"
+#include "guard.h"
 #include "module.h"
 #include "report.h"
 #include "revoke.h"

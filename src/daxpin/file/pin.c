@@ -9,107 +9,25 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "file.h"
+#include "guard.h"
 #include "module.h"
 #include "report.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 struct daxpin_pin {
-    daxpin_pin_t           *left;
-    daxpin_pin_t           *right;
-    uint64_t               offset;
-    uint64_t               end;
-    uint64_t               max_end;  /* of this node and all below */
-    uint32_t               priority; /* a heap: the root has the greatest */
+    daxpin_range_t         range;    /* in the file */
     daxpin_file_t          *file;
     daxpin_report_record_t *record;  /* NULL: omitted */
     unsigned               life;     /* of the report that has it */
     daxpin_module_pin_t    *module;  /* NULL: without */
 };
 
-/* xorshift: balance, not secrecy */
-static uint32_t daxpin_pin_priority(void)
+static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
 {
-    static uint32_t x = 2463534242u;
-
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return x;
-}
-
-static void daxpin_pin_update(daxpin_pin_t *pin)
-{
-    pin->max_end = pin->end;
-    if ((pin->left != NULL) && (pin->left->max_end > pin->max_end)) {
-        pin->max_end = pin->left->max_end;
-    }
-    if ((pin->right != NULL) && (pin->right->max_end > pin->max_end)) {
-        pin->max_end = pin->right->max_end;
-    }
-}
-
-/* Equal offsets are told apart by address, so that any one can be removed */
-static int daxpin_pin_before(const daxpin_pin_t *a, const daxpin_pin_t *b)
-{
-    return (a->offset != b->offset) ? (a->offset < b->offset) :
-                                      ((uintptr_t)a < (uintptr_t)b);
-}
-
-static daxpin_pin_t *daxpin_pins_merge(daxpin_pin_t *a, daxpin_pin_t *b)
-{
-    if ((a == NULL) || (b == NULL)) {
-        return (a != NULL) ? a : b;
-    }
-    if (a->priority > b->priority) {
-        a->right = daxpin_pins_merge(a->right, b);
-        daxpin_pin_update(a);
-        return a;
-    }
-    b->left = daxpin_pins_merge(a, b->left);
-    daxpin_pin_update(b);
-    return b;
-}
-
-static void daxpin_pins_split(daxpin_pin_t *root, const daxpin_pin_t *at,
-                              daxpin_pin_t **before_p, daxpin_pin_t **after_p)
-{
-    if (root == NULL) {
-        *before_p = *after_p = NULL;
-    } else if (daxpin_pin_before(root, at)) {
-        daxpin_pins_split(root->right, at, &root->right, after_p);
-        daxpin_pin_update(root);
-        *before_p = root;
-    } else {
-        daxpin_pins_split(root->left, at, before_p, &root->left);
-        daxpin_pin_update(root);
-        *after_p = root;
-    }
-}
-
-static void daxpin_pins_insert(daxpin_pins_t *pins, daxpin_pin_t *pin)
-{
-    daxpin_pin_t *before, *after;
-
-    daxpin_pins_split(pins->root, pin, &before, &after);
-    pins->root = daxpin_pins_merge(daxpin_pins_merge(before, pin), after);
-    ++pins->count;
-}
-
-static daxpin_pin_t *daxpin_pins_cut(daxpin_pin_t *root,
-                                     const daxpin_pin_t *pin)
-{
-    if (root == pin) {
-        return daxpin_pins_merge(root->left, root->right);
-    }
-    if (daxpin_pin_before(pin, root)) {
-        root->left = daxpin_pins_cut(root->left, pin);
-    } else {
-        root->right = daxpin_pins_cut(root->right, pin);
-    }
-    daxpin_pin_update(root);
-    return root;
+    return (daxpin_pin_t*)((char*)range - offsetof(daxpin_pin_t, range));
 }
 
 /* And not revoked, or that of a parent */
@@ -139,84 +57,43 @@ static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
     }
 }
 
-static void daxpin_pins_for_each(daxpin_pin_t *root,
-                                 void (*func)(daxpin_module_pin_t *pin))
+static int daxpin_pin_revoke(daxpin_range_t *range, void *arg)
 {
-    if (root != NULL) {
-        daxpin_pins_for_each(root->left, func);
-        if (root->module != NULL) {
-            func(root->module);
-        }
-        daxpin_pins_for_each(root->right, func);
+    daxpin_pin_t *pin = daxpin_pin_of(range);
+
+    if (pin->module != NULL) {
+        daxpin_module_revoke(pin->module);
     }
+    return 1;
+}
+
+static int daxpin_pin_fork(daxpin_range_t *range, void *arg)
+{
+    daxpin_pin_t *pin = daxpin_pin_of(range);
+
+    if (pin->module != NULL) {
+        daxpin_module_fork(pin->module);
+    }
+    return 1;
 }
 
 void daxpin_pins_revoke(daxpin_pins_t *pins)
 {
-    daxpin_pins_for_each(pins->root, daxpin_module_revoke);
+    daxpin_ranges_each(&pins->ranges, daxpin_pin_revoke, NULL);
     pins->modules = 0;
     pins->watched = 0;
 }
 
 void daxpin_pins_fork(daxpin_pins_t *pins)
 {
-    daxpin_pins_for_each(pins->root, daxpin_module_fork);
+    daxpin_ranges_each(&pins->ranges, daxpin_pin_fork, NULL);
     pins->modules = 0;
     pins->watched = 0;
 }
 
-static daxpin_pin_t *daxpin_pins_overlap(daxpin_pin_t *root, uint64_t offset,
-                                         uint64_t end)
+static int daxpin_pin_is_shareable(daxpin_range_t *range, void *arg)
 {
-    while (root != NULL) {
-        if ((root->left != NULL) && (root->left->max_end > offset)) {
-            /* If none on the left overlaps although one ends late enough,
-             * that one begins at or after end, and so do all on the right */
-            root = root->left;
-        } else if ((root->offset < end) && (root->end > offset)) {
-            return root;
-        } else {
-            root = root->right;
-        }
-        if ((root != NULL) && (root->max_end <= offset)) {
-            return NULL;
-        }
-    }
-    return NULL;
-}
-
-static int daxpin_pins_walk(const daxpin_pin_t *root, daxpin_pin_func_t func,
-                            void *arg)
-{
-    return (root == NULL) ||
-           (daxpin_pins_walk(root->left, func, arg) &&
-            func(root->offset, root->end, arg) &&
-            daxpin_pins_walk(root->right, func, arg));
-}
-
-int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
-                     void *arg)
-{
-    return daxpin_pins_walk(pins->root, func, arg);
-}
-
-/* One that the module has pinned, and that has all of the range */
-static daxpin_pin_t *daxpin_pins_cover(daxpin_pin_t *root, uint64_t offset,
-                                       uint64_t end)
-{
-    daxpin_pin_t *pin;
-
-    if ((root == NULL) || (root->max_end < end)) {
-        return NULL;
-    }
-    pin = daxpin_pins_cover(root->left, offset, end);
-    if ((pin != NULL) || (root->offset > offset)) {
-        return pin;
-    }
-    if ((root->end >= end) && daxpin_pin_is_in_module(root)) {
-        return root;
-    }
-    return daxpin_pins_cover(root->right, offset, end);
+    return daxpin_pin_is_in_module(daxpin_pin_of(range));
 }
 
 /* NULL: the module has to pin it for this one */
@@ -225,14 +102,15 @@ static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
                                                      uint64_t end)
 {
     daxpin_module_pin_t *module = NULL;
-    daxpin_pin_t *pin           = NULL;
+    daxpin_range_t *range       = NULL;
 
     pthread_mutex_lock(&daxpin_lock);
     if ((file->pins.modules > 0) && !daxpin_module_is_off()) {
-        pin = daxpin_pins_cover(file->pins.root, offset, end);
+        range = daxpin_ranges_cover(&file->pins.ranges, offset, end,
+                                    daxpin_pin_is_shareable, NULL);
     }
-    if (pin != NULL) {
-        module = pin->module;
+    if (range != NULL) {
+        module = daxpin_pin_of(range)->module;
         ++module->refs;
     }
     pthread_mutex_unlock(&daxpin_lock);
@@ -253,11 +131,13 @@ static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
 static int daxpin_pin_in_module(daxpin_pin_t *pin, uint64_t deadline)
 {
     daxpin_pin_await_lease(pin->file, deadline);
-    pin->module = daxpin_pins_share_module(pin->file, pin->offset, pin->end);
+    pin->module = daxpin_pins_share_module(pin->file, pin->range.start,
+                                           pin->range.end);
     return (pin->module != NULL) ?
                    0 :
-                   daxpin_module_pin(pin->file, pin->offset,
-                                     pin->end - pin->offset, &pin->module);
+                   daxpin_module_pin(pin->file, pin->range.start,
+                                     pin->range.end - pin->range.start,
+                                     &pin->module);
 }
 
 /* Among those of its file, if that is under lease still; or away with it */
@@ -265,7 +145,7 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
                           uint64_t deadline)
 {
     daxpin_file_t *file = pin->file;
-    size_t length       = pin->end - pin->offset;
+    size_t length       = pin->range.end - pin->range.start;
     int ret             = 0;
 
     daxpin_pin_await_lease(file, deadline);
@@ -276,17 +156,16 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
                            "%s: cannot pin %zu bytes at offset %lu: no lease "
                            "is held (it is %s); open the file again to take a "
                            "new one", daxpin_file_path(file), length,
-                           pin->offset,
+                           pin->range.start,
                            daxpin_state_name(daxpin_file_state(file)));
         daxpin_module_unpin(pin->module);
         goto out;
     }
-    pin->priority = daxpin_pin_priority();
-    daxpin_pins_insert(&file->pins, pin);
+    daxpin_ranges_insert(&file->pins.ranges, &pin->range);
     daxpin_pins_add_module(&file->pins, pin);
     pin->record = daxpin_report_add(file, owner, length);
     pin->life   = daxpin_report_get_life();
-    daxpin_guard_add(file, pin->offset, pin->end);
+    daxpin_guard_add(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
 out:
     pthread_mutex_unlock(&daxpin_lock);
@@ -315,11 +194,10 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
         return daxpin_error(ENOMEM, "%s: cannot pin: out of memory",
                             daxpin_file_path(file));
     }
-    pin->offset  = offset;
-    pin->end     = end;
-    pin->max_end = end;
-    pin->file    = file;
-    ret          = daxpin_pin_in_module(pin, deadline);
+    pin->range.start = offset;
+    pin->range.end   = end;
+    pin->file        = file;
+    ret              = daxpin_pin_in_module(pin, deadline);
     if (ret != 0) {
         goto err_free;
     }
@@ -345,15 +223,14 @@ void daxpin_unpin(daxpin_pin_t *pin)
     }
     file = pin->file;
     pthread_mutex_lock(&daxpin_lock);
-    file->pins.root = daxpin_pins_cut(file->pins.root, pin);
-    --file->pins.count;
+    daxpin_ranges_remove(&file->pins.ranges, &pin->range);
     in_module = daxpin_pin_is_in_module(pin);
     daxpin_pins_remove_module(&file->pins, pin);
     daxpin_module_unpin(pin->module);
-    daxpin_guard_remove(file, pin->offset, pin->end);
+    daxpin_guard_remove(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
     if (pin->life == daxpin_report_get_life()) {
-        daxpin_report_remove(pin->record, pin->end - pin->offset);
+        daxpin_report_remove(pin->record, pin->range.end - pin->range.start);
         if (in_module) {
             daxpin_report_update(file); /* was it the last one? */
         }
@@ -365,16 +242,16 @@ void daxpin_unpin(daxpin_pin_t *pin)
 daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
                               size_t length)
 {
-    daxpin_pin_t *pin;
+    daxpin_range_t *range;
     uint64_t end;
 
     if (__builtin_add_overflow(offset, length, &end)) {
         end = UINT64_MAX;
     }
     pthread_mutex_lock(&daxpin_lock);
-    pin = daxpin_pins_overlap(file->pins.root, offset, end);
+    range = daxpin_ranges_overlap(&file->pins.ranges, offset, end);
     pthread_mutex_unlock(&daxpin_lock);
-    return pin;
+    return (range != NULL) ? daxpin_pin_of(range) : NULL;
 }
 
 void *daxpin_pin_alias(const daxpin_pin_t *pin)
@@ -383,7 +260,8 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
 
     pthread_mutex_lock(&daxpin_lock);
     if (daxpin_pin_is_in_module(pin)) {
-        addr = (char*)pin->module->addr + (pin->offset - pin->module->offset);
+        addr = (char *)pin->module->addr +
+               (pin->range.start - pin->module->offset);
     }
     pthread_mutex_unlock(&daxpin_lock);
     return addr;
@@ -392,6 +270,6 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p)
 {
-    *offset_p = pin->offset;
-    *length_p = pin->end - pin->offset;
+    *offset_p = pin->range.start;
+    *length_p = pin->range.end - pin->range.start;
 }

@@ -4,23 +4,7 @@
 #ifndef DAXPIN_PIN_H_
 #define DAXPIN_PIN_H_
 
-#include "daxpin/daxpin.h"
-
-/* The pins of one file: a treap ordered by offset, each node knowing the
- * greatest end below it, so that an overlap is found in O(log pins). */
-typedef struct daxpin_pins {
-    daxpin_pin_t *root;
-    size_t       count;
-    size_t       modules; /* those that the pin module has pinned */
-    int          watched; /* one of them tells of breaks of the lease */
-} daxpin_pins_t;
-
-/* Call func for every pin, with its first byte and the one behind it, as long
- * as it returns other than 0. What it returned last. With daxpin_lock held. */
-typedef int (*daxpin_pin_func_t)(uint64_t start, uint64_t end, void *arg);
-
-int daxpin_pins_each(const daxpin_pins_t *pins, daxpin_pin_func_t func,
-                     void *arg);
+#include "file.h"
 
 /* Where the first pinned byte is in the mapping of the pin module, which RDMA
  * devices can register; NULL without the module, or after a revoke. Stays until

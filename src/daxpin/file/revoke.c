@@ -27,6 +27,7 @@
 #include "daxpin/os/loop.h"
 #include "fault.h"
 #include "file.h"
+#include "guard.h"
 #include "report.h"
 #include "share.h"
 
