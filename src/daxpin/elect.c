@@ -5,6 +5,8 @@
 
 #include "daxpin/file/file.h"
 #include "daxpin/file/holder.h"
+#include "daxpin/file/join.h"
+#include "daxpin/file/message.h"
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
@@ -112,7 +114,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         return join ? daxpin_elect_exchange(file_p) : 0;
     }
     for (;;) {
-        ret = daxpin_share_listen(st->st_dev, st->st_ino, &listen_fd);
+        ret = daxpin_message_listen(st->st_dev, st->st_ino, &listen_fd);
         if (ret == 0) {
             return daxpin_elect_hold(path, st, join, listen_fd, params,
                                      deadline, func, arg, file_p);
@@ -120,7 +122,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         if (ret != -EADDRINUSE) {
             return ret;
         }
-        ret = daxpin_share_connect(path, &key, join, deadline, &welcome);
+        ret = daxpin_join(path, &key, join, deadline, &welcome);
         if (ret == 0) {
             return daxpin_elect_follow(path, st, join, &welcome, file_p);
         }
@@ -180,7 +182,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                             "file", name);
     }
     do {
-        ret = daxpin_share_connect(name, key, 0, 0, &welcome);
+        ret = daxpin_join(name, key, 0, 0, &welcome);
     } while ((ret == -ECONNRESET) && (--tries > 0));
     if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
         return daxpin_error(ENOENT, "%s: nobody on this node holds it any "

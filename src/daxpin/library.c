@@ -10,6 +10,7 @@
 #include "daxpin/file/file.h"
 #include "daxpin/file/guard.h"
 #include "daxpin/file/holder.h"
+#include "daxpin/file/member.h"
 #include "daxpin/file/report.h"
 #include "daxpin/file/revoke.h"
 #include "daxpin/file/share.h"
@@ -30,7 +31,7 @@ static uint64_t daxpin_library_tick(int signaled)
             next = daxpin_earlier(next, daxpin_lease_tick(file, now,
                                                                   signaled));
         } else {
-            daxpin_revoke_check_fault(file);
+            daxpin_member_tick(file);
         }
         next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
         next = daxpin_earlier(next, daxpin_share_tick(file, now));

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
-#define SHARE_VERSION 1u
+#define SHARE_VERSION 2u
 #define SHARE_PEERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
 enum {
@@ -25,7 +25,7 @@ enum {
     SHARE_FAULT
 };
 
-/* As in share.c: what goes over the wire is not to change unseen */
+/* As in message.h: what goes over the wire is not to change unseen */
 typedef struct share_message {
     uint64_t magic;
     uint32_t version;
@@ -33,6 +33,7 @@ typedef struct share_message {
     uint64_t dev;
     uint64_t ino;
     uint64_t generation;
+    uint64_t value;
 } share_message_t;
 
 static socklen_t share_address(const char *path, uid_t uid,

@@ -458,15 +458,6 @@ void daxpin_file_hold_again(daxpin_file_t *file)
     }
 }
 
-void daxpin_file_waive_hold(daxpin_file_t *file)
-{
-    if (atomic_load(&file->control->waived) && daxpin_file_is_alive(file) &&
-        daxpin_guard_stands_in(file)) {
-        daxpin_hold_drop(&file->hold);
-        daxpin_report_update(file);
-    }
-}
-
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = 100 * DAXPIN_USEC};

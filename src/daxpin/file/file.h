@@ -9,7 +9,7 @@
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/ranges.h"
-#include "share.h"
+#include "join.h"
 
 #include <libpmem2.h>
 #include <pthread.h>
@@ -72,6 +72,17 @@ typedef struct daxpin_guard {
     size_t   queued;
     size_t   capacity;
 } daxpin_guard_t;
+
+/* A process at the other end of a socket of the file; see share.h */
+typedef struct daxpin_conn daxpin_conn_t;
+
+/* What the holder has said to this member, and member.c has not acted on yet */
+typedef enum daxpin_note {
+    DAXPIN_NOTE_BREAK = 1 << 0, /* end all access */
+    DAXPIN_NOTE_WAIVE = 1 << 1, /* the guard stands in for the hold */
+    DAXPIN_NOTE_HOLD  = 1 << 2, /* the guard does not any more */
+    DAXPIN_NOTE_GONE  = 1 << 3  /* its connection has ended */
+} daxpin_note_t;
 
 /* Where a revoke stands in this process; see revoke.c */
 typedef enum daxpin_phase {
@@ -146,7 +157,8 @@ struct daxpin_file {
         int                 listen_fd;       /* holder */
         uint64_t            listen_id;
         uint64_t            retry;           /* ns, to listen again */
-        daxpin_conn_t       *holder_conn;    /* peer */
+        daxpin_conn_t       *holder_conn;    /* member */
+        unsigned            notes;           /* member: daxpin_note_t */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */
     } share;
 };
@@ -180,9 +192,8 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
 void daxpin_file_place_hold(daxpin_file_t *file);
 
 /* The same if the guard stands in for it, at a member that may access: there is
- * need of it again. And let it go when the guard does. With daxpin_lock. */
+ * need of it again. With daxpin_lock. */
 void daxpin_file_hold_again(daxpin_file_t *file);
-void daxpin_file_waive_hold(daxpin_file_t *file);
 
 /* Follow the holder: place it if he has it, and this member may access. With
  * daxpin_lock. */

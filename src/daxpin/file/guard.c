@@ -8,6 +8,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/socket.h"
 #include "wire/guardd.h"
 #include "file.h"
 #include "report.h"
@@ -191,30 +192,6 @@ static void daxpin_guard_died(daxpin_file_t *file, int error)
     daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_GRACE);
 }
 
-static int daxpin_guard_send_packet(daxpin_guard_t *guard, const void *packet,
-                                    size_t length, int fd)
-{
-    union {
-        struct cmsghdr header;
-        char           space[CMSG_SPACE(sizeof(int))];
-    } ancillary;
-    struct iovec iov     = {.iov_base = (void*)packet, .iov_len = length};
-    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        memset(&ancillary, 0, sizeof(ancillary));
-        ancillary.header.cmsg_level = SOL_SOCKET;
-        ancillary.header.cmsg_type  = SCM_RIGHTS;
-        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(fd));
-        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(fd));
-        header.msg_control    = &ancillary;
-        header.msg_controllen = sizeof(ancillary);
-    }
-    return (sendmsg(guard->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) ?
-                   0 :
-                   -errno;
-}
-
 /* As many requests of one kind as one packet takes. How many, or -errno. */
 static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
 {
@@ -227,8 +204,8 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
     int ret;
 
     if (type == DAXPIN_GUARD_FILE) {
-        ret = daxpin_guard_send_packet(guard, &message, DAXPIN_GUARD_SIZE(0),
-                                       file->fd);
+        ret = daxpin_socket_send(guard->fd, &message, DAXPIN_GUARD_SIZE(0),
+                                 &file->fd, (file->fd >= 0) ? 1 : 0);
         return (ret == 0) ? 1 : ret;
     }
     while ((count < DAXPIN_GUARD_RANGES) && (count < guard->queued) &&
@@ -237,8 +214,8 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
         ++count;
     }
     message.head.count = count;
-    ret = daxpin_guard_send_packet(guard, &message, DAXPIN_GUARD_SIZE(count),
-                                   -1);
+    ret = daxpin_socket_send(guard->fd, &message, DAXPIN_GUARD_SIZE(count),
+                             NULL, 0);
     return (ret == 0) ? (ssize_t)count : ret;
 }
 
@@ -302,13 +279,13 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
     ssize_t length;
 
     (void)events;
-    length = recv(guard->fd, &answer, sizeof(answer),
-                  MSG_DONTWAIT | MSG_TRUNC);
-    if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
+    length = daxpin_socket_receive(guard->fd, &answer, sizeof(answer), NULL,
+                                   0);
+    if ((length == -EAGAIN) || (length == -EINTR)) {
         return;
     }
     if (length <= 0) {
-        daxpin_guard_died(file, (length < 0) ? errno : 0);
+        daxpin_guard_died(file, (int)-length);
         return;
     }
     if ((length != (ssize_t)sizeof(answer)) ||
@@ -360,8 +337,8 @@ static int daxpin_guard_dial(daxpin_guard_t *guard)
 {
     const char *path           = daxpin_guard_socket();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    socklen_t length           = sizeof(struct ucred);
-    struct ucred peer;
+    uid_t uid;
+    pid_t pid;
     int fd, ret;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
@@ -372,12 +349,15 @@ static int daxpin_guard_dial(daxpin_guard_t *guard)
     if (fd < 0) {
         return -errno;
     }
-    if ((connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
-        (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)) {
+    if (connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
         ret = -errno;
         goto err;
     }
-    if ((peer.uid != 0) && (peer.uid != geteuid())) {
+    ret = daxpin_socket_get_peer(fd, &uid, &pid);
+    if (ret != 0) {
+        goto err;
+    }
+    if ((uid != 0) && (uid != geteuid())) {
         ret = -EPERM;
         goto err;
     }
@@ -563,7 +543,8 @@ void daxpin_guard_close(daxpin_file_t *file)
     /* It hangs up when nothing is guarded any more */
     while ((guard->fd >= 0) && (length > 0) && (daxpin_now() < deadline) &&
            (poll(&pollfd, 1, DAXPIN_GUARD_CLOSE_MS) == 1)) {
-        length = recv(guard->fd, &answer, sizeof(answer), MSG_DONTWAIT);
+        length = daxpin_socket_receive(guard->fd, &answer, sizeof(answer),
+                                       NULL, 0);
     }
     daxpin_guard_hang_up(guard);
     free(guard->queue);

@@ -13,6 +13,7 @@
 #include "daxpin/os/space.h"
 #include "file.h"
 #include "guard.h"
+#include "member.h"
 #include "module.h"
 #include "report.h"
 #include "revoke.h"
@@ -313,7 +314,7 @@ static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
     file->lease.guarded  |= lent; /* Nothing was lost until now */
     file->lease.relies   |= lent;
     file->lease.contended = now;
-    daxpin_file_waive_hold(file);
+    daxpin_member_waive_hold(file);
     daxpin_share_tell_hold(file);
 }
 

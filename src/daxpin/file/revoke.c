@@ -69,7 +69,7 @@ void daxpin_revoke_follow(daxpin_file_t *file)
 }
 
 /* The holder's word does not count any more: have a page of our own */
-static void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
+void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
 {
     if (file->revoke.seceded) {
         return;
@@ -88,22 +88,6 @@ static void daxpin_revoke_unlock(daxpin_file_t *file)
     if (daxpin_control_leave(file->control_fd)) {
         daxpin_lease_drop(file->fd);
     }
-}
-
-void daxpin_revoke_check_fault(daxpin_file_t *file)
-{
-    char cause[DAXPIN_CAUSE_MAX];
-
-    if (!atomic_exchange(&file->faulted, 0) ||
-        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
-        return;
-    }
-    snprintf(cause, sizeof(cause), "%s was truncated while somebody was let "
-             "in, or by way of a descriptor that was open already",
-             file->path);
-    daxpin_revoke_secede(file, cause);
-    daxpin_share_fault(file);
-    daxpin_revoke_follow(file);
 }
 
 void daxpin_revoke_orphan(daxpin_file_t *file)

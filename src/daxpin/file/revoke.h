@@ -16,11 +16,12 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause);
 /* Peer: the holder says so */
 void daxpin_revoke_follow(daxpin_file_t *file);
 
+/* Member: the page of the holder does not count any more; have one of its own,
+ * which says BREAKING and why */
+void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);
+
 /* Peer: the holder is gone */
 void daxpin_revoke_orphan(daxpin_file_t *file);
-
-/* Peer: did an access of this process meet the end of the file? */
-void daxpin_revoke_check_fault(daxpin_file_t *file);
 
 /* Take the next step if it can be taken. Returns when to come again (ns).
  * May let daxpin_lock go while callbacks run. */

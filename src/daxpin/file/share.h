@@ -4,14 +4,15 @@
 #ifndef DAXPIN_SHARE_H_
 #define DAXPIN_SHARE_H_
 
-#include "daxpin/daxpin.h"
+#include "file.h"
+#include "join.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
 /* A member of the file at the other end of a socket */
-typedef struct daxpin_conn {
+struct daxpin_conn {
     LIST_ENTRY(daxpin_conn) link;
     daxpin_file_t *file;
     int           fd;
@@ -21,28 +22,7 @@ typedef struct daxpin_conn {
     int           acked;    /* has answered BREAK */
     int           guard;    /* daxpin_guard_status_t of his pins */
     uint64_t      deadline; /* ns, for HELLO */
-} daxpin_conn_t;
-
-/* What a new member brings home */
-typedef struct daxpin_welcome {
-    int      sock;
-    int      fd;         /* the open file description */
-    int      control_fd;
-    uint64_t generation;
-    pid_t    pid;
-} daxpin_welcome_t;
-
-/* Become the one who answers for this file: 0, -EADDRINUSE somebody does
- * already, or another negative errno with a message. No lock needed. */
-int daxpin_share_listen(uint64_t dev, uint64_t ino, int *fd_p);
-
-/* Ask the holder. generation 0: whichever lives. join: this process had the
- * file open by itself. 0; -ECONNREFUSED nobody answers there; -ECONNRESET
- * somebody hung up: try again; -ESTALE, -EPERM, -EPROTO, -ETIMEDOUT with a
- * message: not by the deadline, or in some seconds if that is later. No lock
- * needed. */
-int daxpin_share_connect(const char *name, const daxpin_key_t *key, int join,
-                         uint64_t deadline, daxpin_welcome_t *welcome);
+};
 
 /* With daxpin_lock held: */
 int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);

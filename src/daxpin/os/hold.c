@@ -7,14 +7,13 @@
 
 #include "clock.h"
 #include "log.h"
-#include "loop.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -199,19 +198,6 @@ static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
     return (asleep >= DAXPIN_HOLD_LOOKS) && !atomic_load(&trial->passed);
 }
 
-/* Signals are for the program's threads: one would end the wait */
-static int daxpin_hold_start(daxpin_hold_trial_t *trial, pthread_t *intruder)
-{
-    sigset_t all, old;
-    int ret;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    ret = pthread_create(intruder, NULL, daxpin_hold_intrude, trial);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return ret;
-}
-
 static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
 {
     daxpin_hold_trial_t trial = {.fd = fd, .is_scratch = is_scratch};
@@ -222,7 +208,7 @@ static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
     if (daxpin_hold_place(path, fd, &hold) != 0) {
         return 0;
     }
-    if (daxpin_hold_start(&trial, &intruder) == 0) {
+    if (daxpin_thread_create(&intruder, daxpin_hold_intrude, &trial) == 0) {
         works = daxpin_hold_observe(&trial);
         daxpin_hold_close(&hold); /* Lets him go; the page is still mapped */
         pthread_join(intruder, NULL);

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -264,7 +265,6 @@ static void daxpin_monitor_fork_child(void)
 static int daxpin_monitor_create(void)
 {
     static int fork_handlers;
-    sigset_t all, old;
     pthread_t thread;
     int ret;
 
@@ -272,11 +272,7 @@ static int daxpin_monitor_create(void)
     if (ret != 0) {
         goto err;
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    ret = pthread_create(&thread, NULL, daxpin_monitor_main,
-                         NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    ret = daxpin_thread_create(&thread, daxpin_monitor_main, NULL);
     if (ret != 0) {
         ret = daxpin_error(ret, "cannot start a thread to watch leases: %s",
                            strerror(ret));

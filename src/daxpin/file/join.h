@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_JOIN_H_
+#define DAXPIN_JOIN_H_
+
+/* How a process becomes a member: it asks the holder of the file for the open
+ * file description */
+
+#include "daxpin/daxpin.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a new member gets */
+typedef struct daxpin_welcome {
+    int      sock;
+    int      fd;         /* the open file description */
+    int      control_fd; /* this member's description of the control page */
+    uint64_t generation;
+    pid_t    pid;        /* of the holder */
+} daxpin_welcome_t;
+
+/* Ask the holder of a file; key->generation 0: of whichever life. join: this
+ * process has the file open by itself. name is for messages. Return 0;
+ * -ECONNREFUSED no process answers there; -ECONNRESET the holder hung up: try
+ * again; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT with a message, if
+ * there was no answer by the deadline (ns), or in some seconds if that is
+ * later. Caller does not hold daxpin_lock. */
+int daxpin_join(const char *name, const daxpin_key_t *key, int join,
+                uint64_t deadline, daxpin_welcome_t *welcome);
+
+/* Close all that came with the welcome. */
+void daxpin_welcome_discard(daxpin_welcome_t *welcome);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_MESSAGE_H_
+#define DAXPIN_MESSAGE_H_
+
+/*
+ * Messages between the holder of a file and its members.
+ *
+ * The holder listens on an abstract address made of user, device and inode. The
+ * address goes when the holder goes, and binding it elects the holder. Any
+ * process may connect to it, so both sides look at SO_PEERCRED first. Messages
+ * are packets of one size; a process that sends anything else is dropped.
+ * Nothing here needs a lock.
+ */
+
+#include "daxpin/daxpin.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef enum daxpin_message_type {
+    DAXPIN_MESSAGE_HELLO,   /* newcomer: it is about to access the file */
+    DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself */
+    DAXPIN_MESSAGE_WELCOME, /* holder, with two descriptors */
+    DAXPIN_MESSAGE_STALE,   /* holder: that life of the file is over */
+    DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
+    DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
+    DAXPIN_MESSAGE_ACK,     /* member: done */
+    DAXPIN_MESSAGE_FAULT,   /* member: the file is shorter than it was */
+    DAXPIN_MESSAGE_WAIVE,   /* holder: drop the hold, the guard stands in */
+    DAXPIN_MESSAGE_HOLD,    /* holder: place the hold again */
+    DAXPIN_MESSAGE_GUARD    /* member: value is daxpin_guard_status_t */
+} daxpin_message_type_t;
+
+typedef struct daxpin_message {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t type;       /* daxpin_message_type_t */
+    uint64_t dev;
+    uint64_t ino;
+    uint64_t generation; /* HELLO, JOIN: 0 is any */
+    uint64_t value;      /* 0, but where the type says what */
+} daxpin_message_t;
+
+/* Fill in a message about the file and life that key names. */
+void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
+                         const daxpin_key_t *key);
+
+/* Send such a message. Return 0 or -errno. */
+int daxpin_message_send(int fd, daxpin_message_type_t type,
+                        const daxpin_key_t *key, uint64_t value);
+
+/* Receive a message. Return 1; 0 none is there; -EPROTO it is none of ours, or
+ * the connection has ended. */
+int daxpin_message_receive(int fd, daxpin_message_t *message);
+
+/* Return whether a packet of this length is a message. */
+int daxpin_message_is_valid(const daxpin_message_t *message, ssize_t length);
+
+/* Bind the address of a file and listen there. Return 0; -EADDRINUSE another
+ * process does; or another -errno with a message. */
+int daxpin_message_listen(uint64_t dev, uint64_t ino, int *fd_p);
+
+/* Connect to the address of a file. Return 0 or -errno, without a message. */
+int daxpin_message_connect(uint64_t dev, uint64_t ino, int fd);
+
+/* Get the process at the other end; return whether it is of the same user. */
+int daxpin_message_is_same_user(int fd, pid_t *pid_p);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Packets between processes of one node */
+
+#include "socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Room for more descriptors than are wanted: those of a hostile sender have to
+ * be closed */
+#define DAXPIN_SOCKET_FDS_ROOM 8
+
+/* Aligned as sendmsg() wants it */
+typedef union daxpin_ancillary {
+    struct cmsghdr header;
+    char           space[CMSG_SPACE(DAXPIN_SOCKET_FDS_ROOM * sizeof(int))];
+} daxpin_ancillary_t;
+
+int daxpin_socket_send(int fd, const void *packet, size_t length,
+                       const int *fds, unsigned num_fds)
+{
+    const size_t size    = num_fds * sizeof(*fds);
+    struct iovec iov     = {.iov_base = (void*)packet, .iov_len = length};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    daxpin_ancillary_t ancillary;
+    ssize_t sent;
+
+    if (num_fds > 0) {
+        memset(&ancillary, 0, sizeof(ancillary));
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(size);
+        memcpy(CMSG_DATA(&ancillary.header), fds, size);
+        header.msg_control    = &ancillary;
+        header.msg_controllen = CMSG_SPACE(size);
+    }
+    sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+        return -errno;
+    }
+    return ((size_t)sent == length) ? 0 : -EMSGSIZE;
+}
+
+/* Take the descriptors of one control message, as far as there is room; close
+ * all others. Return how many it had. */
+static unsigned daxpin_socket_take_fds(const struct cmsghdr *ancillary,
+                                       int *fds, unsigned room)
+{
+    unsigned count = (ancillary->cmsg_len - CMSG_LEN(0)) / sizeof(*fds), i;
+    int fd;
+
+    for (i = 0; i < count; ++i) {
+        memcpy(&fd, CMSG_DATA(ancillary) + i * sizeof(fd), sizeof(fd));
+        if (i < room) {
+            fds[i] = fd;
+        } else {
+            close(fd);
+        }
+    }
+    return count;
+}
+
+ssize_t daxpin_socket_receive(int fd, void *packet, size_t size, int *fds,
+                              unsigned num_fds)
+{
+    struct iovec iov = {.iov_base = packet, .iov_len = size};
+    daxpin_ancillary_t ancillary;
+    struct msghdr header = {.msg_iov        = &iov,
+                            .msg_iovlen     = 1,
+                            .msg_control    = &ancillary,
+                            .msg_controllen = sizeof(ancillary)};
+    struct cmsghdr *item;
+    unsigned count = 0, i;
+    ssize_t length;
+
+    for (i = 0; i < num_fds; ++i) {
+        fds[i] = -1;
+    }
+    length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    if (length < 0) {
+        return -errno;
+    }
+    for (item = CMSG_FIRSTHDR(&header); item != NULL;
+         item = CMSG_NXTHDR(&header, item)) {
+        if ((item->cmsg_level == SOL_SOCKET) &&
+            (item->cmsg_type == SCM_RIGHTS)) {
+            count += daxpin_socket_take_fds(item, fds,
+                                            (count == 0) ? num_fds : 0);
+        }
+    }
+    if (count != num_fds) {
+        for (i = 0; i < num_fds; ++i) {
+            if (fds[i] >= 0) {
+                close(fds[i]);
+            }
+            fds[i] = -1;
+        }
+    }
+    return length;
+}
+
+int daxpin_socket_get_peer(int fd, uid_t *uid_p, pid_t *pid_p)
+{
+    socklen_t length = sizeof(struct ucred);
+    struct ucred peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+        return -errno;
+    }
+    *uid_p = peer.uid;
+    *pid_p = peer.pid;
+    return 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_SOCKET_H_
+#define DAXPIN_SOCKET_H_
+
+/* Packets between processes of one node, with descriptors, and who is at the
+ * other end. Nothing here blocks, or needs a lock. */
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define DAXPIN_SOCKET_FDS_MAX 2
+
+/* Send one packet with @a num_fds descriptors, at most DAXPIN_SOCKET_FDS_MAX.
+ * Return 0, or -errno; -EAGAIN there is no room. */
+int daxpin_socket_send(int fd, const void *packet, size_t length,
+                       const int *fds, unsigned num_fds);
+
+/* Receive one packet and exactly @a num_fds descriptors with it. If another
+ * number came, they are closed and all of @a fds are -1. Return the length of
+ * the packet, which may be more than @a size; 0 at the end of the connection;
+ * or -errno, -EAGAIN nothing is there. */
+ssize_t daxpin_socket_receive(int fd, void *packet, size_t size, int *fds,
+                              unsigned num_fds);
+
+/* Get user and process at the other end, as they were when it connected or
+ * listened. Return 0 or -errno. */
+int daxpin_socket_get_peer(int fd, uid_t *uid_p, pid_t *pid_p);
+
+#endif
