@@ -27,7 +27,7 @@ AC_DEFUN([DAXPIN_COMPILER], [
         [AC_MSG_ERROR([--enable-asan and --enable-tsan exclude each other])])
 
     AM_CFLAGS="-std=gnu11 -Wall -Wextra -Wno-unused-parameter"
-    AM_CFLAGS="$AM_CFLAGS -Wmissing-prototypes -Wshadow -fno-common"
+    AM_CFLAGS="$AM_CFLAGS -Wmissing-prototypes -Wshadow -fno-common -Werror=implicit-function-declaration"
     AS_IF([test "x$enable_werror" = xyes], [AM_CFLAGS="$AM_CFLAGS -Werror"])
 
     dnl What the user said in CFLAGS comes later on the command line and wins

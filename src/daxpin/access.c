@@ -6,6 +6,7 @@
 #include "access.h"
 
 #include "daxpin/file/file.h"
+#include "daxpin/file/maps.h"
 #include "daxpin/file/share.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
@@ -156,4 +157,25 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
                             strerror(-ret));
     }
     return 0;
+}
+
+int daxpin_range_is_control(uintptr_t addr, size_t length)
+{
+    const daxpin_file_t *file;
+    uintptr_t page;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(file, &daxpin_files, link) {
+        page = (uintptr_t)file->control;
+        if ((page < addr + length) && (page + DAXPIN_CONTROL_SIZE > addr)) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return file != NULL;
+}
+
+const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
+{
+    return file->control;
 }

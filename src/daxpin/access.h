@@ -47,6 +47,15 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
 /* Give an access up */
 void daxpin_access_leave(daxpin_access_t *access);
 
+/* Return the control page, for those who can read it from another node. It is
+ * there as long as the file is not closed. */
+const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
+
+/* Return whether the range has the control page of a file of this process in
+ * it. A member has it to be read only, and no RDMA device registers it.
+ * Thread-safe. */
+int daxpin_range_is_control(uintptr_t addr, size_t length);
+
 static inline int daxpin_access_is_held(const daxpin_access_t *access)
 {
     return __builtin_expect(atomic_load_explicit(access->fast_state,

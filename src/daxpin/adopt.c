@@ -5,7 +5,11 @@
 
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/keep.h"
+#include "daxpin/file/life.h"
+#include "daxpin/file/maps.h"
 #include "daxpin/file/report.h"
+#include "daxpin/os/backing.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
@@ -15,157 +19,19 @@
 #include "daxpin.h"
 #include "elect.h"
 #include "library.h"
+#include "policy.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define DAXPIN_DIRS_MAX 64
 #define DAXPIN_DELETED  " (deleted)"
-
-/* Which files concern us; set before the first adoption, then only read */
-static struct {
-    pthread_mutex_t lock;
-    int             fsdax;
-    unsigned        num_dirs;
-    char            *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
-} daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .fsdax = 1};
-
-static void daxpin_policy_clear(void)
-{
-    while (daxpin_policy.num_dirs > 0) {
-        free(daxpin_policy.dirs[--daxpin_policy.num_dirs]);
-    }
-    daxpin_policy.fsdax = 0;
-}
-
-static int daxpin_policy_add(const char *path)
-{
-    char *dir;
-
-    if (strcmp(path, "fsdax") == 0) {
-        daxpin_policy.fsdax = 1;
-        return 0;
-    }
-    if (daxpin_policy.num_dirs == DAXPIN_DIRS_MAX) {
-        return daxpin_error(ENOMEM, "more than %d directories of files to "
-                            "lease", DAXPIN_DIRS_MAX);
-    }
-    dir = realpath(path, NULL);
-    if (dir == NULL) {
-        return daxpin_error(errno, "%s: is named as a directory of files to "
-                            "lease, but: %m", path);
-    }
-    daxpin_policy.dirs[daxpin_policy.num_dirs++] = dir;
-    return 0;
-}
-
-int daxpin_set_files(const char *const *paths)
-{
-    int ret = 0;
-
-    pthread_mutex_lock(&daxpin_policy.lock);
-    daxpin_policy_clear();
-    for (; (*paths != NULL) && (ret == 0); ++paths) {
-        ret = daxpin_policy_add(*paths);
-    }
-    pthread_mutex_unlock(&daxpin_policy.lock);
-    /* What was foreign under the old rule may not be under the new */
-    daxpin_cache_forget(NULL, SIZE_MAX);
-    /* Says to holders that this process will join, and not intrude */
-    pthread_mutex_lock(&daxpin_lock);
-    daxpin_report_open();
-    pthread_mutex_unlock(&daxpin_lock);
-    return ret;
-}
-
-static int daxpin_policy_names_path(const char *path)
-{
-    int found = 0;
-    size_t length;
-    unsigned i;
-
-    pthread_mutex_lock(&daxpin_policy.lock);
-    for (i = 0; !found && (i < daxpin_policy.num_dirs); ++i) {
-        length = strlen(daxpin_policy.dirs[i]);
-        found  = (strncmp(path, daxpin_policy.dirs[i], length) == 0) &&
-                 ((path[length] == '/') || (length == 1));
-    }
-    pthread_mutex_unlock(&daxpin_policy.lock);
-    return found;
-}
-
-/*
- * The file behind a mapping
- */
-
-typedef struct daxpin_found {
-    struct stat  st;  /* st_ino 0: it cannot be found */
-    daxpin_vma_t vma; /* where the range begins */
-} daxpin_found_t;
-
-typedef int (*daxpin_fd_func_t)(int fd, void *arg);
-
-/* A file of which descriptors are looked for */
-typedef struct daxpin_fd_search {
-    uint64_t         ino;
-    dev_t            dev; /* 0: any */
-    daxpin_fd_func_t func;
-    void             *arg;
-} daxpin_fd_search_t;
-
-static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
-{
-    const daxpin_fd_search_t *search = arg;
-    int fd                           = atoi(name);
-    struct stat st;
-
-    (void)dir_fd;
-    return ((fstat(fd, &st) == 0) && (st.st_ino == search->ino) &&
-            ((search->dev == 0) || (st.st_dev == search->dev)) &&
-            S_ISREG(st.st_mode)) ?
-                   search->func(fd, search->arg) :
-                   0;
-}
-
-/* Call func for each descriptor of this file until it returns non-zero */
-static int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
-                              void *arg)
-{
-    daxpin_fd_search_t search = {ino, dev, func, arg};
-
-    return daxpin_proc_each_fd(0, daxpin_fd_search_one, &search);
-}
-
-static int daxpin_fd_is_writable(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-
-    return ((flags & O_ACCMODE) == O_RDWR) && !(flags & (O_PATH | O_APPEND));
-}
-
-static int daxpin_fd_take_writable(int fd, void *arg)
-{
-    if (!daxpin_fd_is_writable(fd)) {
-        return 0;
-    }
-    *(int*)arg = fd;
-    return 1;
-}
-
-static int daxpin_fd_take_any(int fd, void *arg)
-{
-    *(int*)arg = fd;
-    return 1;
-}
 
 static void daxpin_strip_deleted(char *path)
 {
@@ -177,108 +43,27 @@ static void daxpin_strip_deleted(char *path)
     }
 }
 
-/* By its path if that still leads there, else by a descriptor. The device is
- * not compared: a mapping shows the one of the file system, fstat() may not. */
-static void daxpin_found_locate(daxpin_found_t *found)
-{
-    uint64_t ino = found->vma.ino;
-    int fd       = -1;
-
-    if ((stat(found->vma.path, &found->st) == 0) &&
-        (found->st.st_ino == ino)) {
-        return;
-    }
-    memset(&found->st, 0, sizeof(found->st));
-    if (daxpin_fd_for_each(ino, 0, daxpin_fd_take_writable, &fd) <= 0) {
-        daxpin_fd_for_each(ino, 0, daxpin_fd_take_any, &fd);
-    }
-    if ((fd < 0) || (fstat(fd, &found->st) != 0) ||
-        (found->st.st_dev != found->vma.dev)) {
-        memset(&found->st, 0, sizeof(found->st));
-    }
-}
-
-static int daxpin_found_is_dax(const daxpin_found_t *found)
-{
-    struct statx stx;
-    int fd = -1;
-
-    if ((statx(AT_FDCWD, found->vma.path, 0, STATX_INO, &stx) != 0) ||
-        (stx.stx_ino != found->vma.ino)) {
-        daxpin_fd_for_each(found->st.st_ino, found->st.st_dev,
-                           daxpin_fd_take_any, &fd);
-        if ((fd < 0) || (statx(fd, "", AT_EMPTY_PATH, 0, &stx) != 0)) {
-            return 0;
-        }
-    }
-    return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
-}
-
-/* The file system of shared memory that has no name: System V, memfd,
- * MAP_ANONYMOUS. Its paths in /proc lead nowhere. */
-static dev_t daxpin_nameless_dev(void)
-{
-    static _Atomic dev_t dev;
-    struct stat st;
-    int fd;
-
-    if (dev == 0) {
-        fd = memfd_create("daxpin", MFD_CLOEXEC);
-        if (fd >= 0) {
-            dev = (fstat(fd, &st) == 0) ? st.st_dev : 0;
-            close(fd);
-        }
-    }
-    return dev;
-}
-
-static int daxpin_vma_has_file(const daxpin_vma_t *vma)
-{
-    return (vma->ino != 0) && (vma->path[0] == '/') &&
-           (vma->dev != daxpin_nameless_dev());
-}
-
-int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma)
-{
-    uintptr_t end = addr + length;
-    daxpin_found_t found;
-
-    while ((addr < end) && (daxpin_vma_query(addr, &found.vma) == 0) &&
-           (found.vma.start < end)) {
-        if (daxpin_vma_has_file(&found.vma)) {
-            daxpin_found_locate(&found);
-            if ((found.st.st_ino == 0) ||
-                (S_ISREG(found.st.st_mode) && daxpin_found_is_dax(&found))) {
-                *vma = found.vma;
-                return 1;
-            }
-        }
-        addr = found.vma.end;
-    }
-    return 0;
-}
-
 /* Is this mapping one of a file that we are to lease? */
-static int daxpin_vma_concerns(daxpin_found_t *found)
+static int daxpin_vma_concerns(daxpin_backing_t *backing)
 {
-    daxpin_vma_t *vma = &found->vma;
+    daxpin_vma_t *vma = &backing->vma;
     char path[PATH_MAX];
 
-    memset(&found->st, 0, sizeof(found->st));
+    memset(&backing->st, 0, sizeof(backing->st));
     if (!vma->shared || !daxpin_vma_has_file(vma)) {
         return 0;
     }
     snprintf(path, sizeof(path), "%s", vma->path);
     daxpin_strip_deleted(path);
     if (!daxpin_policy_names_path(path)) {
-        if (!daxpin_policy.fsdax) {
+        if (!daxpin_policy_names_fsdax()) {
             return 0;
         }
-        daxpin_found_locate(found);
-        return S_ISREG(found->st.st_mode) && daxpin_found_is_dax(found);
+        daxpin_backing_locate(backing);
+        return S_ISREG(backing->st.st_mode) && daxpin_backing_is_dax(backing);
     }
-    daxpin_found_locate(found);
-    return (found->st.st_ino == 0) || S_ISREG(found->st.st_mode);
+    daxpin_backing_locate(backing);
+    return (backing->st.st_ino == 0) || S_ISREG(backing->st.st_mode);
 }
 
 static int daxpin_vma_continues(const daxpin_vma_t *vma,
@@ -289,58 +74,58 @@ static int daxpin_vma_continues(const daxpin_vma_t *vma,
            (next->offset == vma->offset + (vma->end - vma->start));
 }
 
-/* DAXPIN_FOREIGN, 0 with *found filled, or an error */
+/* DAXPIN_FOREIGN, 0 with *backing filled, or an error */
 static int daxpin_adopt_look(uintptr_t addr, size_t length,
-                             daxpin_found_t *found)
+                             daxpin_backing_t *backing)
 {
     unsigned epoch = daxpin_cache_epoch();
     uintptr_t end  = addr + length;
     daxpin_vma_t last;
     int ret;
 
-    ret = daxpin_vma_query(addr, &found->vma);
-    if ((ret != 0) || (found->vma.start > addr) ||
-        !daxpin_vma_concerns(found)) {
+    ret = daxpin_vma_query(addr, &backing->vma);
+    if ((ret != 0) || (backing->vma.start > addr) ||
+        !daxpin_vma_concerns(backing)) {
         /* Not ours, so far: the rest of the range must not be either */
-        while ((ret == 0) && (found->vma.start < end)) {
-            if (daxpin_vma_concerns(found)) {
+        while ((ret == 0) && (backing->vma.start < end)) {
+            if (daxpin_vma_concerns(backing)) {
                 return daxpin_error(EFAULT, "%s: the %zu bytes at %p begin in "
                                     "other memory and reach into its mapping; "
-                                    "register the two apart", found->vma.path,
+                                    "register the two apart", backing->vma.path,
                                     length, (void*)addr);
             }
-            daxpin_cache_insert(found->vma.start, found->vma.end, epoch);
-            if (found->vma.end >= end) {
+            daxpin_cache_insert(backing->vma.start, backing->vma.end, epoch);
+            if (backing->vma.end >= end) {
                 break;
             }
-            ret = daxpin_vma_query(found->vma.end, &found->vma);
+            ret = daxpin_vma_query(backing->vma.end, &backing->vma);
         }
         return DAXPIN_FOREIGN;
     }
 
-    for (last = found->vma; last.end < end;) {
+    for (last = backing->vma; last.end < end;) {
         daxpin_vma_t next;
 
         ret = daxpin_vma_query(last.end, &next);
         if ((ret != 0) || !daxpin_vma_continues(&last, &next)) {
             return daxpin_error(EFAULT, "%s: the %zu bytes at %p reach beyond "
                                 "its mapping, which ends at %p; register it "
-                                "by itself", found->vma.path, length,
+                                "by itself", backing->vma.path, length,
                                 (void*)addr, (void*)last.end);
         }
         last = next;
     }
-    if ((found->vma.prot & (PROT_READ | PROT_WRITE)) !=
+    if ((backing->vma.prot & (PROT_READ | PROT_WRITE)) !=
         (PROT_READ | PROT_WRITE)) {
         return daxpin_error(EACCES, "%s: is mapped read-only at %p; map it "
                             "with PROT_READ and PROT_WRITE for one-sided "
-                            "access", found->vma.path, (void*)addr);
+                            "access", backing->vma.path, (void*)addr);
     }
-    if (found->st.st_ino == 0) {
+    if (backing->st.st_ino == 0) {
         return daxpin_error(ENOENT, "%s: the file mapped at %p has no name any "
                             "more and no descriptor in this process, so that "
                             "no lease can be had; keep it open",
-                            found->vma.path, (void*)addr);
+                            backing->vma.path, (void*)addr);
     }
     return 0;
 }
@@ -349,27 +134,27 @@ static int daxpin_adopt_look(uintptr_t addr, size_t length,
 static int daxpin_adopt_description(void *arg, const struct stat *st,
                                     uint64_t deadline, int *fd_p)
 {
-    const daxpin_found_t *found = arg;
-    int own = -1, fd, ret;
+    const daxpin_backing_t *backing = arg;
+    int own = daxpin_backing_find_fd(st->st_ino, st->st_dev);
     struct stat now;
+    int fd, ret;
 
-    daxpin_fd_for_each(st->st_ino, st->st_dev, daxpin_fd_take_writable, &own);
     fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
-         open(found->vma.path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+         open(backing->vma.path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return daxpin_error(errno, "%s: is mapped, but cannot be opened for "
-                            "reading and writing: %m", found->vma.path);
+                            "reading and writing: %m", backing->vma.path);
     }
     if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
         (now.st_dev != st->st_dev)) {
         close(fd);
         return daxpin_error(ENOENT, "%s: is another file now than the one "
-                            "mapped; keep that one open", found->vma.path);
+                            "mapped; keep that one open", backing->vma.path);
     }
-    if (daxpin_found_is_dax(found) && (now.st_size > 0)) {
-        ret = daxpin_space_await_truncate(found->vma.path, fd, deadline);
+    if (daxpin_backing_is_dax(backing) && (now.st_size > 0)) {
+        ret = daxpin_space_await_truncate(backing->vma.path, fd, deadline);
         if (ret == 0) {
-            ret = daxpin_space_allocate(found->vma.path, fd, 0,
+            ret = daxpin_space_allocate(backing->vma.path, fd, 0,
                                        (size_t)now.st_size);
         }
         if (ret != 0) {
@@ -379,74 +164,6 @@ static int daxpin_adopt_description(void *arg, const struct stat *st,
     }
     *fd_p = fd;
     return 0;
-}
-
-/*
- * Exchange
- */
-
-static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
-{
-    size_t length = vma->end - vma->start;
-    void *addr    = (void*)vma->start;
-
-    /* One system call: no thread ever sees the range unmapped, and the pages
-     * are those of the file before and after */
-    if (file->is_dax &&
-        (mmap(addr, length, vma->prot,
-              MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED, file->fd,
-              (off_t)vma->offset) == addr)) {
-        return 0;
-    }
-    if (mmap(addr, length, vma->prot, MAP_SHARED | MAP_FIXED, file->fd,
-             (off_t)vma->offset) != addr) {
-        return daxpin_error(errno, "%s: cannot map it again at %p through the "
-                            "description of its holder: %m", file->path, addr);
-    }
-    return 0;
-}
-
-static int daxpin_exchange_map(const daxpin_vma_t *vma, void *arg)
-{
-    daxpin_file_t *file = arg;
-    int ret;
-
-    if (!vma->shared || (vma->ino != file->map_ino) ||
-        (vma->dev != file->map_dev)) {
-        return 0;
-    }
-    ret = daxpin_exchange_vma(file, vma);
-    return (ret != 0) ? ret : daxpin_fault_watch(file, vma->start, vma->end);
-}
-
-static int daxpin_exchange_fd(int fd, void *arg)
-{
-    const daxpin_file_t *file = arg;
-    int flags                 = fcntl(fd, F_GETFD);
-    int status                = fcntl(fd, F_GETFL);
-
-    /* O_PATH is no open file to a lease; with O_APPEND, writes would go
-     * elsewhere through another description */
-    if ((fd == file->fd) || (status & (O_PATH | O_APPEND)) ||
-        (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, file->fd) ==
-         0)) {
-        return 0;
-    }
-    dup3(file->fd, fd, (flags & FD_CLOEXEC) ? O_CLOEXEC : 0);
-    return 0;
-}
-
-int daxpin_file_exchange(daxpin_file_t *file)
-{
-    int ret = 0;
-
-    pthread_mutex_lock(&daxpin_lock);
-    if (file->fd >= 0) {
-        ret = daxpin_vma_for_each(daxpin_exchange_map, file);
-        daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
-    }
-    pthread_mutex_unlock(&daxpin_lock);
-    return ret;
 }
 
 /*
@@ -482,8 +199,9 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
     return ret;
 }
 
-static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
-                               uintptr_t addr, size_t length, uint64_t offset)
+static int daxpin_adopt_finish(daxpin_file_t *file,
+                               const daxpin_backing_t *backing, uintptr_t addr,
+                               size_t length, uint64_t offset)
 {
     uintptr_t start = addr;
     size_t size     = length;
@@ -502,7 +220,7 @@ static int daxpin_adopt_finish(daxpin_file_t *file, const daxpin_found_t *found,
     }
     daxpin_page_range(&start, &size);
     return daxpin_file_add_map(file, start, size, offset - (addr - start),
-                               found->vma.prot);
+                               backing->vma.prot);
 }
 
 /* Memory that daxpin_file_addr() gave out: leased already, whatever
@@ -539,7 +257,7 @@ int daxpin_file_adopt(void *address, size_t length,
     const daxpin_params_t defaults = {0};
     uintptr_t addr                 = (uintptr_t)address;
     daxpin_file_t *file            = NULL;
-    daxpin_found_t found;
+    daxpin_backing_t backing;
     uint64_t deadline;
     int ret;
 
@@ -551,7 +269,7 @@ int daxpin_file_adopt(void *address, size_t length,
     if (*file_p != NULL) {
         return 0;
     }
-    ret = daxpin_adopt_look(addr, length, &found);
+    ret = daxpin_adopt_look(addr, length, &backing);
     if (ret != 0) {
         return ret;
     }
@@ -561,15 +279,15 @@ int daxpin_file_adopt(void *address, size_t length,
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_elect(found.vma.path, &found.st, 1, params,
-                            daxpin_adopt_description, &found, &file);
+    ret = daxpin_elect(backing.vma.path, &backing.st, 1, params,
+                            daxpin_adopt_description, &backing, &file);
     if (ret != 0) {
         return ret;
     }
-    *offset_p = found.vma.offset + (addr - found.vma.start);
+    *offset_p = backing.vma.offset + (addr - backing.vma.start);
     ret       = daxpin_file_wait(file, deadline + DAXPIN_SEC);
     if (ret == 0) {
-        ret = daxpin_adopt_finish(file, &found, addr, length, *offset_p);
+        ret = daxpin_adopt_finish(file, &backing, addr, length, *offset_p);
     }
     if (ret != 0) {
         daxpin_file_close(file);

@@ -3,9 +3,11 @@
 
 #include "elect.h"
 
+#include "daxpin/file/exchange.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/holder.h"
 #include "daxpin/file/join.h"
+#include "daxpin/file/life.h"
 #include "daxpin/file/message.h"
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"

@@ -10,6 +10,7 @@
 #include "daxpin/file/file.h"
 #include "daxpin/file/guard.h"
 #include "daxpin/file/holder.h"
+#include "daxpin/file/life.h"
 #include "daxpin/file/member.h"
 #include "daxpin/file/report.h"
 #include "daxpin/file/revoke.h"

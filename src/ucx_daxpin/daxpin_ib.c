@@ -19,8 +19,8 @@
 #include "daxpin_md.h"
 #include "daxpin_mr.h"
 #include "daxpin_stage.h"
-#include "daxpin/os/control.h"
-#include "daxpin/os/vma.h"
+#include "daxpin/access.h"
+#include "daxpin/os/backing.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>

@@ -3,7 +3,7 @@
 
 #include "daxpin_mr.h"
 #include "daxpin_md.h"
-#include "daxpin/file/module.h"
+#include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
 
 #include <ucs/debug/log_def.h>
@@ -180,7 +180,7 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                         " told";
     } else {
         caps->has_odp = uct_daxpin_mr_has_odp(((uct_ib_md_t*)md)->pd->context);
-        caps->why_not = (caps->has_odp || daxpin_module_is_there()) ? NULL :
+        caps->why_not = (caps->has_odp || daxpin_kmod_is_there()) ? NULL :
                         "the device has no on-demand paging, and there is no"
                         " pin module";
     }
@@ -243,7 +243,7 @@ err:
         return UCS_ERR_NO_RESOURCE;
     }
     caps->has_odp = 0;
-    caps->why_not = daxpin_module_is_there() ? NULL : *how_p;
+    caps->why_not = daxpin_kmod_is_there() ? NULL : *how_p;
     return UCS_ERR_UNSUPPORTED;
 }
 

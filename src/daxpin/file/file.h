@@ -9,7 +9,6 @@
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/ranges.h"
-#include "join.h"
 
 #include <libpmem2.h>
 #include <pthread.h>
@@ -39,7 +38,7 @@ typedef struct daxpin_callback {
 /* The pins of one file in this process */
 typedef struct daxpin_pins {
     daxpin_ranges_t ranges;
-    size_t          modules; /* those that the pin module has pinned */
+    size_t          kmods;   /* those that the pin module has pinned */
     int             watched; /* one of them tells of breaks of the lease */
 } daxpin_pins_t;
 
@@ -166,7 +165,6 @@ struct daxpin_file {
 LIST_HEAD(daxpin_files, daxpin_file);
 
 extern struct daxpin_files daxpin_files;
-extern pthread_cond_t      daxpin_called; /* callbacks of a file have run */
 
 /* The file is usable by newcomers: not revoked or released */
 int daxpin_file_is_alive(const daxpin_file_t *file);
@@ -175,42 +173,12 @@ int daxpin_file_is_alive(const daxpin_file_t *file);
  * daxpin_lock. */
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino);
 
-/* Both take what they are given (descriptors, sockets), even when they fail.
- * path NULL: as the holder calls it. Without daxpin_lock. */
-int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
-                              int listen_fd, const daxpin_params_t *params,
-                              daxpin_file_t **file_p);
-int daxpin_file_create_peer(const char *path, const struct stat *st,
-                            const daxpin_welcome_t *welcome, int exposed,
-                            daxpin_file_t **file_p);
-
-/* Until there is a lease, or it is clear that there will not be one. Then a
- * member that may access holds the blocks, too. Without daxpin_lock. */
-int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
-
-/* Hold its blocks in this process, or warn. With daxpin_lock. */
-void daxpin_file_place_hold(daxpin_file_t *file);
-
-/* The same if the guard stands in for it, at a member that may access: there is
- * need of it again. With daxpin_lock. */
-void daxpin_file_hold_again(daxpin_file_t *file);
-
-/* Follow the holder: place it if he has it, and this member may access. With
- * daxpin_lock. */
-void daxpin_file_follow_hold(daxpin_file_t *file);
-
-/* A mapping of the library's own that reaches to end, or NULL. With daxpin_lock
- * held. */
-daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
-
-/* An adopted range, page-aligned. Without daxpin_lock. */
-int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
-                         uint64_t offset, int prot);
-void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr,
-                            size_t length);
-
 /* daxpin_file_locks() with daxpin_lock held */
 unsigned daxpin_file_locks_now(const daxpin_file_t *file);
+
+/* Return the length of the file, or what it was at the revoke, which closes the
+ * descriptor. Caller holds daxpin_lock. */
+size_t daxpin_file_size(const daxpin_file_t *file);
 
 /* Note what the file has to have, at least, when the lease comes back. Caller
  * holds daxpin_lock. */
@@ -222,19 +190,5 @@ int daxpin_file_dup(const daxpin_file_t *file);
 
 /* Close the open file description, at the end of a revoke */
 void daxpin_file_let_go(daxpin_file_t *file);
-
-/* The last reference is gone and so is the last reason to stay: F_UNLCK,
- * close, free. With daxpin_lock held. */
-void daxpin_file_destroy_if_unused(daxpin_file_t *file);
-
-/* In the child of a fork: keep nothing open, allow nothing */
-void daxpin_files_fork(void);
-
-/* Replace all of this process's ranges of the file by anonymous memory */
-void daxpin_file_replace_maps(daxpin_file_t *file);
-
-/* Make every mapping and descriptor of the file in this process one of
- * file->fd's open file description. Without daxpin_lock. */
-int daxpin_file_exchange(daxpin_file_t *file);
 
 #endif

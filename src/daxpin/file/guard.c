@@ -11,6 +11,7 @@
 #include "daxpin/os/socket.h"
 #include "wire/guardd.h"
 #include "file.h"
+#include "keep.h"
 #include "report.h"
 #include "share.h"
 

@@ -13,8 +13,9 @@
 #include "daxpin/os/space.h"
 #include "file.h"
 #include "guard.h"
+#include "keep.h"
+#include "kmod.h"
 #include "member.h"
-#include "module.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"
@@ -255,11 +256,11 @@ static int daxpin_lease_fill(daxpin_file_t *file)
 
     if (file->own || file->lease.guarded || (fstat(file->fd, &st) != 0) ||
         (st.st_size == 0) ||
-        (daxpin_module_is_there() &&
+        (daxpin_kmod_is_there() &&
          daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size))) {
         return 0;
     }
-    if (file->pins.modules > 0) {
+    if (file->pins.kmods > 0) {
         return daxpin_error(EBUSY, "%s: has got holes, which cannot be filled "
                             "while the kernel module pins it", file->path);
     }

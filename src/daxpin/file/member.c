@@ -6,6 +6,7 @@
 #include "member.h"
 
 #include "guard.h"
+#include "keep.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"

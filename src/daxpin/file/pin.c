@@ -10,7 +10,8 @@
 #include "daxpin/os/loop.h"
 #include "file.h"
 #include "guard.h"
-#include "module.h"
+#include "keep.h"
+#include "kmod.h"
 #include "report.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ struct daxpin_pin {
     daxpin_file_t          *file;
     daxpin_report_record_t *record;  /* NULL: omitted */
     unsigned               life;     /* of the report that has it */
-    daxpin_module_pin_t    *module;  /* NULL: without */
+    daxpin_kmod_pin_t      *kmod;    /* NULL: without */
 };
 
 static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
@@ -31,29 +32,29 @@ static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
 }
 
 /* And not revoked, or that of a parent */
-static int daxpin_pin_is_in_module(const daxpin_pin_t *pin)
+static int daxpin_pin_is_in_kmod(const daxpin_pin_t *pin)
 {
-    return (pin->module != NULL) && (pin->module->addr != NULL) &&
-           !pin->module->revoked;
+    return (pin->kmod != NULL) && (pin->kmod->addr != NULL) &&
+           !pin->kmod->revoked;
 }
 
-static void daxpin_pins_add_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
+static void daxpin_pins_add_kmod(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
-    if (pin->module == NULL) {
+    if (pin->kmod == NULL) {
         return;
     }
-    if (pin->module->refs == 1) {
-        daxpin_module_watch(pin->module, pin->file->holder && !pins->watched);
-        pins->watched |= pin->module->event != 0;
+    if (pin->kmod->refs == 1) {
+        daxpin_kmod_watch(pin->kmod, pin->file->holder && !pins->watched);
+        pins->watched |= pin->kmod->event != 0;
     }
-    ++pins->modules;
+    ++pins->kmods;
 }
 
-static void daxpin_pins_remove_module(daxpin_pins_t *pins, daxpin_pin_t *pin)
+static void daxpin_pins_remove_kmod(daxpin_pins_t *pins, daxpin_pin_t *pin)
 {
-    if (daxpin_pin_is_in_module(pin)) {
-        pins->watched &= (pin->module->event == 0) || (pin->module->refs > 1);
-        --pins->modules;
+    if (daxpin_pin_is_in_kmod(pin)) {
+        pins->watched &= (pin->kmod->event == 0) || (pin->kmod->refs > 1);
+        --pins->kmods;
     }
 }
 
@@ -61,8 +62,8 @@ static int daxpin_pin_revoke(daxpin_range_t *range, void *arg)
 {
     daxpin_pin_t *pin = daxpin_pin_of(range);
 
-    if (pin->module != NULL) {
-        daxpin_module_revoke(pin->module);
+    if (pin->kmod != NULL) {
+        daxpin_kmod_revoke(pin->kmod);
     }
     return 1;
 }
@@ -71,8 +72,8 @@ static int daxpin_pin_fork(daxpin_range_t *range, void *arg)
 {
     daxpin_pin_t *pin = daxpin_pin_of(range);
 
-    if (pin->module != NULL) {
-        daxpin_module_fork(pin->module);
+    if (pin->kmod != NULL) {
+        daxpin_kmod_fork(pin->kmod);
     }
     return 1;
 }
@@ -80,41 +81,41 @@ static int daxpin_pin_fork(daxpin_range_t *range, void *arg)
 void daxpin_pins_revoke(daxpin_pins_t *pins)
 {
     daxpin_ranges_each(&pins->ranges, daxpin_pin_revoke, NULL);
-    pins->modules = 0;
+    pins->kmods = 0;
     pins->watched = 0;
 }
 
 void daxpin_pins_fork(daxpin_pins_t *pins)
 {
     daxpin_ranges_each(&pins->ranges, daxpin_pin_fork, NULL);
-    pins->modules = 0;
+    pins->kmods = 0;
     pins->watched = 0;
 }
 
 static int daxpin_pin_is_shareable(daxpin_range_t *range, void *arg)
 {
-    return daxpin_pin_is_in_module(daxpin_pin_of(range));
+    return daxpin_pin_is_in_kmod(daxpin_pin_of(range));
 }
 
 /* NULL: the module has to pin it for this one */
-static daxpin_module_pin_t *daxpin_pins_share_module(daxpin_file_t *file,
+static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
                                                      uint64_t offset,
                                                      uint64_t end)
 {
-    daxpin_module_pin_t *module = NULL;
+    daxpin_kmod_pin_t *kmod = NULL;
     daxpin_range_t *range       = NULL;
 
     pthread_mutex_lock(&daxpin_lock);
-    if ((file->pins.modules > 0) && !daxpin_module_is_off()) {
+    if ((file->pins.kmods > 0) && !daxpin_kmod_is_off()) {
         range = daxpin_ranges_cover(&file->pins.ranges, offset, end,
                                     daxpin_pin_is_shareable, NULL);
     }
     if (range != NULL) {
-        module = daxpin_pin_of(range)->module;
-        ++module->refs;
+        kmod = daxpin_pin_of(range)->kmod;
+        ++kmod->refs;
     }
     pthread_mutex_unlock(&daxpin_lock);
-    return module;
+    return kmod;
 }
 
 /* For a moment the lease is away while a rank that comes late maps the file.
@@ -128,16 +129,16 @@ static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
 }
 
 /* In the module, if it is wanted. May sleep for as long as a reader is let in */
-static int daxpin_pin_in_module(daxpin_pin_t *pin, uint64_t deadline)
+static int daxpin_pin_in_kmod(daxpin_pin_t *pin, uint64_t deadline)
 {
     daxpin_pin_await_lease(pin->file, deadline);
-    pin->module = daxpin_pins_share_module(pin->file, pin->range.start,
+    pin->kmod = daxpin_pins_share_kmod(pin->file, pin->range.start,
                                            pin->range.end);
-    return (pin->module != NULL) ?
+    return (pin->kmod != NULL) ?
                    0 :
-                   daxpin_module_pin(pin->file, pin->range.start,
+                   daxpin_kmod_pin(pin->file, pin->range.start,
                                      pin->range.end - pin->range.start,
-                                     &pin->module);
+                                     &pin->kmod);
 }
 
 /* Among those of its file, if that is under lease still; or away with it */
@@ -158,11 +159,11 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
                            "new one", daxpin_file_path(file), length,
                            pin->range.start,
                            daxpin_state_name(daxpin_file_state(file)));
-        daxpin_module_unpin(pin->module);
+        daxpin_kmod_unpin(pin->kmod);
         goto out;
     }
     daxpin_ranges_insert(&file->pins.ranges, &pin->range);
-    daxpin_pins_add_module(&file->pins, pin);
+    daxpin_pins_add_kmod(&file->pins, pin);
     pin->record = daxpin_report_add(file, owner, length);
     pin->life   = daxpin_report_get_life();
     daxpin_guard_add(file, pin->range.start, pin->range.end);
@@ -197,7 +198,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->range.start = offset;
     pin->range.end   = end;
     pin->file        = file;
-    ret              = daxpin_pin_in_module(pin, deadline);
+    ret              = daxpin_pin_in_kmod(pin, deadline);
     if (ret != 0) {
         goto err_free;
     }
@@ -216,7 +217,7 @@ err_free:
 void daxpin_unpin(daxpin_pin_t *pin)
 {
     daxpin_file_t *file;
-    int in_module;
+    int in_kmod;
 
     if (pin == NULL) {
         return;
@@ -224,14 +225,14 @@ void daxpin_unpin(daxpin_pin_t *pin)
     file = pin->file;
     pthread_mutex_lock(&daxpin_lock);
     daxpin_ranges_remove(&file->pins.ranges, &pin->range);
-    in_module = daxpin_pin_is_in_module(pin);
-    daxpin_pins_remove_module(&file->pins, pin);
-    daxpin_module_unpin(pin->module);
+    in_kmod = daxpin_pin_is_in_kmod(pin);
+    daxpin_pins_remove_kmod(&file->pins, pin);
+    daxpin_kmod_unpin(pin->kmod);
     daxpin_guard_remove(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
     if (pin->life == daxpin_report_get_life()) {
         daxpin_report_remove(pin->record, pin->range.end - pin->range.start);
-        if (in_module) {
+        if (in_kmod) {
             daxpin_report_update(file); /* was it the last one? */
         }
     }
@@ -259,9 +260,9 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
     char *addr = NULL;
 
     pthread_mutex_lock(&daxpin_lock);
-    if (daxpin_pin_is_in_module(pin)) {
-        addr = (char *)pin->module->addr +
-               (pin->range.start - pin->module->offset);
+    if (daxpin_pin_is_in_kmod(pin)) {
+        addr = (char *)pin->kmod->addr +
+               (pin->range.start - pin->kmod->offset);
     }
     pthread_mutex_unlock(&daxpin_lock);
     return addr;

@@ -28,9 +28,13 @@
 #include "fault.h"
 #include "file.h"
 #include "guard.h"
+#include "keep.h"
+#include "maps.h"
+#include "pin.h"
 #include "report.h"
 #include "share.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +42,8 @@
 #define DAXPIN_DRAIN_BOUND  (2 * DAXPIN_SEC)
 #define DAXPIN_ACKS_BOUND   (5 * DAXPIN_SEC)
 #define DAXPIN_DRAIN_PAUSE  (20 * DAXPIN_USEC)
+
+static pthread_cond_t daxpin_called = PTHREAD_COND_INITIALIZER;
 
 static void daxpin_revoke_enter_drain(daxpin_file_t *file)
 {
@@ -141,6 +147,7 @@ static void daxpin_revoke_drop_locks(daxpin_file_t *file)
 static void daxpin_revoke_drained(daxpin_file_t *file)
 {
     daxpin_file_replace_maps(file);
+    daxpin_pins_revoke(&file->pins);
     daxpin_revoke_call(file);
     if (file->holder) {
         file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
@@ -199,4 +206,52 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
         daxpin_file_let_go(file); /* It was kept for the case of an orphan */
     }
     return DAXPIN_NEVER;
+}
+
+int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
+{
+    daxpin_callback_t *callback = malloc(sizeof(*callback));
+    int ret                     = 0;
+
+    if (callback == NULL) {
+        return daxpin_error(ENOMEM, "%s: out of memory", file->path);
+    }
+    callback->cb  = cb;
+    callback->arg = arg;
+    pthread_mutex_lock(&daxpin_lock);
+    if (daxpin_file_is_alive(file)) {
+        LIST_INSERT_HEAD(&file->callbacks, callback, link);
+    } else {
+        ret = daxpin_error(ESTALE, "%s: is %s already", file->path,
+                           daxpin_state_name(daxpin_file_state(file)));
+        free(callback);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                                  void *arg)
+{
+    daxpin_callback_t *callback;
+
+    pthread_mutex_lock(&daxpin_lock);
+    LIST_FOREACH(callback, &file->callbacks, link) {
+        if ((callback->cb == cb) && (callback->arg == arg)) {
+            LIST_REMOVE(callback, link);
+            free(callback);
+            goto out;
+        }
+    }
+    while (file->calling && !daxpin_monitor_is_self()) {
+        pthread_cond_wait(&daxpin_called, &daxpin_lock);
+    }
+out:
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+/* The parent's threads that wait for a callback are not here */
+void daxpin_revoke_fork(void)
+{
+    pthread_cond_init(&daxpin_called, NULL);
 }

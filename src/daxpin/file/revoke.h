@@ -23,6 +23,9 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);
 /* Peer: the holder is gone */
 void daxpin_revoke_orphan(daxpin_file_t *file);
 
+/* In the child of a fork */
+void daxpin_revoke_fork(void);
+
 /* Take the next step if it can be taken. Returns when to come again (ns).
  * May let daxpin_lock go while callbacks run. */
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now);

@@ -403,7 +403,7 @@ static void daxpin_share_holder_event(void *arg, uint32_t events)
     file->share.notes |= DAXPIN_NOTE_GONE;
 }
 
-int daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome)
+int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid)
 {
     daxpin_conn_t *conn = calloc(1, sizeof(*conn));
 
@@ -411,8 +411,8 @@ int daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome)
         return daxpin_error(ENOMEM, "%s: out of memory", file->path);
     }
     conn->file = file;
-    conn->fd   = welcome->sock;
-    conn->pid  = welcome->pid;
+    conn->fd   = sock;
+    conn->pid  = pid;
     conn->id   = daxpin_monitor_add(conn->fd, daxpin_share_holder_event, conn);
     if (conn->id == 0) {
         free(conn);

@@ -5,7 +5,6 @@
 #define DAXPIN_SHARE_H_
 
 #include "file.h"
-#include "join.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
@@ -26,7 +25,8 @@ struct daxpin_conn {
 
 /* With daxpin_lock held: */
 int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);
-int  daxpin_share_follow(daxpin_file_t *file, const daxpin_welcome_t *welcome);
+/* Member: sock leads to the holder, which is process pid. */
+int  daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
 void daxpin_share_break(daxpin_file_t *file);
 /* Holder: the hold is waived, or to be placed again, see control->waived */
 void daxpin_share_tell_hold(daxpin_file_t *file);

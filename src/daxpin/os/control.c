@@ -5,10 +5,7 @@
 
 #include "control.h"
 
-#include "daxpin/file/file.h"
-#include "daxpin/file/share.h"
 #include "log.h"
-#include "loop.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -66,10 +66,6 @@ static inline int daxpin_state_allows(uint32_t state)
            (state == DAXPIN_STATE_RELEASED);
 }
 
-/* The page, for those who can read it from another node: as long as the file
- * is not closed */
-const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
-
 /*
  * For the library itself
  */
@@ -98,11 +94,6 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
 /* Anybody, for himself only, in one step as seen by readers: the page becomes
  * a private one that says so. Async-signal-safe. */
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
-
-/* Has the range the control page of a file of this process in it? Who is not
- * the holder has it to be read only, and no RDMA device registers it.
- * Thread-safe. */
-int daxpin_range_is_control(uintptr_t addr, size_t length);
 
 /* After this, who marked a slot and saw the old state is seen in the slot */
 void daxpin_control_barrier(void);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
 {
@@ -33,4 +34,34 @@ int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
     }
     closedir(dir);
     return ret;
+}
+
+/* A file of which descriptors are looked for */
+typedef struct daxpin_fd_search {
+    uint64_t         ino;
+    dev_t            dev; /* 0: any */
+    daxpin_fd_func_t func;
+    void             *arg;
+} daxpin_fd_search_t;
+
+static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
+{
+    const daxpin_fd_search_t *search = arg;
+    int fd                           = atoi(name);
+    struct stat st;
+
+    (void)dir_fd;
+    return ((fstat(fd, &st) == 0) && (st.st_ino == search->ino) &&
+            ((search->dev == 0) || (st.st_dev == search->dev)) &&
+            S_ISREG(st.st_mode)) ?
+                   search->func(fd, search->arg) :
+                   0;
+}
+
+int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
+                              void *arg)
+{
+    daxpin_fd_search_t search = {ino, dev, func, arg};
+
+    return daxpin_proc_each_fd(0, daxpin_fd_search_one, &search);
 }

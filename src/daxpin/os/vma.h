@@ -38,11 +38,6 @@ int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);
 /* Forget what was opened; in the child of a fork */
 void daxpin_vma_fork(void);
 
-/* Has the range a mapping of an fsdax file in it, or of a file that nothing is
- * known of any more? Then *vma is the first of them. Whether anybody is to
- * lease it is another question. Thread-safe. */
-int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma);
-
 /*
  * The answer cache: ranges known to be foreign. epoch is to be read before
  * the query that an insertion rests on: an unmapping in between voids it.

@@ -3,13 +3,14 @@
 
 /* The pin module of the kernel, where there is one */
 
-#include "module.h"
+#include "kmod.h"
 
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "wire/ioctl.h"
 #include "file.h"
+#include "maps.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,28 +23,28 @@
 #include <unistd.h>
 
 /* How long to wait for a reader who is let in, and has the lease broken */
-#define DAXPIN_MODULE_PATIENCE (2 * DAXPIN_SEC)
-#define DAXPIN_MODULE_PAUSE    (1 * DAXPIN_MSEC)
+#define DAXPIN_KMOD_PATIENCE (2 * DAXPIN_SEC)
+#define DAXPIN_KMOD_PAUSE    (1 * DAXPIN_MSEC)
 
-static _Atomic int daxpin_module_policy = DAXPIN_PIN_AUTO;
+static _Atomic int daxpin_kmod_policy = DAXPIN_PIN_AUTO;
 
 void daxpin_set_pin_policy(daxpin_pin_policy_t policy)
 {
-    atomic_store(&daxpin_module_policy, policy);
+    atomic_store(&daxpin_kmod_policy, policy);
 }
 
-int daxpin_module_is_off(void)
+int daxpin_kmod_is_off(void)
 {
-    return atomic_load(&daxpin_module_policy) == DAXPIN_PIN_OFF;
+    return atomic_load(&daxpin_kmod_policy) == DAXPIN_PIN_OFF;
 }
 
-int daxpin_module_is_there(void)
+int daxpin_kmod_is_there(void)
 {
-    return !daxpin_module_is_off() &&
+    return !daxpin_kmod_is_off() &&
            (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
 }
 
-static int daxpin_module_open(const daxpin_file_t *file)
+static int daxpin_kmod_open(const daxpin_file_t *file)
 {
     uint32_t version = 0;
     int fd, ret;
@@ -66,7 +67,7 @@ static int daxpin_module_open(const daxpin_file_t *file)
     return fd;
 }
 
-static const char *daxpin_module_advice(int error)
+static const char *daxpin_kmod_advice(int error)
 {
     switch (error) {
     case ENOMEM:
@@ -83,7 +84,7 @@ static const char *daxpin_module_advice(int error)
 }
 
 /* The lease is away for a moment while a reader is let in, or a late rank */
-static int daxpin_module_may_retry(const daxpin_file_t *file, int error)
+static int daxpin_kmod_may_retry(const daxpin_file_t *file, int error)
 {
     daxpin_state_t state = daxpin_file_state(file);
 
@@ -92,29 +93,29 @@ static int daxpin_module_may_retry(const daxpin_file_t *file, int error)
                                 (state == DAXPIN_STATE_PENDING));
 }
 
-static int daxpin_module_try(daxpin_file_t *file, int fd,
+static int daxpin_kmod_try(daxpin_file_t *file, int fd,
                              const struct daxpin_ioc_pin *args)
 {
-    const struct timespec pause = {.tv_nsec = DAXPIN_MODULE_PAUSE};
-    uint64_t deadline           = daxpin_now() + DAXPIN_MODULE_PATIENCE;
+    const struct timespec pause = {.tv_nsec = DAXPIN_KMOD_PAUSE};
+    uint64_t deadline           = daxpin_now() + DAXPIN_KMOD_PATIENCE;
     int error;
 
     while (ioctl(fd, DAXPIN_IOC_PIN, args) != 0) {
         error = errno;
-        if (!daxpin_module_may_retry(file, error) ||
+        if (!daxpin_kmod_may_retry(file, error) ||
             (daxpin_now() > deadline)) {
             return daxpin_error(error, "%s: cannot pin %llu bytes at offset "
                                 "%llu for RDMA: %s; %s", file->path,
                                 args->length, args->offset, strerror(error),
-                                daxpin_module_advice(error));
+                                daxpin_kmod_advice(error));
         }
         nanosleep(&pause, NULL);
     }
     return 0;
 }
 
-static int daxpin_module_do_pin(daxpin_file_t *file, uint64_t offset,
-                                size_t length, daxpin_module_pin_t *pin)
+static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
+                                size_t length, daxpin_kmod_pin_t *pin)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     struct daxpin_ioc_pin args;
@@ -133,11 +134,11 @@ static int daxpin_module_do_pin(daxpin_file_t *file, uint64_t offset,
     if (fd < 0) {
         return fd;
     }
-    ret = pin->fd = daxpin_module_open(file);
+    ret = pin->fd = daxpin_kmod_open(file);
     if (ret < 0) {
         goto out;
     }
-    ret = daxpin_module_try(file, pin->fd, &args);
+    ret = daxpin_kmod_try(file, pin->fd, &args);
     if (ret != 0) {
         goto err_close;
     }
@@ -158,26 +159,26 @@ out:
     return (ret < 0) ? ret : 0;
 }
 
-int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
-                      daxpin_module_pin_t **pin_p)
+int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
+                      daxpin_kmod_pin_t **pin_p)
 {
     static _Atomic int warned;
-    int policy = atomic_load(&daxpin_module_policy), ret;
-    daxpin_module_pin_t *pin;
+    int policy = atomic_load(&daxpin_kmod_policy), ret;
+    daxpin_kmod_pin_t *pin;
 
     *pin_p = NULL;
     if ((policy == DAXPIN_PIN_OFF) || !file->is_dax) {
         return 0;
     }
     /* Without the module there is nothing to say, every time */
-    if ((policy == DAXPIN_PIN_AUTO) && !daxpin_module_is_there()) {
+    if ((policy == DAXPIN_PIN_AUTO) && !daxpin_kmod_is_there()) {
         return 0;
     }
     pin = calloc(1, sizeof(*pin));
     if (pin == NULL) {
         return daxpin_error(ENOMEM, "%s: out of memory", file->path);
     }
-    ret = daxpin_module_do_pin(file, offset, length, pin);
+    ret = daxpin_kmod_do_pin(file, offset, length, pin);
     if (ret == 0) {
         pin->refs = 1;
         *pin_p    = pin;
@@ -195,9 +196,9 @@ int daxpin_module_pin(daxpin_file_t *file, uint64_t offset, size_t length,
 }
 
 /* What its lease is doing is looked up; this says only when */
-static void daxpin_module_on_break(void *arg, uint32_t events)
+static void daxpin_kmod_on_break(void *arg, uint32_t events)
 {
-    daxpin_module_pin_t *pin = arg;
+    daxpin_kmod_pin_t *pin = arg;
     uint64_t breaks;
 
     (void)events;
@@ -206,7 +207,7 @@ static void daxpin_module_on_break(void *arg, uint32_t events)
     }
 }
 
-static void daxpin_module_close(daxpin_module_pin_t *pin)
+static void daxpin_kmod_close(daxpin_kmod_pin_t *pin)
 {
     if (pin->event != 0) {
         daxpin_monitor_remove(pin->event, pin->fd);
@@ -218,31 +219,31 @@ static void daxpin_module_close(daxpin_module_pin_t *pin)
     }
 }
 
-void daxpin_module_watch(daxpin_module_pin_t *pin, int wanted)
+void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted)
 {
     if ((pin->fd >= 0) && wanted) {
-        pin->event = daxpin_monitor_add(pin->fd, daxpin_module_on_break, pin);
+        pin->event = daxpin_monitor_add(pin->fd, daxpin_kmod_on_break, pin);
     }
     if (pin->event == 0) {
-        daxpin_module_close(pin);
+        daxpin_kmod_close(pin);
     }
 }
 
-void daxpin_module_unpin(daxpin_module_pin_t *pin)
+void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
 {
     if ((pin == NULL) || (--pin->refs > 0)) {
         return;
     }
-    daxpin_module_close(pin);
+    daxpin_kmod_close(pin);
     if (pin->addr != NULL) {
         munmap(pin->addr, pin->length);
     }
     free(pin);
 }
 
-void daxpin_module_revoke(daxpin_module_pin_t *pin)
+void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
 {
-    daxpin_module_close(pin);
+    daxpin_kmod_close(pin);
     if ((pin->addr != NULL) && !pin->revoked) {
         pin->revoked = 1;
         if (mmap(pin->addr, pin->length, PROT_READ | PROT_WRITE,
@@ -254,9 +255,9 @@ void daxpin_module_revoke(daxpin_module_pin_t *pin)
     }
 }
 
-void daxpin_module_fork(daxpin_module_pin_t *pin)
+void daxpin_kmod_fork(daxpin_kmod_pin_t *pin)
 {
     pin->event = 0; /* of the parent's monitor */
     pin->addr  = NULL;
-    daxpin_module_close(pin);
+    daxpin_kmod_close(pin);
 }

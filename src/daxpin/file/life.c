@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* How a file begins and ends in this process */
+
+#include "life.h"
+
+#include "daxpin/os/lease.h"
+#include "daxpin/os/locality.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/vma.h"
+#include "fault.h"
+#include "guard.h"
+#include "maps.h"
+#include "pin.h"
+#include "revoke.h"
+#include "share.h"
+
+#include <fcntl.h>
+#include <errno.h>
+#include <libpmem2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Handles that a parent had at fork(): nothing but something to close */
+static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
+
+static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
+{
+    daxpin_file_t *file = calloc(1, sizeof(*file));
+
+    if (file == NULL) {
+        goto err;
+    }
+    file->path  = strdup(path);
+    file->slots = daxpin_slots_create();
+    if ((file->path == NULL) || (file->slots == NULL)) {
+        goto err_free;
+    }
+    file->refs            = 1;
+    file->dev             = st->st_dev;
+    file->ino             = st->st_ino;
+    file->map_dev         = st->st_dev;
+    file->map_ino         = st->st_ino;
+    file->fd              = -1;
+    file->control_fd      = -1;
+    file->share.listen_fd = -1;
+    daxpin_hold_init(&file->hold);
+    daxpin_guard_init(&file->guard);
+    LIST_INIT(&file->maps);
+    LIST_INIT(&file->callbacks);
+    LIST_INIT(&file->share.conns);
+    return file;
+
+err_free:
+    free(file->path);
+    daxpin_slots_destroy(file->slots);
+    free(file);
+err:
+    daxpin_error(ENOMEM, "%s: out of memory", path);
+    return NULL;
+}
+
+static void daxpin_file_free(daxpin_file_t *file)
+{
+    daxpin_callback_t *callback;
+    daxpin_map_t *map;
+
+    while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
+        LIST_REMOVE(callback, link);
+        free(callback);
+    }
+    while ((map = LIST_FIRST(&file->maps)) != NULL) {
+        LIST_REMOVE(map, link);
+        if (map->pmem2 != NULL) {
+            pmem2_map_delete(&map->pmem2);
+        }
+        free(map);
+    }
+    daxpin_hold_drop(&file->hold);
+    if (file->control != NULL) {
+        daxpin_control_destroy(file->control);
+    }
+    if (file->control_fd >= 0) {
+        close(file->control_fd);
+    }
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
+    daxpin_slots_destroy(file->slots);
+    free(file->path);
+    free(file);
+}
+
+/* Where the members of a file are on several nodes, some are far from it
+ * whatever they do: only its holder is warned */
+static void daxpin_file_tell_far(const daxpin_file_t *file)
+{
+    static _Atomic int told;
+
+    if (daxpin_locality_is_far(file->numa_node) &&
+        !atomic_exchange(&told, 1)) {
+        daxpin_log(file->holder ? DAXPIN_LOG_WARN : DAXPIN_LOG_INFO,
+                   "%s: is on NUMA node %d, and this process may run only far "
+                   "from it (on node %d, distance %d): access is slower; bind "
+                   "it elsewhere, or use a file near it", file->path,
+                   file->numa_node, daxpin_cpu_numa_node(),
+                   daxpin_locality_distance(daxpin_cpu_numa_node(),
+                                            file->numa_node));
+    }
+}
+
+/* What its mappings look like; on some file systems not what fstat() says */
+static void daxpin_file_look(daxpin_file_t *file)
+{
+    void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
+    daxpin_vma_t vma;
+    struct statx stx;
+
+    if (page != MAP_FAILED) {
+        if (daxpin_vma_query((uintptr_t)page, &vma) == 0) {
+            file->map_dev = vma.dev;
+            file->map_ino = vma.ino;
+        }
+        munmap(page, 1);
+    }
+    file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+                   ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+    file->numa_node = daxpin_locality_of_file(file->fd, "");
+    daxpin_file_tell_far(file);
+}
+
+int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
+                              int listen_fd, const daxpin_params_t *params,
+                              daxpin_file_t **file_p)
+{
+    daxpin_file_t *file = daxpin_file_alloc(path, st);
+    int ret;
+
+    if (file == NULL) {
+        close(fd);
+        close(listen_fd);
+        return -ENOMEM;
+    }
+    file->fd              = fd;
+    file->holder          = 1;
+    file->holder_pid      = getpid();
+    file->on_break        = params->on_break;
+    file->share.listen_fd = listen_fd;
+    ret = daxpin_control_create(&file->control, &file->control_fd);
+    if (ret != 0) {
+        goto err;
+    }
+    while ((file->generation == 0) &&
+           (getrandom(&file->generation, sizeof(file->generation), 0) >= 0)) {
+    }
+    file->control->dev        = file->dev;
+    file->control->ino        = file->ino;
+    file->control->generation = file->generation;
+    snprintf(file->control->path, sizeof(file->control->path), "%s", path);
+    file->fence = daxpin_control_needs_fence(file->control);
+    daxpin_file_look(file);
+    file->holdable = file->is_dax && daxpin_hold_works(path, fd, file->dev);
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_share_serve(file, listen_fd);
+    if (ret == 0) {
+        LIST_INSERT_HEAD(&daxpin_files, file, link);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        goto err;
+    }
+    *file_p = file;
+    return 0;
+
+err:
+    close(listen_fd);
+    daxpin_file_free(file);
+    return ret;
+}
+
+int daxpin_file_create_peer(const char *path, const struct stat *st,
+                            const daxpin_welcome_t *welcome, int exposed,
+                            daxpin_file_t **file_p)
+{
+    const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
+    char name[DAXPIN_PATH_MAX];
+    daxpin_control_t *control;
+    daxpin_file_t *file;
+    int ret;
+
+    ret = daxpin_control_attach(welcome->control_fd, &key, &control);
+    if (ret != 0) {
+        goto err;
+    }
+    /* Memory that another process writes: take no more than a page's worth */
+    snprintf(name, sizeof(name), "%.*s", DAXPIN_PATH_MAX - 1,
+             (path != NULL) ? path : control->path);
+    file = daxpin_file_alloc(name, st);
+    if (file == NULL) {
+        daxpin_control_destroy(control);
+        ret = -ENOMEM;
+        goto err;
+    }
+    file->control = control;
+    file->control_fd = welcome->control_fd;
+    file->fd         = welcome->fd;
+    file->holder_pid = welcome->pid;
+    file->generation = welcome->generation;
+    file->exposed    = exposed;
+    file->fence      = daxpin_control_needs_fence(file->control);
+    daxpin_file_look(file);
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_share_follow(file, welcome->sock, welcome->pid);
+    if (ret == 0) {
+        LIST_INSERT_HEAD(&daxpin_files, file, link);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (ret != 0) {
+        close(welcome->sock);
+        daxpin_file_free(file);
+        return ret;
+    }
+    *file_p = file;
+    return 0;
+
+err:
+    close(welcome->control_fd);
+    close(welcome->fd);
+    close(welcome->sock);
+    return ret;
+}
+
+static int daxpin_file_is_needed(const daxpin_file_t *file)
+{
+    daxpin_phase_t phase = file->revoke.phase;
+
+    if ((file->refs > 0) || file->calling) {
+        return 1;
+    }
+    if ((phase != DAXPIN_PHASE_NONE) && (phase != DAXPIN_PHASE_DONE)) {
+        return 1; /* F_UNLCK comes at its end, and not before */
+    }
+    return file->holder && (phase == DAXPIN_PHASE_NONE) &&
+           daxpin_share_has_members(file);
+}
+
+void daxpin_file_destroy_if_unused(daxpin_file_t *file)
+{
+    if (daxpin_file_is_needed(file)) {
+        return;
+    }
+    daxpin_guard_close(file);
+    if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE)) {
+        daxpin_lease_drop(file->fd);
+    }
+    LIST_REMOVE(file, link);
+    daxpin_share_close(file);
+    daxpin_fault_unwatch(file);
+    daxpin_file_free(file);
+}
+
+void daxpin_file_close(daxpin_file_t *file)
+{
+    if (file == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    --file->refs;
+    daxpin_file_destroy_if_unused(file);
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+void daxpin_files_fork(void)
+{
+    daxpin_file_t *file;
+
+    while ((file = LIST_FIRST(&daxpin_files)) != NULL) {
+        LIST_REMOVE(file, link);
+        LIST_INSERT_HEAD(&daxpin_forked, file, link);
+        daxpin_share_close(file);
+        daxpin_guard_fork(file);
+        daxpin_file_replace_own_maps(file);
+        daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
+        snprintf(file->control->cause, sizeof(file->control->cause),
+                 "%s: this process is a child of the one that opened it, and "
+                 "not a member; open it here", file->path);
+        file->revoke.phase = DAXPIN_PHASE_DONE;
+        file->calling      = 0;
+        if (file->control_fd >= 0) {
+            close(file->control_fd);
+            file->control_fd = -1;
+        }
+        daxpin_hold_drop(&file->hold);
+        daxpin_pins_fork(&file->pins);
+        daxpin_file_let_go(file);
+    }
+    daxpin_revoke_fork();
+}

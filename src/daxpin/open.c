@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Open and attach files */
+
+#include "daxpin/file/keep.h"
+#include "daxpin/file/life.h"
+#include "daxpin/file/maps.h"
+#include "daxpin/file/share.h"
+#include "daxpin/os/clock.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/space.h"
+#include "daxpin.h"
+#include "elect.h"
+#include "library.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static int daxpin_file_has_others(daxpin_file_t *file)
+{
+    return (file->refs > 1) || !daxpin_share_is_alone(file);
+}
+
+/* With daxpin_lock held: who joins now finds the file as it is then */
+static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
+{
+    int held = daxpin_hold_is_placed(&file->hold);
+    int ret;
+
+    if (!file->holder) {
+        return daxpin_error(EPERM, "%s: cannot shrink to %zu bytes: its holder "
+                            "(pid %d) has to do that", file->path, length,
+                            (int)file->holder_pid);
+    }
+    if (!daxpin_file_is_alive(file)) {
+        return daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                            file->path, file->control->cause);
+    }
+    if (daxpin_file_has_others(file)) {
+        return daxpin_error(EBUSY, "%s: stays at %zu bytes, because it is in "
+                            "use by others as well", file->path,
+                            daxpin_file_size(file));
+    }
+    if (file->pins.kmods > 0) {
+        return daxpin_error(EBUSY, "%s: cannot shrink to %zu bytes while ranges"
+                            " of it are pinned by the kernel module; unpin them"
+                            " first", file->path, length);
+    }
+    daxpin_hold_drop(&file->hold); /* It would stop us as well */
+    ret = daxpin_space_cut(file->fd, length);
+    if (ret != 0) {
+        daxpin_error(-ret, "%s: cannot go back to %zu bytes: %s", file->path,
+                     length, strerror(-ret));
+    }
+    daxpin_file_note_size(file);
+    if (held) {
+        daxpin_file_place_hold(file);
+    }
+    return ret;
+}
+
+int daxpin_file_shrink(daxpin_file_t *file, size_t length)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_lock);
+    ret = daxpin_file_shrink_locked(file, length);
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+typedef struct daxpin_open {
+    const char *path;
+    size_t     length;
+    int        created;    /* by this call */
+    int        fd;         /* the description once more, if this call opened
+                              it; else -1 */
+    off_t      old_length;
+    struct stat made;      /* what it was made */
+} daxpin_open_t;
+
+/* elect.h: this process is to be the holder, and gets the description. Space
+ * is made before the lease is there: nobody else can access the file yet. */
+static int daxpin_open_description(void *arg, const struct stat *st,
+                                   uint64_t deadline, int *fd_p)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    daxpin_open_t *open_args    = arg;
+    const char *path            = open_args->path;
+    struct statx stx;
+    struct stat now;
+    int fd, is_dax, ret;
+
+    /* O_NONBLOCK: somebody else's lease must not keep us for its whole time */
+    while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
+        if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
+            return daxpin_error((errno == ENOENT) ? ESTALE : errno,
+                                "%s: cannot open for reading and writing: %s",
+                                path, (errno == EAGAIN) ?
+                                "another program has a lease on it" :
+                                strerror(errno));
+        }
+        nanosleep(&pause, NULL);
+    }
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
+        (now.st_dev != st->st_dev)) {
+        ret = daxpin_error(ESTALE, "%s: was replaced by another file while it "
+                           "was being opened; try again", path);
+        close(fd);
+        return ret;
+    }
+    is_dax = (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+             (stx.stx_attributes & STATX_ATTR_DAX);
+    ret    = is_dax ? daxpin_space_await_truncate(path, fd, deadline) : 0;
+    if (ret == 0) {
+        ret = daxpin_space_grow(path, fd, is_dax, open_args->length, 1);
+    }
+    if (ret != 0) {
+        goto err;
+    }
+    if (fstat(fd, &open_args->made) != 0) {
+        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
+        goto err;
+    }
+    open_args->old_length = now.st_size;
+    open_args->fd         = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    *fd_p                 = fd;
+    return 0;
+
+err:
+    /* Nobody else of daxpin can have it before the election is over */
+    if (open_args->created) {
+        unlink(path);
+    }
+    close(fd);
+    return ret;
+}
+
+static int daxpin_open_create(const char *path, const daxpin_params_t *params,
+                              struct stat *st, int *created_p)
+{
+    mode_t mode = (params->mode != 0) ? params->mode : 0600;
+    int fd;
+
+    *created_p = 0;
+    if ((stat(path, st) != 0) && (errno == ENOENT)) {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if ((fd < 0) && (errno != EEXIST)) {
+            return daxpin_error(errno, "%s: cannot create: %m", path);
+        }
+        *created_p = fd >= 0;
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    if (stat(path, st) != 0) {
+        return daxpin_error(errno, "%s: cannot be looked at: %m", path);
+    }
+    if (S_ISDIR(st->st_mode)) {
+        return daxpin_error(EISDIR, "%s: is a directory; name a file in it",
+                            path);
+    }
+    if (!S_ISREG(st->st_mode)) {
+        return daxpin_error(EINVAL, "%s: is not a regular file; device DAX "
+                            "needs no lease, map it directly", path);
+    }
+    return 0;
+}
+
+/* Also where the guard stands in for the hold, which may be back any moment */
+static int daxpin_file_is_held(const daxpin_file_t *file)
+{
+    return daxpin_hold_is_placed(&file->hold) ||
+           (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD);
+}
+
+/* A hold would stop us as well as anybody else: it is put aside, if it is the
+ * only one, for as long as any thread of ours is at this. The lease stays. Who
+ * is a member was counted; who becomes one now sees that the file is growing
+ * before he could hold it. */
+static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
+{
+    int held, others;
+
+    pthread_mutex_lock(&daxpin_lock);
+    held   = daxpin_file_is_held(file);
+    others = (held && (!file->holder || daxpin_share_has_members(file))) ||
+             (file->pins.kmods > 0);
+    if (!others) {
+        ++file->growing;
+        daxpin_hold_drop(&file->hold);
+        if (file->holder) {
+            atomic_store(&file->control->growing, 1);
+        }
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (others) {
+        return daxpin_error(EBUSY, "%s: cannot grow to %zu bytes, because "
+                            "other processes hold its blocks; the first one "
+                            "to open it has to ask for the greatest length",
+                            file->path, length);
+    }
+    return 0;
+}
+
+/* While PENDING there is no hold: it comes with the lease, see lease.c */
+static void daxpin_open_grow_end(daxpin_file_t *file)
+{
+    daxpin_state_t state;
+
+    pthread_mutex_lock(&daxpin_lock);
+    state = daxpin_file_state(file);
+    if ((--file->growing == 0) && file->holder) {
+        if (file->holdable && ((state == DAXPIN_STATE_HELD) ||
+                               (state == DAXPIN_STATE_LENT))) {
+            daxpin_file_place_hold(file);
+        }
+        atomic_store(&file->control->growing, 0);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+}
+
+static int daxpin_open_grow(daxpin_file_t *file, size_t length)
+{
+    int fd, ret;
+
+    ret = daxpin_open_grow_begin(file, length);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = fd = daxpin_file_dup(file);
+    if (fd >= 0) {
+        ret = daxpin_space_grow(file->path, fd, file->is_dax, length, 0);
+        close(fd);
+    }
+    daxpin_open_grow_end(file);
+    return ret;
+}
+
+static int daxpin_open_finish(daxpin_file_t *file, size_t length,
+                              uint64_t deadline)
+{
+    int ret = daxpin_file_wait(file, deadline + DAXPIN_SEC);
+
+    if ((ret == 0) && (daxpin_file_length(file) < length)) {
+        ret = daxpin_open_grow(file, length);
+    }
+    if (ret != 0) {
+        return ret;
+    }
+    if (daxpin_file_addr(file, 0, length) == NULL) {
+        pthread_mutex_lock(&daxpin_lock);
+        ret = daxpin_file_is_alive(file) ? -ENOMEM : -ESTALE;
+        pthread_mutex_unlock(&daxpin_lock);
+        return ret;
+    }
+    return 0;
+}
+
+/* Who has it open by himself may write to it, as long as there is no lease */
+static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
+{
+    const struct stat *made = &open_args->made;
+    struct stat st;
+
+    return (fstat(open_args->fd, &st) == 0) && (st.st_size == made->st_size) &&
+           (st.st_mtim.tv_sec == made->st_mtim.tv_sec) &&
+           (st.st_mtim.tv_nsec == made->st_mtim.tv_nsec);
+}
+
+/* It could not be leased, or not be mapped: leave it as it was, unless somebody
+ * has had it under this lease meanwhile, or has written to it */
+static void daxpin_open_undo(const daxpin_open_t *open_args,
+                             daxpin_file_t *file)
+{
+    int undone = 0;
+
+    if (open_args->fd < 0) {
+        return;
+    }
+    pthread_mutex_lock(&daxpin_lock);
+    if ((file == NULL) || !file->lease.once || !daxpin_file_has_others(file)) {
+        if (file != NULL) {
+            daxpin_hold_drop(&file->hold);
+        }
+        undone = daxpin_open_is_untouched(open_args) &&
+                 (daxpin_space_cut(open_args->fd,
+                                  (size_t)open_args->old_length) == 0);
+    }
+    pthread_mutex_unlock(&daxpin_lock);
+    if (undone && open_args->created) {
+        unlink(open_args->path);
+    }
+}
+
+/* -ESTALE: the path leads to another file by now */
+static int daxpin_open_try(const char *path, size_t length,
+                           const daxpin_params_t *params, uint64_t deadline,
+                           daxpin_file_t **file_p)
+{
+    daxpin_open_t open_args = {.length = length, .fd = -1};
+    char *real_path;
+    struct stat st;
+    int ret;
+
+    ret = daxpin_open_create(path, params, &st, &open_args.created);
+    if (ret != 0) {
+        return ret;
+    }
+    real_path      = realpath(path, NULL);
+    open_args.path = (real_path != NULL) ? real_path : path;
+    ret = daxpin_elect(open_args.path, &st, 0, params, daxpin_open_description,
+                       &open_args, file_p);
+    if (ret == 0) {
+        ret = daxpin_open_finish(*file_p, length, deadline);
+    }
+    if (ret != 0) {
+        daxpin_open_undo(&open_args, *file_p);
+        daxpin_file_close(*file_p);
+        *file_p = NULL;
+    }
+    if (open_args.fd >= 0) {
+        close(open_args.fd);
+    }
+    free(real_path);
+    return ret;
+}
+
+int daxpin_file_open(const char *path, size_t length,
+                     const daxpin_params_t *params, daxpin_file_t **file_p)
+{
+    const daxpin_params_t defaults = {0};
+    uint64_t deadline;
+    int ret;
+
+    *file_p  = NULL;
+    params   = (params != NULL) ? params : &defaults;
+    deadline = daxpin_elect_deadline(params);
+    ret      = daxpin_library_start();
+    if (ret != 0) {
+        return ret;
+    }
+    do {
+        ret = daxpin_open_try(path, length, params, deadline, file_p);
+    } while ((ret == -ESTALE) && (daxpin_now() < deadline));
+    return ret;
+}
+
+int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
+{
+    daxpin_file_t *file = NULL;
+    int ret;
+
+    *file_p = NULL;
+    if (key->uid != geteuid()) {
+        return daxpin_error(EPERM, "inode %lu: its holder runs as user %u, "
+                            "this process as %u; run the job as one user",
+                            key->ino, key->uid, (unsigned)geteuid());
+    }
+    ret = daxpin_library_start();
+    if (ret == 0) {
+        ret = daxpin_elect_attach(key, &file);
+    }
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_file_wait(file, daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS *
+                                 DAXPIN_MSEC);
+    if (ret != 0) {
+        daxpin_file_close(file);
+        return (ret == -EAGAIN) ? -ESTALE : ret;
+    }
+    *file_p = file;
+    return 0;
+}

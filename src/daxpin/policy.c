@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Which files daxpin_file_adopt() is concerned with */
+
+#include "policy.h"
+
+#include "daxpin/file/report.h"
+#include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAXPIN_DIRS_MAX 64
+
+/* Which files concern us; set before the first adoption, then only read */
+static struct {
+    pthread_mutex_t lock;
+    int             fsdax;
+    unsigned        num_dirs;
+    char            *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
+} daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .fsdax = 1};
+
+static void daxpin_policy_clear(void)
+{
+    while (daxpin_policy.num_dirs > 0) {
+        free(daxpin_policy.dirs[--daxpin_policy.num_dirs]);
+    }
+    daxpin_policy.fsdax = 0;
+}
+
+static int daxpin_policy_add(const char *path)
+{
+    char *dir;
+
+    if (strcmp(path, "fsdax") == 0) {
+        daxpin_policy.fsdax = 1;
+        return 0;
+    }
+    if (daxpin_policy.num_dirs == DAXPIN_DIRS_MAX) {
+        return daxpin_error(ENOMEM, "more than %d directories of files to "
+                            "lease", DAXPIN_DIRS_MAX);
+    }
+    dir = realpath(path, NULL);
+    if (dir == NULL) {
+        return daxpin_error(errno, "%s: is named as a directory of files to "
+                            "lease, but: %m", path);
+    }
+    daxpin_policy.dirs[daxpin_policy.num_dirs++] = dir;
+    return 0;
+}
+
+int daxpin_set_files(const char *const *paths)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&daxpin_policy.lock);
+    daxpin_policy_clear();
+    for (; (*paths != NULL) && (ret == 0); ++paths) {
+        ret = daxpin_policy_add(*paths);
+    }
+    pthread_mutex_unlock(&daxpin_policy.lock);
+    /* What was foreign under the old rule may not be under the new */
+    daxpin_cache_forget(NULL, SIZE_MAX);
+    /* Says to holders that this process will join, and not intrude */
+    pthread_mutex_lock(&daxpin_lock);
+    daxpin_report_open();
+    pthread_mutex_unlock(&daxpin_lock);
+    return ret;
+}
+
+int daxpin_policy_names_path(const char *path)
+{
+    int found = 0;
+    size_t length;
+    unsigned i;
+
+    pthread_mutex_lock(&daxpin_policy.lock);
+    for (i = 0; !found && (i < daxpin_policy.num_dirs); ++i) {
+        length = strlen(daxpin_policy.dirs[i]);
+        found  = (strncmp(path, daxpin_policy.dirs[i], length) == 0) &&
+                 ((path[length] == '/') || (length == 1));
+    }
+    pthread_mutex_unlock(&daxpin_policy.lock);
+    return found;
+}
+
+int daxpin_policy_names_fsdax(void)
+{
+    return daxpin_policy.fsdax;
+}
