@@ -31,9 +31,9 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     access->fast_state = access->careful ? &never : access->state;
     access->fast_slot  = access->careful ? &nobodys : access->slot;
     access->file       = file;
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_expose(file);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 void daxpin_access_leave(daxpin_access_t *access)
@@ -68,15 +68,15 @@ static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
     struct stat st;
     int ret;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     ret = (file->fd >= 0) ? fstat(file->fd, &st) : -1;
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
         return -ESTALE;
     }
     if (end > (uint64_t)st.st_size) {
         atomic_store(&file->faulted, 1);
-        daxpin_monitor_wake();
+        daxpin_loop_wake();
         return -ESTALE;
     }
     /* Truncated and grown again meanwhile: the fault handler has seen it */
@@ -135,9 +135,9 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     if (addr == NULL) {
         return daxpin_file_persist_beyond(file, &access, offset, length);
     }
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, offset + length);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (pmem2_map_get_store_granularity(map->pmem2) ==
         PMEM2_GRANULARITY_PAGE) {
         /* As libpmem2 would, but for the error */
@@ -164,14 +164,14 @@ int daxpin_range_is_control(uintptr_t addr, size_t length)
     const daxpin_file_t *file;
     uintptr_t page;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(file, &daxpin_files, link) {
         page = (uintptr_t)file->control;
         if ((page < addr + length) && (page + DAXPIN_CONTROL_SIZE > addr)) {
             break;
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return file != NULL;
 }
 

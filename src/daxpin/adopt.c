@@ -231,7 +231,7 @@ static daxpin_file_t *daxpin_adopt_own(uintptr_t addr, size_t length,
     daxpin_map_t *map = NULL;
     daxpin_file_t *file;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(file, &daxpin_files, link) {
         LIST_FOREACH(map, &file->maps, link) {
             if ((map->pmem2 != NULL) && (addr >= (uintptr_t)map->addr) &&
@@ -246,7 +246,7 @@ static daxpin_file_t *daxpin_adopt_own(uintptr_t addr, size_t length,
             break;
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return file;
 }
 

@@ -80,13 +80,13 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
             return ret;
         }
     }
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     file->own = !join;
     daxpin_lease_want(file, daxpin_elect_timeout(params));
     /* Most often it is there for the asking: nobody has to wait for a thread */
     (void)daxpin_lease_tick(file, daxpin_now(), 0);
-    pthread_mutex_unlock(&daxpin_lock);
-    daxpin_monitor_wake();
+    pthread_mutex_unlock(&daxpin_mutex);
+    daxpin_loop_wake();
     *file_p = file;
     return 0;
 }
@@ -95,7 +95,7 @@ static int daxpin_elect_follow(const char *path, const struct stat *st,
                                int join, const daxpin_welcome_t *welcome,
                                daxpin_file_t **file_p)
 {
-    int ret = daxpin_file_create_peer(path, st, welcome, !join, file_p);
+    int ret = daxpin_file_create_member(path, st, welcome, !join, file_p);
 
     return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
 }
@@ -173,9 +173,9 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
             daxpin_file_close(file);
             return ret;
         }
-        pthread_mutex_lock(&daxpin_lock);
+        pthread_mutex_lock(&daxpin_mutex);
         daxpin_share_expose(file);
-        pthread_mutex_unlock(&daxpin_lock);
+        pthread_mutex_unlock(&daxpin_mutex);
         *file_p = file;
         return 0;
     }
@@ -194,7 +194,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     if (ret != 0) {
         return ret;
     }
-    return daxpin_file_create_peer(NULL, &st, &welcome, 1, file_p);
+    return daxpin_file_create_member(NULL, &st, &welcome, 1, file_p);
 }
 
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p)

@@ -62,13 +62,13 @@ static const daxpin_loop_ops_t daxpin_library_ops = {
 
 int daxpin_library_start(void)
 {
-    int ret = daxpin_monitor_start(&daxpin_library_ops);
+    int ret = daxpin_loop_start(&daxpin_library_ops);
 
     if (ret == 0) {
-        pthread_mutex_lock(&daxpin_lock);
+        pthread_mutex_lock(&daxpin_mutex);
         daxpin_report_open();
         ret = daxpin_fault_install();
-        pthread_mutex_unlock(&daxpin_lock);
+        pthread_mutex_unlock(&daxpin_mutex);
     }
     return ret;
 }

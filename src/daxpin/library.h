@@ -8,7 +8,7 @@
 
 /* Start the library's thread, its report and its handler of SIGBUS, where they
  * are not there yet. Return 0, or -errno with a message. Thread-safe; without
- * daxpin_lock. */
+ * daxpin_mutex. */
 int daxpin_library_start(void);
 
 #endif

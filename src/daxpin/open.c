@@ -27,7 +27,7 @@ static int daxpin_file_has_others(daxpin_file_t *file)
     return (file->refs > 1) || !daxpin_share_is_alone(file);
 }
 
-/* With daxpin_lock held: who joins now finds the file as it is then */
+/* With daxpin_mutex held: who joins now finds the file as it is then */
 static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
 {
     int held = daxpin_hold_is_placed(&file->hold);
@@ -69,9 +69,9 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
 {
     int ret;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     ret = daxpin_file_shrink_locked(file, length);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }
 
@@ -189,7 +189,7 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
 {
     int held, others;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     held   = daxpin_file_is_held(file);
     others = (held && (!file->holder || daxpin_share_has_members(file))) ||
              (file->pins.kmods > 0);
@@ -200,7 +200,7 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
             atomic_store(&file->control->growing, 1);
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (others) {
         return daxpin_error(EBUSY, "%s: cannot grow to %zu bytes, because "
                             "other processes hold its blocks; the first one "
@@ -215,7 +215,7 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
 {
     daxpin_state_t state;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     state = daxpin_file_state(file);
     if ((--file->growing == 0) && file->holder) {
         if (file->holdable && ((state == DAXPIN_STATE_HELD) ||
@@ -224,7 +224,7 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
         }
         atomic_store(&file->control->growing, 0);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 static int daxpin_open_grow(daxpin_file_t *file, size_t length)
@@ -256,9 +256,9 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
         return ret;
     }
     if (daxpin_file_addr(file, 0, length) == NULL) {
-        pthread_mutex_lock(&daxpin_lock);
+        pthread_mutex_lock(&daxpin_mutex);
         ret = daxpin_file_is_alive(file) ? -ENOMEM : -ESTALE;
-        pthread_mutex_unlock(&daxpin_lock);
+        pthread_mutex_unlock(&daxpin_mutex);
         return ret;
     }
     return 0;
@@ -285,7 +285,7 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
     if (open_args->fd < 0) {
         return;
     }
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if ((file == NULL) || !file->lease.once || !daxpin_file_has_others(file)) {
         if (file != NULL) {
             daxpin_hold_drop(&file->hold);
@@ -294,7 +294,7 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
                  (daxpin_space_cut(open_args->fd,
                                   (size_t)open_args->old_length) == 0);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (undone && open_args->created) {
         unlink(open_args->path);
     }

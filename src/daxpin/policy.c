@@ -67,9 +67,9 @@ int daxpin_set_files(const char *const *paths)
     /* What was foreign under the old rule may not be under the new */
     daxpin_cache_forget(NULL, SIZE_MAX);
     /* Says to holders that this process will join, and not intrude */
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     daxpin_report_open();
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }
 

@@ -274,11 +274,11 @@ static void test_shrink_after_words(void **state)
     member_start(&member);
     assert_child_ok(&member, "open %s 50000 10000", path);
     /* The thread that reads what it says cannot do so now */
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     assert_child_ok(&member, "pin 0 4096");
     assert_child_ok(&member, "close");
     assert_true(daxpin_share_is_alone(file));
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     child_finish(&member);
     daxpin_file_close(file);
     (void)state;

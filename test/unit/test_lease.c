@@ -462,9 +462,9 @@ static void test_locks_of_a_hold(void **state)
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     child_t peer;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     assert_ok(daxpin_hold_place(path, file->fd, &file->hold));
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     assert_int_equal(daxpin_file_locks(file),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);

@@ -74,11 +74,11 @@ int daxpin_file_exchange(daxpin_file_t *file)
 {
     int ret = 0;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if (file->fd >= 0) {
         ret = daxpin_vma_for_each(daxpin_exchange_map, file);
         daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }

@@ -9,7 +9,7 @@
 #include "file.h"
 
 /* Make every mapping and descriptor of the file in this process one of
- * file->fd's open file description. Without daxpin_lock. */
+ * file->fd's open file description. Without daxpin_mutex. */
 int daxpin_file_exchange(daxpin_file_t *file);
 
 #endif

@@ -93,7 +93,7 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
         }
     }
     atomic_store(&file->faulted, 1);
-    daxpin_monitor_wake();
+    daxpin_loop_wake();
     errno = saved_errno;
 }
 

@@ -16,7 +16,7 @@
  * which revokes. Any other SIGBUS goes to the handler that was there before.
  */
 
-/* With daxpin_lock held */
+/* With daxpin_mutex held */
 int  daxpin_fault_install(void);
 int  daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end);
 void daxpin_fault_unwatch(daxpin_file_t *file);

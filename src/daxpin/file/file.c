@@ -35,7 +35,7 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
 {
     daxpin_file_t *file;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(file, &daxpin_files, link) {
         if ((file->ino == ino) && (file->dev == dev) &&
             daxpin_file_is_alive(file)) {
@@ -43,11 +43,11 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
             break;
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return file;
 }
 
-void daxpin_file_let_go(daxpin_file_t *file)
+void daxpin_file_drop_fd(daxpin_file_t *file)
 {
     if (file->fd >= 0) {
         close(file->fd);
@@ -57,9 +57,9 @@ void daxpin_file_let_go(daxpin_file_t *file)
 
 void daxpin_file_ref(daxpin_file_t *file)
 {
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     ++file->refs;
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 size_t daxpin_file_size(const daxpin_file_t *file)
@@ -76,7 +76,7 @@ int daxpin_file_dup(const daxpin_file_t *file)
 {
     int fd;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if (file->fd < 0) {
         fd = daxpin_error(ESTALE, "%s: is not under lease any more: %s",
                           file->path, file->control->cause);
@@ -86,7 +86,7 @@ int daxpin_file_dup(const daxpin_file_t *file)
                                            "%m; raise the limit of open files "
                                            "(ulimit -n)", file->path);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return fd;
 }
 
@@ -94,9 +94,9 @@ size_t daxpin_file_length(const daxpin_file_t *file)
 {
     size_t size;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     size = daxpin_file_size(file);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return size;
 }
 
@@ -162,9 +162,9 @@ unsigned daxpin_file_locks(const daxpin_file_t *file)
 {
     unsigned locks;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     locks = daxpin_file_locks_now(file);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return locks;
 }
 

@@ -92,7 +92,7 @@ typedef enum daxpin_phase {
 } daxpin_phase_t;
 
 /*
- * A file in this process. Fields are protected by daxpin_lock; what the fast
+ * A file in this process. Fields are protected by daxpin_mutex; what the fast
  * path reads (control, slots) stays as long as there is a reference.
  */
 struct daxpin_file {
@@ -170,25 +170,25 @@ extern struct daxpin_files daxpin_files;
 int daxpin_file_is_alive(const daxpin_file_t *file);
 
 /* A live file of this process with one more reference, or NULL. Without
- * daxpin_lock. */
+ * daxpin_mutex. */
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino);
 
-/* daxpin_file_locks() with daxpin_lock held */
+/* daxpin_file_locks() with daxpin_mutex held */
 unsigned daxpin_file_locks_now(const daxpin_file_t *file);
 
 /* Return the length of the file, or what it was at the revoke, which closes the
- * descriptor. Caller holds daxpin_lock. */
+ * descriptor. Caller holds daxpin_mutex. */
 size_t daxpin_file_size(const daxpin_file_t *file);
 
 /* Note what the file has to have, at least, when the lease comes back. Caller
- * holds daxpin_lock. */
+ * holds daxpin_mutex. */
 void daxpin_file_note_size(daxpin_file_t *file);
 
 /* The open file description, to be closed by the caller, who has not got
- * daxpin_lock: a revoke closes file->fd at any time. -errno with a message. */
+ * daxpin_mutex: a revoke closes file->fd at any time. -errno with a message. */
 int daxpin_file_dup(const daxpin_file_t *file);
 
 /* Close the open file description, at the end of a revoke */
-void daxpin_file_let_go(daxpin_file_t *file);
+void daxpin_file_drop_fd(daxpin_file_t *file);
 
 #endif

@@ -100,7 +100,7 @@ int daxpin_guard_is_coming(const daxpin_file_t *file)
 }
 
 /* The holder decides by it whether a writer may be let in */
-static void daxpin_guard_tell(daxpin_file_t *file)
+static void daxpin_guard_report(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
     int status;
@@ -117,8 +117,8 @@ static void daxpin_guard_tell(daxpin_file_t *file)
     if (status != guard->status) {
         guard->status = status;
         daxpin_report_update(file);
-        daxpin_share_tell_guard(file);
-        daxpin_monitor_wake();
+        daxpin_share_send_guard(file);
+        daxpin_loop_wake();
     }
 }
 
@@ -129,7 +129,7 @@ static void daxpin_guard_tell(daxpin_file_t *file)
 static void daxpin_guard_hang_up(daxpin_guard_t *guard)
 {
     if (guard->fd >= 0) {
-        daxpin_monitor_remove(guard->id, guard->fd);
+        daxpin_loop_remove(guard->id, guard->fd);
         close(guard->fd);
     }
     guard->fd         = -1;
@@ -168,7 +168,7 @@ static void daxpin_guard_lost(daxpin_file_t *file, int error)
     guard->grace_until = 0;
     daxpin_guard_hang_up(guard);
     daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_MAX);
-    daxpin_guard_tell(file);
+    daxpin_guard_report(file);
 }
 
 /* It cannot be reached, or does not answer any more. If it has died all that it
@@ -268,7 +268,7 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
         guard->grace_until  = 0;
         file->lease.guarded = 0;
         guard->status       = DAXPIN_GUARD_STATUS_UNGUARDED;
-        daxpin_share_tell_guard(file);
+        daxpin_share_send_guard(file);
     }
 }
 
@@ -321,7 +321,7 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
         guard->complained  = 0;
         guard->pause       = DAXPIN_GUARD_PAUSE_MIN;
         pthread_cond_broadcast(&daxpin_guard_answered);
-        daxpin_guard_tell(file);
+        daxpin_guard_report(file);
     }
 }
 
@@ -334,7 +334,7 @@ const char *daxpin_guard_socket(void)
 
 /* Who sits there has to be root, or this user: nobody else may say that a file
  * is safe. 0 or -errno. */
-static int daxpin_guard_dial(daxpin_guard_t *guard)
+static int daxpin_guard_open(daxpin_guard_t *guard)
 {
     const char *path           = daxpin_guard_socket();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -407,12 +407,12 @@ static void daxpin_guard_connect(daxpin_file_t *file)
     daxpin_guard_t *guard = &file->guard;
     int ret;
 
-    ret = daxpin_guard_dial(guard);
+    ret = daxpin_guard_open(guard);
     if (ret != 0) {
         daxpin_guard_died(file, -ret);
         return;
     }
-    guard->id = daxpin_monitor_add(guard->fd, daxpin_guard_on_answer, file);
+    guard->id = daxpin_loop_add(guard->fd, daxpin_guard_on_answer, file);
     if ((guard->id == 0) ||
         !daxpin_guard_enqueue(guard, DAXPIN_GUARD_FILE, 0, 0) ||
         !daxpin_ranges_each(&file->pins.ranges, daxpin_guard_enqueue_pin,
@@ -434,7 +434,7 @@ static void daxpin_guard_request(daxpin_file_t *file, uint16_t type,
         return;
     }
     daxpin_guard_send(file);
-    daxpin_guard_tell(file);
+    daxpin_guard_report(file);
 }
 
 void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
@@ -446,9 +446,9 @@ void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
         daxpin_guard_request(file, DAXPIN_GUARD_ADD, start, end);
     } else if (daxpin_now() >= guard->retry) {
         daxpin_guard_connect(file);
-        daxpin_monitor_wake(); /* It tries again */
+        daxpin_loop_wake(); /* It tries again */
     } else {
-        daxpin_guard_tell(file);
+        daxpin_guard_report(file);
     }
 }
 
@@ -457,7 +457,7 @@ void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
     if (file->guard.fd >= 0) {
         daxpin_guard_request(file, DAXPIN_GUARD_REMOVE, start, end);
     }
-    daxpin_guard_tell(file);
+    daxpin_guard_report(file);
 }
 
 static void daxpin_guard_wait_answer(daxpin_file_t *file)
@@ -468,21 +468,21 @@ static void daxpin_guard_wait_answer(daxpin_file_t *file)
 
     if (((guard->fd < 0) && !daxpin_guard_in_grace(guard)) ||
         daxpin_guard_is_idle(guard) || guard->stalled ||
-        daxpin_monitor_is_self()) {
+        daxpin_loop_is_self()) {
         return;
     }
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += DAXPIN_GUARD_WAIT_BOUND / DAXPIN_SEC;
     while ((ret == 0) && !daxpin_guard_is_idle(guard) &&
            ((guard->fd >= 0) || daxpin_guard_in_grace(guard))) {
-        ret = pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_lock,
+        ret = pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_mutex,
                                      &until);
     }
     if (ret != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; going "
                    "on without it", file->path);
         guard->stalled = 1;
-        daxpin_guard_tell(file);
+        daxpin_guard_report(file);
     }
 }
 

@@ -22,7 +22,7 @@
 /* Where it listens. No lock needed. */
 const char *daxpin_guard_socket(void);
 
-/* All others with daxpin_lock held. */
+/* All others with daxpin_mutex held. */
 
 void daxpin_guard_init(daxpin_guard_t *guard);
 
@@ -30,7 +30,7 @@ void daxpin_guard_init(daxpin_guard_t *guard);
 void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end);
 void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end);
 
-/* Let daxpin_lock go until the guard has answered, or takes too long */
+/* Let daxpin_mutex go until the guard has answered, or takes too long */
 void daxpin_guard_wait(daxpin_file_t *file);
 
 /* Connect again, send what is left. When to come again (ns). */

@@ -316,7 +316,7 @@ static void daxpin_lease_waive_hold(daxpin_file_t *file, uint64_t now)
     file->lease.relies   |= lent;
     file->lease.contended = now;
     daxpin_member_waive_hold(file);
-    daxpin_share_tell_hold(file);
+    daxpin_share_send_hold(file);
 }
 
 /* Returns 0 if it cannot be had again, which is the end */
@@ -332,7 +332,7 @@ static int daxpin_lease_hold_again(daxpin_file_t *file)
     }
     atomic_store(&file->control->waived, 0);
     file->lease.contended = 0;
-    daxpin_share_tell_hold(file);
+    daxpin_share_send_hold(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: it is held again", file->path);
     return 1;
 }
@@ -498,8 +498,8 @@ static uint64_t daxpin_lease_try(daxpin_file_t *file, uint64_t now)
     if (now < file->lease.next) {
         return file->lease.next;
     }
-    ret = daxpin_lease_take(file->fd, daxpin_monitor_tid(),
-                            daxpin_monitor_signal());
+    ret = daxpin_lease_take(file->fd, daxpin_loop_tid(),
+                            daxpin_loop_signal());
     if (ret == 0) {
         daxpin_lease_held(file);
         return now; /* A break may have come already: look again */
@@ -687,7 +687,7 @@ int daxpin_lease_release(daxpin_file_t *file)
 {
     int ret = 0;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if (!file->holder) {
         ret = daxpin_error(EPERM, "%s: only the holder (pid %d) can release "
                            "the lease", file->path, (int)file->holder_pid);
@@ -704,6 +704,6 @@ int daxpin_lease_release(daxpin_file_t *file)
         daxpin_report_update(file);
         daxpin_lease_drop(file->fd);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }

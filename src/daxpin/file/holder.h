@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-/* All with daxpin_lock held, at the holder, unless said otherwise */
+/* All with daxpin_mutex held, at the holder, unless said otherwise */
 
 /* Begin to take the lease; the monitor goes on from there */
 void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms);

@@ -26,7 +26,7 @@ typedef struct daxpin_welcome {
  * -ECONNREFUSED no process answers there; -ECONNRESET the holder hung up: try
  * again; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT with a message, if
  * there was no answer by the deadline (ns), or in some seconds if that is
- * later. Caller does not hold daxpin_lock. */
+ * later. Caller does not hold daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 

@@ -64,9 +64,9 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             if (!file->holder && atomic_load(&file->control->growing)) {
                 break;
             }
-            pthread_mutex_lock(&daxpin_lock);
+            pthread_mutex_lock(&daxpin_mutex);
             daxpin_file_follow_hold(file);
-            pthread_mutex_unlock(&daxpin_lock);
+            pthread_mutex_unlock(&daxpin_mutex);
             return 0;
         case DAXPIN_STATE_RELEASED:
             return daxpin_error(ESTALE, "%s: its holder (pid %d) has released "

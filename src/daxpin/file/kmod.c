@@ -203,14 +203,14 @@ static void daxpin_kmod_on_break(void *arg, uint32_t events)
 
     (void)events;
     if (read(pin->fd, &breaks, sizeof(breaks)) == sizeof(breaks)) {
-        daxpin_monitor_hint();
+        daxpin_loop_hint();
     }
 }
 
 static void daxpin_kmod_close(daxpin_kmod_pin_t *pin)
 {
     if (pin->event != 0) {
-        daxpin_monitor_remove(pin->event, pin->fd);
+        daxpin_loop_remove(pin->event, pin->fd);
         pin->event = 0;
     }
     if (pin->fd >= 0) {
@@ -222,7 +222,7 @@ static void daxpin_kmod_close(daxpin_kmod_pin_t *pin)
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted)
 {
     if ((pin->fd >= 0) && wanted) {
-        pin->event = daxpin_monitor_add(pin->fd, daxpin_kmod_on_break, pin);
+        pin->event = daxpin_loop_add(pin->fd, daxpin_kmod_on_break, pin);
     }
     if (pin->event == 0) {
         daxpin_kmod_close(pin);

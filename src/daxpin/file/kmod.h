@@ -28,13 +28,13 @@ int daxpin_kmod_is_there(void);
 int daxpin_kmod_is_off(void);
 
 /* Pin, if the policy wants it and the device is there. 0, with NULL if it goes
- * without; -errno with a message if it may not. Without daxpin_lock: may sleep
+ * without; -errno with a message if it may not. Without daxpin_mutex: may sleep
  * for as long as a reader is let in. */
 int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                       daxpin_kmod_pin_t **pin_p);
 
 /* Have the device tell of breaks of the lease, or close it; the mapping keeps
- * the pin. This and the others with daxpin_lock held. */
+ * the pin. This and the others with daxpin_mutex held. */
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted);
 
 /* When the last one does; NULL is nothing */

@@ -99,7 +99,7 @@ static void daxpin_file_free(daxpin_file_t *file)
 
 /* Where the members of a file are on several nodes, some are far from it
  * whatever they do: only its holder is warned */
-static void daxpin_file_tell_far(const daxpin_file_t *file)
+static void daxpin_file_warn_far(const daxpin_file_t *file)
 {
     static _Atomic int told;
 
@@ -116,7 +116,7 @@ static void daxpin_file_tell_far(const daxpin_file_t *file)
 }
 
 /* What its mappings look like; on some file systems not what fstat() says */
-static void daxpin_file_look(daxpin_file_t *file)
+static void daxpin_file_inspect(daxpin_file_t *file)
 {
     void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
     daxpin_vma_t vma;
@@ -132,7 +132,7 @@ static void daxpin_file_look(daxpin_file_t *file)
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
     file->numa_node = daxpin_locality_of_file(file->fd, "");
-    daxpin_file_tell_far(file);
+    daxpin_file_warn_far(file);
 }
 
 int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
@@ -164,15 +164,15 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->control->generation = file->generation;
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
-    daxpin_file_look(file);
+    daxpin_file_inspect(file);
     file->holdable = file->is_dax && daxpin_hold_works(path, fd, file->dev);
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     ret = daxpin_share_serve(file, listen_fd);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
         goto err;
     }
@@ -185,7 +185,7 @@ err:
     return ret;
 }
 
-int daxpin_file_create_peer(const char *path, const struct stat *st,
+int daxpin_file_create_member(const char *path, const struct stat *st,
                             const daxpin_welcome_t *welcome, int exposed,
                             daxpin_file_t **file_p)
 {
@@ -215,14 +215,14 @@ int daxpin_file_create_peer(const char *path, const struct stat *st,
     file->generation = welcome->generation;
     file->exposed    = exposed;
     file->fence      = daxpin_control_needs_fence(file->control);
-    daxpin_file_look(file);
+    daxpin_file_inspect(file);
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     ret = daxpin_share_follow(file, welcome->sock, welcome->pid);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
         close(welcome->sock);
         daxpin_file_free(file);
@@ -272,10 +272,10 @@ void daxpin_file_close(daxpin_file_t *file)
     if (file == NULL) {
         return;
     }
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     --file->refs;
     daxpin_file_destroy_if_unused(file);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 void daxpin_files_fork(void)
@@ -300,7 +300,7 @@ void daxpin_files_fork(void)
         }
         daxpin_hold_drop(&file->hold);
         daxpin_pins_fork(&file->pins);
-        daxpin_file_let_go(file);
+        daxpin_file_drop_fd(file);
     }
     daxpin_revoke_fork();
 }

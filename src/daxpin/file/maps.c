@@ -47,7 +47,7 @@ void daxpin_file_replace_own_maps(daxpin_file_t *file)
 }
 
 /* The whole file: no length is set, because libpmem2 wants one to be a
- * multiple of a page. With daxpin_lock held. */
+ * multiple of a page. With daxpin_mutex held. */
 static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
 {
     struct pmem2_config *config = NULL;
@@ -98,7 +98,7 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
     uint64_t end;
     size_t size;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     size = daxpin_file_size(file);
     if (!__builtin_add_overflow(offset, length, &end) && (end <= size)) {
         map = daxpin_file_find_map(file, end);
@@ -112,7 +112,7 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
         daxpin_error(EFAULT, "%s: bytes %lu to %lu are not in the file, which "
                      "has %zu", file->path, offset, end, size);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return (map != NULL) ? (char*)map->addr + offset : NULL;
 }
 
@@ -122,7 +122,7 @@ int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
     daxpin_map_t *map;
     int ret = 0;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(map, &file->maps, link) {
         if ((map->addr == (void*)addr) && (map->length == length) &&
             (map->pmem2 == NULL)) {
@@ -150,7 +150,7 @@ out:
             free(map);
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }
 
@@ -158,7 +158,7 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length)
 {
     daxpin_map_t *map;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(map, &file->maps, link) {
         if ((map->addr == (void*)addr) && (map->length == length) &&
             (map->pmem2 == NULL)) {
@@ -169,7 +169,7 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length)
         LIST_REMOVE(map, link);
         free(map);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 const char *daxpin_file_granularity(daxpin_file_t *file)
@@ -179,7 +179,7 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
 
     /* Of what was adopted only, there is no mapping of ours yet */
     (void)daxpin_file_addr(file, 0, 0);
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, 0);
     if (map != NULL) {
         switch (pmem2_map_get_store_granularity(map->pmem2)) {
@@ -193,6 +193,6 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
             break;
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return name;
 }

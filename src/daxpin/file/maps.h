@@ -11,11 +11,11 @@
 /* Replace all of this process's ranges of the file by anonymous memory */
 void daxpin_file_replace_maps(daxpin_file_t *file);
 
-/* A mapping of the library's own that reaches to end, or NULL. With daxpin_lock
+/* A mapping of the library's own that reaches to end, or NULL. With daxpin_mutex
  * held. */
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
 
-/* An adopted range, page-aligned. Without daxpin_lock. */
+/* An adopted range, page-aligned. Without daxpin_mutex. */
 int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
                          uint64_t offset, int prot);
 

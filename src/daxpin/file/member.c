@@ -25,7 +25,7 @@ static void daxpin_member_check_fault(daxpin_file_t *file)
              "in, or by way of a descriptor that was open already",
              file->path);
     daxpin_revoke_secede(file, cause);
-    daxpin_share_fault(file);
+    daxpin_share_send_fault(file);
     daxpin_revoke_follow(file);
 }
 

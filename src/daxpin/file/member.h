@@ -4,7 +4,7 @@
 #ifndef DAXPIN_MEMBER_H_
 #define DAXPIN_MEMBER_H_
 
-/* What a member does about what the holder says. Caller holds daxpin_lock. */
+/* What a member does about what the holder says. Caller holds daxpin_mutex. */
 
 #include "file.h"
 

@@ -105,7 +105,7 @@ static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
     daxpin_kmod_pin_t *kmod = NULL;
     daxpin_range_t *range       = NULL;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if ((file->pins.kmods > 0) && !daxpin_kmod_is_off()) {
         range = daxpin_ranges_cover(&file->pins.ranges, offset, end,
                                     daxpin_pin_is_shareable, NULL);
@@ -114,7 +114,7 @@ static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
         kmod = daxpin_pin_of(range)->kmod;
         ++kmod->refs;
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return kmod;
 }
 
@@ -123,7 +123,7 @@ static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
 static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
 {
     if ((daxpin_file_state(file) == DAXPIN_STATE_PENDING) &&
-        !daxpin_monitor_is_self()) {
+        !daxpin_loop_is_self()) {
         (void)daxpin_file_wait(file, deadline);
     }
 }
@@ -150,7 +150,7 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
     int ret             = 0;
 
     daxpin_pin_await_lease(file, deadline);
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
         (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
         ret = daxpin_error(EPERM,
@@ -169,7 +169,7 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
     daxpin_guard_add(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
 out:
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }
 
@@ -223,7 +223,7 @@ void daxpin_unpin(daxpin_pin_t *pin)
         return;
     }
     file = pin->file;
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     daxpin_ranges_remove(&file->pins.ranges, &pin->range);
     in_kmod = daxpin_pin_is_in_kmod(pin);
     daxpin_pins_remove_kmod(&file->pins, pin);
@@ -236,7 +236,7 @@ void daxpin_unpin(daxpin_pin_t *pin)
             daxpin_report_update(file); /* was it the last one? */
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     free(pin);
 }
 
@@ -249,9 +249,9 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
     if (__builtin_add_overflow(offset, length, &end)) {
         end = UINT64_MAX;
     }
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     range = daxpin_ranges_overlap(&file->pins.ranges, offset, end);
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return (range != NULL) ? daxpin_pin_of(range) : NULL;
 }
 
@@ -259,12 +259,12 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
 {
     char *addr = NULL;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if (daxpin_pin_is_in_kmod(pin)) {
         addr = (char *)pin->kmod->addr +
                (pin->range.start - pin->kmod->offset);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return addr;
 }
 

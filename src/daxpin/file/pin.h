@@ -11,7 +11,7 @@
  * daxpin_unpin(); the memory behind it becomes anonymous at a revoke. */
 void *daxpin_pin_alias(const daxpin_pin_t *pin);
 
-/* With daxpin_lock held: what the module keeps for the pins of a file goes. In
+/* With daxpin_mutex held: what the module keeps for the pins of a file goes. In
  * the child of a fork, too. */
 void daxpin_pins_revoke(daxpin_pins_t *pins);
 void daxpin_pins_fork(daxpin_pins_t *pins);

@@ -168,14 +168,14 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
     const daxpin_report_record_t *record;
     unsigned i;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
         record = &daxpin_report->records[i];
         if (atomic_load(&record->used)) {
             func(record, arg);
         }
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 int daxpin_report_exists(pid_t pid)

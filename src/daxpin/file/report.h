@@ -45,7 +45,7 @@ typedef struct daxpin_report {
     daxpin_report_record_t records[DAXPIN_REPORT_RECORDS];
 } daxpin_report_t;
 
-/* With daxpin_lock held */
+/* With daxpin_mutex held */
 void daxpin_report_open(void);
 void daxpin_report_fork(void);
 /* One more pin. NULL: no record is left, it is counted as omitted */
@@ -59,7 +59,7 @@ unsigned daxpin_report_get_life(void);
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length);
 
 /* What this process pins: one call for each file and owner. func must not call
- * the library. Without daxpin_lock. */
+ * the library. Without daxpin_mutex. */
 typedef void (*daxpin_report_func_t)(const daxpin_report_record_t *record,
                                      void *arg);
 void daxpin_report_walk(daxpin_report_func_t func, void *arg);

@@ -64,7 +64,7 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
     daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
     daxpin_revoke_enter_drain(file);
     daxpin_share_stop_listening(file);
-    daxpin_share_break(file);
+    daxpin_share_send_break(file);
 }
 
 void daxpin_revoke_follow(daxpin_file_t *file)
@@ -124,10 +124,10 @@ static void daxpin_revoke_call(daxpin_file_t *file)
     file->calling = 1;
     while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
         LIST_REMOVE(callback, link);
-        pthread_mutex_unlock(&daxpin_lock);
+        pthread_mutex_unlock(&daxpin_mutex);
         callback->cb(file, callback->arg);
         free(callback);
-        pthread_mutex_lock(&daxpin_lock);
+        pthread_mutex_lock(&daxpin_mutex);
     }
     file->calling = 0;
     pthread_cond_broadcast(&daxpin_called);
@@ -156,7 +156,7 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     }
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_revoke_drop_locks(file);
-    daxpin_share_ack(file);
+    daxpin_share_send_ack(file);
     if (file->revoke.unlock) {
         daxpin_revoke_unlock(file);
     } else if (file->revoke.seceded) {
@@ -171,7 +171,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
     daxpin_revoke_drop_locks(file);
     daxpin_lease_drop(file->fd);
     daxpin_share_close(file);
-    daxpin_file_let_go(file);
+    daxpin_file_drop_fd(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: revoked in %llu us", file->path,
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
@@ -203,7 +203,7 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
     }
     if ((file->revoke.phase == DAXPIN_PHASE_DONE) && !file->holder &&
         (file->share.holder_conn == NULL)) {
-        daxpin_file_let_go(file); /* It was kept for the case of an orphan */
+        daxpin_file_drop_fd(file); /* It was kept for the case of an orphan */
     }
     return DAXPIN_NEVER;
 }
@@ -218,7 +218,7 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
     }
     callback->cb  = cb;
     callback->arg = arg;
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     if (daxpin_file_is_alive(file)) {
         LIST_INSERT_HEAD(&file->callbacks, callback, link);
     } else {
@@ -226,7 +226,7 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
                            daxpin_state_name(daxpin_file_state(file)));
         free(callback);
     }
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
 }
 
@@ -235,7 +235,7 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
 {
     daxpin_callback_t *callback;
 
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(callback, &file->callbacks, link) {
         if ((callback->cb == cb) && (callback->arg == arg)) {
             LIST_REMOVE(callback, link);
@@ -243,11 +243,11 @@ void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
             goto out;
         }
     }
-    while (file->calling && !daxpin_monitor_is_self()) {
-        pthread_cond_wait(&daxpin_called, &daxpin_lock);
+    while (file->calling && !daxpin_loop_is_self()) {
+        pthread_cond_wait(&daxpin_called, &daxpin_mutex);
     }
 out:
-    pthread_mutex_unlock(&daxpin_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 /* The parent's threads that wait for a callback are not here */

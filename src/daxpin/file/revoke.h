@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-/* All with daxpin_lock held, in the monitor thread */
+/* All with daxpin_mutex held, in the monitor thread */
 
 /* Holder: end the lease. The cause is a sentence naming the file. */
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause);
@@ -27,7 +27,7 @@ void daxpin_revoke_orphan(daxpin_file_t *file);
 void daxpin_revoke_fork(void);
 
 /* Take the next step if it can be taken. Returns when to come again (ns).
- * May let daxpin_lock go while callbacks run. */
+ * May let daxpin_mutex go while callbacks run. */
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now);
 
 #endif

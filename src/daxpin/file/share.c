@@ -38,7 +38,7 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
 {
     daxpin_file_t *file = conn->file;
 
-    daxpin_monitor_remove(conn->id, conn->fd);
+    daxpin_loop_remove(conn->id, conn->fd);
     close(conn->fd);
     if (file->holder) {
         LIST_REMOVE(conn, link);
@@ -147,7 +147,7 @@ static void daxpin_conn_event(void *arg, uint32_t events)
 
 /* What all have said until now; not for ever from one who goes on and on. The
  * library's thread, which will not hear of it again, sees what is to be done. */
-static void daxpin_share_hear_all(daxpin_file_t *file)
+static void daxpin_share_receive_all(daxpin_file_t *file)
 {
     daxpin_conn_t *conn, *following;
     int count;
@@ -160,13 +160,13 @@ static void daxpin_share_hear_all(daxpin_file_t *file)
             ++count;
         }
     }
-    daxpin_monitor_wake();
+    daxpin_loop_wake();
 }
 
 int daxpin_share_is_exposed(daxpin_file_t *file)
 {
     if (!file->exposed) {
-        daxpin_share_hear_all(file);
+        daxpin_share_receive_all(file);
     }
     return file->exposed;
 }
@@ -186,7 +186,7 @@ static void daxpin_share_event(void *arg, uint32_t events)
             /* He waits in the queue until there is room; do not spin */
             daxpin_log(DAXPIN_LOG_WARN, "%s: cannot let a peer in: %m; raise "
                        "the limit of open files (ulimit -n)", file->path);
-            daxpin_monitor_remove(file->share.listen_id,
+            daxpin_loop_remove(file->share.listen_id,
                                   file->share.listen_fd);
             file->share.listen_id = 0;
             file->share.retry     = daxpin_now() + 100 * DAXPIN_MSEC;
@@ -201,7 +201,7 @@ static void daxpin_share_event(void *arg, uint32_t events)
     conn->fd       = fd;
     conn->pid      = pid;
     conn->deadline = daxpin_now() + DAXPIN_HELLO_BOUND;
-    conn->id       = daxpin_monitor_add(fd, daxpin_conn_event, conn);
+    conn->id       = daxpin_loop_add(fd, daxpin_conn_event, conn);
     if (conn->id == 0) {
         goto err;
     }
@@ -216,7 +216,7 @@ err:
 int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
 {
     file->share.listen_fd = listen_fd;
-    file->share.listen_id = daxpin_monitor_add(listen_fd, daxpin_share_event,
+    file->share.listen_id = daxpin_loop_add(listen_fd, daxpin_share_event,
                                                file);
     return (file->share.listen_id != 0) ? 0 :
            daxpin_error(errno, "%s: cannot watch a socket: %m", file->path);
@@ -234,12 +234,12 @@ static void daxpin_share_send_all(daxpin_file_t *file,
     }
 }
 
-void daxpin_share_break(daxpin_file_t *file)
+void daxpin_share_send_break(daxpin_file_t *file)
 {
     daxpin_share_send_all(file, DAXPIN_MESSAGE_BREAK);
 }
 
-void daxpin_share_tell_hold(daxpin_file_t *file)
+void daxpin_share_send_hold(daxpin_file_t *file)
 {
     daxpin_share_send_all(file, atomic_load(&file->control->waived) ?
                                         DAXPIN_MESSAGE_WAIVE :
@@ -260,7 +260,7 @@ int daxpin_share_has_members(const daxpin_file_t *file)
 
 int daxpin_share_is_alone(daxpin_file_t *file)
 {
-    daxpin_share_hear_all(file);
+    daxpin_share_receive_all(file);
     return !daxpin_share_has_members(file);
 }
 
@@ -329,7 +329,7 @@ uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
     }
     if ((file->share.listen_fd >= 0) && (file->share.listen_id == 0)) {
         if (now >= file->share.retry) {
-            file->share.listen_id = daxpin_monitor_add(
+            file->share.listen_id = daxpin_loop_add(
                     file->share.listen_fd, daxpin_share_event, file);
             file->share.retry = now + 100 * DAXPIN_MSEC;
         }
@@ -341,7 +341,7 @@ uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
 void daxpin_share_stop_listening(daxpin_file_t *file)
 {
     if (file->share.listen_fd >= 0) {
-        daxpin_monitor_remove(file->share.listen_id, file->share.listen_fd);
+        daxpin_loop_remove(file->share.listen_id, file->share.listen_fd);
         close(file->share.listen_fd);
         file->share.listen_fd = -1;
         file->share.listen_id = 0;
@@ -413,7 +413,7 @@ int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid)
     conn->file = file;
     conn->fd   = sock;
     conn->pid  = pid;
-    conn->id   = daxpin_monitor_add(conn->fd, daxpin_share_holder_event, conn);
+    conn->id   = daxpin_loop_add(conn->fd, daxpin_share_holder_event, conn);
     if (conn->id == 0) {
         free(conn);
         return daxpin_error(errno, "%s: cannot watch a socket: %m",
@@ -423,7 +423,7 @@ int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid)
     return 0;
 }
 
-static void daxpin_share_tell(daxpin_file_t *file, daxpin_message_type_t type,
+static void daxpin_share_send(daxpin_file_t *file, daxpin_message_type_t type,
                               uint64_t value)
 {
     if (file->share.holder_conn != NULL) {
@@ -431,19 +431,19 @@ static void daxpin_share_tell(daxpin_file_t *file, daxpin_message_type_t type,
     }
 }
 
-void daxpin_share_ack(daxpin_file_t *file)
+void daxpin_share_send_ack(daxpin_file_t *file)
 {
-    daxpin_share_tell(file, DAXPIN_MESSAGE_ACK, 0);
+    daxpin_share_send(file, DAXPIN_MESSAGE_ACK, 0);
 }
 
-void daxpin_share_fault(daxpin_file_t *file)
+void daxpin_share_send_fault(daxpin_file_t *file)
 {
-    daxpin_share_tell(file, DAXPIN_MESSAGE_FAULT, 0);
+    daxpin_share_send(file, DAXPIN_MESSAGE_FAULT, 0);
 }
 
-void daxpin_share_tell_guard(daxpin_file_t *file)
+void daxpin_share_send_guard(daxpin_file_t *file)
 {
-    daxpin_share_tell(file, DAXPIN_MESSAGE_GUARD,
+    daxpin_share_send(file, DAXPIN_MESSAGE_GUARD,
                       (uint64_t)file->guard.status);
 }
 
@@ -451,6 +451,6 @@ void daxpin_share_expose(daxpin_file_t *file)
 {
     if (!file->exposed) {
         file->exposed = 1;
-        daxpin_share_tell(file, DAXPIN_MESSAGE_EXPOSE, 0);
+        daxpin_share_send(file, DAXPIN_MESSAGE_EXPOSE, 0);
     }
 }

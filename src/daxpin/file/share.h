@@ -23,15 +23,15 @@ struct daxpin_conn {
     uint64_t      deadline; /* ns, for HELLO */
 };
 
-/* With daxpin_lock held: */
+/* With daxpin_mutex held: */
 int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);
 /* Member: sock leads to the holder, which is process pid. */
 int  daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
-void daxpin_share_break(daxpin_file_t *file);
+void daxpin_share_send_break(daxpin_file_t *file);
 /* Holder: the hold is waived, or to be placed again, see control->waived */
-void daxpin_share_tell_hold(daxpin_file_t *file);
-void daxpin_share_ack(daxpin_file_t *file);
-void daxpin_share_fault(daxpin_file_t *file);
+void daxpin_share_send_hold(daxpin_file_t *file);
+void daxpin_share_send_ack(daxpin_file_t *file);
+void daxpin_share_send_fault(daxpin_file_t *file);
 void daxpin_share_expose(daxpin_file_t *file);
 /* Is somebody accessing it, or has he said so and it was not read yet? */
 int  daxpin_share_is_exposed(daxpin_file_t *file);
@@ -40,7 +40,7 @@ int  daxpin_share_has_members(const daxpin_file_t *file);
 int  daxpin_share_is_alone(daxpin_file_t *file);
 int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
 /* Tell the holder of file->guard.status */
-void daxpin_share_tell_guard(daxpin_file_t *file);
+void daxpin_share_send_guard(daxpin_file_t *file);
 /* Holder: all pins of members are guarded, his own too, and there are some */
 int  daxpin_share_is_guarded(const daxpin_file_t *file);
 /* How many have not answered BREAK; their pids for a message */

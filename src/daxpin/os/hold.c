@@ -62,15 +62,15 @@ static void daxpin_hold_close(daxpin_hold_t *hold)
 void daxpin_hold_init(daxpin_hold_t *hold)
 {
     hold->pipe[0] = hold->pipe[1] = -1;
-    hold->guard   = NULL;
+    hold->page    = NULL;
 }
 
 void daxpin_hold_drop(daxpin_hold_t *hold)
 {
     daxpin_hold_close(hold);
-    if (hold->guard != NULL) {
-        munmap(hold->guard, (size_t)sysconf(_SC_PAGESIZE));
-        hold->guard = NULL;
+    if (hold->page != NULL) {
+        munmap(hold->page, (size_t)sysconf(_SC_PAGESIZE));
+        hold->page = NULL;
     }
 }
 
@@ -105,12 +105,12 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
     int ret;
 
     daxpin_hold_init(hold);
-    ret = daxpin_hold_map(path, fd, &hold->guard);
+    ret = daxpin_hold_map(path, fd, &hold->page);
     if (ret != 0) {
         daxpin_hold_drop(hold);
         return ret;
     }
-    byte.iov_base = hold->guard;
+    byte.iov_base = hold->page;
     if ((pipe2(hold->pipe, O_CLOEXEC) != 0) ||
         (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
         ret = daxpin_error(errno, "%s: cannot splice a byte of it into a pipe "
@@ -123,7 +123,7 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
 
 int daxpin_hold_is_placed(const daxpin_hold_t *hold)
 {
-    return hold->guard != NULL;
+    return hold->page != NULL;
 }
 
 /* He has the inode locked, also while he waits for a hold, so that a read which

@@ -23,7 +23,7 @@
  */
 typedef struct daxpin_hold {
     int  pipe[2]; /* read, write; -1: none */
-    void *guard;  /* the page, mapped for as long as it is held */
+    void *page;   /* mapped for as long as it is held */
 } daxpin_hold_t;
 
 void daxpin_hold_init(daxpin_hold_t *hold);

@@ -28,7 +28,7 @@ typedef struct daxpin_event {
     void                *arg;
 } daxpin_event_t;
 
-pthread_mutex_t daxpin_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t daxpin_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 LIST_HEAD(daxpin_events, daxpin_event);
 
@@ -43,40 +43,40 @@ static struct {
     uint64_t             last_id;
     int                  signaled; /* a lease may have been broken */
     struct daxpin_events events;
-} daxpin_monitor = {
+} daxpin_loop = {
     .start_lock = PTHREAD_MUTEX_INITIALIZER,
     .epoll_fd   = -1,
     .signal_fd  = -1,
     .wake_fd    = -1
 };
 
-pid_t daxpin_monitor_tid(void)
+pid_t daxpin_loop_tid(void)
 {
-    return atomic_load(&daxpin_monitor.tid);
+    return atomic_load(&daxpin_loop.tid);
 }
 
-int daxpin_monitor_is_self(void)
+int daxpin_loop_is_self(void)
 {
-    return gettid() == atomic_load(&daxpin_monitor.tid);
+    return gettid() == atomic_load(&daxpin_loop.tid);
 }
 
 /* Sent to the thread alone and blocked there: any number would do, and one at
  * the end is the least likely to confuse a debugger's user */
-int daxpin_monitor_signal(void)
+int daxpin_loop_signal(void)
 {
     return SIGRTMAX - 3;
 }
 
-void daxpin_monitor_wake(void)
+void daxpin_loop_wake(void)
 {
     uint64_t one = 1;
-    ssize_t ret  = write(atomic_load(&daxpin_monitor.wake_fd), &one,
+    ssize_t ret  = write(atomic_load(&daxpin_loop.wake_fd), &one,
                          sizeof(one));
 
     (void)ret; /* EAGAIN: it is awake; EBADF: there is none */
 }
 
-uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg)
+uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
 {
     daxpin_event_t *event = calloc(1, sizeof(*event));
     struct epoll_event epoll_event;
@@ -84,25 +84,25 @@ uint64_t daxpin_monitor_add(int fd, daxpin_event_func_t func, void *arg)
     if (event == NULL) {
         return 0;
     }
-    event->id            = ++daxpin_monitor.last_id;
+    event->id            = ++daxpin_loop.last_id;
     event->func          = func;
     event->arg           = arg;
     epoll_event.events   = EPOLLIN;
     epoll_event.data.u64 = event->id;
-    if (epoll_ctl(daxpin_monitor.epoll_fd, EPOLL_CTL_ADD, fd,
+    if (epoll_ctl(daxpin_loop.epoll_fd, EPOLL_CTL_ADD, fd,
                   &epoll_event) != 0) {
         free(event);
         return 0;
     }
-    LIST_INSERT_HEAD(&daxpin_monitor.events, event, link);
+    LIST_INSERT_HEAD(&daxpin_loop.events, event, link);
     return event->id;
 }
 
-static daxpin_event_t *daxpin_monitor_find(uint64_t id)
+static daxpin_event_t *daxpin_loop_find(uint64_t id)
 {
     daxpin_event_t *event;
 
-    LIST_FOREACH(event, &daxpin_monitor.events, link) {
+    LIST_FOREACH(event, &daxpin_loop.events, link) {
         if (event->id == id) {
             return event;
         }
@@ -110,23 +110,23 @@ static daxpin_event_t *daxpin_monitor_find(uint64_t id)
     return NULL;
 }
 
-void daxpin_monitor_remove(uint64_t id, int fd)
+void daxpin_loop_remove(uint64_t id, int fd)
 {
-    daxpin_event_t *event = daxpin_monitor_find(id);
+    daxpin_event_t *event = daxpin_loop_find(id);
 
     if (event != NULL) {
-        epoll_ctl(daxpin_monitor.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        epoll_ctl(daxpin_loop.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
         LIST_REMOVE(event, link);
         free(event);
     }
 }
 
-void daxpin_monitor_hint(void)
+void daxpin_loop_hint(void)
 {
-    daxpin_monitor.signaled = 1;
+    daxpin_loop.signaled = 1;
 }
 
-static void daxpin_monitor_on_signal(void *arg, uint32_t events)
+static void daxpin_loop_on_signal(void *arg, uint32_t events)
 {
     struct signalfd_siginfo info[16];
 
@@ -134,15 +134,15 @@ static void daxpin_monitor_on_signal(void *arg, uint32_t events)
     (void)events;
     /* Only a hint: which lease it was is looked up, so that a signal that was
      * merged with another, or came as SIGIO from a full queue, is not lost */
-    while (read(daxpin_monitor.signal_fd, info, sizeof(info)) > 0) {
-        daxpin_monitor_hint();
+    while (read(daxpin_loop.signal_fd, info, sizeof(info)) > 0) {
+        daxpin_loop_hint();
     }
 }
 
-static void daxpin_monitor_on_wake(void *arg, uint32_t events)
+static void daxpin_loop_on_wake(void *arg, uint32_t events)
 {
     uint64_t count;
-    ssize_t ret = read(atomic_load(&daxpin_monitor.wake_fd), &count,
+    ssize_t ret = read(atomic_load(&daxpin_loop.wake_fd), &count,
                        sizeof(count));
 
     (void)arg;
@@ -150,11 +150,11 @@ static void daxpin_monitor_on_wake(void *arg, uint32_t events)
     (void)ret;
 }
 
-static void daxpin_monitor_wait(uint64_t until)
+static void daxpin_loop_wait(uint64_t until)
 {
     struct epoll_event epoll_event;
     struct timespec timeout, *timeout_p = NULL;
-    struct pollfd pollfd = {.fd     = daxpin_monitor.epoll_fd,
+    struct pollfd pollfd = {.fd     = daxpin_loop.epoll_fd,
                             .events = POLLIN};
     daxpin_event_t *event;
     uint64_t now;
@@ -169,141 +169,141 @@ static void daxpin_monitor_wait(uint64_t until)
     }
     /* Not epoll_pwait2(), which came with Linux 5.11 */
     ppoll(&pollfd, 1, timeout_p, NULL);
-    ret = epoll_wait(daxpin_monitor.epoll_fd, &epoll_event, 1, 0);
-    pthread_mutex_lock(&daxpin_lock);
+    ret = epoll_wait(daxpin_loop.epoll_fd, &epoll_event, 1, 0);
+    pthread_mutex_lock(&daxpin_mutex);
     if (ret == 1) {
-        event = daxpin_monitor_find(epoll_event.data.u64);
+        event = daxpin_loop_find(epoll_event.data.u64);
         if (event != NULL) {
             event->func(event->arg, epoll_event.events);
         }
     }
 }
 
-static void *daxpin_monitor_main(void *arg)
+static void *daxpin_loop_main(void *arg)
 {
     uint64_t next;
     int signaled;
 
     pthread_setname_np(pthread_self(), "daxpin");
-    atomic_store(&daxpin_monitor.tid, gettid());
+    atomic_store(&daxpin_loop.tid, gettid());
     (void)arg;
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_mutex);
     for (;;) {
-        signaled                = daxpin_monitor.signaled;
-        daxpin_monitor.signaled = 0;
-        next                    = daxpin_monitor.ops->tick(signaled);
-        pthread_mutex_unlock(&daxpin_lock);
-        daxpin_monitor_wait(next);
+        signaled                = daxpin_loop.signaled;
+        daxpin_loop.signaled = 0;
+        next                    = daxpin_loop.ops->tick(signaled);
+        pthread_mutex_unlock(&daxpin_mutex);
+        daxpin_loop_wait(next);
     }
     return NULL;
 }
 
-static int daxpin_monitor_open(void)
+static int daxpin_loop_open(void)
 {
     sigset_t signals;
 
     sigemptyset(&signals);
-    sigaddset(&signals, daxpin_monitor_signal());
+    sigaddset(&signals, daxpin_loop_signal());
     sigaddset(&signals, SIGIO);
-    daxpin_monitor.epoll_fd  = epoll_create1(EPOLL_CLOEXEC);
-    daxpin_monitor.signal_fd = signalfd(-1, &signals,
+    daxpin_loop.epoll_fd  = epoll_create1(EPOLL_CLOEXEC);
+    daxpin_loop.signal_fd = signalfd(-1, &signals,
                                         SFD_CLOEXEC | SFD_NONBLOCK);
-    daxpin_monitor.wake_fd   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if ((daxpin_monitor.epoll_fd < 0) || (daxpin_monitor.signal_fd < 0) ||
-        (daxpin_monitor.wake_fd < 0) ||
-        (daxpin_monitor_add(daxpin_monitor.wake_fd, daxpin_monitor_on_wake,
+    daxpin_loop.wake_fd   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if ((daxpin_loop.epoll_fd < 0) || (daxpin_loop.signal_fd < 0) ||
+        (daxpin_loop.wake_fd < 0) ||
+        (daxpin_loop_add(daxpin_loop.wake_fd, daxpin_loop_on_wake,
                             NULL) == 0) ||
-        (daxpin_monitor_add(daxpin_monitor.signal_fd, daxpin_monitor_on_signal,
+        (daxpin_loop_add(daxpin_loop.signal_fd, daxpin_loop_on_signal,
                             NULL) == 0)) {
         return daxpin_error(errno, "cannot start to watch leases: %m");
     }
     return 0;
 }
 
-static void daxpin_monitor_close(void)
+static void daxpin_loop_close(void)
 {
     daxpin_event_t *event;
 
-    while ((event = LIST_FIRST(&daxpin_monitor.events)) != NULL) {
+    while ((event = LIST_FIRST(&daxpin_loop.events)) != NULL) {
         LIST_REMOVE(event, link);
         free(event);
     }
-    close(daxpin_monitor.epoll_fd);
-    close(daxpin_monitor.signal_fd);
-    close(daxpin_monitor.wake_fd);
-    daxpin_monitor.epoll_fd  = -1;
-    daxpin_monitor.signal_fd = -1;
-    daxpin_monitor.wake_fd   = -1;
-    daxpin_monitor.started   = 0;
-    daxpin_monitor.tid       = 0;
+    close(daxpin_loop.epoll_fd);
+    close(daxpin_loop.signal_fd);
+    close(daxpin_loop.wake_fd);
+    daxpin_loop.epoll_fd  = -1;
+    daxpin_loop.signal_fd = -1;
+    daxpin_loop.wake_fd   = -1;
+    daxpin_loop.started   = 0;
+    daxpin_loop.tid       = 0;
 }
 
-static void daxpin_monitor_fork_prepare(void)
+static void daxpin_loop_fork_prepare(void)
 {
-    pthread_mutex_lock(&daxpin_monitor.start_lock);
-    pthread_mutex_lock(&daxpin_lock);
+    pthread_mutex_lock(&daxpin_loop.start_lock);
+    pthread_mutex_lock(&daxpin_mutex);
 }
 
-static void daxpin_monitor_fork_parent(void)
+static void daxpin_loop_fork_parent(void)
 {
-    pthread_mutex_unlock(&daxpin_lock);
-    pthread_mutex_unlock(&daxpin_monitor.start_lock);
+    pthread_mutex_unlock(&daxpin_mutex);
+    pthread_mutex_unlock(&daxpin_loop.start_lock);
 }
 
 /* The epoll instance is the parent's too: it is closed first, so that nobody
  * touches it when files take their descriptors out of it. */
-static void daxpin_monitor_fork_child(void)
+static void daxpin_loop_fork_child(void)
 {
-    if (daxpin_monitor.started) {
-        daxpin_monitor_close();
+    if (daxpin_loop.started) {
+        daxpin_loop_close();
     }
-    daxpin_monitor.ops->forked();
-    pthread_mutex_init(&daxpin_lock, NULL);
-    pthread_mutex_init(&daxpin_monitor.start_lock, NULL);
+    daxpin_loop.ops->forked();
+    pthread_mutex_init(&daxpin_mutex, NULL);
+    pthread_mutex_init(&daxpin_loop.start_lock, NULL);
 }
 
-static int daxpin_monitor_create(void)
+static int daxpin_loop_create(void)
 {
     static int fork_handlers;
     pthread_t thread;
     int ret;
 
-    ret = daxpin_monitor_open();
+    ret = daxpin_loop_open();
     if (ret != 0) {
         goto err;
     }
-    ret = daxpin_thread_create(&thread, daxpin_monitor_main, NULL);
+    ret = daxpin_thread_create(&thread, daxpin_loop_main, NULL);
     if (ret != 0) {
         ret = daxpin_error(ret, "cannot start a thread to watch leases: %s",
                            strerror(ret));
         goto err;
     }
     pthread_detach(thread);
-    while (daxpin_monitor_tid() == 0) {
+    while (daxpin_loop_tid() == 0) {
         sched_yield();
     }
     if (!fork_handlers) {
-        pthread_atfork(daxpin_monitor_fork_prepare, daxpin_monitor_fork_parent,
-                       daxpin_monitor_fork_child);
+        pthread_atfork(daxpin_loop_fork_prepare, daxpin_loop_fork_parent,
+                       daxpin_loop_fork_child);
         fork_handlers = 1;
     }
-    daxpin_monitor.started = 1;
+    daxpin_loop.started = 1;
     return 0;
 
 err:
-    daxpin_monitor_close();
+    daxpin_loop_close();
     return ret;
 }
 
-int daxpin_monitor_start(const daxpin_loop_ops_t *ops)
+int daxpin_loop_start(const daxpin_loop_ops_t *ops)
 {
     int ret = 0;
 
-    pthread_mutex_lock(&daxpin_monitor.start_lock);
-    if (!daxpin_monitor.started) {
-        daxpin_monitor.ops = ops;
-        ret                = daxpin_monitor_create();
+    pthread_mutex_lock(&daxpin_loop.start_lock);
+    if (!daxpin_loop.started) {
+        daxpin_loop.ops = ops;
+        ret                = daxpin_loop_create();
     }
-    pthread_mutex_unlock(&daxpin_monitor.start_lock);
+    pthread_mutex_unlock(&daxpin_loop.start_lock);
     return ret;
 }
