@@ -82,9 +82,9 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     }
     pthread_mutex_lock(&daxpin_mutex);
     file->own = !join;
-    daxpin_lease_want(file, daxpin_elect_timeout(params));
+    daxpin_holder_want(file, daxpin_elect_timeout(params));
     /* Most often it is there for the asking: nobody has to wait for a thread */
-    (void)daxpin_lease_tick(file, daxpin_now(), 0);
+    (void)daxpin_holder_tick(file, daxpin_now(), 0);
     pthread_mutex_unlock(&daxpin_mutex);
     daxpin_loop_wake();
     *file_p = file;

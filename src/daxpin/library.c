@@ -29,7 +29,7 @@ static uint64_t daxpin_library_tick(int signaled)
         now = daxpin_now();
         ++file->refs; /* it and its neighbour stay while callbacks run */
         if (file->holder) {
-            next = daxpin_earlier(next, daxpin_lease_tick(file, now,
+            next = daxpin_earlier(next, daxpin_holder_tick(file, now,
                                                                   signaled));
         } else {
             daxpin_member_tick(file);

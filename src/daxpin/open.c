@@ -286,7 +286,8 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
         return;
     }
     pthread_mutex_lock(&daxpin_mutex);
-    if ((file == NULL) || !file->lease.once || !daxpin_file_has_others(file)) {
+    if ((file == NULL) || !daxpin_lease_was_held(&file->lease) ||
+        !daxpin_file_has_others(file)) {
         if (file != NULL) {
             daxpin_hold_drop(&file->hold);
         }

@@ -9,6 +9,7 @@
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/ranges.h"
+#include "decide.h"
 
 #include <libpmem2.h>
 #include <pthread.h>
@@ -61,6 +62,8 @@ typedef struct daxpin_guard {
                                   all that it knew is guarded */
     int      grace_extra;      /* there is more than it knew */
     int      fresh;            /* connected, and no answer yet */
+    int      gap;              /* it was not guarded for a while; the holder
+                                  clears it */
     int      stalled;          /* it does not answer */
     int      status;           /* daxpin_guard_status_t, as told */
     int      complained;       /* errno value that was logged last */
@@ -128,21 +131,7 @@ struct daxpin_file {
     daxpin_pins_t      pins;
     _Atomic int        faulted;   /* set by the SIGBUS handler */
 
-    struct {
-        int      wanted;          /* holder: tick tries to take it */
-        int      once;            /* it was held before */
-        int      error;           /* errno value: it was refused */
-        blkcnt_t blocks;          /* of the file, when it was held last */
-        unsigned timeout_ms;      /* of PENDING */
-        uint64_t deadline;        /* ns, of PENDING */
-        uint64_t contended;       /* ns, since when; 0: it is not */
-        uint64_t next;            /* ns, of the next try */
-        uint64_t pause;           /* ns between tries */
-        uint64_t hold_until;      /* ns; 0: no break is being held up */
-        int      guarded;         /* LENT: guarded since then */
-        int      relies;          /* LENT: to a writer, for that reason */
-        int      guard_wait;      /* a break waits for what the guard says */
-    } lease;
+    daxpin_lease_t     lease;     /* holder */
 
     struct {
         daxpin_phase_t phase;

@@ -264,10 +264,10 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
     if (guard->synced) {
         daxpin_log(DAXPIN_LOG_DEBUG, "%s: the new guard does not know it: it "
                    "was not guarded for a while", file->path);
-        guard->synced       = 0;
-        guard->grace_until  = 0;
-        file->lease.guarded = 0;
-        guard->status       = DAXPIN_GUARD_STATUS_UNGUARDED;
+        guard->synced      = 0;
+        guard->grace_until = 0;
+        guard->gap         = 1;
+        guard->status      = DAXPIN_GUARD_STATUS_UNGUARDED;
         daxpin_share_send_guard(file);
     }
 }

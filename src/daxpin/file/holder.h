@@ -11,11 +11,11 @@
 /* All with daxpin_mutex held, at the holder, unless said otherwise */
 
 /* Begin to take the lease; the monitor goes on from there */
-void daxpin_lease_want(daxpin_file_t *file, unsigned timeout_ms);
+void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms);
 
 /* What there is to do by now: taken or broken? Returns the time (ns) at which
  * to come again. */
-uint64_t daxpin_lease_tick(daxpin_file_t *file, uint64_t now, int signaled);
+uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled);
 
 /* "pid 17 (cat), pid 18 (cp)": who has the file open besides the members;
  * empty when it cannot be known */
