@@ -4,6 +4,8 @@
 #ifndef DAXPIN_H_
 #define DAXPIN_H_
 
+/* The public interface of libdaxpin; see libdaxpin(3) */
+
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,46 +20,58 @@ extern "C" {
  * Persistent-memory files under an exclusive lease, shared by the processes of
  * one user on one node.
  *
- * One process a node and file is the holder: it has the one open file
- * description and the kernel lease on it. The others are peers: they got that
- * description from the holder's socket. A thread of the library watches the
- * lease. When somebody truncates the file, or opens it for writing, the thread
- * stops new accesses, waits for those under way, replaces the mappings by
- * anonymous memory in all processes, and only then lets the intruder go on.
+ * For each file, one process of a node is the holder: it has the one open file
+ * description and the kernel's lease. All other processes are members: the
+ * holder sends them that description. A thread of the library, the loop thread,
+ * watches the lease. When another process truncates the file, or opens it for
+ * writing, the loop thread revokes the file: it stops new accesses, waits for
+ * those under way, replaces the mappings in all processes by anonymous memory,
+ * and only then gives the lease back, so that the other process goes on.
  *
- * Functions return 0 or a negative errno value; daxpin_errormsg() then has a
- * sentence for the user. All functions may be called from any thread, except
- * from a signal handler. Lengths and offsets are in bytes.
+ * Errors: functions return 0 or a negative errno value; daxpin_errormsg() then
+ * returns a sentence for the user. What a function returns in addition is
+ * documented with it.
  *
- * A handler of SIGBUS is installed with the first file, as the last resort
- * against a truncate that no lease can see; other faults go to the handler that
- * was there before. Who installs his own later should pass on what is not his.
+ * Threads: all functions may be called from any thread, but not from a signal
+ * handler.
  *
- * After fork() the child is not a member: its handles read as
- * DAXPIN_STATE_REVOKED, memory from daxpin_file_addr() is anonymous, as after a
- * revoke, and it may open files of its own. What was adopted is inherited, as
- * any mapping is; while the child has it, the lease outlives a dead parent.
+ * Units: lengths and offsets are in bytes; an offset is from the beginning of
+ * the file.
+ *
+ * SIGBUS: the library installs a handler with the first file, as the last
+ * resort against a truncate that no lease can see. It passes other faults on
+ * to the handler that was there before. A program that installs a handler later
+ * should pass on the faults that do not concern it.
+ *
+ * fork(): the child is not a member. Its handles read as DAXPIN_STATE_REVOKED,
+ * memory from daxpin_file_addr() is anonymous, as after a revoke, and the child
+ * may open files of its own. It inherits adopted memory, as any mapping; while
+ * the child has that memory, the lease outlives a dead parent.
  */
 
-/** What the lease of a file is doing. Shared with peers; see control.h. */
+/** The state of a file. The holder and its members read the same one. */
 typedef enum daxpin_state {
-    DAXPIN_STATE_PENDING  = 0, /**< The lease is not there yet: no access */
+    DAXPIN_STATE_PENDING  = 0, /**< No lease yet: no access */
     DAXPIN_STATE_HELD     = 1, /**< Under lease: the one state for pins */
-    DAXPIN_STATE_LENT     = 2, /**< A reader is let in; taken again after him */
+    DAXPIN_STATE_LENT     = 2, /**< A reader is let in, or a writer that the
+                                    guard keeps in check; access is allowed;
+                                    the lease comes back when it has left */
     DAXPIN_STATE_BREAKING = 3, /**< Being revoked: no access */
-    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is anonymous now */
-    DAXPIN_STATE_RELEASED = 5  /**< The user let go; pins remain, no new ones */
+    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is anonymous */
+    DAXPIN_STATE_RELEASED = 5  /**< The user gave the lease back; pins and
+                                    accesses remain, no new pins */
 } daxpin_state_t;
 
-/** What to do when somebody wants to truncate or write the file. */
+/** What happens when another process truncates the file, punches a hole in it
+ *  or opens it for writing. */
 typedef enum daxpin_on_break {
-    DAXPIN_ON_BREAK_REVOKE = 0, /**< End all accesses and let him in */
-    DAXPIN_ON_BREAK_HOLD   = 1  /**< Let him wait until the file is closed, or,
-                                     where nothing but the lease keeps him,
-                                     until shortly before it would expire */
+    DAXPIN_ON_BREAK_REVOKE = 0, /**< All access ends; then it goes on */
+    DAXPIN_ON_BREAK_HOLD   = 1  /**< It waits until the file is closed. If only
+                                     the lease makes it wait, it waits until
+                                     the lease is about to expire. */
 } daxpin_on_break_t;
 
-/** Who is behind a pin, for the report. */
+/** What a pin is for; `daxpin pins` shows it. */
 typedef enum daxpin_owner_type {
     DAXPIN_OWNER_PROCESS = 0, /**< The process's own memory */
     DAXPIN_OWNER_FILE    = 1  /**< An open file, such as /dev/infiniband/… */
@@ -68,261 +82,280 @@ typedef struct daxpin_owner {
     int                 fd;  /**< For DAXPIN_OWNER_FILE */
 } daxpin_owner_t;
 
-/** What keeps the blocks of a file where they are. Flags, to be combined. */
+/** What keeps the blocks of a file in place; see daxpin(7). Flags, to be
+ *  combined. */
 typedef enum daxpin_lock {
-    DAXPIN_LOCK_LEASE = 1 << 0, /**< The kernel's lease: who wants to truncate
-                                     the file waits, and daxpin is told */
+    DAXPIN_LOCK_LEASE = 1 << 0, /**< The kernel's lease: a process that
+                                     truncates waits, and daxpin is notified */
     DAXPIN_LOCK_HOLD  = 1 << 1, /**< A page in use by the kernel: the file
-                                     system lets a truncate wait */
+                                     system makes a truncate wait */
     DAXPIN_LOCK_GUARD = 1 << 2, /**< daxpin-guardd: a truncate of what this
                                      process has pinned fails */
-    DAXPIN_LOCK_MODULE = 1 << 3 /**< Pins by the kernel module: the file system
-                                     lets a truncate wait, though RDMA devices
-                                     have the memory longer than the process */
+    DAXPIN_LOCK_MODULE = 1 << 3 /**< Kernel pins: the file system makes a
+                                     truncate wait, also when an RDMA device
+                                     has the memory longer than the process */
 } daxpin_lock_t;
 
-/** Room for daxpin_locks_names() */
+/** Bytes that are enough for daxpin_locks_names() */
 #define DAXPIN_LOCKS_NAMES_MAX 64
 
 typedef struct daxpin_file daxpin_file_t;
 typedef struct daxpin_pin  daxpin_pin_t;
 
-/** Names one life of one file on this node; what a remote key carries. */
+/** The name of a file on this node, from one revoke to the next; part of a
+ *  remote key. */
 typedef struct daxpin_key {
-    uint64_t dev;        /**< As of fstat() */
-    uint64_t ino;        /**< As of fstat() */
-    uint64_t generation; /**< Never 0; another one after every revoke */
+    uint64_t dev;        /**< From fstat() */
+    uint64_t ino;        /**< From fstat() */
+    uint64_t generation; /**< Never 0; different after every revoke */
     uint32_t uid;        /**< The holder's user */
     uint32_t pid;        /**< The holder, for messages */
 } daxpin_key_t;
 
-/** How to open or adopt. Zeroed: the defaults. */
+/** How to open or adopt. All zero: the defaults. */
 typedef struct daxpin_params {
     unsigned          timeout_ms; /**< How long to wait for the lease while
-                                       others still have the file open;
+                                       another process has the file open, in
+                                       milliseconds;
                                        0: DAXPIN_TIMEOUT_DEFAULT_MS */
     daxpin_on_break_t on_break;
-    mode_t            mode;       /**< Of a new file; 0: 0600 */
+    mode_t            mode;       /**< Mode of a new file; 0: 0600 */
 } daxpin_params_t;
 
 #define DAXPIN_TIMEOUT_DEFAULT_MS 10000
 
-/** daxpin_file_adopt(): this memory is none of daxpin's business. */
+/** Returned by daxpin_file_adopt() for memory that it does not lease. */
 #define DAXPIN_FOREIGN 1
 
 /**
  * Open a file for one-sided access: find its holder on this node or become it.
  *
  * A new or short file grows to @a length; an existing one keeps its content.
- * Every block is allocated before the call returns, on DAX written too.
+ * Every block is allocated before the call returns, and on DAX also written.
  *
  * @param [in]  path     Regular file; its directory must exist.
- * @param [in]  length   Least length wanted; 0: as long as the file is.
+ * @param [in]  length   Least length wanted; 0: the length of the file.
  * @param [in]  params   NULL for the defaults.
- * @param [out] file_p   To be given back with daxpin_file_close(). The same
+ * @param [out] file_p   The handle; close it with daxpin_file_close(). The same
  *                       file opened again in a process is the same handle
  *                       with one more reference.
  *
- * @return 0; -EAGAIN somebody has the file open (the message says who);
+ * @return 0; -EAGAIN another process has the file open (the message names it);
  *         -EACCES neither owner of the file nor CAP_LEASE; -ENOSPC; -EISDIR,
- *         -EINVAL not a regular file, or a file system without leases; others
- *         as of open(2), mmap(2). On error nothing is left behind that was
- *         not there before.
+ *         -EINVAL not a regular file, or a file system without leases; other
+ *         errors of open(2) and mmap(2). On error nothing is left behind that
+ *         was not there before.
  */
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p);
 
 /**
- * Say which mappings daxpin_file_adopt() concerns itself with. Process-wide.
+ * Set which mappings daxpin_file_adopt() leases, for the whole process.
  *
- * @param [in] paths  "fsdax" for mappings of any file on an fsdax file system;
- *                    else a directory: the files below it, strictly treated
- *                    as fsdax files are. NULL-terminated; copied.
+ * @param [in] paths  "fsdax" for mappings of all files on fsdax file systems;
+ *                    any other string is a directory, for all files below it,
+ *                    which are then treated as fsdax files are. The array ends
+ *                    with NULL, and is copied.
  *
- * @return 0, -ENOENT for a directory that is not there, -ENOMEM.
+ * @return 0; -ENOENT a directory does not exist; -ENOMEM.
  */
 int daxpin_set_files(const char *const *paths);
 
 /**
  * Take an existing shared, writable mapping of a file under lease.
  *
- * Processes that each opened and mapped the same file find each other here:
- * one becomes the holder, the others exchange what they had (every mapping of
- * this file, every descriptor of it that has no O_APPEND) for the holder's
- * open file description, in place, and with it the file offset. The call
+ * Processes that each opened and mapped the same file find each other here: one
+ * becomes the holder. The others exchange what they have (every mapping of this
+ * file, and every descriptor of it without O_APPEND) for the holder's open file
+ * description, in place; from then on they share its file offset. The call
  * returns when the lease is held. No other thread may map or unmap this file
  * meanwhile.
  *
- * Memory from daxpin_file_addr() is taken as it is, whatever
- * daxpin_set_files() names. Anonymous and private memory, character devices
- * (device DAX needs no lease) and files that daxpin_set_files() does not name
- * are DAXPIN_FOREIGN. A read-only mapping (-EACCES), a range that spans
- * mappings of different files or leaves the file (-EFAULT) and a deleted file
- * without a descriptor in this process (-ENOENT) are errors.
+ * Memory from daxpin_file_addr() is always taken, whatever daxpin_set_files()
+ * names. DAXPIN_FOREIGN is returned for anonymous and private memory, character
+ * devices (device DAX needs no lease) and files that daxpin_set_files() does
+ * not name.
  *
  * @param [in]  addr, length  Range of memory in this process.
+ * @param [in]  params        NULL for the defaults.
  * @param [out] file_p        As in daxpin_file_open().
- * @param [out] offset_p      Where in the file @a addr lies.
+ * @param [out] offset_p      The offset of @a addr in the file.
  *
- * @return 0, DAXPIN_FOREIGN, or as daxpin_file_open().
+ * @return 0; DAXPIN_FOREIGN; -EACCES a read-only mapping; -EFAULT the range
+ *         spans mappings of different files or leaves the file; -ENOENT a
+ *         deleted file without a descriptor in this process; or as
+ *         daxpin_file_open().
  */
 int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,
                       daxpin_file_t **file_p, uint64_t *offset_p);
 
 /**
- * Tell the answer cache of daxpin_file_adopt() that a range was unmapped.
- * Until daxpin_cache_enable(1) was called there is no cache: whoever enables
- * it promises to report every unmapping, such as UCX's memory events.
- * Safe in a memory event handler: takes a spinlock, allocates nothing.
+ * Report to the cache of daxpin_file_adopt() that a range was unmapped. There
+ * is no cache until daxpin_cache_enable(1) is called: a program that enables it
+ * has to report every unmapping, for example from UCX's memory events. Safe in
+ * a memory event handler: takes a spinlock and allocates nothing.
  */
 void daxpin_cache_forget(void *addr, size_t length);
 void daxpin_cache_enable(int enable);
 
 /**
- * Become a peer of a file that another process of this user, or this process
- * itself, holds.
+ * Become a member of a file whose holder is another process of this user, or
+ * this process itself.
  *
- * @param [in] key  From daxpin_file_key() at the holder or any of its peers.
+ * @param [in]  key     From daxpin_file_key() at the holder or any member.
+ * @param [out] file_p  As in daxpin_file_open().
  *
- * @return 0; -ESTALE this life of the file is over; -EPERM another user's;
- *         -ENOENT no holder on this node; -ETIMEDOUT; -EPROTO.
+ * @return 0; -ESTALE the file was revoked or closed since the key was made;
+ *         -EPERM the holder belongs to another user; -ENOENT no holder on this
+ *         node; -ETIMEDOUT; -EPROTO.
  */
 int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 
-/** One more reference to the handle. */
+/** Take one more reference to the handle. */
 void daxpin_file_ref(daxpin_file_t *file);
 
 /**
- * An adopted range may be unmapped from now on, and is not replaced at a
- * revoke any more. One call for every daxpin_file_adopt(), before _close().
+ * End an adoption: the range may be unmapped from now on, and a revoke does not
+ * replace it any more. One call for every daxpin_file_adopt(), before
+ * daxpin_file_close().
  */
 void daxpin_file_unadopt(daxpin_file_t *file, void *addr, size_t length);
 
 /**
- * Give a handle back. With the last one the lease, the socket, the library's
- * mapping and descriptors go; what was adopted stays mapped to the file. A
- * holder with peers goes on to serve them until they have closed too, or the
- * process ends, which is a revoke for them. NULL is nothing.
+ * Drop a reference to the handle. With the last one, the lease, the socket and
+ * the library's mapping and descriptors are closed; adopted memory stays mapped
+ * to the file. A holder with members serves them until they have closed the
+ * file too, or until it exits, which is a revoke for them. NULL is allowed.
  */
 void daxpin_file_close(daxpin_file_t *file);
 
 /**
- * Take back what opening a file has added to its length. Nobody else may use
- * it: no peer, and nobody in this process by another reference. Of what is
- * mapped, nothing beyond @a length is to be accessed any more.
+ * Shorten a file to @a length, to undo what opening it has added. The file must
+ * have no member and no other reference in this process. Memory beyond
+ * @a length must not be accessed any more.
  *
- * @return 0, also where the file is no longer than that; -EPERM not the
- *         holder; -EBUSY it is used; -ESTALE revoked; as of ftruncate(2).
+ * @return 0, also if the file is no longer than that; -EPERM not the holder;
+ *         -EBUSY there is a member, another reference or a kernel pin; -ESTALE
+ *         revoked; other errors of ftruncate(2).
  */
 int daxpin_file_shrink(daxpin_file_t *file, size_t length);
 
 /**
- * Where the library has mapped bytes @a offset .. @a offset + @a length.
+ * Get the address where the library has mapped a range of the file.
  *
- * @return The address, or NULL where the file is not that long or the mapping
- *         failed. Stays valid until daxpin_file_close(); after a revoke it is
- *         anonymous memory.
+ * @return The address, or NULL if the file is shorter or the mapping failed. It
+ *         is valid until daxpin_file_close(); after a revoke it is anonymous
+ *         memory.
  */
 void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length);
 
 size_t         daxpin_file_length(const daxpin_file_t *file);
 const char    *daxpin_file_path(const daxpin_file_t *file);
 int            daxpin_file_is_dax(const daxpin_file_t *file);
-/** The NUMA node of the device that the file is on; -1: cannot be told */
+/** Return the NUMA node of the device that the file is on; -1: not known */
 int            daxpin_file_numa_node(const daxpin_file_t *file);
 int            daxpin_file_is_holder(const daxpin_file_t *file);
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file);
 const char    *daxpin_state_name(daxpin_state_t state);
 
 /**
- * Which locks keep the blocks of a file where they are at this moment: those
- * that the holder has, and those that this process has itself. While a reader
- * is let in, and from the beginning of a revoke on, the lease is none of them.
+ * Return the locks that keep the blocks of a file in place at this moment:
+ * those of the holder, and those of this process itself. The lease is among
+ * them only in DAXPIN_STATE_HELD.
  *
- * @return Flags of daxpin_lock_t; 0: nothing does.
+ * @return Flags of daxpin_lock_t, or 0.
  */
 unsigned daxpin_file_locks(const daxpin_file_t *file);
 
 /** Write the names of locks to @a buffer, such as "lease,hold", or "none".
- *  Returns @a buffer. */
+ *  Return @a buffer. */
 char *daxpin_locks_names(unsigned locks, char *buffer, size_t size);
 
-/** What makes stores durable: "byte" (nothing has to be done), "cache line"
- *  (flushing them) or "page" (msync) */
+/** Return what makes stores durable: "byte" (nothing has to be done), "cache
+ *  line" (flushing them) or "page" (msync). */
 const char    *daxpin_file_granularity(daxpin_file_t *file);
+/** Write the key with which other processes attach. */
 void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
 
 /**
- * Why a file was revoked, naming the file and who did it where that is known.
+ * Write why a file was revoked: the file, and the process that truncated it, if
+ * that is known.
  *
- * @param [out] buffer  Filled, always terminated; empty while not revoked.
+ * @param [out] buffer  Always terminated; empty if the file is not revoked.
  */
 void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size);
 
 /**
- * Make stores to a range durable (libpmem2's way for this file).
+ * Make stores to a range durable, as libpmem2 does it for this file.
  *
- * @return 0, -EINVAL beyond the file, -ESTALE revoked before or meanwhile.
+ * @return 0; -EINVAL beyond the file; -ESTALE revoked before or meanwhile.
  */
 int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length);
 
-/** Called once in the library's thread after the memory was replaced and
- *  before the intruder goes on. Must not block; may call any function of this
- *  header but daxpin_file_open(), _adopt(), _attach(). */
+/** Called once in the loop thread, after the memory was replaced and before the
+ *  lease is given back. Must not block. May call all functions of this header
+ *  except daxpin_file_open(), daxpin_file_adopt() and daxpin_file_attach(). */
 typedef void (*daxpin_revoke_cb_t)(daxpin_file_t *file, void *arg);
 
-/** @return 0, -ENOMEM, -ESTALE if already revoked (it is not called then). */
+/** Register a callback. Return 0; -ENOMEM; -ESTALE already revoked, and the
+ *  callback is not called. */
 int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
                           void *arg);
 
-/** Remove a callback. When this returns, it is not running and will not. */
+/** Remove a callback. After the return it does not run, and will not. */
 void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
                                   void *arg);
 
 /**
- * Let the lease go by free will (holder only). Pins and accesses remain, new
- * pins are refused; nobody is protected from a truncate any more, but where
- * blocks are held: there it waits until all have closed the file.
+ * Give the lease back (holder only). Pins and accesses remain; new pins are
+ * refused. A truncate does not wait for the lease any more. With a hold it
+ * waits until all processes have closed the file.
  *
- * @return 0, -EPERM not the holder, -ESTALE not held.
+ * @return 0; -EPERM not the holder; -ESTALE neither held nor lent.
  */
 int daxpin_lease_release(daxpin_file_t *file);
 
-/** Who pins blocks of files on fsdax, for RDMA devices to register them. */
+/** Whether pins of files on fsdax are kernel pins as well, so that RDMA devices
+ *  can register the memory. */
 typedef enum daxpin_pin_policy {
-    DAXPIN_PIN_AUTO   = 0, /**< The kernel module daxpin, if it is loaded and
-                                this user may open /dev/daxpin; else nobody */
-    DAXPIN_PIN_MODULE = 1, /**< The module; daxpin_pin() fails without */
-    DAXPIN_PIN_OFF    = 2  /**< Nobody: RDMA devices refuse the memory */
+    DAXPIN_PIN_AUTO   = 0, /**< If the pin module is loaded and this user may
+                                open /dev/daxpin */
+    DAXPIN_PIN_MODULE = 1, /**< Always; daxpin_pin() fails without the pin
+                                module */
+    DAXPIN_PIN_OFF    = 2  /**< Never: RDMA devices refuse the memory */
 } daxpin_pin_policy_t;
 
-/** Of the pins to come in this process. */
+/** Set the policy of all later pins of this process. */
 void daxpin_set_pin_policy(daxpin_pin_policy_t policy);
 
 /**
- * Pin a range: declare that it is exposed to one-sided access. Waits, for at
- * most the default time of daxpin_file_open(), while the lease is PENDING.
+ * Pin a range: declare that it is exposed to one-sided access. While the lease
+ * is PENDING, wait for it, for at most DAXPIN_TIMEOUT_DEFAULT_MS.
+ *
+ * @param [in]  owner  What the pin is for; NULL: this process.
+ * @param [out] pin_p  The pin; remove it with daxpin_unpin().
  *
  * @return 0; -EPERM no lease is held (the message names the file); -EINVAL
  *         beyond the file or empty; -ENOMEM. With DAXPIN_PIN_MODULE and a file
- *         on fsdax also what keeps the kernel module from pinning it: -ENOENT
- *         not loaded, -EACCES /dev/daxpin is not for this user, -ENOMEM
- *         RLIMIT_MEMLOCK, -EOPNOTSUPP blocks shared with a copy of the file.
+ *         on fsdax also errors of the pin module: -ENOENT not loaded, -EACCES
+ *         this user may not open /dev/daxpin, -ENOMEM RLIMIT_MEMLOCK,
+ *         -EOPNOTSUPP blocks shared with a copy of the file.
  */
 int  daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                 const daxpin_owner_t *owner, daxpin_pin_t **pin_p);
 void daxpin_unpin(daxpin_pin_t *pin);
 
-/** @return A pin that overlaps the range, or NULL. O(log pins). */
+/** Return a pin that overlaps the range, or NULL, in O(log pins). */
 daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
                               size_t length);
 
-/** Which part of the file a pin covers. */
+/** Get the range of the file that a pin covers. */
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p);
 
-/** Sentence about the last error of this thread: what file, what was tried,
- *  why it failed, what to do. Valid until the next call in this thread. */
+/** Return a sentence about the last error of this thread: the file, what was
+ *  tried, why it failed, what to do. Valid until the next call in this
+ *  thread. */
 const char *daxpin_errormsg(void);
 
 typedef enum daxpin_log_level {
@@ -332,19 +365,20 @@ typedef enum daxpin_log_level {
     DAXPIN_LOG_DEBUG
 } daxpin_log_level_t;
 
-/** Where messages go that no return value can carry. Default: warnings and
- *  errors to stderr, or as $DAXPIN_LOG_LEVEL (error, warn, info, debug)
- *  says. Called from any thread. NULL: the default. */
+/** Receives the messages of the library. Called from any thread. The default
+ *  prints errors and warnings to stderr, or what the environment variable
+ *  DAXPIN_LOG_LEVEL says: error, warn, info or debug. */
 typedef void (*daxpin_log_func_t)(daxpin_log_level_t level,
                                   const char *message);
 
+/** Replace the default; NULL: go back to it. */
 void daxpin_set_log(daxpin_log_func_t func);
 
-/** The NUMA node near which this process may run or, if that is not one only,
- *  runs now. -1: cannot be told. */
+/** Return the NUMA node where this process may run. If it may run on several,
+ *  return the one where it runs now; -1: not known. */
 int daxpin_cpu_numa_node(void);
 
-/** "major.minor.patch" of the library in use. */
+/** Return the version of the library in use, "major.minor.patch". */
 const char *daxpin_version(void);
 
 #ifdef __cplusplus

@@ -4,6 +4,8 @@
 #ifndef DAXPIN_MPI_H_
 #define DAXPIN_MPI_H_
 
+/* What MPI has no calls for, of windows over files; see daxpin-window(7) */
+
 #include <daxpin.h>
 #include <mpi.h>
 
@@ -17,12 +19,17 @@ extern "C" {
 /**
  * @file daxpin_mpi.h
  *
- * The few calls for windows over files that MPI has no place for. They come
- * with the component that made the window, so there is no library to link with;
- * only what is done with a daxpin_file_t needs libdaxpin.
+ * The few calls for windows over files that MPI does not have. They come with
+ * the component that made the window, so there is no library to link with; only
+ * the functions for a daxpin_file_t need libdaxpin.
  *
- * Functions return MPI_SUCCESS or an MPI error code and call no error handler.
- * For a window that is not one of daxpin's that is MPI_ERR_WIN.
+ * Errors: functions return MPI_SUCCESS or an MPI error code, and call no error
+ * handler. For a window that is not one of daxpin's they return MPI_ERR_WIN.
+ *
+ * Units: lengths and offsets are in bytes, whatever the displacement unit.
+ *
+ * Threads: as for MPI's own calls on the window. Only daxpin_mpi_persist() is
+ * collective.
  */
 
 typedef struct daxpin_mpi_ops {
@@ -34,9 +41,9 @@ typedef struct daxpin_mpi_ops {
 } daxpin_mpi_ops_t;
 
 #define DAXPIN_MPI_VERSION 1u
-#define DAXPIN_MPI_INFO    "daxpin_mpi" /* where they are */
+#define DAXPIN_MPI_INFO    "daxpin_mpi" /* the info key with their address */
 
-/* NULL: the window is not one of daxpin's */
+/* Return the calls of a window, or NULL if it is not one of daxpin's. */
 static inline const daxpin_mpi_ops_t *daxpin_mpi_ops(MPI_Win win)
 {
     char value[64] = "";
@@ -57,11 +64,11 @@ static inline const daxpin_mpi_ops_t *daxpin_mpi_ops(MPI_Win win)
 }
 
 /**
- * The file that this rank's part of a window is in.
+ * Get the file of this rank's segment of a window.
  *
- * @param [out] file_p    Good until the window is freed; not to be closed. NULL
- *                        where this rank's part is in no file.
- * @param [out] offset_p  Where the part begins in the file, in bytes.
+ * @param [out] file_p    Valid until the window is freed; must not be closed.
+ *                        NULL if the segment is in no file.
+ * @param [out] offset_p  Where the segment begins in the file.
  */
 static inline int daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
                                   MPI_Aint *offset_p)
@@ -72,9 +79,10 @@ static inline int daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
 }
 
 /**
- * Why the file of a target was revoked.
+ * Write why the file of a target was revoked.
  *
- * @param [out] buffer  Filled and terminated; empty while it is not revoked.
+ * @param [in]  target  A rank of the window; MPI_ERR_RANK otherwise.
+ * @param [out] buffer  Always terminated; empty if the file is not revoked.
  */
 static inline int daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
                                    size_t size)
@@ -85,11 +93,14 @@ static inline int daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
 }
 
 /**
- * Make a range of every rank's own part durable: what this rank stored and what
- * others put there in epochs that have ended. Collective; the ranges may
- * differ. It returns when all are durable, or with an error on all ranks.
+ * Make a range of every rank's own segment durable: what this rank stored, and
+ * what others put there in epochs that have ended. Collective; the ranges may
+ * differ. Returns when all ranges are durable, or with an error on all ranks.
  *
- * @param [in] offset, length  In bytes from the beginning of the part.
+ * @param [in] offset, length  From the beginning of the segment.
+ *
+ * @return MPI_SUCCESS; MPI_ERR_RMA_RANGE beyond this rank's segment; the error
+ *         of this rank; or MPI_ERR_OTHER if only other ranks failed.
  */
 static inline int daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
                                      MPI_Aint length)
@@ -99,7 +110,8 @@ static inline int daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
     return (ops == NULL) ? MPI_ERR_WIN : ops->persist(win, offset, length);
 }
 
-/** The error class MPIX_ERR_DAXPIN_REVOKED, which ranks may number otherwise */
+/** Get the number of the error class MPIX_ERR_DAXPIN_REVOKED, which may differ
+ *  between ranks. */
 static inline int daxpin_mpi_error_class(MPI_Win win, int *class_p)
 {
     const daxpin_mpi_ops_t *ops = daxpin_mpi_ops(win);
