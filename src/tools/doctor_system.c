@@ -49,7 +49,7 @@ static void system_check_leases(daxpin_checkup_t *checkup)
     char value[32] = "";
     long seconds;
 
-    daxpin_proc_read("/proc/sys/fs/leases-enable", value, sizeof(value));
+    daxpin_proc_read_line("/proc/sys/fs/leases-enable", value, sizeof(value));
     if (value[0] == '0') {
         daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "leases",
                            "are switched off; sysctl fs.leases-enable=1");
@@ -57,7 +57,7 @@ static void system_check_leases(daxpin_checkup_t *checkup)
         daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "leases",
                            "are switched on");
     }
-    if (daxpin_proc_read("/proc/sys/fs/lease-break-time", value,
+    if (daxpin_proc_read_line("/proc/sys/fs/lease-break-time", value,
                          sizeof(value)) != 0) {
         daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
                            "cannot be read; is /proc mounted?");

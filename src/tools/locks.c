@@ -62,26 +62,36 @@ int daxpin_has_capability(unsigned number)
  */
 
 typedef struct locks_search {
-    const daxpin_storage_t *storage;
-    daxpin_openers_t       *openers;
+    daxpin_inode_t   inode;
+    daxpin_openers_t *openers;
 } locks_search_t;
+
+static daxpin_inode_t locks_inode(const daxpin_storage_t *storage)
+{
+    return (daxpin_inode_t){.dev     = storage->st.st_dev,
+                            .ino     = storage->st.st_ino,
+                            .map_dev = storage->has_mount ?
+                                               storage->mount.dev :
+                                               storage->st.st_dev,
+                            .map_ino = storage->st.st_ino,
+                            .path    = storage->path};
+}
 
 static int locks_look_process(pid_t pid, void *arg)
 {
     locks_search_t *search    = arg;
     daxpin_openers_t *openers = search->openers;
-    const struct stat *st     = &search->storage->st;
     int ret;
 
     if (pid == getpid()) {
         return 0;
     }
-    ret = daxpin_proc_has_file(pid, st->st_dev, st->st_ino,
-                               search->storage->path);
+    ret = daxpin_proc_has_file(pid, &search->inode);
     if ((ret == -EACCES) || (ret == -EPERM)) {
         ++openers->hidden;
     } else if ((ret == 1) && (openers->count < LOCKS_OPENERS_MAX)) {
-        if (daxpin_proc_look(pid, &openers->procs[openers->count]) == 0) {
+        if (daxpin_proc_read_status(pid, &openers->procs[openers->count]) ==
+            0) {
             ++openers->count;
         }
     } else if (ret == 1) {
@@ -93,11 +103,12 @@ static int locks_look_process(pid_t pid, void *arg)
 void daxpin_openers_find(const daxpin_storage_t *storage,
                          daxpin_openers_t *openers)
 {
-    locks_search_t search = {.storage = storage, .openers = openers};
+    locks_search_t search = {.inode   = locks_inode(storage),
+                             .openers = openers};
 
     memset(openers, 0, sizeof(*openers));
     if (!S_ISDIR(storage->st.st_mode)) {
-        daxpin_proc_walk(locks_look_process, &search);
+        daxpin_proc_each(locks_look_process, &search);
     }
 }
 
@@ -125,7 +136,8 @@ static daxpin_verdict_t locks_lease_refused(const daxpin_storage_t *storage,
 {
     char enabled[16] = "1";
 
-    daxpin_proc_read("/proc/sys/fs/leases-enable", enabled, sizeof(enabled));
+    daxpin_proc_read_line("/proc/sys/fs/leases-enable", enabled,
+                          sizeof(enabled));
     if (enabled[0] == '0') {
         return locks_say(DAXPIN_VERDICT_NO, why, "leases are switched off on "
                          "this machine; sysctl fs.leases-enable=1");
@@ -141,7 +153,7 @@ locks_lease_of_other(const daxpin_lease_line_t *lease, char *why)
 {
     daxpin_proc_t proc;
 
-    if (daxpin_proc_look(lease->pid, &proc) != 0) {
+    if (daxpin_proc_read_status(lease->pid, &proc) != 0) {
         return locks_say(DAXPIN_VERDICT_NO, why, "pid %d has a lease on it",
                          (int)lease->pid);
     }

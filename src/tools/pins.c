@@ -10,10 +10,10 @@
 #include "daxpin/os/control.h"
 #include "daxpin/file/report.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -207,7 +207,7 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
                             .arg    = file};
     int state = -1;
 
-    daxpin_proc_walk_links(pid, pins_search_fd, &search);
+    daxpin_proc_each_link(pid, pins_search_fd, &search);
     if (search.found != NULL) {
         state = (int)atomic_load(
                 &((const daxpin_control_t*)search.found)->state);
@@ -291,7 +291,7 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         file->numa_node = record->numa_node;
         snprintf(file->path, sizeof(file->path), "%.*s",
                  DAXPIN_REPORT_PATH - 1, record->path);
-        daxpin_proc_walk_links(process->proc.pid, pins_name_fd, file);
+        daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
         file->state = pins_find_state(list, process->proc.pid, file);
         pins_check_lease(list, file);
     }
@@ -327,11 +327,11 @@ static int pins_look(pid_t pid, pins_list_t *list)
                             .arg    = &proc};
     int ret;
 
-    ret = daxpin_proc_look(pid, &proc);
+    ret = daxpin_proc_read_status(pid, &proc);
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_proc_walk_links(pid, pins_search_fd, &search);
+    ret = daxpin_proc_each_link(pid, pins_search_fd, &search);
     if (ret < 0) {
         return ret;
     }
@@ -382,7 +382,7 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
         pins_look_named(list, args->pids[i]);
     }
     if (args->count == 0) {
-        ret = daxpin_proc_walk(pins_look_any, list);
+        ret = daxpin_proc_each(pins_look_any, list);
         if (ret != 0) {
             list->failed = 1;
             fprintf(stderr, "daxpin pins: cannot read /proc: %s\n",

@@ -32,7 +32,7 @@ static int rdma_is_active(const char *name)
         return 0;
     }
     for (i = 0; i < ports.gl_pathc; ++i) {
-        active |= (daxpin_proc_read(ports.gl_pathv[i], state,
+        active |= (daxpin_proc_read_line(ports.gl_pathv[i], state,
                                     sizeof(state)) == 0) &&
                   (strstr(state, "ACTIVE") != NULL);
     }
@@ -47,7 +47,7 @@ static void rdma_look(const char *name, int numa_node, daxpin_rdma_t *rdma)
     memset(rdma, 0, sizeof(*rdma));
     snprintf(rdma->name, sizeof(rdma->name), "%.63s", name);
     snprintf(path, sizeof(path), RDMA_CLASS "/%s/parent", rdma->name);
-    if (daxpin_proc_read(path, rdma->interface, sizeof(rdma->interface)) !=
+    if (daxpin_proc_read_line(path, rdma->interface, sizeof(rdma->interface)) !=
         0) {
         rdma->interface[0] = '\0';
     }

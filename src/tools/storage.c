@@ -74,7 +74,7 @@ int daxpin_storage_is_pmem(dev_t dev)
     for (i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
         snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
         if ((dev != 0) &&
-            (daxpin_proc_read(path, value, sizeof(value)) == 0)) {
+            (daxpin_proc_read_line(path, value, sizeof(value)) == 0)) {
             return value[0] == '1';
         }
     }
@@ -94,7 +94,7 @@ static int storage_attribute(dev_t dev, const char *name, char *value,
     }
     while ((slash = strrchr(dir, '/')) != NULL) {
         snprintf(path, sizeof(path), "%s/%s", dir, name);
-        if (daxpin_proc_read(path, value, size) == 0) {
+        if (daxpin_proc_read_line(path, value, size) == 0) {
             return 1;
         }
         *slash = '\0';

@@ -21,168 +21,24 @@
 #include "revoke.h"
 #include "share.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* Who waits for a lease to end, as /proc/locks has it */
-typedef struct daxpin_waiters {
-    unsigned readers;
-    unsigned writers;
-    pid_t    writer;  /* the first */
-} daxpin_waiters_t;
-
-static void daxpin_lease_who_add(pid_t pid, char *buffer, size_t size)
+static daxpin_inode_t daxpin_holder_inode(const daxpin_file_t *file)
 {
-    size_t used = strlen(buffer);
-    char path[64], comm[32] = "?";
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-    file = fopen(path, "re");
-    if (file != NULL) {
-        if (fgets(comm, sizeof(comm), file) != NULL) {
-            comm[strcspn(comm, "\n")] = '\0';
-        }
-        fclose(file);
-    }
-    snprintf(buffer + used, size - used, "%spid %d (%s)",
-             (used > 0) ? ", " : "", (int)pid, comm);
+    return (daxpin_inode_t){.dev     = file->dev,
+                            .ino     = file->ino,
+                            .map_dev = file->map_dev,
+                            .map_ino = file->map_ino,
+                            .path    = file->path};
 }
 
-/* Looks at the inode and opens nothing: breaks no lease */
-static int daxpin_lease_is_fd(int dir_fd, const char *name, void *arg)
+static int daxpin_holder_is_member(pid_t pid, void *arg)
 {
-    const daxpin_file_t *file = arg;
-    struct stat st;
-
-    return (fstatat(dir_fd, name, &st, 0) == 0) && (st.st_ino == file->ino) &&
-           (st.st_dev == file->dev);
-}
-
-static int daxpin_lease_pid_has_map(pid_t pid, const daxpin_file_t *file)
-{
-    char path[64], line[8192];
-    unsigned long ino;
-    int found = 0;
-    FILE *maps;
-
-    snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-    maps = fopen(path, "re");
-    if (maps == NULL) {
-        return 0;
-    }
-    while (!found && (fgets(line, sizeof(line), maps) != NULL)) {
-        found = (sscanf(line, "%*s %*s %*s %*s %lu %8191[^\n]", &ino,
-                        line) == 2) &&
-                (ino == file->ino) && (strcmp(line, file->path) == 0);
-    }
-    fclose(maps);
-    return found;
-}
-
-void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size)
-{
-    const unsigned most = 4;
-    unsigned count      = 0;
-    struct dirent *entry;
-    pid_t pid;
-    DIR *dir;
-
-    buffer[0] = '\0';
-    dir       = opendir("/proc");
-    if (dir == NULL) {
-        return;
-    }
-    while ((count < most) && ((entry = readdir(dir)) != NULL)) {
-        if (!isdigit((unsigned char)entry->d_name[0])) {
-            continue;
-        }
-        pid = (pid_t)atoi(entry->d_name);
-        if ((pid != getpid()) && !daxpin_share_is_member(file, pid) &&
-            ((daxpin_proc_each_fd(pid, daxpin_lease_is_fd, (void*)file) > 0) ||
-             daxpin_lease_pid_has_map(pid, file))) {
-            daxpin_lease_who_add(pid, buffer, size);
-            ++count;
-        }
-    }
-    closedir(dir);
-}
-
-/* Is this the file: "fe:00:11101448"? Of its file system, as fstat() has it or,
- * on some, as mappings do. */
-static int daxpin_lease_is_inode(const daxpin_file_t *file, const char *inode)
-{
-    unsigned major_id, minor_id;
-    unsigned long ino;
-    dev_t dev;
-
-    if (sscanf(inode, "%x:%x:%lu", &major_id, &minor_id, &ino) != 3) {
-        return 0;
-    }
-    dev = makedev(major_id, minor_id);
-    return (ino == file->ino) && ((dev == file->dev) ||
-                                  (dev == file->map_dev));
-}
-
-/* Lines of one lock share a number; those who wait for it have an arrow:
- *   7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF
- *   7: -> LEASE  BREAKER   WRITE 2723 <none>:0 0 EOF */
-static void daxpin_lease_waiters(const daxpin_file_t *file,
-                                 daxpin_waiters_t *waiters)
-{
-    char line[512], kind[16], status[16], type[16], inode[64];
-    const char *colon;
-    int mine = 0;
-    FILE *locks;
-    int pid;
-
-    memset(waiters, 0, sizeof(*waiters));
-    locks = fopen("/proc/locks", "re");
-    if (locks == NULL) {
-        return;
-    }
-    while (fgets(line, sizeof(line), locks) != NULL) {
-        colon = strchr(line, ':');
-        if (colon == NULL) {
-            continue;
-        }
-        if (strstr(line, "->") == NULL) {
-            mine = (sscanf(colon + 1, "%15s %15s %15s %d %63s", kind, status,
-                           type, &pid, inode) == 5) &&
-                   (strcmp(kind, "LEASE") == 0) && (pid == getpid()) &&
-                   daxpin_lease_is_inode(file, inode);
-            continue;
-        }
-        if (!mine || (sscanf(strstr(line, "->") + 2, "%15s %15s %15s %d", kind,
-                             status, type, &pid) != 4)) {
-            continue;
-        }
-        if (strcmp(type, "READ") == 0) {
-            ++waiters->readers;
-        } else if (waiters->writers++ == 0) {
-            waiters->writer = pid;
-        }
-    }
-    fclose(locks);
-}
-
-/* In a pid namespace of its own, /proc/locks leaves out the others' waiters */
-static int daxpin_lease_sees_all(void)
-{
-    const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
-    struct stat st;
-
-    return (stat("/proc/self/ns/pid", &st) == 0) &&
-           (st.st_ino == initial_pid_namespace);
+    return daxpin_share_is_member(arg, pid);
 }
 
 void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms)
@@ -250,14 +106,15 @@ static void daxpin_holder_look_for_contention(daxpin_file_t *file,
 static void daxpin_holder_look_at_break(const daxpin_file_t *file,
                                         daxpin_facts_t *facts)
 {
+    const daxpin_inode_t inode = daxpin_holder_inode(file);
     daxpin_waiters_t waiters;
 
-    daxpin_lease_waiters(file, &waiters);
+    daxpin_proc_count_waiters(DAXPIN_PROC_LOCKS, &inode, getpid(), &waiters);
     facts->broken   = 1;
     facts->readers  = waiters.readers;
     facts->writers  = waiters.writers;
     facts->waiter   = waiters.writer;
-    facts->sees_all = daxpin_lease_sees_all();
+    facts->sees_all = daxpin_proc_sees_all_waiters();
     /* A waiter that is not seen may be one; as may a reader: nobody accesses the
      * file yet, so that it can be let in */
     facts->late = !file->exposed && !file->own &&
@@ -343,10 +200,13 @@ static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
                                            int error, char *cause)
 {
     char who[256] = "";
+    daxpin_inode_t inode;
 
     switch (error) {
     case EAGAIN:
-        daxpin_lease_who(file, who, sizeof(who));
+        inode = daxpin_holder_inode(file);
+        daxpin_proc_list_users(&inode, daxpin_holder_is_member, (void*)file,
+                               who, sizeof(who));
         if (daxpin_lease_was_held(&file->lease)) {
             snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s keeps it "
                      "from being leased again", file->path, (who[0] != '\0') ?
@@ -384,7 +244,7 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
     char who[128] = "";
 
     if (waiter > 0) {
-        daxpin_lease_who_add(waiter, who, sizeof(who));
+        daxpin_proc_describe(waiter, who, sizeof(who));
     }
     snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s truncates it or "
              "opens it for writing", file->path,

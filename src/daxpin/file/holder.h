@@ -17,8 +17,4 @@ void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms);
  * to come again. */
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled);
 
-/* "pid 17 (cat), pid 18 (cp)": who has the file open besides the members;
- * empty when it cannot be known */
-void daxpin_lease_who(const daxpin_file_t *file, char *buffer, size_t size);
-
 #endif

@@ -1,16 +1,82 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What /proc says of a process */
+/* What /proc says of processes, their files and their leases */
 
 #include "proc.h"
+
+#include "vma.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define PROC_USERS_MAX 4 /* that a message names */
+
+int daxpin_proc_read_line(const char *path, char *buffer, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    int ret    = 0;
+
+    if (file == NULL) {
+        return -errno;
+    }
+    errno = 0;
+    if (fgets(buffer, (int)size, file) == NULL) {
+        ret       = -errno;
+        buffer[0] = '\0';
+    }
+    buffer[strcspn(buffer, "\n")] = '\0';
+    fclose(file);
+    return ret;
+}
+
+/*
+ * Processes
+ */
+
+int daxpin_proc_each(daxpin_proc_func_t func, void *arg)
+{
+    struct dirent *entry;
+    int ret = 0;
+    DIR *dir;
+
+    dir = opendir("/proc");
+    if (dir == NULL) {
+        return -errno;
+    }
+    while ((ret == 0) && ((entry = readdir(dir)) != NULL)) {
+        if (isdigit((unsigned char)entry->d_name[0])) {
+            ret = func((pid_t)atoi(entry->d_name), arg);
+        }
+    }
+    closedir(dir);
+    return ret;
+}
+
+void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
+{
+    size_t used = strlen(buffer);
+    char path[64], comm[32];
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    if ((daxpin_proc_read_line(path, comm, sizeof(comm)) != 0) ||
+        (comm[0] == '\0')) {
+        snprintf(comm, sizeof(comm), "?");
+    }
+    snprintf(buffer + used, size - used, "%spid %d (%s)",
+             (used > 0) ? ", " : "", (int)pid, comm);
+}
+
+/*
+ * Files of a process
+ */
 
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
 {
@@ -36,7 +102,204 @@ int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
     return ret;
 }
 
-/* A file of which descriptors are looked for */
+typedef struct proc_links {
+    daxpin_proc_link_func_t func;
+    void                    *arg;
+} proc_links_t;
+
+static int proc_read_link(int dir_fd, const char *name, void *arg)
+{
+    const proc_links_t *links = arg;
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+
+    if (length <= 0) {
+        return 0;
+    }
+    target[length] = '\0';
+    return links->func(dir_fd, atoi(name), target, links->arg);
+}
+
+int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg)
+{
+    proc_links_t links = {.func = func, .arg = arg};
+
+    return daxpin_proc_each_fd(pid, proc_read_link, &links);
+}
+
+static int proc_fd_is_file(int dir_fd, const char *name, void *arg)
+{
+    const daxpin_inode_t *inode = arg;
+    struct stat st;
+
+    return (fstatat(dir_fd, name, &st, 0) == 0) && (st.st_ino == inode->ino) &&
+           (st.st_dev == inode->dev);
+}
+
+/* A number alone is that of many files, one per file system */
+static int proc_is_inode(const daxpin_inode_t *inode, dev_t dev, uint64_t ino)
+{
+    return ((ino == inode->ino) &&
+            ((dev == inode->dev) || (dev == inode->map_dev))) ||
+           ((ino == inode->map_ino) && (dev == inode->map_dev));
+}
+
+static int proc_vma_is_file(const daxpin_vma_t *vma, void *arg)
+{
+    const daxpin_inode_t *inode = arg;
+
+    return proc_is_inode(inode, vma->dev, vma->ino) ||
+           ((vma->ino == inode->ino) && (inode->path != NULL) &&
+            (strcmp(vma->path, inode->path) == 0));
+}
+
+int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode)
+{
+    char maps[64];
+    int ret, mapped;
+
+    ret = daxpin_proc_each_fd(pid, proc_fd_is_file, (void*)inode);
+    if (ret > 0) {
+        return ret;
+    }
+    snprintf(maps, sizeof(maps), "/proc/%d/maps", (int)pid);
+    mapped = daxpin_vma_read(maps, proc_vma_is_file, (void*)inode);
+    return ((mapped > 0) || (ret == 0)) ? mapped : ret;
+}
+
+typedef struct proc_users {
+    const daxpin_inode_t *inode;
+    daxpin_proc_func_t   skip;
+    void                 *arg;
+    char                 *buffer;
+    size_t               size;
+    unsigned             count;
+} proc_users_t;
+
+static int proc_add_user(pid_t pid, void *arg)
+{
+    proc_users_t *users = arg;
+
+    if ((pid != getpid()) && !users->skip(pid, users->arg) &&
+        (daxpin_proc_has_file(pid, users->inode) > 0)) {
+        daxpin_proc_describe(pid, users->buffer, users->size);
+        ++users->count;
+    }
+    return users->count == PROC_USERS_MAX;
+}
+
+void daxpin_proc_list_users(const daxpin_inode_t *inode,
+                            daxpin_proc_func_t skip, void *arg, char *buffer,
+                            size_t size)
+{
+    proc_users_t users = {.inode  = inode,
+                          .skip   = skip,
+                          .arg    = arg,
+                          .buffer = buffer,
+                          .size   = size};
+
+    buffer[0] = '\0';
+    daxpin_proc_each(proc_add_user, &users);
+}
+
+/*
+ * Leases
+ */
+
+/* Lines of one lock share a number; those that wait for it have an arrow:
+ *   7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF
+ *   7: -> LEASE  BREAKER   WRITE 2723 <none>:0 0 EOF */
+static int proc_parse_lease(const char *text, daxpin_lease_line_t *line)
+{
+    char kind[16], status[16], type[16];
+    const char *arrow      = strstr(text, "->");
+    const char *colon      = strchr(text, ':');
+    unsigned major_id      = 0, minor_id = 0;
+    unsigned long ino      = 0;
+    int wanted, count, pid = 0;
+
+    if (colon == NULL) {
+        return 0;
+    }
+    wanted = (arrow != NULL) ? 4 : 7;
+    count  = sscanf((arrow != NULL) ? arrow + 2 : colon + 1,
+                    "%15s %15s %15s %d %x:%x:%lu", kind, status, type, &pid,
+                    &major_id, &minor_id, &ino);
+    if ((count < wanted) || (strcmp(kind, "LEASE") != 0)) {
+        return 0;
+    }
+    line->waits    = arrow != NULL;
+    line->breaking = strcmp(status, "BREAKING") == 0;
+    line->write    = line->breaking || (strcmp(type, "READ") != 0);
+    line->pid      = pid;
+    line->dev      = makedev(major_id, minor_id);
+    line->ino      = ino;
+    return 1;
+}
+
+int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
+                           void *arg)
+{
+    daxpin_lease_line_t line;
+    char text[512];
+    int ret    = 0;
+    FILE *file = fopen(locks, "re");
+
+    if (file == NULL) {
+        return -errno;
+    }
+    while ((ret == 0) && (fgets(text, sizeof(text), file) != NULL)) {
+        if (proc_parse_lease(text, &line)) {
+            ret = func(&line, arg);
+        }
+    }
+    fclose(file);
+    return ret;
+}
+
+typedef struct proc_waiters {
+    const daxpin_inode_t *inode;
+    pid_t                holder;
+    daxpin_waiters_t     *waiters;
+    int                  is_ours; /* the lease that the next lines wait for */
+} proc_waiters_t;
+
+static int proc_count_waiter(const daxpin_lease_line_t *line, void *arg)
+{
+    proc_waiters_t *search = arg;
+
+    if (!line->waits) {
+        search->is_ours = (line->pid == search->holder) &&
+                          proc_is_inode(search->inode, line->dev, line->ino);
+    } else if (search->is_ours && !line->write) {
+        ++search->waiters->readers;
+    } else if (search->is_ours && (search->waiters->writers++ == 0)) {
+        search->waiters->writer = line->pid;
+    }
+    return 0;
+}
+
+void daxpin_proc_count_waiters(const char *locks, const daxpin_inode_t *inode,
+                               pid_t holder, daxpin_waiters_t *waiters)
+{
+    proc_waiters_t search = {.inode   = inode,
+                             .holder  = holder,
+                             .waiters = waiters};
+
+    memset(waiters, 0, sizeof(*waiters));
+    daxpin_proc_each_lease(locks, proc_count_waiter, &search);
+}
+
+int daxpin_proc_sees_all_waiters(void)
+{
+    const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
+    struct stat st;
+
+    return (stat("/proc/self/ns/pid", &st) == 0) &&
+           (st.st_ino == initial_pid_namespace);
+}
+
+/* A file of which descriptors are searched for */
 typedef struct daxpin_fd_search {
     uint64_t         ino;
     dev_t            dev; /* 0: any */
@@ -59,7 +322,7 @@ static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
 }
 
 int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
-                              void *arg)
+                       void *arg)
 {
     daxpin_fd_search_t search = {ino, dev, func, arg};
 

@@ -1,27 +1,126 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* What /proc says of processes, their files and their leases */
+
 #ifndef DAXPIN_PROC_H_
 #define DAXPIN_PROC_H_
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Descriptor @a name, a number, of the directory @a dir_fd. Non-zero: that is
- * enough. */
+/* All functions are thread-safe and take no lock. None opens a file that
+ * another process has open: that would break its lease. */
+
+#define DAXPIN_PROC_LOCKS "/proc/locks"
+
+/* A file, as fstat() and as mappings number it: the two differ on btrfs and
+ * overlayfs. Where only one is known, both members are to be the same. */
+typedef struct daxpin_inode {
+    dev_t      dev;
+    uint64_t   ino;
+    dev_t      map_dev;
+    uint64_t   map_ino;
+    const char *path;   /* the path it is mapped by; NULL: not known */
+} daxpin_inode_t;
+
+/* Read the first line of a small file, such as those of /proc and sysfs,
+ * without its end. Return 0 or -errno; then the buffer is as it was. */
+int daxpin_proc_read_line(const char *path, char *buffer, size_t size);
+
+/*
+ * Processes
+ */
+
+typedef int (*daxpin_proc_func_t)(pid_t pid, void *arg);
+
+/* Call func for each process, until it returns non-zero. Return what func
+ * returned last, or -errno. */
+int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
+
+/* Append "pid 17 (cat)" to a string, after a comma unless the string is empty */
+void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
+
+/*
+ * Files of a process
+ */
+
+/* Entry @a name, a number, of the directory @a dir_fd, /proc/<pid>/fd */
 typedef int (*daxpin_proc_fd_func_t)(int dir_fd, const char *name, void *arg);
 
-/* Call func for each descriptor in /proc/<pid>/fd, but for the one this takes
- * itself. pid 0: this process. What func returned last; -errno where nobody may
- * look there. No lock needed. */
+/* Call func for each descriptor of a process, except the one that this function
+ * opens, until func returns non-zero. pid 0: this process. Return what func
+ * returned last, or -errno if the descriptors cannot be read. */
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
 
-/* A descriptor of this process. Non-zero: that is enough. */
+/* Descriptor @a fd, and the path or other name that the kernel gives it */
+typedef int (*daxpin_proc_link_func_t)(int dir_fd, int fd, const char *target,
+                                       void *arg);
+
+/* As daxpin_proc_each_fd(), with what each descriptor refers to */
+int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg);
+
+/* Check whether a process has a descriptor or a mapping of a file. Return 1, 0,
+ * or -errno if its descriptors cannot be read. */
+int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
+
+/* Write "pid 17 (cat), pid 18 (cp)": up to four other processes that have the
+ * file open or mapped, without those for which skip returns non-zero. The
+ * string is empty if there are none, or none that this process may read. */
+void daxpin_proc_list_users(const daxpin_inode_t *inode,
+                            daxpin_proc_func_t skip, void *arg, char *buffer,
+                            size_t size);
+
+/*
+ * Leases
+ */
+
+/* A line of /proc/locks that is about a lease */
+typedef struct daxpin_lease_line {
+    int      waits;    /* for the lease of the last line where this is 0; then
+                          the line names no file */
+    int      breaking;
+    int      write;    /* the lease, or what waits, is exclusive */
+    pid_t    pid;
+    dev_t    dev;      /* of the file system, which is not always st_dev */
+    uint64_t ino;
+} daxpin_lease_line_t;
+
+typedef int (*daxpin_lease_line_func_t)(const daxpin_lease_line_t *line,
+                                        void *arg);
+
+/* Call func for each lease and each process that waits for a lease, until func
+ * returns non-zero. locks: DAXPIN_PROC_LOCKS. Return what func returned last, or
+ * -errno. */
+int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
+                           void *arg);
+
+/* Processes that wait for a lease to end */
+typedef struct daxpin_waiters {
+    unsigned readers;
+    unsigned writers;
+    pid_t    writer;  /* the first */
+} daxpin_waiters_t;
+
+/* Count the processes that wait for the lease that a process has on a file.
+ * locks: DAXPIN_PROC_LOCKS. If it cannot be read, there are none. */
+void daxpin_proc_count_waiters(const char *locks, const daxpin_inode_t *inode,
+                               pid_t holder, daxpin_waiters_t *waiters);
+
+/* Return whether /proc/locks has the waiters of all processes: in a pid
+ * namespace of its own it leaves out those of others. */
+int daxpin_proc_sees_all_waiters(void);
+
+/*
+ * Descriptors of this process
+ */
+
 typedef int (*daxpin_fd_func_t)(int fd, void *arg);
 
 /* Call func for each descriptor that this process has of a regular file, until
- * it returns non-zero; dev 0: on any device. Return what it returned last, or
- * -errno. Needs no lock. */
+ * func returns non-zero; dev 0: on any device. Return what func returned last,
+ * or -errno. */
 int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
                        void *arg);
 

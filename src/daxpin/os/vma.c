@@ -133,23 +133,28 @@ static int daxpin_vma_parse(const char *line, daxpin_vma_t *vma)
     return 1;
 }
 
-int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg)
+int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg)
 {
     char line[PATH_MAX + 128];
     daxpin_vma_t vma;
     int ret    = 0;
-    FILE *maps = fopen("/proc/self/maps", "re");
+    FILE *file = fopen(maps, "re");
 
-    if (maps == NULL) {
+    if (file == NULL) {
         return -errno;
     }
-    while ((ret == 0) && (fgets(line, sizeof(line), maps) != NULL)) {
+    while ((ret == 0) && (fgets(line, sizeof(line), file) != NULL)) {
         if (daxpin_vma_parse(line, &vma)) {
             ret = func(&vma, arg);
         }
     }
-    fclose(maps);
+    fclose(file);
     return ret;
+}
+
+int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg)
+{
+    return daxpin_vma_read("/proc/self/maps", func, arg);
 }
 
 typedef struct daxpin_vma_search {

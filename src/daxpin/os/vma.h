@@ -31,6 +31,9 @@ typedef int (*daxpin_vma_func_t)(const daxpin_vma_t *vma, void *arg);
  * or -errno. It may replace the mapping that it is given. Thread-safe. */
 int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg);
 
+/* The same for a maps file: /proc/<pid>/maps. Thread-safe. */
+int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg);
+
 /* Is the mapping at the address of this file? Async-signal-safe; without
  * PROCMAP_QUERY in the kernel the answer is yes. */
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);

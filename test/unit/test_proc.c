@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What is read in /proc: files of processes, leases and their waiters */
+
+#include "intruder.h"
+
+#include "daxpin/os/proc.h"
+
+#define PROC_INODE_NUMBER 11101448
+#define PROC_HOLDER       2722
+
+static const daxpin_inode_t proc_inode = {.dev     = 0xfe00,
+                                          .ino     = PROC_INODE_NUMBER,
+                                          .map_dev = 0x2b,
+                                          .map_ino = PROC_INODE_NUMBER + 1};
+
+/* A file with the text, read in place of /proc/locks */
+static const char *proc_locks(const char *text)
+{
+    const char *path = unit_path(unit_disk, "locks");
+    FILE *file       = fopen(path, "we");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static void proc_count(const char *text, daxpin_waiters_t *waiters)
+{
+    daxpin_proc_count_waiters(proc_locks(text), &proc_inode, PROC_HOLDER,
+                              waiters);
+}
+
+static daxpin_inode_t proc_inode_of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return (daxpin_inode_t){.dev     = st.st_dev,
+                            .ino     = st.st_ino,
+                            .map_dev = st.st_dev,
+                            .map_ino = st.st_ino,
+                            .path    = path};
+}
+
+/*
+ * Leases
+ */
+
+typedef struct proc_lines {
+    unsigned            count;
+    daxpin_lease_line_t lines[8];
+} proc_lines_t;
+
+static int proc_add_line(const daxpin_lease_line_t *line, void *arg)
+{
+    proc_lines_t *lines = arg;
+
+    assert_true(lines->count < 8);
+    lines->lines[lines->count++] = *line;
+    return (lines->count < 8) ? 0 : 17;
+}
+
+static void test_lease_lines(void **state)
+{
+    proc_lines_t lines = {0};
+
+    assert_int_equal(
+            daxpin_proc_each_lease(
+                    proc_locks(
+                            "1: POSIX  ADVISORY  WRITE 12 fe:00:7 0 EOF\n"
+                            "1: -> POSIX  ADVISORY  WRITE 13 fe:00:7 0 EOF\n"
+                            "2: LEASE  ACTIVE    WRITE 14 fe:01:8 0 EOF\n"
+                            "3: LEASE  ACTIVE    READ  15 00:2b:9 0 EOF\n"
+                            "4: LEASE  BREAKING  UNLCK 16 fe:00:10 0 EOF\n"
+                            "4: -> LEASE  BREAKER   READ  17 <none>:0 0 EOF\n"
+                            "4: -> LEASE  BREAKER   WRITE 18 <none>:0 0 EOF\n"
+                            "5: LEASE  BREAKING  READ  19 fe:00 0 EOF\n"
+                            "6: DELEG  ACTIVE    READ  20 fe:00:11 0 EOF\n"
+                            "LEASE\n\n"),
+                    proc_add_line, &lines),
+            0);
+    assert_int_equal(lines.count, 5);
+
+    assert_int_equal(lines.lines[0].pid, 14);
+    assert_int_equal(lines.lines[0].dev, makedev(0xfe, 1));
+    assert_int_equal(lines.lines[0].ino, 8);
+    assert_true(lines.lines[0].write);
+    assert_false(lines.lines[0].breaking);
+    assert_false(lines.lines[0].waits);
+
+    assert_int_equal(lines.lines[1].dev, makedev(0, 0x2b));
+    assert_false(lines.lines[1].write);
+
+    assert_int_equal(lines.lines[2].pid, 16);
+    assert_true(lines.lines[2].breaking);
+    assert_true(lines.lines[2].write);
+
+    assert_int_equal(lines.lines[3].pid, 17);
+    assert_true(lines.lines[3].waits);
+    assert_false(lines.lines[3].write);
+
+    assert_int_equal(lines.lines[4].pid, 18);
+    assert_true(lines.lines[4].waits);
+    assert_true(lines.lines[4].write);
+    (void)state;
+}
+
+static void test_lease_lines_end(void **state)
+{
+    proc_lines_t lines = {.count = 7};
+
+    assert_int_equal(daxpin_proc_each_lease(
+                             proc_locks("2: LEASE ACTIVE WRITE 14 1:1:8 0 EOF\n"
+                                        "3: LEASE ACTIVE WRITE 15 1:1:9 0 "
+                                        "EOF\n"),
+                             proc_add_line, &lines),
+                     17);
+    assert_int_equal(lines.count, 8);
+    assert_int_equal(daxpin_proc_each_lease("/nonexistent", proc_add_line,
+                                            &lines),
+                     -ENOENT);
+    (void)state;
+}
+
+static void test_waiters(void **state)
+{
+    daxpin_waiters_t waiters;
+
+    proc_count("7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF\n"
+               "7: -> LEASE  BREAKER   READ  2723 <none>:0 0 EOF\n"
+               "7: -> LEASE  BREAKER   WRITE 2724 <none>:0 0 EOF\n"
+               "7: -> LEASE  BREAKER   READ  2725 <none>:0 0 EOF\n"
+               "7: -> LEASE  BREAKER   WRITE 2726 <none>:0 0 EOF\n"
+               "8: LEASE  BREAKING  UNLCK 2722 fe:00:11101449 0 EOF\n"
+               "8: -> LEASE  BREAKER   WRITE 2727 <none>:0 0 EOF\n", &waiters);
+    assert_int_equal(waiters.readers, 2);
+    assert_int_equal(waiters.writers, 2);
+    assert_int_equal(waiters.writer, 2724);
+
+    /* The file system's own number of the device, as on btrfs */
+    proc_count("7: LEASE  BREAKING  READ 2722 00:2b:11101448 0 EOF\n"
+               "7: -> LEASE  BREAKER   READ 2723 <none>:0 0 EOF\n", &waiters);
+    assert_int_equal(waiters.readers, 1);
+    assert_int_equal(waiters.writers, 0);
+    assert_int_equal(waiters.writer, 0);
+
+    daxpin_proc_count_waiters("/nonexistent", &proc_inode, PROC_HOLDER,
+                              &waiters);
+    assert_int_equal(waiters.readers + waiters.writers, 0);
+    (void)state;
+}
+
+/* Waiters for another file with this number, for another process's lease, and
+ * for another kind of lock */
+static void test_waiters_of_others(void **state)
+{
+    daxpin_waiters_t waiters;
+
+    proc_count("7: LEASE  BREAKING  UNLCK 2722 fe:01:11101448 0 EOF\n"
+               "7: -> LEASE  BREAKER   WRITE 2723 <none>:0 0 EOF\n"
+               "8: LEASE  BREAKING  UNLCK 2721 fe:00:11101448 0 EOF\n"
+               "8: -> LEASE  BREAKER   WRITE 2724 <none>:0 0 EOF\n"
+               "9: LEASE  ACTIVE    WRITE 2722 fe:00:11101448 0 EOF\n"
+               "10: POSIX  ADVISORY  WRITE 2722 fe:00:11101448 0 EOF\n"
+               "10: -> POSIX  ADVISORY  WRITE 2725 fe:00:11101448 0 EOF\n",
+               &waiters);
+    assert_int_equal(waiters.readers, 0);
+    assert_int_equal(waiters.writers, 0);
+    assert_int_equal(waiters.writer, 0);
+    (void)state;
+}
+
+/* As this kernel writes it */
+static void test_waiter_of_kernel(void **state)
+{
+    const char *path = unit_path(unit_disk, "kernel");
+    daxpin_inode_t inode;
+    daxpin_waiters_t waiters;
+    child_t child;
+    int fd;
+
+    unit_make_file(path, 4096, 1);
+    inode = proc_inode_of(path);
+    fd    = open(path, O_RDWR | O_CLOEXEC);
+    unit_set_signal(SIGIO, SIG_IGN);
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) {
+        close(fd);
+        skip();
+    }
+    intruder_start(&child, "write", path, 0);
+    if (!unit_await(5000, strcmp(intruder_lease(path), "BREAKING") == 0)) {
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+        close(fd);
+        skip(); /* A file system whose numbers stat() does not tell */
+    }
+    daxpin_proc_count_waiters(DAXPIN_PROC_LOCKS, &inode, getpid(), &waiters);
+    assert_int_equal(waiters.readers, 0);
+    assert_int_equal(waiters.writers, 1);
+    assert_int_equal(waiters.writer, child.pid);
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    assert_int_equal(intruder_result(&child, 5000), 0);
+    child_finish(&child);
+    close(fd);
+    (void)state;
+}
+
+/*
+ * Files of a process
+ */
+
+/* Arguments: a path. Maps the file and closes it, says 0, waits. */
+static int proc_mapper(int argc, char **argv)
+{
+    void *memory;
+    int fd;
+
+    if (argc < 2) {
+        return 2;
+    }
+    fd     = open(argv[1], O_RDONLY | O_CLOEXEC);
+    memory = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    child_say((memory != MAP_FAILED) ? 0 : -errno, "mapped");
+    child_wait();
+    return 0;
+}
+
+/* Arguments: a path. Says whether its parent, which root runs, has the file. */
+static int proc_stranger(int argc, char **argv)
+{
+    char users[256] = "";
+    daxpin_inode_t inode;
+    struct stat st;
+
+    if ((argc < 2) || (stat(argv[1], &st) != 0)) {
+        return 2;
+    }
+    inode = (daxpin_inode_t){.dev = st.st_dev, .ino = st.st_ino,
+                             .map_dev = st.st_dev, .map_ino = st.st_ino,
+                             .path = argv[1]};
+    if (setresuid(UNIT_NOBODY, UNIT_NOBODY, UNIT_NOBODY) != 0) {
+        return 3;
+    }
+    child_say(daxpin_proc_has_file(getppid(), &inode), "has");
+    daxpin_proc_describe(getppid(), users, sizeof(users));
+    child_say(0, "%s", users);
+    child_wait();
+    return 0;
+}
+
+static void test_open_file(void **state)
+{
+    const char *path     = unit_path(unit_memory, "open (deleted)");
+    const char *other    = unit_path(unit_memory, "other");
+    daxpin_inode_t inode;
+    child_t child;
+
+    unit_make_file(path, 4096, 1);
+    unit_make_file(other, 4096, 1);
+    inode = proc_inode_of(path);
+    assert_int_equal(daxpin_proc_has_file(getpid(), &inode), 0);
+    intruder_start(&child, "read", path, 0);
+    assert_int_equal(intruder_result(&child, 5000), 0);
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
+    inode.map_dev = ++inode.dev;
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 0);
+    inode = proc_inode_of(other);
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 0);
+    child_finish(&child);
+    (void)state;
+}
+
+/* By the device; where that is another, by the path; not by the number alone */
+static void test_mapped_file(void **state)
+{
+    const char *path = unit_path(unit_memory, "with  two blanks (deleted)");
+    daxpin_inode_t inode;
+    child_t child;
+
+    unit_make_file(path, 4096, 1);
+    child_spawn(&child, "mapper", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    inode = proc_inode_of(path);
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
+    inode.map_dev = ++inode.dev;
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
+    inode.path = "/elsewhere";
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 0);
+    inode.path = NULL;
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 0);
+
+    inode = proc_inode_of(path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
+    inode.dev = inode.ino = 1;
+    assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
+    child_finish(&child);
+    (void)state;
+}
+
+static void test_unreadable(void **state)
+{
+    const char *path     = unit_path(unit_memory, "secret");
+    daxpin_inode_t inode;
+    char name[64]        = "";
+    child_t child;
+    int fd;
+
+    unit_make_file(path, 4096, 1);
+    inode = proc_inode_of(path);
+    child_spawn(&child, "mapper", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    child_kill(&child);
+    assert_int_equal(daxpin_proc_has_file(0x7ffffffe, &inode), -ENOENT);
+    daxpin_proc_describe(0x7ffffffe, name, sizeof(name));
+    assert_string_equal(name, "pid 2147483646 (?)");
+    if (geteuid() != 0) {
+        skip();
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    child_spawn(&child, "stranger", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), -EACCES);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    snprintf(name, sizeof(name), "pid %d (", (int)getpid());
+    assert_contains(child.text, name);
+    child_finish(&child);
+    close(fd);
+    (void)state;
+}
+
+static int proc_skip(pid_t pid, void *arg)
+{
+    return pid == *(const pid_t*)arg;
+}
+
+/* Others that have the file, and no more than a message has room for */
+static void test_users(void **state)
+{
+    const char *path = unit_path(unit_memory, "users");
+    daxpin_inode_t inode;
+    child_t children[6];
+    char users[256], wanted[256] = "";
+    const char *comma;
+    unsigned i, count;
+    pid_t none = 0;
+    int fd;
+
+    unit_make_file(path, 4096, 1);
+    inode = proc_inode_of(path);
+    fd    = open(path, O_RDONLY | O_CLOEXEC);
+    daxpin_proc_list_users(&inode, proc_skip, &none, users, sizeof(users));
+    assert_string_equal(users, "");
+
+    for (i = 0; i < 2; ++i) {
+        child_spawn(&children[i], "mapper", path, NULL);
+        assert_int_equal(child_answer(&children[i], CHILD_WAIT_MS), 0);
+    }
+    daxpin_proc_describe(children[1].pid, wanted, sizeof(wanted));
+    assert_contains(wanted, "(test_proc");
+    daxpin_proc_list_users(&inode, proc_skip, &children[0].pid, users,
+                           sizeof(users));
+    assert_string_equal(users, wanted);
+
+    for (; i < 6; ++i) {
+        intruder_start(&children[i], "read", path, 0);
+        assert_int_equal(intruder_result(&children[i], 5000), 0);
+    }
+    daxpin_proc_list_users(&inode, proc_skip, &none, users, sizeof(users));
+    for (count = 1, comma = users; (comma = strstr(comma, ", ")) != NULL;
+         ++comma) {
+        ++count;
+    }
+    assert_int_equal(count, 4);
+    for (i = 0; i < 6; ++i) {
+        child_finish(&children[i]);
+    }
+    close(fd);
+    (void)state;
+}
+
+static void test_read_line(void **state)
+{
+    char line[8] = "before";
+
+    assert_int_equal(daxpin_proc_read_line("/nonexistent", line, sizeof(line)),
+                     -ENOENT);
+    assert_string_equal(line, "before");
+    assert_int_equal(daxpin_proc_read_line(proc_locks("one\ntwo\n"), line,
+                                           sizeof(line)), 0);
+    assert_string_equal(line, "one");
+    assert_int_equal(daxpin_proc_read_line(proc_locks("seven or more"), line,
+                                           sizeof(line)), 0);
+    assert_string_equal(line, "seven o");
+    assert_int_equal(daxpin_proc_read_line(proc_locks(""), line, sizeof(line)),
+                     0);
+    assert_string_equal(line, "");
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        {"mapper", proc_mapper},
+        {"stranger", proc_stranger},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_lease_lines),
+        unit_case(test_lease_lines_end),
+        unit_case(test_waiters),
+        unit_case(test_waiters_of_others),
+        unit_case(test_waiter_of_kernel),
+        unit_case(test_open_file),
+        unit_case(test_mapped_file),
+        unit_case(test_unreadable),
+        unit_case(test_users),
+        unit_case(test_read_line)
+    };
+
+    return unit_main("proc", argc, argv, children, tests);
+}
