@@ -5,10 +5,9 @@
 
 #include "locks.h"
 
-#include "daxpin/file/guard.h"
+#include "daxpin/daxpin.h"
 #include "daxpin/os/hold.h"
-#include "daxpin/os/log.h"
-
+#include "wire/guardd.h"
 #include "wire/ioctl.h"
 
 #include <errno.h>

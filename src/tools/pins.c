@@ -7,8 +7,9 @@
 #include "json.h"
 #include "proc.h"
 
+#include "daxpin/daxpin.h"
 #include "daxpin/os/control.h"
-#include "daxpin/file/report.h"
+#include "wire/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +25,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PINS_MEMFD         "/memfd:"
-#define PINS_REPORT        PINS_MEMFD DAXPIN_REPORT_NAME
-#define PINS_CONTROL       PINS_MEMFD "daxpin-control"
+#define PINS_CONTROL       "/memfd:daxpin-control" /* as in /proc */
 #define PINS_READ_TRIES    10
 #define PINS_WATCH_SECONDS 1.0
 #define PINS_CLEAR         "\033[H\033[2J"
@@ -321,7 +320,7 @@ static int pins_look(pid_t pid, pins_list_t *list)
 {
     daxpin_proc_t proc;
     pins_search_t search = {.list   = list,
-                            .name   = PINS_REPORT,
+                            .name   = DAXPIN_REPORT_LINK,
                             .size   = sizeof(daxpin_report_t),
                             .accept = pins_accept_report,
                             .arg    = &proc};

@@ -18,7 +18,7 @@
 #include "ompi/mca/pml/base/base.h"
 #include "ompi/win/win.h"
 
-#include "daxpin/file/report.h"
+#include "wire/report.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -128,8 +128,8 @@ static int probe_is_pinned(ino_t ino)
         length = readlinkat(dirfd(dir), entry->d_name, target,
                             sizeof(target) - 1);
         target[(length > 0) ? length : 0] = '\0';
-        if (strncmp(target, "/memfd:" DAXPIN_REPORT_NAME,
-                    strlen("/memfd:" DAXPIN_REPORT_NAME)) == 0) {
+        if (strncmp(target, DAXPIN_REPORT_LINK,
+                    strlen(DAXPIN_REPORT_LINK)) == 0) {
             found |= probe_report_has(atoi(entry->d_name), ino);
         }
     }

@@ -22,6 +22,7 @@
  */
 
 #include <stdint.h>
+#include <stdlib.h>
 
 #define DAXPIN_GUARD_SOCKET  "/run/daxpin/guard"
 #define DAXPIN_GUARD_MAGIC   0x72617567u /* "guar" */
@@ -62,6 +63,14 @@ typedef struct daxpin_guard_message {
     daxpin_guard_head_t  head;
     daxpin_guard_range_t ranges[DAXPIN_GUARD_RANGES];
 } daxpin_guard_message_t;
+
+/* Return the path of the socket that a client connects to. No lock needed. */
+static inline const char *daxpin_guard_socket(void)
+{
+    const char *path = secure_getenv("DAXPIN_GUARD_SOCKET");
+
+    return (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
+}
 
 #define DAXPIN_GUARD_SIZE(_count) \
     (sizeof(daxpin_guard_head_t) + (_count) * sizeof(daxpin_guard_range_t))

@@ -325,13 +325,6 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
     }
 }
 
-const char *daxpin_guard_socket(void)
-{
-    const char *path = secure_getenv("DAXPIN_GUARD_SOCKET");
-
-    return (path != NULL) ? path : DAXPIN_GUARD_SOCKET;
-}
-
 /* Who sits there has to be root, or this user: nobody else may say that a file
  * is safe. 0 or -errno. */
 static int daxpin_guard_open(daxpin_guard_t *guard)

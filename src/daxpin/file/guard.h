@@ -19,10 +19,7 @@
  * when it is not there; so its word is what counts, and its silence.
  */
 
-/* Where it listens. No lock needed. */
-const char *daxpin_guard_socket(void);
-
-/* All others with daxpin_mutex held. */
+/* All with daxpin_mutex held. */
 
 void daxpin_guard_init(daxpin_guard_t *guard);
 
