@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* NUMA nodes of files and of this process */
+/* NUMA nodes: those of files and devices, and those near this process */
 
 #include "locality.h"
 
 #include "daxpin/daxpin.h"
 #include "mount.h"
+#include "proc.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -28,21 +29,14 @@
 #define LOCALITY_NODES     LOCALITY_SYSFS "/devices/system/node"
 #define LOCALITY_DEPTH_MAX 8 /* device mapper on device mapper on ... */
 
-/* The first line of a file. 1, or 0 where there is none. */
+/* Read the first line of a file. Return whether there is one. */
 static int locality_read(const char *path, char *buffer, size_t size)
 {
-    FILE *file = fopen(path, "re");
-    int found;
-
-    if (file == NULL) {
-        return 0;
-    }
-    found = fgets(buffer, (int)size, file) != NULL;
-    fclose(file);
-    return found;
+    return (daxpin_proc_read_line(path, buffer, size) == 0) &&
+           (buffer[0] != '\0');
 }
 
-/* The number of the only node, where there is one only */
+/* Return the only node of this machine; -1 if there are several or none */
 static int locality_only_node(void)
 {
     char online[64], *end;
@@ -52,7 +46,7 @@ static int locality_only_node(void)
         return -1;
     }
     node = strtol(online, &end, 10);
-    return ((end != online) && (*end == '\n')) ? (int)node : -1;
+    return ((end != online) && (*end == '\0')) ? (int)node : -1;
 }
 
 int daxpin_locality_of_sysfs(const char *path)
@@ -76,7 +70,8 @@ int daxpin_locality_of_sysfs(const char *path)
 
 static int locality_of_device(dev_t dev, unsigned depth);
 
-/* What a device is made of: one node only if all parts are there */
+/* Return the node of the devices that a device consists of; -1 if they are on
+ * several. *found_p: whether it consists of others. */
 static int locality_of_parts(const char *dir, unsigned depth, int *found_p)
 {
     char path[PATH_MAX], value[32];
@@ -125,17 +120,11 @@ static int locality_of_device(dev_t dev, unsigned depth)
     }
     snprintf(path, sizeof(path), "%s/loop/backing_file", dir);
     if (locality_read(path, backing, sizeof(backing))) {
-        backing[strcspn(backing, "\n")] = '\0';
         return (stat(backing, &st) == 0) ?
                        locality_of_device(st.st_dev, depth + 1) :
                        -1;
     }
     return daxpin_locality_of_sysfs(dir);
-}
-
-int daxpin_locality_of_device(dev_t dev)
-{
-    return locality_of_device(dev, 0);
 }
 
 int daxpin_locality_of_file(int dirfd, const char *path)
@@ -160,7 +149,7 @@ int daxpin_locality_of_file(int dirfd, const char *path)
                    -1;
 }
 
-/* Nodes in a row are those that are online, in order */
+/* A row of the table has a number for each node that is online, in order */
 int daxpin_locality_distance(int from, int to)
 {
     char path[64], row[4096], *p = row, *end;
@@ -193,7 +182,7 @@ int daxpin_locality_distance(int from, int to)
 
 #ifdef HAVE_HWLOC
 
-static hwloc_topology_t locality_topology; /* NULL: cannot be had */
+static hwloc_topology_t locality_topology; /* NULL: it cannot be loaded */
 
 static void locality_load(void)
 {
@@ -205,7 +194,7 @@ static void locality_load(void)
     }
 }
 
-/* Kept: it takes milliseconds, and does not change */
+/* Load the topology once, because that takes milliseconds */
 static hwloc_topology_t locality_get(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -214,7 +203,8 @@ static hwloc_topology_t locality_get(void)
     return locality_topology;
 }
 
-/* The one node near where this process may run, else near where it runs now */
+/* If several nodes are near the processors of this process, the one near the
+ * processor that it runs on counts */
 int daxpin_cpu_numa_node(void)
 {
     hwloc_topology_t topology = locality_get();
@@ -238,7 +228,7 @@ int daxpin_cpu_numa_node(void)
     return node;
 }
 
-/* A node without processors is near those that hwloc finds around it */
+/* For a node without processors, hwloc names the processors around it */
 static int locality_is_far(int node)
 {
     hwloc_topology_t topology = locality_get();
@@ -267,7 +257,7 @@ int daxpin_cpu_numa_node(void)
     return (syscall(SYS_getcpu, NULL, &node, NULL) == 0) ? (int)node : -1;
 }
 
-/* Where it may run is not known; only where it runs */
+/* Without hwloc only the present processor is known, and it may change */
 static int locality_is_far(int node)
 {
     (void)node;
@@ -278,6 +268,6 @@ static int locality_is_far(int node)
 
 int daxpin_locality_is_far(int node)
 {
-    /* With one node, nothing has to be loaded to know */
+    /* With one node, the topology need not be loaded */
     return (node >= 0) && (locality_only_node() < 0) && locality_is_far(node);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Mounted file systems */
+/* Mounted file systems, as /proc/self/mountinfo lists them */
 
 #include "mount.h"
 
@@ -18,7 +18,7 @@
 #define STATX_MNT_ID 0x00001000U
 #endif
 
-/* Blanks and the like are written as \ooo */
+/* Undo the escapes of mountinfo: \040 is a blank */
 static void mount_copy(char *to, size_t size, const char *from)
 {
     size_t used = 0;
@@ -35,7 +35,8 @@ static void mount_copy(char *to, size_t size, const char *from)
     to[used] = '\0';
 }
 
-/* 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,barrier=0 */
+/* Parse a line such as
+ *   36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,barrier=0 */
 static int mount_parse(char *line, daxpin_mount_t *mount)
 {
     char *fields[6], *tail, *save = NULL;
@@ -97,7 +98,7 @@ typedef struct mount_search {
     daxpin_mount_t *mount;
 } mount_search_t;
 
-static int mount_is_it(const daxpin_mount_t *mount, void *arg)
+static int mount_has_id(const daxpin_mount_t *mount, void *arg)
 {
     mount_search_t *search = arg;
 
@@ -122,7 +123,7 @@ int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount)
         return -ENOSYS; /* Before Linux 5.8 */
     }
     search.id = stx.stx_mnt_id;
-    ret       = daxpin_mount_walk(mount_is_it, &search);
+    ret       = daxpin_mount_walk(mount_has_id, &search);
     return (ret == 1) ? 0 : (ret == 0) ? -ENOENT : ret;
 }
 
@@ -142,7 +143,8 @@ int daxpin_mount_has_option(const daxpin_mount_t *mount, const char *option)
     return 0;
 }
 
-/* File systems of several devices, such as btrfs, have numbers of their own */
+/* A file system that may have several devices, such as btrfs, has a number with
+ * major 0; then the source may name a device */
 dev_t daxpin_mount_device(const daxpin_mount_t *mount)
 {
     struct stat st;
