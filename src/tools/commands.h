@@ -12,6 +12,9 @@ int daxpin_cmd_info(int argc, char **argv);
 int daxpin_cmd_pins(int argc, char **argv);
 int daxpin_cmd_run(int argc, char **argv);
 
+/* Write out what a command printed. Return 0, or 1 after a message. */
+int daxpin_cmd_flush(const char *command);
+
 /* What loading a UCX module shows, said in a way for `daxpin doctor` */
 int daxpin_cmd_try_ucx(int argc, char **argv);
 

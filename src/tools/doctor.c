@@ -6,7 +6,6 @@
 #include "checkup.h"
 #include "commands.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,12 +121,8 @@ static void doctor_sum_up(const daxpin_checkup_t *checkup)
 
 static int doctor_status(const daxpin_checkup_t *checkup, int strict)
 {
-    if ((fflush(stdout) != 0) || ferror(stdout)) {
-        fprintf(stderr, "daxpin doctor: cannot write to standard output: %s\n",
-                strerror(errno));
-        return 1;
-    }
-    return (checkup->counts[DAXPIN_FINDING_BAD] > 0) ||
+    return (daxpin_cmd_flush("doctor") != 0) ||
+           (checkup->counts[DAXPIN_FINDING_BAD] > 0) ||
            (strict && (checkup->counts[DAXPIN_FINDING_WARN] > 0));
 }
 

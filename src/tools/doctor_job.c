@@ -5,6 +5,7 @@
 
 #include "checkup.h"
 #include "env.h"
+#include "list.h"
 #include "probe.h"
 
 #include <errno.h>
@@ -149,14 +150,11 @@ static int job_is_good(const job_rule_t *rule, const char *value)
 {
     const char *wanted = rule->wanted;
     char element[32];
-    size_t length;
 
     if (wanted == NULL) {
         return strcmp(value, rule->unwanted) != 0;
     }
-    for (; *wanted != '\0'; wanted += length + (wanted[length] == ',')) {
-        length = strcspn(wanted, ",");
-        snprintf(element, sizeof(element), "%.*s", (int)length, wanted);
+    while (daxpin_list_next(&wanted, element, sizeof(element))) {
         if (daxpin_list_has(value, element)) {
             return 1;
         }
@@ -167,10 +165,9 @@ static int job_is_good(const job_rule_t *rule, const char *value)
 static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
                            const job_rule_t *rule)
 {
-    char ranks[256]   = "";
+    char ranks[256] = "", number[16];
     const char *value, *bad = NULL;
-    unsigned count    = 0;
-    size_t used;
+    unsigned count  = 0;
     int rank;
 
     for (rank = 0; rank < job->size; ++rank) {
@@ -179,10 +176,9 @@ static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
             continue;
         }
         bad  = (bad != NULL) ? bad : (value != NULL) ? value : "not said";
-        used = strlen(ranks);
+        snprintf(number, sizeof(number), "%d", rank);
         if (count++ < 16) {
-            snprintf(ranks + used, sizeof(ranks) - used, "%s%d",
-                     (used > 0) ? "," : "", rank);
+            daxpin_list_append(ranks, sizeof(ranks), ",", number);
         }
     }
     if (count == 0) {
@@ -200,15 +196,12 @@ static void job_check_hosts(daxpin_checkup_t *checkup, const job_t *job)
 {
     char hosts[1024] = "";
     const char *value;
-    size_t used;
     int rank;
 
     for (rank = 0; rank < job->size; ++rank) {
         value = job_value(job, rank, PROBE_KEY_HOST);
-        used  = strlen(hosts);
         if ((value != NULL) && !daxpin_list_has(hosts, value)) {
-            snprintf(hosts + used, sizeof(hosts) - used, "%s%s",
-                     (used > 0) ? "," : "", value);
+            daxpin_list_append(hosts, sizeof(hosts), ",", value);
         }
     }
     daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "job", "%d ranks on %s",

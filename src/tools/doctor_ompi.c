@@ -21,37 +21,35 @@ typedef struct ompi_param {
     char       source[1024]; /* "default", "environment", "file (...)" */
 } ompi_param_t;
 
-/* The rest of the line that begins like this; "" where there is none */
-static void ompi_find(const char *said, const char *begin, char *rest,
-                      size_t size)
-{
-    size_t length = strlen(begin);
-    const char *p = said;
-
-    rest[0] = '\0';
-    while (p != NULL) {
-        if (strncmp(p, begin, length) == 0) {
-            snprintf(rest, size, "%.*s", (int)strcspn(p + length, "\n"),
-                     p + length);
-            return;
-        }
-        p = strchr(p, '\n');
-        p = (p != NULL) ? p + 1 : NULL;
-    }
-}
-
-static int ompi_has(const char *said, const char *begin)
+/* Return what follows in the first line that begins with a string; NULL: there
+ * is no such line */
+static const char *ompi_search(const char *said, const char *begin)
 {
     size_t length = strlen(begin);
     const char *p = said;
 
     while ((p = strstr(p, begin)) != NULL) {
         if ((p == said) || (p[-1] == '\n')) {
-            return 1;
+            return p + length;
         }
         p += length;
     }
-    return 0;
+    return NULL;
+}
+
+static int ompi_has(const char *said, const char *begin)
+{
+    return ompi_search(said, begin) != NULL;
+}
+
+/* Copy the rest of that line; "" if there is none */
+static void ompi_find(const char *said, const char *begin, char *rest,
+                      size_t size)
+{
+    const char *found = ompi_search(said, begin);
+
+    found = (found != NULL) ? found : "";
+    snprintf(rest, size, "%.*s", (int)strcspn(found, "\n"), found);
 }
 
 /* framework:component as in the name of a line */

@@ -4,6 +4,7 @@
 /* Where files under lease can be */
 
 #include "checkup.h"
+#include "list.h"
 #include "locks.h"
 #include "storage.h"
 
@@ -36,11 +37,8 @@ static int storage_is_named(const char *path)
 {
     const char *files = storage_files();
     char dir[PATH_MAX], real[PATH_MAX];
-    size_t length;
 
-    for (; *files != '\0'; files += length + (files[length] == ',')) {
-        length = strcspn(files, ",");
-        snprintf(dir, sizeof(dir), "%.*s", (int)length, files);
+    while (daxpin_list_next(&files, dir, sizeof(dir))) {
         if ((dir[0] == '/') && (realpath(dir, real) != NULL) &&
             (strncmp(path, real, strlen(real)) == 0) &&
             ((path[strlen(real)] == '/') || (path[strlen(real)] == '\0') ||
@@ -118,12 +116,9 @@ static void storage_check_named(daxpin_checkup_t *checkup)
     const char *files = storage_files();
     static daxpin_storage_t storage;
     char dir[PATH_MAX];
-    size_t length;
     int ret;
 
-    for (; *files != '\0'; files += length + (files[length] == ',')) {
-        length = strcspn(files, ",");
-        snprintf(dir, sizeof(dir), "%.*s", (int)length, files);
+    while (daxpin_list_next(&files, dir, sizeof(dir))) {
         if (strcmp(dir, STORAGE_FSDAX) == 0) {
             continue;
         }

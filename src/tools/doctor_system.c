@@ -4,11 +4,12 @@
 /* The kernel and its settings */
 
 #include "checkup.h"
+#include "list.h"
 #include "locks.h"
-#include "proc.h"
 #include "rdma.h"
 
 #include "daxpin/os/mount.h"
+#include "daxpin/os/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,16 +123,15 @@ static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
 
 static size_t system_check_rdma(daxpin_checkup_t *checkup)
 {
-    char names[512] = "";
+    char names[512] = "", name[128];
     daxpin_rdma_t *rdma;
-    size_t count, i, used;
+    size_t count, i;
 
     rdma = daxpin_rdma_list(-1, &count);
     for (i = 0; i < count; ++i) {
-        used = strlen(names);
-        snprintf(names + used, sizeof(names) - used, "%s%s%s",
-                 (i > 0) ? ", " : "", rdma[i].name,
+        snprintf(name, sizeof(name), "%s%s", rdma[i].name,
                  rdma[i].active ? "" : " (not active)");
+        daxpin_list_append(names, sizeof(names), ", ", name);
     }
     free(rdma);
     daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, "RDMA devices", "%s",

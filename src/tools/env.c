@@ -6,7 +6,6 @@
 #include "commands.h"
 #include "env.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,9 +173,7 @@ int daxpin_cmd_env(int argc, char **argv)
         (daxpin_env_walk(&place, env_print) != 0)) {
         return 1;
     }
-    if ((fflush(stdout) != 0) || ferror(stdout)) {
-        fprintf(stderr, "daxpin env: cannot write to standard output: %s\n",
-                strerror(errno));
+    if (daxpin_cmd_flush("env") != 0) {
         return 1;
     }
     if (place.ucx_module[0] == '\0') {

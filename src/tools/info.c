@@ -357,10 +357,5 @@ int daxpin_cmd_info(int argc, char **argv)
         info->rdma = NULL;
     }
     free(info);
-    if ((fflush(stdout) != 0) || ferror(stdout)) {
-        fprintf(stderr, "daxpin info: cannot write to standard output: %s\n",
-                strerror(errno));
-        status = 1;
-    }
-    return status;
+    return status | daxpin_cmd_flush("info");
 }

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,6 +46,16 @@ static void daxpin_usage(FILE *stream)
     fprintf(stream, "    daxpin --version\n"
                     "    daxpin --help\n"
                     "See daxpin(1) and daxpin(7).\n");
+}
+
+int daxpin_cmd_flush(const char *command)
+{
+    if ((fflush(stdout) != 0) || ferror(stdout)) {
+        fprintf(stderr, "daxpin %s: cannot write to standard output: %s\n",
+                command, strerror(errno));
+        return 1;
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)

@@ -585,12 +585,8 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
 
 static int pins_write(const char *text)
 {
-    if ((fputs(text, stdout) < 0) || (fflush(stdout) != 0)) {
-        fprintf(stderr, "daxpin pins: cannot write to standard output: %s\n",
-                strerror(errno));
-        return 1;
-    }
-    return 0;
+    fputs(text, stdout);
+    return daxpin_cmd_flush("pins");
 }
 
 /* Until a signal, or until nobody reads any more. What has not changed is not

@@ -6,9 +6,8 @@
 
 #include "rdma.h"
 
-#include "proc.h"
-
 #include "daxpin/os/locality.h"
+#include "daxpin/os/proc.h"
 
 #include <dirent.h>
 #include <glob.h>

@@ -5,9 +5,8 @@
 
 #include "storage.h"
 
-#include "proc.h"
-
 #include "daxpin/os/locality.h"
+#include "daxpin/os/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +49,7 @@ static void storage_sysfs(dev_t dev, char *dir, size_t size)
     snprintf(dir, size, "/sys/dev/block/%u:%u", major(dev), minor(dev));
 }
 
-void daxpin_storage_device_name(dev_t dev, char *name, size_t size)
+static void storage_device_name(dev_t dev, char *name, size_t size)
 {
     char dir[64], target[PATH_MAX];
     const char *slash;
@@ -272,8 +271,8 @@ int daxpin_storage_look(const char *path, daxpin_storage_t *storage)
         storage->dev       = storage->has_mount ?
                                      daxpin_mount_device(&storage->mount) :
                                      0;
-        daxpin_storage_device_name(storage->dev, storage->device,
-                                   sizeof(storage->device));
+        storage_device_name(storage->dev, storage->device,
+                            sizeof(storage->device));
         storage_look_dax(storage);
     }
     storage->granularity = storage_granularity(storage);

@@ -38,7 +38,4 @@ int daxpin_storage_scratch(const char *dir);
 /* Is this device one that files can be used on without the page cache? */
 int daxpin_storage_is_pmem(dev_t dev);
 
-/* "/dev/pmem0" for its number */
-void daxpin_storage_device_name(dev_t dev, char *name, size_t size);
-
 #endif
