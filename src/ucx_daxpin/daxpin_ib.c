@@ -26,7 +26,6 @@
 #include <ucs/sys/compiler_def.h>
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,8 +33,6 @@
 
 /* The key of a memory region is never so */
 #define UCT_DAXPIN_IB_NULL_RKEY   UINT64_MAX
-
-#define UCT_DAXPIN_IB_RANGES_MAX  64
 
 /* UCP chooses one lane for registered memory of each type: on one node daxpin's
  * for that of the host, for it says to be the fastest. The device has a lane of
@@ -64,107 +61,6 @@ static struct {
                                    const void *rkey_buffer, uct_rkey_t *rkey_p,
                                    void **handle_p);
 } uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* Mappings known to be fsdax, so that the kernel is not asked to register them
- * each time. Other memory must not be taken for it: UCX's own buffers, which
- * nobody stages, are registered here as well. */
-static struct {
-    atomic_flag      lock;
-    int              is_told; /* of changes; else nothing is remembered */
-    _Atomic unsigned count;
-    struct {
-        uintptr_t    start;
-        uintptr_t    end;
-    } ranges[UCT_DAXPIN_IB_RANGES_MAX];
-} uct_daxpin_ib_dax = {.lock = ATOMIC_FLAG_INIT};
-
-static void uct_daxpin_ib_dax_lock(void)
-{
-    while (atomic_flag_test_and_set_explicit(&uct_daxpin_ib_dax.lock,
-                                             memory_order_acquire)) {
-    }
-}
-
-static void uct_daxpin_ib_dax_unlock(void)
-{
-    atomic_flag_clear_explicit(&uct_daxpin_ib_dax.lock, memory_order_release);
-}
-
-/* Index of a known mapping that overlaps the range, or the number of them */
-static unsigned uct_daxpin_ib_dax_find(uintptr_t start, uintptr_t end)
-{
-    unsigned i;
-
-    for (i = 0; i < uct_daxpin_ib_dax.count; ++i) {
-        if ((uct_daxpin_ib_dax.ranges[i].start < end) &&
-            (uct_daxpin_ib_dax.ranges[i].end > start)) {
-            break;
-        }
-    }
-    return i;
-}
-
-static int uct_daxpin_ib_dax_is_known(const void *address, size_t length)
-{
-    uintptr_t start = (uintptr_t)address;
-    int found;
-
-    if (atomic_load_explicit(&uct_daxpin_ib_dax.count,
-                             memory_order_relaxed) == 0) {
-        return 0;
-    }
-    uct_daxpin_ib_dax_lock();
-    found = uct_daxpin_ib_dax_find(start, start + length) <
-            uct_daxpin_ib_dax.count;
-    uct_daxpin_ib_dax_unlock();
-    return found;
-}
-
-static void uct_daxpin_ib_dax_insert(uintptr_t start, uintptr_t end)
-{
-    unsigned i;
-
-    uct_daxpin_ib_dax_lock();
-    if (!uct_daxpin_ib_dax.is_told) {
-        goto out;
-    }
-    i = uct_daxpin_ib_dax_find(start, end);
-    if (i == UCT_DAXPIN_IB_RANGES_MAX) {
-        i = 0; /* Rare: somebody is forgotten */
-    } else if (i == uct_daxpin_ib_dax.count) {
-        ++uct_daxpin_ib_dax.count;
-    }
-    uct_daxpin_ib_dax.ranges[i].start = start;
-    uct_daxpin_ib_dax.ranges[i].end   = end;
-out:
-    uct_daxpin_ib_dax_unlock();
-}
-
-void uct_daxpin_ib_remember(int is_told)
-{
-    uct_daxpin_ib_dax_lock();
-    uct_daxpin_ib_dax.is_told = is_told;
-    uct_daxpin_ib_dax.count   = 0;
-    uct_daxpin_ib_dax_unlock();
-}
-
-void uct_daxpin_ib_forget(const void *address, size_t length)
-{
-    uintptr_t start = (uintptr_t)address;
-    unsigned i;
-
-    if (atomic_load_explicit(&uct_daxpin_ib_dax.count,
-                             memory_order_relaxed) == 0) {
-        return;
-    }
-    uct_daxpin_ib_dax_lock();
-    while ((i = uct_daxpin_ib_dax_find(start, start + length)) <
-           uct_daxpin_ib_dax.count) {
-        uct_daxpin_ib_dax.ranges[i] =
-                uct_daxpin_ib_dax.ranges[--uct_daxpin_ib_dax.count];
-    }
-    uct_daxpin_ib_dax_unlock();
-}
 
 static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
 {
@@ -236,8 +132,11 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
     ucs_status_t status;
     daxpin_vma_t vma;
+    unsigned epoch;
 
-    if (!uct_daxpin_ib_dax_is_known(address, length)) {
+    /* Only mappings known to be fsdax are not tried: nobody stages UCX's own
+     * buffers, which are registered here as well */
+    if (!daxpin_cache_is_fsdax((uintptr_t)address, length)) {
         status = ib->inner->mem_reg(md, address, length,
                                     flags | UCT_MD_MEM_FLAG_HIDE_ERRORS,
                                     memh_p);
@@ -245,6 +144,7 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
             return UCS_OK;
         }
 
+        epoch = daxpin_cache_epoch();
         if (daxpin_range_is_control((uintptr_t)address, length)) {
             /* Of a window, for others to read: UCP does it for them */
             *memh_p = &uct_daxpin_stage_memh;
@@ -255,7 +155,7 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
                    ib->inner->mem_reg(md, address, length, flags, memh_p);
         }
 
-        uct_daxpin_ib_dax_insert(vma.start, vma.end);
+        daxpin_cache_insert_fsdax(vma.start, vma.end, epoch);
     }
 
     return uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);

@@ -4,8 +4,6 @@
 #ifndef UCT_DAXPIN_IB_H_
 #define UCT_DAXPIN_IB_H_
 
-#include <stddef.h>
-
 /*
  * Registrations that the memory domains of UCX's component ib make of fsdax
  * files. The kernel lets no NIC keep such pages, UCX then fails to map memory,
@@ -16,11 +14,5 @@
  * for memory domains it has registered all components, but opened none of those
  * that come after daxpin */
 void uct_daxpin_ib_init(void);
-
-/* May mappings be remembered as fsdax? Only while it is told when they change. */
-void uct_daxpin_ib_remember(int is_told);
-
-/* Memory was mapped or unmapped. Allocates and waits for nothing. */
-void uct_daxpin_ib_forget(const void *address, size_t length);
 
 #endif

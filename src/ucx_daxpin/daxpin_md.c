@@ -153,7 +153,6 @@ static void uct_daxpin_ucm_event(ucm_event_type_t type, ucm_event_t *event,
     size_t size   = is_mapped ? event->vm_mapped.size : event->vm_unmapped.size;
 
     daxpin_cache_forget(address, size);
-    uct_daxpin_ib_forget(address, size);
 }
 
 /* Answers about memory may be kept only where UCX reports when mappings
@@ -172,7 +171,6 @@ void uct_daxpin_process_get(void)
                                        uct_daxpin_ucm_event, NULL);
         if (status == UCS_OK) {
             daxpin_cache_enable(1);
-            uct_daxpin_ib_remember(1);
         } else {
             ucs_debug("daxpin: no memory events (%s): every registration is"
                       " looked up", ucs_status_string(status));
@@ -186,7 +184,6 @@ void uct_daxpin_process_put(void)
     pthread_mutex_lock(&uct_daxpin_process_lock);
     if (--uct_daxpin_process_mds == 0) {
         daxpin_cache_enable(0);
-        uct_daxpin_ib_remember(0);
         ucm_unset_event_handler(UCM_EVENT_VM_MAPPED | UCM_EVENT_VM_UNMAPPED,
                                 uct_daxpin_ucm_event, NULL);
         daxpin_set_log(NULL);

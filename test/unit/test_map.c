@@ -370,6 +370,62 @@ static void test_cache_epoch(void **state)
     (void)state;
 }
 
+/* fsdax is another answer, which a range has if any of it has it. Both are
+ * forgotten together, and void by the same epoch. */
+static void test_cache_fsdax(void **state)
+{
+    unsigned epoch;
+
+    daxpin_cache_enable(0);
+    daxpin_cache_insert_fsdax(0x10000, 0x20000, daxpin_cache_epoch());
+    assert_int_equal(daxpin_cache_is_fsdax(0x10000, 1), 0);
+
+    daxpin_cache_enable(1);
+    epoch = daxpin_cache_epoch();
+    daxpin_cache_insert_fsdax(0x10000, 0x20000, epoch);
+    daxpin_cache_insert_fsdax(0x40000, 0x50000, epoch);
+    assert_int_equal(daxpin_cache_is_fsdax(0x10000, 1), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0xffff, 2), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0x1ffff, 0x1000), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0, 0x100000), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0xffff, 1), 0);
+    assert_int_equal(daxpin_cache_is_fsdax(0x20000, 0x20000), 0);
+    assert_int_equal(daxpin_cache_is_fsdax(0x50000, 1), 0);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
+
+    /* A private mapping of such a file is foreign as well */
+    daxpin_cache_insert(0x10000, 0x30000, epoch);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 0x20000), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0x10000, 0x20000), 1);
+    assert_int_equal(daxpin_cache_is_fsdax(0x20000, 0x10000), 0);
+
+    daxpin_cache_forget((void*)0x18000, 0x1000);
+    assert_int_equal(daxpin_cache_is_foreign(0x10000, 1), 0);
+    assert_int_equal(daxpin_cache_is_fsdax(0x10000, 0x10000), 0);
+    assert_int_equal(daxpin_cache_is_fsdax(0x40000, 1), 1);
+    daxpin_cache_insert_fsdax(0x10000, 0x20000, epoch);
+    assert_int_equal(daxpin_cache_is_fsdax(0x10000, 1), 0);
+    daxpin_cache_enable(0);
+    assert_int_equal(daxpin_cache_is_fsdax(0x40000, 1), 0);
+    (void)state;
+}
+
+/* More mappings than there is room for: the newest is always known */
+static void test_cache_fsdax_full(void **state)
+{
+    uintptr_t i;
+
+    daxpin_cache_enable(1);
+    for (i = 1; i <= 1000; ++i) {
+        daxpin_cache_insert_fsdax(i * 0x10000, i * 0x10000 + MAP_PAGE,
+                                  daxpin_cache_epoch());
+        assert_int_equal(daxpin_cache_is_fsdax(i * 0x10000, 1), 1);
+        assert_int_equal(daxpin_cache_is_fsdax(i * 0x10000 + MAP_PAGE, 1), 0);
+    }
+    daxpin_cache_enable(0);
+    (void)state;
+}
+
 static void map_mark(char *known, unsigned from, unsigned to, int value)
 {
     memset(known + from, value, to - from);
@@ -480,6 +536,8 @@ int main(int argc, char **argv)
         unit_case(test_cache_off),
         unit_case(test_cache_merges),
         unit_case(test_cache_epoch),
+        unit_case(test_cache_fsdax),
+        unit_case(test_cache_fsdax_full),
         unit_case(test_cache_random),
         unit_case(test_cache_in_use)
     };

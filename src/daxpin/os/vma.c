@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What lies behind an address: the kernel's answer and a cache of it */
+/* What is mapped at an address: the kernel's answer, and a cache of answers */
 
 #include "vma.h"
 
@@ -18,7 +18,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* <linux/fs.h> of Linux 6.11; older headers lack it */
+/* From <linux/fs.h> of Linux 6.11; older headers lack the structure */
 typedef struct daxpin_procmap_query {
     uint64_t size;
     uint64_t query_flags;
@@ -44,7 +44,7 @@ typedef struct daxpin_procmap_query {
 #define DAXPIN_PROCMAP_SHARED      0x08
 #define DAXPIN_PROCMAP_COVER_NEXT  0x10
 
-/* Left open: it serves from a signal handler, too */
+/* Stays open, because a signal handler uses the descriptor, too */
 static _Atomic int daxpin_maps_fd = -1;
 
 static int daxpin_maps_open(void)
@@ -173,7 +173,7 @@ static int daxpin_vma_found(const daxpin_vma_t *vma, void *arg)
     return 1;
 }
 
-/* For kernels before 6.11 */
+/* Query the text of /proc/self/maps, for kernels before 6.11 */
 static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
 {
     daxpin_vma_search_t search = {.addr = addr, .vma = vma};
@@ -187,7 +187,7 @@ int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
     int ret = daxpin_vma_ioctl(addr, DAXPIN_PROCMAP_COVER_NEXT, vma);
 
     if (ret == -ENAMETOOLONG) {
-        /* Such a path cannot be opened either: the text form cuts it off */
+        /* Nobody can open such a path; the text form cuts the path off */
         return daxpin_vma_text(addr, vma);
     }
     if ((ret == -ENOTTY) || (ret == -EINVAL)) {
@@ -218,14 +218,21 @@ typedef struct daxpin_range {
     uintptr_t end;
 } daxpin_range_t;
 
-/* Sorted, disjoint. A spinlock, because the unmapping event handler runs in
- * places where nothing may be allocated or slept on. */
+/* The ranges with one answer, sorted and disjoint. Written under the lock. */
+typedef struct daxpin_answers {
+    _Atomic unsigned count;
+    daxpin_range_t   ranges[DAXPIN_CACHE_MAX];
+} daxpin_answers_t;
+
+/* Has a spinlock, because handlers of memory events must neither allocate nor
+ * sleep. A range may have both answers: whether a file is to be leased is one
+ * question, whether it is on fsdax another. */
 static struct {
-    atomic_flag    lock;
-    _Atomic int    enabled;
-    unsigned       epoch;
-    unsigned       count;
-    daxpin_range_t ranges[DAXPIN_CACHE_MAX];
+    atomic_flag      lock;
+    _Atomic int      enabled;
+    unsigned         epoch;
+    daxpin_answers_t foreign;
+    daxpin_answers_t fsdax;
 } daxpin_cache = {.lock = ATOMIC_FLAG_INIT};
 
 static void daxpin_cache_lock(void)
@@ -243,14 +250,15 @@ static void daxpin_cache_unlock(void)
     atomic_flag_clear_explicit(&daxpin_cache.lock, memory_order_release);
 }
 
-/* Index of the first range that ends above the address */
-static unsigned daxpin_cache_find(uintptr_t addr)
+/* Return the index of the first range that ends above the address */
+static unsigned daxpin_answers_find(const daxpin_answers_t *answers,
+                                    uintptr_t addr)
 {
-    unsigned low = 0, high = daxpin_cache.count, mid;
+    unsigned low = 0, high = answers->count, mid;
 
     while (low < high) {
         mid = (low + high) / 2;
-        if (daxpin_cache.ranges[mid].end > addr) {
+        if (answers->ranges[mid].end > addr) {
             high = mid;
         } else {
             low = mid + 1;
@@ -259,10 +267,25 @@ static unsigned daxpin_cache_find(uintptr_t addr)
     return low;
 }
 
+/* Replace ranges i to j - 1 by one, or by none if @a by is NULL */
+static void daxpin_answers_replace(daxpin_answers_t *answers, unsigned i,
+                                   unsigned j, const daxpin_range_t *by)
+{
+    unsigned added = (by != NULL);
+
+    memmove(&answers->ranges[i + added], &answers->ranges[j],
+            (answers->count - j) * sizeof(*answers->ranges));
+    if (by != NULL) {
+        answers->ranges[i] = *by;
+    }
+    answers->count += added + i - j;
+}
+
 void daxpin_cache_enable(int enable)
 {
     daxpin_cache_lock();
-    daxpin_cache.count = 0;
+    daxpin_cache.foreign.count = 0;
+    daxpin_cache.fsdax.count   = 0;
     ++daxpin_cache.epoch;
     daxpin_cache_unlock();
     atomic_store(&daxpin_cache.enabled, enable);
@@ -270,7 +293,8 @@ void daxpin_cache_enable(int enable)
 
 int daxpin_cache_is_foreign(uintptr_t addr, size_t length)
 {
-    daxpin_range_t *range;
+    const daxpin_answers_t *foreign = &daxpin_cache.foreign;
+    const daxpin_range_t *range;
     unsigned i;
     int ret;
 
@@ -278,10 +302,26 @@ int daxpin_cache_is_foreign(uintptr_t addr, size_t length)
         return 0;
     }
     daxpin_cache_lock();
-    i     = daxpin_cache_find(addr);
-    range = &daxpin_cache.ranges[i];
-    ret   = (i < daxpin_cache.count) && (range->start <= addr) &&
+    i     = daxpin_answers_find(foreign, addr);
+    range = &foreign->ranges[i];
+    ret   = (i < foreign->count) && (range->start <= addr) &&
             (length <= range->end - addr);
+    daxpin_cache_unlock();
+    return ret;
+}
+
+int daxpin_cache_is_fsdax(uintptr_t addr, size_t length)
+{
+    const daxpin_answers_t *fsdax = &daxpin_cache.fsdax;
+    unsigned i;
+    int ret;
+
+    if (atomic_load_explicit(&fsdax->count, memory_order_relaxed) == 0) {
+        return 0;
+    }
+    daxpin_cache_lock();
+    i   = daxpin_answers_find(fsdax, addr);
+    ret = (i < fsdax->count) && (fsdax->ranges[i].start < addr + length);
     daxpin_cache_unlock();
     return ret;
 }
@@ -296,9 +336,11 @@ unsigned daxpin_cache_epoch(void)
     return epoch;
 }
 
-void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
+static void daxpin_answers_insert(daxpin_answers_t *answers, uintptr_t start,
+                                  uintptr_t end, unsigned epoch)
 {
-    daxpin_range_t *ranges = daxpin_cache.ranges;
+    daxpin_range_t range   = {start, end};
+    daxpin_range_t *ranges = answers->ranges;
     unsigned i, j;
 
     if (!atomic_load(&daxpin_cache.enabled)) {
@@ -308,40 +350,58 @@ void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
     if (epoch != daxpin_cache.epoch) {
         goto out;
     }
-    /* All that touch [start, end) become one */
-    i = daxpin_cache_find((start > 0) ? start - 1 : 0);
-    for (j = i; (j < daxpin_cache.count) && (ranges[j].start <= end); ++j) {
-        start = (ranges[j].start < start) ? ranges[j].start : start;
-        end   = (ranges[j].end > end) ? ranges[j].end : end;
+    /* Merge all ranges that touch [start, end) */
+    i = daxpin_answers_find(answers, (start > 0) ? start - 1 : 0);
+    for (j = i; (j < answers->count) && (ranges[j].start <= end); ++j) {
+        range.start = (ranges[j].start < range.start) ? ranges[j].start :
+                                                        range.start;
+        range.end   = (ranges[j].end > range.end) ? ranges[j].end : range.end;
     }
-    if ((i == j) && (daxpin_cache.count == DAXPIN_CACHE_MAX)) {
-        daxpin_cache.count = 0; /* Rare: begin again */
+    if ((i == j) && (answers->count == DAXPIN_CACHE_MAX)) {
+        answers->count = 0; /* Rare: begin again */
         i = j = 0;
     }
-    memmove(&ranges[i + 1], &ranges[j],
-            (daxpin_cache.count - j) * sizeof(*ranges));
-    ranges[i]           = (daxpin_range_t){start, end};
-    daxpin_cache.count += 1 + i - j;
+    daxpin_answers_replace(answers, i, j, &range);
 out:
     daxpin_cache_unlock();
 }
 
+void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch)
+{
+    daxpin_answers_insert(&daxpin_cache.foreign, start, end, epoch);
+}
+
+void daxpin_cache_insert_fsdax(uintptr_t start, uintptr_t end, unsigned epoch)
+{
+    daxpin_answers_insert(&daxpin_cache.fsdax, start, end, epoch);
+}
+
+/* Remove every range that overlaps [start, end) */
+static void daxpin_answers_remove(daxpin_answers_t *answers, uintptr_t start,
+                                  uintptr_t end)
+{
+    unsigned i = daxpin_answers_find(answers, start);
+    unsigned j = i;
+
+    while ((j < answers->count) && (answers->ranges[j].start < end)) {
+        ++j;
+    }
+    if (j > i) {
+        daxpin_answers_replace(answers, i, j, NULL);
+    }
+}
+
 void daxpin_cache_forget(void *addr, size_t length)
 {
-    uintptr_t start        = (uintptr_t)addr;
-    uintptr_t end          = start + length;
-    daxpin_range_t *ranges = daxpin_cache.ranges;
-    unsigned i, j;
+    uintptr_t start = (uintptr_t)addr;
+    uintptr_t end   = start + length;
 
     if (!atomic_load_explicit(&daxpin_cache.enabled, memory_order_relaxed)) {
         return;
     }
     daxpin_cache_lock();
     ++daxpin_cache.epoch;
-    i = daxpin_cache_find(start);
-    for (j = i; (j < daxpin_cache.count) && (ranges[j].start < end); ++j) {
-    }
-    memmove(&ranges[i], &ranges[j], (daxpin_cache.count - j) * sizeof(*ranges));
-    daxpin_cache.count -= j - i;
+    daxpin_answers_remove(&daxpin_cache.foreign, start, end);
+    daxpin_answers_remove(&daxpin_cache.fsdax, start, end);
     daxpin_cache_unlock();
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef DAXPIN_MAP_H_
-#define DAXPIN_MAP_H_
+/* What is mapped at an address, and a cache of what is known about ranges */
+
+#ifndef DAXPIN_VMA_H_
+#define DAXPIN_VMA_H_
 
 #include <limits.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* One mapping of this process, as the kernel tells it. dev is the file
- * system's, which on btrfs and overlayfs is not what fstat() says. */
+/* One mapping of this process, as the kernel reports it. dev is the
+ * number of the file system, which on btrfs and overlayfs differs from that of
+ * fstat(). */
 typedef struct daxpin_vma {
     uintptr_t start;
     uintptr_t end;
@@ -21,32 +24,50 @@ typedef struct daxpin_vma {
     char      path[PATH_MAX];
 } daxpin_vma_t;
 
-/* What lies at an address or, where nothing does, next above it: 0, -ENOENT
- * or another negative errno. Thread-safe. */
+/* Return the mapping at an address or, if nothing is mapped there, the next one
+ * above: 0, -ENOENT or another negative errno. Thread-safe. */
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma);
 
 typedef int (*daxpin_vma_func_t)(const daxpin_vma_t *vma, void *arg);
 
-/* All mappings, by address, in one pass, until func returns non-zero: that, 0
- * or -errno. It may replace the mapping that it is given. Thread-safe. */
+/* Call func for all mappings, by address, in one pass, until func returns
+ * non-zero. Return func's last result, 0 or -errno. func may replace the
+ * mapping that it gets. Thread-safe. */
 int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg);
 
-/* The same for a maps file: /proc/<pid>/maps. Thread-safe. */
+/* Do the same for a maps file: /proc/<pid>/maps. Thread-safe. */
 int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg);
 
-/* Is the mapping at the address of this file? Async-signal-safe; without
- * PROCMAP_QUERY in the kernel the answer is yes. */
+/* Check whether the mapping at the address is of this file. Without
+ * PROCMAP_QUERY in the kernel the answer is yes. Async-signal-safe. */
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);
 
-/* Forget what was opened; in the child of a fork */
+/* Close what was opened. Called in the child of a fork. */
 void daxpin_vma_fork(void);
 
 /*
- * The answer cache: ranges known to be foreign. epoch is to be read before
- * the query that an insertion rests on: an unmapping in between voids it.
+ * The cache has two answers about a range: foreign, that is all of it is memory
+ * that daxpin_file_adopt() leaves alone; and fsdax, that is a mapping of a file
+ * on fsdax is in it. A range without an answer is unknown. Both answers are
+ * enabled and forgotten together, see daxpin_cache_enable() and
+ * daxpin_cache_forget() in daxpin.h.
  */
-int      daxpin_cache_is_foreign(uintptr_t addr, size_t length);
+
+/* Check whether all of the range is known to be foreign */
+int daxpin_cache_is_foreign(uintptr_t addr, size_t length);
+
+/* Check whether some of the range is known to be fsdax */
+int daxpin_cache_is_fsdax(uintptr_t addr, size_t length);
+
+/* Return the epoch, which every unmapping changes. Read the epoch before the
+ * query that an insertion rests on: an unmapping in between voids the
+ * insertion. */
 unsigned daxpin_cache_epoch(void);
-void     daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch);
+
+/* Insert a range that is foreign */
+void daxpin_cache_insert(uintptr_t start, uintptr_t end, unsigned epoch);
+
+/* Insert a mapping of an fsdax file */
+void daxpin_cache_insert_fsdax(uintptr_t start, uintptr_t end, unsigned epoch);
 
 #endif
