@@ -292,7 +292,7 @@ static void ucx_check_tls(daxpin_checkup_t *checkup, const char *tls)
 
 static void ucx_check_settings(daxpin_checkup_t *checkup)
 {
-    const char *md = getenv(DAXPIN_UCX_MD), *guard = getenv("UCX_DAXPIN_GUARD");
+    const char *md = getenv(DAXPIN_UCX_MD);
 
     if (daxpin_ucx_md_names_us()) {
         daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, DAXPIN_UCX_MD, "%s", md);
@@ -304,12 +304,6 @@ static void ucx_check_settings(daxpin_checkup_t *checkup)
         daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, DAXPIN_UCX_MD,
                            "is not set here; daxpin does something in jobs "
                            "started with mpirun -x UCX_MD=daxpin");
-    }
-    if ((guard != NULL) && ((guard[0] == 'n') || (guard[0] == 'N') ||
-                            (guard[0] == '0') || (guard[0] == 'o'))) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX_DAXPIN_GUARD",
-                           "%s: accesses are not checked, and a truncate may "
-                           "corrupt other files; unset it", guard);
     }
 }
 

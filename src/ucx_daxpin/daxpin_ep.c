@@ -5,6 +5,7 @@
 #include "daxpin_rkey.h"
 
 #include <ucs/debug/log_def.h>
+#include <ucs/sys/compiler_def.h>
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -114,41 +115,35 @@ uct_daxpin_copy_long(const daxpin_access_t *access, char *dest,
     return 1;
 }
 
-/* Copy into the file (is_put) or out of it. @a guard is a constant. */
+/* Copy into the file (is_put) or out of it */
 uct_daxpin_inline ucs_status_t
 uct_daxpin_copy(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
-                void *buffer, size_t length, uint64_t remote_addr, int is_put,
-                int guard)
+                void *buffer, size_t length, uint64_t remote_addr, int is_put)
 {
     void *file_addr = uct_daxpin_address(rkey, remote_addr);
     void *dest      = is_put ? file_addr : buffer;
     void *source    = is_put ? buffer : file_addr;
     daxpin_access_t *access;
 
-    if (__builtin_expect(!uct_daxpin_in_range(rkey, remote_addr, length), 0)) {
+    if (ucs_unlikely(!uct_daxpin_in_range(rkey, remote_addr, length))) {
         return uct_daxpin_bad_range(rkey, remote_addr, length);
     }
 
-    if (!guard) {
-        memcpy(dest, source, length);
-        return UCS_OK;
-    }
-
     access = uct_daxpin_access(ep, rkey);
-    if (__builtin_expect(daxpin_access_begin(access) != 0, 0)) {
+    if (ucs_unlikely(daxpin_access_begin(access) != 0)) {
         return UCS_ERR_CONNECTION_RESET;
     }
 
-    if (__builtin_expect(length <= DAXPIN_ACCESS_CHUNK, 1)) {
+    if (ucs_likely(length <= DAXPIN_ACCESS_CHUNK)) {
         memcpy(dest, source, length);
     } else if (!uct_daxpin_copy_long(access, dest, source, length)) {
         daxpin_access_leave(access);
         return UCS_ERR_CONNECTION_RESET;
     }
 
-    if (__builtin_expect(daxpin_access_end(access,
-                                           uct_daxpin_offset(rkey, remote_addr),
-                                           length) != 0, 0)) {
+    if (ucs_unlikely(daxpin_access_end(access,
+                                       uct_daxpin_offset(rkey, remote_addr),
+                                       length) != 0)) {
         return UCS_ERR_CONNECTION_RESET;
     }
     return UCS_OK;
@@ -157,7 +152,7 @@ uct_daxpin_copy(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
 uct_daxpin_inline ucs_status_t
 uct_daxpin_copy_iov(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
                     const uct_iov_t *iov, size_t iovcnt, uint64_t remote_addr,
-                    int is_put, int guard)
+                    int is_put)
 {
     ucs_status_t status = UCS_OK;
     size_t i, length;
@@ -165,113 +160,90 @@ uct_daxpin_copy_iov(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
     for (i = 0; (i < iovcnt) && (status == UCS_OK); ++i) {
         length       = iov[i].length * iov[i].count;
         status       = uct_daxpin_copy(ep, rkey, iov[i].buffer, length,
-                                       remote_addr, is_put, guard);
+                                       remote_addr, is_put);
         remote_addr += length;
     }
     return status;
 }
 
-/* A put or get is written once, for a compiler to make two functions of */
-
-uct_daxpin_inline ucs_status_t
-uct_daxpin_do_put_short(uct_ep_h tl_ep, const void *buffer, unsigned length,
-                        uint64_t remote_addr, uct_rkey_t rkey, int guard)
-{
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
-    ucs_status_t status;
-
-    status = uct_daxpin_copy(ep, (uct_daxpin_rkey_t*)rkey, (void*)buffer,
-                             length, remote_addr, 1, guard);
-    if (__builtin_expect(status != UCS_OK, 0)) {
-        return uct_daxpin_ep_fail(ep, status);
-    }
-    return UCS_OK;
-}
-
-uct_daxpin_inline ssize_t
-uct_daxpin_do_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb, void *arg,
-                        uint64_t remote_addr, uct_rkey_t rkey, int guard)
-{
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
-    ucs_status_t status;
-    size_t length;
-
-    length = pack_cb(ep->iface->bounce, arg);
-    status = uct_daxpin_copy(ep, (uct_daxpin_rkey_t*)rkey, ep->iface->bounce,
-                             length, remote_addr, 1, guard);
-    if (__builtin_expect(status != UCS_OK, 0)) {
-        return uct_daxpin_ep_fail(ep, status);
-    }
-    return length;
-}
-
-uct_daxpin_inline ucs_status_t
-uct_daxpin_do_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
-                    uint64_t remote_addr, uct_rkey_t rkey,
-                    uct_completion_t *comp, int is_put, int guard)
-{
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
-    ucs_status_t status;
-
-    status = uct_daxpin_copy_iov(ep, (uct_daxpin_rkey_t*)rkey, iov, iovcnt,
-                                 remote_addr, is_put, guard);
-    if (__builtin_expect(status != UCS_OK, 0)) {
-        return uct_daxpin_ep_fail_later(ep, comp, status);
-    }
-    return UCS_OK;
-}
-
-/* Most puts that have to be fast are of a word: without a call, there is nothing
- * to save. 0: to be done in the ordinary way, from the beginning; to put the
- * same again changes nothing. */
+/* Put a word, which most puts that must be fast are, without a call, so that no
+ * register has to be saved. Return 0 if the put is to be done again in the
+ * ordinary way; to put the same bytes twice changes nothing. */
 uct_daxpin_inline int
 uct_daxpin_put_word(uct_ep_h tl_ep, const void *buffer, unsigned length,
-                    uint64_t remote_addr, uct_rkey_t tl_rkey, int guard)
+                    uint64_t remote_addr, uct_rkey_t tl_rkey)
 {
-    const uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
+    const uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
     uct_daxpin_rkey_t *rkey   = (uct_daxpin_rkey_t*)tl_rkey;
     daxpin_access_t *access   = uct_daxpin_access(ep, rkey);
 
     if ((length != sizeof(uint64_t)) ||
         !uct_daxpin_in_range(rkey, remote_addr, sizeof(uint64_t)) ||
-        (guard && !daxpin_access_try_begin(access))) {
+        !daxpin_access_try_begin(access)) {
         return 0;
     }
 
     memcpy(uct_daxpin_address(rkey, remote_addr), buffer, sizeof(uint64_t));
-    return !guard || daxpin_access_try_end(access);
+    return daxpin_access_try_end(access);
 }
 
 static __attribute__((noinline)) ucs_status_t
-uct_daxpin_put_short_any(uct_ep_h ep, const void *buffer, unsigned length,
+uct_daxpin_put_short_any(uct_ep_h tl_ep, const void *buffer, unsigned length,
                          uint64_t remote_addr, uct_rkey_t rkey)
 {
-    return uct_daxpin_do_put_short(ep, buffer, length, remote_addr, rkey, 1);
-}
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+    ucs_status_t status;
 
-static __attribute__((noinline)) ucs_status_t
-uct_daxpin_put_short_any_unguarded(uct_ep_h ep, const void *buffer,
-                                   unsigned length, uint64_t remote_addr,
-                                   uct_rkey_t rkey)
-{
-    return uct_daxpin_do_put_short(ep, buffer, length, remote_addr, rkey, 0);
+    status = uct_daxpin_copy(ep, (uct_daxpin_rkey_t*)rkey, (void*)buffer,
+                             length, remote_addr, 1);
+    if (ucs_unlikely(status != UCS_OK)) {
+        return uct_daxpin_ep_fail(ep, status);
+    }
+    return UCS_OK;
 }
 
 static ucs_status_t
 uct_daxpin_ep_put_short(uct_ep_h ep, const void *buffer, unsigned length,
                         uint64_t remote_addr, uct_rkey_t rkey)
 {
-    return uct_daxpin_put_word(ep, buffer, length, remote_addr, rkey, 1) ?
+    return uct_daxpin_put_word(ep, buffer, length, remote_addr, rkey) ?
                    UCS_OK :
                    uct_daxpin_put_short_any(ep, buffer, length, remote_addr,
                                             rkey);
 }
 
 static ssize_t
-uct_daxpin_ep_put_bcopy(uct_ep_h ep, uct_pack_callback_t pack_cb, void *arg,
+uct_daxpin_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb, void *arg,
                         uint64_t remote_addr, uct_rkey_t rkey)
 {
-    return uct_daxpin_do_put_bcopy(ep, pack_cb, arg, remote_addr, rkey, 1);
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+    ucs_status_t status;
+    size_t length;
+
+    length = pack_cb(ep->iface->bounce, arg);
+    status = uct_daxpin_copy(ep, (uct_daxpin_rkey_t*)rkey, ep->iface->bounce,
+                             length, remote_addr, 1);
+    if (ucs_unlikely(status != UCS_OK)) {
+        return uct_daxpin_ep_fail(ep, status);
+    }
+    return length;
+}
+
+/* Put or get: written once, for the compiler to make two functions of */
+uct_daxpin_inline ucs_status_t
+uct_daxpin_do_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
+                    uint64_t remote_addr, uct_rkey_t rkey,
+                    uct_completion_t *comp, int is_put)
+{
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+    ucs_status_t status;
+
+    status = uct_daxpin_copy_iov(ep, (uct_daxpin_rkey_t*)rkey, iov, iovcnt,
+                                 remote_addr, is_put);
+    if (ucs_unlikely(status != UCS_OK)) {
+        return uct_daxpin_ep_fail_later(ep, comp, status);
+    }
+    return UCS_OK;
 }
 
 static ucs_status_t
@@ -279,7 +251,7 @@ uct_daxpin_ep_put_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
                         uint64_t remote_addr, uct_rkey_t rkey,
                         uct_completion_t *comp)
 {
-    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 1, 1);
+    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 1);
 }
 
 static ucs_status_t
@@ -287,42 +259,7 @@ uct_daxpin_ep_get_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
                         uint64_t remote_addr, uct_rkey_t rkey,
                         uct_completion_t *comp)
 {
-    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 0, 1);
-}
-
-static ucs_status_t
-uct_daxpin_ep_put_short_unguarded(uct_ep_h ep, const void *buffer,
-                                  unsigned length, uint64_t remote_addr,
-                                  uct_rkey_t rkey)
-{
-    return uct_daxpin_put_word(ep, buffer, length, remote_addr, rkey, 0) ?
-                   UCS_OK :
-                   uct_daxpin_put_short_any_unguarded(ep, buffer, length,
-                                                      remote_addr, rkey);
-}
-
-static ssize_t
-uct_daxpin_ep_put_bcopy_unguarded(uct_ep_h ep, uct_pack_callback_t pack_cb,
-                                  void *arg, uint64_t remote_addr,
-                                  uct_rkey_t rkey)
-{
-    return uct_daxpin_do_put_bcopy(ep, pack_cb, arg, remote_addr, rkey, 0);
-}
-
-static ucs_status_t
-uct_daxpin_ep_put_zcopy_unguarded(uct_ep_h ep, const uct_iov_t *iov,
-                                  size_t iovcnt, uint64_t remote_addr,
-                                  uct_rkey_t rkey, uct_completion_t *comp)
-{
-    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 1, 0);
-}
-
-static ucs_status_t
-uct_daxpin_ep_get_zcopy_unguarded(uct_ep_h ep, const uct_iov_t *iov,
-                                  size_t iovcnt, uint64_t remote_addr,
-                                  uct_rkey_t rkey, uct_completion_t *comp)
-{
-    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 0, 0);
+    return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 0);
 }
 
 /* The callback is memcpy() in UCP and at most a chunk long, so it is let in
@@ -572,16 +509,12 @@ static void uct_daxpin_ep_destroy(uct_ep_h tl_ep)
     ucs_free(ep);
 }
 
-void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops, int guard)
+void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops)
 {
-    ops->ep_put_short      = guard ? uct_daxpin_ep_put_short :
-                                     uct_daxpin_ep_put_short_unguarded;
-    ops->ep_put_bcopy      = guard ? uct_daxpin_ep_put_bcopy :
-                                     uct_daxpin_ep_put_bcopy_unguarded;
-    ops->ep_put_zcopy      = guard ? uct_daxpin_ep_put_zcopy :
-                                     uct_daxpin_ep_put_zcopy_unguarded;
-    ops->ep_get_zcopy      = guard ? uct_daxpin_ep_get_zcopy :
-                                     uct_daxpin_ep_get_zcopy_unguarded;
+    ops->ep_put_short      = uct_daxpin_ep_put_short;
+    ops->ep_put_bcopy      = uct_daxpin_ep_put_bcopy;
+    ops->ep_put_zcopy      = uct_daxpin_ep_put_zcopy;
+    ops->ep_get_zcopy      = uct_daxpin_ep_get_zcopy;
     ops->ep_get_short      = NULL;
     ops->ep_get_bcopy      = uct_daxpin_ep_get_bcopy;
 

@@ -15,8 +15,7 @@ typedef struct uct_daxpin_ep {
     ucs_list_link_t    list;   /* in the interface */
 } uct_daxpin_ep_t;
 
-/* Replace the operations on endpoints of posix. Without guard, puts and gets
- * are plain copies; atomics stay guarded. */
-void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops, int guard);
+/* Replace the operations on endpoints of posix */
+void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops);
 
 #endif

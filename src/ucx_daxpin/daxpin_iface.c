@@ -239,9 +239,9 @@ static void uct_daxpin_iface_close(uct_iface_h uct_iface)
     inner.iface_close(uct_iface);
 }
 
-static void uct_daxpin_iface_set_ops(uct_iface_ops_t *ops, int guard)
+static void uct_daxpin_iface_set_ops(uct_iface_ops_t *ops)
 {
-    uct_daxpin_ep_set_ops(ops, guard);
+    uct_daxpin_ep_set_ops(ops);
     ops->iface_flush        = uct_daxpin_iface_flush;
     ops->iface_progress     = uct_daxpin_iface_progress;
     ops->iface_event_fd_get = NULL;
@@ -322,7 +322,7 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
     iface->has_rma      = uct_daxpin_iface_has_rma(params);
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);
-    uct_daxpin_iface_set_ops(&iface->uct->ops, md->guard);
+    uct_daxpin_iface_set_ops(&iface->uct->ops);
 
     pthread_mutex_lock(&uct_daxpin_ifaces_lock);
     ucs_list_add_tail(&uct_daxpin_ifaces, &iface->list);

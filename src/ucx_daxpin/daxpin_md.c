@@ -83,12 +83,6 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      offsetof(uct_daxpin_md_config_t, reg_error),
      UCS_CONFIG_TYPE_ENUM(uct_daxpin_reg_error_names)},
 
-    {"GUARD", "y",
-     "Check for every put and get whether the file is still under lease.\n"
-     "Without it, a truncate during a put or get may crash the process or\n"
-     "corrupt other files: for measuring what the check costs, nothing else.",
-     offsetof(uct_daxpin_md_config_t, guard), UCS_CONFIG_TYPE_BOOL},
-
     {NULL}
 };
 
@@ -500,7 +494,6 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     md->params.timeout_ms = uct_daxpin_timeout_ms(config->timeout);
     md->params.on_break   = config->on_break;
     md->reg_error         = config->reg_error;
-    md->guard             = config->guard;
 
     status = uct_daxpin_md_set_files(config);
     if (status != UCS_OK) {

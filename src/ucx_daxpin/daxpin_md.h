@@ -22,7 +22,6 @@ typedef struct uct_daxpin_md_config {
     double                               timeout;  /* seconds */
     unsigned                             pin;       /* daxpin_pin_policy_t */
     unsigned                             reg_error; /* uct_daxpin_reg_error_t */
-    int                                  guard;
 } uct_daxpin_md_config_t;
 
 typedef struct uct_daxpin_md {
@@ -31,7 +30,6 @@ typedef struct uct_daxpin_md {
     uct_md_h        inner;  /* memory domain of posix */
     daxpin_params_t params; /* for daxpin_file_adopt() */
     unsigned        reg_error;
-    int             guard;
 } uct_daxpin_md_t;
 
 /* A registration. Memory that is none of daxpin's business has no file. */

@@ -77,8 +77,9 @@ static inline void *map_file(const char *path, size_t length)
     return base;
 }
 
-/* guard: value of UCX_DAXPIN_GUARD for this context, or NULL */
-static inline void peer_init(peer_t *peer, const char *guard)
+/* Open UCP. tls: the transports of this context, or NULL: those of the
+ * environment. */
+static inline void peer_init(peer_t *peer, const char *tls)
 {
     ucp_params_t params = {
         .field_mask = UCP_PARAM_FIELD_FEATURES,
@@ -91,30 +92,36 @@ static inline void peer_init(peer_t *peer, const char *guard)
     ucp_config_t *config;
 
     memset(peer, 0, sizeof(*peer));
-    if (guard != NULL) {
-        setenv("UCX_DAXPIN_GUARD", guard, 1);
-    }
     peer_check(ucp_config_read(NULL, NULL, &config), "ucp_config_read");
+    if (tls != NULL) {
+        peer_check(ucp_config_modify(config, "TLS", tls), "ucp_config_modify");
+    }
     peer_check(ucp_init(&params, config, &peer->context), "ucp_init");
     ucp_config_release(config);
     peer_check(ucp_worker_create(peer->context, &worker_params,
                                  &peer->worker), "ucp_worker_create");
 }
 
+/* Register the memory at base or, if base is NULL, memory that UCP allocates, and
+ * fill in how to reach the memory */
 static inline void peer_expose(peer_t *peer, void *base, size_t length,
                                target_t *target)
 {
     ucp_mem_map_params_t params = {
         .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
-                      UCP_MEM_MAP_PARAM_FIELD_LENGTH,
+                      UCP_MEM_MAP_PARAM_FIELD_LENGTH |
+                      UCP_MEM_MAP_PARAM_FIELD_FLAGS,
         .address    = base,
-        .length     = length
+        .length     = length,
+        .flags      = (base == NULL) ? UCP_MEM_MAP_ALLOCATE : 0
     };
+    ucp_mem_attr_t attr = {.field_mask = UCP_MEM_ATTR_FIELD_ADDRESS};
     ucp_address_t *address;
     void *rkey;
 
     peer_check(ucp_mem_map(peer->context, &params, &peer->memh),
                "ucp_mem_map");
+    peer_check(ucp_mem_query(peer->memh, &attr), "ucp_mem_query");
     peer_check(ucp_rkey_pack(peer->context, peer->memh, &rkey,
                              &target->rkey_length), "ucp_rkey_pack");
     peer_check(ucp_worker_get_address(peer->worker, &address,
@@ -127,7 +134,7 @@ static inline void peer_expose(peer_t *peer, void *base, size_t length,
     }
     memcpy(target->rkey, rkey, target->rkey_length);
     memcpy(target->address, address, target->address_length);
-    target->base = (uintptr_t)base;
+    target->base = (uintptr_t)attr.address;
     ucp_rkey_buffer_release(rkey);
     ucp_worker_release_address(peer->worker, address);
 }
