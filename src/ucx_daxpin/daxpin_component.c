@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The component: registers daxpin with UCX, if the running UCX fits */
+
 #include "daxpin_ib.h"
-#include "daxpin_iface.h"
 #include "daxpin_md.h"
 #include "daxpin_rkey.h"
 #include "daxpin_self.h"
+#include "daxpin_tl.h"
 #include "daxpin/file/report.h"
-
 #include "wire/ucx_md.h"
 
 #include <ucs/debug/log_def.h>
@@ -28,7 +29,7 @@ typedef struct uct_daxpin_global_config {
     UCS_CONFIG_STRING_ARRAY_FIELD(names) md;
 } uct_daxpin_global_config_t;
 
-/* UCX has no such variable, and would warn of one that nobody reads */
+/* UCX_MD, which UCX does not know: UCX warns of variables that nothing reads */
 static ucs_config_field_t uct_daxpin_global_config_table[] = {
     {"MD", "",
      "Comma-separated list of memory domains beyond those that UCX has:\n"
@@ -44,13 +45,34 @@ UCS_CONFIG_DECLARE_TABLE(uct_daxpin_global_config_table,
                          uct_daxpin_global_config_t)
 
 static ucs_status_t
+uct_daxpin_query_md_resources(uct_component_t *component,
+                              uct_md_resource_desc_t **resources_p,
+                              unsigned *num_resources_p)
+{
+    uct_md_resource_desc_t *resource;
+
+    uct_daxpin_ib_init();
+
+    resource = ucs_calloc(1, sizeof(*resource), "daxpin_md_resource");
+    if (resource == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    snprintf(resource->md_name, sizeof(resource->md_name), "%s",
+             UCT_DAXPIN_NAME);
+    *resources_p     = resource;
+    *num_resources_p = 1;
+    return UCS_OK;
+}
+
+static ucs_status_t
 uct_daxpin_cm_open(uct_component_t *component, uct_worker_h worker,
                    const uct_cm_config_t *config, uct_cm_h *cm_p)
 {
     return UCS_ERR_UNSUPPORTED;
 }
 
-/* A pointer could not be guarded */
+/* Refuse pointers, because access through a pointer is not checked */
 static ucs_status_t
 uct_daxpin_rkey_ptr(uct_component_t *component, uct_rkey_t rkey, void *handle,
                     uint64_t remote_addr, void **local_addr_p)
@@ -72,7 +94,8 @@ static void uct_daxpin_vfs_show_pins(void *obj, ucs_string_buffer_t *strb,
     daxpin_report_walk(uct_daxpin_vfs_show_pin, strb);
 }
 
-/* UCX removes it with its directory, that of the memory domain */
+/* Add a file that shows the pins. UCX removes the file with its directory, that
+ * of the memory domain. */
 static void uct_daxpin_md_vfs_init(uct_md_h md)
 {
     ucs_vfs_obj_add_ro_file(md, uct_daxpin_vfs_show_pins, NULL, 0, "pins");
@@ -80,7 +103,7 @@ static void uct_daxpin_md_vfs_init(uct_md_h md)
 
 static uct_component_t uct_daxpin_component = {
     .name               = UCT_DAXPIN_NAME,
-    .query_md_resources = uct_daxpin_md_query_resources,
+    .query_md_resources = uct_daxpin_query_md_resources,
     .md_open            = uct_daxpin_md_open,
     .cm_open            = uct_daxpin_cm_open,
     .rkey_unpack        = uct_daxpin_rkey_unpack,
@@ -99,8 +122,8 @@ static uct_component_t uct_daxpin_component = {
     .md_vfs_init        = uct_daxpin_md_vfs_init
 };
 
-/* UCX drops a memory domain whose transports nobody may use, without a word,
- * and files would be exposed without a lease */
+/* Warn if UCX_TLS leaves out daxpin: UCX silently drops a memory domain without
+ * usable transports, and files are exposed without a lease */
 static void uct_daxpin_check_tls(void)
 {
     const char *tls = getenv("UCX_TLS");
@@ -126,7 +149,7 @@ static void *uct_daxpin_find_symbol(const char *library, const char *name)
     void *handle;
 
     if (symbol == NULL) {
-        /* Plug-ins of an MPI bring UCX without making it visible to all */
+        /* Plug-ins of an MPI load UCX without making it visible to all */
         handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
         if (handle != NULL) {
             symbol = dlsym(handle, name);
@@ -136,7 +159,8 @@ static void *uct_daxpin_find_symbol(const char *library, const char *name)
     return symbol;
 }
 
-/* Is the release the one compiled for? Its name in @a running */
+/* Check that UCX is the release that daxpin was built for. The name of the
+ * release goes to @a running. */
 static int uct_daxpin_check_version(char *running, size_t size)
 {
     void (*get_version)(unsigned *major, unsigned *minor, unsigned *release);
@@ -157,9 +181,9 @@ static int uct_daxpin_check_version(char *running, size_t size)
                                   UCT_DAXPIN_ABI_NEXT_SYMBOL) == NULL;
 }
 
-/* Does what UCX registered itself look as the header in abi/ says? Compared so
- * that a wrong answer is found before a wrong pointer is followed: names lie
- * in the structures themselves. */
+/* Check that what UCX registered itself has the layout in abi/. The order of
+ * the comparisons finds a wrong value before a wrong pointer is followed: names
+ * lie in the structures themselves. */
 static int uct_daxpin_check_structures(void)
 {
     uct_component_t *component;
@@ -184,8 +208,8 @@ static int uct_daxpin_check_structures(void)
     return 0;
 }
 
-/* The module may be there twice: preloaded from one place, loaded by an MPI's
- * plug-in from another */
+/* Check whether the plug-in is loaded twice: preloaded from one place, and
+ * loaded by an MPI's plug-in from another */
 static int uct_daxpin_is_registered(void)
 {
     uct_component_t *component;
@@ -214,9 +238,9 @@ static int uct_daxpin_abi_check(void)
     }
 
     if (!uct_daxpin_check_structures()) {
-        ucs_warn("daxpin stays out: the running UCX %s says the release this"
-                 " daxpin is made for, %d.%d, but its component %s does not"
-                 " look so; build daxpin for the running UCX (configure"
+        ucs_warn("daxpin stays out: the running UCX %s reports the release this"
+                 " daxpin is made for, %d.%d, but its component %s has another"
+                 " layout; build daxpin for the running UCX (configure"
                  " --with-ucx)", running, UCT_DAXPIN_ABI_MAJOR,
                  UCT_DAXPIN_ABI_MINOR, UCT_DAXPIN_WITNESS);
         return 0;
@@ -225,7 +249,7 @@ static int uct_daxpin_abi_check(void)
     return 1;
 }
 
-/* Tells UCX that somebody reads UCX_MD */
+/* Declare UCX_MD to UCX as a variable that something reads */
 static void uct_daxpin_global_config_init(void)
 {
     uct_daxpin_global_config_t config;
@@ -239,8 +263,8 @@ static void uct_daxpin_global_config_init(void)
     }
 }
 
-/* Runs when the module is loaded, which may be while UCX loads its modules:
- * nothing here may ask UCX for its components */
+/* Register daxpin. Runs when the plug-in is loaded, which may be while UCX
+ * loads its own, so nothing here may query UCX's components. */
 static void __attribute__((constructor)) uct_daxpin_init(void)
 {
     if (!daxpin_ucx_md_names_us() || !uct_daxpin_abi_check() ||

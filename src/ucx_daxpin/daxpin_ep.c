@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Endpoints: puts, gets and atomics on files under a lease */
+
 #include "daxpin_ep.h"
 #include "daxpin_rkey.h"
 
@@ -14,16 +16,16 @@
 #define uct_daxpin_inline static inline __attribute__((always_inline))
 
 /*
- * How an error travels. An operation with a completion never fails at once:
- * some protocols of UCP 1.13 abort the process then. It is "in progress" and
- * the next progress of the interface fails its completion. A posted atomic has
- * nothing to fail, so it is "done". Every failure, also one that was returned,
- * is kept until a flush reports it: that is where programs that do not look at
- * single operations get to know.
+ * How the program gets an error. An operation with a completion never returns
+ * an error at once, because some protocols of UCP 1.13 abort the process then.
+ * The operation is "in progress", and the next progress of the interface
+ * completes it with the error. A posted atomic has no completion, so it returns
+ * success. Every failure, also a returned one, is kept until a flush reports
+ * it, because programs that do not check single operations check the flush.
  *
- * It is kept twice, for the flush of the endpoint and for the one of the
- * interface. A flush of UCP's worker may begin with flushing endpoints, and
- * then it asks the interface what became of them and nobody else.
+ * A failure is kept twice, for the flush of the endpoint and for that of the
+ * interface. A flush of UCP's worker may begin with flushing endpoints, but
+ * takes its result from the interface alone.
  */
 
 static void uct_daxpin_ep_set_error(uct_daxpin_ep_t *ep, ucs_status_t status)
@@ -56,12 +58,13 @@ uct_daxpin_bad_range(const uct_daxpin_rkey_t *rkey, uint64_t remote_addr,
                      size_t length)
 {
     if (rkey->status != UCS_OK) {
-        return rkey->status; /* said why when it was unpacked */
+        return rkey->status; /* unpacking the key reported the reason */
     }
 
-    ucs_error("daxpin: %zu bytes at 0x%" PRIx64 " are not in the range of the"
-              " remote key, %" PRIu64 " bytes at 0x%" PRIx64 " of %s, or not"
-              " aligned", length, remote_addr, rkey->length, rkey->va,
+    ucs_error("daxpin: cannot access %zu bytes at 0x%" PRIx64 ": they are not"
+              " aligned, or not in the range of the remote key, %" PRIu64
+              " bytes at 0x%" PRIx64 " of %s", length, remote_addr,
+              rkey->length, rkey->va,
               (rkey->file != NULL) ? daxpin_file_path(rkey->file) :
                                      "this process");
     return UCS_ERR_INVALID_ADDR;
@@ -78,7 +81,7 @@ uct_daxpin_inline int uct_daxpin_in_range(const uct_daxpin_rkey_t *rkey,
 uct_daxpin_inline void *uct_daxpin_address(const uct_daxpin_rkey_t *rkey,
                                            uint64_t remote_addr)
 {
-    return rkey->address + (remote_addr - rkey->va);
+    return UCS_PTR_BYTE_OFFSET(rkey->address, remote_addr - rkey->va);
 }
 
 uct_daxpin_inline uint64_t uct_daxpin_offset(const uct_daxpin_rkey_t *rkey,
@@ -93,8 +96,8 @@ uct_daxpin_access(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey)
     return &rkey->access[ep->slot];
 }
 
-/* Copy in pieces, so that a revoke does not wait for all of it; 0 where it
- * came in between */
+/* Copy in pieces, so that a revoke need not wait for all of the copy. Return 0
+ * if a revoke came in between. */
 static __attribute__((noinline)) int
 uct_daxpin_copy_long(const daxpin_access_t *access, char *dest,
                      const char *source, size_t length)
@@ -262,32 +265,33 @@ uct_daxpin_ep_get_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
     return uct_daxpin_do_zcopy(ep, iov, iovcnt, remote_addr, rkey, comp, 0);
 }
 
-/* The callback is memcpy() in UCP and at most a chunk long, so it is let in
- * between begin and end: a get through the bounce buffer would cost a copy */
+/* The callback runs between begin and end, because a get through the bounce
+ * buffer would cost a copy. The callback is memcpy() in UCP, of a chunk at
+ * most. */
 static ucs_status_t
 uct_daxpin_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
                         void *arg, size_t length, uint64_t remote_addr,
                         uct_rkey_t tl_rkey, uct_completion_t *comp)
 {
-    uct_daxpin_ep_t *ep     = (uct_daxpin_ep_t*)tl_ep;
+    uct_daxpin_ep_t *ep     = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
     uct_daxpin_rkey_t *rkey = (uct_daxpin_rkey_t*)tl_rkey;
     daxpin_access_t *access;
 
-    if (__builtin_expect(!uct_daxpin_in_range(rkey, remote_addr, length), 0)) {
+    if (ucs_unlikely(!uct_daxpin_in_range(rkey, remote_addr, length))) {
         return uct_daxpin_ep_fail_later(ep, comp,
                                         uct_daxpin_bad_range(rkey, remote_addr,
                                                              length));
     }
 
     access = uct_daxpin_access(ep, rkey);
-    if (__builtin_expect(daxpin_access_begin(access) != 0, 0)) {
+    if (ucs_unlikely(daxpin_access_begin(access) != 0)) {
         goto err_revoked;
     }
 
     unpack_cb(arg, uct_daxpin_address(rkey, remote_addr), length);
-    if (__builtin_expect(daxpin_access_end(access,
-                                           uct_daxpin_offset(rkey, remote_addr),
-                                           length) != 0, 0)) {
+    if (ucs_unlikely(daxpin_access_end(access,
+                                       uct_daxpin_offset(rkey, remote_addr),
+                                       length) != 0)) {
         goto err_revoked;
     }
     return UCS_OK;
@@ -297,11 +301,12 @@ err_revoked:
 }
 
 /*
- * Atomics: one function that does any of them, for each width, around which
- * the operations of the interface are thin.
+ * Atomics: for each width, one function does any of them; the operations of the
+ * interface call that function.
  */
 
-/* Does it and returns 1, with what was there in *result_p; 0: no such one */
+/* Do an atomic operation, with the old value in *result_p. Return 0 if there is
+ * no such operation. */
 #define UCT_DAXPIN_ATOMIC_DO(_bits) \
     static int uct_daxpin_atomic##_bits##_do(_Atomic uint##_bits##_t *target, \
                                              unsigned op, \
@@ -334,7 +339,7 @@ err_revoked:
         } \
     }
 
-#define UCT_DAXPIN_ATOMIC_GUARDED(_bits) \
+#define UCT_DAXPIN_ATOMIC_CHECKED(_bits) \
     static ucs_status_t \
     uct_daxpin_atomic##_bits(const uct_daxpin_ep_t *ep, uct_rkey_t tl_rkey, \
                              uint64_t remote_addr, unsigned op, \
@@ -373,7 +378,7 @@ err_revoked:
                                        uint##_bits##_t value, \
                                        uint64_t remote_addr, uct_rkey_t rkey) \
     { \
-        uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep; \
+        uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t); \
         uint##_bits##_t dummy; \
         ucs_status_t status; \
         \
@@ -392,7 +397,7 @@ err_revoked:
                                         uint64_t remote_addr, uct_rkey_t rkey, \
                                         uct_completion_t *comp) \
     { \
-        uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep; \
+        uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t); \
         ucs_status_t status; \
         \
         status = uct_daxpin_atomic##_bits(ep, rkey, remote_addr, op, value, 0, \
@@ -408,7 +413,7 @@ err_revoked:
                                       uint##_bits##_t *result, \
                                       uct_completion_t *comp) \
     { \
-        uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep; \
+        uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t); \
         ucs_status_t status; \
         \
         status = uct_daxpin_atomic##_bits(ep, rkey, remote_addr, \
@@ -420,24 +425,25 @@ err_revoked:
 
 #define UCT_DAXPIN_ATOMICS(_bits) \
     UCT_DAXPIN_ATOMIC_DO(_bits) \
-    UCT_DAXPIN_ATOMIC_GUARDED(_bits) \
+    UCT_DAXPIN_ATOMIC_CHECKED(_bits) \
     UCT_DAXPIN_ATOMIC_EP_OPS(_bits)
 
 UCT_DAXPIN_ATOMICS(32)
 UCT_DAXPIN_ATOMICS(64)
 
-/* An error is told by the completion, and as the last thing: one that is
- * returned gets lost in UCP 1.13 when the flush of another lane completes after
- * it, and one in a completion when that lane had to wait for resources */
+/* Report an error by the completion, as the last of what the completion counts.
+ * UCP 1.13 loses an error that is returned if the flush of another lane
+ * completes later, and an error in the completion if that lane waited for
+ * resources. */
 static ucs_status_t uct_daxpin_ep_flush(uct_ep_h tl_ep, unsigned flags,
                                         uct_completion_t *comp)
 {
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
     ucs_status_t status = ep->status;
 
     atomic_thread_fence(memory_order_release);
     if ((flags & UCT_FLUSH_FLAG_CANCEL) || (status == UCS_OK)) {
-        return UCS_OK; /* of an endpoint that is being given up, or is well */
+        return UCS_OK; /* the endpoint is given up, or has no error */
     }
 
     ep->status = UCS_OK;
@@ -453,12 +459,12 @@ static ucs_status_t uct_daxpin_ep_fence(uct_ep_h tl_ep, unsigned flags)
 static ucs_status_t uct_daxpin_ep_check(uct_ep_h tl_ep, unsigned flags,
                                         uct_completion_t *comp)
 {
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
 
-    return ep->iface->inner.ep_check(ep->inner, flags, comp);
+    return ep->iface->hook->inner.ep_check(ep->inner, flags, comp);
 }
 
-/* No operation ever finds no resources, so there is nothing to wait for */
+/* No operation ever lacks resources, so there is nothing to wait for */
 static ucs_status_t uct_daxpin_ep_pending_add(uct_ep_h tl_ep,
                                               uct_pending_req_t *req,
                                               unsigned flags)
@@ -485,7 +491,7 @@ static ucs_status_t uct_daxpin_ep_create(const uct_ep_params_t *params,
         return UCS_ERR_NO_MEMORY;
     }
 
-    status = iface->inner.ep_create(params, &ep->inner);
+    status = iface->hook->inner.ep_create(params, &ep->inner);
     if (status != UCS_OK) {
         ucs_free(ep);
         return status;
@@ -502,10 +508,10 @@ static ucs_status_t uct_daxpin_ep_create(const uct_ep_params_t *params,
 
 static void uct_daxpin_ep_destroy(uct_ep_h tl_ep)
 {
-    uct_daxpin_ep_t *ep = (uct_daxpin_ep_t*)tl_ep;
+    uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
 
     ucs_list_del(&ep->list);
-    ep->iface->inner.ep_destroy(ep->inner);
+    ep->iface->hook->inner.ep_destroy(ep->inner);
     ucs_free(ep);
 }
 
@@ -518,7 +524,7 @@ void uct_daxpin_ep_set_ops(uct_iface_ops_t *ops)
     ops->ep_get_short      = NULL;
     ops->ep_get_bcopy      = uct_daxpin_ep_get_bcopy;
 
-    /* Not offered; posix's would take our endpoint for one of theirs */
+    /* Not offered. posix's functions would take the endpoint for theirs. */
     ops->ep_am_short       = NULL;
     ops->ep_am_short_iov   = NULL;
     ops->ep_am_bcopy       = NULL;

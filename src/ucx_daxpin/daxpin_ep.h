@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Endpoints: puts, gets and atomics on files under a lease */
+
 #ifndef UCT_DAXPIN_EP_H_
 #define UCT_DAXPIN_EP_H_
 
@@ -11,7 +13,7 @@ typedef struct uct_daxpin_ep {
     unsigned           slot;   /* of the interface */
     ucs_status_t       status; /* first failure that no flush reported yet */
     uct_daxpin_iface_t *iface;
-    uct_ep_h           inner;  /* of posix: tells whether the peer is alive */
+    uct_ep_h           inner;  /* of posix: checks whether the peer is alive */
     ucs_list_link_t    list;   /* in the interface */
 } uct_daxpin_ep_t;
 

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The memory domains of UCX's component ib: what they register of fsdax files */
+
 /*
- * The memory domains of the component ib, and what they register of fsdax files.
- *
- * Memory is registered by the memory domain itself, in its cache, and nothing
- * else is looked at as long as that succeeds: ordinary memory costs what it did
- * before. What it refuses and has fsdax in it is registered here:
- * - memory exposed to others (mapped by the program), where the NIC can have it
- *   in one of the ways of daxpin_mr.h, becomes a memory region of its own, which
- *   is gone when it is given back;
- * - everything else gets an empty handle. Its key is a null key, which nobody
- *   can unpack: UCP then emulates access to it, over the same NIC. As a local
- *   buffer it is staged, see daxpin_stage.h.
+ * The memory domain registers memory itself, in its own cache. As long as that
+ * succeeds, daxpin does nothing more, so ordinary memory costs what it does
+ * without daxpin. A range that the memory domain refuses and that has fsdax in
+ * it is registered here:
+ * - Memory that is exposed to others (mapped by the program) becomes a memory
+ *   region of its own, if the NIC can register it in one of the ways of
+ *   daxpin_mr.h. The region ends when it is given back.
+ * - Everything else gets an empty handle. Its key is a null key, which nobody
+ *   can unpack, so UCP emulates access to the memory over the same NIC. As a
+ *   local buffer the memory is staged, see daxpin_stage.h.
  */
 
 #include "daxpin_ib.h"
-#include "daxpin_md.h"
 #include "daxpin_mr.h"
+#include "daxpin_process.h"
 #include "daxpin_stage.h"
 #include "daxpin/access.h"
 #include "daxpin/os/backing.h"
@@ -29,29 +30,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UCT_DAXPIN_IB             "ib"
+#define UCT_DAXPIN_IB           "ib"
 
-/* The key of a memory region is never so */
-#define UCT_DAXPIN_IB_NULL_RKEY   UINT64_MAX
+/* No memory region has this key */
+#define UCT_DAXPIN_IB_NULL_RKEY UINT64_MAX
 
-/* UCP chooses one lane for registered memory of each type: on one node daxpin's
- * for that of the host, for it says to be the fastest. The device has a lane of
- * its own with another type, which no memory is of where nothing detects it; UCP
- * then takes, for each key, the first of these lanes that the key is good for. */
-#define UCT_DAXPIN_IB_LANE_TYPE   UCS_MEMORY_TYPE_ROCM_MANAGED
+/* Memory type of the device's lane. UCP chooses one lane for registered memory
+ * of each type. For the host's type on one node that is daxpin's lane, because
+ * it claims to be the fastest. So the device gets a lane of its own with a type
+ * that no memory has where nothing detects that type. For each key UCP then
+ * takes the first of these lanes that the key is good for. */
+#define UCT_DAXPIN_IB_LANE_TYPE UCS_MEMORY_TYPE_ROCM_MANAGED
 
-/* One memory domain, found by the operations that were put into it */
+/* One memory domain, found by the operations that it was given */
 typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
     uct_md_ops_t         *inner; /* those that it had */
     pthread_mutex_t      lock;   /* for what follows */
     uct_daxpin_mr_caps_t caps;
-    int                  said_mr;
-    int                  said_null;
+    int                  reported_mr;
+    int                  reported_null;
     char                 name[UCT_MD_NAME_MAX];
 } uct_daxpin_ib_md_t;
 
-/* What the component had; written once */
+/* The component and the operations that it had; written once */
 static struct {
     pthread_mutex_t lock;
     uct_component_t *component;
@@ -67,18 +69,18 @@ static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
     return ucs_container_of(md->ops, uct_daxpin_ib_md_t, ops);
 }
 
-/* Each way is said once a memory domain */
-static void uct_daxpin_ib_say(uct_daxpin_ib_md_t *ib, void *address,
-                              size_t length, int is_mr, const char *how)
+/* Report how a range is registered, once for each way and memory domain */
+static void uct_daxpin_ib_report(uct_daxpin_ib_md_t *ib, void *address,
+                                 size_t length, int is_mr, const char *how)
 {
-    int *said = is_mr ? &ib->said_mr : &ib->said_null;
+    int *reported = is_mr ? &ib->reported_mr : &ib->reported_null;
     daxpin_vma_t vma;
 
-    if (*said || !daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+    if (*reported || !daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
         return;
     }
 
-    *said = 1;
+    *reported = 1;
     if (is_mr) {
         ucs_info("daxpin: %s and files on fsdax, such as %s: %s", ib->name,
                  vma.path, how);
@@ -89,7 +91,7 @@ static void uct_daxpin_ib_say(uct_daxpin_ib_md_t *ib, void *address,
     }
 }
 
-/* What a program mapped for others */
+/* Register memory that a program mapped for others */
 static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
                                              size_t length, uct_mem_h *memh_p)
 {
@@ -107,13 +109,13 @@ static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
     if (status == UCS_OK) {
         *memh_p = &mr->super;
     }
-    uct_daxpin_ib_say(ib, address, length, status == UCS_OK, how);
+    uct_daxpin_ib_report(ib, address, length, status == UCS_OK, how);
     pthread_mutex_unlock(&ib->lock);
     return status;
 }
 
-/* UCP asks for atomics when a program maps memory, and never for the buffer of
- * an operation */
+/* Register a range of fsdax. UCP requests atomics if a program maps memory, and
+ * never for the buffer of an operation. */
 static ucs_status_t
 uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address, size_t length,
                           unsigned flags, uct_mem_h *memh_p)
@@ -146,11 +148,11 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
 
         epoch = daxpin_cache_epoch();
         if (daxpin_range_is_control((uintptr_t)address, length)) {
-            /* Of a window, for others to read: UCP does it for them */
+            /* Of a window, for others to read: UCP emulates that */
             *memh_p = &uct_daxpin_stage_memh;
             return UCS_OK;
         } else if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
-            /* Once more, to say why */
+            /* Once more, to report the reason */
             return (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? status :
                    ib->inner->mem_reg(md, address, length, flags, memh_p);
         }
@@ -161,7 +163,7 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
     return uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);
 }
 
-/* Nobody has a key of these any more: what waits to hear so is told at once */
+/* Complete an invalidation at once, because nobody has a key of the memory */
 static void uct_daxpin_ib_invalidated(const uct_md_mem_dereg_params_t *params)
 {
     if ((params->field_mask & UCT_MD_MEM_DEREG_FIELD_FLAGS) &&

@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The memory domain: registers shared mappings of files under a lease */
+
 #include "daxpin_md.h"
-#include "daxpin_ib.h"
+#include "daxpin_process.h"
 #include "daxpin_rkey.h"
 
-#include <ucm/api/ucm.h>
 #include <ucs/debug/log_def.h>
+#include <ucs/sys/compiler_def.h>
 
-#include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #define UCT_DAXPIN_POSIX "posix"
 
-/* What a registration is said to cost. UCP 1.13 counts it only when it chooses
- * lanes for the rendezvous of ordinary messages, which every other transport
- * does better: none of them would register through daxpin. */
+/* The cost of a registration that UCX is given. UCP 1.13 counts the cost only
+ * when it chooses lanes for the rendezvous of ordinary messages. All other
+ * transports do the rendezvous better, so none is to register by daxpin. */
 #define UCT_DAXPIN_REG_COST_SEC 1.0
 
-/* Before UCX's own registration caches, which may register anew */
-#define UCT_DAXPIN_UCM_PRIORITY -100
+/* What fails when a file cannot be leased */
+enum { UCT_DAXPIN_REG_ERROR_MAP, UCT_DAXPIN_REG_ERROR_ACCESS };
 
 static const char *uct_daxpin_on_break_names[] = {
     [DAXPIN_ON_BREAK_REVOKE] = "revoke",
@@ -49,24 +48,26 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      "under an exclusive lease:\n"
      " fsdax - Files on file systems mounted with DAX.\n"
      " /dir  - Files below this directory, strictly treated as fsdax files.\n"
-     "Other memory is left alone.",
+     "All other memory is registered as without daxpin.",
      offsetof(uct_daxpin_md_config_t, files), UCS_CONFIG_TYPE_STRING_ARRAY},
 
     {"ON_BREAK", "revoke",
-     "What happens when somebody truncates a registered file, punches a hole\n"
-     "in it or opens it for writing:\n"
-     " revoke - All access to the file ends with an error, then he goes on.\n"
-     " hold   - He waits until the file is not registered any more, or, where\n"
-     "          nothing but the lease keeps him, until it is about to expire.",
+     "What happens when another process truncates a registered file, punches\n"
+     "a hole in it or opens it for writing:\n"
+     " revoke - All access to the file ends with an error, then the other\n"
+     "          process goes on.\n"
+     " hold   - The other process waits until the file is not registered any\n"
+     "          more or, if only the lease makes it wait, until the lease is\n"
+     "          about to expire.",
      offsetof(uct_daxpin_md_config_t, on_break),
      UCS_CONFIG_TYPE_ENUM(uct_daxpin_on_break_names)},
 
     {"PIN", "auto",
-     "Who pins registered files on fsdax, for RDMA devices to access them:\n"
-     " auto   - The kernel module daxpin, if it is loaded and /dev/daxpin may\n"
-     "          be opened, else nobody.\n"
-     " module - The module; without it, registration fails.\n"
-     " off    - Nobody: RDMA devices do not access files on fsdax.",
+     "What pins registered files on fsdax, for RDMA devices to access them:\n"
+     " auto   - The pin module, if it is loaded and /dev/daxpin may be\n"
+     "          opened; else nothing.\n"
+     " module - The pin module; without it, registration fails.\n"
+     " off    - Nothing: RDMA devices do not access files on fsdax.",
      offsetof(uct_daxpin_md_config_t, pin),
      UCS_CONFIG_TYPE_ENUM(uct_daxpin_pin_names)},
 
@@ -76,10 +77,10 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
      offsetof(uct_daxpin_md_config_t, timeout), UCS_CONFIG_TYPE_TIME},
 
     {"REG_ERROR", "map",
-     "What fails when a file cannot be had under lease:\n"
+     "What fails when a file cannot be leased:\n"
      " map    - Mapping (registering) the memory.\n"
-     " access - Every access to it. For programs that do not survive the first,\n"
-     "          such as windows of osc/ucx in Open MPI 4.1.",
+     " access - Every access to the memory. For programs that do not survive\n"
+     "          an error of mapping, such as Open MPI 4.1 with osc/ucx.",
      offsetof(uct_daxpin_md_config_t, reg_error),
      UCS_CONFIG_TYPE_ENUM(uct_daxpin_reg_error_names)},
 
@@ -89,120 +90,11 @@ ucs_config_field_t uct_daxpin_md_config_table[] = {
 /* Shared by all registrations of memory that is not exposed */
 static uct_daxpin_memh_t uct_daxpin_local_memh;
 
-/* One process may have many memory domains; these happen once for all */
-static pthread_mutex_t uct_daxpin_process_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned uct_daxpin_process_mds;
-
-/* Of the memory domain of daxpin that was opened last */
-static daxpin_params_t uct_daxpin_process_params;
-static unsigned uct_daxpin_process_own_mds;
-
-ucs_status_t uct_daxpin_status(int ret)
-{
-    switch (-ret) {
-    case 0:
-        return UCS_OK;
-    case ESTALE:
-    case ENOENT:
-        return UCS_ERR_CONNECTION_RESET;
-    case EAGAIN:
-    case EBUSY:
-        return UCS_ERR_BUSY;
-    case EACCES:
-    case EPERM:
-        return UCS_ERR_REJECTED;
-    case EFAULT:
-        return UCS_ERR_INVALID_ADDR;
-    case EINVAL:
-    case EPROTO:
-        return UCS_ERR_INVALID_PARAM;
-    case ENOMEM:
-    case ENOSPC:
-        return UCS_ERR_NO_MEMORY;
-    case ETIMEDOUT:
-        return UCS_ERR_TIMED_OUT;
-    default:
-        return UCS_ERR_IO_ERROR;
-    }
-}
-
-static void uct_daxpin_log(daxpin_log_level_t level, const char *message)
-{
-    static const ucs_log_level_t ucs_level[] = {
-        [DAXPIN_LOG_ERROR] = UCS_LOG_LEVEL_ERROR,
-        [DAXPIN_LOG_WARN]  = UCS_LOG_LEVEL_WARN,
-        [DAXPIN_LOG_INFO]  = UCS_LOG_LEVEL_INFO,
-        [DAXPIN_LOG_DEBUG] = UCS_LOG_LEVEL_DEBUG
-    };
-
-    ucs_log(ucs_level[level], "%s", message);
-}
-
-static void uct_daxpin_ucm_event(ucm_event_type_t type, ucm_event_t *event,
-                                 void *arg)
-{
-    int is_mapped = type == UCM_EVENT_VM_MAPPED;
-    void *address = is_mapped ? event->vm_mapped.address :
-                                event->vm_unmapped.address;
-    size_t size   = is_mapped ? event->vm_mapped.size : event->vm_unmapped.size;
-
-    daxpin_cache_forget(address, size);
-}
-
-/* Answers about memory may be kept only where UCX reports when mappings
- * change. "Mapped" is asked for as well: it comes after the change,
- * and so ends what another thread learned between "unmapped" and the change. */
-void uct_daxpin_process_get(void)
-{
-    ucs_status_t status;
-
-    pthread_mutex_lock(&uct_daxpin_process_lock);
-    if (uct_daxpin_process_mds++ == 0) {
-        daxpin_set_log(uct_daxpin_log);
-        status = ucm_set_event_handler(UCM_EVENT_VM_MAPPED |
-                                       UCM_EVENT_VM_UNMAPPED,
-                                       UCT_DAXPIN_UCM_PRIORITY,
-                                       uct_daxpin_ucm_event, NULL);
-        if (status == UCS_OK) {
-            daxpin_cache_enable(1);
-        } else {
-            ucs_debug("daxpin: no memory events (%s): every registration is"
-                      " looked up", ucs_status_string(status));
-        }
-    }
-    pthread_mutex_unlock(&uct_daxpin_process_lock);
-}
-
-void uct_daxpin_process_put(void)
-{
-    pthread_mutex_lock(&uct_daxpin_process_lock);
-    if (--uct_daxpin_process_mds == 0) {
-        daxpin_cache_enable(0);
-        ucm_unset_event_handler(UCM_EVENT_VM_MAPPED | UCM_EVENT_VM_UNMAPPED,
-                                uct_daxpin_ucm_event, NULL);
-        daxpin_set_log(NULL);
-    }
-    pthread_mutex_unlock(&uct_daxpin_process_lock);
-}
-
-int uct_daxpin_md_get_params(daxpin_params_t *params)
-{
-    int is_open;
-
-    pthread_mutex_lock(&uct_daxpin_process_lock);
-    is_open = uct_daxpin_process_own_mds > 0;
-    *params = uct_daxpin_process_params;
-    pthread_mutex_unlock(&uct_daxpin_process_lock);
-    return is_open;
-}
-
 static void uct_daxpin_md_close(uct_md_h tl_md)
 {
-    uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
+    uct_daxpin_md_t *md = ucs_derived_of(tl_md, uct_daxpin_md_t);
 
-    pthread_mutex_lock(&uct_daxpin_process_lock);
-    --uct_daxpin_process_own_mds;
-    pthread_mutex_unlock(&uct_daxpin_process_lock);
+    uct_daxpin_process_remove_md();
     uct_daxpin_process_put();
     uct_md_close(md->inner);
     ucs_free(md);
@@ -211,8 +103,8 @@ static void uct_daxpin_md_close(uct_md_h tl_md)
 static ucs_status_t uct_daxpin_md_query(uct_md_h md, uct_md_attr_t *attr)
 {
     memset(attr, 0, sizeof(*attr));
-    /* No local key for zero-copy, which is a copy; nothing is kept in a cache,
-     * so that what is given back is gone */
+    /* Zero-copy needs no local key, because it is a copy. Nothing is cached, so
+     * a registration ends when it is given back. */
     attr->cap.flags            = UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY;
     attr->cap.max_reg          = ULONG_MAX;
     attr->cap.reg_mem_types    = UCS_BIT(UCS_MEMORY_TYPE_HOST);
@@ -233,7 +125,7 @@ static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
     return uct_daxpin_status(ret);
 }
 
-/* Under lease, if it is a file that concerns us */
+/* Lease and pin the range, if it is of a file that is to be leased */
 static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
                                           uct_daxpin_memh_t *memh,
                                           unsigned flags)
@@ -266,11 +158,11 @@ static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
                                        size_t length, unsigned flags,
                                        uct_mem_h *memh_p)
 {
-    uct_daxpin_md_t *md = (uct_daxpin_md_t*)tl_md;
+    uct_daxpin_md_t *md = ucs_derived_of(tl_md, uct_daxpin_md_t);
     uct_daxpin_memh_t *memh;
     ucs_status_t status;
 
-    /* A buffer of this process only: it is copied by this process's CPU */
+    /* Not exposed: the CPU of this process copies from and to the buffer */
     if (!(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
                    UCT_MD_MEM_ACCESS_REMOTE_GET |
                    UCT_MD_MEM_ACCESS_REMOTE_ATOMIC))) {
@@ -371,28 +263,8 @@ static uct_md_ops_t uct_daxpin_md_ops = {
     .detect_memory_type     = uct_daxpin_detect_memory_type
 };
 
-ucs_status_t uct_daxpin_md_query_resources(uct_component_t *component,
-                                           uct_md_resource_desc_t **resources_p,
-                                           unsigned *num_resources_p)
-{
-    uct_md_resource_desc_t *resource;
-
-    uct_daxpin_ib_init();
-
-    resource = ucs_calloc(1, sizeof(*resource), "daxpin_md_resource");
-    if (resource == NULL) {
-        return UCS_ERR_NO_MEMORY;
-    }
-
-    snprintf(resource->md_name, sizeof(resource->md_name), "%s",
-             UCT_DAXPIN_NAME);
-    *resources_p     = resource;
-    *num_resources_p = 1;
-    return UCS_OK;
-}
-
-/* The list of components stays as it is for the life of the process, so a
- * handle is good after the query's memory is given back */
+/* Return the component of a name, or NULL. The list of components never
+ * changes, so the handle is valid after the query's memory is released. */
 static uct_component_h uct_daxpin_find_component(const char *name)
 {
     uct_component_h found    = NULL;
@@ -506,10 +378,7 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     }
 
     uct_daxpin_process_get();
-    pthread_mutex_lock(&uct_daxpin_process_lock);
-    uct_daxpin_process_params = md->params;
-    ++uct_daxpin_process_own_mds;
-    pthread_mutex_unlock(&uct_daxpin_process_lock);
+    uct_daxpin_process_add_md(&md->params);
     *md_p = &md->super;
     return UCS_OK;
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Memory regions of a NIC over files on fsdax */
+
 #include "daxpin_mr.h"
-#include "daxpin_md.h"
+#include "daxpin_process.h"
 #include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
 
 #include <ucs/debug/log_def.h>
+#include <ucs/sys/compiler_def.h>
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +23,7 @@
 
 #include <infiniband/verbs.h>
 
-/* Marks handles of ours; of those of libuct_ib, no flag is so high */
+/* Marks the handles of daxpin. libuct_ib has no flag as high as this. */
 #define UCT_DAXPIN_MR_FLAG UCS_BIT(31)
 
 #define UCT_DAXPIN_MR_ACCESS (IBV_ACCESS_LOCAL_WRITE | \
@@ -28,13 +31,13 @@
                               IBV_ACCESS_REMOTE_READ | \
                               IBV_ACCESS_REMOTE_ATOMIC)
 
-/* What UCP does with registered memory: as a target, and as a local buffer */
+/* What UCP does with registered memory, as a target and as a local buffer */
 #define UCT_DAXPIN_MR_ODP_RC (IBV_ODP_SUPPORT_SEND | IBV_ODP_SUPPORT_WRITE | \
                               IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC)
 #define UCT_DAXPIN_MR_ODP_UD IBV_ODP_SUPPORT_SEND
 
-/* Of libibverbs, which is in the process if libuct_ib is: a program without
- * either must be able to load us */
+/* Functions of libibverbs, which is in the process if libuct_ib is. Not linked,
+ * so that a program without both libraries can load the component. */
 static struct {
     pthread_once_t once;
     int            is_there;
@@ -43,7 +46,7 @@ static struct {
     int            (*dereg_mr)(struct ibv_mr *mr);
 } uct_daxpin_verbs = {.once = PTHREAD_ONCE_INIT};
 
-/* Memory regions there are */
+/* Number of memory regions */
 static _Atomic unsigned uct_daxpin_mr_count;
 
 static void uct_daxpin_verbs_init(void)
@@ -59,7 +62,8 @@ static void uct_daxpin_verbs_init(void)
                                 (uct_daxpin_verbs.dereg_mr != NULL);
 }
 
-/* Without following a pointer that may be wrong: the kernel looks first */
+/* Read memory through a pointer that may be wrong: then the write to the pipe
+ * fails, and the process goes on */
 static int uct_daxpin_mr_peek(const int *pipes, const void *from, void *to,
                               size_t size)
 {
@@ -67,11 +71,11 @@ static int uct_daxpin_mr_peek(const int *pipes, const void *from, void *to,
            (read(pipes[0], to, size) == (ssize_t)size);
 }
 
-/* Does the memory domain look as abi/ says? Its protection domain must be one
- * of the device that it is named after. */
+/* Check that the memory domain has the layout in abi/: its protection domain
+ * must be one of the device that gave the memory domain its name */
 static ucs_status_t uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
 {
-    const uct_ib_md_t *ib = (const uct_ib_md_t*)md;
+    const uct_ib_md_t *ib = ucs_derived_of(md, uct_ib_md_t);
     struct ibv_context context;
     struct ibv_device device;
     struct ibv_pd pd;
@@ -93,8 +97,8 @@ static ucs_status_t uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
     return ret ? UCS_OK : UCS_ERR_UNSUPPORTED;
 }
 
-/* And its handles? A page of ordinary memory has the key in its handle that it
- * is packed with. */
+/* Check that memory handles have the layout in abi/: the handle of a page of
+ * ordinary memory must hold the key that the handle is packed into */
 static ucs_status_t uct_daxpin_mr_check_memh(uct_md_h md)
 {
     const uct_md_mkey_pack_params_t pack_params = { 0 };
@@ -117,7 +121,7 @@ static ucs_status_t uct_daxpin_mr_check_memh(uct_md_h md)
     status = md->ops->mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
                               UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh);
     if (status != UCS_OK) {
-        status = UCS_ERR_NO_RESOURCE; /* What UCX itself cannot do without */
+        status = UCS_ERR_NO_RESOURCE; /* UCX itself needs this to work */
         goto out;
     }
 
@@ -133,7 +137,7 @@ out:
     return status;
 }
 
-/* Of the NIC, by what it says itself */
+/* Check whether the NIC reports on-demand paging for all that UCP does */
 static int uct_daxpin_mr_has_odp(struct ibv_context *context)
 {
     struct verbs_context *verbs = verbs_get_ctx_op(context, query_device_ex);
@@ -162,7 +166,8 @@ static ucs_status_t uct_daxpin_mr_check(uct_md_h md, const char *md_name)
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps)
 {
-    ucs_status_t status = UCS_OK;
+    const uct_ib_md_t *ib = ucs_derived_of(md, uct_ib_md_t);
+    ucs_status_t status   = UCS_OK;
 
     caps->has_odp = 0;
     pthread_once(&uct_daxpin_verbs.once, uct_daxpin_verbs_init);
@@ -173,13 +178,13 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
 
     status = uct_daxpin_mr_check(md, md_name);
     if (status == UCS_ERR_NO_RESOURCE) {
-        caps->why_not = "there is no memory or descriptor to find out whether"
+        caps->why_not = "no memory or descriptor is left to find out whether"
                         " it can";
     } else if (status != UCS_OK) {
-        caps->why_not = "UCX's memory domain does not look as this daxpin was"
-                        " told";
+        caps->why_not = "UCX's memory domain has another layout than this"
+                        " daxpin was built for";
     } else {
-        caps->has_odp = uct_daxpin_mr_has_odp(((uct_ib_md_t*)md)->pd->context);
+        caps->has_odp = uct_daxpin_mr_has_odp(ib->pd->context);
         caps->why_not = (caps->has_odp || daxpin_kmod_is_there()) ? NULL :
                         "the device has no on-demand paging, and there is no"
                         " pin module";
@@ -188,14 +193,14 @@ out:
     caps->is_known = (status != UCS_ERR_NO_RESOURCE);
 }
 
-/* What may work at another time */
+/* Check whether the same registration may succeed later */
 static int uct_daxpin_mr_is_passing(int error)
 {
     return (error == ENOMEM) || (error == EAGAIN) || (error == EINTR);
 }
 
-/* A page of the range, brought in by the NIC, as at the first access. Returns
- * 0 or an errno. */
+/* Have the NIC bring in a page of the range, as the first access does. Return 0
+ * or an errno. */
 static int uct_daxpin_mr_prefetch(struct ibv_pd *pd, uct_daxpin_mr_t *mr)
 {
     struct ibv_sge sge = {
@@ -221,13 +226,13 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
                                      IBV_ACCESS_ON_DEMAND);
     if (mr->mr == NULL) {
         ret    = errno;
-        *how_p = "its on-demand paging does not take the file";
+        *how_p = "its on-demand paging cannot register the file";
         goto err;
     }
 
     ret = uct_daxpin_mr_prefetch(pd, mr);
     if (ret != 0) {
-        *how_p = "its on-demand paging does not bring in a page of the file";
+        *how_p = "its on-demand paging cannot bring in a page of the file";
         goto err_dereg;
     }
 
@@ -239,7 +244,7 @@ err_dereg:
     (void)uct_daxpin_verbs.dereg_mr(mr->mr);
 err:
     if (uct_daxpin_mr_is_passing(ret)) {
-        *how_p = "there is no memory for it to be registered on demand";
+        *how_p = "no memory is left to register it on demand";
         return UCS_ERR_NO_RESOURCE;
     }
     caps->has_odp = 0;
@@ -247,8 +252,9 @@ err:
     return UCS_ERR_UNSUPPORTED;
 }
 
-/* What the pin module keeps, under the address that the program has it at. The
- * module keeps the blocks for as long as the NIC has them, revoked or not. */
+/* Register the pin module's mapping of the range, under the address of the
+ * program's own mapping. The pin module keeps the blocks for as long as the NIC
+ * has them, even after a revoke. */
 static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
                                             uct_daxpin_mr_t *mr,
                                             const char **how_p)
@@ -258,8 +264,8 @@ static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
                                      UCT_DAXPIN_MR_ACCESS);
     if (mr->mr == NULL) {
         *how_p = (errno == ENOMEM) ?
-                 "there is no memory, or no more may be locked (ulimit -l)" :
-                 "it does not take what the pin module has pinned";
+                 "no memory is left, or no more may be locked (ulimit -l)" :
+                 "it cannot register what the pin module has pinned";
         return UCS_ERR_IO_ERROR;
     }
 
@@ -281,12 +287,12 @@ static ucs_status_t uct_daxpin_mr_reg_any(struct ibv_pd *pd,
     }
 
     *how_p = "the pin module has not pinned it, and the device has no on-demand"
-             " paging that takes it";
+             " paging for it";
     return UCS_ERR_UNSUPPORTED;
 }
 
-/* Under lease, as for daxpin's own memory domain, which comes first and has
- * taken it already: nothing is waited for */
+/* Lease and pin the range. daxpin's own memory domain registers first and has
+ * the lease already, so there is nothing to wait for. */
 static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
 {
     const daxpin_owner_t owner = {
@@ -297,7 +303,7 @@ static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
     uint64_t offset;
     int ret;
 
-    if (!uct_daxpin_md_get_params(&params)) {
+    if (!uct_daxpin_process_params(&params)) {
         return UCS_ERR_UNSUPPORTED;
     }
 
@@ -328,7 +334,7 @@ static void uct_daxpin_mr_set_keys(uct_daxpin_mr_t *mr)
 {
     mr->super.lkey          = mr->mr->lkey;
     mr->super.rkey          = mr->mr->rkey;
-    mr->super.atomic_rkey   = UINT32_MAX; /* none: the other does for it */
+    mr->super.atomic_rkey   = UINT32_MAX; /* none: rkey serves for atomics */
     mr->super.indirect_rkey = UINT32_MAX;
     mr->super.flags         = UCT_DAXPIN_MR_FLAG;
 }
@@ -337,7 +343,7 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
                                void *address, size_t length,
                                uct_daxpin_mr_t **mr_p, const char **how_p)
 {
-    struct ibv_pd *pd = ((uct_ib_md_t*)md)->pd;
+    struct ibv_pd *pd = ucs_derived_of(md, uct_ib_md_t)->pd;
     uct_daxpin_mr_t *mr;
     ucs_status_t status;
 
@@ -348,7 +354,7 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
 
     mr = ucs_calloc(1, sizeof(*mr), "daxpin_mr");
     if (mr == NULL) {
-        *how_p = "there is no memory";
+        *how_p = "no memory is left";
         return UCS_ERR_NO_MEMORY;
     }
 
@@ -382,8 +388,8 @@ ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
     int ret = uct_daxpin_verbs.dereg_mr(mr->mr);
 
     if (ret != 0) {
-        /* The NIC still has it: pin and lease stay */
-        ucs_error("daxpin: cannot give back the registration of %zu bytes of"
+        /* The NIC still has the blocks: keep the pin and the lease */
+        ucs_error("daxpin: cannot release the registration of %zu bytes of"
                   " %s: %s", mr->length, daxpin_file_path(mr->file),
                   strerror(ret));
         return UCS_ERR_IO_ERROR;
@@ -397,7 +403,8 @@ ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
 
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
 {
-    /* Before there is one of ours, nothing is known of the others' flags */
+    /* Until there is a memory region, the layout of ib's handles is not
+     * checked, and their flags must not be read */
     if ((atomic_load_explicit(&uct_daxpin_mr_count,
                               memory_order_relaxed) == 0) ||
         !(((uct_ib_mem_t*)memh)->flags & UCT_DAXPIN_MR_FLAG)) {
@@ -406,7 +413,7 @@ uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
     return memh;
 }
 
-#else /* without libibverbs there is no way */
+#else /* without libibverbs nothing can be registered */
 
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Memory regions of a NIC over files on fsdax */
+
 #ifndef UCT_DAXPIN_MR_H_
 #define UCT_DAXPIN_MR_H_
 
@@ -10,10 +12,10 @@
 struct ibv_mr;
 
 /*
- * A memory region of a NIC over an fsdax file, in one of the ways in which the
- * kernel allows it. It serves the transports of ib as one of their own handles,
- * but is in no cache: given back, it is gone. The file is under lease and the
- * range pinned meanwhile.
+ * A memory region over an fsdax file, made in one of the ways that the kernel
+ * allows. The transports of ib use the region like one of their own handles,
+ * but the region is in no cache: it ends when it is given back. Until then the
+ * file is under a lease and the range is pinned.
  */
 typedef struct uct_daxpin_mr {
     uct_ib_mem_t  super;  /* what the transports see */
@@ -22,29 +24,31 @@ typedef struct uct_daxpin_mr {
     daxpin_pin_t  *pin;
     void          *address;
     size_t        length;
-    int           is_odp; /* for others only: queue pairs that UCX makes without
-                             the kernel's verbs do not survive a page fault of
-                             their own buffers. What is local is staged. */
+    int           is_odp; /* On demand: for others only. Queue pairs that UCX
+                             makes without the kernel's verbs do not survive a
+                             page fault of a local buffer, so such a buffer is
+                             staged. */
 } uct_daxpin_mr_t;
 
-/* What a memory domain of ib can do, found out once */
+/* What a memory domain of ib can do, queried once */
 typedef struct uct_daxpin_mr_caps {
-    int        is_known; /* else there was no memory, or no descriptor, for it */
-    int        has_odp;  /* registers on demand, as far as it says */
-    const char *why_not; /* NULL: it can register files in some way */
+    int        is_known; /* 0: no memory or descriptor was left for the query */
+    int        has_odp;  /* registers on demand, as the device reports */
+    const char *why_not; /* NULL: there is a way to register files */
 } uct_daxpin_mr_caps_t;
 
+/* Query what a memory domain of ib can do */
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps);
 
 /**
  * Register a range.
  *
- * @param [inout] caps   From uct_daxpin_mr_query(); what turns out not to work
- *                       is not tried again.
- * @param [out]   how_p  Words for the log: the way that was taken, or why none.
+ * @param [inout] caps   From uct_daxpin_mr_query(). A way that fails for good
+ *                       is removed, so that it is not tried again.
+ * @param [out]   how_p  For the log: the way that was taken, or why none was.
  *
- * @return UCS_OK or, when the NIC cannot have the range, an error.
+ * @return UCS_OK, or an error if the NIC cannot register the range.
  */
 ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
                                void *address, size_t length,
@@ -52,7 +56,8 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
 
 ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr);
 
-/* NULL: a handle of ib's own. Not of one that is NULL itself. */
+/* Return the memory region of a handle, which must not be NULL. Return NULL if
+ * the handle is one of ib's own. */
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh);
 
 #endif

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Pack a registration into a remote key; check, unpack and release the key */
+
 #include "daxpin_rkey.h"
+#include "daxpin_process.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/uid.h>
@@ -18,8 +21,8 @@
 #define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* registration failed */
 #define UCT_DAXPIN_RKEY_VERSION       1u
 
-/* FNV-1a: against bytes that got lost or were made up, not against malice; a
- * peer of another user is refused by the holder's socket */
+/* FNV-1a. Detects bytes that were lost or made up, not malice: the holder's
+ * socket refuses a process of another user. */
 static uint64_t uct_daxpin_rkey_sum(const uct_daxpin_packed_rkey_t *packed)
 {
     const uint8_t *byte = (const uint8_t*)packed;
@@ -39,7 +42,8 @@ static uint64_t uct_daxpin_ipc_ns(void)
     return (stat("/proc/self/ns/ipc", &st) == 0) ? st.st_ino : 0;
 }
 
-/* Tells processes of one pid, in namespaces or after each other, apart */
+/* Return a number that tells apart processes with one pid, which live in
+ * different namespaces or one after the other */
 static uint64_t uct_daxpin_process_nonce(void)
 {
     static _Atomic uint64_t nonce;
@@ -84,16 +88,16 @@ ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
     memset(&packed, 0, sizeof(packed));
     if (daxpin_memh->length > 0) {
         uct_daxpin_mkey_fill(daxpin_memh, &packed);
-    } /* else it is not exposed: a null key */
+    } /* else a null key: the memory is not exposed */
 
-    /* The buffer is part of a bigger key and aligned to nothing */
+    /* The buffer is part of a bigger key, and not aligned */
     memcpy(rkey_buffer, &packed, sizeof(packed));
     return UCS_OK;
 }
 
-/* UNREACHABLE makes UCP take another lane, which is right for memory that is
- * not under a lease and for other nodes, and for nothing else: a key of this
- * node that does not work must not be gone around. */
+/* Check a key. UNREACHABLE makes UCP take another lane, which is right for
+ * memory that is not under a lease and for other nodes, and for nothing else: a
+ * lane that goes around a broken key of this node would go around the lease. */
 static ucs_status_t
 uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
 {
@@ -120,15 +124,15 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
     }
 
     if (packed->magic == UCT_DAXPIN_RKEY_MAGIC_DEAD) {
-        ucs_error("daxpin: the target has no lease on its file; see what it"
-                  " said when it registered the memory");
+        ucs_error("daxpin: the target has no lease on its file; see the"
+                  " target's message of when it registered the memory");
         return UCS_ERR_REJECTED;
     }
 
     if ((packed->length == 0) || (packed->va > UINT64_MAX - packed->length)) {
         ucs_error("daxpin: a remote key is for %" PRIu64
                   " bytes at address 0x%" PRIx64
-                  ", which no memory can be; pack it again at the target",
+                  ", where no memory can be; pack it again at the target",
                   packed->length, packed->va);
         return UCS_ERR_INVALID_ADDR;
     }
@@ -147,7 +151,7 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
     return UCS_OK;
 }
 
-/* Ordinary memory is always there: the guard is made to agree */
+/* Set up a key of ordinary memory, where the access check always succeeds */
 static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
                                         uct_daxpin_rkey_t *rkey)
 {
@@ -155,7 +159,7 @@ static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
     static daxpin_slot_t slots[DAXPIN_SLOTS];
     unsigned i;
 
-    rkey->address = (char*)(uintptr_t)packed->va;
+    rkey->address = (void*)(uintptr_t)packed->va;
     rkey->va      = packed->va;
     rkey->length  = packed->length;
     for (i = 0; i < DAXPIN_SLOTS; ++i) {
@@ -198,10 +202,10 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
     return UCS_OK;
 }
 
-/* A key of this node that does not work makes a dead rkey, whose operations
- * fail. An error from here would do, were it not that UCP 1.13 then releases
- * the keys of the other memory domains too, which it did not unpack yet, and
- * follows pointers that nobody set. */
+/* Unpack a key. A key of this node that does not work makes a dead rkey, whose
+ * operations fail. To return an error is not possible: UCP 1.13 would then
+ * release the keys of the other memory domains as well, which it did not unpack
+ * yet, and follow pointers that are not set. */
 ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
                                     const void *rkey_buffer,
                                     uct_rkey_t *rkey_p, void **handle_p)

@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Remote keys: what a registration is packed into, and what becomes of it */
+
 #ifndef UCT_DAXPIN_RKEY_H_
 #define UCT_DAXPIN_RKEY_H_
 
-#include "daxpin_md.h"
+#include "abi/abi.h"
 #include "daxpin/access.h"
 
-/* What travels. Memory that is none of daxpin's business has a key that is of
- * use to its own process only, by its pid and the generation. */
+/* A registration. Memory that daxpin leaves alone has no file. */
+typedef struct uct_daxpin_memh {
+    ucs_status_t  status; /* an error: the key is dead */
+    daxpin_file_t *file;
+    daxpin_pin_t  *pin;
+    uint64_t      offset; /* in the file */
+    uint64_t      va;
+    uint64_t      length; /* 0: not exposed */
+} uct_daxpin_memh_t;
+
+/* A remote key as it is sent. The key of memory that daxpin leaves alone is of
+ * use to its own process only, which the pid and the generation identify. */
 typedef struct uct_daxpin_packed_rkey {
     uint32_t     magic;
     uint32_t     version;
     uint64_t     node;   /* machine, and */
-    uint64_t     ipc_ns; /* namespace on it: posix's idea of "same node" */
+    uint64_t     ipc_ns; /* namespace: posix's notion of the same node */
     daxpin_key_t key;    /* holder, file, generation */
     uint64_t     offset; /* of the range in the file */
     uint64_t     va;     /* the target's address of it */
@@ -21,20 +33,21 @@ typedef struct uct_daxpin_packed_rkey {
     uint64_t     sum;    /* over all of the above */
 } uct_daxpin_packed_rkey_t;
 
-/* What uct_rkey_t points to. Used by several interfaces at a time: each has an
- * access of its own, by the index of its slot. Without a file it is this
- * process's ordinary memory. A dead one, of which status says why, has no length, so that no range lies
- * in it. */
+/* An unpacked remote key, to which uct_rkey_t points. Several interfaces use
+ * the key at a time, so each interface has an access by the index of its slot.
+ * A key without a file is of this process's ordinary memory. A dead key, of
+ * which the status gives the reason, has length 0: no range lies in it. */
 typedef struct uct_daxpin_rkey {
     uint64_t        va;
     uint64_t        length;
     ucs_status_t    status;
-    char            *address; /* the range in this process */
+    void            *address; /* the range in this process */
     uint64_t        offset;
     daxpin_file_t   *file;
     daxpin_access_t access[DAXPIN_SLOTS];
 } uct_daxpin_rkey_t;
 
+/* Operations of the memory domain and of the component */
 ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
                                   const uct_md_mkey_pack_params_t *params,
                                   void *rkey_buffer);

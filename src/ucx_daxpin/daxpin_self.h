@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Takes remote memory access from UCX's transport self */
+
 #ifndef UCT_DAXPIN_SELF_H_
 #define UCT_DAXPIN_SELF_H_
 
 /*
- * UCX's transport of a process to itself takes any address for granted and
- * wins every atomic, so that it would go around a revoke. Where daxpin is in
- * use, self keeps messages and gives up remote memory access, which daxpin's
- * transport does as fast, for files and for ordinary memory of the process.
+ * Have the transport self offer messages only. Self, a transport of a process
+ * to itself, accesses any address without a check and is UCP's first choice for
+ * atomics, so it would go around a revoke. daxpin's transport does remote
+ * memory access as fast, for files and for the process's ordinary memory.
  */
 void uct_daxpin_self_restrict(void);
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Staging buffers for local buffers that a NIC cannot register */
+
 #include "daxpin_stage.h"
+#include "daxpin_hook.h"
 #include "daxpin_mr.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,25 +17,20 @@
 /* More than UCP gives one operation */
 #define UCT_DAXPIN_STAGE_MAX_IOV    32
 
-/* More than libuct_ib has */
-#define UCT_DAXPIN_STAGE_MAX_TLS    16
-
 /* Staging buffers are powers of two; an interface keeps some for next time */
 #define UCT_DAXPIN_STAGE_MIN_ORDER  13u
 #define UCT_DAXPIN_STAGE_ORDERS     40u
 #define UCT_DAXPIN_STAGE_KEEP_BYTES (16ul << 20)
 
-#define UCT_DAXPIN_STAGE_BUCKETS    64u
-
 typedef struct uct_daxpin_stage       uct_daxpin_stage_t;
 typedef struct uct_daxpin_stage_iface uct_daxpin_stage_iface_t;
 
-/* A staging buffer and the operation that has it */
+/* A staging buffer and the operation that uses the buffer */
 struct uct_daxpin_stage {
     uct_completion_t         comp;  /* what the transport completes */
     uct_completion_t         *user; /* what the caller waits for, or NULL */
     uct_daxpin_stage_iface_t *iface;
-    uct_daxpin_stage_t       *next; /* while nobody has it */
+    uct_daxpin_stage_t       *next; /* while no operation uses it */
     unsigned                 order;
     int                      is_get;
     char                     *buffer;
@@ -42,24 +39,12 @@ struct uct_daxpin_stage {
     uct_iov_t                iov[UCT_DAXPIN_STAGE_MAX_IOV]; /* the caller's */
 };
 
-/* What belongs to an interface. These are never freed, but used again, so that
- * operations on other interfaces can look for theirs without a lock. */
+/* What daxpin adds to an interface */
 struct uct_daxpin_stage_iface {
-    _Atomic(uct_iface_h)     uct; /* NULL: closed; itself: being closed */
-    uct_daxpin_stage_iface_t *next;
-    uct_iface_ops_t          inner;
-    uct_md_h                 md;
-    size_t                   kept; /* bytes */
-    uct_daxpin_stage_t       *free[UCT_DAXPIN_STAGE_ORDERS];
+    uct_md_h           md;
+    size_t             kept; /* bytes */
+    uct_daxpin_stage_t *free[UCT_DAXPIN_STAGE_ORDERS];
 };
-
-typedef struct uct_daxpin_stage_tl {
-    uct_tl_t     *tl;
-    ucs_status_t (*iface_open)(uct_md_h md, uct_worker_h worker,
-                               const uct_iface_params_t *params,
-                               const uct_iface_config_t *config,
-                               uct_iface_h *iface_p);
-} uct_daxpin_stage_tl_t;
 
 uct_ib_mem_t uct_daxpin_stage_memh = {
     .lkey          = UINT32_MAX,
@@ -67,63 +52,6 @@ uct_ib_mem_t uct_daxpin_stage_memh = {
     .atomic_rkey   = UINT32_MAX,
     .indirect_rkey = UINT32_MAX
 };
-
-/* Written once, before the transports are used */
-static uct_daxpin_stage_tl_t uct_daxpin_stage_tls[UCT_DAXPIN_STAGE_MAX_TLS];
-static unsigned uct_daxpin_stage_num_tls;
-
-/* By address; written with the lock, read without */
-static pthread_mutex_t uct_daxpin_stage_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic(uct_daxpin_stage_iface_t*)
-        uct_daxpin_stage_ifaces[UCT_DAXPIN_STAGE_BUCKETS];
-
-static unsigned uct_daxpin_stage_bucket(uct_iface_h uct_iface)
-{
-    /* Interfaces are some kilobytes long */
-    return ((uintptr_t)uct_iface >> 10) % UCT_DAXPIN_STAGE_BUCKETS;
-}
-
-static uct_daxpin_stage_iface_t *uct_daxpin_stage_find(uct_iface_h uct_iface)
-{
-    unsigned bucket = uct_daxpin_stage_bucket(uct_iface);
-    uct_daxpin_stage_iface_t *iface;
-
-    iface = atomic_load_explicit(&uct_daxpin_stage_ifaces[bucket],
-                                 memory_order_acquire);
-    while ((iface != NULL) &&
-           (atomic_load_explicit(&iface->uct, memory_order_acquire) !=
-            uct_iface)) {
-        iface = iface->next;
-    }
-    return iface;
-}
-
-static uct_daxpin_stage_iface_t *
-uct_daxpin_stage_add(uct_iface_h uct_iface, uct_md_h md)
-{
-    unsigned bucket = uct_daxpin_stage_bucket(uct_iface);
-    uct_daxpin_stage_iface_t *iface;
-
-    pthread_mutex_lock(&uct_daxpin_stage_lock);
-    for (iface = atomic_load(&uct_daxpin_stage_ifaces[bucket]);
-         (iface != NULL) && (atomic_load(&iface->uct) != NULL);
-         iface = iface->next) {
-    }
-    if (iface == NULL) {
-        iface = ucs_calloc(1, sizeof(*iface), "daxpin_stage_iface");
-        if (iface == NULL) {
-            goto out;
-        }
-        iface->next = atomic_load(&uct_daxpin_stage_ifaces[bucket]);
-        atomic_store(&uct_daxpin_stage_ifaces[bucket], iface);
-    }
-    iface->inner = uct_iface->ops;
-    iface->md    = md;
-    atomic_store(&iface->uct, uct_iface);
-out:
-    pthread_mutex_unlock(&uct_daxpin_stage_lock);
-    return iface;
-}
 
 static size_t uct_daxpin_stage_size(unsigned order)
 {
@@ -174,9 +102,9 @@ err_unmap:
 err_free:
     ucs_free(stage);
 err:
-    ucs_error("daxpin: no staging buffer of %zu bytes for an operation with a"
-              " buffer in a file on fsdax; use another buffer, or smaller"
-              " operations", size);
+    ucs_error("daxpin: cannot make a staging buffer of %zu bytes for an"
+              " operation with a buffer in a file on fsdax; use another buffer,"
+              " or smaller operations", size);
     return NULL;
 }
 
@@ -194,7 +122,9 @@ uct_daxpin_stage_get(uct_daxpin_stage_iface_t *iface, size_t length)
     uct_daxpin_stage_t *stage;
 
     if (order == UCT_DAXPIN_STAGE_ORDERS) {
-        ucs_error("daxpin: an operation of %zu bytes", length);
+        ucs_error("daxpin: cannot stage an operation of %zu bytes: the limit is"
+                  " %zu; use smaller operations", length,
+                  uct_daxpin_stage_size(UCT_DAXPIN_STAGE_ORDERS - 1));
         return NULL;
     }
 
@@ -250,7 +180,7 @@ static size_t uct_daxpin_stage_length(const uct_iov_t *iov, size_t iovcnt)
     return length;
 }
 
-/* Between the caller's buffers and the staging buffer */
+/* Copy from the caller's buffers into the staging buffer (is_in), or back */
 static void uct_daxpin_stage_copy(uct_daxpin_stage_t *stage, int is_in)
 {
     char *at = stage->buffer;
@@ -290,7 +220,8 @@ static void uct_daxpin_stage_complete(uct_completion_t *comp)
     }
 }
 
-/* What the transport is to use instead: in @a staged, of as many elements */
+/* Get a staging buffer, and fill @a staged, which has as many elements as @a
+ * iov, with what the transport is to use instead */
 static ucs_status_t
 uct_daxpin_stage_begin(uct_daxpin_stage_iface_t *iface, const uct_iov_t *iov,
                        size_t iovcnt, size_t length, int is_get,
@@ -302,9 +233,9 @@ uct_daxpin_stage_begin(uct_daxpin_stage_iface_t *iface, const uct_iov_t *iov,
     size_t i;
 
     if (iovcnt > UCT_DAXPIN_STAGE_MAX_IOV) {
-        ucs_error("daxpin: an operation of %zu buffers, some of them in files"
-                  " on fsdax, which can have %d", iovcnt,
-                  UCT_DAXPIN_STAGE_MAX_IOV);
+        ucs_error("daxpin: cannot stage an operation of %zu buffers, some of"
+                  " them in files on fsdax: the limit is %d; use fewer"
+                  " buffers", iovcnt, UCT_DAXPIN_STAGE_MAX_IOV);
         return UCS_ERR_INVALID_PARAM;
     }
 
@@ -336,7 +267,8 @@ uct_daxpin_stage_begin(uct_daxpin_stage_iface_t *iface, const uct_iov_t *iov,
     return UCS_OK;
 }
 
-/* What did not stay under way is not completed by the transport */
+/* Finish an operation that is not in progress, because the transport does not
+ * complete it */
 static ucs_status_t uct_daxpin_stage_end(uct_daxpin_stage_t *stage,
                                          ucs_status_t status)
 {
@@ -351,16 +283,16 @@ static ucs_status_t uct_daxpin_stage_end(uct_daxpin_stage_t *stage,
     return status;
 }
 
-/* Put and get */
+/* Put (is_get is 0) or get */
 static ucs_status_t
 uct_daxpin_stage_ep_rma_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
                               uint64_t remote_addr, uct_rkey_t rkey,
                               uct_completion_t *comp, int is_get)
 {
-    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
-    uct_ep_put_zcopy_func_t inner   = is_get ? iface->inner.ep_get_zcopy :
-                                               iface->inner.ep_put_zcopy;
-    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
+    const uct_daxpin_hook_t *hook = uct_daxpin_hook_find(ep->iface);
+    uct_ep_put_zcopy_func_t inner = is_get ? hook->inner.ep_get_zcopy :
+                                             hook->inner.ep_put_zcopy;
+    size_t length                 = uct_daxpin_stage_length(iov, iovcnt);
     uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
     uct_daxpin_stage_t *stage;
     ucs_status_t status;
@@ -369,8 +301,8 @@ uct_daxpin_stage_ep_rma_zcopy(uct_ep_h ep, const uct_iov_t *iov, size_t iovcnt,
         return inner(ep, iov, iovcnt, remote_addr, rkey, comp);
     }
 
-    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, is_get, comp,
-                                    staged, &stage);
+    status = uct_daxpin_stage_begin(hook->arg, iov, iovcnt, length, is_get,
+                                    comp, staged, &stage);
     if (status != UCS_OK) {
         return status;
     }
@@ -403,30 +335,30 @@ uct_daxpin_stage_ep_am_zcopy(uct_ep_h ep, uint8_t id, const void *header,
                              size_t iovcnt, unsigned flags,
                              uct_completion_t *comp)
 {
-    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(ep->iface);
-    size_t length                   = uct_daxpin_stage_length(iov, iovcnt);
+    const uct_daxpin_hook_t *hook = uct_daxpin_hook_find(ep->iface);
+    uct_ep_am_zcopy_func_t inner  = hook->inner.ep_am_zcopy;
+    size_t length                 = uct_daxpin_stage_length(iov, iovcnt);
     uct_iov_t staged[UCT_DAXPIN_STAGE_MAX_IOV];
     uct_daxpin_stage_t *stage;
     ucs_status_t status;
 
     if (length == 0) {
-        return iface->inner.ep_am_zcopy(ep, id, header, header_length, iov,
-                                        iovcnt, flags, comp);
+        return inner(ep, id, header, header_length, iov, iovcnt, flags, comp);
     }
 
-    status = uct_daxpin_stage_begin(iface, iov, iovcnt, length, 0, comp, staged,
-                                    &stage);
+    status = uct_daxpin_stage_begin(hook->arg, iov, iovcnt, length, 0, comp,
+                                    staged, &stage);
     if (status != UCS_OK) {
         return status;
     }
 
-    status = iface->inner.ep_am_zcopy(ep, id, header, header_length, staged,
-                                      iovcnt, flags, &stage->comp);
+    status = inner(ep, id, header, header_length, staged, iovcnt, flags,
+                   &stage->comp);
     return uct_daxpin_stage_end(stage, status);
 }
 
-/* A NIC that matches tags writes into memory by itself, at a time of its own
- * choice: no staging buffer could be found for it */
+/* Hide tag matching of the NIC, which writes into memory at a time that nobody
+ * knows, so that there is no operation to stage */
 static ucs_status_t uct_daxpin_stage_iface_query(uct_iface_h uct_iface,
                                                  uct_iface_attr_t *attr)
 {
@@ -434,16 +366,16 @@ static ucs_status_t uct_daxpin_stage_iface_query(uct_iface_h uct_iface,
                                       UCT_IFACE_FLAG_TAG_EAGER_BCOPY |
                                       UCT_IFACE_FLAG_TAG_EAGER_ZCOPY |
                                       UCT_IFACE_FLAG_TAG_RNDV_ZCOPY;
-    static _Atomic int said;
-    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(uct_iface);
+    static _Atomic int reported;
+    const uct_daxpin_hook_t *hook   = uct_daxpin_hook_find(uct_iface);
     ucs_status_t status;
 
-    status = iface->inner.iface_query(uct_iface, attr);
+    status = hook->inner.iface_query(uct_iface, attr);
     if ((status == UCS_OK) && (attr->cap.flags & tag_flags)) {
         attr->cap.flags &= ~tag_flags;
-        if (atomic_exchange(&said, 1) == 0) {
-            ucs_info("daxpin: tags are matched by the processor, not by the"
-                     " NIC, which could not receive into files on fsdax");
+        if (atomic_exchange(&reported, 1) == 0) {
+            ucs_info("daxpin: the processor matches tags, not the NIC, which"
+                     " cannot receive into files on fsdax");
         }
     }
     return status;
@@ -451,14 +383,13 @@ static ucs_status_t uct_daxpin_stage_iface_query(uct_iface_h uct_iface,
 
 static void uct_daxpin_stage_iface_close(uct_iface_h uct_iface)
 {
-    uct_daxpin_stage_iface_t *iface = uct_daxpin_stage_find(uct_iface);
+    uct_daxpin_hook_t *hook         = uct_daxpin_hook_find(uct_iface);
+    uct_daxpin_stage_iface_t *iface = hook->arg;
     uct_daxpin_stage_t *stage;
     unsigned order;
 
-    /* The address may soon be another interface's */
-    atomic_store(&iface->uct, (uct_iface_h)iface);
-    /* First the transport, whose operations may be completed only now */
-    uct_iface->ops = iface->inner;
+    /* Close the transport first, which may complete operations only now */
+    uct_daxpin_hook_remove(hook);
     uct_iface->ops.iface_close(uct_iface);
 
     for (order = 0; order < UCT_DAXPIN_STAGE_ORDERS; ++order) {
@@ -467,22 +398,7 @@ static void uct_daxpin_stage_iface_close(uct_iface_h uct_iface)
             uct_daxpin_stage_destroy(stage);
         }
     }
-    iface->kept = 0;
-    atomic_store(&iface->uct, NULL);
-}
-
-static uct_daxpin_stage_tl_t *
-uct_daxpin_stage_find_tl(const uct_iface_params_t *params)
-{
-    unsigned i;
-
-    for (i = 0; i < uct_daxpin_stage_num_tls; ++i) {
-        if (strncmp(uct_daxpin_stage_tls[i].tl->name,
-                    params->mode.device.tl_name, UCT_TL_NAME_MAX) == 0) {
-            return &uct_daxpin_stage_tls[i];
-        }
-    }
-    return NULL;
+    ucs_free(iface);
 }
 
 static ucs_status_t
@@ -491,25 +407,21 @@ uct_daxpin_stage_iface_open(uct_md_h md, uct_worker_h worker,
                             const uct_iface_config_t *config,
                             uct_iface_h *uct_iface_p)
 {
-    uct_daxpin_stage_tl_t *tl;
+    uct_daxpin_stage_iface_t *iface;
     ucs_status_t status;
 
-    /* No transport of libuct_ib takes socket addresses */
-    tl = (params->open_mode & UCT_IFACE_OPEN_MODE_DEVICE) ?
-         uct_daxpin_stage_find_tl(params) : NULL;
-    if (tl == NULL) {
-        return UCS_ERR_NO_DEVICE;
-    }
-
-    status = tl->iface_open(md, worker, params, config, uct_iface_p);
-    if (status != UCS_OK) {
-        return status;
-    }
-
-    if (uct_daxpin_stage_add(*uct_iface_p, md) == NULL) {
-        ucs_error("daxpin: no memory for an interface of %s", tl->tl->name);
-        uct_iface_close(*uct_iface_p);
+    iface = ucs_calloc(1, sizeof(*iface), "daxpin_stage_iface");
+    if (iface == NULL) {
+        ucs_error("daxpin: no memory for an interface of a NIC");
         return UCS_ERR_NO_MEMORY;
+    }
+
+    iface->md = md;
+    status    = uct_daxpin_hook_open(md, worker, params, config, iface,
+                                     uct_iface_p);
+    if (status != UCS_OK) {
+        ucs_free(iface);
+        return status;
     }
 
     (*uct_iface_p)->ops.ep_put_zcopy = uct_daxpin_stage_ep_put_zcopy;
@@ -522,20 +434,13 @@ uct_daxpin_stage_iface_open(uct_md_h md, uct_worker_h worker,
 
 void uct_daxpin_stage_transports(uct_component_t *component)
 {
-    uct_daxpin_stage_tl_t *entry;
     uct_tl_t *tl;
 
     ucs_list_for_each(tl, &component->tl_list, list) {
-        if (uct_daxpin_stage_num_tls == UCT_DAXPIN_STAGE_MAX_TLS) {
-            ucs_warn("daxpin: %s has more transports than daxpin knows of; %s"
+        if (uct_daxpin_hook_tl(tl, uct_daxpin_stage_iface_open) != UCS_OK) {
+            ucs_warn("daxpin: %s has more transports than daxpin can hook; %s"
                      " fails with buffers in files on fsdax", component->name,
                      tl->name);
-            continue;
         }
-
-        entry             = &uct_daxpin_stage_tls[uct_daxpin_stage_num_tls++];
-        entry->tl         = tl;
-        entry->iface_open = tl->iface_open;
-        tl->iface_open    = uct_daxpin_stage_iface_open;
     }
 }
