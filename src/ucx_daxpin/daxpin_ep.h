@@ -13,7 +13,7 @@ typedef struct uct_daxpin_ep {
     unsigned           slot;   /* of the interface */
     ucs_status_t       status; /* first failure that no flush reported yet */
     uct_daxpin_iface_t *iface;
-    uct_ep_h           inner;  /* of posix: checks whether the peer is alive */
+    uct_ep_h           inner;  /* of posix: checks that the target is alive */
     ucs_list_link_t    list;   /* in the interface */
 } uct_daxpin_ep_t;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The memory domains of UCX's component ib: what they register of fsdax files */
+/* What memory domains of UCX's component ib register of files on fsdax */
 
 /*
  * The memory domain registers memory itself, in its own cache. As long as that

@@ -438,8 +438,8 @@ void uct_daxpin_stage_transports(uct_component_t *component)
 
     ucs_list_for_each(tl, &component->tl_list, list) {
         if (uct_daxpin_hook_tl(tl, uct_daxpin_stage_iface_open) != UCS_OK) {
-            ucs_warn("daxpin: %s has more transports than daxpin can hook; %s"
-                     " fails with buffers in files on fsdax", component->name,
+            ucs_warn("daxpin: %s has too many transports for daxpin; %s fails"
+                     " with buffers in files on fsdax", component->name,
                      tl->name);
         }
     }

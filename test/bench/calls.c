@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time calls of MPI's one-sided interface from rank 0 to rank 1 */
+
 /*
- * Calls of MPI's one-sided interface from rank 0 to rank 1, each with a flush,
- * on a window of MPI_Win_allocate(); for comparison, the same bytes by
- * MPI_File_write_at() and MPI_File_sync().
- *
  * usage: calls WINDOW-FILE|- [OTHER-FILE]; rank 0 prints lines of CALL BYTES NS
+ *
+ * Each call includes a flush, on a window of MPI_Win_allocate(). For
+ * comparison, the same bytes are written by MPI_File_write_at() and
+ * MPI_File_sync().
  */
 
 #define _GNU_SOURCE
@@ -104,7 +106,7 @@ static void measure_all(void)
     measure("flush", call_flush, 0);
 }
 
-/* Both ranks, the same number of times */
+/* Called by both ranks, which fence the same number of times */
 static void measure_fence(int rank)
 {
     double ns[ROUNDS], start;

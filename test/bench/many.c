@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time one holder and many origins: attach, put, truncate */
+
 /*
- * One holder and many origins: how long until all are attached, until each has
- * made its puts, and until a truncate comes through and all have their error;
- * and how long the truncate itself took.
- *
  * usage: many FILE PROCESSES
  * prints: PROCESSES ATTACH_MS TRAFFIC_MS REVOKE_MS TRUNCATE_MS
+ *
+ * How long it takes until all are attached, until each has made its puts, and
+ * until a truncate is done and all have their error; and how long the truncate
+ * took.
  */
 
 #define _GNU_SOURCE
 
-#include "peer.h"
+#include "side.h"
 #include "stats.h"
 
 #include <sys/prctl.h>
@@ -23,7 +25,7 @@
 #define PUTS         20000
 #define PATIENCE_SEC 60
 
-/* Steps that origins wait for, and how many of them are through */
+/* The step that origins wait for, and how many have done it */
 typedef struct stage {
     _Atomic int step;
     _Atomic int done;
@@ -43,46 +45,46 @@ static void wait_for(_Atomic int *word, int value, ucp_worker_h worker)
         }
         usleep(100);
         if (now() > end) {
-            fprintf(stderr, "many: nothing happens\n");
+            fprintf(stderr, "many: a step takes too long\n");
             exit(1);
         }
     }
 }
 
-static ucs_status_t put(peer_t *peer, const target_t *target, int index)
+static ucs_status_t put(side_t *side, const target_t *target, int index)
 {
     uint64_t value      = index;
-    ucs_status_t status = ucp_put_nbi(peer->ep, &value, sizeof(value),
+    ucs_status_t status = ucp_put_nbi(side->ep, &value, sizeof(value),
                                       target->base + (index * sizeof(value)),
-                                      peer->rkey);
+                                      side->rkey);
 
-    return UCS_STATUS_IS_ERR(status) ? status : peer_flush(peer);
+    return UCS_STATUS_IS_ERR(status) ? status : side_flush(side);
 }
 
 static void origin(stage_t *stage, int index)
 {
-    peer_t peer;
+    side_t side;
     double end;
     int i;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    peer_init(&peer, NULL);
+    side_init(&side, NULL);
     atomic_fetch_add(&stage->done, 1);
 
     wait_for(&stage->step, STEP_ATTACH, NULL);
-    peer_connect(&peer, &stage->target);
-    peer_check(put(&peer, &stage->target, index), "first put");
+    side_connect(&side, &stage->target);
+    side_check(put(&side, &stage->target, index), "first put");
     atomic_fetch_add(&stage->done, 1);
 
     wait_for(&stage->step, STEP_TRAFFIC, NULL);
     for (i = 0; i < PUTS; ++i) {
-        peer_check(put(&peer, &stage->target, index), "put");
+        side_check(put(&side, &stage->target, index), "put");
     }
     atomic_fetch_add(&stage->done, 1);
 
     wait_for(&stage->step, STEP_REVOKE, NULL);
     end = now() + PATIENCE_SEC;
-    while (put(&peer, &stage->target, index) == UCS_OK) {
+    while (put(&side, &stage->target, index) == UCS_OK) {
         usleep(100);
         if (now() > end) {
             fprintf(stderr, "many: no error after the truncate\n");
@@ -94,7 +96,7 @@ static void origin(stage_t *stage, int index)
     _exit(0);
 }
 
-/* Let all origins go, wait until all are through; ms */
+/* Have all origins do a step, and return how many ms that took */
 static double run_step(stage_t *stage, int step, int origins,
                        ucp_worker_h worker)
 {
@@ -105,7 +107,8 @@ static double run_step(stage_t *stage, int step, int origins,
     return (now() - start) * 1e3;
 }
 
-/* As run_step(), with somebody truncating; the origins have their error too */
+/* Have another process truncate the file, and return how many ms it took until
+ * the truncate was done and all origins had their error */
 static double run_revoke(stage_t *stage, int origins, ucp_worker_h worker,
                          const char *path)
 {
@@ -135,7 +138,7 @@ int main(int argc, char **argv)
     stage_t *stage = shared_memory(sizeof(*stage));
     double attach, traffic, revoke;
     int i, origins;
-    peer_t peer;
+    side_t side;
 
     if (argc != 3) {
         fprintf(stderr, "usage: many FILE PROCESSES\n");
@@ -149,12 +152,12 @@ int main(int argc, char **argv)
         }
     }
 
-    peer_init(&peer, NULL);
-    peer_expose(&peer, map_file(argv[1], LENGTH), LENGTH, &stage->target);
-    run_step(stage, STEP_INIT, origins, peer.worker);
-    attach  = run_step(stage, STEP_ATTACH, origins, peer.worker);
-    traffic = run_step(stage, STEP_TRAFFIC, origins, peer.worker);
-    revoke  = run_revoke(stage, origins, peer.worker, argv[1]);
+    side_init(&side, NULL);
+    side_expose(&side, map_file(argv[1], LENGTH), LENGTH, &stage->target);
+    run_step(stage, STEP_INIT, origins, side.worker);
+    attach  = run_step(stage, STEP_ATTACH, origins, side.worker);
+    traffic = run_step(stage, STEP_TRAFFIC, origins, side.worker);
+    revoke  = run_revoke(stage, origins, side.worker, argv[1]);
     atomic_store(&stage->step, STEP_END);
     while (wait(NULL) > 0) {
     }

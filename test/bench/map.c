@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time ucp_mem_map() and ucp_mem_unmap() of ordinary memory */
+
 /*
- * How long ucp_mem_map() and ucp_mem_unmap() of ordinary memory take.
- *
  * usage: map; prints: NS
  */
 
 #define _GNU_SOURCE
 
-#include "peer.h"
+#include "side.h"
 #include "stats.h"
 
 #define LENGTH (1u << 20)
 #define ROUNDS 101
 #define COUNT  500
 
-static double map_ns(const peer_t *peer, void *base)
+static double map_ns(const side_t *side, void *base)
 {
     ucp_mem_map_params_t params = {
         .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
@@ -29,8 +29,8 @@ static double map_ns(const peer_t *peer, void *base)
     int i;
 
     for (i = 0; i < COUNT; ++i) {
-        peer_check(ucp_mem_map(peer->context, &params, &memh), "map");
-        peer_check(ucp_mem_unmap(peer->context, memh), "unmap");
+        side_check(ucp_mem_map(side->context, &params, &memh), "map");
+        side_check(ucp_mem_unmap(side->context, memh), "unmap");
     }
     return (now() - start) * 1e9 / COUNT;
 }
@@ -39,17 +39,17 @@ int main(void)
 {
     void *base = malloc(LENGTH);
     double ns[ROUNDS];
-    peer_t peer;
+    side_t side;
     int i;
 
     if (base == NULL) {
         return 1;
     }
     memset(base, 0, LENGTH);
-    peer_init(&peer, NULL);
-    map_ns(&peer, base);
+    side_init(&side, NULL);
+    map_ns(&side, base);
     for (i = 0; i < ROUNDS; ++i) {
-        ns[i] = map_ns(&peer, base);
+        ns[i] = map_ns(&side, base);
     }
     printf("%.1f\n", median(ns, ROUNDS));
     return 0;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time registration of a file on fsdax with an RDMA device, and puts to it */
+
 /*
- * What it costs to have an RDMA device register a file on fsdax, by way of the
- * pin module, and what it costs the device to write there; against ordinary
- * memory, in turns.
+ * usage: pin DIRECTORY   (on fsdax, with the pin module and the device rxe0)
  *
- * usage: pin DIRECTORY        (on fsdax, with the module and the device rxe0)
- *
- * Lines of: pin BYTES NS NS NS NS, the medians of pin and map, register that,
- * register memory of small pages, register memory of huge pages
- *           put BYTES NS NS, the medians of a put to the file, to memory
+ * The pin module pins the file. Ordinary memory is measured in turns, for
+ * comparison. Prints lines of:
+ * pin BYTES NS NS NS NS, the medians of: pin and map; register that; register
+ *     memory of small pages; register memory of huge pages
+ * put BYTES NS NS, the medians of a put to the file and of one to memory
  */
 
 #include "../vm/nic.h"
@@ -71,7 +71,7 @@ static void *make_memory(int advice)
     return memory;
 }
 
-/* One round: the four times */
+/* Measure the four times once */
 static void pin_once(size_t length, void *small, void *huge, double *times)
 {
     pinned_t me;

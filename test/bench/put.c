@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time a put by daxpin beside a put by UCX's posix */
+
 /*
- * What a put costs: by daxpin into a file under a lease, and by UCX's posix into
- * anonymous memory, from one origin with two contexts, in turns.
- *
  * usage: put FILE; prints: BYTES FILE_NS POSIX_NS
+ *
+ * daxpin puts into a file under a lease, posix into anonymous memory. One
+ * origin has two contexts, which take turns.
  */
 
 #define _GNU_SOURCE
 
-#include "peer.h"
+#include "side.h"
 #include "stats.h"
 
 #include <signal.h>
@@ -23,24 +25,24 @@ enum { BY_DAXPIN, BY_POSIX, KINDS };
 
 static const char *const kind_tls[] = {"daxpin,self,tcp", "posix"};
 
-static double put_ns(peer_t *peer, const target_t *target, const void *buffer,
+static double put_ns(side_t *side, const target_t *target, const void *buffer,
                      size_t bytes, int count)
 {
     double start = now();
     int i;
 
     for (i = 0; i < count; ++i) {
-        if (ucp_put_nbi(peer->ep, buffer, bytes, target->base, peer->rkey) <
+        if (ucp_put_nbi(side->ep, buffer, bytes, target->base, side->rkey) <
             0) {
             fprintf(stderr, "put failed\n");
             exit(1);
         }
     }
-    peer_check(peer_flush(peer), "flush");
+    side_check(side_flush(side), "flush");
     return (now() - start) * 1e9 / count;
 }
 
-static void measure(peer_t *peers, const target_t *targets, size_t bytes,
+static void measure(side_t *sides, const target_t *targets, size_t bytes,
                     int count)
 {
     static uint8_t buffer[LENGTH];
@@ -49,7 +51,7 @@ static void measure(peer_t *peers, const target_t *targets, size_t bytes,
 
     for (i = -1; i < ROUNDS; ++i) { /* round -1 warms up */
         for (kind = 0; kind < KINDS; ++kind) {
-            ns[kind][(i < 0) ? 0 : i] = put_ns(&peers[kind], &targets[kind],
+            ns[kind][(i < 0) ? 0 : i] = put_ns(&sides[kind], &targets[kind],
                                                buffer, bytes, count);
         }
     }
@@ -59,15 +61,15 @@ static void measure(peer_t *peers, const target_t *targets, size_t bytes,
 
 static int origin(const target_t *targets)
 {
-    peer_t peers[KINDS];
+    side_t sides[KINDS];
     int kind;
 
     for (kind = 0; kind < KINDS; ++kind) {
-        peer_init(&peers[kind], kind_tls[kind]);
-        peer_connect(&peers[kind], &targets[kind]);
+        side_init(&sides[kind], kind_tls[kind]);
+        side_connect(&sides[kind], &targets[kind]);
     }
-    measure(peers, targets, 8, 20000);
-    measure(peers, targets, 4096, 2000);
+    measure(sides, targets, 8, 20000);
+    measure(sides, targets, 4096, 2000);
     return 0;
 }
 
@@ -76,7 +78,7 @@ int main(int argc, char **argv)
     target_t *targets    = shared_memory(KINDS * sizeof(*targets));
     _Atomic int *exposed = shared_memory(sizeof(*exposed));
     int status           = -1;
-    peer_t peers[KINDS];
+    side_t sides[KINDS];
     pid_t child;
     int kind;
 
@@ -94,14 +96,14 @@ int main(int argc, char **argv)
     }
 
     for (kind = 0; kind < KINDS; ++kind) {
-        peer_init(&peers[kind], kind_tls[kind]);
-        peer_expose(&peers[kind], (kind == BY_POSIX) ? NULL :
+        side_init(&sides[kind], kind_tls[kind]);
+        side_expose(&sides[kind], (kind == BY_POSIX) ? NULL :
                     map_file(argv[1], LENGTH), LENGTH, &targets[kind]);
     }
     atomic_store(exposed, 1);
     while (waitpid(child, &status, WNOHANG) == 0) {
         for (kind = 0; kind < KINDS; ++kind) {
-            ucp_worker_progress(peers[kind].worker);
+            ucp_worker_progress(sides[kind].worker);
         }
         usleep(1000);
     }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time and medians */
+
 #ifndef DAXPIN_BENCH_STATS_H_
 #define DAXPIN_BENCH_STATS_H_
 
 #include <stdlib.h>
 #include <time.h>
 
-/* Seconds */
+/* Return the time in seconds */
 static inline double now(void)
 {
     struct timespec ts;
@@ -23,7 +25,7 @@ static int stats_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts what it is given */
+/* Return the median. Sorts the values. */
 static inline double median(double *values, int count)
 {
     qsort(values, count, sizeof(*values), stats_compare);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time truncate(2) of a file with a segment of a window */
+
 /*
- * How long somebody waits in truncate(2) of a file in which rank 0 has its part
- * of a window, while all other ranks put into it.
- *
  * usage: truncate FILE; rank 0 prints: MS
+ *
+ * Rank 0 has its segment of the window in the file, and all other ranks put
+ * into it while another process truncates the file.
  */
 
 #include <mpi.h>
@@ -20,7 +22,7 @@
 #define SETTLE_SEC 0.2  /* traffic before the truncate */
 #define LIMIT_SEC  60.0 /* for the error to come */
 
-/* By another process, as it happens; not one of MPI's */
+/* Have another process truncate the file, which is none of MPI's */
 static pid_t start_truncate(const char *path, int result)
 {
     pid_t pid = fork();
@@ -39,7 +41,7 @@ static pid_t start_truncate(const char *path, int result)
     _exit(write(result, &ms, sizeof(ms)) == sizeof(ms) ? 0 : 1);
 }
 
-/* Until it fails, or has gone on for too long: 0 */
+/* Put until that fails. Return 0 if it does not fail within the limit. */
 static int put_until_error(MPI_Win win)
 {
     double end  = now() + LIMIT_SEC;
@@ -89,7 +91,7 @@ int main(int argc, char **argv)
         }
         printf("%.3f\n", ms);
     }
-    /* May report the error once more */
+    /* The first call may report the error once more */
     if (MPI_Win_unlock_all(win) != MPI_SUCCESS) {
         MPI_Win_unlock_all(win);
     }

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Time MPI_Put and flush on a window over a file and on anonymous memory */
+
 /*
- * MPI_Put and flush, from rank 0 to rank 1, on a window over a file and on one of
- * anonymous memory, in turns.
- *
  * usage: windows FILE [BYTES [COUNT]]; rank 0 prints: FILE_NS ANONYMOUS_NS
  *   BYTES of each put, 8; COUNT of puts in a turn, 2000
+ *
+ * Rank 0 puts to rank 1, in turns.
  */
 
 #define _GNU_SOURCE
 
 #include <mpi.h>
 
-#include "peer.h"
+#include "side.h"
 #include "stats.h"
 
 #define LENGTH 65536

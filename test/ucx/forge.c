@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Forged and stale remote keys: no crash, and no access beyond their range */
+
 /*
- * forge FILE
+ * usage: forge FILE
  *
- * Remote keys that are not what the target packed: bytes changed, fields
- * changed with the sum made good again, random bytes, and the true one after
- * the target gave the memory back. Each is an error, or does what it should
- * within its range; none is a crash.
+ * Keys with bytes changed, with fields changed and the sum corrected, of random
+ * bytes, and the original key after the target unmapped the memory. Each is an
+ * error or accesses its own range only; none is a crash.
  */
 
 #include "side.h"
@@ -32,35 +33,36 @@ static int target(side_t *side)
     memset(bytes, 0xee, FILE_SIZE);
     side_open(side, FEATURES, 0);
     memh = side_map(side, bytes + SKIP, SIZE);
-    side_say_key(side, memh, bytes + SKIP);
+    side_send_key(side, memh, bytes + SKIP);
 
-    (void)hear_word_progress(side);
+    (void)receive_word_progress(side);
     for (i = 0; i < FILE_SIZE; ++i) {
         if (((i < SKIP) || (i >= SKIP + SIZE)) && (bytes[i] != 0xee)) {
             die("byte %zu, which is not registered, has changed", i);
         }
     }
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
 
-    (void)hear_word_progress(side);
+    (void)receive_word_progress(side);
     check(ucp_mem_unmap(side->context, memh), "ucp_mem_unmap");
-    say_word(side->sock, 0);
-    (void)hear_word_progress(side);
+    send_word(side->sock, 0);
+    (void)receive_word_progress(side);
     side_close(side);
     return 0;
 }
 
-/* Where in UCP's key daxpin's is: it is the one with the magic */
+/* Find daxpin's key in UCP's, by the magic */
 static packed_t *find_packed(void *key, size_t length)
 {
     packed_t *packed = memmem(key, length, "DPIN", 4);
 
     if (packed == NULL) {
-        die("there is no key of daxpin in UCP's: the file was not adopted");
+        die("UCP's key has no key of daxpin: the file was not adopted");
     }
     return packed;
 }
 
+/* Correct the sum */
 static void make_good(packed_t *packed)
 {
     uint64_t sum = 0xcbf29ce484222325ull;
@@ -72,7 +74,8 @@ static void make_good(packed_t *packed)
     memcpy(&packed->sum, &sum, sizeof(sum));
 }
 
-/* Put and get at the ends of the range and beyond: those in it may work */
+/* Put and get at the ends of the range and beyond. Only those within may
+ * work. */
 static void use(side_t *side, ucp_rkey_h rkey, uint64_t base, uint64_t size)
 {
     const int64_t offsets[] = { 0, 8, size / 2, size - 8, size - 7, size,
@@ -100,7 +103,8 @@ static void use(side_t *side, ucp_rkey_h rkey, uint64_t base, uint64_t size)
     }
 }
 
-/* @return what an 8-byte put at the start says, or what unpacking said */
+/* Return the status of unpacking or, if that works, of an 8-byte put at the
+ * start */
 static ucs_status_t try_key(side_t *side, const void *key, uint64_t base)
 {
     uint64_t value = 0;
@@ -119,7 +123,7 @@ static ucs_status_t try_key(side_t *side, const void *key, uint64_t base)
     return status;
 }
 
-/* Some bit of each byte: the sum does not fit */
+/* Change a bit of each byte, so that the sum is wrong */
 static void changed_bytes(side_t *side, const uint8_t *key, size_t length,
                           uint64_t base)
 {
@@ -137,7 +141,7 @@ static void changed_bytes(side_t *side, const uint8_t *key, size_t length,
     free(copy);
 }
 
-/* Fields that a target could have packed, but did not */
+/* Set fields to values that a target could have packed, but did not */
 static void changed_fields(side_t *side, const uint8_t *key, size_t length,
                            uint64_t base)
 {
@@ -166,8 +170,8 @@ static void changed_fields(side_t *side, const uint8_t *key, size_t length,
             }
             make_good(packed);
             status = try_key(side, copy, base);
-            /* An offset in the file is a range of the file, if another one;
-             * a shorter length is in the range */
+            /* Another offset is another range of the same file, and a shorter
+             * length is within the range: both may work */
             if ((status == UCS_OK) &&
                 (fields[i] != offsetof(packed_t, offset)) &&
                 (fields[i] != offsetof(packed_t, length))) {
@@ -196,7 +200,7 @@ static void random_keys(side_t *side, const uint8_t *key, size_t length,
         for (j = 4; j < sizeof(*packed); ++j) {
             ((uint8_t*)packed)[j] = random();
         }
-        if (i % 2) { /* come further */
+        if (i % 2) { /* pass the first checks */
             memcpy(&packed->version, &(uint32_t){1}, sizeof(uint32_t));
             memcpy(&packed->node, &node, sizeof(node));
             memcpy(&packed->ipc_ns, &ns, sizeof(ns));
@@ -209,15 +213,15 @@ static void random_keys(side_t *side, const uint8_t *key, size_t length,
     free(copy);
 }
 
-/* The holder keeps the lease for as long as another process is attached, and
- * notices a little later that it is gone */
+/* Wait until the key does not work any more. The holder keeps the lease until
+ * all members are gone, which the holder notices a little later. */
 static void await_end(side_t *side, const void *key, uint64_t base)
 {
     double end = now() + 5;
 
     do {
         if (now() > end) {
-            die("a key of memory that was given back works");
+            die("a key of memory that was unmapped works");
         }
         usleep(100000);
     } while (try_key(side, key, base) == UCS_OK);
@@ -232,30 +236,30 @@ static int origin(side_t *side)
     uint8_t *key;
 
     side_open(side, FEATURES, 0);
-    key  = hear(side->sock, &length);
-    base = hear_word(side->sock);
+    key  = receive_bytes(side->sock, &length);
+    base = receive_word(side->sock);
 
-    check(ucp_ep_rkey_unpack(side->ep, key, &rkey), "the true key");
+    check(ucp_ep_rkey_unpack(side->ep, key, &rkey), "the original key");
     use(side, rkey, base, SIZE);
-    check(side_put(side, &value, 8, base, rkey), "put with the true key");
-    check(side_flush(side), "flush of the true key");
+    check(side_put(side, &value, 8, base, rkey), "put with the original key");
+    check(side_flush(side), "flush of the original key");
 
     changed_bytes(side, key, length, base);
     random_keys(side, key, length, base);
-    say_word(side->sock, 0);
-    (void)hear_word(side->sock);
+    send_word(side->sock, 0);
+    (void)receive_word(side->sock);
     changed_fields(side, key, length, base);
 
-    /* The target gives the memory back. What is unpacked may still work, on a
-     * file that is still under lease, or not; when it is gone nothing does. */
-    say_word(side->sock, 0);
-    (void)hear_word(side->sock);
+    /* The target unmaps the memory. The unpacked key may work as long as the
+     * file is under a lease, and not after that. */
+    send_word(side->sock, 0);
+    (void)receive_word(side->sock);
     use(side, rkey, base, SIZE);
     ucp_rkey_destroy(rkey);
     await_end(side, key, base);
     free(key);
 
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
     side_close(side);
     return 0;
 }

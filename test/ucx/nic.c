@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Put, get and send over RDMA devices, with memory in files on fsdax */
+
 /*
- * nic DIRECTORY [MAX [DEVICE]]
+ * usage: nic DIRECTORY [MAX [DEVICE]]
  *
- * Two processes that see each other only through RDMA devices, with memory in
- * files of DIRECTORY, which is on fsdax, ordinary memory, and a device DAX if
- * there is one, as windows and as local buffers: puts, gets, atomics and
- * messages up to MAX (4 MiB). Puts to what is not in files must not need the
- * target's help. Then the file of the window is truncated in the middle of
- * traffic; the endpoint goes on. The ordinary memory is where a file was before.
+ * Two processes that reach each other only by RDMA devices. Windows and local
+ * buffers are in files of DIRECTORY, which is on fsdax, in ordinary memory and,
+ * if there is one, in a device DAX. Puts, gets, atomics and messages go up to
+ * MAX bytes (4 MiB). Puts to memory that is not in files must not need the
+ * target's help. Then another process truncates the window's file in the middle
+ * of traffic; the endpoint must go on. The ordinary memory is where a file was
+ * mapped before.
  */
 
 #include "side.h"
@@ -29,14 +32,14 @@ static const char *const kind_names[] = {
 };
 static const char *directory;
 static const char *device; /* NULL: none */
-static int kinds = DEVICE; /* those that there are */
+static int kinds = DEVICE; /* number of kinds in use */
 static size_t max_size = 4ul << 20;
 static size_t size;
 
-/* Ordinary memory, where a file was in an earlier life of UCX */
+/* Ordinary memory, where a file was mapped when UCX was open before */
 static void *former;
 
-/* What is sent: bytes of this from `seed` on */
+/* The bytes from `seed` on are sent */
 static uint8_t *reference;
 
 static void make_reference(void)
@@ -50,7 +53,7 @@ static void make_reference(void)
     }
 }
 
-/* Each gets a part of the device: of the window, of the local buffer */
+/* Map the first part of the device for the window, the second for the buffer */
 static uint8_t *map_device(int is_window)
 {
     size_t length = (size + DEVICE_ALIGN - 1) / DEVICE_ALIGN * DEVICE_ALIGN;
@@ -88,7 +91,7 @@ static void expect(const uint8_t *bytes, size_t length, uint64_t seed,
     }
 }
 
-/* By another process, as it happens */
+/* Have another process truncate the file, as in real life */
 static void start_truncate(void)
 {
     char path[4096];
@@ -105,8 +108,8 @@ static void start_truncate(void)
     _exit(0);
 }
 
-/* With the pin module the NIC has the file's blocks, and whoever truncates it
- * waits until they are given back; without, for next to nothing */
+/* Check whether the pin module is there. With it the NIC has the file's blocks,
+ * and a process that truncates the file waits until the memory is unmapped. */
 static int nic_has_blocks(void)
 {
     return access("/dev/daxpin", W_OK) == 0;
@@ -155,14 +158,14 @@ static void target_does(side_t *side, const command_t *command,
                command->kind);
         break;
     case CMD_PAUSE:
-        /* Deaf until the next word, which is not answered */
-        say_word(side->sock, 0);
-        (void)hear_word(side->sock);
+        /* Do not progress the worker until the next word arrives */
+        send_word(side->sock, 0);
+        (void)receive_word(side->sock);
         return;
     case CMD_RECV:
         memset(at, 0x5a, command->length + 1);
         request = start_message(side, 0, at, command->length, NULL);
-        say_word(side->sock, 0);
+        send_word(side->sock, 0);
         check(side_wait(side, request), "receive");
         expect(at, command->length, command->seed, "receive", command->kind,
                command->kind);
@@ -175,29 +178,29 @@ static void target_does(side_t *side, const command_t *command,
         start_truncate();
         break;
     }
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
 }
 
-static command_t hear_command(side_t *side)
+static command_t receive_command(side_t *side)
 {
     struct pollfd fd = { .fd = side->sock, .events = POLLIN };
     double end       = now() + (4 * SIDE_WAIT_SEC);
-    command_t *heard, command;
+    command_t *received, command;
 
     while (poll(&fd, 1, 0) == 0) {
         ucp_worker_progress(side->worker);
         if (now() > end) {
-            die("target: nothing heard");
+            die("target: no command arrives");
         }
     }
-    heard   = hear(side->sock, NULL);
-    command = *heard;
-    free(heard);
+    received = receive_bytes(side->sock, NULL);
+    command  = *received;
+    free(received);
     return command;
 }
 
-/* UCX comes up and goes down again. When it is down, other memory takes the
- * place of a file that it knew. */
+/* Open UCX and close it again. After that, map other memory in place of a file
+ * that UCX had registered. */
 static void earlier_life(const char *name)
 {
     const ucp_params_t params = {
@@ -233,11 +236,11 @@ static int target(side_t *side)
     for (kind = 0; kind < kinds; ++kind) {
         windows[kind] = make_memory(kind, "window");
         memhs[kind]   = side_map(side, windows[kind], size);
-        side_say_key(side, memhs[kind], windows[kind]);
+        side_send_key(side, memhs[kind], windows[kind]);
     }
 
     for (;;) {
-        command = hear_command(side);
+        command = receive_command(side);
         if (command.cmd == CMD_DONE) {
             break;
         }
@@ -265,9 +268,9 @@ static void order(side_t *side, uint64_t cmd, int kind, size_t offset,
 {
     command_t command = { cmd, kind, offset, length, seed };
 
-    say(side->sock, &command, sizeof(command));
+    send_bytes(side->sock, &command, sizeof(command));
     if (cmd != CMD_DONE) {
-        (void)hear_word_progress(side);
+        (void)receive_word_progress(side);
     }
 }
 
@@ -292,7 +295,7 @@ static void put_get(side_t *side, const window_t *window, int kind,
           "put");
     check(side_flush(side), "flush");
     if (pause) {
-        say_word(side->sock, 0);
+        send_word(side->sock, 0);
     }
     order(side, CMD_CHECK, kind, offset, length, seed);
 
@@ -314,7 +317,7 @@ static void message(side_t *side, int kind, uint8_t *local, size_t length,
     memcpy(local, reference + seed, length);
     order(side, CMD_RECV, kind, 64, length, seed);
     check(side_wait(side, start_message(side, 1, local, length, memh)), "send");
-    (void)hear_word_progress(side);
+    (void)receive_word_progress(side);
 }
 
 static void atomics(side_t *side, const window_t *window)
@@ -358,13 +361,13 @@ static void all_sizes(side_t *side, const window_t *windows, uint8_t **locals,
                 message(side, kind, locals[local], sizes[i], NULL);
             }
         }
-        /* Registered by the program, for all it does */
+        /* Registered by the program */
         message(side, FSDAX, locals[FSDAX], sizes[i], memh);
     }
 }
 
-/* Puts go on and on, before, while and after; none may fail, for nobody can
- * tell here where the other side's memory is from */
+/* Put and get before, during and after the truncate. None may fail, because the
+ * origin cannot know what the target's memory is. */
 static void traffic(side_t *side, const window_t *windows, uint8_t **locals)
 {
     double end = 0;
@@ -398,7 +401,7 @@ static int origin(side_t *side)
               UCP_FEATURE_TAG, 0);
     for (kind = 0; kind < kinds; ++kind) {
         locals[kind]       = make_memory(kind, "local");
-        windows[kind].rkey = side_hear_key(side, &windows[kind].base);
+        windows[kind].rkey = side_receive_key(side, &windows[kind].base);
     }
     memh = side_map(side, locals[FSDAX], size);
 

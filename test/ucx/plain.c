@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Show how UCX reaches ordinary memory, to compare with and without daxpin */
+
 /*
- * plain rma|tag|all
+ * usage: plain rma|tag|all
  *
- * Ordinary memory. Prints what can be told apart about the way it takes, for
- * comparison with and without daxpin: the lanes and what they are for, without
- * daxpin's own, and whether a put needs the target's help.
+ * Prints the lanes and their uses, without daxpin's own, and whether a put
+ * needs the target's help.
  */
 
 #include "side.h"
@@ -16,8 +17,9 @@
 
 static uint64_t features;
 
-/* "lane[1]:  5:sysv/memory.0 md[0] -> md[0]/sysv/sysdev[255] rma#1 amo#1":
- * names and uses; the numbers change with each component */
+/* Print name and uses of a lane, without the numbers, which change with each
+ * component:
+ * "lane[1]:  5:sysv/memory.0 md[0] -> md[0]/sysv/sysdev[255] rma#1 amo#1" */
 static void print_lane(const char *line)
 {
     const char *name = strchr(line, ':');
@@ -84,9 +86,9 @@ static void target_rma(side_t *side)
     memh[0] = map_allocated(side, &address[0]);
     memh[1] = side_map(side, address[1], SIZE);
     for (i = 0; i < 2; ++i) {
-        side_say_key(side, memh[i], address[i]);
-        (void)hear_word(side->sock);          /* no help for a while */
-        (void)hear_word_progress(side);
+        side_send_key(side, memh[i], address[i]);
+        (void)receive_word(side->sock);          /* no help for a while */
+        (void)receive_word_progress(side);
         if (((uint8_t*)address[i])[SIZE - 1] != 0x77) {
             die("the put did not arrive");
         }
@@ -95,7 +97,7 @@ static void target_rma(side_t *side)
     free(address[1]);
 }
 
-/* Is it done before the target helps? */
+/* Check whether the request completes before the target helps */
 static int is_direct(side_t *side, ucs_status_ptr_t request)
 {
     double end = now() + DIRECT_SEC;
@@ -119,18 +121,18 @@ static void origin_rma(side_t *side, const char *what)
     uint64_t base;
 
     memset(buffer, 0x77, SIZE);
-    rkey  = side_hear_key(side, &base);
+    rkey  = side_receive_key(side, &base);
     put   = side_start(side, 1, buffer, SIZE, base, rkey, 0);
     flush = ucp_ep_flush_nbx(side->ep, &param);
     printf("put to %s memory: %s\n", what,
            (is_direct(side, put) && is_direct(side, flush)) ?
            "direct" : "helped by the target");
 
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
     check(side_wait(side, put), "put");
     check(side_wait(side, flush), "flush");
     ucp_rkey_destroy(rkey);
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
     free(buffer);
 }
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Revoke a file in the middle of traffic */
+
 /*
- * revoke DIRECTORY truncate|otrunc|write none|peer
+ * usage: revoke DIRECTORY truncate|otrunc|write none|peer
  *
- * A third process wants a file in the middle of traffic. From then on every
- * operation on that file fails with CONNECTION_RESET, and a flush says so once;
- * another file and the endpoint go on; nobody dies. The target progresses its
- * worker all the time, so that what tries to get around would get through.
+ * Another process, the intruder, opens or truncates a file in the middle of
+ * traffic. From then on every operation on that file fails with
+ * CONNECTION_RESET, and one flush reports that; another file and the endpoint
+ * go on; no process dies. The target progresses its worker all the time, so
+ * that an operation that went around the revoke would succeed.
  */
 
 #include "side.h"
@@ -25,13 +28,14 @@ static const char *how;
 static int err_peer;
 static int intruder_sock;
 
-/* Waits for a word, gets in, says how many microseconds that took */
+/* Wait for a word, truncate or open the file, and send how many microseconds
+ * that took */
 static int intruder(int sock)
 {
     double start;
     int ret = 0;
 
-    (void)hear_word(sock);
+    (void)receive_word(sock);
     start = now();
     if (strcmp(how, "truncate") == 0) {
         ret = truncate(path_taken, 0);
@@ -43,7 +47,7 @@ static int intruder(int sock)
     if (ret < 0) {
         die("%s of %s: %m", how, path_taken);
     }
-    say_word(sock, (uint64_t)((now() - start) * 1e6));
+    send_word(sock, (uint64_t)((now() - start) * 1e6));
     return 0;
 }
 
@@ -76,12 +80,12 @@ static int target(side_t *side)
     side_open(side, FEATURES, err_peer);
     memh_taken = side_map(side, (void*)taken, SIZE_TAKEN);
     memh_other = side_map(side, other, SIZE_OTHER);
-    side_say_key(side, memh_taken, (void*)taken);
-    side_say_key(side, memh_other, other);
+    side_send_key(side, memh_taken, (void*)taken);
+    side_send_key(side, memh_other, other);
 
-    (void)hear_word_progress(side);
+    (void)receive_word_progress(side);
 
-    /* What was mapped is memory still, and touching it hurts nobody */
+    /* The mapping is still there, and writing to it does no harm */
     for (i = 0; i < SIZE_TAKEN; i += 4096) {
         taken[i] = taken[i] + 1;
     }
@@ -104,15 +108,15 @@ typedef struct region {
     void       *key;
 } region_t;
 
-static void hear_region(side_t *side, region_t *region)
+static void receive_region(side_t *side, region_t *region)
 {
-    region->key = hear(side->sock, NULL);
+    region->key = receive_bytes(side->sock, NULL);
     check(ucp_ep_rkey_unpack(side->ep, region->key, &region->rkey),
           "ucp_ep_rkey_unpack");
-    region->base = hear_word(side->sock);
+    region->base = receive_word(side->sock);
 }
 
-/* Any of what is done to the file that is taken */
+/* Do one of the operations on the file that is taken */
 static ucs_status_t some_traffic(side_t *side, region_t *taken, uint8_t *buffer,
                                  unsigned round)
 {
@@ -132,7 +136,7 @@ static ucs_status_t some_traffic(side_t *side, region_t *taken, uint8_t *buffer,
     }
 }
 
-/* @return what ended it */
+/* Return the status that ended the traffic */
 static ucs_status_t traffic(side_t *side, region_t *taken, region_t *other,
                             uint8_t *buffer)
 {
@@ -146,11 +150,11 @@ static ucs_status_t traffic(side_t *side, region_t *taken, region_t *other,
         check(side_put(side, buffer, 64, other->base, other->rkey),
               "put to the other file");
         if (!called && (now() - start > 0.1)) {
-            say_word(intruder_sock, 0);
+            send_word(intruder_sock, 0);
             called = 1;
         }
         if (now() - start > TRAFFIC_SEC) {
-            die("nobody stopped the traffic");
+            die("nothing stopped the traffic");
         }
     }
     return status;
@@ -164,7 +168,8 @@ static void expect_reset(ucs_status_t status, const char *what, size_t size)
     }
 }
 
-/* The failure before is told by the next flush and by no other */
+/* Expect that the next flush reports the failure before, and no other flush
+ * does */
 static void expect_flush_once(side_t *side, const char *what, size_t size)
 {
     ucs_status_t status;
@@ -221,7 +226,7 @@ static void after_atomics(side_t *side, region_t *taken)
                          "fetching atomic", size);
             expect_flush_once(side, "fetching atomic", size);
             if (i < 4) {
-                /* Has nobody to tell but the flush */
+                /* Only the flush can report this failure */
                 (void)side_atomic(side, ops[i], &value, size, 0, NULL,
                                   taken->base, taken->rkey);
                 expect_flush_once(side, "posted atomic", size);
@@ -230,7 +235,7 @@ static void after_atomics(side_t *side, region_t *taken)
     }
 }
 
-/* Those who do not look at requests, as MPI libraries do not */
+/* Operations without requests, as MPI libraries use them */
 static void after_implicit(side_t *side, region_t *taken, uint8_t *buffer)
 {
     ucs_status_t status;
@@ -242,7 +247,7 @@ static void after_implicit(side_t *side, region_t *taken, uint8_t *buffer)
     (void)ucp_get_nbi(side->ep, buffer, 64, taken->base, taken->rkey);
     status = ucp_worker_flush(side->worker);
     if (status == UCS_OK) {
-        die("a flush of the worker hides what failed");
+        die("a flush of the worker hides the failure");
     }
     check(ucp_worker_flush(side->worker), "second flush of the worker");
 }
@@ -258,7 +263,7 @@ static void after_other(side_t *side, region_t *other, uint8_t *buffer)
     check(side_get(side, back, sizeof(back), other->base, other->rkey),
           "get from the other file");
     if (memcmp(buffer, back, sizeof(back)) != 0) {
-        die("the other file has other bytes");
+        die("the other file has wrong bytes");
     }
 }
 
@@ -269,20 +274,20 @@ static int origin(side_t *side)
     ucp_rkey_h rkey;
 
     side_open(side, FEATURES, err_peer);
-    hear_region(side, &taken);
-    hear_region(side, &other);
+    receive_region(side, &taken);
+    receive_region(side, &other);
 
     expect_reset(traffic(side, &taken, &other, buffer), "traffic", 0);
     expect_flush_once(side, "traffic", 0);
     printf("# %s: the intruder was let in after %lu us\n", how,
-           (unsigned long)hear_word(intruder_sock));
+           (unsigned long)receive_word(intruder_sock));
 
     after_puts_gets(side, &taken, buffer);
     after_atomics(side, &taken);
     after_implicit(side, &taken, buffer);
     after_other(side, &other, buffer);
 
-    /* A key that is unpacked only now is not better */
+    /* A key that is unpacked only now does not work either */
     check(ucp_ep_rkey_unpack(side->ep, taken.key, &rkey), "stale key");
     expect_reset(side_put(side, buffer, 8, taken.base, rkey), "stale put", 8);
     expect_reset(side_get(side, buffer, 8, taken.base, rkey), "stale get", 8);
@@ -295,7 +300,7 @@ static int origin(side_t *side)
     free(taken.key);
     free(other.key);
     free(buffer);
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
     side_close(side);
     return 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Puts and gets of all sizes, and all atomics, on a file */
+
 /*
- * rma FILE [MAX]
+ * usage: rma FILE [MAX]
  *
- * Puts and gets of all sizes up to MAX (64 MiB) and all atomics, on a file that
- * the target mapped. The target does not progress its worker meanwhile, so
- * what arrives came by shared memory and not by UCP's emulation. The content
- * is compared in the target's mapping after each put and, when all is given
- * back, byte by byte in the file.
+ * The target maps the file. Sizes go up to MAX bytes (64 MiB). The target does
+ * not progress its worker meanwhile, so bytes that arrive came by shared memory
+ * and not by UCP's emulation. The content is compared in the target's mapping
+ * after each put and, when all is unmapped, byte by byte in the file.
  */
 
 #include "side.h"
@@ -35,7 +36,7 @@ static void check_bytes(const uint8_t *bytes, const command_t *command)
     }
 }
 
-/* After the last put: the same bytes, from the file */
+/* Compare the file with the mapping after the last put */
 static void check_file(const uint8_t *copy)
 {
     uint8_t *content = malloc(file_size);
@@ -56,7 +57,7 @@ static void check_file(const uint8_t *copy)
     }
     close(fd);
     if (memcmp(content, copy, file_size) != 0) {
-        die("%s has not what the mapping had", path);
+        die("%s has other bytes than the mapping had", path);
     }
     free(content);
 }
@@ -71,10 +72,10 @@ static int target(side_t *side)
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64,
               0);
     memh = side_map(side, bytes, file_size);
-    side_say_key(side, memh, bytes);
+    side_send_key(side, memh, bytes);
 
     for (;;) {
-        command = hear(side->sock, NULL);
+        command = receive_bytes(side->sock, NULL);
         if (command->cmd == CMD_DONE) {
             break;
         } else if (command->cmd == CMD_CLEAR) {
@@ -83,15 +84,15 @@ static int target(side_t *side)
             check_bytes(bytes, command);
         }
         free(command);
-        say_word(side->sock, 0);
+        send_word(side->sock, 0);
     }
     free(command);
 
     copy = malloc(file_size);
     memcpy(copy, bytes, file_size);
-    say_word(side->sock, 0);
-    /* The origin gives its key back before the target its memory */
-    (void)hear_word_progress(side);
+    send_word(side->sock, 0);
+    /* The origin destroys its key before the target unmaps the memory */
+    (void)receive_word_progress(side);
     check(ucp_mem_unmap(side->context, memh), "ucp_mem_unmap");
     side_close(side);
     munmap(bytes, file_size);
@@ -105,8 +106,8 @@ static void order(side_t *side, uint64_t cmd, uint64_t offset, uint64_t length,
 {
     command_t command = { cmd, offset, length, seed };
 
-    say(side->sock, &command, sizeof(command));
-    (void)hear_word(side->sock);
+    send_bytes(side->sock, &command, sizeof(command));
+    (void)receive_word(side->sock);
 }
 
 static void put_get(side_t *side, ucp_rkey_h rkey, uint64_t base,
@@ -160,7 +161,7 @@ static void all_sizes(side_t *side, ucp_rkey_h rkey, uint64_t base)
     free(buffer);
 }
 
-/* In numbers of UCP: the op, what it makes of a and b */
+/* Return the result of an operation on a and b */
 static uint64_t expected(ucp_atomic_op_t op, uint64_t a, uint64_t b)
 {
     switch (op) {
@@ -206,7 +207,7 @@ static void one_atomic(side_t *side, ucp_rkey_h rkey, uint64_t addr,
     }
 }
 
-/* A compare that fails changes nothing and says what is there */
+/* Check that a compare that fails changes nothing and returns the value */
 static void cswap_other(side_t *side, ucp_rkey_h rkey, uint64_t addr,
                         size_t size)
 {
@@ -250,16 +251,16 @@ static int origin(side_t *side)
 
     side_open(side, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64,
               0);
-    rkey = side_hear_key(side, &base);
+    rkey = side_receive_key(side, &base);
     order(side, CMD_CLEAR, 0, 0, 0);
     all_sizes(side, rkey, base);
     all_atomics(side, rkey, base);
     check(ucp_worker_flush(side->worker), "worker flush");
 
-    say(side->sock, &done, sizeof(done));
-    (void)hear_word(side->sock);
+    send_bytes(side->sock, &done, sizeof(done));
+    (void)receive_word(side->sock);
     ucp_rkey_destroy(rkey);
-    say_word(side->sock, 0);
+    send_word(side->sock, 0);
     side_close(side);
     return 0;
 }

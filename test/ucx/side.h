@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Two processes that communicate by UCP: the sides of the tests here */
+
 #ifndef TEST_UCX_SIDE_H_
 #define TEST_UCX_SIDE_H_
 
 /*
- * Two processes that talk UCP: the child puts and gets ("origin"), the parent
- * has the memory ("target"). What they agree on goes through a socket.
+ * The child puts and gets ("origin"), the parent has the memory ("target").
+ * What they agree on goes through a socket.
  */
 
 #ifndef _GNU_SOURCE
@@ -71,7 +73,7 @@ static inline void check(ucs_status_t status, const char *what)
     }
 }
 
-static inline void say(int sock, const void *data, size_t length)
+static inline void send_bytes(int sock, const void *data, size_t length)
 {
     uint64_t size = length;
 
@@ -88,14 +90,14 @@ static inline void read_all(int sock, void *data, size_t length)
     while (length > 0) {
         ret = read(sock, data, length);
         if (ret <= 0) {
-            die("the other side is gone");
+            die("the other side has exited");
         }
         data    = (char*)data + ret;
         length -= ret;
     }
 }
 
-static inline void *hear(int sock, size_t *length_p)
+static inline void *receive_bytes(int sock, size_t *length_p)
 {
     uint64_t size;
     void *data;
@@ -109,22 +111,22 @@ static inline void *hear(int sock, size_t *length_p)
     return data;
 }
 
-static inline void say_word(int sock, uint64_t word)
+static inline void send_word(int sock, uint64_t word)
 {
-    say(sock, &word, sizeof(word));
+    send_bytes(sock, &word, sizeof(word));
 }
 
-static inline uint64_t hear_word(int sock)
+static inline uint64_t receive_word(int sock)
 {
-    uint64_t *data = hear(sock, NULL);
+    uint64_t *data = receive_bytes(sock, NULL);
     uint64_t word  = *data;
 
     free(data);
     return word;
 }
 
-/* Wait for a word and let the worker go on meanwhile */
-static inline uint64_t hear_word_progress(side_t *side)
+/* Receive a word, and progress the worker until the word arrives */
+static inline uint64_t receive_word_progress(side_t *side)
 {
     struct pollfd fd = { .fd = side->sock, .events = POLLIN };
     double end       = now() + SIDE_WAIT_SEC;
@@ -132,10 +134,10 @@ static inline uint64_t hear_word_progress(side_t *side)
     while (poll(&fd, 1, 0) == 0) {
         ucp_worker_progress(side->worker);
         if (now() > end) {
-            die("%s: nothing heard for %u s", side->name, SIDE_WAIT_SEC);
+            die("%s: nothing received for %u s", side->name, SIDE_WAIT_SEC);
         }
     }
-    return hear_word(side->sock);
+    return receive_word(side->sock);
 }
 
 static inline ucs_status_t side_wait(side_t *side, ucs_status_ptr_t request)
@@ -171,7 +173,7 @@ static inline void side_error(void *arg, ucp_ep_h ep, ucs_status_t status)
     fprintf(stderr, "endpoint failed: %s\n", ucs_status_string(status));
 }
 
-/* Open UCP and connect; ready when it returns at both sides */
+/* Open UCP and connect. When this returns, both sides are ready. */
 static inline void side_open(side_t *side, uint64_t features, int err_peer)
 {
     ucp_params_t params = {
@@ -190,10 +192,10 @@ static inline void side_open(side_t *side, uint64_t features, int err_peer)
           "ucp_worker_create");
     check(ucp_worker_get_address(side->worker, &address, &length),
           "ucp_worker_get_address");
-    say(side->sock, address, length);
+    send_bytes(side->sock, address, length);
     ucp_worker_release_address(side->worker, address);
 
-    ep_params.address = hear(side->sock, NULL);
+    ep_params.address = receive_bytes(side->sock, NULL);
     if (err_peer) {
         ep_params.field_mask    |= UCP_EP_PARAM_FIELD_ERR_HANDLER |
                                    UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
@@ -203,22 +205,22 @@ static inline void side_open(side_t *side, uint64_t features, int err_peer)
     check(ucp_ep_create(side->worker, &ep_params, &side->ep), "ucp_ep_create");
     free((void*)ep_params.address);
 
-    /* Connected when a flush went through and the other side says so too */
+    /* Connected when a flush completed at both sides */
     check(side_flush(side), "first flush");
-    say_word(side->sock, 0);
-    (void)hear_word_progress(side);
+    send_word(side->sock, 0);
+    (void)receive_word_progress(side);
 }
 
 static inline void side_close(side_t *side)
 {
     const ucp_request_param_t param = { 0 };
 
-    say_word(side->sock, 1);
-    (void)hear_word_progress(side);
+    send_word(side->sock, 1);
+    (void)receive_word_progress(side);
     (void)side_wait(side, ucp_ep_close_nbx(side->ep, &param));
-    /* Closing takes the other's answers */
-    say_word(side->sock, 1);
-    (void)hear_word_progress(side);
+    /* The other side must progress until this side is closed */
+    send_word(side->sock, 1);
+    (void)receive_word_progress(side);
     ucp_worker_destroy(side->worker);
     ucp_cleanup(side->context);
 }
@@ -237,31 +239,31 @@ static inline ucp_mem_h side_map(side_t *side, void *address, size_t length)
     return memh;
 }
 
-/* Send the key of some memory, and where it is */
-static inline void side_say_key(side_t *side, ucp_mem_h memh, void *address)
+/* Send the key and the address of memory */
+static inline void side_send_key(side_t *side, ucp_mem_h memh, void *address)
 {
     size_t length;
     void *key;
 
     check(ucp_rkey_pack(side->context, memh, &key, &length), "ucp_rkey_pack");
-    say(side->sock, key, length);
-    say_word(side->sock, (uintptr_t)address);
+    send_bytes(side->sock, key, length);
+    send_word(side->sock, (uintptr_t)address);
     ucp_rkey_buffer_release(key);
 }
 
-static inline ucp_rkey_h side_hear_key(side_t *side, uint64_t *address_p)
+static inline ucp_rkey_h side_receive_key(side_t *side, uint64_t *address_p)
 {
-    void *key = hear(side->sock, NULL);
+    void *key = receive_bytes(side->sock, NULL);
     ucp_rkey_h rkey;
 
     check(ucp_ep_rkey_unpack(side->ep, key, &rkey), "ucp_ep_rkey_unpack");
     free(key);
-    *address_p = hear_word(side->sock);
+    *address_p = receive_word(side->sock);
     return rkey;
 }
 
-/* @a no_imm keeps UCP from the short way. UCP 1.13 puts nothing, with its new
- * protocols, where the flag comes without a datatype. */
+/* Start a put or get. @a no_imm keeps UCP from completing at once. With its new
+ * protocols, UCP 1.13 puts nothing if that flag comes without a datatype. */
 static inline ucs_status_ptr_t
 side_start(side_t *side, int is_put, void *buffer, size_t length,
            uint64_t remote_addr, ucp_rkey_h rkey, int no_imm)
@@ -294,8 +296,8 @@ side_get(side_t *side, void *buffer, size_t length, uint64_t remote_addr,
                                       rkey, 0));
 }
 
-/* The value in *operand_p; with @a fetch what was there comes back in
- * *result_p (for CSWAP: it has the value to swap in before) */
+/* Do an atomic operation with the value in *operand. With @a fetch the old
+ * value goes to *result, which holds the value to swap in before a CSWAP. */
 static inline ucs_status_t
 side_atomic(side_t *side, ucp_atomic_op_t op, void *operand, size_t size,
             int fetch, void *result, uint64_t remote_addr, ucp_rkey_h rkey)
@@ -313,8 +315,7 @@ side_atomic(side_t *side, ucp_atomic_op_t op, void *operand, size_t size,
                                              remote_addr, rkey, &param));
 }
 
-/* A new file of a length, mapped; its descriptor is not kept, as most programs
- * do not keep it */
+/* Make a file and map it. The descriptor is closed, as most programs do. */
 static inline void *map_file(const char *path, size_t length)
 {
     void *address;
@@ -351,8 +352,9 @@ static inline void fill(uint8_t *buffer, size_t length, uint64_t seed)
     }
 }
 
-/* Fork; the origin's status becomes ours. With SIDE_APART in the environment,
- * the two share no memory: what UCX knows a node by is the IPC namespace. */
+/* Fork and run both sides. Return the origin's status. With SIDE_APART in the
+ * environment, UCX takes the two for processes of different nodes, because UCX
+ * recognizes a node by the IPC namespace. */
 static inline int
 run_sides(int (*target)(side_t *side), int (*origin)(side_t *side))
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Preloaded before daxpin: a UCX that says it is of another release */
+/* A UCX that reports another release, to be preloaded before daxpin */
 
 void ucp_get_version(unsigned *major, unsigned *minor, unsigned *release);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What UCX's file system of its objects shows of pins. usage: vfs FILE */
+/* Show the pins as UCX's file system of its objects does. usage: vfs FILE */
 
 #include <ucp/api/ucp.h>
 #include <ucs/vfs/base/vfs_obj.h>

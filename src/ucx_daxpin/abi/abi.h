@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* UCX's interface to its components, of the release that daxpin is built for */
+
 #ifndef UCT_DAXPIN_ABI_H_
 #define UCT_DAXPIN_ABI_H_
 
 /*
- * What lies between UCX and its components is not installed and changes with
- * every release. All that daxpin needs of it stands in this directory, one
- * header a release; configure chooses one by the release it found. What the
- * running UCX is must agree: see uct_daxpin_abi_check().
+ * The interface between UCX and its components is not installed and changes
+ * with every release. What daxpin needs of it is in this directory, one header
+ * for each release. configure chooses the header of the release that it finds,
+ * and the running UCX must be that release: see uct_daxpin_abi_check().
  */
 
 #ifndef DAXPIN_UCX_ABI

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* UCX 1.13: what daxpin needs of its interface to components */
+
 #ifndef UCT_DAXPIN_ABI_V1_13_H_
 #define UCT_DAXPIN_ABI_V1_13_H_
 
@@ -14,16 +16,16 @@
 
 struct ibv_pd;
 
-/* A symbol that is there from the next release on, to tell this one where
- * libucp, which knows its version, is not in the process */
+/* A symbol that exists from the next release on. It identifies the release in a
+ * process without libucp, which has the version. */
 #define UCT_DAXPIN_ABI_NEXT_SYMBOL "uct_md_query_v2"
 
 typedef struct uct_component uct_component_t;
 typedef struct uct_tl        uct_tl_t;
 typedef struct uct_md_ops    uct_md_ops_t;
 
-/* Both described in a header of 1.13 that is not installed. Fields are valid
- * by the mask; daxpin never reads beyond these. */
+/* Parameters from a header of 1.13 that is not installed. The mask shows which
+ * fields are valid; daxpin reads no field beyond these. */
 enum {
     UCT_MD_MEM_DEREG_FIELD_MEMH  = UCS_BIT(0),
     UCT_MD_MEM_DEREG_FIELD_FLAGS = UCS_BIT(1)
@@ -128,7 +130,7 @@ struct uct_md {
     uct_component_t *component;
 };
 
-/* Of the memory domain of libuct_ib, as far as daxpin looks into it */
+/* The memory domain of libuct_ib, as far as daxpin reads it */
 typedef struct uct_ib_md {
     uct_md_t      super;
     void          *rcache;
@@ -136,8 +138,8 @@ typedef struct uct_ib_md {
     struct ibv_pd *pd;
 } uct_ib_md_t;
 
-/* What a memory handle of libuct_ib begins with. Its transports take nothing
- * else of it. */
+/* The beginning of a memory handle of libuct_ib, of which the transports read
+ * nothing else */
 typedef struct uct_ib_mem {
     uint32_t lkey;
     uint32_t rkey;
@@ -156,7 +158,7 @@ void *ucs_calloc(size_t count, size_t size, const char *name);
 void *ucs_realloc(void *ptr, size_t size, const char *name);
 void ucs_free(void *ptr);
 
-/* As measured in a UCX 1.13.1 built without statistics, on 64-bit machines */
+/* Measured in a UCX 1.13.1 built without statistics, on 64-bit machines */
 _Static_assert(sizeof(uct_component_t) == 208, "uct_component");
 _Static_assert(offsetof(uct_component_t, md_config) == 64, "md_config");
 _Static_assert(offsetof(uct_component_t, tl_list) == 160, "tl_list");

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef DAXPIN_BENCH_PEER_H_
-#define DAXPIN_BENCH_PEER_H_
+/* A target and origins that use plain UCP */
+
+#ifndef DAXPIN_BENCH_SIDE_H_
+#define DAXPIN_BENCH_SIDE_H_
 
 /*
- * A target that exposes a mapping by plain UCP, and origins, forked before any
- * of them uses UCX, that put into it. They meet in shared memory.
+ * The target exposes memory, and the origins put into it. All are forked before
+ * any of them uses UCX, and exchange addresses and keys in shared memory.
  */
 
 #include <fcntl.h>
@@ -19,26 +21,26 @@
 #include <ucp/api/ucp.h>
 #include <unistd.h>
 
-#define PEER_BLOB_BYTES 4096
+#define SIDE_BLOB_BYTES 4096
 
 /* How to reach the target; in memory shared by all */
 typedef struct target {
     uint64_t base;
     size_t   address_length;
     size_t   rkey_length;
-    uint8_t  address[PEER_BLOB_BYTES];
-    uint8_t  rkey[PEER_BLOB_BYTES];
+    uint8_t  address[SIDE_BLOB_BYTES];
+    uint8_t  rkey[SIDE_BLOB_BYTES];
 } target_t;
 
-typedef struct peer {
+typedef struct side {
     ucp_context_h context;
     ucp_worker_h  worker;
     ucp_mem_h     memh; /* target */
     ucp_ep_h      ep;   /* origin */
     ucp_rkey_h    rkey; /* origin */
-} peer_t;
+} side_t;
 
-static inline void peer_check(ucs_status_t status, const char *what)
+static inline void side_check(ucs_status_t status, const char *what)
 {
     if (status != UCS_OK) {
         fprintf(stderr, "%s: %s\n", what, ucs_status_string(status));
@@ -79,7 +81,7 @@ static inline void *map_file(const char *path, size_t length)
 
 /* Open UCP. tls: the transports of this context, or NULL: those of the
  * environment. */
-static inline void peer_init(peer_t *peer, const char *tls)
+static inline void side_init(side_t *side, const char *tls)
 {
     ucp_params_t params = {
         .field_mask = UCP_PARAM_FIELD_FEATURES,
@@ -91,20 +93,20 @@ static inline void peer_init(peer_t *peer, const char *tls)
     };
     ucp_config_t *config;
 
-    memset(peer, 0, sizeof(*peer));
-    peer_check(ucp_config_read(NULL, NULL, &config), "ucp_config_read");
+    memset(side, 0, sizeof(*side));
+    side_check(ucp_config_read(NULL, NULL, &config), "ucp_config_read");
     if (tls != NULL) {
-        peer_check(ucp_config_modify(config, "TLS", tls), "ucp_config_modify");
+        side_check(ucp_config_modify(config, "TLS", tls), "ucp_config_modify");
     }
-    peer_check(ucp_init(&params, config, &peer->context), "ucp_init");
+    side_check(ucp_init(&params, config, &side->context), "ucp_init");
     ucp_config_release(config);
-    peer_check(ucp_worker_create(peer->context, &worker_params,
-                                 &peer->worker), "ucp_worker_create");
+    side_check(ucp_worker_create(side->context, &worker_params,
+                                 &side->worker), "ucp_worker_create");
 }
 
-/* Register the memory at base or, if base is NULL, memory that UCP allocates, and
- * fill in how to reach the memory */
-static inline void peer_expose(peer_t *peer, void *base, size_t length,
+/* Register the memory at base or, if base is NULL, memory that UCP allocates.
+ * Fill in how to reach the memory. */
+static inline void side_expose(side_t *side, void *base, size_t length,
                                target_t *target)
 {
     ucp_mem_map_params_t params = {
@@ -119,16 +121,16 @@ static inline void peer_expose(peer_t *peer, void *base, size_t length,
     ucp_address_t *address;
     void *rkey;
 
-    peer_check(ucp_mem_map(peer->context, &params, &peer->memh),
+    side_check(ucp_mem_map(side->context, &params, &side->memh),
                "ucp_mem_map");
-    peer_check(ucp_mem_query(peer->memh, &attr), "ucp_mem_query");
-    peer_check(ucp_rkey_pack(peer->context, peer->memh, &rkey,
+    side_check(ucp_mem_query(side->memh, &attr), "ucp_mem_query");
+    side_check(ucp_rkey_pack(side->context, side->memh, &rkey,
                              &target->rkey_length), "ucp_rkey_pack");
-    peer_check(ucp_worker_get_address(peer->worker, &address,
+    side_check(ucp_worker_get_address(side->worker, &address,
                                       &target->address_length),
                "ucp_worker_get_address");
-    if ((target->rkey_length > PEER_BLOB_BYTES) ||
-        (target->address_length > PEER_BLOB_BYTES)) {
+    if ((target->rkey_length > SIDE_BLOB_BYTES) ||
+        (target->address_length > SIDE_BLOB_BYTES)) {
         fprintf(stderr, "rkey or address too long\n");
         exit(1);
     }
@@ -136,33 +138,33 @@ static inline void peer_expose(peer_t *peer, void *base, size_t length,
     memcpy(target->address, address, target->address_length);
     target->base = (uintptr_t)attr.address;
     ucp_rkey_buffer_release(rkey);
-    ucp_worker_release_address(peer->worker, address);
+    ucp_worker_release_address(side->worker, address);
 }
 
-static inline void peer_connect(peer_t *peer, const target_t *target)
+static inline void side_connect(side_t *side, const target_t *target)
 {
     ucp_ep_params_t params = {
         .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS,
         .address    = (const ucp_address_t*)target->address
     };
 
-    peer_check(ucp_ep_create(peer->worker, &params, &peer->ep),
+    side_check(ucp_ep_create(side->worker, &params, &side->ep),
                "ucp_ep_create");
-    peer_check(ucp_ep_rkey_unpack(peer->ep, target->rkey, &peer->rkey),
+    side_check(ucp_ep_rkey_unpack(side->ep, target->rkey, &side->rkey),
                "ucp_ep_rkey_unpack");
 }
 
-static inline ucs_status_t peer_flush(peer_t *peer)
+static inline ucs_status_t side_flush(side_t *side)
 {
     ucp_request_param_t param = {0};
-    ucs_status_ptr_t request  = ucp_ep_flush_nbx(peer->ep, &param);
+    ucs_status_ptr_t request  = ucp_ep_flush_nbx(side->ep, &param);
     ucs_status_t status;
 
     if (!UCS_PTR_IS_PTR(request)) {
         return UCS_PTR_STATUS(request);
     }
     do {
-        ucp_worker_progress(peer->worker);
+        ucp_worker_progress(side->worker);
         status = ucp_request_check_status(request);
     } while (status == UCS_INPROGRESS);
     ucp_request_free(request);
