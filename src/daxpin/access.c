@@ -12,6 +12,7 @@
 #include "daxpin/os/loop.h"
 
 #include <errno.h>
+#include <libpmem2.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

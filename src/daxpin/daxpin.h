@@ -345,14 +345,6 @@ int  daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                 const daxpin_owner_t *owner, daxpin_pin_t **pin_p);
 void daxpin_unpin(daxpin_pin_t *pin);
 
-/** Return a pin that overlaps the range, or NULL, in O(log pins). */
-daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
-                              size_t length);
-
-/** Get the range of the file that a pin covers. */
-void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
-                      size_t *length_p);
-
 /** Return a sentence about the last error of this thread: the file, what was
  *  tried, why it failed, what to do. Valid until the next call in this
  *  thread. */

@@ -3,9 +3,10 @@
 
 /* fork(), exec() and exit() with files open */
 
+#include "daxpin/file/pin.h"
+#include "daxpin/file/report.h"
 #include "intruder.h"
 #include "member.h"
-#include "daxpin/file/report.h"
 
 #include <spawn.h>
 

@@ -3,9 +3,10 @@
 
 /* Pins: the interval lookup, who may pin, and what is reported */
 
+#include "daxpin/file/pin.h"
+#include "daxpin/file/report.h"
 #include "child.h"
 #include "intruder.h"
-#include "daxpin/file/report.h"
 
 #define PIN_MANY   pace_rounds(100000, 5000)
 #define PIN_LENGTH (1ull << 24)

@@ -6,6 +6,8 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/file/pin.h"
+
 #include <pthread.h>
 
 #define REVOKE_BIG      (64ul << 20)

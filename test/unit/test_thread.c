@@ -4,8 +4,9 @@
 /* Many threads, the same files and different ones; for ThreadSanitizer and
  * helgrind as much as by itself */
 
-#include "child.h"
 #include "daxpin/access.h"
+#include "daxpin/file/pin.h"
+#include "child.h"
 #include "intruder.h"
 
 #include <pthread.h>

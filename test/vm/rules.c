@@ -18,6 +18,7 @@
 
 #include "daxpin/access.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
 #include "result.h"
 

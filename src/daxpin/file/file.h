@@ -11,7 +11,6 @@
 #include "daxpin/os/ranges.h"
 #include "decide.h"
 
-#include <libpmem2.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -27,7 +26,7 @@ typedef struct daxpin_map {
     uint64_t          offset;
     int               prot;
     unsigned          refs;
-    struct pmem2_map  *pmem2; /* NULL: adopted */
+    struct pmem2_map  *pmem2; /* of libpmem2; NULL: adopted */
 } daxpin_map_t;
 
 typedef struct daxpin_callback {
