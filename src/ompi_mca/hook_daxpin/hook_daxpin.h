@@ -10,7 +10,7 @@
  * that $DAXPIN_UCX_MODULE names, else the one that the user named in the MCA
  * parameter, else one near this hook or where it was installed. 0, or -1
  * after a message. */
-int hook_daxpin_module_load(const char *parameter);
+int hook_daxpin_load(const char *parameter);
 
 /* Set the MCA variables without which Open MPI would not use UCX, except
  * those that the user has set. To be called before their frameworks register

@@ -36,7 +36,7 @@ static int hook_daxpin_register(void)
 static int hook_daxpin_open(void)
 {
     if (daxpin_ucx_md_names_us() &&
-        (hook_daxpin_module_load(hook_daxpin_module) == 0)) {
+        (hook_daxpin_load(hook_daxpin_module) == 0)) {
         hook_daxpin_var_set();
         /* osc/ucx of 4.1 does not survive that its memory is not mapped */
         setenv("UCX_DAXPIN_REG_ERROR", "access", 0);

@@ -73,7 +73,7 @@ typedef struct osc_daxpin_spec {
 #define OSC_DAXPIN_NODE_ID_MAX 12
 
 /* A file that this rank has opened or adopted for its part of a window */
-typedef struct osc_daxpin_part {
+typedef struct osc_daxpin_segment {
     daxpin_file_t *file;
     daxpin_pin_t  *pin;        /* of the bytes of the window */
     char          *base;       /* where the part begins in memory */
@@ -86,9 +86,9 @@ typedef struct osc_daxpin_part {
     char          path[PATH_MAX];
     uint64_t      *touched;    /* attached: the epoch in which a rank of
                                   another node has last accessed it */
-} osc_daxpin_part_t;
+} osc_daxpin_segment_t;
 
-/* Memory of a target: its part, or what it attached to a dynamic window */
+/* Memory of a target: its segment, or what it attached to a dynamic window */
 typedef struct osc_daxpin_mem {
     daxpin_access_t access; /* file NULL: there is nothing to guard */
     daxpin_key_t    key;    /* generation 0: no file */
@@ -133,14 +133,14 @@ typedef struct osc_daxpin_slot {
     char             pad[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
 } osc_daxpin_slot_t;
 
-/* What a rank of another node asks for; see osc_daxpin_agent.c */
-typedef struct osc_daxpin_ask {
+/* What a rank of another node asks for; see osc_daxpin_progress.c */
+typedef struct osc_daxpin_record {
     uint64_t         start;  /* in the part */
     uint64_t         length;
     _Atomic uint64_t number; /* another one for each */
     _Atomic uint64_t answer;
     char             pad[DAXPIN_CACHELINE - 4 * sizeof(uint64_t)];
-} osc_daxpin_ask_t;
+} osc_daxpin_record_t;
 
 /* What a rank has attached to a dynamic window. An odd version: it is being
  * changed. */
@@ -186,10 +186,10 @@ typedef struct osc_daxpin_module {
     opal_recursive_mutex_t peers_mutex;  /* of what others have attached */
     int                    has_threads;  /* that mutex is to be taken */
     osc_daxpin_spec_t      spec;
-    osc_daxpin_part_t      part;
-    osc_daxpin_part_t      *attached; /* as in this rank's table */
-    struct osc_daxpin_module *mail_next;
-    int                    gets_mail;
+    osc_daxpin_segment_t      segment;
+    osc_daxpin_segment_t      *attached; /* as in this rank's table */
+    struct osc_daxpin_module *am_next;
+    int                    has_am;
     osc_daxpin_node_t      node;
     osc_daxpin_peer_t      *peers;
     unsigned               slot;     /* of libdaxpin */
@@ -201,18 +201,18 @@ typedef struct osc_daxpin_module {
     osc_daxpin_shadow_t    data;
     osc_daxpin_shadow_t    lock;
     osc_daxpin_shadow_t    state;
-    osc_daxpin_shadow_t    ask;
+    osc_daxpin_shadow_t    persist;
     struct {
         pthread_t        thread;
         _Atomic int      stop;
-        int              runs;
+        int              running;
         int              wanted; /* by any rank */
-        osc_daxpin_ask_t *asks; /* one a rank */
-    } agent;
+        osc_daxpin_record_t *records; /* one a rank */
+    } progress;
     int                    *started; /* ranks of the group of a start */
     int                    num_started;
-    char                   nothing[DAXPIN_CACHELINE]; /* sync is over it */
-    daxpin_control_t       *no_control; /* of a part without a file */
+    char                   sync_memory[DAXPIN_CACHELINE]; /* sync is over it */
+    daxpin_control_t       *dummy_control; /* of a part without a file */
 } osc_daxpin_module_t;
 
 typedef struct osc_daxpin_component {
@@ -237,14 +237,14 @@ static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)
  * wait for it: for a lock, say, that the inner component has it grant. Looking
  * there costs more than an operation, so it is done once in a while: after so
  * many small operations, or fewer that are as much work. */
-#define OSC_DAXPIN_PROGRESS_WORK  512
-#define OSC_DAXPIN_PROGRESS_SHIFT 12
+#define OSC_DAXPIN_POLL_WORK  512
+#define OSC_DAXPIN_POLL_SHIFT 12
 
-static inline void osc_daxpin_progress(osc_daxpin_module_t *module,
+static inline void osc_daxpin_poll(osc_daxpin_module_t *module,
                                        size_t length)
 {
-    module->work += 1 + (length >> OSC_DAXPIN_PROGRESS_SHIFT);
-    if (OPAL_UNLIKELY(module->work >= OSC_DAXPIN_PROGRESS_WORK)) {
+    module->work += 1 + (length >> OSC_DAXPIN_POLL_SHIFT);
+    if (OPAL_UNLIKELY(module->work >= OSC_DAXPIN_POLL_WORK)) {
         module->work = 0;
         opal_progress();
     }
@@ -295,24 +295,25 @@ void osc_daxpin_mpi_publish(opal_info_t *info);
  */
 
 /* All ranks succeed or none, which then leaves nothing behind. Collective. */
-int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size);
+int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size);
 
 /* Give it back; with @a undo also what opening it did to the file */
-void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo);
+void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo);
 
 /* What the program has mapped; file stays NULL where that is no file of ours.
  * To be released, if no window comes of it. Not collective. */
-int  osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part);
-void osc_daxpin_part_release(osc_daxpin_part_t *part);
+int osc_daxpin_segment_adopt(void *base, size_t size,
+                             osc_daxpin_segment_t *segment);
+void osc_daxpin_segment_release(osc_daxpin_segment_t *segment);
 
 /* Its leader removes the name */
-void osc_daxpin_part_unlink(osc_daxpin_module_t *module);
+void osc_daxpin_segment_unlink(osc_daxpin_module_t *module);
 
 /* All that this rank exposes */
 int osc_daxpin_own_persist(osc_daxpin_module_t *module);
 
 /* A range of the part */
-int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
+int osc_daxpin_segment_persist(osc_daxpin_module_t *module, uint64_t start,
                             size_t length);
 
 /*
@@ -410,15 +411,15 @@ static inline int osc_daxpin_peer_is_held(const osc_daxpin_peer_t *peer)
  */
 
 /* The memory, before the shadow window over it is there; and its end */
-int  osc_daxpin_agent_prepare(osc_daxpin_module_t *module);
-void osc_daxpin_agent_delete(osc_daxpin_module_t *module);
+int  osc_daxpin_progress_alloc(osc_daxpin_module_t *module);
+void osc_daxpin_progress_free(osc_daxpin_module_t *module);
 
-int  osc_daxpin_agent_start(osc_daxpin_module_t *module);
-void osc_daxpin_agent_stop(osc_daxpin_module_t *module);
+int  osc_daxpin_progress_start(osc_daxpin_module_t *module);
+void osc_daxpin_progress_stop(osc_daxpin_module_t *module);
 
 /* Make durable what is complete in a range of the part of a target on another
  * node. One thread at a time: there is one record a rank. */
-int  osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
+int  osc_daxpin_progress_persist_at(osc_daxpin_module_t *module, int target,
                           uint64_t start, uint64_t length);
 
 /*
@@ -468,7 +469,7 @@ int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
 /* What this rank has attached: the number of it, and what has the byte at an
  * address, or NULL. With attach_mutex. */
 uint64_t          osc_daxpin_attached_count(const osc_daxpin_module_t *module);
-osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
+osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
                                             uint64_t start);
 
 /*
@@ -477,27 +478,27 @@ osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
 
 #define OSC_DAXPIN_IOV_MAX 32
 
-void osc_daxpin_mail_open(osc_daxpin_module_t *module);
-void osc_daxpin_mail_close(osc_daxpin_module_t *module);
+void osc_daxpin_am_open(osc_daxpin_module_t *module);
+void osc_daxpin_am_close(osc_daxpin_module_t *module);
 
 /* Put or get; @a local is one range, as long as all of @a remote */
-int osc_daxpin_mail_copy(osc_daxpin_module_t *module, int target,
+int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
                          const struct iovec *local,
                          const struct iovec *remote, unsigned count,
                          int is_put);
 
 /* Why a file that this rank has accessed, or any one, is revoked; empty where
  * none is */
-int osc_daxpin_mail_check(osc_daxpin_module_t *module, int target, int all,
+int osc_daxpin_am_check(osc_daxpin_module_t *module, int target, int all,
                           char *cause, size_t size);
 
 /* Make a range of addresses at a target durable */
-int osc_daxpin_mail_persist(osc_daxpin_module_t *module, int target,
+int osc_daxpin_am_persist(osc_daxpin_module_t *module, int target,
                             uint64_t start, uint64_t length);
 
 /*
- * wait: for others, who wait for an answer to their mail. All of it is nothing
- * where there is no mail.
+ * wait: for others, who wait for an answer to their am. All of it is nothing
+ * where there is no am.
  */
 
 int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
@@ -507,7 +508,7 @@ int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints);
 int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module);
 
 /* MPI_Win_post() tells those who may wait in MPI_Win_start() */
-int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
+int osc_daxpin_wait_notify(osc_daxpin_module_t *module, const int *ranks,
                          int count);
 int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
                           int count);
@@ -519,7 +520,7 @@ int osc_daxpin_wait_completions(osc_daxpin_module_t *module);
 static inline int osc_daxpin_wait_hints(const osc_daxpin_module_t *module,
                                         int hints)
 {
-    return module->gets_mail ? hints | MPI_MODE_NOCHECK : hints;
+    return module->has_am ? hints | MPI_MODE_NOCHECK : hints;
 }
 
 /*
@@ -534,7 +535,7 @@ int  osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
 void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow);
 
 /* In its place in a window of one process: synchronisation only */
-int  osc_daxpin_solo_new(ompi_win_t *win, int *model);
+int  osc_daxpin_single_new(ompi_win_t *win, int *model);
 
 /* A window without a file: the best component does all of it */
 int  osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,

@@ -105,7 +105,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
         return OMPI_SUCCESS;
     }
     peer->touched = 1;
-    osc_daxpin_progress(module, length);
+    osc_daxpin_poll(module, length);
     if (peer->mems != mem) {
         return osc_daxpin_range_find(module, target, from, range);
     }

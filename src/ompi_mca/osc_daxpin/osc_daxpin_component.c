@@ -114,20 +114,20 @@ int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
  */
 
 /* What one rank finds out about a window-to-be by itself */
-typedef struct osc_daxpin_wish {
+typedef struct osc_daxpin_params {
     osc_daxpin_spec_t spec;
-    osc_daxpin_part_t part;   /* of a program's own mapping */
+    osc_daxpin_segment_t segment;   /* of a program's own mapping */
     int               wanted; /* there is a file */
-} osc_daxpin_wish_t;
+} osc_daxpin_params_t;
 
-static int osc_daxpin_wish_get(void *base, size_t size,
+static int osc_daxpin_params_get(void *base, size_t size,
                                ompi_communicator_t *comm, opal_info_t *info,
-                               int flavor, osc_daxpin_wish_t *wish)
+                               int flavor, osc_daxpin_params_t *params)
 {
     int ret;
 
-    ret = osc_daxpin_spec_read(info, ompi_comm_rank(comm), &wish->spec,
-                               &wish->wanted);
+    ret = osc_daxpin_spec_read(info, ompi_comm_rank(comm), &params->spec,
+                               &params->wanted);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -136,7 +136,7 @@ static int osc_daxpin_wish_get(void *base, size_t size,
     case MPI_WIN_FLAVOR_SHARED:
         return OMPI_SUCCESS;
     case MPI_WIN_FLAVOR_CREATE:
-        if (wish->wanted) {
+        if (params->wanted) {
             break;
         }
         /* Mappings of the program's own; a file that an info key names is the
@@ -144,29 +144,29 @@ static int osc_daxpin_wish_get(void *base, size_t size,
         if (!daxpin_ucx_md_names_us()) {
             return OMPI_SUCCESS;
         }
-        ret          = osc_daxpin_part_adopt(base, size, &wish->part);
-        wish->wanted = wish->part.file != NULL;
+        ret          = osc_daxpin_segment_adopt(base, size, &params->segment);
+        params->wanted = params->segment.file != NULL;
         return ret;
     default:
-        if (wish->wanted) {
+        if (params->wanted) {
             break;
         }
         /* What will be attached, nobody knows yet: files may be */
-        wish->wanted = (wish->spec.attach >= 0) ? wish->spec.attach :
+        params->wanted = (params->spec.attach >= 0) ? params->spec.attach :
                                                   daxpin_ucx_md_names_us();
         return OMPI_SUCCESS;
     }
     return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is named as the file of a "
                             "window over memory that the program has already; "
                             "use MPI_Win_allocate(), or map the file and leave "
-                            "the info key out", wish->spec.path);
+                            "the info key out", params->spec.path);
 }
 
 /* A name that no other window has, the same on all ranks. The ranks of a node
  * share one file, which is quicker to have than one for each: nobody can revoke
  * what has no name. */
-static int osc_daxpin_wish_name(ompi_communicator_t *comm,
-                                osc_daxpin_wish_t *wish)
+static int osc_daxpin_params_name(ompi_communicator_t *comm,
+                                osc_daxpin_params_t *params)
 {
     static unsigned number;
     char name[128], host[64] = "";
@@ -177,14 +177,14 @@ static int osc_daxpin_wish_name(ompi_communicator_t *comm,
              number++);
     comm->c_coll->coll_bcast(name, sizeof(name), MPI_BYTE, 0, comm,
                              comm->c_coll->coll_bcast_module);
-    length = snprintf(wish->spec.path, sizeof(wish->spec.path), "%s/%s",
+    length = snprintf(params->spec.path, sizeof(params->spec.path), "%s/%s",
                       mca_osc_daxpin_component.dir, name);
-    if (length >= (int)sizeof(wish->spec.path) - OSC_DAXPIN_NODE_ID_MAX) {
+    if (length >= (int)sizeof(params->spec.path) - OSC_DAXPIN_NODE_ID_MAX) {
         return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "the MCA parameter "
                                 "osc_daxpin_dir is too long a path");
     }
-    wish->spec.temporary = 1;
-    wish->wanted         = 1;
+    params->spec.temporary = 1;
+    params->wanted         = 1;
     return OMPI_SUCCESS;
 }
 
@@ -203,11 +203,11 @@ static int osc_daxpin_dir_is_set(int flavor)
 
 /* All ranks have a file, or none; *wanted_p is the same everywhere. Where the
  * program has mapped its memory, each rank may have it its way. */
-static int osc_daxpin_wish_agree(ompi_communicator_t *comm, int flavor,
-                                 int ret, osc_daxpin_wish_t *wish,
+static int osc_daxpin_params_agree(ompi_communicator_t *comm, int flavor,
+                                 int ret, osc_daxpin_params_t *params,
                                  int *wanted_p)
 {
-    int counts[2] = {wish->wanted, ret != OMPI_SUCCESS};
+    int counts[2] = {params->wanted, ret != OMPI_SUCCESS};
     int all       = ompi_comm_size(comm);
     int status;
 
@@ -222,11 +222,11 @@ static int osc_daxpin_wish_agree(ompi_communicator_t *comm, int flavor,
     }
     if ((counts[0] == 0) && osc_daxpin_dir_is_set(flavor)) {
         counts[0] = all;
-        ret       = osc_daxpin_wish_name(comm, wish);
+        ret       = osc_daxpin_params_name(comm, params);
     }
     *wanted_p = counts[0] > 0;
     if (osc_daxpin_allocates(flavor) && *wanted_p && (counts[0] < all)) {
-        return wish->wanted ? OMPI_ERROR :
+        return params->wanted ? OMPI_ERROR :
                osc_daxpin_error(OMPI_ERR_BAD_PARAM, "rank %d: other ranks name "
                                 "a file for the window, this one does not; "
                                 "give all ranks the info key daxpin_path",
@@ -248,7 +248,7 @@ static void osc_daxpin_shadow_unlock(osc_daxpin_shadow_t *shadow)
 
 static osc_daxpin_module_t *
 osc_daxpin_module_new(ompi_win_t *win, ompi_communicator_t *comm, int flavor,
-                      const osc_daxpin_wish_t *wish)
+                      const osc_daxpin_params_t *params)
 {
     osc_daxpin_module_t *module = calloc(1, sizeof(*module));
 
@@ -266,14 +266,14 @@ osc_daxpin_module_new(ompi_win_t *win, ompi_communicator_t *comm, int flavor,
     module->flavor = flavor;
     module->rank   = ompi_comm_rank(comm);
     module->size   = ompi_comm_size(comm);
-    module->spec   = wish->spec;
-    module->part   = wish->part;
+    module->spec   = params->spec;
+    module->segment   = params->segment;
     return module;
 }
 
 static void osc_daxpin_module_free(osc_daxpin_module_t *module)
 {
-    osc_daxpin_agent_delete(module);
+    osc_daxpin_progress_free(module);
     free(module->started);
     OBJ_DESTRUCT(&module->peers_mutex);
     OBJ_DESTRUCT(&module->attach_mutex);
@@ -287,13 +287,13 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     ompi_communicator_t *comm = module->comm;
 
     osc_daxpin_requests_close(module);
-    osc_daxpin_agent_stop(module);
-    osc_daxpin_mail_close(module);
-    osc_daxpin_shadow_unlock(&module->ask);
+    osc_daxpin_progress_stop(module);
+    osc_daxpin_am_close(module);
+    osc_daxpin_shadow_unlock(&module->persist);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
     osc_daxpin_shadow_unlock(&module->data);
-    osc_daxpin_shadow_close(&module->ask);
+    osc_daxpin_shadow_close(&module->persist);
     osc_daxpin_shadow_close(&module->state);
     osc_daxpin_shadow_close(&module->lock);
     osc_daxpin_shadow_close(&module->data);
@@ -301,7 +301,7 @@ void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_peers_close(module);
     /* Nobody serves files any more that another rank still uses */
     comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
-    osc_daxpin_part_close(module, module->undo);
+    osc_daxpin_segment_close(module, module->undo);
     osc_daxpin_node_close(&module->node);
     ompi_comm_free(&module->comm);
     osc_daxpin_module_free(module);
@@ -323,22 +323,22 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
 }
 
 /* What others ask for, and the thread that does it */
-static int osc_daxpin_agent_open(osc_daxpin_module_t *module,
+static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
                                  const ompi_win_t *win)
 {
     int ret;
 
-    if (!module->agent.wanted) {
+    if (!module->progress.wanted) {
         return OMPI_SUCCESS;
     }
-    ret = osc_daxpin_agree(module, osc_daxpin_agent_prepare(module));
+    ret = osc_daxpin_agree(module, osc_daxpin_progress_alloc(module));
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_shadow_locked(module, win, module->agent.asks,
-                                       module->size *
-                                               sizeof(*module->agent.asks),
-                                       sizeof(uint64_t), &module->ask);
+        ret = osc_daxpin_shadow_locked(
+                module, win, module->progress.records,
+                module->size * sizeof(*module->progress.records),
+                sizeof(uint64_t), &module->persist);
     }
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_start(module);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_start(module);
 }
 
 static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
@@ -348,8 +348,8 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     osc_daxpin_slot_t *slot;
     int ret;
 
-    ret = osc_daxpin_shadow_open(win, module->comm, module->nothing,
-                                 sizeof(module->nothing), 1, info, model,
+    ret = osc_daxpin_shadow_open(win, module->comm, module->sync_memory,
+                                 sizeof(module->sync_memory), 1, info, model,
                                  &module->sync);
     if ((ret != OMPI_SUCCESS) || !module->remote) {
         return ret;
@@ -357,19 +357,19 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
     ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
                                     sizeof(uint64_t), &module->lock);
-    if ((ret != OMPI_SUCCESS) || module->gets_mail) {
+    if ((ret != OMPI_SUCCESS) || module->has_am) {
         return ret;
     }
     osc_daxpin_requests_open(module);
-    ret = osc_daxpin_shadow_locked(module, win, module->part.base,
-                                   module->part.size, disp_unit,
+    ret = osc_daxpin_shadow_locked(module, win, module->segment.base,
+                                   module->segment.size, disp_unit,
                                    &module->data);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadow_locked(module, win,
                                        (void*)osc_daxpin_own_control(module),
                                        DAXPIN_CONTROL_SIZE, 1, &module->state);
     }
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_agent_open(module, win);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_open(module, win);
 }
 
 static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
@@ -380,7 +380,7 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
 
     ret = osc_daxpin_node_open(module);
     if ((ret == OMPI_SUCCESS) && osc_daxpin_allocates(module->flavor)) {
-        ret = osc_daxpin_part_open(module, size);
+        ret = osc_daxpin_segment_open(module, size);
     }
     if ((ret == OMPI_SUCCESS) &&
         (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
@@ -392,7 +392,7 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
     ret = osc_daxpin_peers_open(module, disp_unit);
     if ((ret == OMPI_SUCCESS) && module->remote &&
         (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
-        osc_daxpin_mail_open(module);
+        osc_daxpin_am_open(module);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);
@@ -442,20 +442,20 @@ static void osc_daxpin_info_subscribe(ompi_win_t *win)
 static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model,
-                             osc_daxpin_wish_t *wish)
+                             osc_daxpin_params_t *params)
 {
     osc_daxpin_module_t *module = osc_daxpin_module_new(win, comm, flavor,
-                                                        wish);
+                                                        params);
     char name[MPI_MAX_OBJECT_NAME];
     int ret;
 
     if (module == NULL) {
-        osc_daxpin_part_release(&wish->part);
+        osc_daxpin_segment_release(&params->segment);
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     ret = ompi_comm_dup(comm, &module->comm);
     if (ret != OMPI_SUCCESS) {
-        osc_daxpin_part_release(&module->part);
+        osc_daxpin_segment_release(&module->segment);
         osc_daxpin_module_free(module);
         return ret;
     }
@@ -466,10 +466,10 @@ static int osc_daxpin_window(ompi_win_t *win, void **base, size_t size,
         return ret;
     }
     if (module->spec.temporary) {
-        osc_daxpin_part_unlink(module);
+        osc_daxpin_segment_unlink(module);
     }
     if (flavor != MPI_WIN_FLAVOR_DYNAMIC) {
-        *base = module->part.base;
+        *base = module->segment.base;
     }
     win->w_osc_module = &module->super;
     win->w_flags     |= module->sync.win->w_flags;
@@ -485,29 +485,30 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor, int *model)
 {
-    osc_daxpin_wish_t *wish = calloc(1, sizeof(*wish));
+    osc_daxpin_params_t *params = calloc(1, sizeof(*params));
     int wanted              = 0;
     int ret;
 
-    if (wish == NULL) {
+    if (params == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    ret = osc_daxpin_wish_get((flavor == MPI_WIN_FLAVOR_CREATE) ? *base : NULL,
-                              size, comm, info, flavor, wish);
-    ret = osc_daxpin_wish_agree(comm, flavor, ret, wish, &wanted);
+    ret = osc_daxpin_params_get((flavor == MPI_WIN_FLAVOR_CREATE) ? *base :
+                                                                    NULL,
+                                size, comm, info, flavor, params);
+    ret = osc_daxpin_params_agree(comm, flavor, ret, params, &wanted);
     if ((ret == OMPI_SUCCESS) && wanted) {
         ret = osc_daxpin_error_code_make();
     }
     if (ret != OMPI_SUCCESS) {
-        osc_daxpin_part_release(&wish->part);
+        osc_daxpin_segment_release(&params->segment);
     } else if (wanted) {
         ret = osc_daxpin_window(win, base, size, disp_unit, comm, info, flavor,
-                                model, wish);
+                                model, params);
     } else {
         ret = osc_daxpin_pass_through(win, base, size, disp_unit, comm, info,
                                       flavor, model);
     }
-    free(wish);
+    free(params);
     return ret;
 }
 

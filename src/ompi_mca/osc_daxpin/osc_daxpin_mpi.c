@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* The info of a window may come from another one */
-static int osc_daxpin_is_ours(MPI_Win win)
+static int osc_daxpin_mpi_is_own(MPI_Win win)
 {
     return win->w_osc_module->osc_free == osc_daxpin_free;
 }
@@ -20,13 +20,13 @@ static int osc_daxpin_is_ours(MPI_Win win)
 static int osc_daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
                                MPI_Aint *offset_p)
 {
-    const osc_daxpin_part_t *part = &osc_daxpin_module(win)->part;
+    const osc_daxpin_segment_t *segment = &osc_daxpin_module(win)->segment;
 
-    if (!osc_daxpin_is_ours(win)) {
+    if (!osc_daxpin_mpi_is_own(win)) {
         return MPI_ERR_WIN;
     }
-    *file_p   = part->file;
-    *offset_p = (MPI_Aint)part->offset;
+    *file_p   = segment->file;
+    *offset_p = (MPI_Aint)segment->offset;
     return MPI_SUCCESS;
 }
 
@@ -36,7 +36,7 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    if (!osc_daxpin_is_ours(win)) {
+    if (!osc_daxpin_mpi_is_own(win)) {
         return MPI_ERR_WIN;
     }
     if ((target < 0) || (target >= module->size)) {
@@ -55,15 +55,15 @@ static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret                     = OMPI_SUCCESS;
 
-    if (!osc_daxpin_is_ours(win)) {
+    if (!osc_daxpin_mpi_is_own(win)) {
         return MPI_ERR_WIN;
     }
     if ((offset < 0) || (length < 0) ||
-        ((size_t)offset > module->part.size) ||
-        ((size_t)length > module->part.size - (size_t)offset)) {
+        ((size_t)offset > module->segment.size) ||
+        ((size_t)length > module->segment.size - (size_t)offset)) {
         ret = MPI_ERR_RMA_RANGE;
     } else {
-        ret = osc_daxpin_part_persist(module, (uint64_t)offset,
+        ret = osc_daxpin_segment_persist(module, (uint64_t)offset,
                                       (size_t)length);
     }
     if (osc_daxpin_agree(module, ret) == OMPI_SUCCESS) {

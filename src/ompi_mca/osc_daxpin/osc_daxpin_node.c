@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 /* What the first tells the others */
-typedef struct osc_daxpin_node_word {
+typedef struct osc_daxpin_node_info {
     int pid;
     int fd;
     int id;
-} osc_daxpin_node_word_t;
+} osc_daxpin_node_info_t;
 
 static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 {
@@ -51,7 +51,7 @@ static int osc_daxpin_node_make(osc_daxpin_node_t *node)
 }
 
 static int osc_daxpin_node_join(osc_daxpin_node_t *node,
-                                const osc_daxpin_node_word_t *word)
+                                const osc_daxpin_node_info_t *word)
 {
     char path[64];
     int fd, ret;
@@ -72,7 +72,7 @@ static int osc_daxpin_node_join(osc_daxpin_node_t *node,
 int osc_daxpin_node_open(osc_daxpin_module_t *module)
 {
     osc_daxpin_node_t *node     = &module->node;
-    osc_daxpin_node_word_t word = {.fd = -1};
+    osc_daxpin_node_info_t word = {.fd = -1};
     ompi_communicator_t *comm;
     int first, ret;
 
@@ -90,7 +90,7 @@ int osc_daxpin_node_open(osc_daxpin_module_t *module)
     }
     if (first) {
         ret  = osc_daxpin_node_make(node);
-        word = (osc_daxpin_node_word_t){
+        word = (osc_daxpin_node_info_t){
             .pid = getpid(), .fd = node->fd, .id = module->rank
         };
         word.fd = (ret == OMPI_SUCCESS) ? word.fd : -1;

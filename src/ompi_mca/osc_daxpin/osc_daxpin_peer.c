@@ -32,7 +32,7 @@ _Static_assert((offsetof(osc_daxpin_view_t, state) ==
                "a view is a piece of the control page");
 
 /* What each rank tells all others */
-typedef struct osc_daxpin_card {
+typedef struct osc_daxpin_peer_info {
     daxpin_key_t key;
     uint64_t     offset;
     uint64_t     size;
@@ -42,62 +42,63 @@ typedef struct osc_daxpin_card {
     int          node;      /* id */
     int          node_rank;
     int          pid;
-} osc_daxpin_card_t;
+} osc_daxpin_peer_info_t;
 
-static void osc_daxpin_card_fill(const osc_daxpin_module_t *module,
-                                 int disp_unit, osc_daxpin_card_t *card)
+static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
+                                 int disp_unit, osc_daxpin_peer_info_t *info)
 {
-    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_segment_t *segment = &module->segment;
 
-    memset(card, 0, sizeof(*card));
-    if (part->file != NULL) {
-        daxpin_file_key(part->file, &card->key);
+    memset(info, 0, sizeof(*info));
+    if (segment->file != NULL) {
+        daxpin_file_key(segment->file, &info->key);
     }
-    card->has_file    = part->file != NULL;
-    card->offset      = part->offset;
-    card->size        = part->size;
-    card->file_length = (part->file_length > 0) ? part->file_length :
-                                                  part->offset + part->size;
-    card->disp_unit   = disp_unit;
-    card->node        = module->node.id;
-    card->node_rank   = ompi_comm_rank(module->node.comm);
-    card->pid         = getpid();
+    info->has_file    = segment->file != NULL;
+    info->offset      = segment->offset;
+    info->size        = segment->size;
+    info->file_length = (segment->file_length > 0) ?
+                                segment->file_length :
+                                segment->offset + segment->size;
+    info->disp_unit   = disp_unit;
+    info->node        = module->node.id;
+    info->node_rank   = ompi_comm_rank(module->node.comm);
+    info->pid         = getpid();
 }
 
 /* Parts of one file are next to each other here as they are there */
 static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
-                                 const osc_daxpin_card_t *cards, int target,
-                                 daxpin_file_t *file)
+                                 const osc_daxpin_peer_info_t *infos,
+                                 int target, daxpin_file_t *file)
 {
-    const osc_daxpin_part_t *part = &module->part;
-    const osc_daxpin_card_t *card = &cards[target];
+    const osc_daxpin_segment_t *segment = &module->segment;
+    const osc_daxpin_peer_info_t *info = &infos[target];
     char *base;
     int i;
 
-    if ((file == part->file) && !part->adopted) {
-        return part->base - part->offset + card->offset;
+    if ((file == segment->file) && !segment->adopted) {
+        return segment->base - segment->offset + info->offset;
     }
     for (i = 0; i < target; ++i) {
         if ((module->peers[i].mem.access.file == file) &&
-            (cards[i].file_length == card->file_length)) {
-            return module->peers[i].mem.base - cards[i].offset + card->offset;
+            (infos[i].file_length == info->file_length)) {
+            return module->peers[i].mem.base - infos[i].offset + info->offset;
         }
     }
-    base = daxpin_file_addr(file, 0, card->file_length);
-    return (base != NULL) ? base + card->offset : NULL;
+    base = daxpin_file_addr(file, 0, info->file_length);
+    return (base != NULL) ? base + info->offset : NULL;
 }
 
 static void osc_daxpin_peer_fill(const osc_daxpin_module_t *module,
-                                 const osc_daxpin_card_t *card,
+                                 const osc_daxpin_peer_info_t *info,
                                  osc_daxpin_peer_t *peer)
 {
     peer->mem.dirty_start = UINT64_MAX;
-    peer->mem.offset      = card->offset;
-    peer->mem.size        = card->size;
-    peer->disp_unit       = card->disp_unit;
-    peer->node_rank       = (card->node == module->node.id) ?
-                                    card->node_rank : -1;
-    peer->pid             = card->pid;
+    peer->mem.offset      = info->offset;
+    peer->mem.size        = info->size;
+    peer->disp_unit       = info->disp_unit;
+    peer->node_rank       = (info->node == module->node.id) ?
+                                    info->node_rank : -1;
+    peer->pid             = info->pid;
     peer->epoch           = 1;
     peer->mems            = &peer->mem;
     peer->num_mems        = 1;
@@ -111,7 +112,7 @@ static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
         peer->mem.size = UINT64_MAX; /* only the target knows */
         return;
     }
-    peer->mem.base = module->nothing;
+    peer->mem.base = module->sync_memory;
     peer->mems     = NULL;
     peer->num_mems = 0;
 }
@@ -119,19 +120,19 @@ static void osc_daxpin_peer_open_dynamic(osc_daxpin_module_t *module,
 /* The control page of a holder is one for all who share the file. His own is
  * read: RDMA devices register no memory that, as with the others, may only be
  * read, so that these would have to take part in each look. */
-static int osc_daxpin_card_state_rank(const osc_daxpin_card_t *cards, int size,
-                                      int target)
+static int osc_daxpin_peer_info_state_rank(const osc_daxpin_peer_info_t *infos,
+                                           int size, int target)
 {
-    const osc_daxpin_card_t *card = &cards[target];
+    const osc_daxpin_peer_info_t *info = &infos[target];
     int i;
 
-    if (!card->has_file || (card->pid == (int)card->key.pid)) {
+    if (!info->has_file || (info->pid == (int)info->key.pid)) {
         return target;
     }
     for (i = 0; i < size; ++i) {
-        if ((cards[i].pid == (int)card->key.pid) &&
-            (cards[i].node == card->node) &&
-            (memcmp(&cards[i].key, &card->key, sizeof(card->key)) == 0)) {
+        if ((infos[i].pid == (int)info->key.pid) &&
+            (infos[i].node == info->node) &&
+            (memcmp(&infos[i].key, &info->key, sizeof(info->key)) == 0)) {
             return i;
         }
     }
@@ -139,41 +140,42 @@ static int osc_daxpin_card_state_rank(const osc_daxpin_card_t *cards, int size,
 }
 
 static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
-                                const osc_daxpin_card_t *cards, int target)
+                                const osc_daxpin_peer_info_t *infos, int target)
 {
-    const osc_daxpin_card_t *card = &cards[target];
+    const osc_daxpin_peer_info_t *info = &infos[target];
     osc_daxpin_peer_t *peer       = &module->peers[target];
     osc_daxpin_mem_t *mem         = &peer->mem;
     daxpin_file_t *file;
 
-    osc_daxpin_peer_fill(module, card, peer);
-    peer->state_rank = osc_daxpin_card_state_rank(cards, module->size, target);
+    osc_daxpin_peer_fill(module, info, peer);
+    peer->state_rank = osc_daxpin_peer_info_state_rank(infos, module->size,
+                                                       target);
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
         osc_daxpin_peer_open_dynamic(module, peer);
         return OMPI_SUCCESS;
     }
     if (target == module->rank) {
         /* Also where it is not a file */
-        mem->base = (module->part.base != NULL) ? module->part.base :
-                                                  module->nothing;
-        file      = module->part.file;
+        mem->base = (module->segment.base != NULL) ? module->segment.base :
+                                                  module->sync_memory;
+        file      = module->segment.file;
         if (file == NULL) {
             return OMPI_SUCCESS;
         }
         daxpin_file_ref(file);
-    } else if (!card->has_file && (card->size == 0)) {
-        mem->base = module->nothing; /* where nobody accesses anything */
+    } else if (!info->has_file && (info->size == 0)) {
+        mem->base = module->sync_memory; /* where nobody accesses anything */
         return OMPI_SUCCESS;
-    } else if ((peer->node_rank < 0) || !card->has_file) {
+    } else if ((peer->node_rank < 0) || !info->has_file) {
         return OMPI_SUCCESS;
-    } else if (daxpin_file_attach(&card->key, &file) != 0) {
+    } else if (daxpin_file_attach(&info->key, &file) != 0) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: cannot "
                                 "share the file of rank %d: %s", module->rank,
                                 target, daxpin_errormsg());
     }
     daxpin_access_init(file, module->slot, &mem->access);
     if (mem->base == NULL) {
-        mem->base = osc_daxpin_peer_map(module, cards, target, file);
+        mem->base = osc_daxpin_peer_map(module, infos, target, file);
     }
     if (mem->base == NULL) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot map "
@@ -184,24 +186,24 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
 }
 
 /* Two names may lead to one file: then its parts were not laid out together */
-static int osc_daxpin_cards_check(const osc_daxpin_module_t *module,
-                                  const osc_daxpin_card_t *cards)
+static int osc_daxpin_peer_info_check(const osc_daxpin_module_t *module,
+                                  const osc_daxpin_peer_info_t *infos)
 {
-    const osc_daxpin_card_t *own = &cards[module->rank];
-    const osc_daxpin_card_t *card;
+    const osc_daxpin_peer_info_t *own = &infos[module->rank];
+    const osc_daxpin_peer_info_t *info;
     int i;
 
     for (i = 0; i < module->size; ++i) {
-        card = &cards[i];
-        if ((i != module->rank) && (card->node == own->node) &&
-            (card->key.dev == own->key.dev) &&
-            (card->key.ino == own->key.ino) &&
-            (card->offset < own->offset + own->size) &&
-            (own->offset < card->offset + card->size)) {
+        info = &infos[i];
+        if ((i != module->rank) && (info->node == own->node) &&
+            (info->key.dev == own->key.dev) &&
+            (info->key.ino == own->key.ino) &&
+            (info->offset < own->offset + own->size) &&
+            (own->offset < info->offset + info->size)) {
             return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: ranks %d and %d "
                                     "came to this file by different names, and "
                                     "their parts overlap; use one name",
-                                    module->part.path, module->rank, i);
+                                    module->segment.path, module->rank, i);
         }
     }
     return OMPI_SUCCESS;
@@ -219,40 +221,40 @@ static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
                                        comm,
                                        comm->c_coll->coll_allreduce_module);
     module->remote       = any[0];
-    module->agent.wanted = any[0] && any[1];
+    module->progress.wanted = any[0] && any[1];
     return ret;
 }
 
 int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
 {
     ompi_communicator_t *comm = module->comm;
-    osc_daxpin_card_t *cards, own;
+    osc_daxpin_peer_info_t *infos, own;
     int i, ret;
 
     module->peers      = calloc(module->size, sizeof(*module->peers));
-    module->no_control = calloc(1, DAXPIN_CONTROL_SIZE);
-    cards              = calloc(module->size, sizeof(*cards));
-    ret                = ((module->peers == NULL) || (cards == NULL) ||
-                          (module->no_control == NULL)) ?
+    module->dummy_control = calloc(1, DAXPIN_CONTROL_SIZE);
+    infos              = calloc(module->size, sizeof(*infos));
+    ret                = ((module->peers == NULL) || (infos == NULL) ||
+                          (module->dummy_control == NULL)) ?
                                  OMPI_ERR_OUT_OF_RESOURCE : OMPI_SUCCESS;
     ret                = osc_daxpin_agree(module, ret);
     if (ret != OMPI_SUCCESS) {
         goto out;
     }
-    atomic_store(&module->no_control->state, DAXPIN_STATE_HELD);
+    atomic_store(&module->dummy_control->state, DAXPIN_STATE_HELD);
     /* A slot is for one thread at a time; the last one for many */
     module->slot = opal_using_threads() ? DAXPIN_SLOTS - 1 : daxpin_slot_get();
     module->has_slot = 1;
-    osc_daxpin_card_fill(module, disp_unit, &own);
-    ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, cards,
+    osc_daxpin_peer_info_fill(module, disp_unit, &own);
+    ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, infos,
                                        sizeof(own), MPI_BYTE, comm,
                                        comm->c_coll->coll_allgather_module);
-    if ((ret == OMPI_SUCCESS) && (module->part.path[0] != '\0')) {
-        ret = osc_daxpin_cards_check(module, cards);
+    if ((ret == OMPI_SUCCESS) && (module->segment.path[0] != '\0')) {
+        ret = osc_daxpin_peer_info_check(module, infos);
     }
     module->remote = 0;
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
-        ret             = osc_daxpin_peer_open(module, cards, i);
+        ret             = osc_daxpin_peer_open(module, infos, i);
         module->remote |= module->peers[i].mem.base == NULL;
     }
     ret = osc_daxpin_agree(module, ret);
@@ -260,7 +262,7 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
         ret = osc_daxpin_remote_agree(module);
     }
 out:
-    free(cards);
+    free(infos);
     return ret;
 }
 
@@ -278,9 +280,9 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     if (module->has_slot) {
         daxpin_slot_put(module->slot);
     }
-    free(module->no_control);
+    free(module->dummy_control);
     free(module->peers);
-    module->no_control = NULL;
+    module->dummy_control = NULL;
     module->peers      = NULL;
 }
 
@@ -292,7 +294,7 @@ const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
 {
     const daxpin_file_t *file = module->peers[module->rank].mem.access.file;
 
-    return (file != NULL) ? daxpin_file_control(file) : module->no_control;
+    return (file != NULL) ? daxpin_file_control(file) : module->dummy_control;
 }
 
 /* Read from the control page of a target's file, by way of the inner window */
@@ -378,7 +380,7 @@ static int osc_daxpin_mem_is_good(const osc_daxpin_mem_t *mem)
 }
 
 /* Of a dynamic window what was accessed counts, unless it is to be all; of
- * another there is only the part, and who asks has accessed it */
+ * another there is only the segment, and who asks has accessed it */
 static osc_daxpin_mem_t *osc_daxpin_peer_bad(osc_daxpin_module_t *module,
                                              int target, int all)
 {
@@ -399,10 +401,10 @@ static int osc_daxpin_is_remote(const osc_daxpin_peer_t *peer)
     return peer->mem.base == NULL;
 }
 
-static int osc_daxpin_mail_is_good(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_am_is_good(osc_daxpin_module_t *module, int target)
 {
     char cause[DAXPIN_CAUSE_MAX];
-    int ret = osc_daxpin_mail_check(module, target, 0, cause, sizeof(cause));
+    int ret = osc_daxpin_am_check(module, target, 0, cause, sizeof(cause));
 
     return ((ret != OMPI_SUCCESS) || (cause[0] == '\0')) ?
                    ret :
@@ -412,7 +414,7 @@ static int osc_daxpin_mail_is_good(osc_daxpin_module_t *module, int target)
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 {
     if (osc_daxpin_is_remote(&module->peers[target])) {
-        return module->gets_mail ? osc_daxpin_mail_is_good(module, target) :
+        return module->has_am ? osc_daxpin_am_is_good(module, target) :
                                    osc_daxpin_remote_check(module, target);
     }
     return (osc_daxpin_peer_bad(module, target, 0) == NULL) ?
@@ -423,17 +425,17 @@ int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
 /* The first of this rank's files that is revoked */
 static daxpin_file_t *osc_daxpin_own_bad(const osc_daxpin_module_t *module)
 {
-    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_segment_t *segment = &module->segment;
     uint64_t i, count = 1;
 
     if (module->attached != NULL) {
-        part  = module->attached;
+        segment  = module->attached;
         count = module->node.tables[ompi_comm_rank(module->node.comm)].count;
     }
     for (i = 0; i < count; ++i) {
-        if ((part[i].file != NULL) &&
-            !osc_daxpin_file_is_good(part[i].file)) {
-            return part[i].file;
+        if ((segment[i].file != NULL) &&
+            !osc_daxpin_file_is_good(segment[i].file)) {
+            return segment[i].file;
         }
     }
     return NULL;
@@ -452,11 +454,11 @@ static int osc_daxpin_remote_cause(osc_daxpin_module_t *module, int target,
     daxpin_control_t control;
     int ret;
 
-    if (module->gets_mail) {
-        ret = osc_daxpin_mail_check(module, target, 0, buffer, size);
+    if (module->has_am) {
+        ret = osc_daxpin_am_check(module, target, 0, buffer, size);
         return ((ret != OMPI_SUCCESS) || (buffer[0] != '\0')) ?
                        ret :
-                       osc_daxpin_mail_check(module, target, 1, buffer, size);
+                       osc_daxpin_am_check(module, target, 1, buffer, size);
     }
     ret = osc_daxpin_state_read(module, target, 0, &control, sizeof(control));
     if (ret != OMPI_SUCCESS) {
@@ -592,15 +594,16 @@ static int osc_daxpin_remote_persist(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *data = &module->data;
     int ret                   = OMPI_SUCCESS;
 
-    if (module->gets_mail) {
-        return osc_daxpin_mail_persist(module, target, start, length);
+    if (module->has_am) {
+        return osc_daxpin_am_persist(module, target, start, length);
     }
     if (opal_using_threads()) {
         ret = data->module->osc_flush(target, data->win);
     }
     return (ret != OMPI_SUCCESS) ?
                    ret :
-                   osc_daxpin_agent_ask(module, target, start, length);
+                   osc_daxpin_progress_persist_at(module, target, start,
+                                                  length);
 }
 
 /* What fails is to be persisted still, when it is tried again */

@@ -6,7 +6,7 @@
  * the ranks of its node share, and its targets have the files in it mapped
  * since they first looked for something there. Attached memory that is in no
  * file is copied from and to the other process. For other nodes, see
- * osc_daxpin_mail.c.
+ * osc_daxpin_am.c.
  */
 
 #include "osc_daxpin.h"
@@ -60,17 +60,17 @@ uint64_t osc_daxpin_attached_count(const osc_daxpin_module_t *module)
     return module->node.tables[ompi_comm_rank(module->node.comm)].count;
 }
 
-osc_daxpin_part_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
+osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
                                             uint64_t start)
 {
     uint64_t i, count = osc_daxpin_attached_count(module);
-    osc_daxpin_part_t *part;
+    osc_daxpin_segment_t *segment;
 
     for (i = 0; i < count; ++i) {
-        part = &module->attached[i];
-        if ((start >= (uintptr_t)part->base) &&
-            (start - (uintptr_t)part->base < part->size)) {
-            return part;
+        segment = &module->attached[i];
+        if ((start >= (uintptr_t)segment->base) &&
+            (start - (uintptr_t)segment->base < segment->size)) {
+            return segment;
         }
     }
     return NULL;
@@ -89,7 +89,7 @@ static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
 {
     osc_daxpin_region_t region = {.start = (uintptr_t)base, .size = size};
     osc_daxpin_table_t *table  = osc_daxpin_own_table(module);
-    osc_daxpin_part_t part;
+    osc_daxpin_segment_t segment;
     const char *path;
     size_t length;
 
@@ -102,27 +102,27 @@ static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
                                 "as there can be; detach some" :
                                 "overlap with memory that is attached already");
     }
-    if (osc_daxpin_part_adopt(base, size, &part) != OMPI_SUCCESS) {
+    if (osc_daxpin_segment_adopt(base, size, &segment) != OMPI_SUCCESS) {
         return MPI_ERR_RMA_ATTACH;
     }
-    if ((part.file != NULL) && module->gets_mail) {
-        part.touched = calloc(module->size, sizeof(*part.touched));
-        if (part.touched == NULL) {
-            osc_daxpin_part_release(&part);
+    if ((segment.file != NULL) && module->has_am) {
+        segment.touched = calloc(module->size, sizeof(*segment.touched));
+        if (segment.touched == NULL) {
+            osc_daxpin_segment_release(&segment);
             return OMPI_ERR_OUT_OF_RESOURCE;
         }
     }
-    if (part.file != NULL) {
-        daxpin_file_key(part.file, &region.key);
-        region.offset = part.offset;
-        path          = daxpin_file_path(part.file);
+    if (segment.file != NULL) {
+        daxpin_file_key(segment.file, &region.key);
+        region.offset = segment.offset;
+        path          = daxpin_file_path(segment.file);
         length        = strlen(path);
         snprintf(region.path, sizeof(region.path), "%s",
                  path + ((length < sizeof(region.path)) ?
                                  0 : length - sizeof(region.path) + 1));
     }
     osc_daxpin_table_begin(table);
-    module->attached[table->count] = part;
+    module->attached[table->count] = segment;
     table->regions[table->count++] = region;
     osc_daxpin_table_end(table);
     return OMPI_SUCCESS;
@@ -156,7 +156,7 @@ static int osc_daxpin_detach(osc_daxpin_module_t *module, const void *base)
     if (i == table->count) {
         return MPI_ERR_BASE;
     }
-    osc_daxpin_part_release(&module->attached[i]);
+    osc_daxpin_segment_release(&module->attached[i]);
     osc_daxpin_table_begin(table);
     last                = --table->count;
     module->attached[i] = module->attached[last];
@@ -432,7 +432,7 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module)
         peer->num_mems = 0;
     }
     for (count = osc_daxpin_own_table(module)->count; count > 0; --count) {
-        osc_daxpin_part_release(&module->attached[count - 1]);
+        osc_daxpin_segment_release(&module->attached[count - 1]);
     }
     free(module->attached);
     module->attached = NULL;
@@ -481,7 +481,7 @@ int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
         local.iov_len = 0;
         done = opal_convertor_raw(&convertor, remote, &num, &local.iov_len);
         if ((num > 0) && (peer->node_rank < 0)) {
-            ret = osc_daxpin_mail_copy(module, target, &local, remote, num,
+            ret = osc_daxpin_am_copy(module, target, &local, remote, num,
                                        is_put);
         } else if (num > 0) {
             ret = osc_daxpin_vm_copy(peer->pid, &local, remote, num, is_put);

@@ -118,7 +118,7 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
     }
     info = shadow->win->super.s_info; /* osc/pt2pt wants one in any case */
     if (ompi_comm_size(comm) == 1) {
-        ret = osc_daxpin_solo_new(shadow->win, model_p);
+        ret = osc_daxpin_single_new(shadow->win, model_p);
     } else {
         count = osc_daxpin_choose(shadow->win, &base, size, disp_unit, comm,
                                   info, MPI_WIN_FLAVOR_CREATE, choices);

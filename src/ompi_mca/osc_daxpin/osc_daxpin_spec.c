@@ -140,22 +140,22 @@ static int osc_daxpin_expand_one(char what, const char *template, int rank,
 static int osc_daxpin_expand(const char *template, int rank, char *path)
 {
     const char *p = template;
-    char part[256];
+    char segment[256];
     size_t used = 0;
     int ret;
 
     for (; *p != '\0'; ++p) {
-        part[0] = *p;
-        part[1] = '\0';
+        segment[0] = *p;
+        segment[1] = '\0';
         if (*p == '%') {
-            ret = osc_daxpin_expand_one(p[1], template, rank, part,
-                                        sizeof(part));
+            ret = osc_daxpin_expand_one(p[1], template, rank, segment,
+                                        sizeof(segment));
             if (ret != OMPI_SUCCESS) {
                 return ret;
             }
             ++p;
         }
-        used += snprintf(path + used, PATH_MAX - used, "%s", part);
+        used += snprintf(path + used, PATH_MAX - used, "%s", segment);
         if (used >= PATH_MAX) {
             return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is too long a "
                                     "path", template);
@@ -296,33 +296,33 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
 {
     static const char *on_break[] = {"revoke", "hold"};
     static const char *persist[]  = {"none", "sync", "flush"};
-    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_segment_t *segment = &module->segment;
     char value[OPAL_MAX_INFO_VAL + 1];
 
     if (info == NULL) {
         return;
     }
     osc_daxpin_mpi_publish(info);
-    if (part->file == NULL) {
+    if (segment->file == NULL) {
         return;
     }
     snprintf(value, sizeof(value), "%.*s", OPAL_MAX_INFO_VAL - 1,
-             daxpin_file_path(part->file));
+             daxpin_file_path(segment->file));
     opal_info_set(info, "daxpin_path", value);
-    snprintf(value, sizeof(value), "%" PRIu64, part->offset);
+    snprintf(value, sizeof(value), "%" PRIu64, segment->offset);
     opal_info_set(info, "daxpin_offset", value);
-    osc_daxpin_file_system(daxpin_file_path(part->file), value,
+    osc_daxpin_file_system(daxpin_file_path(segment->file), value,
                            sizeof(value));
     opal_info_set(info, "daxpin_file_system", value);
     opal_info_set(info, "daxpin_dax",
-                  daxpin_file_is_dax(part->file) ? "true" : "false");
+                  daxpin_file_is_dax(segment->file) ? "true" : "false");
     opal_info_set(info, "daxpin_granularity",
-                  daxpin_file_granularity(part->file));
+                  daxpin_file_granularity(segment->file));
     opal_info_set(info, "daxpin_locks",
-                  daxpin_locks_names(daxpin_file_locks(part->file), value,
+                  daxpin_locks_names(daxpin_file_locks(segment->file), value,
                                      sizeof(value)));
     opal_info_set(info, "daxpin_holder",
-                  daxpin_file_is_holder(part->file) ? "true" : "false");
+                  daxpin_file_is_holder(segment->file) ? "true" : "false");
     opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
                                                                "false");
     opal_info_set(info, "daxpin_on_break", on_break[module->spec.on_break]);

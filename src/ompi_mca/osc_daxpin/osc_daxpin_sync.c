@@ -5,7 +5,7 @@
  * Synchronisation. The order at the end of an epoch: what went to other nodes
  * is complete; the states of the targets that were accessed; the inner
  * component's synchronisation, also where a state is bad, since others wait
- * for it; then this rank's own part, which by now has what others wrote.
+ * for it; then this rank's own segment, which by now has what others wrote.
  */
 
 #include "osc_daxpin.h"
@@ -85,7 +85,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     osc_daxpin_peers_unlock(module);
 }
 
-/* The own part, when others have written to it or this rank says so */
+/* The own segment, when others have written to it or this rank says so */
 static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
@@ -175,7 +175,7 @@ int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
     module->num_started = 0;
     ret = osc_daxpin_group_ranks(module, group, &module->started,
                                  &module->num_started);
-    if ((ret == OMPI_SUCCESS) && module->gets_mail) {
+    if ((ret == OMPI_SUCCESS) && module->has_am) {
         ret = osc_daxpin_wait_posts(module, module->started,
                                     module->num_started);
     }
@@ -216,12 +216,12 @@ int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
     int *ranks, count, ret;
 
     ret = module->sync.module->osc_post(group, hints, module->sync.win);
-    if ((ret != OMPI_SUCCESS) || !module->gets_mail) {
+    if ((ret != OMPI_SUCCESS) || !module->has_am) {
         return ret;
     }
     ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_tell(module, ranks, count);
+        ret = osc_daxpin_wait_notify(module, ranks, count);
         free(ranks);
     }
     return ret;
@@ -356,7 +356,7 @@ static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
         /* The program may be waiting for what others put here */
         opal_progress();
     } else {
-        osc_daxpin_progress(module, 0);
+        osc_daxpin_poll(module, 0);
     }
     return OMPI_SUCCESS;
 }

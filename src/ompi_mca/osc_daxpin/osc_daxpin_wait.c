@@ -54,7 +54,7 @@ int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
     int done       = 0;
     int ret        = OMPI_SUCCESS;
 
-    if (!module->gets_mail || (hints & MPI_MODE_NOCHECK)) {
+    if (!module->has_am || (hints & MPI_MODE_NOCHECK)) {
         return OMPI_SUCCESS;
     }
     while (!done && (ret == OMPI_SUCCESS)) {
@@ -99,7 +99,7 @@ int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
     return ret;
 }
 
-int osc_daxpin_wait_tell(osc_daxpin_module_t *module, const int *ranks,
+int osc_daxpin_wait_notify(osc_daxpin_module_t *module, const int *ranks,
                          int count)
 {
     int ret = OMPI_SUCCESS;
@@ -131,7 +131,7 @@ int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
     int flag                  = 0;
     int ret;
 
-    if (!module->gets_mail) {
+    if (!module->has_am) {
         return sync->module->osc_wait(sync->win);
     }
     do {

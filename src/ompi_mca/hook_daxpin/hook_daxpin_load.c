@@ -19,13 +19,13 @@
 #define HOOK_DAXPIN_MODULE_FILE "libuct_daxpin.so.0"
 
 /* PREFIX/lib/openmpi/mca_hook_daxpin.so: PREFIX/lib/ucx/libuct_daxpin.so.0 */
-static int hook_daxpin_module_near(char *path, size_t size)
+static int hook_daxpin_load_near(char *path, size_t size)
 {
     Dl_info info;
     char    self[PATH_MAX];
     int     i, length;
 
-    if ((dladdr((void *)hook_daxpin_module_near, &info) == 0) ||
+    if ((dladdr((void *)hook_daxpin_load_near, &info) == 0) ||
         (realpath(info.dli_fname, self) == NULL)) {
         return 0;
     }
@@ -39,7 +39,7 @@ static int hook_daxpin_module_near(char *path, size_t size)
     return (length < (int)size) && (access(path, R_OK) == 0);
 }
 
-static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
+static const char *hook_daxpin_load_find(const char *parameter, char *buffer,
                                            size_t size, const char **why_p)
 {
     const char *path = getenv(HOOK_DAXPIN_MODULE_ENV);
@@ -52,7 +52,7 @@ static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
         *why_p = "as the MCA parameter hook_daxpin_module says";
         return parameter;
     }
-    if (hook_daxpin_module_near(buffer, size)) {
+    if (hook_daxpin_load_near(buffer, size)) {
         *why_p = "found near mca_hook_daxpin.so";
         return buffer;
     }
@@ -66,12 +66,12 @@ static const char *hook_daxpin_module_find(const char *parameter, char *buffer,
     return HOOK_DAXPIN_MODULE_FILE;
 }
 
-int hook_daxpin_module_load(const char *parameter)
+int hook_daxpin_load(const char *parameter)
 {
     char        buffer[PATH_MAX];
     const char *why, *path;
 
-    path = hook_daxpin_module_find(parameter, buffer, sizeof(buffer), &why);
+    path = hook_daxpin_load_find(parameter, buffer, sizeof(buffer), &why);
 
     /* Never closed: UCX refers to it until the process ends */
     if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == NULL) {

@@ -19,29 +19,29 @@
 #include <string.h>
 #include <time.h>
 
-#define OSC_DAXPIN_AGENT_SOON_NS  (20 * 1000)
-#define OSC_DAXPIN_AGENT_LATE_NS  (1000 * 1000)
+#define OSC_DAXPIN_PROGRESS_SOON_NS  (20 * 1000)
+#define OSC_DAXPIN_PROGRESS_LATE_NS  (1000 * 1000)
 
 /* An answer is the number and, below it, a value of errno */
 #define OSC_DAXPIN_ANSWER_SHIFT 12
 #define OSC_DAXPIN_ANSWER_ERROR ((1u << OSC_DAXPIN_ANSWER_SHIFT) - 1)
 
 /* What is asked for meanwhile is for the next time */
-static int osc_daxpin_agent_persist(osc_daxpin_module_t *module,
-                                    const osc_daxpin_ask_t *ask)
+static int osc_daxpin_progress_persist(osc_daxpin_module_t *module,
+                                    const osc_daxpin_record_t *record)
 {
-    osc_daxpin_part_t *part = &module->part;
+    osc_daxpin_segment_t *segment = &module->segment;
     int ret;
 
-    if ((ask->length > part->size) ||
-        (ask->start > part->size - ask->length)) {
+    if ((record->length > segment->size) ||
+        (record->start > segment->size - record->length)) {
         return EINVAL;
     }
-    if (part->file == NULL) {
+    if (segment->file == NULL) {
         return 0;
     }
-    ret = daxpin_file_persist(part->file, part->offset + ask->start,
-                              ask->length);
+    ret = daxpin_file_persist(segment->file, segment->offset + record->start,
+                              record->length);
     if (ret != 0) {
         opal_output(0, "osc/daxpin: rank %d: %s", module->rank,
                     daxpin_errormsg());
@@ -50,23 +50,23 @@ static int osc_daxpin_agent_persist(osc_daxpin_module_t *module,
 }
 
 /* Whether there was anything to do */
-static int osc_daxpin_agent_serve(osc_daxpin_module_t *module)
+static int osc_daxpin_progress_serve(osc_daxpin_module_t *module)
 {
-    osc_daxpin_ask_t *ask;
+    osc_daxpin_record_t *record;
     uint64_t number;
     int found = 0;
     int i, error;
 
     for (i = 0; i < module->size; ++i) {
-        ask    = &module->agent.asks[i];
-        number = atomic_load(&ask->number);
-        if (number == atomic_load_explicit(&ask->answer,
+        record = &module->progress.records[i];
+        number = atomic_load(&record->number);
+        if (number == atomic_load_explicit(&record->answer,
                                            memory_order_relaxed) >>
                               OSC_DAXPIN_ANSWER_SHIFT) {
             continue;
         }
-        error = osc_daxpin_agent_persist(module, ask);
-        atomic_store(&ask->answer,
+        error = osc_daxpin_progress_persist(module, record);
+        atomic_store(&record->answer,
                      (number << OSC_DAXPIN_ANSWER_SHIFT) |
                              ((unsigned)error & OSC_DAXPIN_ANSWER_ERROR));
         found = 1;
@@ -74,68 +74,68 @@ static int osc_daxpin_agent_serve(osc_daxpin_module_t *module)
     return found;
 }
 
-static void *osc_daxpin_agent_main(void *arg)
+static void *osc_daxpin_progress_main(void *arg)
 {
     osc_daxpin_module_t *module = arg;
-    struct timespec pause       = {.tv_nsec = OSC_DAXPIN_AGENT_SOON_NS};
+    struct timespec pause       = {.tv_nsec = OSC_DAXPIN_PROGRESS_SOON_NS};
 
-    while (!atomic_load(&module->agent.stop)) {
-        if (osc_daxpin_agent_serve(module)) {
-            pause.tv_nsec = OSC_DAXPIN_AGENT_SOON_NS;
+    while (!atomic_load(&module->progress.stop)) {
+        if (osc_daxpin_progress_serve(module)) {
+            pause.tv_nsec = OSC_DAXPIN_PROGRESS_SOON_NS;
             continue;
         }
         nanosleep(&pause, NULL);
-        if (pause.tv_nsec < OSC_DAXPIN_AGENT_LATE_NS) {
+        if (pause.tv_nsec < OSC_DAXPIN_PROGRESS_LATE_NS) {
             pause.tv_nsec += pause.tv_nsec / 4;
         }
     }
     return NULL;
 }
 
-int osc_daxpin_agent_prepare(osc_daxpin_module_t *module)
+int osc_daxpin_progress_alloc(osc_daxpin_module_t *module)
 {
-    size_t size = (size_t)module->size * sizeof(*module->agent.asks);
+    size_t size = (size_t)module->size * sizeof(*module->progress.records);
 
-    module->agent.asks = aligned_alloc(DAXPIN_CACHELINE, size);
-    if (module->agent.asks == NULL) {
+    module->progress.records = aligned_alloc(DAXPIN_CACHELINE, size);
+    if (module->progress.records == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    memset(module->agent.asks, 0, size);
+    memset(module->progress.records, 0, size);
     return OMPI_SUCCESS;
 }
 
-int osc_daxpin_agent_start(osc_daxpin_module_t *module)
+int osc_daxpin_progress_start(osc_daxpin_module_t *module)
 {
     sigset_t all, old;
     int ret;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    ret = pthread_create(&module->agent.thread, NULL, osc_daxpin_agent_main,
-                         module);
+    ret = pthread_create(&module->progress.thread, NULL,
+                         osc_daxpin_progress_main, module);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (ret != 0) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
                                 "start a thread for daxpin_persist=flush",
                                 module->rank);
     }
-    module->agent.runs = 1;
+    module->progress.running = 1;
     return OMPI_SUCCESS;
 }
 
-void osc_daxpin_agent_stop(osc_daxpin_module_t *module)
+void osc_daxpin_progress_stop(osc_daxpin_module_t *module)
 {
-    if (module->agent.runs) {
-        atomic_store(&module->agent.stop, 1);
-        pthread_join(module->agent.thread, NULL);
-        module->agent.runs = 0;
+    if (module->progress.running) {
+        atomic_store(&module->progress.stop, 1);
+        pthread_join(module->progress.thread, NULL);
+        module->progress.running = 0;
     }
 }
 
-void osc_daxpin_agent_delete(osc_daxpin_module_t *module)
+void osc_daxpin_progress_free(osc_daxpin_module_t *module)
 {
-    free(module->agent.asks);
-    module->agent.asks = NULL;
+    free(module->progress.records);
+    module->progress.records = NULL;
 }
 
 /*
@@ -143,14 +143,14 @@ void osc_daxpin_agent_delete(osc_daxpin_module_t *module)
  */
 
 /* Words of our record at a target, beginning with the one at @a offset */
-static int osc_daxpin_ask_access(osc_daxpin_module_t *module, int target,
+static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
                                  size_t offset, uint64_t *words, int count,
                                  int is_put)
 {
     const ptrdiff_t disp        = (ptrdiff_t)((module->rank *
-                                               sizeof(osc_daxpin_ask_t) +
+                                               sizeof(osc_daxpin_record_t) +
                                                offset) / sizeof(*words));
-    osc_daxpin_shadow_t *shadow = &module->ask;
+    osc_daxpin_shadow_t *shadow = &module->persist;
     int ret;
 
     ret = is_put ? shadow->module->osc_put(words, count, MPI_UINT64_T, target,
@@ -164,15 +164,15 @@ static int osc_daxpin_ask_access(osc_daxpin_module_t *module, int target,
                    shadow->module->osc_flush(target, shadow->win);
 }
 
-static int osc_daxpin_ask_wait(osc_daxpin_module_t *module, int target,
+static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
                                uint64_t number, int *error_p)
 {
     uint64_t answer = 0;
     int ret;
 
     for (;;) {
-        ret = osc_daxpin_ask_access(module, target,
-                                    offsetof(osc_daxpin_ask_t, answer),
+        ret = osc_daxpin_record_access(module, target,
+                                    offsetof(osc_daxpin_record_t, answer),
                                     &answer, 1, 0);
         if (ret != OMPI_SUCCESS) {
             return ret;
@@ -186,33 +186,33 @@ static int osc_daxpin_ask_wait(osc_daxpin_module_t *module, int target,
 }
 
 /* The range is there before the number is */
-static int osc_daxpin_ask_send(osc_daxpin_module_t *module, int target,
+static int osc_daxpin_record_send(osc_daxpin_module_t *module, int target,
                                uint64_t start, uint64_t length, int *error_p)
 {
     uint64_t range[]  = {start, length};
     uint64_t number   = ++module->peers[target].number;
     int ret;
 
-    ret = osc_daxpin_ask_access(module, target,
-                                offsetof(osc_daxpin_ask_t, start), range, 2,
+    ret = osc_daxpin_record_access(module, target,
+                                offsetof(osc_daxpin_record_t, start), range, 2,
                                 1);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_ask_access(module, target,
-                                    offsetof(osc_daxpin_ask_t, number),
+        ret = osc_daxpin_record_access(module, target,
+                                    offsetof(osc_daxpin_record_t, number),
                                     &number, 1, 1);
     }
     return (ret != OMPI_SUCCESS) ?
                    ret :
-                   osc_daxpin_ask_wait(module, target, number, error_p);
+                   osc_daxpin_record_wait(module, target, number, error_p);
 }
 
-int osc_daxpin_agent_ask(osc_daxpin_module_t *module, int target,
+int osc_daxpin_progress_persist_at(osc_daxpin_module_t *module, int target,
                          uint64_t start, uint64_t length)
 {
     int error = 0;
     int ret;
 
-    ret = osc_daxpin_ask_send(module, target, start, length, &error);
+    ret = osc_daxpin_record_send(module, target, start, length, &error);
     if ((ret != OMPI_SUCCESS) || (error == 0)) {
         return ret;
     }

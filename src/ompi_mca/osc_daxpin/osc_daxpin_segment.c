@@ -21,18 +21,18 @@ typedef struct osc_daxpin_claim {
 } osc_daxpin_claim_t;
 
 /* The parts lie one behind the other, in the order of ranks */
-static int osc_daxpin_part_place(osc_daxpin_module_t *module,
+static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
                                  const osc_daxpin_claim_t *claims, int count,
                                  int self)
 {
     const uint64_t page     = (uint64_t)sysconf(_SC_PAGESIZE);
     int exact               = (module->flavor == MPI_WIN_FLAVOR_SHARED) &&
                               !module->spec.noncontiguous;
-    osc_daxpin_part_t *part = &module->part;
+    osc_daxpin_segment_t *segment = &module->segment;
     uint64_t end            = claims[self].offset;
     int i;
 
-    part->leader = -1;
+    segment->leader = -1;
     for (i = 0; i < count; ++i) {
         if (strcmp(claims[i].path, claims[self].path) != 0) {
             if (exact) {
@@ -50,18 +50,18 @@ static int osc_daxpin_part_place(osc_daxpin_module_t *module,
                                     " and %" PRIu64, claims[self].path,
                                     claims[i].offset, claims[self].offset);
         }
-        part->leader = (part->leader < 0) ? i : part->leader;
+        segment->leader = (segment->leader < 0) ? i : segment->leader;
         if (i == self) {
-            part->offset = end;
+            segment->offset = end;
         }
         end += exact ? claims[i].size : (claims[i].size + page - 1) &
                                         ~(page - 1);
     }
-    part->file_length = (end > 0) ? end : page;
+    segment->file_length = (end > 0) ? end : page;
     return OMPI_SUCCESS;
 }
 
-static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
+static int osc_daxpin_segment_claim(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->node.comm;
     int count                 = ompi_comm_size(comm);
@@ -71,7 +71,7 @@ static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
     memset(&own, 0, sizeof(own));
     memcpy(own.path, module->spec.path, sizeof(own.path));
     own.offset = module->spec.offset;
-    own.size   = module->part.size;
+    own.size   = module->segment.size;
     claims     = malloc(count * sizeof(*claims));
     if (claims == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
@@ -80,7 +80,7 @@ static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
                                        sizeof(own), MPI_BYTE, comm,
                                        comm->c_coll->coll_allgather_module);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_part_place(module, claims, count,
+        ret = osc_daxpin_segment_place(module, claims, count,
                                     ompi_comm_rank(comm));
     }
     free(claims);
@@ -88,16 +88,16 @@ static int osc_daxpin_part_claim(osc_daxpin_module_t *module)
 }
 
 /* Its leader tells the others what it was before, and that they may begin */
-static int osc_daxpin_part_look(osc_daxpin_module_t *module)
+static int osc_daxpin_segment_old_length(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->node.comm;
-    osc_daxpin_part_t *part   = &module->part;
+    osc_daxpin_segment_t *segment   = &module->segment;
     int64_t *lengths, own     = -1;
     struct stat st;
     int ret;
 
-    if ((part->leader == ompi_comm_rank(comm)) &&
-        (stat(part->path, &st) == 0)) {
+    if ((segment->leader == ompi_comm_rank(comm)) &&
+        (stat(segment->path, &st) == 0)) {
         own = st.st_size;
     }
     lengths = malloc(ompi_comm_size(comm) * sizeof(*lengths));
@@ -107,52 +107,53 @@ static int osc_daxpin_part_look(osc_daxpin_module_t *module)
     ret = comm->c_coll->coll_allgather(&own, 1, MPI_INT64_T, lengths, 1,
                                        MPI_INT64_T, comm,
                                        comm->c_coll->coll_allgather_module);
-    part->old_length = lengths[part->leader];
+    segment->old_length = lengths[segment->leader];
     free(lengths);
     return ret;
 }
 
 /* What is exposed is pinned. Where the lease was lost at once it cannot be, and
  * the first access tells why. */
-static void osc_daxpin_part_pin(osc_daxpin_part_t *part)
+static void osc_daxpin_segment_pin(osc_daxpin_segment_t *segment)
 {
-    if (part->size > 0) {
-        daxpin_pin(part->file, part->offset, part->size, NULL, &part->pin);
+    if (segment->size > 0) {
+        daxpin_pin(segment->file, segment->offset, segment->size, NULL,
+                   &segment->pin);
     }
 }
 
-static void osc_daxpin_part_unpin(osc_daxpin_part_t *part)
+static void osc_daxpin_segment_unpin(osc_daxpin_segment_t *segment)
 {
-    daxpin_unpin(part->pin);
-    part->pin = NULL;
+    daxpin_unpin(segment->pin);
+    segment->pin = NULL;
 }
 
-static int osc_daxpin_part_map(osc_daxpin_module_t *module)
+static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
 {
-    osc_daxpin_part_t *part      = &module->part;
+    osc_daxpin_segment_t *segment      = &module->segment;
     const daxpin_params_t params = {
         .timeout_ms = mca_osc_daxpin_component.timeout_ms,
         .on_break   = module->spec.on_break
     };
     char *base;
 
-    if (daxpin_file_open(part->path, part->file_length, &params,
-                         &part->file) != 0) {
+    if (daxpin_file_open(segment->path, segment->file_length, &params,
+                         &segment->file) != 0) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: %s",
                                 module->rank, daxpin_errormsg());
     }
-    base = daxpin_file_addr(part->file, 0, part->file_length);
+    base = daxpin_file_addr(segment->file, 0, segment->file_length);
     if (base == NULL) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: %s",
                                 module->rank, daxpin_errormsg());
     }
-    part->base = base + part->offset;
-    osc_daxpin_part_pin(part);
+    segment->base = base + segment->offset;
+    osc_daxpin_segment_pin(segment);
     return OMPI_SUCCESS;
 }
 
 /* Nodes may see the same directory: each gets a name of its own */
-static void osc_daxpin_part_name_node(osc_daxpin_module_t *module)
+static void osc_daxpin_segment_name_node(osc_daxpin_module_t *module)
 {
     size_t length = strlen(module->spec.path);
 
@@ -160,159 +161,162 @@ static void osc_daxpin_part_name_node(osc_daxpin_module_t *module)
              ".%d", module->node.id);
 }
 
-int osc_daxpin_part_open(osc_daxpin_module_t *module, size_t size)
+int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
 {
-    osc_daxpin_part_t *part = &module->part;
+    osc_daxpin_segment_t *segment = &module->segment;
     int ret;
 
-    part->size = size;
+    segment->size = size;
     if (module->spec.temporary) {
-        osc_daxpin_part_name_node(module);
+        osc_daxpin_segment_name_node(module);
     }
-    memcpy(part->path, module->spec.path, sizeof(part->path));
-    ret = osc_daxpin_part_claim(module);
+    memcpy(segment->path, module->spec.path, sizeof(segment->path));
+    ret = osc_daxpin_segment_claim(module);
     ret = osc_daxpin_agree(module, ret);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    ret = osc_daxpin_part_look(module);
+    ret = osc_daxpin_segment_old_length(module);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_part_map(module);
+        ret = osc_daxpin_segment_map(module);
     }
     return osc_daxpin_agree(module, ret);
 }
 
-int osc_daxpin_part_adopt(void *base, size_t size, osc_daxpin_part_t *part)
+int osc_daxpin_segment_adopt(void *base, size_t size,
+                             osc_daxpin_segment_t *segment)
 {
     const daxpin_params_t params = {
         .timeout_ms = mca_osc_daxpin_component.timeout_ms
     };
     int ret;
 
-    memset(part, 0, sizeof(*part));
-    part->base = base;
-    part->size = size;
-    ret        = daxpin_file_adopt(base, size, &params, &part->file,
-                                   &part->offset);
+    memset(segment, 0, sizeof(*segment));
+    segment->base = base;
+    segment->size = size;
+    ret        = daxpin_file_adopt(base, size, &params, &segment->file,
+                                   &segment->offset);
     if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
                                 daxpin_errormsg());
     }
-    part->adopted = ret == 0;
-    if (part->adopted) {
-        osc_daxpin_part_pin(part);
+    segment->adopted = ret == 0;
+    if (segment->adopted) {
+        osc_daxpin_segment_pin(segment);
     }
     return OMPI_SUCCESS;
 }
 
 /* The file that was opened still has that name */
-static int osc_daxpin_part_is_there(const osc_daxpin_part_t *part,
+static int osc_daxpin_segment_is_there(const osc_daxpin_segment_t *segment,
                                     const daxpin_key_t *key)
 {
     struct stat st;
 
-    return (stat(part->path, &st) == 0) && (st.st_ino == key->ino) &&
+    return (stat(segment->path, &st) == 0) && (st.st_ino == key->ino) &&
            (st.st_dev == key->dev);
 }
 
 /* Only through its lease, and only where no other window is on it: at its
  * holder, when the others have closed it. If nobody could open it, libdaxpin
  * has left nothing. */
-static void osc_daxpin_part_undo(osc_daxpin_part_t *part)
+static void osc_daxpin_segment_undo(osc_daxpin_segment_t *segment)
 {
-    size_t length = (part->old_length > 0) ? (size_t)part->old_length : 0;
+    size_t length = (segment->old_length > 0) ? (size_t)segment->old_length : 0;
     daxpin_key_t key;
 
-    if (daxpin_file_shrink(part->file, length) != 0) {
+    if (daxpin_file_shrink(segment->file, length) != 0) {
         opal_output(0, "osc/daxpin: %s", daxpin_errormsg());
         return;
     }
-    daxpin_file_key(part->file, &key);
-    if ((part->old_length < 0) && osc_daxpin_part_is_there(part, &key)) {
-        unlink(part->path);
+    daxpin_file_key(segment->file, &key);
+    if ((segment->old_length < 0) &&
+        osc_daxpin_segment_is_there(segment, &key)) {
+        unlink(segment->path);
     }
 }
 
 /* One of those who share it removes it */
-static int osc_daxpin_part_is_leader(const osc_daxpin_module_t *module)
+static int osc_daxpin_segment_is_leader(const osc_daxpin_module_t *module)
 {
-    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_segment_t *segment = &module->segment;
 
-    return (part->file != NULL) && !part->adopted &&
-           (part->leader == ompi_comm_rank(module->node.comm));
+    return (segment->file != NULL) && !segment->adopted &&
+           (segment->leader == ompi_comm_rank(module->node.comm));
 }
 
-static void osc_daxpin_part_remove(const osc_daxpin_part_t *part,
+static void osc_daxpin_segment_remove(const osc_daxpin_segment_t *segment,
                                    const daxpin_key_t *key)
 {
-    if (osc_daxpin_part_is_there(part, key) && (unlink(part->path) != 0)) {
-        opal_output(0, "osc/daxpin: %s: cannot be unlinked: %s", part->path,
+    if (osc_daxpin_segment_is_there(segment, key) &&
+        (unlink(segment->path) != 0)) {
+        opal_output(0, "osc/daxpin: %s: cannot be unlinked: %s", segment->path,
                     strerror(errno));
     }
 }
 
-void osc_daxpin_part_unlink(osc_daxpin_module_t *module)
+void osc_daxpin_segment_unlink(osc_daxpin_module_t *module)
 {
     daxpin_key_t key;
 
-    if (osc_daxpin_part_is_leader(module)) {
-        daxpin_file_key(module->part.file, &key);
-        osc_daxpin_part_remove(&module->part, &key);
+    if (osc_daxpin_segment_is_leader(module)) {
+        daxpin_file_key(module->segment.file, &key);
+        osc_daxpin_segment_remove(&module->segment, &key);
     }
 }
 
-void osc_daxpin_part_release(osc_daxpin_part_t *part)
+void osc_daxpin_segment_release(osc_daxpin_segment_t *segment)
 {
-    osc_daxpin_part_unpin(part);
-    if ((part->file != NULL) && part->adopted) {
-        daxpin_file_unadopt(part->file, part->base, part->size);
+    osc_daxpin_segment_unpin(segment);
+    if ((segment->file != NULL) && segment->adopted) {
+        daxpin_file_unadopt(segment->file, segment->base, segment->size);
     }
-    daxpin_file_close(part->file);
-    free(part->touched);
-    part->file    = NULL;
-    part->touched = NULL;
+    daxpin_file_close(segment->file);
+    free(segment->touched);
+    segment->file    = NULL;
+    segment->touched = NULL;
 }
 
-void osc_daxpin_part_close(osc_daxpin_module_t *module, int undo)
+void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo)
 {
     ompi_communicator_t *node = module->node.comm;
-    osc_daxpin_part_t *part   = &module->part;
+    osc_daxpin_segment_t *segment   = &module->segment;
     int unlinks               = !undo && module->spec.unlink &&
-                                osc_daxpin_part_is_leader(module);
+                                osc_daxpin_segment_is_leader(module);
     daxpin_key_t key;
 
     if (unlinks) {
-        daxpin_file_key(part->file, &key);
+        daxpin_file_key(segment->file, &key);
     }
-    osc_daxpin_part_unpin(part);
-    undo = undo && (node != NULL) && (part->path[0] != '\0');
-    if (!undo || (part->file == NULL) ||
-        !daxpin_file_is_holder(part->file)) {
-        osc_daxpin_part_release(part);
+    osc_daxpin_segment_unpin(segment);
+    undo = undo && (node != NULL) && (segment->path[0] != '\0');
+    if (!undo || (segment->file == NULL) ||
+        !daxpin_file_is_holder(segment->file)) {
+        osc_daxpin_segment_release(segment);
     }
     if (unlinks) {
         /* Who waits in truncate for our hold has the file locked */
-        osc_daxpin_part_remove(part, &key);
+        osc_daxpin_segment_remove(segment, &key);
     }
     if (undo) {
         node->c_coll->coll_barrier(node, node->c_coll->coll_barrier_module);
-        if (part->file != NULL) {
-            osc_daxpin_part_undo(part);
-            osc_daxpin_part_release(part);
+        if (segment->file != NULL) {
+            osc_daxpin_segment_undo(segment);
+            osc_daxpin_segment_release(segment);
         }
     }
 }
 
 static int osc_daxpin_persist(osc_daxpin_module_t *module,
-                              const osc_daxpin_part_t *part, uint64_t start,
-                              size_t length)
+                              const osc_daxpin_segment_t *segment,
+                              uint64_t start, size_t length)
 {
     int ret;
 
-    if ((part->file == NULL) || (length == 0)) {
+    if ((segment->file == NULL) || (length == 0)) {
         return OMPI_SUCCESS;
     }
-    ret = daxpin_file_persist(part->file, part->offset + start, length);
+    ret = daxpin_file_persist(segment->file, segment->offset + start, length);
     if (ret == -ESTALE) {
         return osc_daxpin_peer_revoked(module, module->rank);
     }
@@ -323,24 +327,24 @@ static int osc_daxpin_persist(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-int osc_daxpin_part_persist(osc_daxpin_module_t *module, uint64_t start,
+int osc_daxpin_segment_persist(osc_daxpin_module_t *module, uint64_t start,
                             size_t length)
 {
-    return osc_daxpin_persist(module, &module->part, start, length);
+    return osc_daxpin_persist(module, &module->segment, start, length);
 }
 
 int osc_daxpin_own_persist(osc_daxpin_module_t *module)
 {
-    const osc_daxpin_part_t *part = &module->part;
+    const osc_daxpin_segment_t *segment = &module->segment;
     int ret                       = OMPI_SUCCESS;
     uint64_t i, count             = 1;
 
     if (module->attached != NULL) {
-        part  = module->attached;
+        segment  = module->attached;
         count = module->node.tables[ompi_comm_rank(module->node.comm)].count;
     }
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_persist(module, &part[i], 0, part[i].size);
+        ret = osc_daxpin_persist(module, &segment[i], 0, segment[i].size);
     }
     return ret;
 }
