@@ -2,15 +2,20 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Dynamic windows between nodes. No inner component is asked to do it: osc/ucx
- * of Open MPI 4.1 frees a remote key while operations with it are under way
- * and has room for 32 regions, osc/rdma cannot do it over TCP. So the origin
- * sends a message, and the target does the access with its own CPU, under the
- * guard, whenever it makes progress: what is answered is known to be in the
- * file or not. The origin waits for the answer.
+ * Active messages: dynamic windows between nodes. No inner component can do it:
+ * osc/ucx of Open MPI 4.1 frees a remote key while operations with it are under
+ * way and has room for 32 regions, and osc/rdma does not support it over TCP.
+ * So the origin sends a message, and the target does the access with its own
+ * CPU, within the access check, whenever it makes progress. Its reply says
+ * whether the access is in the file. The origin waits for the reply.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_am.h"
+
+#include "osc_daxpin_attached.h"
+#include "osc_daxpin_mapped.h"
+#include "osc_daxpin_pack.h"
+#include "osc_daxpin_segment.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -18,14 +23,14 @@
 #include <string.h>
 
 #define OSC_DAXPIN_AM_TAG   1
-#define OSC_DAXPIN_AM_TAGS  10000 /* of requests under way, at one origin */
+#define OSC_DAXPIN_AM_TAGS  10000 /* of messages under way, at one origin */
 #define OSC_DAXPIN_AM_CAUSE 256
 
 typedef enum osc_daxpin_am_type {
     OSC_DAXPIN_AM_PUT,    /* followed by the data */
     OSC_DAXPIN_AM_GET,
-    OSC_DAXPIN_AM_CHECK,  /* what this origin has accessed in its epoch; in
-                               epoch 0: all that is attached */
+    OSC_DAXPIN_AM_CHECK,  /* files that the origin accessed in its epoch; epoch
+                             0: all files */
     OSC_DAXPIN_AM_PERSIST
 } osc_daxpin_am_type_t;
 
@@ -42,22 +47,22 @@ typedef struct osc_daxpin_am_range {
 } osc_daxpin_am_range_t;
 
 typedef struct osc_daxpin_am {
-    int                     type;
-    int                     tag;   /* of data; one more: of the answer */
-    uint64_t                epoch; /* of the origin, at this target */
-    uint64_t                length;
-    unsigned                count;
+    int                   type;
+    int                   tag;   /* of the data; one more: of the reply */
+    uint64_t              epoch; /* of the origin, at this target */
+    uint64_t              length;
+    unsigned              count;
     osc_daxpin_am_range_t ranges[OSC_DAXPIN_IOV_MAX];
 } osc_daxpin_am_t;
 
-/* Followed by data, if it is of a get that was done */
+/* Followed by the data of a get, if that is done */
 typedef struct osc_daxpin_am_reply {
     int  result;
     char cause[OSC_DAXPIN_AM_CAUSE];
 } osc_daxpin_am_reply_t;
 
-/* Windows that get am. Who has the flag may look at the list; progress that
- * does not get it leaves it to him who has. */
+/* Windows with active messages. The flag guards the list; if it is taken,
+ * progress leaves the messages to the thread that took it. */
 static osc_daxpin_module_t *osc_daxpin_am_list;
 static atomic_flag osc_daxpin_am_busy = ATOMIC_FLAG_INIT;
 
@@ -65,10 +70,11 @@ static atomic_flag osc_daxpin_am_busy = ATOMIC_FLAG_INIT;
  * At the target
  */
 
-/* The access itself, in one region. With the lock: nothing is detached. */
+/* Caller holds attach_mutex, so that nothing is detached. Access one segment.
+ * */
 static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
-                                  const osc_daxpin_am_range_t *range,
-                                  char *data, int is_put)
+                                const osc_daxpin_am_range_t *range, char *data,
+                                int is_put)
 {
     char *addr = (char*)(uintptr_t)range->start;
     daxpin_access_t access;
@@ -92,14 +98,14 @@ static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
     return OSC_DAXPIN_AM_DONE;
 }
 
-/* It may lie in several regions that are next to each other */
+/* A range may lie in several segments that are next to each other */
 static int osc_daxpin_am_copy_range(osc_daxpin_module_t *module, int origin,
-                                      const osc_daxpin_am_t *am,
-                                      const osc_daxpin_am_range_t *range,
-                                      char *data)
+                                    const osc_daxpin_am_t *am,
+                                    const osc_daxpin_am_range_t *range,
+                                    char *data)
 {
     osc_daxpin_am_range_t rest = *range, here;
-    int ret                      = OSC_DAXPIN_AM_DONE;
+    int ret                    = OSC_DAXPIN_AM_DONE;
     osc_daxpin_segment_t *segment;
 
     while ((rest.length > 0) && (ret == OSC_DAXPIN_AM_DONE)) {
@@ -113,8 +119,8 @@ static int osc_daxpin_am_copy_range(osc_daxpin_module_t *module, int origin,
         here        = rest;
         here.length = (uintptr_t)segment->base + segment->size - rest.start;
         here.length = (here.length < rest.length) ? here.length : rest.length;
-        ret = osc_daxpin_am_access(segment, &here, data,
-                                     am->type == OSC_DAXPIN_AM_PUT);
+        ret         = osc_daxpin_am_access(segment, &here, data,
+                                           am->type == OSC_DAXPIN_AM_PUT);
         rest.start  += here.length;
         rest.length -= here.length;
         data        += here.length;
@@ -123,7 +129,7 @@ static int osc_daxpin_am_copy_range(osc_daxpin_module_t *module, int origin,
 }
 
 static int osc_daxpin_am_copy_all(osc_daxpin_module_t *module, int origin,
-                                    const osc_daxpin_am_t *am, char *data)
+                                  const osc_daxpin_am_t *am, char *data)
 {
     const osc_daxpin_am_range_t *range = am->ranges;
     unsigned i;
@@ -140,14 +146,14 @@ static int osc_daxpin_am_copy_all(osc_daxpin_module_t *module, int origin,
 }
 
 static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
-                                       const osc_daxpin_am_range_t *range)
+                                     const osc_daxpin_am_range_t *range)
 {
-    uint64_t i, count = osc_daxpin_attached_count(module);
+    const osc_daxpin_segment_t *segment;
     uint64_t start, end, from, to;
-    osc_daxpin_segment_t *segment;
+    uint64_t i, count;
 
-    for (i = 0; i < count; ++i) {
-        segment  = &module->attached[i];
+    segment = osc_daxpin_own_segments(module, &count);
+    for (i = 0; i < count; ++i, ++segment) {
         start = (uintptr_t)segment->base;
         end   = start + segment->size;
         from  = (range->start > start) ? range->start : start;
@@ -156,7 +162,8 @@ static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
         if ((segment->file == NULL) || (from >= to)) {
             continue;
         }
-        if (daxpin_file_persist(segment->file, segment->offset + (from - start),
+        if (daxpin_file_persist(segment->file,
+                                segment->offset + (from - start),
                                 to - from) != 0) {
             opal_output(0, "osc/daxpin: rank %d: %s", module->rank,
                         daxpin_errormsg());
@@ -166,61 +173,59 @@ static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
     return OSC_DAXPIN_AM_DONE;
 }
 
-/* The first of the revoked files */
+/* Report the first of the revoked files */
 static int osc_daxpin_am_check_all(osc_daxpin_module_t *module, int origin,
-                                     const osc_daxpin_am_t *am,
-                                     osc_daxpin_am_reply_t *answer)
+                                   const osc_daxpin_am_t *am,
+                                   osc_daxpin_am_reply_t *reply)
 {
-    uint64_t i, count = osc_daxpin_attached_count(module);
-    osc_daxpin_segment_t *segment;
+    const osc_daxpin_segment_t *segment;
+    uint64_t i, count;
 
-    for (i = 0; i < count; ++i) {
-        segment = &module->attached[i];
+    segment = osc_daxpin_own_segments(module, &count);
+    for (i = 0; i < count; ++i, ++segment) {
         if ((segment->touched != NULL) &&
             ((segment->touched[origin] == am->epoch) || (am->epoch == 0)) &&
             !osc_daxpin_file_is_good(segment->file)) {
-            daxpin_file_cause(segment->file, answer->cause,
-                              sizeof(answer->cause));
+            daxpin_file_cause(segment->file, reply->cause,
+                              sizeof(reply->cause));
             return OSC_DAXPIN_AM_REVOKED;
         }
     }
     return OSC_DAXPIN_AM_DONE;
 }
 
-static void osc_daxpin_am_do(osc_daxpin_module_t *module, int origin,
-                               const osc_daxpin_am_t *am, char *data,
-                               osc_daxpin_am_reply_t *answer)
+static void osc_daxpin_am_handle(osc_daxpin_module_t *module, int origin,
+                                 const osc_daxpin_am_t *am, char *data,
+                                 osc_daxpin_am_reply_t *reply)
 {
-    memset(answer, 0, sizeof(*answer));
+    memset(reply, 0, sizeof(*reply));
     OPAL_THREAD_LOCK(&module->attach_mutex);
     switch (am->type) {
     case OSC_DAXPIN_AM_CHECK:
-        answer->result = osc_daxpin_am_check_all(module, origin, am,
-                                                   answer);
+        reply->result = osc_daxpin_am_check_all(module, origin, am, reply);
         break;
     case OSC_DAXPIN_AM_PERSIST:
-        answer->result = osc_daxpin_am_persist_all(module, am->ranges);
+        reply->result = osc_daxpin_am_persist_all(module, am->ranges);
         break;
     default:
-        answer->result = (data == NULL) ?
-                                 OSC_DAXPIN_AM_FAILED :
-                                 osc_daxpin_am_copy_all(module, origin, am,
-                                                          data);
+        reply->result = (data == NULL) ?
+                                OSC_DAXPIN_AM_FAILED :
+                                osc_daxpin_am_copy_all(module, origin, am,
+                                                       data);
         break;
     }
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
 }
 
-static int osc_daxpin_am_serve(osc_daxpin_module_t *module,
+static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
                                  MPI_Message *message, int origin)
 {
-    osc_daxpin_am_reply_t answer;
+    osc_daxpin_am_reply_t reply;
     osc_daxpin_am_t am;
     char *data = NULL;
     int ret;
 
-    ret = PMPI_Mrecv(&am, sizeof(am), MPI_BYTE, message,
-                     MPI_STATUS_IGNORE);
+    ret = PMPI_Mrecv(&am, sizeof(am), MPI_BYTE, message, MPI_STATUS_IGNORE);
     if (ret != MPI_SUCCESS) {
         return ret;
     }
@@ -232,14 +237,14 @@ static int osc_daxpin_am_serve(osc_daxpin_module_t *module,
                         origin, am.tag, module->comm, MPI_STATUS_IGNORE);
     }
     if (ret == MPI_SUCCESS) {
-        osc_daxpin_am_do(module, origin, &am, data, &answer);
-        ret = PMPI_Send(&answer, sizeof(answer), MPI_BYTE, origin,
-                        am.tag + 1, module->comm);
+        osc_daxpin_am_handle(module, origin, &am, data, &reply);
+        ret = PMPI_Send(&reply, sizeof(reply), MPI_BYTE, origin, am.tag + 1,
+                        module->comm);
     }
     if ((ret == MPI_SUCCESS) && (am.type == OSC_DAXPIN_AM_GET) &&
-        (answer.result == OSC_DAXPIN_AM_DONE)) {
-        ret = PMPI_Send(data, (int)am.length, MPI_BYTE, origin,
-                        am.tag + 1, module->comm);
+        (reply.result == OSC_DAXPIN_AM_DONE)) {
+        ret = PMPI_Send(data, (int)am.length, MPI_BYTE, origin, am.tag + 1,
+                        module->comm);
     }
     free(data);
     return ret;
@@ -259,7 +264,7 @@ static int osc_daxpin_am_progress(void)
          module = module->am_next) {
         if ((PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm,
                           &flag, &message, &status) == MPI_SUCCESS) && flag) {
-            (void)osc_daxpin_am_serve(module, &message, status.MPI_SOURCE);
+            (void)osc_daxpin_am_receive(module, &message, status.MPI_SOURCE);
             ++count;
         }
     }
@@ -280,7 +285,7 @@ void osc_daxpin_am_open(osc_daxpin_module_t *module)
     if (osc_daxpin_am_list == NULL) {
         opal_progress_register(osc_daxpin_am_progress);
     }
-    module->has_am    = 1;
+    module->has_am     = 1;
     module->am_next    = osc_daxpin_am_list;
     osc_daxpin_am_list = module;
     atomic_flag_clear(&osc_daxpin_am_busy);
@@ -297,7 +302,7 @@ void osc_daxpin_am_close(osc_daxpin_module_t *module)
     while (*link != module) {
         link = &(*link)->am_next;
     }
-    *link             = module->am_next;
+    *link          = module->am_next;
     module->has_am = 0;
     if (osc_daxpin_am_list == NULL) {
         opal_progress_unregister(osc_daxpin_am_progress);
@@ -310,37 +315,36 @@ void osc_daxpin_am_close(osc_daxpin_module_t *module)
  */
 
 static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
-                                osc_daxpin_am_t *am, char *data,
-                                osc_daxpin_am_reply_t *answer)
+                              osc_daxpin_am_t *am, char *data,
+                              osc_daxpin_am_reply_t *reply)
 {
     static _Atomic unsigned number;
     int ret;
 
-    am->tag   = OSC_DAXPIN_AM_TAG + 1 +
-                  2 * (int)(atomic_fetch_add(&number, 1) %
-                            OSC_DAXPIN_AM_TAGS);
-    ret = PMPI_Send(am, sizeof(*am), MPI_BYTE, target,
-                            OSC_DAXPIN_AM_TAG, module->comm);
+    am->tag = OSC_DAXPIN_AM_TAG + 1 +
+              2 * (int)(atomic_fetch_add(&number, 1) % OSC_DAXPIN_AM_TAGS);
+    ret     = PMPI_Send(am, sizeof(*am), MPI_BYTE, target, OSC_DAXPIN_AM_TAG,
+                        module->comm);
     if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_PUT)) {
         ret = PMPI_Send(data, (int)am->length, MPI_BYTE, target, am->tag,
                         module->comm);
     }
     if (ret == MPI_SUCCESS) {
-        ret = PMPI_Recv(answer, sizeof(*answer), MPI_BYTE, target,
-                        am->tag + 1, module->comm, MPI_STATUS_IGNORE);
+        ret = PMPI_Recv(reply, sizeof(*reply), MPI_BYTE, target, am->tag + 1,
+                        module->comm, MPI_STATUS_IGNORE);
     }
     if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_GET) &&
-        (answer->result == OSC_DAXPIN_AM_DONE)) {
-        ret = PMPI_Recv(data, (int)am->length, MPI_BYTE, target,
-                        am->tag + 1, module->comm, MPI_STATUS_IGNORE);
+        (reply->result == OSC_DAXPIN_AM_DONE)) {
+        ret = PMPI_Recv(data, (int)am->length, MPI_BYTE, target, am->tag + 1,
+                        module->comm, MPI_STATUS_IGNORE);
     }
     return ret;
 }
 
-int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
-                         const struct iovec *local,
-                         const struct iovec *remote, unsigned count,
-                         int is_put)
+static int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
+                              const struct iovec *local,
+                              const struct iovec *remote, unsigned count,
+                              int is_put)
 {
     osc_daxpin_am_t am = {
         .type   = is_put ? OSC_DAXPIN_AM_PUT : OSC_DAXPIN_AM_GET,
@@ -348,7 +352,7 @@ int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
         .length = local->iov_len,
         .count  = count
     };
-    osc_daxpin_am_reply_t answer;
+    osc_daxpin_am_reply_t reply;
     unsigned i;
     int ret;
 
@@ -356,55 +360,90 @@ int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
         am.ranges[i].start  = (uintptr_t)remote[i].iov_base;
         am.ranges[i].length = remote[i].iov_len;
     }
-    ret = osc_daxpin_am_send(module, target, &am, local->iov_base,
-                               &answer);
+    ret = osc_daxpin_am_send(module, target, &am, local->iov_base, &reply);
     if (ret != MPI_SUCCESS) {
         return ret;
     }
-    switch (answer.result) {
+    switch (reply.result) {
     case OSC_DAXPIN_AM_DONE:
         return OMPI_SUCCESS;
     case OSC_DAXPIN_AM_NOT_ATTACHED:
         return MPI_ERR_RMA_RANGE;
     case OSC_DAXPIN_AM_REVOKED:
-        return osc_daxpin_peer_revoked(module, target);
+        return OSC_DAXPIN_REVOKED;
     default:
         return MPI_ERR_OTHER;
     }
 }
 
-int osc_daxpin_am_check(osc_daxpin_module_t *module, int target, int all,
-                          char *cause, size_t size)
+static int osc_daxpin_am_move(osc_daxpin_module_t *module,
+                              const osc_daxpin_range_t *range,
+                              const osc_daxpin_move_t *move)
 {
-    osc_daxpin_am_t am = {
-        .type  = OSC_DAXPIN_AM_CHECK,
-        .epoch = all ? 0 : module->peers[target].epoch
-    };
-    osc_daxpin_am_reply_t answer;
-    int ret = osc_daxpin_am_send(module, target, &am, NULL, &answer);
+    return osc_daxpin_pack_move(module, range, move, osc_daxpin_am_copy);
+}
+
+/* Ask why a file that this rank accessed in an epoch is revoked; epoch 0: any
+ * file. Empty if none is. */
+static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
+                               uint64_t epoch, char *cause, size_t size)
+{
+    osc_daxpin_am_t am = {.type = OSC_DAXPIN_AM_CHECK, .epoch = epoch};
+    osc_daxpin_am_reply_t reply;
+    int ret = osc_daxpin_am_send(module, target, &am, NULL, &reply);
 
     if (ret == MPI_SUCCESS) {
-        answer.cause[sizeof(answer.cause) - 1] = '\0';
-        snprintf(cause, size, "%s", answer.cause);
+        reply.cause[sizeof(reply.cause) - 1] = '\0';
+        snprintf(cause, size, "%s", reply.cause);
     }
     return ret;
 }
 
-int osc_daxpin_am_persist(osc_daxpin_module_t *module, int target,
-                            uint64_t start, uint64_t length)
+static int osc_daxpin_am_check(osc_daxpin_module_t *module, int target)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+    int ret;
+
+    ret = osc_daxpin_am_query(module, target, module->peers[target].epoch,
+                              cause, sizeof(cause));
+    return ((ret != OMPI_SUCCESS) || (cause[0] == '\0')) ? ret :
+                                                           OSC_DAXPIN_REVOKED;
+}
+
+static int osc_daxpin_am_cause(osc_daxpin_module_t *module, int target,
+                               char *buffer, size_t size)
+{
+    int ret;
+
+    ret = osc_daxpin_am_query(module, target, module->peers[target].epoch,
+                              buffer, size);
+    return ((ret != OMPI_SUCCESS) || (buffer[0] != '\0')) ?
+                   ret :
+                   osc_daxpin_am_query(module, target, 0, buffer, size);
+}
+
+static int osc_daxpin_am_persist(osc_daxpin_module_t *module, int target,
+                                 const osc_daxpin_mem_t *mem, uint64_t start,
+                                 uint64_t length)
 {
     osc_daxpin_am_t am = {
         .type   = OSC_DAXPIN_AM_PERSIST,
         .ranges = {{start, length}}
     };
-    osc_daxpin_am_reply_t answer;
+    osc_daxpin_am_reply_t reply;
     int ret;
 
-    ret = osc_daxpin_am_send(module, target, &am, NULL, &answer);
-    if ((ret != MPI_SUCCESS) || (answer.result == OSC_DAXPIN_AM_DONE)) {
-        return ret;
-    }
-    /* Because it was revoked, or because the file system says so */
-    ret = osc_daxpin_peer_check(module, target);
-    return (ret != OMPI_SUCCESS) ? ret : MPI_ERR_IO;
+    ret = osc_daxpin_am_send(module, target, &am, NULL, &reply);
+    return ((ret != MPI_SUCCESS) || (reply.result == OSC_DAXPIN_AM_DONE)) ?
+                   ret :
+                   OSC_DAXPIN_FAILED;
 }
+
+const osc_daxpin_way_t osc_daxpin_way_am = {
+    .is_remote = 1,
+    .move      = osc_daxpin_am_move,
+    .complete  = osc_daxpin_mem_complete,
+    .check     = osc_daxpin_am_check,
+    .cause     = osc_daxpin_am_cause,
+    .persist   = osc_daxpin_am_persist
+};

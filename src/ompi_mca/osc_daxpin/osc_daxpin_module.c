@@ -1,13 +1,115 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The end of a window, what a shared one tells, and the table of functions */
+/* A window: making it, its table of functions, and freeing it */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_module.h"
 
+#include "osc_daxpin_acc.h"
+#include "osc_daxpin_am.h"
+#include "osc_daxpin_attached.h"
+#include "osc_daxpin_comm.h"
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_node.h"
+#include "osc_daxpin_peer.h"
+#include "osc_daxpin_persist.h"
+#include "osc_daxpin_progress.h"
+#include "osc_daxpin_request.h"
+#include "osc_daxpin_segment.h"
+#include "osc_daxpin_shadow.h"
+#include "osc_daxpin_sync.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
-int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
+/*
+ * Freeing it
+ */
+
+static void osc_daxpin_shadow_unlock(osc_daxpin_shadow_t *shadow)
+{
+    if (shadow->module != NULL) {
+        (void)shadow->module->osc_unlock_all(shadow->win);
+    }
+}
+
+static void osc_daxpin_module_free(osc_daxpin_module_t *module)
+{
+    osc_daxpin_progress_free(module);
+    free(module->started);
+    OBJ_DESTRUCT(&module->peers_mutex);
+    OBJ_DESTRUCT(&module->attach_mutex);
+    OBJ_DESTRUCT(&module->persist_mutex);
+    OBJ_DESTRUCT(&module->mutex);
+    free(module);
+}
+
+static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
+{
+    ompi_communicator_t *comm = module->comm;
+
+    osc_daxpin_requests_close(module);
+    osc_daxpin_progress_stop(module);
+    osc_daxpin_am_close(module);
+    osc_daxpin_shadow_unlock(&module->persist);
+    osc_daxpin_shadow_unlock(&module->state);
+    osc_daxpin_shadow_unlock(&module->lock);
+    osc_daxpin_shadow_unlock(&module->data);
+    osc_daxpin_shadow_close(&module->persist);
+    osc_daxpin_shadow_close(&module->state);
+    osc_daxpin_shadow_close(&module->lock);
+    osc_daxpin_shadow_close(&module->data);
+    osc_daxpin_shadow_close(&module->sync);
+    osc_daxpin_peers_close(module);
+    osc_daxpin_attached_close(module);
+    /* Not before all ranks are here: this one may be the holder of a file that
+     * another rank still uses */
+    comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
+    osc_daxpin_segment_close(module, module->undo);
+    osc_daxpin_node_close(&module->node);
+    ompi_comm_free(&module->comm);
+    osc_daxpin_module_free(module);
+}
+
+/* When a persist failed, MPI keeps the window, and the program may free it
+ * again */
+static int osc_daxpin_free_nothing(ompi_win_t *win)
+{
+    return OMPI_SUCCESS;
+}
+
+static const ompi_osc_base_module_t osc_daxpin_freed = {
+    .osc_free = osc_daxpin_free_nothing
+};
+
+static int osc_daxpin_free(ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    ompi_communicator_t *comm   = module->comm;
+    int ret                     = OMPI_SUCCESS;
+
+    comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
+    if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
+        ret = osc_daxpin_own_persist(module);
+        if (ret == osc_daxpin_error_code()) {
+            ret = OMPI_SUCCESS; /* a revoked window can only be freed */
+        }
+    }
+    osc_daxpin_module_delete(module);
+    win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;
+    return ret;
+}
+
+int osc_daxpin_module_is_own(const ompi_win_t *win)
+{
+    return win->w_osc_module->osc_free == osc_daxpin_free;
+}
+
+/*
+ * Its functions
+ */
+
+static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
                             int *disp_unit, void *baseptr)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -17,7 +119,7 @@ int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
         return MPI_ERR_RMA_FLAVOR;
     }
     if (rank == MPI_PROC_NULL) {
-        /* The first that has memory */
+        /* The first rank that has memory */
         for (i = 0; (i < module->size) && (module->peers[i].mem.size == 0);
              ++i) {
         }
@@ -29,36 +131,7 @@ int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
     return OMPI_SUCCESS;
 }
 
-/* When a persist failed, MPI keeps the window, and the program may want to
- * free it once more */
-static int osc_daxpin_free_nothing(ompi_win_t *win)
-{
-    return OMPI_SUCCESS;
-}
-
-static const ompi_osc_base_module_t osc_daxpin_freed = {
-    .osc_free = osc_daxpin_free_nothing
-};
-
-int osc_daxpin_free(ompi_win_t *win)
-{
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    ompi_communicator_t *comm   = module->comm;
-    int ret                     = OMPI_SUCCESS;
-
-    comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
-    if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_own_persist(module);
-        if (ret == mca_osc_daxpin_component.error_code) {
-            ret = OMPI_SUCCESS; /* Of a revoked window there is only the end */
-        }
-    }
-    osc_daxpin_module_delete(module);
-    win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;
-    return ret;
-}
-
-const ompi_osc_base_module_t osc_daxpin_module_template = {
+static const ompi_osc_base_module_t osc_daxpin_module_template = {
     .osc_win_shared_query = osc_daxpin_shared_query,
     .osc_win_attach       = osc_daxpin_win_attach,
     .osc_win_detach       = osc_daxpin_win_detach,
@@ -89,3 +162,213 @@ const ompi_osc_base_module_t osc_daxpin_module_template = {
     .osc_flush_local      = osc_daxpin_flush_local,
     .osc_flush_local_all  = osc_daxpin_flush_local_all
 };
+
+/*
+ * Making it
+ */
+
+static osc_daxpin_module_t *
+osc_daxpin_module_new(const osc_daxpin_component_t *component,
+                      const osc_daxpin_spec_t *spec,
+                      const osc_daxpin_segment_t *segment, ompi_win_t *win,
+                      ompi_communicator_t *comm, int flavor)
+{
+    osc_daxpin_module_t *module = calloc(1, sizeof(*module));
+
+    if (module == NULL) {
+        return NULL;
+    }
+    OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
+    module->super       = osc_daxpin_module_template;
+    module->component   = component;
+    module->timeout_ms  = component->timeout_ms;
+    module->win         = win;
+    module->flavor      = flavor;
+    module->rank        = ompi_comm_rank(comm);
+    module->size        = ompi_comm_size(comm);
+    module->has_threads = (flavor == MPI_WIN_FLAVOR_DYNAMIC) &&
+                          opal_using_threads();
+    module->spec        = *spec;
+    module->segment     = *segment;
+    return module;
+}
+
+/* Make a shadow window over memory of all ranks, with an epoch that lasts as
+ * long as the window */
+static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
+                                    const ompi_win_t *win, void *base,
+                                    size_t size, int disp_unit,
+                                    osc_daxpin_shadow_t *shadow)
+{
+    int model, ret;
+
+    ret = osc_daxpin_shadow_open(module, win, base, size, disp_unit, NULL,
+                                 &model, shadow);
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   shadow->module->osc_lock_all(MPI_MODE_NOCHECK, shadow->win);
+}
+
+/* Make the records of requests to persist, and start the progress thread */
+static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
+                                 const ompi_win_t *win)
+{
+    int ret;
+
+    if (!module->progress.wanted) {
+        return OMPI_SUCCESS;
+    }
+    ret = osc_daxpin_agree(module, osc_daxpin_progress_alloc(module));
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_shadow_locked(
+                module, win, module->progress.records,
+                module->size * sizeof(*module->progress.records),
+                sizeof(uint64_t), &module->persist);
+    }
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_start(module);
+}
+
+static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
+                                   const ompi_win_t *win, opal_info_t *info,
+                                   int disp_unit, int *model)
+{
+    osc_daxpin_slot_t *slot;
+    int ret;
+
+    ret = osc_daxpin_shadow_open(module, win, module->sync_memory,
+                                 sizeof(module->sync_memory), 1, info, model,
+                                 &module->sync);
+    if ((ret != OMPI_SUCCESS) || !module->remote) {
+        return ret;
+    }
+    slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
+    ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
+                                    sizeof(uint64_t), &module->lock);
+    if ((ret != OMPI_SUCCESS) || module->has_am) {
+        return ret;
+    }
+    osc_daxpin_requests_open(module);
+    ret = osc_daxpin_shadow_locked(module, win, module->segment.base,
+                                   module->segment.size, disp_unit,
+                                   &module->data);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_shadow_locked(module, win,
+                                       (void*)osc_daxpin_own_control(module),
+                                       DAXPIN_CONTROL_SIZE, 1, &module->state);
+    }
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_open(module, win);
+}
+
+static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
+                                  const ompi_win_t *win, size_t size,
+                                  int disp_unit, opal_info_t *info, int *model)
+{
+    int ret;
+
+    ret = osc_daxpin_node_open(module);
+    if ((ret == OMPI_SUCCESS) && osc_daxpin_allocates(module->flavor)) {
+        ret = osc_daxpin_segment_open(module, size);
+    }
+    if ((ret == OMPI_SUCCESS) &&
+        (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        ret = osc_daxpin_agree(module, osc_daxpin_attached_open(module));
+    }
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_peers_open(module, disp_unit);
+    if ((ret == OMPI_SUCCESS) && module->remote &&
+        (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        osc_daxpin_am_open(module);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);
+    }
+    return osc_daxpin_agree(module, ret);
+}
+
+/* Keys that inner components read when a program changes the info of a window
+ * later. They subscribe to the sync window, so the change is passed on to it.
+ * */
+static const char *osc_daxpin_inner_keys[] = {
+    "no_locks", "acc_single_intrinsic"
+};
+
+static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
+                                     char *value)
+{
+    ompi_win_t *win             = (ompi_win_t*)object;
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    ompi_win_t *inner           = module->sync.win;
+    opal_info_t *info           = OBJ_NEW(opal_info_t);
+
+    if ((info != NULL) && (value != NULL) && (value[0] != '\0') &&
+        (opal_info_set(info, key, value) == OPAL_SUCCESS)) {
+        opal_infosubscribe_change_info(&inner->super, info);
+        win->w_flags = (win->w_flags & ~OMPI_WIN_NO_LOCKS) |
+                       (inner->w_flags & OMPI_WIN_NO_LOCKS);
+    }
+    if (info != NULL) {
+        OBJ_RELEASE(info);
+    }
+    return ((value != NULL) && (value[0] != '\0')) ? value : NULL;
+}
+
+static void osc_daxpin_info_subscribe(ompi_win_t *win)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(osc_daxpin_inner_keys) /
+                            sizeof(osc_daxpin_inner_keys[0]); ++i) {
+        opal_infosubscribe_subscribe(&win->super,
+                                     (char*)osc_daxpin_inner_keys[i], "",
+                                     osc_daxpin_info_changed);
+    }
+}
+
+int osc_daxpin_module_open(const osc_daxpin_component_t *component,
+                           const osc_daxpin_spec_t *spec,
+                           osc_daxpin_segment_t *segment, ompi_win_t *win,
+                           void **base, size_t size, int disp_unit,
+                           ompi_communicator_t *comm, opal_info_t *info,
+                           int flavor, int *model)
+{
+    osc_daxpin_module_t *module;
+    char name[MPI_MAX_OBJECT_NAME];
+    int ret;
+
+    module = osc_daxpin_module_new(component, spec, segment, win, comm,
+                                   flavor);
+    if (module == NULL) {
+        osc_daxpin_segment_release(segment);
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ret = ompi_comm_dup(comm, &module->comm);
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_segment_release(&module->segment);
+        osc_daxpin_module_free(module);
+        return ret;
+    }
+    ret = osc_daxpin_module_fill(module, win, size, disp_unit, info, model);
+    if (ret != OMPI_SUCCESS) {
+        module->undo = 1;
+        osc_daxpin_module_delete(module);
+        return ret;
+    }
+    if (module->spec.temporary) {
+        osc_daxpin_segment_unlink(module);
+    }
+    if (flavor != MPI_WIN_FLAVOR_DYNAMIC) {
+        *base = module->segment.base;
+    }
+    win->w_osc_module = &module->super;
+    win->w_flags     |= module->sync.win->w_flags;
+    snprintf(name, sizeof(name), "daxpin window %d",
+             ompi_comm_get_cid(module->comm));
+    ompi_win_set_name(win, name);
+    osc_daxpin_info_subscribe(win);
+    return OMPI_SUCCESS;
+}

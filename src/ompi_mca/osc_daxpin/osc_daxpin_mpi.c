@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What is behind daxpin_mpi.h */
+/*
+ * The functions behind daxpin_mpi.h. The info that leads here may be a copy of
+ * another window's, so each checks whose window it is called for.
+ */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_mpi.h"
+
+#include "opal/util/info.h"
 
 #include "daxpin_mpi.h"
-#include "opal/util/info.h"
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_module.h"
+#include "osc_daxpin_node.h"
+#include "osc_daxpin_peer.h"
+#include "osc_daxpin_persist.h"
+#include "osc_daxpin_state.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* The info of a window may come from another one */
-static int osc_daxpin_mpi_is_own(MPI_Win win)
-{
-    return win->w_osc_module->osc_free == osc_daxpin_free;
-}
 
 static int osc_daxpin_mpi_file(MPI_Win win, daxpin_file_t **file_p,
                                MPI_Aint *offset_p)
 {
     const osc_daxpin_segment_t *segment = &osc_daxpin_module(win)->segment;
 
-    if (!osc_daxpin_mpi_is_own(win)) {
+    if (!osc_daxpin_module_is_own(win)) {
         return MPI_ERR_WIN;
     }
     *file_p   = segment->file;
@@ -36,7 +40,7 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    if (!osc_daxpin_mpi_is_own(win)) {
+    if (!osc_daxpin_module_is_own(win)) {
         return MPI_ERR_WIN;
     }
     if ((target < 0) || (target >= module->size)) {
@@ -48,14 +52,14 @@ static int osc_daxpin_mpi_cause(MPI_Win win, int target, char *buffer,
     return ret;
 }
 
-/* Ranks fail with their own error, or with another's */
+/* All ranks fail if one does */
 static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
                                   MPI_Aint length)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret                     = OMPI_SUCCESS;
 
-    if (!osc_daxpin_mpi_is_own(win)) {
+    if (!osc_daxpin_module_is_own(win)) {
         return MPI_ERR_WIN;
     }
     if ((offset < 0) || (length < 0) ||
@@ -74,7 +78,7 @@ static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
 
 static int osc_daxpin_mpi_error_class(MPI_Win win, int *class_p)
 {
-    *class_p = mca_osc_daxpin_component.error_class;
+    *class_p = osc_daxpin_error_class();
     return MPI_SUCCESS;
 }
 

@@ -2,12 +2,14 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * What the ranks of a node share besides files: memory without a name, so that
- * nothing is left over whoever is killed. The first of them makes it, the
- * others open it through /proc.
+ * The ranks of this node, and what all ranks agree on. The ranks of a node
+ * share memory without a name, so that nothing is left behind when a rank is
+ * killed. The first rank makes the memory, the others open it through /proc.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_node.h"
+
+#include "osc_daxpin_error.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +18,26 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What the first tells the others */
+/* What the first rank sends to the others */
 typedef struct osc_daxpin_node_info {
     int pid;
     int fd;
     int id;
 } osc_daxpin_node_info_t;
+
+int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
+{
+    ompi_communicator_t *comm = module->comm;
+    int all                   = (ret > 0) ? -ret : ret;
+
+    if (comm->c_coll->coll_allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN,
+                                     comm,
+                                     comm->c_coll->coll_allreduce_module) !=
+        OMPI_SUCCESS) {
+        return OMPI_ERROR;
+    }
+    return (all == 0) ? OMPI_SUCCESS : (ret != OMPI_SUCCESS) ? ret : OMPI_ERROR;
+}
 
 static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 {
@@ -30,7 +46,7 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 
     if (addr == MAP_FAILED) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot map %zu "
-                                "bytes that ranks of a node share: %s",
+                                "bytes that the ranks of a node share: %s",
                                 node->length, strerror(errno));
     }
     node->slots  = addr;
@@ -44,7 +60,7 @@ static int osc_daxpin_node_make(osc_daxpin_node_t *node)
     node->fd = memfd_create("daxpin-window", MFD_CLOEXEC);
     if ((node->fd < 0) || (ftruncate(node->fd, (off_t)node->length) != 0)) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot make %zu "
-                                "bytes that ranks of a node share: %s",
+                                "bytes that the ranks of a node share: %s",
                                 node->length, strerror(errno));
     }
     return osc_daxpin_node_map(node, node->fd);
@@ -59,9 +75,9 @@ static int osc_daxpin_node_join(osc_daxpin_node_t *node,
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", word->pid, word->fd);
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
-        return osc_daxpin_error(OMPI_ERROR, "cannot open %s, which is what "
-                                "ranks of a node share: %s; they must run as "
-                                "one user, in one pid namespace, and be "
+        return osc_daxpin_error(OMPI_ERROR, "cannot open %s, the memory "
+                                "that the ranks of a node share: %s; run them "
+                                "as one user, in one pid namespace, and "
                                 "dumpable", path, strerror(errno));
     }
     ret = osc_daxpin_node_map(node, fd);

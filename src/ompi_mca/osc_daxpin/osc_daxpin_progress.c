@@ -2,14 +2,16 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A thread that makes ranges of this rank's part durable when ranks of other
- * nodes ask for it. Each of them has a record here, where it writes the range
- * and then a number; the thread answers with that number and what came of it.
- * All through the inner component, which has nothing to wake a thread with: it
- * looks again and again, the less often the longer nobody asked.
+ * The progress thread makes ranges of this rank's segment durable when ranks of
+ * other nodes request it. Each of them has a record here. It writes the range
+ * and then a number into the record; the thread answers with the number and the
+ * result. The inner component moves all of this and cannot wake a thread, so
+ * the thread polls, less and less often while there is no request.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_progress.h"
+
+#include "osc_daxpin_error.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -19,16 +21,16 @@
 #include <string.h>
 #include <time.h>
 
-#define OSC_DAXPIN_PROGRESS_SOON_NS  (20 * 1000)
-#define OSC_DAXPIN_PROGRESS_LATE_NS  (1000 * 1000)
+#define OSC_DAXPIN_PROGRESS_MIN_NS (20 * 1000)
+#define OSC_DAXPIN_PROGRESS_MAX_NS (1000 * 1000)
 
 /* An answer is the number and, below it, a value of errno */
 #define OSC_DAXPIN_ANSWER_SHIFT 12
 #define OSC_DAXPIN_ANSWER_ERROR ((1u << OSC_DAXPIN_ANSWER_SHIFT) - 1)
 
-/* What is asked for meanwhile is for the next time */
+/* Return 0 or errno */
 static int osc_daxpin_progress_persist(osc_daxpin_module_t *module,
-                                    const osc_daxpin_record_t *record)
+                                       const osc_daxpin_record_t *record)
 {
     osc_daxpin_segment_t *segment = &module->segment;
     int ret;
@@ -49,7 +51,7 @@ static int osc_daxpin_progress_persist(osc_daxpin_module_t *module,
     return -ret;
 }
 
-/* Whether there was anything to do */
+/* Answer all requests; return whether there were any */
 static int osc_daxpin_progress_serve(osc_daxpin_module_t *module)
 {
     osc_daxpin_record_t *record;
@@ -77,15 +79,15 @@ static int osc_daxpin_progress_serve(osc_daxpin_module_t *module)
 static void *osc_daxpin_progress_main(void *arg)
 {
     osc_daxpin_module_t *module = arg;
-    struct timespec pause       = {.tv_nsec = OSC_DAXPIN_PROGRESS_SOON_NS};
+    struct timespec pause       = {.tv_nsec = OSC_DAXPIN_PROGRESS_MIN_NS};
 
     while (!atomic_load(&module->progress.stop)) {
         if (osc_daxpin_progress_serve(module)) {
-            pause.tv_nsec = OSC_DAXPIN_PROGRESS_SOON_NS;
+            pause.tv_nsec = OSC_DAXPIN_PROGRESS_MIN_NS;
             continue;
         }
         nanosleep(&pause, NULL);
-        if (pause.tv_nsec < OSC_DAXPIN_PROGRESS_LATE_NS) {
+        if (pause.tv_nsec < OSC_DAXPIN_PROGRESS_MAX_NS) {
             pause.tv_nsec += pause.tv_nsec / 4;
         }
     }
@@ -139,13 +141,13 @@ void osc_daxpin_progress_free(osc_daxpin_module_t *module)
 }
 
 /*
- * The other side
+ * The requesting rank
  */
 
-/* Words of our record at a target, beginning with the one at @a offset */
+/* Put or get words of this rank's record at a target, from @a offset on */
 static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
-                                 size_t offset, uint64_t *words, int count,
-                                 int is_put)
+                                    size_t offset, uint64_t *words, int count,
+                                    int is_put)
 {
     const ptrdiff_t disp        = (ptrdiff_t)((module->rank *
                                                sizeof(osc_daxpin_record_t) +
@@ -165,15 +167,15 @@ static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
 }
 
 static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
-                               uint64_t number, int *error_p)
+                                  uint64_t number, int *error_p)
 {
     uint64_t answer = 0;
     int ret;
 
     for (;;) {
         ret = osc_daxpin_record_access(module, target,
-                                    offsetof(osc_daxpin_record_t, answer),
-                                    &answer, 1, 0);
+                                       offsetof(osc_daxpin_record_t, answer),
+                                       &answer, 1, 0);
         if (ret != OMPI_SUCCESS) {
             return ret;
         }
@@ -185,45 +187,23 @@ static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
     }
 }
 
-/* The range is there before the number is */
-static int osc_daxpin_record_send(osc_daxpin_module_t *module, int target,
-                               uint64_t start, uint64_t length, int *error_p)
+/* Send the range before the number */
+int osc_daxpin_progress_request(osc_daxpin_module_t *module, int target,
+                                uint64_t start, uint64_t length, int *error_p)
 {
-    uint64_t range[]  = {start, length};
-    uint64_t number   = ++module->peers[target].number;
+    uint64_t range[] = {start, length};
+    uint64_t number  = ++module->peers[target].number;
     int ret;
 
     ret = osc_daxpin_record_access(module, target,
-                                offsetof(osc_daxpin_record_t, start), range, 2,
-                                1);
+                                   offsetof(osc_daxpin_record_t, start), range,
+                                   2, 1);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_record_access(module, target,
-                                    offsetof(osc_daxpin_record_t, number),
-                                    &number, 1, 1);
+                                       offsetof(osc_daxpin_record_t, number),
+                                       &number, 1, 1);
     }
     return (ret != OMPI_SUCCESS) ?
                    ret :
                    osc_daxpin_record_wait(module, target, number, error_p);
-}
-
-int osc_daxpin_progress_persist_at(osc_daxpin_module_t *module, int target,
-                         uint64_t start, uint64_t length)
-{
-    int error = 0;
-    int ret;
-
-    ret = osc_daxpin_record_send(module, target, start, length, &error);
-    if ((ret != OMPI_SUCCESS) || (error == 0)) {
-        return ret;
-    }
-    if (error == ESTALE) {
-        ret = osc_daxpin_peer_check(module, target);
-    }
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   osc_daxpin_error(MPI_ERR_IO, "rank %d, target rank %d: "
-                                    "cannot persist %" PRIu64 " bytes at "
-                                    "offset %" PRIu64 " of its part: %s",
-                                    module->rank, target, length, start,
-                                    strerror(error));
 }

@@ -2,189 +2,30 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Dynamic windows. Each rank has a table of what it has attached in memory that
- * the ranks of its node share, and its targets have the files in it mapped
- * since they first looked for something there. Attached memory that is in no
- * file is copied from and to the other process. For other nodes, see
- * osc_daxpin_am.c.
+ * Targets of this node in a dynamic window. An origin maps the files of a
+ * target's regions when it first looks for something there. Attached memory
+ * that is in no file is copied from and to the other process. For targets on
+ * other nodes, see osc_daxpin_am.c.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_region.h"
 
-#include "opal/datatype/opal_convertor.h"
+#include "osc_daxpin_attached.h"
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_mapped.h"
+#include "osc_daxpin_pack.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static osc_daxpin_table_t *osc_daxpin_own_table(osc_daxpin_module_t *module)
-{
-    return &module->node.tables[ompi_comm_rank(module->node.comm)];
-}
-
 /*
- * Attach and detach
+ * The regions of a target
  */
 
-static void osc_daxpin_table_begin(osc_daxpin_table_t *table)
-{
-    atomic_fetch_add(&table->version, 1);
-    atomic_thread_fence(memory_order_seq_cst);
-}
-
-static void osc_daxpin_table_end(osc_daxpin_table_t *table)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-    atomic_fetch_add(&table->version, 1);
-}
-
-static int osc_daxpin_overlaps(const osc_daxpin_table_t *table, uint64_t start,
-                               uint64_t size)
-{
-    const osc_daxpin_region_t *region;
-    uint64_t i;
-
-    for (i = 0; i < table->count; ++i) {
-        region = &table->regions[i];
-        if ((start < region->start + region->size) &&
-            (region->start < start + size)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-uint64_t osc_daxpin_attached_count(const osc_daxpin_module_t *module)
-{
-    return module->node.tables[ompi_comm_rank(module->node.comm)].count;
-}
-
-osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
-                                            uint64_t start)
-{
-    uint64_t i, count = osc_daxpin_attached_count(module);
-    osc_daxpin_segment_t *segment;
-
-    for (i = 0; i < count; ++i) {
-        segment = &module->attached[i];
-        if ((start >= (uintptr_t)segment->base) &&
-            (start - (uintptr_t)segment->base < segment->size)) {
-            return segment;
-        }
-    }
-    return NULL;
-}
-
-int osc_daxpin_regions_open(osc_daxpin_module_t *module)
-{
-    module->attached = calloc(OSC_DAXPIN_REGIONS_MAX,
-                              sizeof(*module->attached));
-    return (module->attached == NULL) ? OMPI_ERR_OUT_OF_RESOURCE :
-                                        OMPI_SUCCESS;
-}
-
-static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
-                             size_t size)
-{
-    osc_daxpin_region_t region = {.start = (uintptr_t)base, .size = size};
-    osc_daxpin_table_t *table  = osc_daxpin_own_table(module);
-    osc_daxpin_segment_t segment;
-    const char *path;
-    size_t length;
-
-    if ((table->count == OSC_DAXPIN_REGIONS_MAX) ||
-        osc_daxpin_overlaps(table, region.start, size)) {
-        return osc_daxpin_error(MPI_ERR_RMA_ATTACH, "%zu bytes at %p %s", size,
-                                base,
-                                (table->count == OSC_DAXPIN_REGIONS_MAX) ?
-                                "cannot be attached: there are as many regions "
-                                "as there can be; detach some" :
-                                "overlap with memory that is attached already");
-    }
-    if (osc_daxpin_segment_adopt(base, size, &segment) != OMPI_SUCCESS) {
-        return MPI_ERR_RMA_ATTACH;
-    }
-    if ((segment.file != NULL) && module->has_am) {
-        segment.touched = calloc(module->size, sizeof(*segment.touched));
-        if (segment.touched == NULL) {
-            osc_daxpin_segment_release(&segment);
-            return OMPI_ERR_OUT_OF_RESOURCE;
-        }
-    }
-    if (segment.file != NULL) {
-        daxpin_file_key(segment.file, &region.key);
-        region.offset = segment.offset;
-        path          = daxpin_file_path(segment.file);
-        length        = strlen(path);
-        snprintf(region.path, sizeof(region.path), "%s",
-                 path + ((length < sizeof(region.path)) ?
-                                 0 : length - sizeof(region.path) + 1));
-    }
-    osc_daxpin_table_begin(table);
-    module->attached[table->count] = segment;
-    table->regions[table->count++] = region;
-    osc_daxpin_table_end(table);
-    return OMPI_SUCCESS;
-}
-
-int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
-{
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
-
-    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
-        return MPI_ERR_RMA_FLAVOR;
-    }
-    if (size == 0) {
-        return OMPI_SUCCESS;
-    }
-    OPAL_THREAD_LOCK(&module->attach_mutex);
-    ret = osc_daxpin_attach(module, base, size);
-    OPAL_THREAD_UNLOCK(&module->attach_mutex);
-    return ret;
-}
-
-static int osc_daxpin_detach(osc_daxpin_module_t *module, const void *base)
-{
-    osc_daxpin_table_t *table = osc_daxpin_own_table(module);
-    uint64_t i, last;
-
-    for (i = 0; (i < table->count) && (module->attached[i].base != base);
-         ++i) {
-    }
-    if (i == table->count) {
-        return MPI_ERR_BASE;
-    }
-    osc_daxpin_segment_release(&module->attached[i]);
-    osc_daxpin_table_begin(table);
-    last                = --table->count;
-    module->attached[i] = module->attached[last];
-    table->regions[i]   = table->regions[last];
-    osc_daxpin_table_end(table);
-    return OMPI_SUCCESS;
-}
-
-int osc_daxpin_win_detach(ompi_win_t *win, const void *base)
-{
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
-
-    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
-        return MPI_ERR_RMA_FLAVOR;
-    }
-    OPAL_THREAD_LOCK(&module->attach_mutex);
-    ret = osc_daxpin_detach(module, base);
-    OPAL_THREAD_UNLOCK(&module->attach_mutex);
-    return ret;
-}
-
-/*
- * Targets
- */
-
-static int osc_daxpin_same_region(const osc_daxpin_mem_t *mem,
-                                  const osc_daxpin_region_t *region)
+static int osc_daxpin_region_is_same(const osc_daxpin_mem_t *mem,
+                                     const osc_daxpin_region_t *region)
 {
     return (mem->start == region->start) && (mem->size == region->size) &&
            (mem->offset == region->offset) &&
@@ -217,7 +58,7 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
     mem->dead = mem->base == NULL;
 }
 
-/* As it was at one moment */
+/* Read the table as it is at one moment */
 static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
                                       osc_daxpin_table_t *copy)
 {
@@ -244,8 +85,8 @@ static int osc_daxpin_region_compare(const void *left, const void *right)
     return (l->start > r->start) - (l->start < r->start);
 }
 
-/* An access may go across the border of two regions that are next to each
- * other: they are one where their memory is, in order of addresses */
+/* Sort the regions and join those that are next to each other in memory and in
+ * the file, because an access may cross their border */
 static void osc_daxpin_table_merge(osc_daxpin_table_t *table)
 {
     osc_daxpin_region_t *last = table->regions;
@@ -270,8 +111,8 @@ static void osc_daxpin_table_merge(osc_daxpin_table_t *table)
     }
 }
 
-/* What is to be said of it at the end of the epoch goes over to the one that
- * has its place now */
+/* Hand what the end of the epoch needs over to the region that is now at the
+ * same address */
 static void osc_daxpin_mem_inherit(const osc_daxpin_mem_t *old,
                                    osc_daxpin_mem_t *mems, uint64_t count)
 {
@@ -296,7 +137,7 @@ static void osc_daxpin_mem_inherit(const osc_daxpin_mem_t *old,
     }
 }
 
-/* Most are where they were */
+/* Most regions are where they were */
 static unsigned osc_daxpin_mem_find(const osc_daxpin_peer_t *peer,
                                     const osc_daxpin_region_t *region,
                                     unsigned guess)
@@ -304,20 +145,21 @@ static unsigned osc_daxpin_mem_find(const osc_daxpin_peer_t *peer,
     unsigned i;
 
     if ((guess < peer->num_mems) &&
-        osc_daxpin_same_region(&peer->mems[guess], region)) {
+        osc_daxpin_region_is_same(&peer->mems[guess], region)) {
         return guess;
     }
     for (i = 0; i < peer->num_mems; ++i) {
-        if (osc_daxpin_same_region(&peer->mems[i], region)) {
+        if (osc_daxpin_region_is_same(&peer->mems[i], region)) {
             break;
         }
     }
     return i;
 }
 
-static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
-                                  const osc_daxpin_table_t *table,
-                                  osc_daxpin_mem_t *mems)
+/* Fill the new regions of a target: keep those that stay, open the others */
+static void osc_daxpin_regions_fill(osc_daxpin_module_t *module, int target,
+                                    const osc_daxpin_table_t *table,
+                                    osc_daxpin_mem_t *mems)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     unsigned i, j;
@@ -340,26 +182,8 @@ static void osc_daxpin_peer_adapt(osc_daxpin_module_t *module, int target,
     }
 }
 
-void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
-                            const osc_daxpin_mem_t *mem, char *path,
-                            size_t size)
-{
-    int node_rank                   = module->peers[target].node_rank;
-    const osc_daxpin_table_t *table = &module->node.tables[node_rank];
-    uint64_t i;
-
-    path[0] = '\0';
-    for (i = 0; (i < table->count) && (i < OSC_DAXPIN_REGIONS_MAX); ++i) {
-        if ((mem->start == table->regions[i].start) &&
-            (mem->key.ino == table->regions[i].key.ino)) {
-            snprintf(path, size, "%.*s", OSC_DAXPIN_NAME_MAX - 1,
-                     table->regions[i].path);
-            break;
-        }
-    }
-}
-
-void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
+/* Follow what a target has attached and detached meanwhile */
+static void osc_daxpin_regions_refresh(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer   = &module->peers[target];
     osc_daxpin_table_t *table = &module->node.tables[peer->node_rank];
@@ -382,7 +206,7 @@ void osc_daxpin_region_refresh(osc_daxpin_module_t *module, int target)
         return;
     }
     peer->version = version;
-    osc_daxpin_peer_adapt(module, target, copy, mems);
+    osc_daxpin_regions_fill(module, target, copy, mems);
     if (peer->mems != &peer->mem) {
         free(peer->mems);
     }
@@ -399,7 +223,7 @@ osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
     osc_daxpin_mem_t *mem;
     unsigned i;
 
-    osc_daxpin_region_refresh(module, target);
+    osc_daxpin_regions_refresh(module, target);
     for (i = 0; i < peer->num_mems; ++i) {
         mem = &peer->mems[i];
         if ((start >= mem->start) && (length <= mem->size) &&
@@ -413,11 +237,10 @@ osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
 void osc_daxpin_regions_close(osc_daxpin_module_t *module)
 {
     osc_daxpin_peer_t *peer;
-    uint64_t count;
     unsigned j;
     int i;
 
-    if (module->attached == NULL) {
+    if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
         return;
     }
     for (i = 0; i < module->size; ++i) {
@@ -431,21 +254,19 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module)
         peer->mems     = &peer->mem;
         peer->num_mems = 0;
     }
-    for (count = osc_daxpin_own_table(module)->count; count > 0; --count) {
-        osc_daxpin_segment_release(&module->attached[count - 1]);
-    }
-    free(module->attached);
-    module->attached = NULL;
 }
 
 /*
- * Memory of another process
+ * Reaching it
  */
 
-static int osc_daxpin_vm_copy(int pid, const struct iovec *local,
-                              const struct iovec *remote, unsigned count,
-                              int is_put)
+/* Copy from or to memory of another process that is in no file */
+static int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
+                                  const struct iovec *local,
+                                  const struct iovec *remote, unsigned count,
+                                  int is_put)
 {
+    int pid     = module->peers[target].pid;
     size_t size = local->iov_len;
     ssize_t done;
 
@@ -457,38 +278,91 @@ static int osc_daxpin_vm_copy(int pid, const struct iovec *local,
     return osc_daxpin_error(MPI_ERR_RMA_RANGE, "cannot access %zu bytes of "
                             "process %d, which it has attached to a window: "
                             "%s", size, pid,
-                            (done < 0) ? strerror(errno) : "not all are there");
+                            (done < 0) ? strerror(errno) :
+                                         "some are not mapped there");
 }
 
-int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
-                           void *packed, char *addr, int count,
-                           const ompi_datatype_t *dt, int is_put)
+static int osc_daxpin_region_move(osc_daxpin_module_t *module,
+                                  const osc_daxpin_range_t *range,
+                                  const osc_daxpin_move_t *move)
+{
+    return osc_daxpin_pack_move(module, range, move, osc_daxpin_region_copy);
+}
+
+/* Return a region that is revoked, of those accessed in this epoch or of all */
+static const osc_daxpin_mem_t *
+osc_daxpin_region_revoked(osc_daxpin_module_t *module, int target, int all)
 {
     const osc_daxpin_peer_t *peer = &module->peers[target];
-    struct iovec local = {.iov_base = packed};
-    struct iovec remote[OSC_DAXPIN_IOV_MAX];
-    opal_convertor_t convertor;
-    uint32_t num;
-    int ret = OMPI_SUCCESS;
-    int done;
+    unsigned i;
 
-    OBJ_CONSTRUCT(&convertor, opal_convertor_t);
-    opal_convertor_copy_and_prepare_for_recv(ompi_mpi_local_convertor,
-                                             &dt->super, count, addr, 0,
-                                             &convertor);
-    do {
-        num           = OSC_DAXPIN_IOV_MAX;
-        local.iov_len = 0;
-        done = opal_convertor_raw(&convertor, remote, &num, &local.iov_len);
-        if ((num > 0) && (peer->node_rank < 0)) {
-            ret = osc_daxpin_am_copy(module, target, &local, remote, num,
-                                       is_put);
-        } else if (num > 0) {
-            ret = osc_daxpin_vm_copy(peer->pid, &local, remote, num, is_put);
+    for (i = 0; i < peer->num_mems; ++i) {
+        if (!osc_daxpin_mem_is_good(&peer->mems[i]) &&
+            (all || peer->mems[i].touched)) {
+            return &peer->mems[i];
         }
-        local.iov_base = (char*)local.iov_base + local.iov_len;
-    } while (!done && (ret == OMPI_SUCCESS));
-    opal_convertor_cleanup(&convertor);
-    OBJ_DESTRUCT(&convertor);
-    return ret;
+    }
+    return NULL;
 }
+
+static int osc_daxpin_region_check(osc_daxpin_module_t *module, int target)
+{
+    return (osc_daxpin_region_revoked(module, target, 0) == NULL) ?
+                   OMPI_SUCCESS :
+                   OSC_DAXPIN_REVOKED;
+}
+
+/* Return the name of the file of a region; empty if it is detached by now */
+static void osc_daxpin_region_path(osc_daxpin_module_t *module, int target,
+                                   const osc_daxpin_mem_t *mem, char *path,
+                                   size_t size)
+{
+    int node_rank                   = module->peers[target].node_rank;
+    const osc_daxpin_table_t *table = &module->node.tables[node_rank];
+    uint64_t i;
+
+    path[0] = '\0';
+    for (i = 0; (i < table->count) && (i < OSC_DAXPIN_REGIONS_MAX); ++i) {
+        if ((mem->start == table->regions[i].start) &&
+            (mem->key.ino == table->regions[i].key.ino)) {
+            snprintf(path, size, "%.*s", OSC_DAXPIN_NAME_MAX - 1,
+                     table->regions[i].path);
+            break;
+        }
+    }
+}
+
+static int osc_daxpin_region_cause(osc_daxpin_module_t *module, int target,
+                                   char *buffer, size_t size)
+{
+    char path[OSC_DAXPIN_NAME_MAX];
+    daxpin_file_t *file = NULL;
+    const osc_daxpin_mem_t *mem;
+
+    mem = osc_daxpin_region_revoked(module, target, 0);
+    mem = (mem != NULL) ? mem : osc_daxpin_region_revoked(module, target, 1);
+    if ((mem != NULL) && mem->dead) {
+        osc_daxpin_region_path(module, target, mem, path, sizeof(path));
+        snprintf(buffer, size, "%s was revoked before rank %d could share it",
+                 (path[0] != '\0') ? path : "a file that it had attached",
+                 module->rank);
+        return OMPI_SUCCESS;
+    }
+    if (mem != NULL) {
+        file = mem->access.file;
+    } else if (target == module->rank) {
+        file = osc_daxpin_own_revoked(module);
+    }
+    if (file != NULL) {
+        daxpin_file_cause(file, buffer, size);
+    }
+    return OMPI_SUCCESS;
+}
+
+const osc_daxpin_way_t osc_daxpin_way_region = {
+    .move     = osc_daxpin_region_move,
+    .complete = osc_daxpin_mem_complete,
+    .check    = osc_daxpin_region_check,
+    .cause    = osc_daxpin_region_cause,
+    .persist  = osc_daxpin_mem_persist
+};

@@ -2,13 +2,16 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Requests of MPI_Rput() and MPI_Rget() to other nodes: one of the inner
- * component for the data, then one for the state of the target's file, and
- * where that is bad, one for the cause. They go on whenever Open MPI makes
- * progress.
+ * Requests of MPI_Rput() and MPI_Rget() to other nodes. Each uses a request of
+ * the inner component for the data, then one for the state of the target's
+ * file, and if that is bad, one for the cause. They advance whenever Open MPI
+ * makes progress.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_request.h"
+
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_inner.h"
 
 #include "opal/class/opal_list.h"
 
@@ -27,14 +30,14 @@ typedef struct osc_daxpin_request {
     osc_daxpin_phase_t  phase;
     ompi_request_t      *inner;
     uint64_t            first;   /* as in osc_daxpin_view_judge() */
-    daxpin_control_t    control; /* what was read of it */
+    daxpin_control_t    control; /* as far as it was read */
 } osc_daxpin_request_t;
 
 OBJ_CLASS_INSTANCE(osc_daxpin_request_t, ompi_request_t, NULL, NULL);
 
 static struct {
     opal_mutex_t mutex;
-    opal_list_t  list;  /* those under way */
+    opal_list_t  list;  /* requests under way */
     unsigned     users; /* windows */
 } osc_daxpin_requests;
 
@@ -48,7 +51,7 @@ static int osc_daxpin_request_free(ompi_request_t **request_p)
     ompi_request_t *request = *request_p;
 
     if (!REQUEST_COMPLETE(request)) {
-        return MPI_ERR_REQUEST; /* as MPI says of those of windows */
+        return MPI_ERR_REQUEST; /* as MPI has it for requests of windows */
     }
     OMPI_REQUEST_FINI(request);
     OBJ_RELEASE(request);
@@ -84,7 +87,7 @@ static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
                                    sizeof(osc_daxpin_view_t));
 }
 
-/* The inner request is complete: what next? *done_p: nothing */
+/* The inner request is complete: start the next one. *done_p: there is none. */
 static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
 {
     const char *control = (const char*)&request->control;
@@ -106,8 +109,8 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
                                            sizeof(request->control));
         }
     default:
-        return osc_daxpin_peer_raise(request->module, request->target,
-                                     request->control.cause);
+        return osc_daxpin_error_revoked(request->module, request->target,
+                                        request->control.cause);
     }
 }
 
@@ -134,7 +137,8 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
     return 1;
 }
 
-/* Called by Open MPI, also while it is at work here already */
+/* Open MPI calls this also while it is running already: a request of the inner
+ * component may make progress */
 static int osc_daxpin_requests_progress(void)
 {
     opal_list_item_t *item, *next;
@@ -216,18 +220,18 @@ int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
     }
     super = &request->super;
     OMPI_REQUEST_INIT(super, false);
-    super->req_type             = OMPI_REQUEST_WIN;
-    super->req_mpi_object.win   = module->win;
-    super->req_free             = osc_daxpin_request_free;
-    super->req_cancel           = osc_daxpin_request_cancel;
-    super->req_state            = OMPI_REQUEST_ACTIVE;
-    super->req_status           = ompi_status_empty;
-    request->module             = module;
-    request->target             = target;
-    request->phase              = OSC_DAXPIN_PHASE_DATA;
-    request->first              = OSC_DAXPIN_VIEW_FIRST;
-    request->inner              = inner;
-    *request_p                  = super;
+    super->req_type           = OMPI_REQUEST_WIN;
+    super->req_mpi_object.win = module->win;
+    super->req_free           = osc_daxpin_request_free;
+    super->req_cancel         = osc_daxpin_request_cancel;
+    super->req_state          = OMPI_REQUEST_ACTIVE;
+    super->req_status         = ompi_status_empty;
+    request->module           = module;
+    request->target           = target;
+    request->phase            = OSC_DAXPIN_PHASE_DATA;
+    request->first            = OSC_DAXPIN_VIEW_FIRST;
+    request->inner            = inner;
+    *request_p                = super;
     opal_mutex_lock(&osc_daxpin_requests.mutex);
     opal_list_append(&osc_daxpin_requests.list, (opal_list_item_t*)request);
     opal_mutex_unlock(&osc_daxpin_requests.mutex);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The file and the memory of this rank's part of a window */
+/* This rank's memory of a window, and the file that the memory is in */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_segment.h"
+
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_node.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,23 +16,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What ranks of a node tell each other: equal paths are one file */
+/* What ranks of a node send to each other. Equal paths are one file. */
 typedef struct osc_daxpin_claim {
     char     path[PATH_MAX];
     uint64_t offset;
     uint64_t size;
 } osc_daxpin_claim_t;
 
-/* The parts lie one behind the other, in the order of ranks */
+/* Place the segments one behind the other, in the order of ranks */
 static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
-                                 const osc_daxpin_claim_t *claims, int count,
-                                 int self)
+                                    const osc_daxpin_claim_t *claims,
+                                    int count, int self)
 {
-    const uint64_t page     = (uint64_t)sysconf(_SC_PAGESIZE);
-    int exact               = (module->flavor == MPI_WIN_FLAVOR_SHARED) &&
-                              !module->spec.noncontiguous;
+    const uint64_t page           = (uint64_t)sysconf(_SC_PAGESIZE);
+    int exact                     = (module->flavor == MPI_WIN_FLAVOR_SHARED) &&
+                                    !module->spec.noncontiguous;
     osc_daxpin_segment_t *segment = &module->segment;
-    uint64_t end            = claims[self].offset;
+    uint64_t end                  = claims[self].offset;
     int i;
 
     segment->leader = -1;
@@ -81,18 +84,19 @@ static int osc_daxpin_segment_claim(osc_daxpin_module_t *module)
                                        comm->c_coll->coll_allgather_module);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_segment_place(module, claims, count,
-                                    ompi_comm_rank(comm));
+                                       ompi_comm_rank(comm));
     }
     free(claims);
     return ret;
 }
 
-/* Its leader tells the others what it was before, and that they may begin */
-static int osc_daxpin_segment_old_length(osc_daxpin_module_t *module)
+/* Exchange the length that the file had before. The leader sends it, and nobody
+ * opens the file before. */
+static int osc_daxpin_segment_exchange_length(osc_daxpin_module_t *module)
 {
-    ompi_communicator_t *comm = module->node.comm;
-    osc_daxpin_segment_t *segment   = &module->segment;
-    int64_t *lengths, own     = -1;
+    ompi_communicator_t *comm     = module->node.comm;
+    osc_daxpin_segment_t *segment = &module->segment;
+    int64_t *lengths, own         = -1;
     struct stat st;
     int ret;
 
@@ -112,8 +116,8 @@ static int osc_daxpin_segment_old_length(osc_daxpin_module_t *module)
     return ret;
 }
 
-/* What is exposed is pinned. Where the lease was lost at once it cannot be, and
- * the first access tells why. */
+/* Pin what is exposed. That fails if the lease was lost at once; the first
+ * access reports why. */
 static void osc_daxpin_segment_pin(osc_daxpin_segment_t *segment)
 {
     if (segment->size > 0) {
@@ -130,9 +134,9 @@ static void osc_daxpin_segment_unpin(osc_daxpin_segment_t *segment)
 
 static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
 {
-    osc_daxpin_segment_t *segment      = &module->segment;
-    const daxpin_params_t params = {
-        .timeout_ms = mca_osc_daxpin_component.timeout_ms,
+    osc_daxpin_segment_t *segment = &module->segment;
+    const daxpin_params_t params  = {
+        .timeout_ms = module->timeout_ms,
         .on_break   = module->spec.on_break
     };
     char *base;
@@ -152,7 +156,7 @@ static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
-/* Nodes may see the same directory: each gets a name of its own */
+/* Add the node to the name, because nodes may share the directory */
 static void osc_daxpin_segment_name_node(osc_daxpin_module_t *module)
 {
     size_t length = strlen(module->spec.path);
@@ -176,26 +180,24 @@ int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    ret = osc_daxpin_segment_old_length(module);
+    ret = osc_daxpin_segment_exchange_length(module);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_segment_map(module);
     }
     return osc_daxpin_agree(module, ret);
 }
 
-int osc_daxpin_segment_adopt(void *base, size_t size,
+int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                              osc_daxpin_segment_t *segment)
 {
-    const daxpin_params_t params = {
-        .timeout_ms = mca_osc_daxpin_component.timeout_ms
-    };
+    const daxpin_params_t params = {.timeout_ms = timeout_ms};
     int ret;
 
     memset(segment, 0, sizeof(*segment));
     segment->base = base;
     segment->size = size;
-    ret        = daxpin_file_adopt(base, size, &params, &segment->file,
-                                   &segment->offset);
+    ret           = daxpin_file_adopt(base, size, &params, &segment->file,
+                                      &segment->offset);
     if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
                                 daxpin_errormsg());
@@ -207,9 +209,9 @@ int osc_daxpin_segment_adopt(void *base, size_t size,
     return OMPI_SUCCESS;
 }
 
-/* The file that was opened still has that name */
+/* Return whether the name still leads to the file that was opened */
 static int osc_daxpin_segment_is_there(const osc_daxpin_segment_t *segment,
-                                    const daxpin_key_t *key)
+                                       const daxpin_key_t *key)
 {
     struct stat st;
 
@@ -217,9 +219,9 @@ static int osc_daxpin_segment_is_there(const osc_daxpin_segment_t *segment,
            (st.st_dev == key->dev);
 }
 
-/* Only through its lease, and only where no other window is on it: at its
- * holder, when the others have closed it. If nobody could open it, libdaxpin
- * has left nothing. */
+/* Undo what opening did to the file. Only its holder can, through the lease,
+ * when the other ranks have closed the file and no other window is on it. If no
+ * rank could open it, libdaxpin has left nothing. */
 static void osc_daxpin_segment_undo(osc_daxpin_segment_t *segment)
 {
     size_t length = (segment->old_length > 0) ? (size_t)segment->old_length : 0;
@@ -236,7 +238,7 @@ static void osc_daxpin_segment_undo(osc_daxpin_segment_t *segment)
     }
 }
 
-/* One of those who share it removes it */
+/* Return whether this rank is to remove the name */
 static int osc_daxpin_segment_is_leader(const osc_daxpin_module_t *module)
 {
     const osc_daxpin_segment_t *segment = &module->segment;
@@ -246,11 +248,11 @@ static int osc_daxpin_segment_is_leader(const osc_daxpin_module_t *module)
 }
 
 static void osc_daxpin_segment_remove(const osc_daxpin_segment_t *segment,
-                                   const daxpin_key_t *key)
+                                      const daxpin_key_t *key)
 {
     if (osc_daxpin_segment_is_there(segment, key) &&
         (unlink(segment->path) != 0)) {
-        opal_output(0, "osc/daxpin: %s: cannot be unlinked: %s", segment->path,
+        opal_output(0, "osc/daxpin: %s: cannot unlink: %s", segment->path,
                     strerror(errno));
     }
 }
@@ -279,10 +281,10 @@ void osc_daxpin_segment_release(osc_daxpin_segment_t *segment)
 
 void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo)
 {
-    ompi_communicator_t *node = module->node.comm;
-    osc_daxpin_segment_t *segment   = &module->segment;
-    int unlinks               = !undo && module->spec.unlink &&
-                                osc_daxpin_segment_is_leader(module);
+    ompi_communicator_t *node     = module->node.comm;
+    osc_daxpin_segment_t *segment = &module->segment;
+    int unlinks                   = !undo && module->spec.unlink &&
+                                    osc_daxpin_segment_is_leader(module);
     daxpin_key_t key;
 
     if (unlinks) {
@@ -295,7 +297,8 @@ void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo)
         osc_daxpin_segment_release(segment);
     }
     if (unlinks) {
-        /* Who waits in truncate for our hold has the file locked */
+        /* Not before the hold is dropped: a process that waits for it in
+         * truncate has the inode locked */
         osc_daxpin_segment_remove(segment, &key);
     }
     if (undo) {
@@ -305,46 +308,4 @@ void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo)
             osc_daxpin_segment_release(segment);
         }
     }
-}
-
-static int osc_daxpin_persist(osc_daxpin_module_t *module,
-                              const osc_daxpin_segment_t *segment,
-                              uint64_t start, size_t length)
-{
-    int ret;
-
-    if ((segment->file == NULL) || (length == 0)) {
-        return OMPI_SUCCESS;
-    }
-    ret = daxpin_file_persist(segment->file, segment->offset + start, length);
-    if (ret == -ESTALE) {
-        return osc_daxpin_peer_revoked(module, module->rank);
-    }
-    if (ret != 0) {
-        return osc_daxpin_error(MPI_ERR_IO, "rank %d: %s", module->rank,
-                                daxpin_errormsg());
-    }
-    return OMPI_SUCCESS;
-}
-
-int osc_daxpin_segment_persist(osc_daxpin_module_t *module, uint64_t start,
-                            size_t length)
-{
-    return osc_daxpin_persist(module, &module->segment, start, length);
-}
-
-int osc_daxpin_own_persist(osc_daxpin_module_t *module)
-{
-    const osc_daxpin_segment_t *segment = &module->segment;
-    int ret                       = OMPI_SUCCESS;
-    uint64_t i, count             = 1;
-
-    if (module->attached != NULL) {
-        segment  = module->attached;
-        count = module->node.tables[ompi_comm_rank(module->node.comm)].count;
-    }
-    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_persist(module, &segment[i], 0, segment[i].size);
-    }
-    return ret;
 }

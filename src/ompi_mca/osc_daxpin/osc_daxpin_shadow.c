@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Windows of the inner component, the best that there is besides this one */
+/* Windows of the inner component, the best osc component besides this one */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_shadow.h"
+
+#include "osc_daxpin_error.h"
+#include "osc_daxpin_single.h"
 
 #include "opal/util/info.h"
 
@@ -16,19 +19,21 @@ typedef struct osc_daxpin_choice {
     int                       priority;
 } osc_daxpin_choice_t;
 
-static int osc_daxpin_is_excluded(const ompi_osc_base_component_t *component,
+static int osc_daxpin_is_excluded(const osc_daxpin_component_t *self,
+                                  const ompi_osc_base_component_t *component,
                                   int flavor)
 {
-    const char *inner = mca_osc_daxpin_component.inner;
+    const char *inner = self->inner;
     const char *name  = component->osc_version.mca_component_name;
 
-    return (component == &mca_osc_daxpin_component.super) ||
+    return (component == &self->super) ||
            ((inner != NULL) && (inner[0] != '\0') &&
             (flavor != MPI_WIN_FLAVOR_SHARED) && (strcmp(inner, name) != 0));
 }
 
-/* Those that want this window, best first; the number of them */
-static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
+/* List the components that want this window, best first; return their number */
+static int osc_daxpin_choose(const osc_daxpin_component_t *self,
+                             ompi_win_t *win, void **base, size_t size,
                              int disp_unit, ompi_communicator_t *comm,
                              opal_info_t *info, int flavor,
                              osc_daxpin_choice_t *choices)
@@ -41,7 +46,7 @@ static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
                       mca_base_component_list_item_t)
     {
         component = (ompi_osc_base_component_t*)item->cli_component;
-        if (osc_daxpin_is_excluded(component, flavor) ||
+        if (osc_daxpin_is_excluded(self, component, flavor) ||
             (count == OSC_DAXPIN_COMPONENTS_MAX)) {
             continue;
         }
@@ -59,13 +64,14 @@ static int osc_daxpin_choose(ompi_win_t *win, void **base, size_t size,
     return count;
 }
 
-int osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
+int osc_daxpin_pass_through(const osc_daxpin_component_t *self,
+                            ompi_win_t *win, void **base, size_t size,
                             int disp_unit, ompi_communicator_t *comm,
                             opal_info_t *info, int flavor, int *model)
 {
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
 
-    if (osc_daxpin_choose(win, base, size, disp_unit, comm, info, flavor,
+    if (osc_daxpin_choose(self, win, base, size, disp_unit, comm, info, flavor,
                           choices) == 0) {
         return OMPI_ERR_NOT_SUPPORTED;
     }
@@ -73,7 +79,7 @@ int osc_daxpin_pass_through(ompi_win_t *win, void **base, size_t size,
                                             info, flavor, model);
 }
 
-/* Not by ompi_win_create(): MPI_Finalize() would free it once more */
+/* ompi_win_create() is no use: MPI_Finalize() would free the window again */
 static ompi_win_t *osc_daxpin_shadow_new(const ompi_win_t *win,
                                          opal_info_t *info)
 {
@@ -102,11 +108,13 @@ static void osc_daxpin_shadow_delete(osc_daxpin_shadow_t *shadow)
     shadow->module = NULL;
 }
 
-int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
-                           void *base, size_t size, int disp_unit,
-                           opal_info_t *info, int *model_p,
+int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
+                           const ompi_win_t *win, void *base, size_t size,
+                           int disp_unit, opal_info_t *info, int *model_p,
                            osc_daxpin_shadow_t *shadow)
 {
+    const osc_daxpin_component_t *self = module->component;
+    ompi_communicator_t *comm          = module->comm;
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
     int ret   = OMPI_ERR_NOT_SUPPORTED;
     int count = 0;
@@ -120,10 +128,11 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
     if (ompi_comm_size(comm) == 1) {
         ret = osc_daxpin_single_new(shadow->win, model_p);
     } else {
-        count = osc_daxpin_choose(shadow->win, &base, size, disp_unit, comm,
-                                  info, MPI_WIN_FLAVOR_CREATE, choices);
+        count = osc_daxpin_choose(self, shadow->win, &base, size, disp_unit,
+                                  comm, info, MPI_WIN_FLAVOR_CREATE, choices);
     }
-    /* Some want what they then cannot do; they say so on all ranks */
+    /* Some components want a window that they then cannot make; each fails on
+     * all ranks */
     for (i = 0; (i < count) && (ret != OMPI_SUCCESS); ++i) {
         ret = choices[i].component->osc_select(shadow->win, &base, size,
                                                disp_unit, comm, info,
@@ -131,12 +140,12 @@ int osc_daxpin_shadow_open(const ompi_win_t *win, ompi_communicator_t *comm,
     }
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_shadow_delete(shadow);
-        return osc_daxpin_error(ret, "no other osc component can do the work%s"
-                                "%s; the MCA parameters osc and "
-                                "osc_daxpin_inner say which are there",
-                                (count == 0) ? ": none wants it" : "",
-                                (mca_osc_daxpin_component.inner != NULL) ?
-                                " that osc_daxpin_inner allows" : "");
+        return osc_daxpin_error(ret, "no other osc component%s can do the "
+                                "work%s; the MCA parameters osc and "
+                                "osc_daxpin_inner say which may be used",
+                                (self->inner != NULL) ?
+                                " that osc_daxpin_inner allows" : "",
+                                (count == 0) ? ": none wants it" : "");
     }
     shadow->module = shadow->win->w_osc_module;
     return OMPI_SUCCESS;
@@ -148,7 +157,7 @@ void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow)
         return;
     }
     if (shadow->module->osc_free(shadow->win) != OMPI_SUCCESS) {
-        opal_output(0, "osc/daxpin: an inner window could not be freed");
+        opal_output(0, "osc/daxpin: cannot free an inner window");
     }
     osc_daxpin_shadow_delete(shadow);
 }

@@ -2,12 +2,12 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Synchronisation of a window of one process, which no component of Open MPI
- * 4.1 does in every configuration: nobody is there to wait for, and what
- * remains is to know which epoch it is.
+ * Synchronisation of a window of one process. No component of Open MPI 4.1 does
+ * it in every configuration. There is no other rank to wait for, so only the
+ * epoch has to be known.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_single.h"
 
 #include <stdlib.h>
 
@@ -31,10 +31,10 @@ static osc_daxpin_single_t *osc_daxpin_single(const ompi_win_t *win)
     return (osc_daxpin_single_t*)win->w_osc_module;
 }
 
-/* Go from one of two epochs to another */
+/* Change from one of two epochs to another */
 static int osc_daxpin_single_change(ompi_win_t *win, osc_daxpin_epoch_t from,
-                              osc_daxpin_epoch_t or_from,
-                              osc_daxpin_epoch_t to)
+                                    osc_daxpin_epoch_t or_from,
+                                    osc_daxpin_epoch_t to)
 {
     osc_daxpin_single_t *single = osc_daxpin_single(win);
 
@@ -48,28 +48,30 @@ static int osc_daxpin_single_change(ompi_win_t *win, osc_daxpin_epoch_t from,
 static int osc_daxpin_single_fence(int hints, ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_NONE,
-                              OSC_DAXPIN_EPOCH_FENCE,
-                              (hints & MPI_MODE_NOSUCCEED) ?
-                                      OSC_DAXPIN_EPOCH_NONE :
-                                      OSC_DAXPIN_EPOCH_FENCE);
+                                    OSC_DAXPIN_EPOCH_FENCE,
+                                    (hints & MPI_MODE_NOSUCCEED) ?
+                                    OSC_DAXPIN_EPOCH_NONE :
+                                    OSC_DAXPIN_EPOCH_FENCE);
 }
 
 static int osc_daxpin_single_start(ompi_group_t *group, int hints,
-                                 ompi_win_t *win)
+                                   ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_NONE,
-                              OSC_DAXPIN_EPOCH_FENCE, OSC_DAXPIN_EPOCH_START);
+                                    OSC_DAXPIN_EPOCH_FENCE,
+                                    OSC_DAXPIN_EPOCH_START);
 }
 
 static int osc_daxpin_single_complete(ompi_win_t *win)
 {
     osc_daxpin_single(win)->completed = 1;
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_START,
-                              OSC_DAXPIN_EPOCH_START, OSC_DAXPIN_EPOCH_NONE);
+                                    OSC_DAXPIN_EPOCH_START,
+                                    OSC_DAXPIN_EPOCH_NONE);
 }
 
 static int osc_daxpin_single_post(ompi_group_t *group, int hints,
-                                ompi_win_t *win)
+                                  ompi_win_t *win)
 {
     osc_daxpin_single_t *single = osc_daxpin_single(win);
 
@@ -93,7 +95,7 @@ static int osc_daxpin_single_test(ompi_win_t *win, int *flag)
     return OMPI_SUCCESS;
 }
 
-/* If it has to wait, it waits for itself */
+/* It would wait for itself, for ever */
 static int osc_daxpin_single_wait(ompi_win_t *win)
 {
     int flag = 0;
@@ -103,37 +105,39 @@ static int osc_daxpin_single_wait(ompi_win_t *win)
 }
 
 static int osc_daxpin_single_lock(int type, int target, int hints,
-                                ompi_win_t *win)
+                                  ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_NONE,
-                              OSC_DAXPIN_EPOCH_FENCE, OSC_DAXPIN_EPOCH_LOCK);
+                                    OSC_DAXPIN_EPOCH_FENCE,
+                                    OSC_DAXPIN_EPOCH_LOCK);
 }
 
 static int osc_daxpin_single_unlock(int target, ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_LOCK,
-                              OSC_DAXPIN_EPOCH_LOCK, OSC_DAXPIN_EPOCH_NONE);
+                                    OSC_DAXPIN_EPOCH_LOCK,
+                                    OSC_DAXPIN_EPOCH_NONE);
 }
 
 static int osc_daxpin_single_lock_all(int hints, ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_NONE,
-                              OSC_DAXPIN_EPOCH_FENCE,
-                              OSC_DAXPIN_EPOCH_LOCK_ALL);
+                                    OSC_DAXPIN_EPOCH_FENCE,
+                                    OSC_DAXPIN_EPOCH_LOCK_ALL);
 }
 
 static int osc_daxpin_single_unlock_all(ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_LOCK_ALL,
-                              OSC_DAXPIN_EPOCH_LOCK_ALL,
-                              OSC_DAXPIN_EPOCH_NONE);
+                                    OSC_DAXPIN_EPOCH_LOCK_ALL,
+                                    OSC_DAXPIN_EPOCH_NONE);
 }
 
 static int osc_daxpin_single_flush_all(ompi_win_t *win)
 {
     return osc_daxpin_single_change(win, OSC_DAXPIN_EPOCH_LOCK,
-                              OSC_DAXPIN_EPOCH_LOCK_ALL,
-                              osc_daxpin_single(win)->access);
+                                    OSC_DAXPIN_EPOCH_LOCK_ALL,
+                                    osc_daxpin_single(win)->access);
 }
 
 static int osc_daxpin_single_flush(int target, ompi_win_t *win)

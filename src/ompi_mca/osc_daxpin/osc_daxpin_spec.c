@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What the info of a window says */
+/* The info keys of a window: reading them, and setting what was used */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_spec.h"
+
+#include "osc_daxpin_error.h"
 
 #include "opal/util/info.h"
 
@@ -49,7 +51,8 @@ static int osc_daxpin_spec_get(opal_info_t *info, const char *key, char *value)
     return flag;
 }
 
-/* *value_p stays as it is where the key is not there */
+/* Read a key whose value is one of some words. *value_p stays as it is if the
+ * key is missing. */
 static int osc_daxpin_spec_word(opal_info_t *info, const char *key,
                                 const osc_daxpin_word_t *words, int *value_p)
 {
@@ -99,7 +102,7 @@ static int osc_daxpin_spec_offset(opal_info_t *info, const char *key,
 }
 
 /*
- * Templates
+ * Templates of paths
  */
 
 static int osc_daxpin_expand_one(char what, const char *template, int rank,
@@ -118,8 +121,8 @@ static int osc_daxpin_expand_one(char what, const char *template, int rank,
         if (gethostname(buffer, size) == 0) {
             return OMPI_SUCCESS;
         }
-        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the name of this host "
-                                "for %%h is not to be had: %s", template,
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: cannot get the name "
+                                "of this host for %%h: %s", template,
                                 strerror(errno));
     case 'n':
         node = daxpin_cpu_numa_node();
@@ -127,38 +130,38 @@ static int osc_daxpin_expand_one(char what, const char *template, int rank,
         if (node >= 0) {
             return OMPI_SUCCESS;
         }
-        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the NUMA node of rank "
-                                "%d for %%n is not to be had", template, rank);
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: cannot get the NUMA "
+                                "node of rank %d for %%n", template, rank);
     default:
-        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: there is %%r for the "
-                                "rank, %%h for the host, %%n for the NUMA "
-                                "node and %%%% for a percent sign, nothing "
-                                "else", template);
+        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: unknown %% sequence; "
+                                "use %%r for the rank, %%h for the host, %%n "
+                                "for the NUMA node, %%%% for a percent sign",
+                                template);
     }
 }
 
 static int osc_daxpin_expand(const char *template, int rank, char *path)
 {
     const char *p = template;
-    char segment[256];
+    char piece[256];
     size_t used = 0;
     int ret;
 
     for (; *p != '\0'; ++p) {
-        segment[0] = *p;
-        segment[1] = '\0';
+        piece[0] = *p;
+        piece[1] = '\0';
         if (*p == '%') {
-            ret = osc_daxpin_expand_one(p[1], template, rank, segment,
-                                        sizeof(segment));
+            ret = osc_daxpin_expand_one(p[1], template, rank, piece,
+                                        sizeof(piece));
             if (ret != OMPI_SUCCESS) {
                 return ret;
             }
             ++p;
         }
-        used += snprintf(path + used, PATH_MAX - used, "%s", segment);
+        used += snprintf(path + used, PATH_MAX - used, "%s", piece);
         if (used >= PATH_MAX) {
-            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: is too long a "
-                                    "path", template);
+            return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the path is too "
+                                    "long", template);
         }
     }
     return OMPI_SUCCESS;
@@ -168,8 +171,8 @@ static int osc_daxpin_expand(const char *template, int rank, char *path)
  * Keys
  */
 
-/* The keys of MPI storage windows. They are durable when MPI_Win_sync() and
- * MPI_Win_free() return, unless they are to be discarded. */
+/* Read the keys of MPI storage windows. Such a window is durable when
+ * MPI_Win_sync() and MPI_Win_free() return, unless it is to be discarded. */
 static int osc_daxpin_spec_storage(opal_info_t *info, int rank,
                                    osc_daxpin_spec_t *spec)
 {
@@ -294,15 +297,11 @@ static void osc_daxpin_file_system(const char *path, char *name, size_t size)
 void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
                              opal_info_t *info)
 {
-    static const char *on_break[] = {"revoke", "hold"};
-    static const char *persist[]  = {"none", "sync", "flush"};
+    static const char *on_break[]       = {"revoke", "hold"};
+    static const char *persist[]        = {"none", "sync", "flush"};
     const osc_daxpin_segment_t *segment = &module->segment;
     char value[OPAL_MAX_INFO_VAL + 1];
 
-    if (info == NULL) {
-        return;
-    }
-    osc_daxpin_mpi_publish(info);
     if (segment->file == NULL) {
         return;
     }

@@ -2,13 +2,20 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Synchronisation. The order at the end of an epoch: what went to other nodes
- * is complete; the states of the targets that were accessed; the inner
- * component's synchronisation, also where a state is bad, since others wait
- * for it; then this rank's own segment, which by now has what others wrote.
+ * Synchronisation. At the end of an epoch: first wait until data is complete at
+ * other nodes; then check the states of the targets that were accessed; then
+ * call the inner component's synchronisation, even if a state is bad, because
+ * other ranks wait for it; then check this rank's own memory, to which the
+ * others have written by then.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_sync.h"
+
+#include "osc_daxpin_inner.h"
+#include "osc_daxpin_peer.h"
+#include "osc_daxpin_persist.h"
+#include "osc_daxpin_state.h"
+#include "osc_daxpin_wait.h"
 
 #include <stdlib.h>
 
@@ -19,7 +26,8 @@ static inline void osc_daxpin_keep_first(int *ret_p, int ret)
     }
 }
 
-/* What was written to one target is there, and durable if asked for */
+/* Check that what was written to a target is in its file; persist: make it
+ * durable first */
 static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
                                         int target, int persist)
 {
@@ -43,15 +51,15 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
 static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
                                     int persist)
 {
-    osc_daxpin_shadow_t *data = &module->data;
-    int ret                   = OMPI_SUCCESS;
+    const osc_daxpin_peer_t *peer = &module->peers[target];
+    int ret                       = OMPI_SUCCESS;
 
-    if (!module->peers[target].touched) {
+    if (!peer->touched) {
         return OMPI_SUCCESS;
     }
     atomic_thread_fence(memory_order_seq_cst);
-    if ((module->peers[target].mem.base == NULL) && (data->module != NULL)) {
-        ret = data->module->osc_flush(target, data->win);
+    if (OPAL_UNLIKELY(peer->way->is_remote)) {
+        ret = peer->way->complete(module, target);
     }
     osc_daxpin_keep_first(&ret,
                           osc_daxpin_settle_one(module, target, persist));
@@ -60,14 +68,10 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
 
 static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
 {
-    osc_daxpin_shadow_t *data = &module->data;
-    int ret                   = OMPI_SUCCESS;
-    int i;
+    int i, ret;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (data->module != NULL) {
-        ret = data->module->osc_flush_all(data->win);
-    }
+    ret = osc_daxpin_inner_complete_all(module);
     for (i = 0; i < module->size; ++i) {
         osc_daxpin_keep_first(&ret, osc_daxpin_settle_one(module, i, persist));
     }
@@ -85,7 +89,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     osc_daxpin_peers_unlock(module);
 }
 
-/* The own segment, when others have written to it or this rank says so */
+/* Check this rank's own memory, and make it durable if the window says so */
 static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
@@ -127,44 +131,6 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
  * Post, start, complete, wait
  */
 
-/* To be freed */
-static int osc_daxpin_group_ranks(osc_daxpin_module_t *module,
-                                  ompi_group_t *group, int **ranks_p,
-                                  int *count_p)
-{
-    int count  = ompi_group_size(group);
-    int *from  = malloc((count + 1) * sizeof(*from));
-    int *ranks = malloc((count + 1) * sizeof(*ranks));
-    int ret    = OMPI_ERR_OUT_OF_RESOURCE;
-    ompi_group_t *all;
-    int i;
-
-    if ((from == NULL) || (ranks == NULL)) {
-        goto err;
-    }
-    for (i = 0; i < count; ++i) {
-        from[i] = i;
-    }
-    ret = ompi_comm_group(module->comm, &all);
-    if (ret != OMPI_SUCCESS) {
-        goto err;
-    }
-    ret = ompi_group_translate_ranks(group, count, from, all, ranks);
-    ompi_group_free(&all);
-    if (ret != OMPI_SUCCESS) {
-        goto err;
-    }
-    free(from);
-    *ranks_p = ranks;
-    *count_p = count;
-    return OMPI_SUCCESS;
-
-err:
-    free(ranks);
-    free(from);
-    return ret;
-}
-
 int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -173,9 +139,10 @@ int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
     free(module->started);
     module->started     = NULL;
     module->num_started = 0;
-    ret = osc_daxpin_group_ranks(module, group, &module->started,
-                                 &module->num_started);
-    if ((ret == OMPI_SUCCESS) && module->has_am) {
+    ret                 = osc_daxpin_group_ranks(module, group,
+                                                 &module->started,
+                                                 &module->num_started);
+    if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_wait_posts(module, module->started,
                                     module->num_started);
     }
@@ -213,18 +180,10 @@ int osc_daxpin_complete(ompi_win_t *win)
 int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int *ranks, count, ret;
+    int ret;
 
     ret = module->sync.module->osc_post(group, hints, module->sync.win);
-    if ((ret != OMPI_SUCCESS) || !module->has_am) {
-        return ret;
-    }
-    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_notify(module, ranks, count);
-        free(ranks);
-    }
-    return ret;
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_notify(module, group);
 }
 
 int osc_daxpin_wait(ompi_win_t *win)
@@ -327,8 +286,8 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
     return error;
 }
 
-/* For the ranks of a shared window it orders loads and stores in any epoch,
- * which not all inner components would let it do */
+/* In a shared window it orders loads and stores in any epoch, which not all
+ * inner components allow */
 int osc_daxpin_sync(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
@@ -341,9 +300,9 @@ int osc_daxpin_sync(ompi_win_t *win)
 }
 
 /*
- * Flush. The inner component's would have nothing to wait for, and takes longer
- * than a put; it is the data window, if any, that is flushed. What could not
- * be made durable is for the next flush, too.
+ * Flush. The sync window's flush would have nothing to wait for, and takes
+ * longer than a put; the data window, if there is one, is flushed instead. What
+ * could not be made durable stays for the next flush.
  */
 
 static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
@@ -353,7 +312,7 @@ static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
         return OMPI_ERR_RMA_SYNC;
     }
     if (OPAL_UNLIKELY(module->remote)) {
-        /* The program may be waiting for what others put here */
+        /* The program may wait for what others put here */
         opal_progress();
     } else {
         osc_daxpin_poll(module, 0);
@@ -367,8 +326,8 @@ static inline int osc_daxpin_is_locked(const osc_daxpin_module_t *module,
     return module->all_locked | module->peers[target].locked;
 }
 
-/* Any target */
-static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
+/* Return whether any target is locked */
+static int osc_daxpin_any_locked(const osc_daxpin_module_t *module)
 {
     int i;
 
@@ -380,8 +339,8 @@ static int osc_daxpin_are_locked(const osc_daxpin_module_t *module)
     return 0;
 }
 
-/* Another thread may access it meanwhile, and has to find that at its own
- * flush */
+/* Another thread may access a target meanwhile, and its own flush has to know
+ * */
 static int osc_daxpin_may_forget(void)
 {
     return !opal_using_threads();
@@ -408,7 +367,7 @@ int osc_daxpin_flush_all(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = osc_daxpin_flush_begin(module, osc_daxpin_are_locked(module));
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_any_locked(module));
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -433,6 +392,6 @@ int osc_daxpin_flush_local_all(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = osc_daxpin_flush_begin(module, osc_daxpin_are_locked(module));
+    ret = osc_daxpin_flush_begin(module, osc_daxpin_any_locked(module));
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_all(module, 0);
 }

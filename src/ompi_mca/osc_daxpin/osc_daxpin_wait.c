@@ -2,15 +2,17 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Waiting for others, where they may wait for this rank to read its mail:
- * osc/ucx looks at nothing but its own worker while it waits for a lock, for
- * posts and for completions. So what has to be waited for is known before it
- * is asked.
+ * Waiting for ranks that may wait for this rank to reply to their active
+ * messages. While osc/ucx waits for a lock, for posts or for completions, only
+ * its own worker makes progress, and messages are not received. So these
+ * functions wait first, with all progress; the call of osc/ucx then returns
+ * without waiting.
  */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_wait.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #define OSC_DAXPIN_POST_TAG  0
 #define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* else: the number of shared ones */
@@ -99,16 +101,58 @@ int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
     return ret;
 }
 
-int osc_daxpin_wait_notify(osc_daxpin_module_t *module, const int *ranks,
-                         int count)
+int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
+                           int **ranks_p, int *count_p)
 {
-    int ret = OMPI_SUCCESS;
+    int count  = ompi_group_size(group);
+    int *from  = malloc((count + 1) * sizeof(*from));
+    int *ranks = malloc((count + 1) * sizeof(*ranks));
+    int ret    = OMPI_ERR_OUT_OF_RESOURCE;
+    ompi_group_t *all;
     int i;
 
+    if ((from == NULL) || (ranks == NULL)) {
+        goto err;
+    }
+    for (i = 0; i < count; ++i) {
+        from[i] = i;
+    }
+    ret = ompi_comm_group(module->comm, &all);
+    if (ret != OMPI_SUCCESS) {
+        goto err;
+    }
+    ret = ompi_group_translate_ranks(group, count, from, all, ranks);
+    ompi_group_free(&all);
+    if (ret != OMPI_SUCCESS) {
+        goto err;
+    }
+    free(from);
+    *ranks_p = ranks;
+    *count_p = count;
+    return OMPI_SUCCESS;
+
+err:
+    free(ranks);
+    free(from);
+    return ret;
+}
+
+int osc_daxpin_wait_notify(osc_daxpin_module_t *module, ompi_group_t *group)
+{
+    int *ranks, count, i, ret;
+
+    if (!module->has_am) {
+        return OMPI_SUCCESS;
+    }
+    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
         ret = PMPI_Send(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
                         module->comm);
     }
+    free(ranks);
     return ret;
 }
 
@@ -118,6 +162,9 @@ int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
     int ret = OMPI_SUCCESS;
     int i;
 
+    if (!module->has_am) {
+        return OMPI_SUCCESS;
+    }
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
         ret = PMPI_Recv(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
                         module->comm, MPI_STATUS_IGNORE);

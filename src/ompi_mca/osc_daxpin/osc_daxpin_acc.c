@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Accumulates. The origin does them, on mapped memory or on a copy that it gets
+ * and puts back, under a lock of the target. No component of Open MPI 4.1 gets
+ * all types and operations right: osc/ucx adds doubles in MPI_Fetch_and_op() as
+ * if they were integers, and fails with pairs and derived types in
+ * MPI_Get_accumulate(). Those that are right one by one are not atomic with
+ * respect to each other.
+ */
+
+#include "osc_daxpin_acc.h"
+
+#include "osc_daxpin_peer.h"
+#include "osc_daxpin_range.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OSC_DAXPIN_SPINS 1000
+
+/*
+ * The lock of a target
+ */
+
+static uint64_t osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
+                                 uint64_t compare, uint64_t value)
+{
+    osc_daxpin_shadow_t *shadow = &module->lock;
+    uint64_t seen               = ~compare;
+
+    if ((shadow->module->osc_compare_and_swap(&value, &compare, &seen,
+                                              MPI_UINT64_T, target, 0,
+                                              shadow->win) != OMPI_SUCCESS) ||
+        (shadow->module->osc_flush(target, shadow->win) != OMPI_SUCCESS)) {
+        seen = ~compare;
+    }
+    return seen;
+}
+
+/* Ranks of other nodes use the inner component. What a NIC does is not atomic
+ * with respect to a CPU, so if one rank has to use it, all do. */
+static void osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
+{
+    uint64_t mine  = (uint64_t)module->rank + 1;
+    unsigned spins = 0;
+    uint64_t seen;
+    _Atomic uint64_t *word;
+
+    if (module->remote) {
+        while (osc_daxpin_cswap(module, target, 0, mine) != 0) {
+            opal_progress();
+        }
+        return;
+    }
+    word = &module->node.slots[module->peers[target].node_rank].lock;
+    for (seen = 0; !atomic_compare_exchange_weak(word, &seen, mine);
+         seen = 0) {
+        if (++spins % OSC_DAXPIN_SPINS == 0) {
+            sched_yield();
+        }
+    }
+}
+
+static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
+{
+    uint64_t mine = (uint64_t)module->rank + 1;
+
+    if (module->remote) {
+        while (osc_daxpin_cswap(module, target, mine, 0) != mine) {
+            opal_progress();
+        }
+        return;
+    }
+    atomic_store_explicit(
+            &module->node.slots[module->peers[target].node_rank].lock, 0,
+            memory_order_release);
+}
+
+/*
+ * The operation on memory in this process
+ */
+
+/* Return the predefined type that a datatype consists of, and how many of it */
+static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt, int count,
+                                             size_t *number_p)
+{
+    ompi_datatype_t *primitive = dt;
+    size_t each                = 1;
+
+    if (!ompi_datatype_is_predefined(dt)) {
+        primitive = ompi_datatype_get_single_predefined_type_from_args(dt);
+        if (primitive == NULL) {
+            return NULL;
+        }
+        each = dt->super.size / primitive->super.size;
+    }
+    *number_p = each * count;
+    return (*number_p <= INT_MAX) ? primitive : NULL;
+}
+
+/* Reduce types that differ or have structure, as arrays of the primitive type.
+ * ompi_osc_base_sndrcv_op() is no use: it works on a type's pieces of memory,
+ * and the pieces of a pair with a gap in it are no pairs. */
+static int osc_daxpin_reduce_packed(const void *origin, int origin_count,
+                                    ompi_datatype_t *origin_dt, void *target,
+                                    int target_count,
+                                    ompi_datatype_t *target_dt, ompi_op_t *op)
+{
+    ompi_datatype_t *primitive;
+    char *left, *right;
+    ptrdiff_t lb, extent;
+    size_t number;
+    int ret;
+
+    primitive = osc_daxpin_primitive(target_dt, target_count, &number);
+    if (primitive == NULL) {
+        return MPI_ERR_TYPE;
+    }
+    ompi_datatype_get_extent(primitive, &lb, &extent);
+    left  = malloc(number * extent);
+    right = malloc(number * extent);
+    if ((left == NULL) || (right == NULL)) {
+        ret = OMPI_ERR_OUT_OF_RESOURCE;
+        goto out;
+    }
+    ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt, left,
+                               (int)number, primitive);
+    if (ret == OMPI_SUCCESS) {
+        ret = ompi_datatype_sndrcv(target, target_count, target_dt, right,
+                                   (int)number, primitive);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = PMPI_Reduce_local(left, right, (int)number, primitive, op);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = ompi_datatype_sndrcv(right, (int)number, primitive, target,
+                                   target_count, target_dt);
+    }
+out:
+    free(left);
+    free(right);
+    return ret;
+}
+
+static int osc_daxpin_reduce(const void *origin, int origin_count,
+                             ompi_datatype_t *origin_dt, void *target,
+                             int target_count, ompi_datatype_t *target_dt,
+                             ompi_op_t *op)
+{
+    if (op == MPI_NO_OP) {
+        return OMPI_SUCCESS;
+    }
+    if (op == MPI_REPLACE) {
+        return ompi_datatype_sndrcv(origin, origin_count, origin_dt, target,
+                                    target_count, target_dt);
+    }
+    if (ompi_datatype_is_predefined(target_dt) && (origin_dt == target_dt) &&
+        (origin_count == target_count)) {
+        return PMPI_Reduce_local(origin, target, target_count, target_dt, op);
+    }
+    return osc_daxpin_reduce_packed(origin, origin_count, origin_dt, target,
+                                    target_count, target_dt, op);
+}
+
+/* Any accumulate; steps whose pointer is NULL are left out */
+typedef struct osc_daxpin_acc {
+    const void      *origin;
+    int             origin_count;
+    ompi_datatype_t *origin_dt;
+    const void      *compare; /* only if the target is equal to this */
+    void            *result;
+    int             result_count;
+    ompi_datatype_t *result_dt;
+    int             target_count;
+    ompi_datatype_t *target_dt;
+    ompi_op_t       *op;
+} osc_daxpin_acc_t;
+
+/* Accumulate on memory in this process, perhaps a copy. *changed_p: it has to
+ * be put back. */
+static int osc_daxpin_acc_apply(const osc_daxpin_acc_t *acc, void *target,
+                             int *changed_p)
+{
+    int ret;
+
+    *changed_p = acc->op != MPI_NO_OP;
+    if ((acc->compare != NULL) &&
+        (memcmp(target, acc->compare, acc->target_dt->super.size) != 0)) {
+        *changed_p = 0;
+    }
+    if (acc->result != NULL) {
+        ret = ompi_datatype_sndrcv(target, acc->target_count, acc->target_dt,
+                                   acc->result, acc->result_count,
+                                   acc->result_dt);
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+    }
+    return !*changed_p ? OMPI_SUCCESS :
+                         osc_daxpin_reduce(acc->origin, acc->origin_count,
+                                           acc->origin_dt, target,
+                                           acc->target_count, acc->target_dt,
+                                           acc->op);
+}
+
+/*
+ * The calls
+ */
+
+static int osc_daxpin_acc_mapped(osc_daxpin_module_t *module,
+                                 const osc_daxpin_acc_t *acc,
+                                 const osc_daxpin_range_t *range)
+{
+    int ret = osc_daxpin_range_begin(module, range);
+    int changed;
+
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_acc_apply(acc, range->addr, &changed);
+    if (changed) {
+        osc_daxpin_range_dirty(module, range);
+    }
+    return osc_daxpin_range_end(module, range, ret);
+}
+
+/* Get a copy, work on it, and put it back */
+static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
+                                   const osc_daxpin_acc_t *acc, ptrdiff_t disp,
+                                   const osc_daxpin_range_t *range)
+{
+    const osc_daxpin_way_t *way = module->peers[range->target].way;
+    char *copy                  = malloc(range->length);
+    osc_daxpin_move_t move      = {
+        .origin       = copy - range->first,
+        .origin_count = acc->target_count,
+        .origin_dt    = acc->target_dt,
+        .disp         = disp,
+        .target_count = acc->target_count,
+        .target_dt    = acc->target_dt
+    };
+    int changed, ret;
+
+    if (copy == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ret = osc_daxpin_range_move(module, range, &move);
+    if (ret == OMPI_SUCCESS) {
+        ret = way->complete(module, range->target);
+    }
+    if (ret != OMPI_SUCCESS) {
+        goto out;
+    }
+    ret = osc_daxpin_acc_apply(acc, move.origin, &changed);
+    if ((ret == OMPI_SUCCESS) && changed) {
+        move.is_put = 1;
+        ret         = osc_daxpin_range_move(module, range, &move);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = way->complete(module, range->target);
+    }
+out:
+    free(copy);
+    return ret;
+}
+
+static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
+                          const osc_daxpin_acc_t *acc)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_range_t range;
+    int ret;
+
+    osc_daxpin_peers_lock(module);
+    ret = osc_daxpin_range_get(module, target, disp, acc->target_count,
+                               acc->target_dt, &range);
+    if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
+        goto out;
+    }
+    osc_daxpin_acc_lock(module, target);
+    ret = (range.mem->base != NULL) ?
+                  osc_daxpin_acc_mapped(module, acc, &range) :
+                  osc_daxpin_acc_unmapped(module, acc, disp, &range);
+    osc_daxpin_acc_unlock(module, target);
+out:
+    osc_daxpin_peers_unlock(module);
+    return ret;
+}
+
+int osc_daxpin_get_accumulate(const void *origin, int origin_count,
+                              ompi_datatype_t *origin_dt, void *result,
+                              int result_count, ompi_datatype_t *result_dt,
+                              int target, ptrdiff_t disp, int target_count,
+                              ompi_datatype_t *target_dt, ompi_op_t *op,
+                              ompi_win_t *win)
+{
+    const osc_daxpin_acc_t acc = {
+        .origin       = origin,
+        .origin_count = origin_count,
+        .origin_dt    = origin_dt,
+        .result       = result,
+        .result_count = result_count,
+        .result_dt    = result_dt,
+        .target_count = target_count,
+        .target_dt    = target_dt,
+        .op           = op
+    };
+
+    return osc_daxpin_acc(win, target, disp, &acc);
+}
+
+int osc_daxpin_accumulate(const void *origin, int origin_count,
+                          ompi_datatype_t *origin_dt, int target,
+                          ptrdiff_t disp, int target_count,
+                          ompi_datatype_t *target_dt, ompi_op_t *op,
+                          ompi_win_t *win)
+{
+    return osc_daxpin_get_accumulate(origin, origin_count, origin_dt, NULL, 0,
+                                     NULL, target, disp, target_count,
+                                     target_dt, op, win);
+}
+
+int osc_daxpin_fetch_and_op(const void *origin, void *result,
+                            ompi_datatype_t *dt, int target, ptrdiff_t disp,
+                            ompi_op_t *op, ompi_win_t *win)
+{
+    return osc_daxpin_get_accumulate(origin, 1, dt, result, 1, dt, target,
+                                     disp, 1, dt, op, win);
+}
+
+int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
+                                void *result, ompi_datatype_t *dt, int target,
+                                ptrdiff_t disp, ompi_win_t *win)
+{
+    const osc_daxpin_acc_t acc = {
+        .origin       = origin,
+        .origin_count = 1,
+        .origin_dt    = dt,
+        .compare      = compare,
+        .result       = result,
+        .result_count = 1,
+        .result_dt    = dt,
+        .target_count = 1,
+        .target_dt    = dt,
+        .op           = MPI_REPLACE
+    };
+
+    return osc_daxpin_acc(win, target, disp, &acc);
+}
+
+/*
+ * With requests, which are complete when the accumulate returns
+ */
+
+static int osc_daxpin_acc_finish(ompi_win_t *win, int target, int ret,
+                                 ompi_request_t **request)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    const osc_daxpin_way_t *way = module->peers[target].way;
+
+    if ((ret == OMPI_SUCCESS) && way->is_remote) {
+        ret = way->complete(module, target);
+        if (ret == OMPI_SUCCESS) {
+            ret = osc_daxpin_peer_check(module, target);
+        }
+    }
+    *request = &ompi_request_empty;
+    return ret;
+}
+
+int osc_daxpin_raccumulate(const void *origin, int origin_count,
+                           ompi_datatype_t *origin_dt, int target,
+                           ptrdiff_t disp, int target_count,
+                           ompi_datatype_t *target_dt, ompi_op_t *op,
+                           ompi_win_t *win, ompi_request_t **request)
+{
+    int ret = osc_daxpin_accumulate(origin, origin_count, origin_dt, target,
+                                    disp, target_count, target_dt, op, win);
+
+    return osc_daxpin_acc_finish(win, target, ret, request);
+}
+
+int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
+                               ompi_datatype_t *origin_dt, void *result,
+                               int result_count, ompi_datatype_t *result_dt,
+                               int target, ptrdiff_t disp, int target_count,
+                               ompi_datatype_t *target_dt, ompi_op_t *op,
+                               ompi_win_t *win, ompi_request_t **request)
+{
+    int ret = osc_daxpin_get_accumulate(origin, origin_count, origin_dt,
+                                        result, result_count, result_dt,
+                                        target, disp, target_count, target_dt,
+                                        op, win);
+
+    return osc_daxpin_acc_finish(win, target, ret, request);
+}

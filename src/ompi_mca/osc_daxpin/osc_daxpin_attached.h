@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_ATTACHED_H_
+#define OSC_DAXPIN_ATTACHED_H_
+
+/* Memory that this rank attached to a dynamic window */
+
+#include "osc_daxpin.h"
+
+int  osc_daxpin_attached_open(osc_daxpin_module_t *module);
+void osc_daxpin_attached_close(osc_daxpin_module_t *module);
+
+/* Caller holds attach_mutex. Return the segment at an address, or NULL. */
+osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
+                                               uint64_t start);
+
+/* Return what this rank exposes: its segment, or all that it attached */
+const osc_daxpin_segment_t *
+osc_daxpin_own_segments(const osc_daxpin_module_t *module, uint64_t *count_p);
+
+/* Return the first of this rank's files that is revoked, or NULL */
+daxpin_file_t *osc_daxpin_own_revoked(const osc_daxpin_module_t *module);
+
+int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size);
+int osc_daxpin_win_detach(ompi_win_t *win, const void *base);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* MPI's error code of a revoked file */
+
+#include "osc_daxpin_error.h"
+
+#include "ompi/errhandler/errcode.h"
+#include "ompi/errhandler/errhandler.h"
+
+#include <stdio.h>
+
+#define OSC_DAXPIN_ERROR_NAME "MPIX_ERR_DAXPIN_REVOKED"
+
+static int osc_daxpin_revoked_class;
+static int osc_daxpin_revoked_code; /* 0: not added yet */
+
+int osc_daxpin_error_add(void)
+{
+    static const char name[MPI_MAX_ERROR_STRING] = OSC_DAXPIN_ERROR_NAME;
+    int error_class, code;
+
+    if (osc_daxpin_revoked_code != 0) {
+        return OMPI_SUCCESS;
+    }
+    error_class = ompi_mpi_errclass_add();
+    code        = ompi_mpi_errcode_add(error_class);
+    if ((error_class < 0) || (code < 0)) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ompi_mpi_errnum_add_string(error_class, name, sizeof(name));
+    ompi_mpi_errnum_add_string(code, name, sizeof(name));
+    osc_daxpin_revoked_class = error_class;
+    osc_daxpin_revoked_code  = code;
+    return OMPI_SUCCESS;
+}
+
+int osc_daxpin_error_class(void)
+{
+    return osc_daxpin_revoked_class;
+}
+
+int osc_daxpin_error_code(void)
+{
+    return osc_daxpin_revoked_code;
+}
+
+int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
+                             const char *cause)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+
+    snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME
+             ": target rank %d: %.200s", target, cause);
+    ompi_mpi_errnum_add_string(osc_daxpin_revoked_code, text, sizeof(text));
+    if (module->win->error_handler == &ompi_mpi_errors_are_fatal.eh) {
+        /* MPI prints the text as well, but when several ranks end at once
+         * Open MPI may lose what they print */
+        opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
+    }
+    return osc_daxpin_revoked_code;
+}

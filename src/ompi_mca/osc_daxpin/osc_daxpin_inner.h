@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_INNER_H_
+#define OSC_DAXPIN_INNER_H_
+
+/* Targets that are reached through the inner component */
+
+#include "osc_daxpin.h"
+
+extern const osc_daxpin_way_t osc_daxpin_way_inner;
+
+/* The part of a target's control page that shows the state of its file */
+typedef struct osc_daxpin_view {
+    uint64_t checks;
+    uint32_t state;
+    uint32_t locks;
+} osc_daxpin_view_t;
+
+#define OSC_DAXPIN_VIEW_OFFSET offsetof(daxpin_control_t, checks)
+#define OSC_DAXPIN_VIEW_FIRST  UINT64_MAX
+
+typedef enum osc_daxpin_verdict {
+    OSC_DAXPIN_VIEW_GOOD,
+    OSC_DAXPIN_VIEW_BAD,
+    OSC_DAXPIN_VIEW_UNCLEAR /* read it again */
+} osc_daxpin_verdict_t;
+
+/* Return whether what was complete before the view was read is in the file.
+ * *first_p is OSC_DAXPIN_VIEW_FIRST for the first view. */
+osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
+                                           uint64_t *first_p);
+
+/* Wait until what was moved to all targets is there */
+int osc_daxpin_inner_complete_all(osc_daxpin_module_t *module);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_NODE_H_
+#define OSC_DAXPIN_NODE_H_
+
+/* The ranks of this node, and what all ranks agree on */
+
+#include "osc_daxpin.h"
+
+/* Return the first error of any rank, on all ranks. Collective. */
+int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
+
+int  osc_daxpin_node_open(osc_daxpin_module_t *module);
+void osc_daxpin_node_close(osc_daxpin_node_t *node);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Moving data by way of a packed copy, to memory of another process that is not
+ * mapped in this one
+ */
+
+#include "osc_daxpin_pack.h"
+
+#include "opal/datatype/opal_convertor.h"
+
+#include <stdlib.h>
+
+/* Copy all pieces of a datatype at an address there */
+static int osc_daxpin_pack_copy(osc_daxpin_module_t *module, int target,
+                                void *packed, char *addr, int count,
+                                const ompi_datatype_t *dt, int is_put,
+                                osc_daxpin_pack_copy_t copy)
+{
+    struct iovec local = {.iov_base = packed};
+    struct iovec remote[OSC_DAXPIN_IOV_MAX];
+    opal_convertor_t convertor;
+    uint32_t num;
+    int ret = OMPI_SUCCESS;
+    int done;
+
+    OBJ_CONSTRUCT(&convertor, opal_convertor_t);
+    opal_convertor_copy_and_prepare_for_recv(ompi_mpi_local_convertor,
+                                             &dt->super, count, addr, 0,
+                                             &convertor);
+    do {
+        num           = OSC_DAXPIN_IOV_MAX;
+        local.iov_len = 0;
+        done = opal_convertor_raw(&convertor, remote, &num, &local.iov_len);
+        if (num > 0) {
+            ret = copy(module, target, &local, remote, num, is_put);
+        }
+        local.iov_base = (char*)local.iov_base + local.iov_len;
+    } while (!done && (ret == OMPI_SUCCESS));
+    opal_convertor_cleanup(&convertor);
+    OBJ_DESTRUCT(&convertor);
+    return ret;
+}
+
+int osc_daxpin_pack_move(osc_daxpin_module_t *module,
+                         const osc_daxpin_range_t *range,
+                         const osc_daxpin_move_t *move,
+                         osc_daxpin_pack_copy_t copy)
+{
+    size_t size  = move->target_dt->super.size * move->target_count;
+    void *packed = malloc(size);
+    int ret      = OMPI_SUCCESS;
+
+    if ((packed == NULL) || (size > INT_MAX)) {
+        free(packed);
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    if (move->is_put) {
+        ret = ompi_datatype_sndrcv(move->origin, move->origin_count,
+                                   move->origin_dt, packed, (int)size,
+                                   MPI_PACKED);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_pack_copy(module, range->target, packed, range->addr,
+                                   move->target_count, move->target_dt,
+                                   move->is_put, copy);
+    }
+    if ((ret == OMPI_SUCCESS) && !move->is_put) {
+        ret = ompi_datatype_sndrcv(packed, (int)size, MPI_PACKED, move->origin,
+                                   move->origin_count, move->origin_dt);
+    }
+    free(packed);
+    return ret;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_PACK_H_
+#define OSC_DAXPIN_PACK_H_
+
+/* Moving data by way of a packed copy */
+
+#include "osc_daxpin.h"
+
+#include <sys/uio.h>
+
+/* Most pieces of a target's memory in one call of a copy function */
+#define OSC_DAXPIN_IOV_MAX 32
+
+/* Copy between packed data, one piece, and as many bytes of a target's memory
+ * */
+typedef int (*osc_daxpin_pack_copy_t)(osc_daxpin_module_t *module, int target,
+                                      const struct iovec *local,
+                                      const struct iovec *remote,
+                                      unsigned count, int is_put);
+
+/* Put or get: pack, copy, unpack */
+int osc_daxpin_pack_move(osc_daxpin_module_t *module,
+                         const osc_daxpin_range_t *range,
+                         const osc_daxpin_move_t *move,
+                         osc_daxpin_pack_copy_t copy);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_PARAMS_H_
+#define OSC_DAXPIN_PARAMS_H_
+
+/* The parameters of a window that is to be made */
+
+#include "osc_daxpin.h"
+
+typedef struct osc_daxpin_params {
+    osc_daxpin_spec_t    spec;
+    osc_daxpin_segment_t segment; /* over the program's own mapping */
+    int                  wanted;  /* there is a file */
+} osc_daxpin_params_t;
+
+/* Find out what this rank wants. Not collective. */
+int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
+                          size_t size, ompi_communicator_t *comm,
+                          opal_info_t *info, int flavor,
+                          osc_daxpin_params_t *params);
+
+/* Agree with all ranks, given the result of the above: *wanted_p, the same on
+ * all ranks, says whether the window is this component's. Collective. */
+int osc_daxpin_params_agree(const osc_daxpin_component_t *component,
+                            ompi_communicator_t *comm, int flavor, int ret,
+                            osc_daxpin_params_t *params, int *wanted_p);
+
+#endif

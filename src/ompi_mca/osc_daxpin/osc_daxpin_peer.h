@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_PEER_H_
+#define OSC_DAXPIN_PEER_H_
+
+/* The targets of a window */
+
+#include "osc_daxpin.h"
+
+/* Collective */
+int  osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit);
+void osc_daxpin_peers_close(osc_daxpin_module_t *module);
+
+/* Return the page that shows other nodes the state of this rank's file */
+const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module);
+
+/* A target attaches memory at any time: one thread at a time reads its table.
+ * Windows that are not dynamic need no lock. */
+static inline void osc_daxpin_peers_lock(osc_daxpin_module_t *module)
+{
+    if (OPAL_UNLIKELY(module->has_threads)) {
+        opal_mutex_lock(&module->peers_mutex);
+    }
+}
+
+static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
+{
+    if (OPAL_UNLIKELY(module->has_threads)) {
+        opal_mutex_unlock(&module->peers_mutex);
+    }
+}
+
+/* Begin an epoch: nothing was accessed in it yet */
+static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
+{
+    unsigned i;
+
+    peer->touched = 0;
+    ++peer->epoch;
+    if (OPAL_UNLIKELY(peer->mems != &peer->mem)) {
+        for (i = 0; i < peer->num_mems; ++i) {
+            peer->mems[i].touched = 0;
+        }
+    }
+}
+
+#endif

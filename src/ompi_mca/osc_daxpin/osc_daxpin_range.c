@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The bytes that an operation accesses: all but the fast path */
+
+#include "osc_daxpin_range.h"
+
+#include "osc_daxpin_region.h"
+
+void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+                           ptrdiff_t *first_p, size_t *length_p)
+{
+    ptrdiff_t lb, extent, true_lb, true_extent, low, high;
+
+    *first_p  = 0;
+    *length_p = 0;
+    if ((count == 0) || (dt->super.size == 0)) {
+        return;
+    }
+    ompi_datatype_get_extent(dt, &lb, &extent);
+    ompi_datatype_get_true_extent(dt, &true_lb, &true_extent);
+    low       = (count - 1) * extent;
+    high      = (low > 0) ? low : 0;
+    low       = (low < 0) ? low : 0;
+    *first_p  = true_lb + low;
+    *length_p = (size_t)(high - low + true_extent);
+}
+
+/* Displacements in a dynamic window are addresses at the target */
+int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
+                          ptrdiff_t from, osc_daxpin_range_t *range)
+{
+    osc_daxpin_mem_t *mem;
+
+    mem = osc_daxpin_region_find(module, target, range->start, range->length);
+    if (mem == NULL) {
+        return MPI_ERR_RMA_RANGE;
+    }
+    mem->touched  = 1;
+    range->mem    = mem;
+    range->addr   = (mem->base != NULL) ?
+                            mem->base + (from - (ptrdiff_t)mem->start) :
+                            (char*)from;
+    range->start -= mem->start;
+    return mem->dead ? osc_daxpin_peer_revoked(module, target) : OMPI_SUCCESS;
+}
+
+void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
+                                const char *source, size_t length)
+{
+    size_t chunk;
+
+    while (length > 0) {
+        chunk = (length < DAXPIN_ACCESS_CHUNK) ? length : DAXPIN_ACCESS_CHUNK;
+        memcpy(dest, source, chunk);
+        dest   += chunk;
+        source += chunk;
+        length -= chunk;
+        if ((length > 0) && (mem->access.file != NULL) &&
+            !daxpin_access_may_go_on(&mem->access)) {
+            break; /* the end of the access reports it */
+        }
+    }
+}
+
+int osc_daxpin_range_move(osc_daxpin_module_t *module,
+                          const osc_daxpin_range_t *range,
+                          const osc_daxpin_move_t *move)
+{
+    int ret = module->peers[range->target].way->move(module, range, move);
+
+    if (move->is_put) {
+        osc_daxpin_range_dirty(module, range);
+    }
+    return osc_daxpin_range_result(module, range->target, ret);
+}

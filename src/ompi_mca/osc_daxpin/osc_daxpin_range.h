@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_RANGE_H_
+#define OSC_DAXPIN_RANGE_H_
+
+/* The bytes that an operation accesses, and the access to them */
+
+#include "osc_daxpin.h"
+#include "osc_daxpin_persist.h"
+#include "osc_daxpin_state.h"
+#include "osc_daxpin_wait.h"
+
+#include <string.h>
+
+/* Caller holds the lock of the peers. Find the region of a dynamic window. */
+int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
+                          ptrdiff_t from, osc_daxpin_range_t *range);
+
+/* Return the bytes that a datatype with gaps covers */
+void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+                           ptrdiff_t *first_p, size_t *length_p);
+
+/* Copy in chunks, because a revoke does not wait for all of a long copy */
+void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
+                                const char *source, size_t length);
+
+/* Put or get what is not mapped in this process */
+int osc_daxpin_range_move(osc_daxpin_module_t *module,
+                          const osc_daxpin_range_t *range,
+                          const osc_daxpin_move_t *move);
+
+/* Return the result of an operation of osc_daxpin_way_t, with the error of a
+ * revoked file */
+static inline int osc_daxpin_range_result(osc_daxpin_module_t *module,
+                                          int target, int ret)
+{
+    return (ret == OSC_DAXPIN_REVOKED) ?
+                   osc_daxpin_peer_revoked(module, target) :
+                   ret;
+}
+
+static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
+{
+    const uint16_t flags = OMPI_DATATYPE_FLAG_PREDEFINED |
+                           OPAL_DATATYPE_FLAG_NO_GAPS;
+
+    return (dt->super.flags & flags) == flags;
+}
+
+/* Return whether both sides are alike: a number of bytes to copy */
+static inline int osc_daxpin_is_plain(int origin_count,
+                                      const ompi_datatype_t *origin_dt,
+                                      int target_count,
+                                      const ompi_datatype_t *target_dt)
+{
+    return (origin_dt == target_dt) && (origin_count == target_count) &&
+           osc_daxpin_is_simple(origin_dt);
+}
+
+/* Check that an access is allowed, and find its bytes */
+static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
+                                       ptrdiff_t disp, int count,
+                                       const ompi_datatype_t *dt,
+                                       osc_daxpin_range_t *range)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    osc_daxpin_mem_t *mem   = &peer->mem;
+    ptrdiff_t from;
+    size_t length;
+
+    if (!(peer->open | module->all_open)) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    if (osc_daxpin_is_simple(dt)) {
+        range->first = 0;
+        length       = count * dt->super.size;
+    } else {
+        osc_daxpin_range_span(dt, count, &range->first, &length);
+    }
+    from          = disp * peer->disp_unit;
+    range->mem    = mem;
+    range->target = target;
+    range->addr   = mem->base + from;
+    range->start  = (uint64_t)(from + range->first);
+    range->length = length;
+    if (length == 0) {
+        return OMPI_SUCCESS;
+    }
+    peer->touched = 1;
+    osc_daxpin_poll(module, length);
+    if (peer->mems != mem) {
+        return osc_daxpin_range_find(module, target, from, range);
+    }
+    if ((from + range->first < 0) || (length > mem->size) ||
+        (range->start > mem->size - length)) {
+        return MPI_ERR_RMA_RANGE;
+    }
+    return OMPI_SUCCESS;
+}
+
+/* Have a flush make the range durable, if the window is to. Called after the
+ * access has begun, because another thread may flush at the same time, see
+ * osc_daxpin_peer_persist(). */
+static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
+                                          const osc_daxpin_range_t *range)
+{
+    if (OPAL_UNLIKELY(module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH)) {
+        osc_daxpin_dirty_add(module, range->mem, range->start,
+                             range->start + range->length);
+    }
+}
+
+/* Begin an access to mapped memory */
+static inline int osc_daxpin_range_begin(osc_daxpin_module_t *module,
+                                         const osc_daxpin_range_t *range)
+{
+    daxpin_access_t *access = &range->mem->access;
+
+    if ((access->file == NULL) || (daxpin_access_begin(access) == 0)) {
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_peer_revoked(module, range->target);
+}
+
+/* End it. @a ret is the result of the access; returned if the file is good. */
+static inline int osc_daxpin_range_end(osc_daxpin_module_t *module,
+                                       const osc_daxpin_range_t *range,
+                                       int ret)
+{
+    daxpin_access_t *access = &range->mem->access;
+
+    if ((access->file == NULL) ||
+        (daxpin_access_end(access, range->mem->offset + range->start,
+                           range->length) == 0)) {
+        return ret;
+    }
+    return osc_daxpin_peer_revoked(module, range->target);
+}
+
+static inline void osc_daxpin_range_copy(const osc_daxpin_mem_t *mem,
+                                         char *dest, const char *source,
+                                         size_t length)
+{
+    if (length == sizeof(uint64_t)) {
+        memcpy(dest, source, sizeof(uint64_t)); /* inline */
+    } else if (OPAL_LIKELY(length <= DAXPIN_ACCESS_CHUNK)) {
+        memcpy(dest, source, length);
+    } else {
+        osc_daxpin_range_copy_long(mem, dest, source, length);
+    }
+}
+
+#endif

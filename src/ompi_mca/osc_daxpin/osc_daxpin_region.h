@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_REGION_H_
+#define OSC_DAXPIN_REGION_H_
+
+/* Targets of this node in a dynamic window */
+
+#include "osc_daxpin.h"
+
+extern const osc_daxpin_way_t osc_daxpin_way_region;
+
+/* Return the memory of a target that a range is in; NULL: not attached */
+osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
+                                         int target, uint64_t start,
+                                         uint64_t length);
+
+void osc_daxpin_regions_close(osc_daxpin_module_t *module);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_SEGMENT_H_
+#define OSC_DAXPIN_SEGMENT_H_
+
+/* This rank's memory of a window, and its file */
+
+#include "osc_daxpin.h"
+
+/* Open or make the file. If it fails on any rank, it fails on all and leaves
+ * nothing behind. Collective. */
+int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size);
+
+/* Give the file back; with undo also what opening it did to the file */
+void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo);
+
+/* Take the file that the program has mapped at an address. The file stays NULL
+ * if the mapping is not of a file that daxpin leases. To be released if no
+ * window is made of it. Not collective. */
+int  osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
+                              osc_daxpin_segment_t *segment);
+void osc_daxpin_segment_release(osc_daxpin_segment_t *segment);
+
+/* Remove the file's name, at one rank of those that share the file */
+void osc_daxpin_segment_unlink(osc_daxpin_module_t *module);
+
+/* Return whether MPI leaves the memory of a window to the component */
+static inline int osc_daxpin_allocates(int flavor)
+{
+    return (flavor == MPI_WIN_FLAVOR_ALLOCATE) ||
+           (flavor == MPI_WIN_FLAVOR_SHARED);
+}
+
+/* Return whether a file can be accessed */
+static inline int osc_daxpin_file_is_good(const daxpin_file_t *file)
+{
+    return daxpin_state_allows((uint32_t)daxpin_file_state(file));
+}
+
+#endif
