@@ -12,7 +12,7 @@
 #include "osc_daxpin_range.h"
 #include "osc_daxpin_request.h"
 
-static inline int
+static __attribute__((always_inline)) inline int
 osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
                        int origin_count, ompi_datatype_t *origin_dt,
                        int target_count, ompi_datatype_t *target_dt,
@@ -40,13 +40,12 @@ osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
     return osc_daxpin_range_end(module, range, ret);
 }
 
-static int osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
-                                    int origin_count,
-                                    ompi_datatype_t *origin_dt, ptrdiff_t disp,
-                                    int target_count,
-                                    ompi_datatype_t *target_dt,
-                                    const osc_daxpin_range_t *range,
-                                    int is_put)
+static __attribute__((noinline)) int
+osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
+                         int origin_count, ompi_datatype_t *origin_dt,
+                         ptrdiff_t disp, int target_count,
+                         ompi_datatype_t *target_dt,
+                         const osc_daxpin_range_t *range, int is_put)
 {
     const osc_daxpin_move_t move = {
         .origin       = origin,

@@ -8,22 +8,22 @@
 #include "osc_daxpin_region.h"
 
 void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
-                           ptrdiff_t *first_p, size_t *length_p)
+                           osc_daxpin_range_t *range)
 {
     ptrdiff_t lb, extent, true_lb, true_extent, low, high;
 
-    *first_p  = 0;
-    *length_p = 0;
+    range->first  = 0;
+    range->length = 0;
     if ((count == 0) || (dt->super.size == 0)) {
         return;
     }
     ompi_datatype_get_extent(dt, &lb, &extent);
     ompi_datatype_get_true_extent(dt, &true_lb, &true_extent);
-    low       = (count - 1) * extent;
-    high      = (low > 0) ? low : 0;
-    low       = (low < 0) ? low : 0;
-    *first_p  = true_lb + low;
-    *length_p = (size_t)(high - low + true_extent);
+    low           = (count - 1) * extent;
+    high          = (low > 0) ? low : 0;
+    low           = (low < 0) ? low : 0;
+    range->first  = true_lb + low;
+    range->length = (uint64_t)(high - low + true_extent);
 }
 
 /* Displacements in a dynamic window are addresses at the target */

@@ -17,9 +17,9 @@
 int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                           ptrdiff_t from, osc_daxpin_range_t *range);
 
-/* Return the bytes that a datatype with gaps covers */
+/* Set first and length to the bytes that a datatype with gaps covers */
 void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
-                           ptrdiff_t *first_p, size_t *length_p);
+                           osc_daxpin_range_t *range);
 
 /* Copy in chunks, because a revoke does not wait for all of a long copy */
 void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
@@ -66,24 +66,27 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     osc_daxpin_mem_t *mem   = &peer->mem;
+    ptrdiff_t first         = 0;
     ptrdiff_t from;
     size_t length;
 
     if (!(peer->open | module->all_open)) {
         return OMPI_ERR_RMA_SYNC;
     }
-    if (osc_daxpin_is_simple(dt)) {
-        range->first = 0;
-        length       = count * dt->super.size;
+    if (OPAL_LIKELY(osc_daxpin_is_simple(dt))) {
+        length = count * dt->super.size;
     } else {
-        osc_daxpin_range_span(dt, count, &range->first, &length);
+        osc_daxpin_range_span(dt, count, range);
+        first  = range->first;
+        length = range->length;
     }
     from          = disp * peer->disp_unit;
     range->mem    = mem;
     range->target = target;
     range->addr   = mem->base + from;
-    range->start  = (uint64_t)(from + range->first);
+    range->start  = (uint64_t)(from + first);
     range->length = length;
+    range->first  = first;
     if (length == 0) {
         return OMPI_SUCCESS;
     }
@@ -92,7 +95,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     if (peer->mems != mem) {
         return osc_daxpin_range_find(module, target, from, range);
     }
-    if ((from + range->first < 0) || (length > mem->size) ||
+    if ((from + first < 0) || (length > mem->size) ||
         (range->start > mem->size - length)) {
         return MPI_ERR_RMA_RANGE;
     }
