@@ -4,17 +4,19 @@
 #ifndef HOOK_DAXPIN_H_
 #define HOOK_DAXPIN_H_
 
+/* What brings daxpin into an MPI program: the UCX plug-in and MCA variables */
+
 #include "ompi_config.h"
 
-/* Load the UCX module of daxpin, so that UCX finds its component: the one
- * that $DAXPIN_UCX_MODULE names, else the one that the user named in the MCA
- * parameter, else one near this hook or where it was installed. 0, or -1
- * after a message. */
+/* Load the UCX plug-in of daxpin, so that UCX finds its component: the file
+ * that $DAXPIN_UCX_MODULE names, else the file that the MCA parameter names,
+ * else one near this hook, else the installed one. Return 0, or -1 after a
+ * message. */
 int hook_daxpin_load(const char *parameter);
 
 /* Set the MCA variables without which Open MPI would not use UCX, except
- * those that the user has set. To be called before their frameworks register
- * them, and undone when they have. */
+ * variables that the user has set. Called before the frameworks register the
+ * variables, and undone when they have. */
 void hook_daxpin_var_set(void);
 void hook_daxpin_var_unset(void);
 

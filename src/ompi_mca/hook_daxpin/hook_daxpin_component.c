@@ -2,9 +2,10 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Brings daxpin into an MPI program when UCX_MD names it. Everything happens
- * when the component is opened: later callbacks of the framework are too late
- * in Open MPI 5 or do not come for a loaded component in 4.1.
+ * The hook that brings daxpin into an MPI program if UCX_MD names daxpin. It
+ * does so when the component is opened: later callbacks of the framework are
+ * too late in Open MPI 5, and Open MPI 4.1 does not call them for a loaded
+ * component.
  */
 
 #include "hook_daxpin.h"
@@ -38,7 +39,7 @@ static int hook_daxpin_open(void)
     if (daxpin_ucx_md_names_us() &&
         (hook_daxpin_load(hook_daxpin_module) == 0)) {
         hook_daxpin_var_set();
-        /* osc/ucx of 4.1 does not survive that its memory is not mapped */
+        /* osc/ucx of 4.1 crashes if its memory cannot be mapped */
         setenv("UCX_DAXPIN_REG_ERROR", "access", 0);
     }
     return OMPI_SUCCESS;
@@ -50,7 +51,7 @@ static int hook_daxpin_close(void)
     return OMPI_SUCCESS;
 }
 
-/* All frameworks are open by now and have read their variables */
+/* By now all frameworks are open and have read their variables */
 static void hook_daxpin_init_bottom(int argc, char **argv, int requested,
                                     int *provided)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The UCX module: where it is, and loading it */
+/* Finding and loading the UCX plug-in */
 
 #include "hook_daxpin.h"
 
@@ -18,7 +18,8 @@
 #define HOOK_DAXPIN_MODULE_ENV  "DAXPIN_UCX_MODULE"
 #define HOOK_DAXPIN_MODULE_FILE "libuct_daxpin.so.0"
 
-/* PREFIX/lib/openmpi/mca_hook_daxpin.so: PREFIX/lib/ucx/libuct_daxpin.so.0 */
+/* Find PREFIX/lib/ucx/libuct_daxpin.so.0 from the path of this hook, which is
+ * PREFIX/lib/openmpi/mca_hook_daxpin.so */
 static int hook_daxpin_load_near(char *path, size_t size)
 {
     Dl_info info;
@@ -45,11 +46,11 @@ static const char *hook_daxpin_load_find(const char *parameter, char *buffer,
     const char *path = getenv(HOOK_DAXPIN_MODULE_ENV);
 
     if ((path != NULL) && (path[0] != '\0')) {
-        *why_p = "as " HOOK_DAXPIN_MODULE_ENV " says";
+        *why_p = "from " HOOK_DAXPIN_MODULE_ENV;
         return path;
     }
     if ((parameter != NULL) && (parameter[0] != '\0')) {
-        *why_p = "as the MCA parameter hook_daxpin_module says";
+        *why_p = "from the MCA parameter hook_daxpin_module";
         return parameter;
     }
     if (hook_daxpin_load_near(buffer, size)) {
@@ -62,7 +63,7 @@ static const char *hook_daxpin_load_find(const char *parameter, char *buffer,
         *why_p = "where daxpin was installed";
         return buffer;
     }
-    *why_p = "in the dynamic linker's path, as it was not found elsewhere";
+    *why_p = "in the dynamic linker's path, because it is nowhere else";
     return HOOK_DAXPIN_MODULE_FILE;
 }
 
@@ -73,7 +74,7 @@ int hook_daxpin_load(const char *parameter)
 
     path = hook_daxpin_load_find(parameter, buffer, sizeof(buffer), &why);
 
-    /* Never closed: UCX refers to it until the process ends */
+    /* It is never closed, because UCX refers to it until the process ends */
     if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == NULL) {
         opal_output(0,
                     "hook/daxpin: UCX_MD names daxpin, but its UCX module "

@@ -2,13 +2,13 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * MCA variables that keep Open MPI from using UCX: by its own defaults it
- * wants a NIC for that, and Debian's defaults exclude UCX altogether. A
- * variable that the user set in any way is left as it is.
+ * MCA variables that keep Open MPI from using UCX. By its own defaults Open MPI
+ * needs a NIC for UCX, and Debian's defaults exclude UCX altogether. A variable
+ * that the user set in any way is left as it is.
  *
- * The frameworks register these variables after this hook was opened, and
- * look into the environment when they do; so that is where they are set. What
- * the user said is asked for by registering the variable for a moment.
+ * The frameworks register these variables after this hook was opened and read
+ * the environment then, so the variables are set in the environment. To read
+ * what the user set, this hook registers a variable for a moment.
  */
 
 #include "hook_daxpin.h"
@@ -43,9 +43,9 @@ typedef struct hook_daxpin_var {
 } hook_daxpin_var_t;
 
 /*
- * osc: osc/rdma would always win against osc/ucx, and it writes into a peer's
- * memory by ways that know nothing of daxpin; osc/pt2pt lets the peer do it.
- * An exclusion, not "ucx", so that osc/sm is there for shared windows.
+ * osc: osc/rdma would always win against osc/ucx, and it writes into a target's
+ * memory without daxpin; with osc/pt2pt the target does that itself. It is an
+ * exclusion, not "ucx", so that osc/sm stays available for shared windows.
  */
 static hook_daxpin_var_t hook_daxpin_vars[] = {
     { .env   = HOOK_DAXPIN_ENV_PREFIX "pml",

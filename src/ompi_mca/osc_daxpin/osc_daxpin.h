@@ -37,19 +37,15 @@ typedef struct ompi_op_t ompi_op_t;
  * the end of libdaxpin's access check, so each operation knows whether it got
  * into the file. Another osc component, the inner component, does all
  * synchronisation and everything between nodes. It works on shadow windows that
- * the program never sees:
- *
- *   sync     over a few bytes that nobody accesses: fences, locks, post, start
- *   data     over the window's memory
- *   lock     over one word of each rank, which makes accumulates atomic
- *   state    over the page in which libdaxpin shows the state of the lease
- *   persist  over the records with which ranks ask a rank of another node to
- *            make a range durable
- *
- * The last four exist only if a rank cannot map another rank's file. They are
- * locked from beginning to end, so that data and state can be waited for in any
- * epoch of the program: first the data is complete, then the state says whether
- * the data went into the file, then the epoch ends.
+ * the program never sees:  sync     over a few bytes that are never accessed:
+ * fences, locks, post, start data     over the window's memory lock     over
+ * one word of each rank, which makes accumulates atomic state    over the page
+ * in which libdaxpin shows the state of the lease persist  over the records by
+ * which ranks request a rank of another node to make a range durable  The last
+ * four exist only if a rank cannot map another rank's file. They are locked
+ * from beginning to end, so that data and state can be waited for in any epoch
+ * of the program: first the data is complete, then the state shows whether the
+ * data went into the file, then the epoch ends.
  */
 
 typedef enum osc_daxpin_persist {
@@ -284,7 +280,8 @@ struct osc_daxpin_way {
      * is revoked. May wait. */
     int (*check)(osc_daxpin_module_t *module, int target);
 
-    /* Say why a file is revoked, if one is. The buffer is empty before. */
+    /* Report why a file is revoked, if one is. The caller has emptied the
+     * buffer. */
     int (*cause)(osc_daxpin_module_t *module, int target, char *buffer,
                  size_t size);
 

@@ -6,7 +6,7 @@
  * osc/ucx of Open MPI 4.1 frees a remote key while operations with it are under
  * way and has room for 32 regions, and osc/rdma does not support it over TCP.
  * So the origin sends a message, and the target does the access with its own
- * CPU, within the access check, whenever it makes progress. Its reply says
+ * CPU, within the access check, whenever it makes progress. Its reply reports
  * whether the access is in the file. The origin waits for the reply.
  */
 
@@ -383,7 +383,7 @@ static int osc_daxpin_am_move(osc_daxpin_module_t *module,
     return osc_daxpin_pack_move(module, range, move, osc_daxpin_am_copy);
 }
 
-/* Ask why a file that this rank accessed in an epoch is revoked; epoch 0: any
+/* Query why a file that this rank accessed in an epoch is revoked; epoch 0: any
  * file. Empty if none is. */
 static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
                                uint64_t epoch, char *cause, size_t size)

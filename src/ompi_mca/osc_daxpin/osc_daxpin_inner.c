@@ -4,7 +4,7 @@
 /*
  * Targets that are reached through shadow windows of the inner component: on
  * another node, or on this one with memory that is in no file. The inner
- * component moves the data; then the target's control page says whether the
+ * component moves the data; then the target's control page shows whether the
  * data went into the file.
  */
 

@@ -20,8 +20,8 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
                           opal_info_t *info, int flavor,
                           osc_daxpin_params_t *params);
 
-/* Agree with all ranks, given the result of the above: *wanted_p, the same on
- * all ranks, says whether the window is this component's. Collective. */
+/* Agree with all ranks whether the window is this component's, and return that
+ * in *wanted_p. @a ret is the result of the above. Collective. */
 int osc_daxpin_params_agree(const osc_daxpin_component_t *component,
                             ompi_communicator_t *comm, int flavor, int ret,
                             osc_daxpin_params_t *params, int *wanted_p);

@@ -15,7 +15,7 @@ void osc_daxpin_progress_free(osc_daxpin_module_t *module);
 int  osc_daxpin_progress_start(osc_daxpin_module_t *module);
 void osc_daxpin_progress_stop(osc_daxpin_module_t *module);
 
-/* Ask a target to make a range of its segment durable and wait. *error_p:
+/* Request a target to make a range of its segment durable, and wait. *error_p:
  * errno of the target, or 0. One thread at a time: there is one record for each
  * rank. */
 int osc_daxpin_progress_request(osc_daxpin_module_t *module, int target,

@@ -3,7 +3,7 @@
 
 /*
  * Targets of this node in a dynamic window. An origin maps the files of a
- * target's regions when it first looks for something there. Attached memory
+ * target's regions when it first accesses the target. Attached memory
  * that is in no file is copied from and to the other process. For targets on
  * other nodes, see osc_daxpin_am.c.
  */
@@ -182,7 +182,7 @@ static void osc_daxpin_regions_fill(osc_daxpin_module_t *module, int target,
     }
 }
 
-/* Follow what a target has attached and detached meanwhile */
+/* Update the regions to what a target has attached and detached since */
 static void osc_daxpin_regions_refresh(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer   = &module->peers[target];

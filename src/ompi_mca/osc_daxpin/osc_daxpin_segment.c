@@ -90,8 +90,8 @@ static int osc_daxpin_segment_claim(osc_daxpin_module_t *module)
     return ret;
 }
 
-/* Exchange the length that the file had before. The leader sends it, and nobody
- * opens the file before. */
+/* Exchange the length that the file had before. The leader sends it, and no
+ * rank opens the file before it has received that. */
 static int osc_daxpin_segment_exchange_length(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm     = module->node.comm;

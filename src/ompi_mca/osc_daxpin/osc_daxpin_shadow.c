@@ -142,7 +142,7 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
         osc_daxpin_shadow_delete(shadow);
         return osc_daxpin_error(ret, "no other osc component%s can do the "
                                 "work%s; the MCA parameters osc and "
-                                "osc_daxpin_inner say which may be used",
+                                "osc_daxpin_inner limit the choice",
                                 (self->inner != NULL) ?
                                 " that osc_daxpin_inner allows" : "",
                                 (count == 0) ? ": none wants it" : "");

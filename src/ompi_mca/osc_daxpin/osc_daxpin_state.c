@@ -36,7 +36,8 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
     return module->peers[target].way->cause(module, target, buffer, size);
 }
 
-/* An access may find a revoked file before libdaxpin's loop thread says why */
+/* An access may find a revoked file before libdaxpin's loop thread has set the
+ * cause, so wait for the cause */
 int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
     const struct timespec pause = {.tv_nsec = 1000 * 1000};

@@ -15,7 +15,7 @@ int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target);
 /* The same for this rank's own files */
 int osc_daxpin_own_check(osc_daxpin_module_t *module);
 
-/* Say why a target's file is revoked; empty if it is not */
+/* Report why a target's file is revoked; empty if it is not */
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size);
 

@@ -89,7 +89,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     osc_daxpin_peers_unlock(module);
 }
 
-/* Check this rank's own memory, and make it durable if the window says so */
+/* Check this rank's own memory, and make it durable if the window is to be */
 static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
@@ -339,8 +339,8 @@ static int osc_daxpin_any_locked(const osc_daxpin_module_t *module)
     return 0;
 }
 
-/* Another thread may access a target meanwhile, and its own flush has to know
- * */
+/* With threads, another one may access a target at any time, and its own flush
+ * has to find that */
 static int osc_daxpin_may_forget(void)
 {
     return !opal_using_threads();

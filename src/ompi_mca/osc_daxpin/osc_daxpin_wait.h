@@ -37,9 +37,9 @@ static inline int osc_daxpin_wait_hints(const osc_daxpin_module_t *module,
 }
 
 /* An access by this process's own CPU lets Open MPI make no progress, but other
- * ranks may wait for some: for a lock, say, that the inner component grants
- * here. Progress costs more than an operation, so it is made once in so many
- * small operations, or in fewer that are as much work. */
+ * ranks may wait for some, for example for a lock that the inner component
+ * grants here. Progress costs more than an operation, so it is made once in so
+ * many small operations, or in fewer that are as much work. */
 #define OSC_DAXPIN_POLL_WORK  512
 #define OSC_DAXPIN_POLL_SHIFT 12
 
