@@ -5,16 +5,17 @@
 #define DAXPIN_TEST_BOARD_H_
 
 /*
- * What ranks and intruder of a truncate storm tell each other: memory they
- * share, in a file that is none of daxpin's business.
+ * The board of a truncate storm: memory that the ranks and the intruder share,
+ * in a file that daxpin does not lease.
  *
- * A round goes go -> in -> over -> checked; each word holds the number of the
- * last round that got there. A writer writes its data first, then the word.
+ * The steps of a round are go, in, over, checked. Each has a word with the
+ * number of the last round that reached the step. A writer writes its data
+ * first, then the word.
  *
  * Every origin puts a stream of records into a slot of its own in the victim's
- * part of the file: record number s (from 1) is record_bytes of the number s,
- * and lies at place (s - 1) % records of the slot. So whoever reads the file
- * can tell from every 8 bytes which record they are of.
+ * segment of the file: record number s (from 1) is record_bytes of the number
+ * s, at place (s - 1) % records of the slot. So every 8 bytes of the file show
+ * which record they belong to.
  */
 
 #include <fcntl.h>
@@ -38,16 +39,16 @@ typedef enum intrusion {
 } intrusion_t;
 
 typedef struct stream {
-    _Atomic uint64_t tried; /* last record ever put, before it was */
+    _Atomic uint64_t tried; /* last record, set before its put */
     _Atomic uint64_t acked; /* last record whose put and flush succeeded */
     char             pad[48];
 } stream_t;
 
 typedef struct board {
-    _Atomic uint32_t go;      /* traffic is beginning; what follows is set */
+    _Atomic uint32_t go;      /* traffic begins; the members below are set */
     _Atomic uint32_t in;      /* the intruder was let in */
-    _Atomic uint32_t over;    /* no rank has the file any more */
-    _Atomic uint32_t checked; /* the intruder has looked through the file */
+    _Atomic uint32_t over;    /* all ranks have closed the file */
+    _Atomic uint32_t checked; /* the intruder has checked the file */
     _Atomic uint32_t quit;    /* no more rounds */
     intrusion_t      intrusion;
     uint32_t         streams;

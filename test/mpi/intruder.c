@@ -2,16 +2,16 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The other side of storm.c, and no MPI program: breaks into the file of every
- * round, and holds the ranks to what they were told.
+ * The intruder of storm.c, which is no MPI program: it breaks into the file of
+ * every round, and checks what the ranks acknowledged.
  *
- * - The moment it is let in, it reads the file. Every record that a rank ever
- *   reports as acknowledged in that round has to be in what was read: an
- *   acknowledgement that came too late, or too early, shows up here.
- * - Then it writes the whole file full of something else, and looks again when
- *   the ranks are done. An access after the lease was given up shows up here.
+ * - As soon as it is let in, it reads the file. Every record that a rank
+ *   reports as acknowledged in that round must be there. This finds
+ *   acknowledgements that come too late or too early.
+ * - Then it overwrites the whole file, and reads the file again when the ranks
+ *   have finished. This finds accesses after the lease was given up.
  *
- * usage: intruder BOARD          rounds until the board says quit
+ * usage: intruder BOARD          rounds until quit is set on the board
  *        intruder HOW FILE       one intrusion: truncate, o_trunc or open;
  *                                prints how long it took, in ms
  */
@@ -51,7 +51,7 @@ static void fatal(const char *what)
     exit(1);
 }
 
-/* Break in. What the file keeps up to *kept_p was not touched by that. */
+/* Break in. *kept_p: so many bytes of the file are kept. */
 static int intrude(intrusion_t intrusion, const char *path, uint64_t *kept_p,
                    double *delay_ms)
 {
@@ -85,7 +85,8 @@ static void read_all(int fd, void *buffer, uint64_t length)
     }
 }
 
-/* Is every 8 bytes of a place at least of its last acknowledged record? */
+/* Check that every 8 bytes of a place are of its last acknowledged record, or
+ * of a later one */
 static void check_stream(const uint8_t *content, uint64_t kept, uint32_t index)
 {
     uint64_t places = BOARD_SLOT_BYTES / board->record_bytes;
@@ -143,7 +144,8 @@ static void check_scribble(int fd, uint8_t *buffer)
     }
 }
 
-/* 0 when the word has come to the round, -1 if there is none any more */
+/* Wait until the word has the number of the round. Return -1 if there are no
+ * more rounds. */
 static int wait_for(_Atomic uint32_t *word, uint32_t round)
 {
     double end = now() + PATIENCE_SEC;
@@ -195,7 +197,7 @@ static int one_round(uint32_t round)
     }
     wait_for_traffic();
 
-    /* so that it cuts through somebody's record, mostly */
+    /* mostly within a record */
     kept = (board->intrusion == INTRUSION_TRUNCATE) ?
            board->slots_offset +
            (rand() % ((uint64_t)board->streams * BOARD_SLOT_BYTES)) :
@@ -242,7 +244,7 @@ static int once(const char *name, const char *path)
             return 0;
         }
     }
-    fprintf(stderr, "intruder: what is %s?\n", name);
+    fprintf(stderr, "intruder: unknown intrusion %s\n", name);
     return 2;
 }
 

@@ -2,11 +2,12 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * nic DIRECTORY
+ * Two ranks that reach each other only through RDMA devices. There are windows
+ * over files in DIRECTORY and over ordinary memory, created and attached, with
+ * both kinds of memory as buffers. The operations are put, get, accumulate,
+ * fetch and op, and messages from 8 bytes to 4 MiB.
  *
- * Two ranks that see each other only through RDMA devices. Windows of files in
- * DIRECTORY and of ordinary memory, made and attached; both as buffers; put,
- * get, accumulate, fetch and op; messages from 8 bytes to 4 MiB.
+ * usage: nic DIRECTORY
  */
 
 #define _GNU_SOURCE
@@ -73,8 +74,8 @@ static int is_filled(const char *memory, int value, size_t length)
            (memcmp(memory, memory + 1, length - 1) == 0);
 }
 
-/* All operations on a window at `base` of the other rank, which has in it what
- * is at `mine` here */
+/* Do all operations on a window at `base` of the other rank. There it is the
+ * memory that is at `mine` in this process. */
 static void operate(MPI_Win win, char *mine, MPI_Aint base, char *local)
 {
     long one = 5, old = -1, *longs = (long*)(local + (2 * PART));
@@ -113,8 +114,8 @@ static void operate(MPI_Win win, char *mine, MPI_Aint base, char *local)
     }
 }
 
-/* What is in the mapping is in the file; without the window, for a file under
- * lease is read only when it is not pinned */
+/* Check that the file has what the mapping has. The window must be freed,
+ * because a file can be opened for reading only when it is not pinned. */
 static void check_file(void)
 {
     char path[4096], *copy = malloc(SIZE);
@@ -172,7 +173,7 @@ static void messages(int from, int to)
     unsigned i;
 
     for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); ++i) {
-        /* What is ordinary altogether is not what this is about */
+        /* Long messages between ordinary memory are not tested */
         if ((from == FSDAX) || (to == FSDAX) || (lengths[i] <= 65536)) {
             message(from, to, lengths[i]);
         }
@@ -183,7 +184,7 @@ int main(int argc, char **argv)
 {
     int kind, local;
 
-    /* Which is what UCX, and daxpin, know a node by */
+    /* UCX and daxpin take another IPC namespace for another node */
     if ((argc != 2) || (unshare(CLONE_NEWIPC) != 0)) {
         perror("nic DIRECTORY; unshare");
         return 1;

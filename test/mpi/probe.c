@@ -2,24 +2,24 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Make one window, use it once, and tell what happened.
+ * Make one window, use it once, and print what happened.
  *
  * usage: probe FILE own|shared return|fatal [LATE_MS]
  *
  * The files exist. return, fatal: the error handler of the communicator, and
  * so of MPI_Win_create. All ranks but 0 open the file LATE_MS later.
  *
- * Rank 0 prints `window` or `no window`, `lease` where there is one, and
+ * Rank 0 prints `window` or `no window`, `lease` if there is one, and
  * `loaded NAME` for every shared object of interest.
  */
 
 #define _GNU_SOURCE
 
-#include "part.h"
+#include "segment.h"
 
-#define PART_BYTES 65536
+#define SEGMENT_BYTES 65536
 
-static void say_loaded(void)
+static void print_loaded(void)
 {
     static const char *const names[] = {"libuct_daxpin", "mca_osc_ucx",
                                         "mca_osc_rdma", "mca_pml_ucx",
@@ -41,7 +41,7 @@ static void say_loaded(void)
     }
 }
 
-static void use(const part_t *part, MPI_Win win)
+static void use(const segment_t *segment, MPI_Win win)
 {
     int target     = (comm_rank + 1) % comm_size;
     int origin     = (comm_rank + comm_size - 1) % comm_size;
@@ -56,14 +56,14 @@ static void use(const part_t *part, MPI_Win win)
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
 
-    part_read(part, &value, 16, 8);
-    CHECK(value == 1000ul + origin, "%s: %lu instead of %d", part->path,
+    segment_read(segment, &value, 16, 8);
+    CHECK(value == 1000ul + origin, "%s: %lu instead of %d", segment->path,
           (unsigned long)value, 1000 + origin);
 }
 
 int main(int argc, char **argv)
 {
-    part_t part;
+    segment_t segment;
     MPI_Win win;
     int ret;
 
@@ -78,23 +78,24 @@ int main(int argc, char **argv)
     if ((argc > 4) && (comm_rank != 0)) {
         usleep(atoi(argv[4]) * 1000);
     }
-    part_open(&part, argv[1], strcmp(argv[2], "shared") == 0, PART_BYTES);
-    ret = MPI_Win_create(part.base, part.length, 1, MPI_INFO_NULL,
+    segment_open(&segment, argv[1], strcmp(argv[2], "shared") == 0,
+                 SEGMENT_BYTES);
+    ret = MPI_Win_create(segment.base, segment.length, 1, MPI_INFO_NULL,
                          MPI_COMM_WORLD, &win);
     if (comm_rank == 0) {
         puts((ret == MPI_SUCCESS) ? "window" : "no window");
-        if (part_has_lease(&part)) {
+        if (segment_has_lease(&segment)) {
             puts("lease");
         }
-        say_loaded();
+        print_loaded();
     }
     if (ret == MPI_SUCCESS) {
         MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
-        use(&part, win);
+        use(&segment, win);
         ret = MPI_Win_free(&win);
-        CHECK(ret == MPI_SUCCESS, "window not freed: %d", ret);
+        CHECK(ret == MPI_SUCCESS, "cannot free the window: %d", ret);
     }
-    part_close(&part);
+    segment_close(&segment);
     MPI_Finalize();
     return 0;
 }

@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Everything that MPI offers on a window, over a file, compared byte by byte
- * with what the file then holds.
+ * Every operation of MPI on a window over a file, compared byte by byte with
+ * what the file has then.
  *
  * usage: rma FILE own|shared [big]
  *
@@ -13,24 +13,24 @@
 #define _GNU_SOURCE
 
 #include "../pace.h"
-#include "part.h"
+#include "segment.h"
 
 #define SLOT_MAX      (64u << 20)
 #define SLOT_SMALL    (2u << 20)
-#define GUARD_BYTES   4096   /* behind a slot's data; must stay as it was */
+#define MARGIN_BYTES  4096   /* behind a slot's data; must not change */
 #define CAS_ROUNDS    50
 #define ASLEEP_SEC    (1.5 * pace_slow())
 #define ONE_SIDED_SEC (0.5 * pace_slow())
-#define LEASE_SEC     (2.0 * pace_slow()) /* for it to go with its window */
+#define LEASE_SEC     (2.0 * pace_slow()) /* from free to its release */
 
 static const size_t small_sizes[] = {1,    2,    3,    4,     7,     8,
                                      9,    15,   64,   255,   1024,  4096,
                                      8191, 8256, 65536, 100001, 1u << 20};
 static const size_t big_sizes[]   = {1, 8u << 20, (32u << 20) + 1, 64u << 20};
 
-static part_t part;
+static segment_t segment;
 static MPI_Win win;
-static size_t slot_bytes; /* one slot of the window an origin */
+static size_t slot_bytes; /* of a slot; each origin has one */
 static uint8_t *buffer;
 
 static uint8_t pattern(int origin, int target, size_t length, size_t i)
@@ -100,7 +100,7 @@ static void sync_end(int sync, int target)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* A whole message, or every other byte of twice its length */
+/* Move contiguous bytes, or every other byte of twice the length */
 static void move(int is_put, int strided, int target, size_t disp,
                  size_t length)
 {
@@ -126,7 +126,7 @@ static void move(int is_put, int strided, int target, size_t disp,
     }
 }
 
-/* All put to the rank @a distance behind them, look at the file, and get */
+/* Put to the rank @a distance behind, check the file, and get */
 static void put_and_get(int sync, int distance, int strided, size_t length)
 {
     int step      = strided ? 2 : 1;
@@ -134,12 +134,12 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
     int origin    = (comm_rank + comm_size - distance) % comm_size;
     size_t to     = comm_rank * slot_bytes;
     size_t from   = origin * slot_bytes;
-    size_t extent = (length * step) + GUARD_BYTES;
+    size_t extent = (length * step) + MARGIN_BYTES;
     uint8_t *file = buffer + slot_bytes;
     size_t i;
     uint8_t want;
 
-    memset(part.base + from, 0xee, extent);
+    memset(segment.base + from, 0xee, extent);
     for (i = 0; i < length; ++i) {
         buffer[i] = pattern(comm_rank, target, length, i);
     }
@@ -149,7 +149,7 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
     move(1, strided, target, to, length);
     sync_end(sync, target);
 
-    part_read(&part, file, from, extent);
+    segment_read(&segment, file, from, extent);
     for (i = 0; i < extent; ++i) {
         want = ((i >= length * step) || ((i % step) != 0)) ?
                0xee : pattern(origin, comm_rank, length, i / step);
@@ -158,9 +158,10 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
               file[i], want);
     }
 
-    /* Through the mapping, so that a get shows what only the file can hold */
+    /* Change the data through the mapping, so that a get has to read the file
+     * */
     for (i = 0; i < length; ++i) {
-        part.base[from + (i * step)] ^= 0xff;
+        segment.base[from + (i * step)] ^= 0xff;
     }
     memset(buffer, 0, length);
     MPI_Barrier(MPI_COMM_WORLD);
@@ -177,7 +178,7 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
     }
 }
 
-/* Rput and Rget complete by their requests */
+/* Put and get with requests */
 static void put_and_get_by_request(size_t length)
 {
     int target = (comm_rank + 1) % comm_size;
@@ -207,7 +208,7 @@ static void put_and_get_by_request(size_t length)
 }
 
 /*
- * Atomics. All ranks at once do the same operation on one word; each word is
+ * Atomics. All ranks do the same operation on one word at once; each word is
  * for one combination of type, operation and call. Rank R's operand is 1 << R.
  */
 #define OPS 11
@@ -260,7 +261,7 @@ static uint64_t apply(int op, uint64_t a, uint64_t b)
     }
 }
 
-/* What all ranks together make of a word; REPLACE: any one's operand */
+/* Check the result of all ranks' operations; of REPLACE it is any operand */
 static int atomic_is_right(int op, uint64_t mask, uint64_t got)
 {
     uint64_t value = initial_of(op) & mask;
@@ -275,7 +276,7 @@ static int atomic_is_right(int op, uint64_t mask, uint64_t got)
     return got == value;
 }
 
-/* What fetching ranks saw of SUM: 0, one operand, two operands... a chain */
+/* Check what the ranks fetched of a SUM: sums of 0, 1, 2 ... operands */
 static void check_fetched(uint64_t fetched, int target)
 {
     uint64_t all[64], count[64] = {0};
@@ -303,7 +304,7 @@ static void one_atomic(int target, int op, MPI_Datatype type, size_t width,
     switch (call) {
     case 0:
         if (op == 10) {
-            return; /* Accumulate has no NO_OP */
+            return; /* MPI_Accumulate has no NO_OP */
         }
         MPI_Accumulate(&operand, 1, type, target, disp, 1, type, op_of(op),
                        win);
@@ -335,8 +336,8 @@ static void atomics(void)
     for (index = 0; index < WORDS; ++index) {
         words[index] = initial_of((index / CALLS) % OPS);
     }
-    /* the other half of a 4-byte word must stay as it is */
-    memcpy(part.base, words, sizeof(words));
+    /* the other half of a 4-byte word must not change */
+    memcpy(segment.base, words, sizeof(words));
     MPI_Barrier(MPI_COMM_WORLD);
 
     MPI_Win_lock_all(0, win);
@@ -352,7 +353,7 @@ static void atomics(void)
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
 
-    part_read(&part, words, 0, sizeof(words));
+    segment_read(&segment, words, 0, sizeof(words));
     for (index = 0; index < WORDS; ++index) {
         call = index % CALLS;
         op   = (index / CALLS) % OPS;
@@ -375,7 +376,7 @@ static void compare_and_swap(MPI_Datatype type, size_t width, size_t disp)
     uint64_t seen = 0, next, old;
     int i;
 
-    memset(part.base + disp, 0, 8);
+    memset(segment.base + disp, 0, 8);
     MPI_Barrier(MPI_COMM_WORLD);
 
     MPI_Win_lock_all(0, win);
@@ -391,7 +392,7 @@ static void compare_and_swap(MPI_Datatype type, size_t width, size_t disp)
     MPI_Barrier(MPI_COMM_WORLD);
 
     if (comm_rank == 0) {
-        part_read(&part, &seen, disp, 8);
+        segment_read(&segment, &seen, disp, 8);
         CHECK(seen == (uint64_t)CAS_ROUNDS * comm_size,
               "%zu-byte compare-and-swap counted %lu", width,
               (unsigned long)seen);
@@ -399,15 +400,15 @@ static void compare_and_swap(MPI_Datatype type, size_t width, size_t disp)
 }
 
 /*
- * The target sleeps outside MPI. Emulated RMA would wait for it to wake up. No
- * atomics: before those, osc/ucx locks something of its own at the target.
+ * The target sleeps outside MPI; emulated RMA would wait until it wakes up.
+ * There are no atomics, because osc/ucx locks the target before an atomic.
  */
 static void without_target(void)
 {
     uint64_t value = 77, got = 0;
     double start;
 
-    memset(part.base, 0, 64);
+    memset(segment.base, 0, 64);
     MPI_Barrier(MPI_COMM_WORLD);
     if (comm_rank != 0) {
         usleep(ASLEEP_SEC * 1e6);
@@ -460,17 +461,18 @@ static void big(void)
     }
 }
 
-/* Nobody but this rank, by its path, after everything is gone */
+/* Read the file by its path, when the window and all mappings are gone */
 static void read_again(const void *before)
 {
-    void *after = malloc(part.length);
-    int fd      = open(part.path, O_RDONLY);
+    void *after = malloc(segment.length);
+    int fd      = open(segment.path, O_RDONLY);
 
-    CHECK((after != NULL) && (fd >= 0), "%s: %m", part.path);
-    CHECK(pread(fd, after, part.length, part.offset) == (ssize_t)part.length,
-          "%s: %m", part.path);
-    CHECK(memcmp(before, after, part.length) == 0,
-          "%s changed when the window was freed", part.path);
+    CHECK((after != NULL) && (fd >= 0), "%s: %m", segment.path);
+    CHECK(pread(fd, after, segment.length, segment.offset) ==
+                  (ssize_t)segment.length,
+          "%s: %m", segment.path);
+    CHECK(memcmp(before, after, segment.length) == 0,
+          "%s changed when the window was freed", segment.path);
     close(fd);
     free(after);
 }
@@ -488,16 +490,17 @@ int main(int argc, char **argv)
 
     is_shared  = (strcmp(argv[2], "shared") == 0);
     is_big     = (argc > 3);
-    slot_bytes = (is_big ? SLOT_MAX : SLOT_SMALL) + GUARD_BYTES;
+    slot_bytes = (is_big ? SLOT_MAX : SLOT_SMALL) + MARGIN_BYTES;
     buffer     = malloc(2 * slot_bytes);
     CHECK(buffer != NULL, "no memory");
 
-    part_create(argv[1], is_shared, slot_bytes * comm_size);
-    part_open(&part, argv[1], is_shared, slot_bytes * comm_size);
-    MPI_Win_create(part.base, part.length, 1, MPI_INFO_NULL, MPI_COMM_WORLD,
-                   &win);
-    CHECK(part_has_lease(&part) == with_daxpin(), "%s: lease %d, daxpin %d",
-          part.path, part_has_lease(&part), with_daxpin());
+    segment_create(argv[1], is_shared, slot_bytes * comm_size);
+    segment_open(&segment, argv[1], is_shared, slot_bytes * comm_size);
+    MPI_Win_create(segment.base, segment.length, 1, MPI_INFO_NULL,
+                   MPI_COMM_WORLD, &win);
+    CHECK(segment_has_lease(&segment) == with_daxpin(),
+          "%s: lease %d, daxpin %d", segment.path, segment_has_lease(&segment),
+          with_daxpin());
 
     if (is_big) {
         big();
@@ -505,19 +508,19 @@ int main(int argc, char **argv)
         small();
     }
 
-    content = malloc(part.length);
+    content = malloc(segment.length);
     CHECK(content != NULL, "no memory");
-    part_read(&part, content, 0, part.length);
-    CHECK(part_has_lease(&part) == with_daxpin(), "%s: the lease was lost",
-          part.path);
+    segment_read(&segment, content, 0, segment.length);
+    CHECK(segment_has_lease(&segment) == with_daxpin(),
+          "%s: the lease was lost", segment.path);
     MPI_Barrier(MPI_COMM_WORLD);
     MPI_Win_free(&win);
-    /* the holder of a shared file may be another rank, not that far yet */
-    for (end = now() + LEASE_SEC; part_has_lease(&part);) {
-        CHECK(now() < end, "%s: a lease without a window", part.path);
+    /* the holder of a shared file may be another rank, which is slower */
+    for (end = now() + LEASE_SEC; segment_has_lease(&segment);) {
+        CHECK(now() < end, "%s: a lease without a window", segment.path);
         usleep(1000);
     }
-    part_close(&part);
+    segment_close(&segment);
     MPI_Barrier(MPI_COMM_WORLD);
     read_again(content);
 

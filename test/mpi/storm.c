@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Rounds of: make files and a window, have all ranks put records into the file
- * of one of them, the victim, while intruder.c breaks into it. Every rank must
- * get an error from MPI soon, and be able to go on.
+ * A storm of truncates. In each round all ranks make files and a window and put
+ * records into the file of one of them, the victim, while intruder.c breaks
+ * into that file. Every rank must get an error from MPI soon, and go on.
  *
  * usage: storm FILE own|shared BOARD ROUNDS
  */
@@ -12,13 +12,13 @@
 #define _GNU_SOURCE
 
 #include "../pace.h"
-#include "part.h"
+#include "segment.h"
 #include "board.h"
 
 #define BATCH_MAX     4
 #define ERROR_SEC     (5.0 * pace_slow()) /* from intrusion to error */
 #define INTRUDER_SEC  (20.0 * pace_slow())
-#define OWN_BYTES     4096 /* of a part, behind the slots: for its rank only */
+#define OWN_BYTES     4096 /* of its rank, behind the slots */
 
 static const uint32_t record_sizes[] = {8, 64, 4096, 65536, 262144};
 
@@ -26,7 +26,7 @@ static board_t *board;
 static MPI_Win win;
 static uint64_t *records; /* BATCH_MAX of them */
 
-/* osc/ucx knows no better than MPI_ERR_OTHER; osc/daxpin has its own class */
+/* Check for an error: MPI_ERR_OTHER of osc/ucx, or osc/daxpin's own class */
 static void must_fail(int ret, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -41,7 +41,7 @@ static void must_fail(int ret, const char *what)
           board->path, text);
 }
 
-/* Put one batch of records and flush it; the first error of MPI */
+/* Put one batch of records and flush it; return the first error of MPI */
 static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
                      size_t bytes)
 {
@@ -67,8 +67,9 @@ static int put_batch(stream_t *stream, uint64_t *number, int batch, int victim,
     return (ret != MPI_SUCCESS) ? ret : MPI_Win_flush(victim, win);
 }
 
-/* Until the error that has to come. Meanwhile every rank uses its own memory
- * too, as it may at any time: no signal, and nothing for the intruder. */
+/* Put records until there is an error. Every rank also writes to its own
+ * memory, which it may at any time: there must be no signal, and the intruder
+ * must not find it in the file. */
 static void put_stream(uint32_t round, int batch, int victim,
                        volatile uint64_t *own)
 {
@@ -95,7 +96,8 @@ static void put_stream(uint32_t round, int batch, int victim,
     must_fail(ret, "a put in mid-traffic");
 }
 
-/* Whatever one tries on a revoked part: an error, by the call or the flush */
+/* Check that every operation on a revoked segment fails, in the call or in the
+ * flush */
 static void try_all(int victim)
 {
     static const int sizes[] = {1, 8, 300, 9000, 100000};
@@ -119,7 +121,7 @@ static void try_all(int victim)
               "a fetch and add");
 }
 
-/* The files of others are not concerned */
+/* Check that the files of other ranks are not affected */
 static void try_others(int victim)
 {
     uint64_t sent = comm_rank + 1, got = 0;
@@ -140,18 +142,18 @@ static void try_others(int victim)
 }
 
 static void post_round(uint32_t round, const char *prefix, int shared,
-                       int victim, size_t part_bytes)
+                       int victim, size_t segment_bytes)
 {
     uint32_t i;
 
-    part_path(board->path, sizeof(board->path), prefix, shared, victim);
+    segment_path(board->path, sizeof(board->path), prefix, shared, victim);
     board->intrusion    = round % INTRUSION_LAST;
     board->streams      = comm_size;
     board->record_bytes = record_sizes[(round / INTRUSION_LAST) %
                                        (sizeof(record_sizes) /
                                         sizeof(record_sizes[0]))];
-    board->slots_offset = shared ? victim * part_bytes : 0;
-    board->file_length  = part_bytes * (shared ? comm_size : 1);
+    board->slots_offset = shared ? victim * segment_bytes : 0;
+    board->file_length  = segment_bytes * (shared ? comm_size : 1);
     for (i = 0; i < BOARD_STREAMS; ++i) {
         atomic_store(&board->stream[i].tried, 0);
         atomic_store(&board->stream[i].acked, 0);
@@ -171,21 +173,21 @@ static void wait_for(_Atomic uint32_t *word, uint32_t round, const char *what)
 static void one_round(uint32_t round, const char *prefix, int shared)
 {
     size_t slots_bytes = (size_t)comm_size * BOARD_SLOT_BYTES;
-    size_t part_bytes  = slots_bytes + OWN_BYTES;
+    size_t segment_bytes  = slots_bytes + OWN_BYTES;
     int victim         = round % comm_size;
-    part_t part;
+    segment_t segment;
     int ret;
 
     if (comm_rank == 0) {
-        post_round(round, prefix, shared, victim, part_bytes);
+        post_round(round, prefix, shared, victim, segment_bytes);
     }
-    part_create(prefix, shared, part_bytes);
-    part_open(&part, prefix, shared, part_bytes);
-    ret = MPI_Win_create(part.base, part.length, 1, MPI_INFO_NULL,
+    segment_create(prefix, shared, segment_bytes);
+    segment_open(&segment, prefix, shared, segment_bytes);
+    ret = MPI_Win_create(segment.base, segment.length, 1, MPI_INFO_NULL,
                          MPI_COMM_WORLD, &win);
-    CHECK(ret == MPI_SUCCESS, "round %u: no window: %d", round, ret);
+    CHECK(ret == MPI_SUCCESS, "round %u: cannot make a window: %d", round, ret);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
-    CHECK(part_has_lease(&part), "round %u: no lease", round);
+    CHECK(segment_has_lease(&segment), "round %u: no lease", round);
     MPI_Win_lock_all(0, win);
     MPI_Barrier(MPI_COMM_WORLD);
     if (comm_rank == 0) {
@@ -193,28 +195,29 @@ static void one_round(uint32_t round, const char *prefix, int shared)
     }
 
     put_stream(round, 1 + (round % BATCH_MAX), victim,
-               (uint64_t*)(part.base + slots_bytes));
+               (uint64_t*)(segment.base + slots_bytes));
     try_all(victim);
     if (!shared) {
         try_others(victim);
     }
-    wait_for(&board->in, round, "is not let in");
+    wait_for(&board->in, round, "was not let in");
     if (shared || (comm_rank == victim)) {
-        memset(part.base, 0xab, part.length);
+        memset(segment.base, 0xab, segment.length);
     }
 
-    /* May report an error once more; osc/ucx then is still in the epoch */
+    /* If it reports an error again, osc/ucx is still in the epoch */
     if (MPI_Win_unlock_all(win) != MPI_SUCCESS) {
         MPI_Win_unlock_all(win);
     }
     ret = MPI_Win_free(&win);
-    CHECK(ret == MPI_SUCCESS, "round %u: window not freed: %d", round, ret);
-    part_close(&part);
+    CHECK(ret == MPI_SUCCESS, "round %u: cannot free the window: %d", round,
+          ret);
+    segment_close(&segment);
 
     MPI_Barrier(MPI_COMM_WORLD);
     if (comm_rank == 0) {
         atomic_store(&board->over, round);
-        wait_for(&board->checked, round, "has not looked at the file");
+        wait_for(&board->checked, round, "has not checked the file");
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }

@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A window on files that another window is on already, and which comes to
- * nothing because the last rank's file cannot be had: the first window goes on.
- * Without the first, the files are as they were.
+ * Making a window fails, because the last rank's file cannot be opened. If a
+ * first window is on the same files, it stays usable; else the files are left
+ * as they were before.
  *
  * usage: again PATH
  */
@@ -18,7 +18,7 @@
 
 #define SIZE 65536
 
-/* Longer than the first one */
+/* Fail to make a window, longer than the first one */
 static void fail_to_open(const char *kind, const char *path)
 {
     window_t window = {.kind = kind, .size = 4 * SIZE, .unit = 1,
@@ -85,10 +85,11 @@ static void test_not_in_use(const char *kind, const char *path, off_t before)
     fail_to_open(kind, path);
     MPI_Barrier(MPI_COMM_WORLD);
     if (before >= 0) {
-        check((stat(file, &st) == 0) && (st.st_size == before), "%s: it had "
-              "%ld bytes, and has %ld", file, (long)before, (long)st.st_size);
+        check((stat(file, &st) == 0) && (st.st_size == before), "%s: the file "
+              "had %ld bytes, and has %ld", file, (long)before,
+              (long)st.st_size);
     } else {
-        check(stat(file, &st) != 0, "%s: it is there, and was not before",
+        check(stat(file, &st) != 0, "%s: the file exists, and did not before",
               file);
     }
     MPI_Barrier(MPI_COMM_WORLD);

@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Every call of MPI's one-sided interface on a window, in every kind of epoch,
- * and what it left in the file.
+ * Every call of MPI's one-sided interface on a window, in every kind of epoch.
+ * Then the file must have what was stored.
  *
  * usage: calls KIND PATH, as in window.h
  */
@@ -67,7 +67,7 @@ static void test_attributes(void)
     MPI_Group_free(&group);
 }
 
-/* By its name: no lease is broken */
+/* Check by name, which breaks no lease */
 static int is_dax(void)
 {
     struct statx stx;
@@ -107,7 +107,7 @@ static void test_info(void)
     }
     MPI_Info_free(&info);
 
-    /* Changed later, by way of the window that the program has */
+    /* A change of the info reaches the inner window */
     MPI_Info_create(&info);
     MPI_Info_set(info, "no_locks", "false");
     check_mpi(MPI_Win_set_info(win, info), "MPI_Win_set_info");
@@ -123,19 +123,19 @@ static void test_header(void)
 
     if (window_is(&window, "none")) {
         check(daxpin_mpi_file(win, &file, &offset) == MPI_ERR_WIN,
-              "daxpin_mpi_file of another's window");
+              "daxpin_mpi_file of another window");
         return;
     }
     check_mpi(daxpin_mpi_file(win, &file, &offset), "daxpin_mpi_file");
     check((file != NULL) && (window_is(&window, "dir") ||
                              (offset == window.offset)),
-          "daxpin_mpi_file says %p, offset %ld", (void*)file, (long)offset);
+          "daxpin_mpi_file returns %p, offset %ld", (void*)file, (long)offset);
     check_mpi(daxpin_mpi_cause(win, right, cause, sizeof(cause)), "cause");
     check(cause[0] == '\0', "there is a cause: %s", cause);
     check_mpi(daxpin_mpi_persist(win, 4096, 8192), "daxpin_mpi_persist");
     check_class(daxpin_mpi_persist(win, check_rank ? 0 : SIZE, 1),
                 check_rank ? MPI_ERR_OTHER : MPI_ERR_RMA_RANGE,
-                "daxpin_mpi_persist behind the end of one");
+                "daxpin_mpi_persist behind the end of a segment");
     check_mpi(daxpin_mpi_error_class(win, &class), "error class");
     MPI_Error_string(class, text, &length);
     check(strcmp(text, "MPIX_ERR_DAXPIN_REVOKED") == 0, "class is %s", text);
@@ -364,7 +364,7 @@ static void test_wrong(void)
     uint64_t value = 1;
 
     if (window_is(&window, "none")) {
-        return; /* and nothing of daxpin */
+        return; /* daxpin does not check it */
     }
     MPI_Win_fence(MPI_MODE_NOSUCCEED, win);
     check_class(MPI_Put(&value, 1, MPI_UINT64_T, right, 0, 1, MPI_UINT64_T,
@@ -382,7 +382,7 @@ static void test_wrong(void)
                                MPI_UINT64_T, MPI_SUM, win), MPI_ERR_RMA_RANGE,
                 "accumulate behind the end");
     check_mpi(MPI_Put(&value, 1, MPI_UINT64_T, MPI_PROC_NULL, 0, 1,
-                      MPI_UINT64_T, win), "put to nobody");
+                      MPI_UINT64_T, win), "put to MPI_PROC_NULL");
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
 }
@@ -403,7 +403,7 @@ static void test_shared(void)
         return;
     }
     check_mpi(ret, "shared_query");
-    check((size == SIZE) && (unit == 8), "shared_query says %ld bytes, %d",
+    check((size == SIZE) && (unit == 8), "shared_query returns %ld bytes, %d",
           (long)size, unit);
     check((check_rank == check_size - 1) || ((char*)peer == window.base + SIZE),
           "rank %d's memory is not behind this one's", right);
@@ -419,7 +419,7 @@ static void test_shared(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* What is there in the end is in the file, and there again the next time */
+/* The last content is in the file, and in the next window over it */
 static void test_file(void)
 {
     if (window_is(&window, "dir") || window_is(&window, "none")) {
@@ -433,7 +433,7 @@ static void test_file(void)
     window_read(&window, buffer);
     check_fill(buffer, WORDS, check_rank, 99, "file");
     MPI_Barrier(MPI_COMM_WORLD);
-    check_mpi(window_open(&window), "window once more");
+    check_mpi(window_open(&window), "another window");
     check_fill((uint64_t*)window.base, WORDS, check_rank, 99, "window");
     window_close(&window);
 }

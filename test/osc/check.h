@@ -4,6 +4,8 @@
 #ifndef DAXPIN_TEST_CHECK_H_
 #define DAXPIN_TEST_CHECK_H_
 
+/* Checks that end the whole job when they fail */
+
 #include <mpi.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@
 
 static int check_rank, check_size;
 
-/* Say what is wrong and end the job */
+/* Report an error and end the job */
 __attribute__((format(printf, 1, 2), noreturn, unused))
 static void fail(const char *format, ...)
 {

@@ -2,10 +2,10 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * To be preloaded: counts what makes files durable on file systems that have a
- * page cache. A line for each call, with how many bytes, goes to the file that
- * DAXPIN_TEST_COUNT names. While the file that DAXPIN_TEST_FAIL names is there,
- * it fails.
+ * A library to be preloaded: it counts calls of msync(), which make files
+ * durable on file systems that have a page cache. Each call appends a line with
+ * the number of bytes to the file that DAXPIN_TEST_COUNT names. A call fails
+ * while the file that DAXPIN_TEST_FAIL names exists.
  */
 
 #define _GNU_SOURCE

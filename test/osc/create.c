@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Try to allocate a window with the given info, on all ranks, and say what came
- * of it.
+ * Try to allocate a window with the given info, on all ranks, and print whether
+ * there is one.
  *
  * usage: create SIZE [KEY VALUE]...
  */

@@ -3,14 +3,15 @@
 
 /*
  * Two ranks with threads that put to the other rank and flush, with
- * daxpin_persist=flush. Whoever makes a range durable calls msync(), which here
- * notes what the range had then: what a thread has put must have been noted
- * when its flush returns, whichever thread's flush it was that made it durable.
+ * daxpin_persist=flush. A range is made durable by msync(), which this program
+ * replaces by one that notes the content of the range. When a thread's flush
+ * returns, what the thread has put must have been noted, perhaps by another
+ * thread's flush.
  *
  * usage: durable KIND PATH NOTES TURNS
  *
  * KIND is own, for two nodes, or shared. NOTES is a file to be made, which both
- * ranks can see.
+ * ranks can open.
  */
 
 #define _GNU_SOURCE
@@ -31,10 +32,10 @@
 static window_t window;
 static MPI_Win win;
 static int turns;
-static _Atomic uint64_t *notes;     /* of all words of all ranks' parts */
-static char *_Atomic targets[RANKS]; /* where those are in this process */
+static _Atomic uint64_t *notes;     /* of all words of all segments */
+static char *_Atomic targets[RANKS]; /* where the segments are mapped */
 
-/* Notes only grow: two may be at it at once */
+/* Set a note to a greater value; two threads may do so at once */
 static void note(_Atomic uint64_t *of, uint64_t value)
 {
     uint64_t was = atomic_load(of);
@@ -43,7 +44,7 @@ static void note(_Atomic uint64_t *of, uint64_t value)
     }
 }
 
-static void note_part(int rank, const char *start, const char *end)
+static void note_segment(int rank, const char *start, const char *end)
 {
     const char *base = atomic_load(&targets[rank]);
     const _Atomic uint64_t *words;
@@ -57,15 +58,15 @@ static void note_part(int rank, const char *start, const char *end)
     }
 }
 
-/* In place of the C library's, for libdaxpin too */
+/* Replace the C library's, for libdaxpin too */
 int msync(void *addr, size_t length, int flags)
 {
     const struct timespec pause = {.tv_nsec = 50000};
     int rank;
 
-    nanosleep(&pause, NULL); /* A device takes its time, too */
+    nanosleep(&pause, NULL); /* as a device takes time */
     for (rank = 0; rank < RANKS; ++rank) {
-        note_part(rank, addr, (char*)addr + length);
+        note_segment(rank, addr, (char*)addr + length);
     }
     return (int)syscall(SYS_msync, addr, length, flags);
 }

@@ -43,7 +43,7 @@ static void *map_file(const char *path)
     return addr;
 }
 
-/* Where the right neighbour's memory is */
+/* Return where the right neighbour's memory is */
 static MPI_Aint exchange(const void *addr)
 {
     MPI_Aint mine, theirs;
@@ -94,12 +94,12 @@ static void test_calls(uint64_t *words, const char *what)
     }
     check_class(MPI_Put(values, 1, MPI_UINT64_T, right, at + SIZE, 1,
                         MPI_UINT64_T, win), MPI_ERR_RMA_RANGE,
-                "put behind what is attached");
+                "put behind the attached memory");
     MPI_Win_fence(0, win);
     MPI_Type_free(&vector);
 }
 
-/* Regions that are next to each other are one for who accesses them */
+/* An access may cross the border of two regions that are next to each other */
 static void test_border(uint64_t *words, const char *what)
 {
     uint64_t values[64], back[64];
@@ -130,7 +130,8 @@ static void test_border(uint64_t *words, const char *what)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* One at a time, whatever each does to others while it has the lock */
+/* Only one rank at a time has an exclusive lock, also while it accesses others
+ * */
 static void test_locks(uint64_t *words)
 {
     MPI_Aint at[64], own;
@@ -157,7 +158,7 @@ static void test_locks(uint64_t *words)
 }
 
 /*
- * A list: an element has its number, and where the next one is
+ * A list: each element has a number, and leads to the next one
  */
 
 typedef struct element {
@@ -166,23 +167,23 @@ typedef struct element {
     int64_t  number;
 } element_t;
 
-/* Two ranks may not hang an element to the same one: the rank says whose it is
- * by a swap, then the address follows */
+/* Append an element. Two ranks must not append to the same one, so the rank is
+ * written first, by a swap, and then the address. */
 static void append(element_t *element, int *tail_rank, MPI_Aint *tail)
 {
-    const int64_t nobody = -1, mine = check_rank;
+    const int64_t none = -1, mine = check_rank;
     MPI_Aint at;
     int64_t seen;
 
     MPI_Get_address(element, &at);
     for (;;) {
-        check_mpi(MPI_Compare_and_swap(&mine, &nobody, &seen, MPI_INT64_T,
+        check_mpi(MPI_Compare_and_swap(&mine, &none, &seen, MPI_INT64_T,
                                        *tail_rank, *tail, win), "cas");
         MPI_Win_flush(*tail_rank, win);
-        if (seen == nobody) {
+        if (seen == none) {
             break;
         }
-        /* Somebody was there before: follow him */
+        /* Another rank was faster: go on to its element */
         MPI_Aint next;
         do {
             check_mpi(MPI_Fetch_and_op(NULL, &next, MPI_AINT, *tail_rank,
@@ -224,7 +225,7 @@ static void check_list(MPI_Aint head)
     }
 }
 
-/* Elements are of this memory, and of others' */
+/* Append elements in this rank's memory to a list of all ranks' elements */
 static void test_list(void *memory)
 {
     element_t *own = memory, *first = own + elements;
@@ -247,7 +248,7 @@ static void test_list(void *memory)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* Rank 0's file is truncated: who accesses it hears of it */
+/* Truncate rank 0's file: ranks that access it get an error */
 static void test_revoke(const char *path, const char *intrude, void *file,
                         void *plain)
 {
@@ -270,7 +271,7 @@ static void test_revoke(const char *path, const char *intrude, void *file,
     MPI_Barrier(MPI_COMM_WORLD);
     if (check_rank == 0) {
         check(posix_spawn(&pid, intrude, NULL, NULL, argv, environ) == 0,
-              "%s: cannot be started", intrude);
+              "%s: cannot start: %m", intrude);
         check((waitpid(pid, &status, 0) == pid) && (status == 0),
               "the intruder failed");
         unlink(copy);

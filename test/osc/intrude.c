@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Open a file for writing, which waits for its lease to end, keep what is in
- * it then, and truncate it.
+ * Open a file for writing, which waits for its lease to end; copy what is in
+ * the file then, and truncate it.
  *
  * usage: intrude FILE COPY
  */

@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * With a directory for all windows: MPI gives the memory of some windows, and
- * those are over files there; the others are over what the program has, and
- * pass through as they are. Each moves data.
+ * The MCA parameter osc_daxpin_dir is set. Windows whose memory MPI allocates
+ * are over files in that directory. Windows over the program's own memory pass
+ * through to another component. Data is moved on each.
  *
  * usage: pass
  */
@@ -18,14 +18,15 @@
 
 static long words[WORDS];
 
-static int is_ours(MPI_Win win)
+static int is_daxpin(MPI_Win win)
 {
     char cause[256];
 
     return daxpin_mpi_cause(win, 0, cause, sizeof(cause)) == MPI_SUCCESS;
 }
 
-/* A word to the next rank; displacements are words, or addresses of words */
+/* Put a word to the next rank; displacements are words, or addresses of words
+ * */
 static void move(MPI_Win win, const long *base, MPI_Aint first)
 {
     int next      = (check_rank + 1) % check_size;
@@ -51,13 +52,13 @@ static void test_given(void)
 
     check_mpi(MPI_Win_allocate(sizeof(words), sizeof(long), MPI_INFO_NULL,
                                MPI_COMM_WORLD, &base, &win), "allocate");
-    check(is_ours(win), "MPI_Win_allocate gave no file");
+    check(is_daxpin(win), "MPI_Win_allocate gave no file");
     move(win, base, 0);
     check_mpi(MPI_Win_free(&win), "free");
     check_mpi(MPI_Win_allocate_shared(sizeof(words), sizeof(long),
                                       MPI_INFO_NULL, MPI_COMM_WORLD, &base,
                                       &win), "allocate_shared");
-    check(is_ours(win), "MPI_Win_allocate_shared gave no file");
+    check(is_daxpin(win), "MPI_Win_allocate_shared gave no file");
     move(win, base, 0);
     check_mpi(MPI_Win_free(&win), "free");
 }
@@ -69,13 +70,14 @@ static void test_create(void)
     memset(words, 0, sizeof(words));
     check_mpi(MPI_Win_create(words, sizeof(words), sizeof(long), MPI_INFO_NULL,
                              MPI_COMM_WORLD, &win), "create");
-    check(!is_ours(win), "MPI_Win_create did not pass through");
+    check(!is_daxpin(win), "MPI_Win_create did not pass through");
     move(win, words, 0);
     check_mpi(MPI_Win_free(&win), "free");
 }
 
-/* One for files is ours, whatever is attached then; another one is not */
-static void test_dynamic(const char *attach, int ours)
+/* A dynamic window for files is daxpin's, whatever is attached; another is not
+ * */
+static void test_dynamic(const char *attach, int wanted)
 {
     MPI_Aint first;
     MPI_Info info;
@@ -87,8 +89,8 @@ static void test_dynamic(const char *attach, int ours)
     check_mpi(MPI_Win_create_dynamic(info, MPI_COMM_WORLD, &win),
               "create_dynamic");
     MPI_Info_free(&info);
-    check(is_ours(win) == ours, "a dynamic window, daxpin_attach=%s: ours is "
-          "%d", attach, is_ours(win));
+    check(is_daxpin(win) == wanted, "a dynamic window, daxpin_attach=%s: it is "
+          "daxpin's: %d", attach, is_daxpin(win));
     check_mpi(MPI_Win_attach(win, words, sizeof(words)), "attach");
     MPI_Get_address(words, &first);
     move(win, words, first);

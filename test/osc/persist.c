@@ -8,8 +8,8 @@
  * usage: persist PERSIST PATH CALL [BOARD]
  *
  * CALL is flush, flush_all, unlock, unlock_all, fence, wait, sync or free. With
- * BOARD, a file, it goes on for ever and each rank writes there the number
- * of its last put that it was told is durable.
+ * BOARD, a file, the ranks repeat this until they are killed, and each writes
+ * there the number of its last put that was acknowledged as durable.
  */
 
 #define _GNU_SOURCE

@@ -2,18 +2,18 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * What rank 0 is told of accesses to the file of rank 1, on another node or the
- * same.
+ * The errors that rank 0 gets for accesses to the file of rank 1, on another
+ * node or the same one.
  *
  * usage: remote WHAT PATH FLAG
  *
  * WHAT is
- *   requests  MPI_Rput and MPI_Rget return while rank 1 does nothing for them,
- *             and their requests know of a revoke
- *   lent      somebody reads the file, and somebody cuts it meanwhile
- *   fail      what cannot be made durable; msync() fails while FLAG is there
+ *   requests  MPI_Rput and MPI_Rget return while rank 1 makes no progress, and
+ *             their requests report a revoke
+ *   lent      a process reads the file, and another one truncates it then
+ *   fail      data cannot be made durable: msync() fails while FLAG exists
  *
- * FLAG is a file that both ranks can see and nobody else.
+ * FLAG is a file of the ranks' own, which both can open.
  */
 
 #define _GNU_SOURCE
@@ -30,7 +30,7 @@
 #define SIZE        65536
 #define WORDS       (SIZE / 8)
 #define LAST        (WORDS - 1)
-#define CUT         64   /* bytes; the last word is one of them */
+#define CUT         64   /* bytes cut off, the last word with them */
 #define REQUESTS    500
 #define ROUNDS      5
 #define PATIENCE_MS 30000
@@ -58,7 +58,7 @@ static void open_window(const char *persist)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* Also of a revoked file */
+/* The file may be revoked */
 static void close_window(void)
 {
     MPI_Win_unlock_all(win);
@@ -95,7 +95,7 @@ static void flag_set(const char *flag)
     close(fd);
 }
 
-/* Without MPI, and so without doing anything for the other rank */
+/* Wait without MPI, so that this rank makes no progress for the other one */
 static void flag_await(const char *flag)
 {
     int ms;
@@ -150,7 +150,7 @@ static void requests_target(const char *flag)
     }
 }
 
-/* The file is gone: what is waited for is the error */
+/* The file is revoked: waiting for a request returns the error */
 static void requests_after(void)
 {
     char cause[1024] = "";
@@ -195,7 +195,7 @@ static void test_requests(const char *flag)
  * A reader
  */
 
-/* It has the file open by the time it is slept for a while */
+/* Start a reader, and wait until it has the file open */
 static pid_t reader_start(void)
 {
     char *argv[] = {"sleep", "1000", NULL};
@@ -227,8 +227,8 @@ static int get_last(void)
     return (ret != MPI_SUCCESS) ? ret : MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
 
-/* A cut in its last page, where the memory stays: nothing tells of it but the
- * size, until the holder has looked */
+/* Cut the file in its last page, which stays mapped: only the size shows that,
+ * until the holder has checked the file */
 static void test_lent(int round)
 {
     pid_t reader = -1;
@@ -262,7 +262,7 @@ static void test_lent(int round)
 }
 
 /*
- * What cannot be made durable
+ * Data that cannot be made durable
  */
 
 static void test_fail(const char *flag)
@@ -274,8 +274,8 @@ static void test_fail(const char *flag)
         check_class(put_last(2), MPI_ERR_IO, "flush");
         check_class(MPI_Win_flush_all(win), MPI_ERR_IO, "flush_all");
         unlink(flag);
-        check_mpi(MPI_Win_flush(1, win), "flush once more");
-        check_mpi(MPI_Win_flush(1, win), "flush of nothing");
+        check_mpi(MPI_Win_flush(1, win), "flush again");
+        check_mpi(MPI_Win_flush(1, win), "flush without a put");
     }
     MPI_Barrier(MPI_COMM_WORLD);
     close_window();

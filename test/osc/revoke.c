@@ -2,16 +2,17 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Somebody truncates a window's file in the middle of traffic. Every rank puts
- * a growing number into its slot at every target; what it was told is there
- * must be in the file when the intruder gets it, the error must be the right
- * one and come for the right target only, and the others go on.
+ * An intruder truncates a window's file in the middle of traffic. Every rank
+ * puts a growing number into its slot at every target. A number that was
+ * acknowledged must be in the file when the intruder reads it; the error must
+ * be the right one, for the right target only; and the other targets stay
+ * accessible.
  *
  * usage: revoke EPOCH KIND PATH ROUNDS INTRUDE [PERSIST]
  *
  * EPOCH is fence, start, lock or lock_all, or:
  *   fatal  errors end the job, as is MPI's default; with lock_all
- *   hang   traffic until somebody kills the job
+ *   hang   traffic until the job is killed
  * KIND as in window.h: own, create or dynamic, with one rank as the victim; or
  * one or shared, with all ranks of a node.
  */
@@ -39,16 +40,16 @@ static MPI_Win win;
 static MPI_Group everybody;
 static const char *epoch, *intrude;
 static volatile uint64_t *words;
-static int victim;           /* the first of them */
+static int victim;           /* the first one, if there are several */
 static int nodes[RANKS_MAX]; /* first rank of each rank's node */
 static pid_t intruder;
 
-/* At each target: what was tried last, what is there for sure, and whether an
- * error came */
+/* For each target: the last number that was put, the last one that was
+ * acknowledged, and whether there was an error */
 static uint64_t tried[RANKS_MAX], sure[RANKS_MAX];
 static int seen[RANKS_MAX];
 
-/* Each rank its own */
+/* Return whether each rank has a file of its own */
 static int are_files_own(void)
 {
     return window_is(&window, "own") || window_is_mapped(&window);
@@ -81,7 +82,8 @@ static void file_of(int rank, char *path, size_t size)
     }
 }
 
-/* An error must be of the right class and name a victim. @return its rank. */
+/* Check that an error is of the right class and names a victim; return its
+ * rank */
 static int check_error(int ret, const char *what)
 {
     static const char class_name[] = "MPIX_ERR_DAXPIN_REVOKED";
@@ -94,7 +96,7 @@ static int check_error(int ret, const char *what)
           text);
     MPI_Error_string(ret, text, &length);
     match = sscanf(text, "MPIX_ERR_DAXPIN_REVOKED: target rank %d: ", &rank);
-    check(match == 1, "%s: error says \"%s\"", what, text);
+    check(match == 1, "%s: the text is \"%s\"", what, text);
     check(is_victim(rank), "%s: an error for rank %d, and not the victim %d",
           what, rank, victim);
     file_of(rank, path, sizeof(path));
@@ -126,7 +128,7 @@ static void note(int target, int put_ret, int ret, uint64_t number)
               "than %d", target);
         seen[target] = 1;
     } else if (put_ret == MPI_SUCCESS) {
-        check(!seen[target], "rank %d came back", target);
+        check(!seen[target], "rank %d is accessible again", target);
         sure[target] = number;
     } else {
         fail("a put to rank %d failed, and %s did not", target, epoch);
@@ -158,7 +160,8 @@ static void turn_flush(uint64_t number)
     }
 }
 
-/* One result for all targets: those that are no victims are all right */
+/* Note one result for all targets. Targets that are no victims have no error.
+ * */
 static void note_all(int failed_put, int ret, uint64_t number)
 {
     int target, bad = -1;
@@ -211,7 +214,7 @@ static void turn_start(uint64_t number)
  * A round
  */
 
-/* What happens to a file is nothing to another window */
+/* Check that another window is not affected */
 static void check_other_window(window_t *other)
 {
     uint64_t value = 42;
@@ -230,7 +233,7 @@ static void check_other_window(window_t *other)
     }
 }
 
-/* Of a shared window, that of the others too */
+/* Write to all ranks' memory of a shared window: there must be no signal */
 static void touch_shared(void)
 {
     MPI_Aint size;
@@ -265,7 +268,7 @@ static void send_intruder(void)
     file_of(victim, file, sizeof(file));
     snprintf(copy, sizeof(copy), "%s.copy", window.path);
     check(posix_spawn(&intruder, intrude, NULL, NULL, argv, environ) == 0,
-          "%s: cannot be started", intrude);
+          "%s: cannot start: %m", intrude);
 }
 
 static int victims_seen(void)
@@ -280,7 +283,8 @@ static int victims_seen(void)
     return 0;
 }
 
-/* With fence and start all ranks go together */
+/* Return whether this round has ended. With fence and start, all ranks end
+ * together. */
 static int is_over(int together, int *more)
 {
     int over = victims_seen();
@@ -307,7 +311,7 @@ static void traffic(void)
         check_mpi(MPI_Win_lock_all(0, win), "lock_all");
     }
     for (number = 1;; ++number) {
-        words[RANKS_MAX + number % 64] = number; /* memory is memory */
+        words[RANKS_MAX + number % 64] = number; /* there is no signal */
         if (all) {
             turn_flush(number);
         } else if (!together) {
@@ -365,15 +369,15 @@ static void check_copy(void)
             is = copy[part + rank];
             check((is >= all_sure[rank * RANKS_MAX + target]) &&
                   (is <= all_tried[rank * RANKS_MAX + target]),
-                  "rank %d was told that its put %lu to rank %d is there; in "
-                  "the file is %lu", rank,
+                  "rank %d: put %lu to rank %d was acknowledged, but in the "
+                  "file is %lu", rank,
                   all_sure[rank * RANKS_MAX + target], target, is);
         }
         part += SIZE / 8;
     }
 }
 
-/* Files of the others: all there */
+/* Check that the files of other ranks have all that was put */
 static void check_others(void)
 {
     uint64_t all[RANKS_MAX], mine[SIZE / 8];
@@ -418,7 +422,7 @@ static void round_once(int number)
     }
     traffic();
     check_other_window(&other);
-    /* Behind the slots: to the last page */
+    /* Write behind the slots, to the last page: there must be no signal */
     memset(window.base + SIZE / 2, 1, SIZE / 2);
     touch_shared();
     check_causes();

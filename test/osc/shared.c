@@ -3,8 +3,8 @@
 
 /*
  * Shared windows of the ranks of each node, while there are other nodes: loads
- * and stores, puts, parts without a byte, and a truncate that one node's ranks
- * hear of, and no others.
+ * and stores, puts, empty segments, and a truncate that is an error for the
+ * ranks of one node only.
  *
  * usage: shared PATH INTRUDE
  */
@@ -25,8 +25,8 @@ static MPI_Comm node;
 static MPI_Win win;
 static int rank, size; /* on this node */
 
-/* The odd ones have no memory of their own */
-static uint64_t *part_of(int other, MPI_Aint *bytes_p)
+/* Return a rank's segment; odd ranks have none */
+static uint64_t *segment_of(int other, MPI_Aint *bytes_p)
 {
     uint64_t *base;
     int unit;
@@ -36,16 +36,17 @@ static uint64_t *part_of(int other, MPI_Aint *bytes_p)
     return base;
 }
 
-static void test_parts(void)
+static void test_segments(void)
 {
     MPI_Aint bytes;
     int other;
 
     for (other = 0; other < size; ++other) {
-        check((part_of(other, &bytes) == NULL) == (other % 2 == 1),
-              "the part of rank %d is at %p", other, part_of(other, &bytes));
+        check((segment_of(other, &bytes) == NULL) == (other % 2 == 1),
+              "the segment of rank %d is at %p", other,
+              segment_of(other, &bytes));
         check(bytes == ((other % 2 == 1) ? 0 : WORDS * 8),
-              "the part of rank %d has %ld bytes", other, bytes);
+              "the segment of rank %d has %ld bytes", other, bytes);
     }
 }
 
@@ -55,7 +56,7 @@ static void test_stores(void)
     MPI_Aint bytes;
     int other;
 
-    words = part_of(0, &bytes);
+    words = segment_of(0, &bytes);
     check_mpi(MPI_Win_fence(0, win), "fence");
     words[rank] = rank;
     check_mpi(MPI_Put(&value, 1, MPI_UINT64_T, 0, 64 + rank, 1, MPI_UINT64_T,
@@ -70,7 +71,7 @@ static void test_stores(void)
     MPI_Barrier(node);
 }
 
-/* On the first node only */
+/* Truncate the file of the first node only */
 static void test_truncate(const char *path, const char *intrude, int is_first)
 {
     char copy[PATH_MAX], text[MPI_MAX_ERROR_STRING];
@@ -96,9 +97,9 @@ static void test_truncate(const char *path, const char *intrude, int is_first)
         MPI_Error_string(ret, text, &length);
         check(strstr(text, "MPIX_ERR_DAXPIN_REVOKED: target rank 0: ") == text,
               "the error is %s", text);
-        /* There is no epoch any more, and the next one begins as ever */
+        /* The epoch has ended, and the next one begins as usual */
         check_class(MPI_Win_unlock_all(win), MPI_ERR_RMA_SYNC,
-                    "unlock_all once more");
+                    "unlock_all again");
     }
     check_mpi(MPI_Win_lock_all(0, win), "the next lock_all");
     check_mpi(MPI_Win_unlock_all(win), "the next unlock_all");
@@ -122,7 +123,7 @@ int main(int argc, char **argv)
     check_mpi(MPI_Win_allocate_shared((rank % 2 == 1) ? 0 : WORDS * 8, 8, info,
                                       node, &base, &win), "allocate_shared");
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
-    test_parts();
+    test_segments();
     test_stores();
     first = check_rank == 0;
     MPI_Bcast(&first, 1, MPI_INT, 0, node);

@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Threads that use one window at once, put, get, accumulate and flush; then
- * somebody truncates rank 0's file in the middle of it.
+ * Threads that use one window at once: they put, get, accumulate and flush.
+ * Then an intruder truncates rank 0's file in the middle of it.
  *
  * usage: threads KIND PATH INTRUDE TURNS
  */
@@ -19,7 +19,7 @@
 
 #define THREADS      4
 #define SIZE         65536
-#define COUNTER      1024 /* word that all add to */
+#define COUNTER      1024 /* word to which all threads add */
 #define PATIENCE_SEC 60.0
 
 extern char **environ;
@@ -27,9 +27,9 @@ extern char **environ;
 static window_t window;
 static MPI_Win win;
 static int turns;
-static int victims; /* so many ranks, the first ones, lose their file */
+static int victims; /* number of ranks, from 0 on, that lose their file */
 
-/* The words of a thread at each target: its own */
+/* Return where a thread's own word at a target is */
 static MPI_Aint word_of(int target, int thread)
 {
     return window_disp(&window, target, check_rank * THREADS + thread);
@@ -70,8 +70,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Until the error comes; whoever is no victim has none */
-static void *suffer(void *arg)
+/* Put until there is an error. Targets that are no victims have none. */
+static void *put_until_error(void *arg)
 {
     int thread = (int)(intptr_t)arg;
     double end = MPI_Wtime() + PATIENCE_SEC;
@@ -116,7 +116,7 @@ static pid_t send_intruder(const char *intrude)
 
     snprintf(copy, sizeof(copy), "%s.copy", window.path);
     check(posix_spawn(&pid, intrude, NULL, NULL, argv, environ) == 0,
-          "%s: cannot be started", intrude);
+          "%s: cannot start: %m", intrude);
     return pid;
 }
 
@@ -130,7 +130,7 @@ static void test_truncate(const char *intrude)
     if (check_rank == 0) {
         pid = send_intruder(intrude);
     }
-    run_threads(suffer);
+    run_threads(put_until_error);
     if (check_rank == 0) {
         check((waitpid(pid, &status, 0) == pid) && (status == 0),
               "the intruder failed");

@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Accumulates: every predefined datatype with every operation it has, derived
- * types, pairs, and many ranks at one place at a time. What is right is what
- * MPI_Reduce_local() makes of the same values.
+ * Accumulates: every predefined datatype with each of its operations, derived
+ * types, pairs, and many ranks at one place at a time. The results are compared
+ * with those of MPI_Reduce_local().
  *
  * usage: types KIND PATH, as in window.h
  */
@@ -84,7 +84,7 @@ static MPI_Aint extent_of(MPI_Datatype type)
     return extent;
 }
 
-/* The first member, if it is a pair */
+/* Set an element, or the first member of a pair */
 static void set_number(const type_t *type, void *element, int number)
 {
     int size;
@@ -363,8 +363,8 @@ static void test_swap_types(void)
                                  win);
             MPI_Win_fence(0, win);
             set_element(&types[i], compare, 1, 0);
-            check(memcmp(seen, compare, size) == 0, "cas of %s: it saw another",
-                  types[i].name);
+            check(memcmp(seen, compare, size) == 0,
+                  "cas of %s: the result is wrong", types[i].name);
             check(memcmp(mine, j ? value : compare, size) == 0,
                   "cas of %s: the target is wrong", types[i].name);
         }

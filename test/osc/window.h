@@ -4,6 +4,8 @@
 #ifndef DAXPIN_TEST_WINDOW_H_
 #define DAXPIN_TEST_WINDOW_H_
 
+/* Windows over files, made in all ways that there are */
+
 #include "check.h"
 
 #include <fcntl.h>
@@ -12,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A window over files, made in one of the ways there are:
+/* A window, made in one of these ways:
  *   own     MPI_Win_allocate, a file for each rank
  *   one     MPI_Win_allocate, one file for all ranks of a node
  *   shared  MPI_Win_allocate_shared, one file
@@ -30,8 +32,8 @@ typedef struct window {
     char       *base;
     MPI_Win    win;
     char       file[PATH_MAX]; /* of this rank */
-    off_t      offset;         /* of this rank's part in it */
-    MPI_Aint   starts[64];     /* by rank: what displacements begin with */
+    off_t      offset;         /* of this rank's segment in it */
+    MPI_Aint   starts[64];     /* of each rank: the first displacement */
 } window_t;
 
 __attribute__((unused))
@@ -40,13 +42,13 @@ static int window_is(const window_t *window, const char *kind)
     return strcmp(window->kind, kind) == 0;
 }
 
-/* The program maps its memory by itself */
+/* Return whether the program maps the memory itself */
 static int window_is_mapped(const window_t *window)
 {
     return window_is(window, "create") || window_is(window, "dynamic");
 }
 
-/* The displacement of so many units */
+/* Return the displacement of a number of units */
 __attribute__((unused))
 static MPI_Aint window_disp(const window_t *window, int target, MPI_Aint units)
 {
@@ -56,7 +58,7 @@ static MPI_Aint window_disp(const window_t *window, int target, MPI_Aint units)
                    units;
 }
 
-/* Among the ranks of this node */
+/* Return this rank among those of its node, and their number */
 static int node_rank(int *size_p)
 {
     MPI_Comm node;
@@ -108,7 +110,7 @@ static int window_attach(window_t *window, MPI_Info info)
     return ret;
 }
 
-/* @return As MPI */
+/* Return MPI_SUCCESS or the error of MPI */
 __attribute__((unused))
 static int window_open(window_t *window)
 {
@@ -160,7 +162,7 @@ out:
     return ret;
 }
 
-/* Not for windows that were revoked: the end is to be without an error */
+/* Free a window that was not revoked: no error is allowed */
 __attribute__((unused))
 static void window_close(window_t *window)
 {
@@ -170,8 +172,8 @@ static void window_close(window_t *window)
     }
 }
 
-/* What of this rank's part is in the file, by read(2). Not with the window
- * open: it would make a reader that the lease is lent to. */
+/* Read this rank's segment from the file, by read(2). The window must be
+ * closed, because this process would be a reader to which the lease is lent. */
 __attribute__((unused))
 static void window_read(const window_t *window, void *buffer)
 {

@@ -37,15 +37,20 @@ typedef struct ompi_op_t ompi_op_t;
  * the end of libdaxpin's access check, so each operation knows whether it got
  * into the file. Another osc component, the inner component, does all
  * synchronisation and everything between nodes. It works on shadow windows that
- * the program never sees:  sync     over a few bytes that are never accessed:
- * fences, locks, post, start data     over the window's memory lock     over
- * one word of each rank, which makes accumulates atomic state    over the page
- * in which libdaxpin shows the state of the lease persist  over the records by
- * which ranks request a rank of another node to make a range durable  The last
- * four exist only if a rank cannot map another rank's file. They are locked
- * from beginning to end, so that data and state can be waited for in any epoch
- * of the program: first the data is complete, then the state shows whether the
- * data went into the file, then the epoch ends.
+ * the program never sees:
+ *
+ *   sync     over a few bytes that are never accessed: fences, locks, post,
+ *            start
+ *   data     over the window's memory
+ *   lock     over one word of each rank, which makes accumulates atomic
+ *   state    over the page in which libdaxpin shows the state of the lease
+ *   persist  over the records by which ranks request a rank of another node to
+ *            make a range durable
+ *
+ * The last four exist only if a rank cannot map another rank's file. They are
+ * locked from beginning to end, so that data and state can be waited for in any
+ * epoch of the program: first the data is complete, then the state shows
+ * whether the data went into the file, then the epoch ends.
  */
 
 typedef enum osc_daxpin_persist {

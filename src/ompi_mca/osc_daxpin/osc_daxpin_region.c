@@ -3,9 +3,9 @@
 
 /*
  * Targets of this node in a dynamic window. An origin maps the files of a
- * target's regions when it first accesses the target. Attached memory
- * that is in no file is copied from and to the other process. For targets on
- * other nodes, see osc_daxpin_am.c.
+ * target's regions when it first accesses the target. Attached memory that is
+ * in no file is copied from and to the other process. For targets on other
+ * nodes, see osc_daxpin_am.c.
  */
 
 #include "osc_daxpin_region.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef DAXPIN_TEST_PART_H_
-#define DAXPIN_TEST_PART_H_
+#ifndef DAXPIN_TEST_SEGMENT_H_
+#define DAXPIN_TEST_SEGMENT_H_
 
 /*
- * The part of a file that a rank exposes: a file of its own, or its share of
- * one file that every rank opens and maps by itself.
+ * The segment of a file that a rank exposes: a file of its own, or its share of
+ * one file that every rank opens and maps itself
  */
 
 #include <errno.h>
@@ -22,13 +22,13 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef struct part {
+typedef struct segment {
     char    path[4096];
     int     fd;
     off_t   offset; /* in the file */
     size_t  length;
     uint8_t *base;
-} part_t;
+} segment_t;
 
 #define CHECK(_cond, _format, ...) \
     do { \
@@ -51,8 +51,8 @@ static inline double now(void)
     return ts.tv_sec + (ts.tv_nsec * 1e-9);
 }
 
-static inline void part_path(char *path, size_t size, const char *prefix,
-                             int shared, int rank)
+static inline void segment_path(char *path, size_t size, const char *prefix,
+                                int shared, int rank)
 {
     if (shared) {
         snprintf(path, size, "%s.all", prefix);
@@ -61,29 +61,30 @@ static inline void part_path(char *path, size_t size, const char *prefix,
     }
 }
 
-/* Open and map; the file exists and is long enough */
-static inline void part_open(part_t *part, const char *prefix, int shared,
-                             size_t length)
+/* Open and map a file that exists and is long enough */
+static inline void segment_open(segment_t *segment, const char *prefix,
+                                int shared, size_t length)
 {
-    part_path(part->path, sizeof(part->path), prefix, shared, comm_rank);
-    part->offset = shared ? (off_t)(comm_rank * length) : 0;
-    part->length = length;
+    segment_path(segment->path, sizeof(segment->path), prefix, shared,
+                 comm_rank);
+    segment->offset = shared ? (off_t)(comm_rank * length) : 0;
+    segment->length = length;
 
-    part->fd = open(part->path, O_RDWR);
-    CHECK(part->fd >= 0, "%s: %m", part->path);
-    part->base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      part->fd, part->offset);
-    CHECK(part->base != MAP_FAILED, "%s: %m", part->path);
+    segment->fd = open(segment->path, O_RDWR);
+    CHECK(segment->fd >= 0, "%s: %m", segment->path);
+    segment->base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                         segment->fd, segment->offset);
+    CHECK(segment->base != MAP_FAILED, "%s: %m", segment->path);
 }
 
-/* Make the file new, full of zeroes; collective, returns when all are there */
-static inline void part_create(const char *prefix, int shared, size_t length)
+/* Make the files, full of zeroes. Collective; returns when all are there. */
+static inline void segment_create(const char *prefix, int shared, size_t length)
 {
     char path[4096];
     int fd, ret;
 
     if (!shared || (comm_rank == 0)) {
-        part_path(path, sizeof(path), prefix, shared, comm_rank);
+        segment_path(path, sizeof(path), prefix, shared, comm_rank);
         unlink(path);
         fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
         CHECK(fd >= 0, "%s: %m", path);
@@ -94,31 +95,32 @@ static inline void part_create(const char *prefix, int shared, size_t length)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-static inline void part_close(part_t *part)
+static inline void segment_close(segment_t *segment)
 {
-    munmap(part->base, part->length);
-    close(part->fd);
+    munmap(segment->base, segment->length);
+    close(segment->fd);
 }
 
-/* Read from the rank's own descriptor, which opens nothing */
-static inline void part_read(const part_t *part, void *buffer, size_t offset,
-                             size_t length)
+/* Read through the rank's own descriptor, so that no other process opens the
+ * file */
+static inline void segment_read(const segment_t *segment, void *buffer,
+                                size_t offset, size_t length)
 {
-    ssize_t ret = pread(part->fd, buffer, length, part->offset + offset);
+    ssize_t ret = pread(segment->fd, buffer, length, segment->offset + offset);
 
-    CHECK(ret == (ssize_t)length, "%s: read %zd of %zu: %m", part->path, ret,
+    CHECK(ret == (ssize_t)length, "%s: read %zd of %zu: %m", segment->path, ret,
           length);
 }
 
-/* Does the kernel say that there is a write lease on the part's file? */
-static inline int part_has_lease(const part_t *part)
+/* Return whether the kernel has a write lease on the segment's file */
+static inline int segment_has_lease(const segment_t *segment)
 {
     char id[64], line[256], type[32], what[32], kind[32], seen[64];
     int found = 0;
     struct stat st;
     FILE *file;
 
-    CHECK(fstat(part->fd, &st) == 0, "%s: %m", part->path);
+    CHECK(fstat(segment->fd, &st) == 0, "%s: %m", segment->path);
     snprintf(id, sizeof(id), "%02x:%02x:%lu", major(st.st_dev),
              minor(st.st_dev), (unsigned long)st.st_ino);
 
@@ -135,7 +137,7 @@ static inline int part_has_lease(const part_t *part)
     return found;
 }
 
-/* Is this run one with daxpin? */
+/* Return whether this job uses daxpin */
 static inline int with_daxpin(void)
 {
     const char *md = getenv("UCX_MD");
