@@ -41,7 +41,7 @@ static int hook_daxpin_load_near(char *path, size_t size)
 }
 
 static const char *hook_daxpin_load_find(const char *parameter, char *buffer,
-                                           size_t size, const char **why_p)
+                                         size_t size, const char **why_p)
 {
     const char *path = getenv(HOOK_DAXPIN_MODULE_ENV);
 

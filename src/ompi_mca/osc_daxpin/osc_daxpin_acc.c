@@ -182,7 +182,7 @@ typedef struct osc_daxpin_acc {
 /* Accumulate on memory in this process, perhaps a copy. *changed_p: it has to
  * be put back. */
 static int osc_daxpin_acc_apply(const osc_daxpin_acc_t *acc, void *target,
-                             int *changed_p)
+                                int *changed_p)
 {
     int ret;
 

@@ -110,7 +110,7 @@ int osc_daxpin_module_is_own(const ompi_win_t *win)
  */
 
 static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
-                            int *disp_unit, void *baseptr)
+                                   int *disp_unit, void *baseptr)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int i;
@@ -214,7 +214,7 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
 
 /* Make the records of requests to persist, and start the progress thread */
 static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
-                                 const ompi_win_t *win)
+                                    const ompi_win_t *win)
 {
     int ret;
 

@@ -68,7 +68,7 @@ static int osc_daxpin_mpi_persist(MPI_Win win, MPI_Aint offset,
         ret = MPI_ERR_RMA_RANGE;
     } else {
         ret = osc_daxpin_segment_persist(module, (uint64_t)offset,
-                                      (size_t)length);
+                                         (size_t)length);
     }
     if (osc_daxpin_agree(module, ret) == OMPI_SUCCESS) {
         return MPI_SUCCESS;
