@@ -158,8 +158,7 @@ static void put_and_get(int sync, int distance, int strided, size_t length)
               file[i], want);
     }
 
-    /* Change the data through the mapping, so that a get has to read the file
-     * */
+    /* Change the data in the file, so that a get has to read the file */
     for (i = 0; i < length; ++i) {
         segment.base[from + (i * step)] ^= 0xff;
     }

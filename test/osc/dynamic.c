@@ -130,8 +130,7 @@ static void test_border(uint64_t *words, const char *what)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* Only one rank at a time has an exclusive lock, also while it accesses others
- * */
+/* Only one rank at a time has an exclusive lock, also while it puts and gets */
 static void test_locks(uint64_t *words)
 {
     MPI_Aint at[64], own;

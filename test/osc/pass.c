@@ -25,8 +25,7 @@ static int is_daxpin(MPI_Win win)
     return daxpin_mpi_cause(win, 0, cause, sizeof(cause)) == MPI_SUCCESS;
 }
 
-/* Put a word to the next rank; displacements are words, or addresses of words
- * */
+/* Put a word to the next rank. Displacements are words, or addresses. */
 static void move(MPI_Win win, const long *base, MPI_Aint first)
 {
     int next      = (check_rank + 1) % check_size;
@@ -75,8 +74,7 @@ static void test_create(void)
     check_mpi(MPI_Win_free(&win), "free");
 }
 
-/* A dynamic window for files is daxpin's, whatever is attached; another is not
- * */
+/* A dynamic window is daxpin's if it is for files, whatever is attached */
 static void test_dynamic(const char *attach, int wanted)
 {
     MPI_Aint first;

@@ -160,8 +160,7 @@ static void turn_flush(uint64_t number)
     }
 }
 
-/* Note one result for all targets. Targets that are no victims have no error.
- * */
+/* Note one result for all targets; targets that are no victims have no error */
 static void note_all(int failed_put, int ret, uint64_t number)
 {
     int target, bad = -1;

@@ -82,7 +82,7 @@ typedef struct osc_daxpin_segment {
     char          *base;       /* first byte in memory */
     size_t        size;        /* bytes of the window */
     uint64_t      offset;      /* of the segment in the file */
-    size_t        file_length; /* the file must have, for all segments */
+    size_t        file_length; /* least, for all segments */
     int           adopted;     /* the program has mapped it */
     int           leader;      /* first rank of the node that shares it */
     off_t         old_length;  /* before the window; -1: no file was there */

@@ -70,8 +70,8 @@ static atomic_flag osc_daxpin_am_busy = ATOMIC_FLAG_INIT;
  * At the target
  */
 
-/* Caller holds attach_mutex, so that nothing is detached. Access one segment.
- * */
+/* Caller holds attach_mutex, so that nothing is detached. Access a
+ * segment. */
 static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
                                 const osc_daxpin_am_range_t *range, char *data,
                                 int is_put)

@@ -12,8 +12,8 @@
 #define osc_daxpin_error(_error, _format, ...) \
     (opal_output(0, "osc/daxpin: " _format, ##__VA_ARGS__), (_error))
 
-/* Add MPIX_ERR_DAXPIN_REVOKED to MPI's errors, once a process. It cannot be
- * done in osc_init, after which MPI makes its table of errors. */
+/* Add MPIX_ERR_DAXPIN_REVOKED to MPI's errors, once in a process. osc_init is
+ * too early, because MPI makes its table of errors later. */
 int osc_daxpin_error_add(void);
 
 int osc_daxpin_error_class(void);

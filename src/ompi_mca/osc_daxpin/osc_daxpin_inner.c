@@ -180,8 +180,8 @@ static int osc_daxpin_inner_cause(osc_daxpin_module_t *module, int target,
  * Persistence
  */
 
-/* The range may have grown since the data was flushed, by data of other threads
- * that is still under way */
+/* Data that other threads moved into the range may still be under way, so wait
+ * for it before the target makes the range durable */
 static int osc_daxpin_inner_persist(osc_daxpin_module_t *module, int target,
                                     const osc_daxpin_mem_t *mem,
                                     uint64_t start, uint64_t length)

@@ -18,7 +18,7 @@ int osc_daxpin_mem_persist(osc_daxpin_module_t *module, int target,
                            const osc_daxpin_mem_t *mem, uint64_t start,
                            uint64_t length);
 
-/* Nothing of it is under way when a move returns */
+/* Return at once, because a move is complete when it returns */
 int osc_daxpin_mem_complete(osc_daxpin_module_t *module, int target);
 
 #endif

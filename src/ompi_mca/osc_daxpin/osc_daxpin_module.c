@@ -62,8 +62,8 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_shadow_close(&module->sync);
     osc_daxpin_peers_close(module);
     osc_daxpin_attached_close(module);
-    /* Not before all ranks are here: this one may be the holder of a file that
-     * another rank still uses */
+    /* Wait before the file is closed, because this rank may be the holder of a
+     * file that another rank still uses */
     comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
     osc_daxpin_segment_close(module, module->undo);
     osc_daxpin_node_close(&module->node);
@@ -291,8 +291,7 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
 }
 
 /* Keys that inner components read when a program changes the info of a window
- * later. They subscribe to the sync window, so the change is passed on to it.
- * */
+ * later. They subscribe to the sync window, so a change is passed on to it. */
 static const char *osc_daxpin_inner_keys[] = {
     "no_locks", "acc_single_intrinsic"
 };

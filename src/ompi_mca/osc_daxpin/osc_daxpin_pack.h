@@ -13,8 +13,7 @@
 /* Most pieces of a target's memory in one call of a copy function */
 #define OSC_DAXPIN_IOV_MAX 32
 
-/* Copy between packed data, one piece, and as many bytes of a target's memory
- * */
+/* Copy between one piece of packed data and as many bytes of a target */
 typedef int (*osc_daxpin_pack_copy_t)(osc_daxpin_module_t *module, int target,
                                       const struct iovec *local,
                                       const struct iovec *remote,

@@ -96,8 +96,8 @@ static int osc_daxpin_dir_is_set(const osc_daxpin_component_t *component,
     return (dir != NULL) && (dir[0] != '\0') && osc_daxpin_allocates(flavor);
 }
 
-/* All ranks name a file, or none. Where the program has mapped its memory, that
- * may differ from rank to rank. */
+/* It is an error if only some ranks name a file, except where the program has
+ * mapped its memory itself */
 int osc_daxpin_params_agree(const osc_daxpin_component_t *component,
                             ompi_communicator_t *comm, int flavor, int ret,
                             osc_daxpin_params_t *params, int *wanted_p)

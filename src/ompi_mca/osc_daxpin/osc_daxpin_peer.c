@@ -209,7 +209,7 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
         return osc_daxpin_peer_open_file(module, infos, target);
     }
     if (target == module->rank) {
-        /* Not NULL, as if it were not mapped */
+        /* NULL would mean that it is not mapped */
         peer->mem.base = (module->segment.base != NULL) ?
                                  module->segment.base :
                                  module->sync_memory;
@@ -217,7 +217,7 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-/* What one rank needs for remote targets, all ranks make */
+/* Agree on what remote targets need, which all ranks make or none */
 static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
 {
     int any[]                 = {module->remote, module->spec.persist ==

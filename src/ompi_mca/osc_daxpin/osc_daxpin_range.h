@@ -102,9 +102,9 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     return OMPI_SUCCESS;
 }
 
-/* Have a flush make the range durable, if the window is to. Called after the
- * access has begun, because another thread may flush at the same time, see
- * osc_daxpin_peer_persist(). */
+/* With daxpin_persist=flush, have the next flush make the range durable. Called
+ * after the access has begun, because another thread may flush at the same
+ * time, see osc_daxpin_peer_persist(). */
 static inline void osc_daxpin_range_dirty(osc_daxpin_module_t *module,
                                           const osc_daxpin_range_t *range)
 {

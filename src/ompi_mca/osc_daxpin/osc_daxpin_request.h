@@ -8,7 +8,7 @@
 
 #include "osc_daxpin.h"
 
-/* Once a process */
+/* Called once in a process */
 void osc_daxpin_requests_init(void);
 void osc_daxpin_requests_finalize(void);
 

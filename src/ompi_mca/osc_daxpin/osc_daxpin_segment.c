@@ -297,8 +297,8 @@ void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo)
         osc_daxpin_segment_release(segment);
     }
     if (unlinks) {
-        /* Not before the hold is dropped: a process that waits for it in
-         * truncate has the inode locked */
+        /* The hold is dropped before, because a process that waits for the
+         * hold in truncate has the inode locked */
         osc_daxpin_segment_remove(segment, &key);
     }
     if (undo) {

@@ -95,7 +95,7 @@ static int osc_daxpin_single_test(ompi_win_t *win, int *flag)
     return OMPI_SUCCESS;
 }
 
-/* It would wait for itself, for ever */
+/* Return an error instead of waiting: the process would wait for itself */
 static int osc_daxpin_single_wait(ompi_win_t *win)
 {
     int flag = 0;

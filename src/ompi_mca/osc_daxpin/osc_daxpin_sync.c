@@ -89,7 +89,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     osc_daxpin_peers_unlock(module);
 }
 
-/* Check this rank's own memory, and make it durable if the window is to be */
+/* Check this rank's own memory; with daxpin_persist, make it durable first */
 static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;

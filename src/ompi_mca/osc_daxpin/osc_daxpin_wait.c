@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #define OSC_DAXPIN_POST_TAG  0
-#define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* else: the number of shared ones */
+#define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* less: number of shared locks */
 
 static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
                                  uint64_t value, uint64_t *before_p)
