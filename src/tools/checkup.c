@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Findings, and what it takes to get at them */
+/* Findings of `daxpin doctor`, and commands whose output it reads */
 
 #include "checkup.h"
 
@@ -29,7 +29,7 @@ static const struct {
     [DAXPIN_FINDING_BAD]  = {"bad", "\033[31m"}
 };
 
-void daxpin_checkup_say(daxpin_checkup_t *checkup, daxpin_finding_t finding,
+void daxpin_checkup_add(daxpin_checkup_t *checkup, daxpin_finding_t finding,
                         const char *name, const char *format, ...)
 {
     const char *word = checkup_words[finding].word;
@@ -65,7 +65,7 @@ static pid_t capture_start(char *const *argv, int out)
     pid_t pid = fork();
 
     if (pid == 0) {
-        setpgid(0, 0); /* to be killed with all that it starts */
+        setpgid(0, 0); /* a timeout kills it and all that it starts */
         dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
         dup2(out, STDOUT_FILENO);
         dup2(out, STDERR_FILENO);
@@ -83,8 +83,8 @@ static long long capture_now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* Until its end of the pipe is closed: 0, or -ETIMEDOUT */
-static int capture_read(int in, long long end, FILE *said)
+/* Read until the command closes the pipe. Return 0 or -ETIMEDOUT. */
+static int capture_read(int in, long long end, FILE *output)
 {
     struct pollfd ready = {.fd = in, .events = POLLIN};
     char buffer[4096];
@@ -103,27 +103,27 @@ static int capture_read(int in, long long end, FILE *said)
         if (length <= 0) {
             return 0;
         }
-        fwrite(buffer, 1, (size_t)length, said);
+        fwrite(buffer, 1, (size_t)length, output);
     }
 }
 
-int daxpin_capture(char *const *argv, unsigned seconds, char **said_p)
+int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
 {
     int fds[2], status, ret;
     size_t size = 0;
-    FILE *said;
+    FILE *output;
     pid_t pid;
 
-    *said_p = NULL;
-    said    = open_memstream(said_p, &size);
-    if ((said == NULL) || (pipe2(fds, O_CLOEXEC) != 0)) {
+    *output_p = NULL;
+    output    = open_memstream(output_p, &size);
+    if ((output == NULL) || (pipe2(fds, O_CLOEXEC) != 0)) {
         return -errno;
     }
     pid = capture_start(argv, fds[1]);
     ret = (pid < 0) ? -errno : 0;
     close(fds[1]);
     if (ret == 0) {
-        ret = capture_read(fds[0], capture_now_ms() + seconds * 1000LL, said);
+        ret = capture_read(fds[0], capture_now_ms() + seconds * 1000LL, output);
         if (ret != 0) {
             kill(-pid, SIGKILL);
         }
@@ -131,7 +131,7 @@ int daxpin_capture(char *const *argv, unsigned seconds, char **said_p)
         }
     }
     close(fds[0]);
-    fclose(said);
+    fclose(output);
     if (ret == -ETIMEDOUT) {
         return 124;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* What `daxpin doctor` checks, and the findings that it prints */
+
 #ifndef DAXPIN_TOOLS_CHECKUP_H_
 #define DAXPIN_TOOLS_CHECKUP_H_
 
@@ -11,12 +13,10 @@
 
 #include <stddef.h>
 
-/* What `daxpin doctor` finds, a line each */
-
 typedef enum daxpin_finding {
     DAXPIN_FINDING_OK,
-    DAXPIN_FINDING_NOTE, /* right as it is; something to know */
-    DAXPIN_FINDING_WARN, /* works, but worse than it could, or may surprise */
+    DAXPIN_FINDING_NOTE, /* nothing to do; the user should know it */
+    DAXPIN_FINDING_WARN, /* daxpin works, but worse than it could */
     DAXPIN_FINDING_BAD,  /* daxpin does not work, or does not protect */
     DAXPIN_FINDING_COUNT
 } daxpin_finding_t;
@@ -26,28 +26,30 @@ typedef struct daxpin_checkup {
     daxpin_json_t  *json;  /* NULL: text */
     int            colour;
     unsigned       counts[DAXPIN_FINDING_COUNT];
-    int            hook;   /* Open MPI has the hook */
-    char           dir[PATH_MAX]; /* where the job can make files; "" */
+    int            hook;   /* Open MPI finds hook_daxpin */
+    char           dir[PATH_MAX]; /* where the job can create files; "" */
 } daxpin_checkup_t;
 
-/* name: what was looked at, the same for ever. The rest: what is so and, where
- * that is not right, what to do. */
-void daxpin_checkup_say(daxpin_checkup_t *checkup, daxpin_finding_t finding,
+/* Add a finding: print and count it. name: what was checked; programs know it,
+ * so it does not change between releases. The text: the result and, if that is
+ * not good, what to do about it. */
+void daxpin_checkup_add(daxpin_checkup_t *checkup, daxpin_finding_t finding,
                         const char *name, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 
-/* The parts of the chain, from below */
+/* Check the parts that a job needs, the lowest first */
 void daxpin_check_system(daxpin_checkup_t *checkup);
 void daxpin_check_storage(daxpin_checkup_t *checkup, char **paths);
 void daxpin_check_ucx(daxpin_checkup_t *checkup);
 void daxpin_check_ompi(daxpin_checkup_t *checkup);
 
-/* In a job: launcher and its options, NULL for one of our own */
+/* Check the ranks of a job. launcher: a command and its options; NULL: mpirun
+ * on this node. */
 void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher);
 
-/* Run a command and take what it says, on both outputs; to be freed. Returns
- * its exit status as of a shell, 124 if it takes longer than that, -errno if it
- * cannot be started. */
-int daxpin_capture(char *const *argv, unsigned seconds, char **said_p);
+/* Run a command and store what it writes to standard output and standard error;
+ * the caller frees it. Return its exit status as a shell has it, 124 if it
+ * takes longer than that, or -errno if it cannot be started. */
+int daxpin_capture(char *const *argv, unsigned seconds, char **output_p);
 
 #endif

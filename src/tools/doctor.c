@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Is it on, and why not? */
+/* daxpin doctor: check whether daxpin is on and, if not, why */
 
 #include "checkup.h"
 #include "commands.h"
@@ -28,7 +28,8 @@ static int doctor_usage(void)
     return 2;
 }
 
-/* It would be started, with our probe as an argument */
+/* Find a program after the launcher's options. It would be started, with the
+ * probe as an argument. */
 static const char *doctor_find_program(char **launcher)
 {
     for (++launcher; *launcher != NULL; ++launcher) {
@@ -52,7 +53,7 @@ static int doctor_parse(int argc, char **argv, doctor_args_t *args)
     const char *program;
     int option, i;
 
-    /* What comes after it is not ours */
+    /* What follows "--" is not for getopt_long() */
     for (i = 1; i < argc; ++i) {
         if (strcmp(argv[i], "--") == 0) {
             args->launcher = &argv[i + 1];
@@ -83,7 +84,7 @@ static int doctor_parse(int argc, char **argv, doctor_args_t *args)
                       doctor_find_program(args->launcher) :
                       "";
     if (program != NULL) {
-        fprintf(stderr, "daxpin doctor: after -- goes a launcher with its "
+        fprintf(stderr, "daxpin doctor: after --, name a launcher with its "
                 "options, such as mpirun -n 4 -x UCX_MD=daxpin%s%s\n",
                 (program[0] != '\0') ? ", without the program: " : "",
                 program);
@@ -100,7 +101,7 @@ static int doctor_has_colour(void)
            (strcmp(term, "dumb") != 0) && ((no == NULL) || (no[0] == '\0'));
 }
 
-static void doctor_sum_up(const daxpin_checkup_t *checkup)
+static void doctor_print_totals(const daxpin_checkup_t *checkup)
 {
     const unsigned *counts = checkup->counts;
 
@@ -151,6 +152,6 @@ int daxpin_cmd_doctor(int argc, char **argv)
     if (!args.no_job) {
         daxpin_check_job(&checkup, args.launcher);
     }
-    doctor_sum_up(&checkup);
+    doctor_print_totals(&checkup);
     return doctor_status(&checkup, args.strict);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* A job of our own, as it is started: what its ranks get */
+/* daxpin doctor: a job whose ranks report what they got */
 
 #include "checkup.h"
 #include "env.h"
@@ -19,7 +19,7 @@
 #define JOB_KEY_MAX   16
 #define JOB_VALUE_MAX 512
 
-/* What a rank said; order as it came */
+/* A line that a rank printed */
 typedef struct job_line {
     int  rank;
     char key[JOB_KEY_MAX];
@@ -27,18 +27,18 @@ typedef struct job_line {
 } job_line_t;
 
 typedef struct job {
-    char       *said;
+    char       *output;
     job_line_t *lines;
     size_t     count;
-    int        size;   /* of MPI_COMM_WORLD; 0: not known */
+    int        size;   /* of MPI_COMM_WORLD; 0: no rank answered */
 } job_t;
 
-/* A key whose value has to be as it should */
+/* What the value of a key should be */
 typedef struct job_rule {
     const char *key;
     const char *name;
-    const char *wanted;   /* one of this list is in the value, a list, too;
-                             NULL: anything but `unwanted` */
+    const char *wanted;   /* the value, a list, has an element of this list;
+                             NULL: the value is not `unwanted` */
     const char *unwanted;
     const char *good;
     const char *advice;
@@ -48,28 +48,29 @@ static const job_rule_t job_rules[] = {
     { PROBE_KEY_MD, "job: UCX_MD", "daxpin", NULL, "names daxpin",
       "pass it on: mpirun -x UCX_MD=daxpin" },
     { PROBE_KEY_MODULE, "job: UCX module", NULL, "none", "is loaded",
-      "the hook did not load it; it needs UCX_MD=daxpin, "
+      "hook_daxpin did not load it; it needs UCX_MD=daxpin, "
       "OMPI_MCA_mca_base_component_path and DAXPIN_UCX_MODULE, which `eval "
       "\"$(daxpin env)\"` sets and mpirun -x passes to other nodes" },
     { PROBE_KEY_PML, "job: pml", "ucx", NULL, "is ucx",
       "Open MPI does not use UCX; see pml above, and options of the launcher" },
     { PROBE_KEY_OSC, "job: osc", "daxpin,ucx", NULL, "is daxpin or ucx",
-      "windows are not under daxpin's care; see osc_daxpin and osc above, and "
+      "daxpin does not protect windows; see osc_daxpin and osc above, and "
       "options of the launcher" },
     { PROBE_KEY_LEASE, "job: lease", "yes", NULL,
-      "a window\'s file is pinned under lease",
-      "a window\'s file is not under lease: a truncate crashes the job; the "
-      "other findings tell why" },
+      "a window's file is pinned under lease",
+      "a window's file is not under lease: a truncate crashes the job; see the "
+      "other findings" },
     { PROBE_KEY_DATA, "job: data", "yes", NULL,
-      "what one rank puts reaches the file of the other",
+      "MPI_Put writes into the file of the other rank",
       "MPI_Put does not work" },
     { PROBE_KEY_WINDOW, "job: osc_daxpin", "yes", NULL,
       "makes windows in files that their info names",
-      "windows whose info names a file are not in that file" }
+      "windows whose info names a file are not in that file; see osc_daxpin "
+      "above" }
 };
 
 /*
- * What was said
+ * Output of the ranks
  */
 
 static int job_add(job_t *job, const char *line)
@@ -94,10 +95,10 @@ static int job_add(job_t *job, const char *line)
     return 0;
 }
 
-/* The launcher may put something before each line, such as the rank */
+/* The launcher may begin each line with something, such as the rank */
 static void job_parse(job_t *job)
 {
-    const char *p = job->said;
+    const char *p = job->output;
 
     while ((p != NULL) && ((p = strstr(p, PROBE_LABEL)) != NULL)) {
         if (job_add(job, p) != 0) {
@@ -120,10 +121,10 @@ static const char *job_value(const job_t *job, int rank, const char *key)
     return NULL;
 }
 
-/* The last lines that are not the probe's, which tell why it failed */
-static void job_tail(const char *said, char *text, size_t size)
+/* Collect the lines that the probe did not print: errors of the launcher */
+static void job_tail(const char *output, char *text, size_t size)
 {
-    char *copy = strdup((said != NULL) ? said : ""), *line, *save = NULL;
+    char *copy = strdup((output != NULL) ? output : ""), *line, *save = NULL;
     size_t used = 0, length;
 
     text[0] = '\0';
@@ -143,7 +144,7 @@ static void job_tail(const char *said, char *text, size_t size)
 }
 
 /*
- * What it means
+ * Findings
  */
 
 static int job_is_good(const job_rule_t *rule, const char *value)
@@ -175,17 +176,17 @@ static void job_check_rule(daxpin_checkup_t *checkup, const job_t *job,
         if ((value != NULL) && job_is_good(rule, value)) {
             continue;
         }
-        bad  = (bad != NULL) ? bad : (value != NULL) ? value : "not said";
+        bad  = (bad != NULL) ? bad : (value != NULL) ? value : "not reported";
         snprintf(number, sizeof(number), "%d", rank);
         if (count++ < 16) {
             daxpin_list_append(ranks, sizeof(ranks), ",", number);
         }
     }
     if (count == 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, rule->name,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, rule->name,
                            "%s (%d ranks)", rule->good, job->size);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, rule->name,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, rule->name,
                            "rank%s %s%s: \"%s\"; %s", (count > 1) ? "s" : "",
                            ranks, (count > 16) ? ",..." : "", bad,
                            rule->advice);
@@ -204,18 +205,19 @@ static void job_check_hosts(daxpin_checkup_t *checkup, const job_t *job)
             daxpin_list_append(hosts, sizeof(hosts), ",", value);
         }
     }
-    daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "job", "%d ranks on %s",
+    daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "job", "%d ranks on %s",
                        job->size, hosts);
 }
 
-static void job_judge(daxpin_checkup_t *checkup, const job_t *job, int status)
+static void job_add_findings(daxpin_checkup_t *checkup, const job_t *job,
+                             int status)
 {
     char tail[2048];
     size_t i;
 
-    job_tail(job->said, tail, sizeof(tail));
+    job_tail(job->output, tail, sizeof(tail));
     if (job->size == 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "job",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "job",
                            "no rank answered%s: %s",
                            (status == 124) ? " in time" :
                            (status == 127) ? ", the launcher is not in PATH" :
@@ -227,13 +229,13 @@ static void job_judge(daxpin_checkup_t *checkup, const job_t *job, int status)
         job_check_rule(checkup, job, &job_rules[i]);
     }
     if (status != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "job",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "job",
                            "ended with status %d: %s", status, tail);
     }
 }
 
 /*
- * Starting it
+ * The job
  */
 
 static int job_set(const char *name, const char *value)
@@ -241,8 +243,8 @@ static int job_set(const char *name, const char *value)
     return setenv(name, value, 1);
 }
 
-/* Ours is to show whether the installation works, not what the user's
- * environment lacks: that has been told */
+/* This job shows whether the installation works. What the user's environment
+ * lacks, other findings report: set it. */
 static void job_prepare(daxpin_checkup_t *checkup)
 {
     daxpin_env_walk(&checkup->place, job_set);
@@ -280,7 +282,7 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
     argv[count]     = probe;
     argv[count + 1] = dir;
     argv[count + 2] = named;
-    status          = daxpin_capture(argv, JOB_TIME, &job->said);
+    status          = daxpin_capture(argv, JOB_TIME, &job->output);
     free(argv);
     return status;
 }
@@ -292,14 +294,14 @@ void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
     int status;
 
     if (access(probe, X_OK) != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "job",
-                           "is not tried: %s is not there; was daxpin built "
-                           "with Open MPI?", probe);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "job",
+                           "cannot start one: there is no %s; build daxpin "
+                           "with Open MPI and install it", probe);
         return;
     }
     status = job_start(checkup, launcher, probe, &job);
     job_parse(&job);
-    job_judge(checkup, &job, status);
+    job_add_findings(checkup, &job, status);
     free(job.lines);
-    free(job.said);
+    free(job.output);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Where files under lease can be */
+/* daxpin doctor: file systems and directories for files under lease */
 
 #include "checkup.h"
 #include "list.h"
@@ -22,7 +22,7 @@
 typedef struct storage_mounts {
     daxpin_checkup_t *checkup;
     unsigned         count;
-    dev_t            devs[STORAGE_MOUNTS_MAX]; /* seen before */
+    dev_t            devs[STORAGE_MOUNTS_MAX]; /* that were checked */
 } storage_mounts_t;
 
 static const char *storage_files(void)
@@ -32,7 +32,7 @@ static const char *storage_files(void)
     return ((files != NULL) && (files[0] != '\0')) ? files : STORAGE_FSDAX;
 }
 
-/* Does UCX_DAXPIN_FILES name a directory above this path? */
+/* Check whether UCX_DAXPIN_FILES names a path or a directory above it */
 static int storage_is_named(const char *path)
 {
     const char *files = storage_files();
@@ -49,6 +49,7 @@ static int storage_is_named(const char *path)
     return 0;
 }
 
+/* Keep the first directory that is good for the job's file */
 static void storage_note_dir(daxpin_checkup_t *checkup,
                              const daxpin_storage_t *storage)
 {
@@ -57,31 +58,32 @@ static void storage_note_dir(daxpin_checkup_t *checkup,
     }
 }
 
-/* Something that files are to be in or that is to be used itself */
+/* Check a file, or a directory for new files */
 static void storage_check(daxpin_checkup_t *checkup,
                           const daxpin_storage_t *storage, const char *name)
 {
-    char why[LOCKS_REASON_MAX], hold_why[LOCKS_REASON_MAX];
+    char reason[LOCKS_REASON_MAX], hold_reason[LOCKS_REASON_MAX];
     static daxpin_openers_t openers;
     daxpin_verdict_t lease, hold;
 
     daxpin_openers_find(storage, &openers);
-    lease = daxpin_lease_verdict(storage, &openers, why);
-    hold  = daxpin_hold_verdict(storage, hold_why);
+    lease = daxpin_lease_verdict(storage, &openers, reason);
+    hold  = daxpin_hold_verdict(storage, hold_reason);
     if (storage->is_device_dax) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, name,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, name,
                            "device DAX, which needs no lease");
     } else if (lease == DAXPIN_VERDICT_NO) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, name,
-                           "no lease can be had: %s", why);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, name,
+                           "no lease is available: %s", reason);
     } else if (lease == DAXPIN_VERDICT_UNKNOWN) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, name, "%s", why);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, name, "%s", reason);
     } else if ((storage->dax == 1) && (hold != DAXPIN_VERDICT_YES)) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, name,
-                           "DAX and leases, but no hold: %s; a truncate by an "
-                           "inherited descriptor is not stopped", hold_why);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, name,
+                           "DAX and leases, but no hold: %s; a process that "
+                           "truncates the file by an inherited descriptor "
+                           "does not wait", hold_reason);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, name, "%s, leases%s",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, name, "%s, leases%s",
                            (storage->dax == 1) ? "DAX" : "no DAX",
                            (hold == DAXPIN_VERDICT_YES) ? ", hold" : "");
     }
@@ -90,21 +92,21 @@ static void storage_check(daxpin_checkup_t *checkup,
     }
 }
 
-/* Named on the command line */
+/* Check a path of the command line */
 static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
 {
     static daxpin_storage_t storage;
-    int ret = daxpin_storage_look(path, &storage);
+    int ret = daxpin_storage_query(path, &storage);
 
     if (ret != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, path,
-                           "cannot be looked at: %s", strerror(-ret));
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
+                           "cannot stat: %s", strerror(-ret));
     } else if ((storage.dax == 0) && !storage_is_named(storage.path) &&
                (S_ISREG(storage.st.st_mode) || S_ISDIR(storage.st.st_mode))) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, path,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
                            "is not used with DAX (%s), and %s does not name "
-                           "its directory: daxpin leaves it alone; set it to "
-                           "%s", storage.why_not, STORAGE_FILES_ENV,
+                           "its directory: daxpin ignores it; set the variable "
+                           "to %s", storage.no_dax_reason, STORAGE_FILES_ENV,
                            storage.dir);
     } else {
         storage_check(checkup, &storage, path);
@@ -122,12 +124,11 @@ static void storage_check_named(daxpin_checkup_t *checkup)
         if (strcmp(dir, STORAGE_FSDAX) == 0) {
             continue;
         }
-        ret = daxpin_storage_look(dir, &storage);
+        ret = daxpin_storage_query(dir, &storage);
         if (ret != 0) {
-            daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, STORAGE_FILES_ENV,
-                               "names \"%s\": %s; name directories that are "
-                               "there, or %s", dir, strerror(-ret),
-                               STORAGE_FSDAX);
+            daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, STORAGE_FILES_ENV,
+                               "names \"%s\": %s; name directories that exist, "
+                               "or %s", dir, strerror(-ret), STORAGE_FSDAX);
         } else {
             storage_check(checkup, &storage, dir);
         }
@@ -148,25 +149,25 @@ static int storage_check_mount(const daxpin_mount_t *mount, void *arg)
     }
     for (i = 0; i < mounts->count; ++i) {
         if (mounts->devs[i] == mount->dev) {
-            return 0; /* bound to another place as well */
+            return 0; /* mounted at another place as well */
         }
     }
     if ((mounts->count == STORAGE_MOUNTS_MAX) ||
-        (daxpin_storage_look(mount->point, &storage) != 0)) {
+        (daxpin_storage_query(mount->point, &storage) != 0)) {
         return 0;
     }
     mounts->devs[mounts->count++] = mount->dev;
     if (storage.dax == 1) {
         storage_check(checkup, &storage, mount->point);
     } else if (storage.dax == 0) {
-        daxpin_checkup_say(checkup, asked ? DAXPIN_FINDING_BAD :
+        daxpin_checkup_add(checkup, asked ? DAXPIN_FINDING_BAD :
                                             DAXPIN_FINDING_WARN,
                            mount->point, "DAX is off%s: %s",
-                           asked ? ", silently" : "", storage.why_not);
+                           asked ? ", silently" : "", storage.no_dax_reason);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, mount->point,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, mount->point,
                            "%s; name a directory of yours there (daxpin "
-                           "doctor DIRECTORY)", storage.why_not);
+                           "doctor DIRECTORY)", storage.no_dax_reason);
     }
     return 0;
 }
@@ -185,7 +186,7 @@ void daxpin_check_storage(daxpin_checkup_t *checkup, char **paths)
     }
     daxpin_mount_walk(storage_check_mount, &mounts);
     if ((mounts.count == 0) && !named) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "file systems",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "file systems",
                            "none with DAX is mounted, and %s names no "
                            "directory: daxpin has nothing to do; mount one, or "
                            "name the directory of your files",

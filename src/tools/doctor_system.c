@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The kernel and its settings */
+/* daxpin doctor: the kernel, its settings, RDMA devices, optional parts */
 
 #include "checkup.h"
 #include "list.h"
@@ -36,11 +36,11 @@ static void system_check_kernel(daxpin_checkup_t *checkup)
     uname(&name);
     sscanf(name.release, "%u.%u", &major, &minor);
     if ((major < 5) || ((major == 5) && (minor < 8))) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "kernel",
-                           "Linux %s does not tell which files are used with "
-                           "DAX; run 5.8 or later", name.release);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "kernel",
+                           "Linux %s does not report which files are used "
+                           "with DAX; run 5.8 or later", name.release);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "kernel",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "kernel",
                            "Linux %s, %s", name.release, name.machine);
     }
 }
@@ -52,28 +52,28 @@ static void system_check_leases(daxpin_checkup_t *checkup)
 
     daxpin_proc_read_line("/proc/sys/fs/leases-enable", value, sizeof(value));
     if (value[0] == '0') {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "leases",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "leases",
                            "are switched off; sysctl fs.leases-enable=1");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "leases",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "leases",
                            "are switched on");
     }
     if (daxpin_proc_read_line("/proc/sys/fs/lease-break-time", value,
                          sizeof(value)) != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
-                           "cannot be read; is /proc mounted?");
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
+                           "cannot read fs.lease-break-time; mount /proc");
         return;
     }
     seconds = atol(value);
-    daxpin_checkup_say(checkup,
+    daxpin_checkup_add(checkup,
                        (seconds <= 1) ? DAXPIN_FINDING_BAD :
                        (seconds < SYSTEM_BREAK_TIME_MIN) ?
                                         DAXPIN_FINDING_WARN :
                                         DAXPIN_FINDING_OK,
                        "lease-break-time", "%ld s%s", seconds,
                        (seconds < SYSTEM_BREAK_TIME_MIN) ?
-                               ": a process that is slow to give way loses "
-                               "its lease by force; sysctl "
+                               ": the kernel takes the lease from a process "
+                               "that needs longer to give it up; sysctl "
                                "fs.lease-break-time=45" : "");
 }
 
@@ -82,18 +82,18 @@ static void system_check_membarrier(daxpin_checkup_t *checkup)
     long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0);
 
     if ((commands < 0) || !(commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED)) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "membarrier",
-                           "is not to be had here (%s): each access costs a "
-                           "fence more; allow it in the container\'s filter "
-                           "of system calls", (commands < 0) ?
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "membarrier",
+                           "is not available (%s): each access costs one "
+                           "more fence; allow it in the container's filter of "
+                           "system calls", (commands < 0) ?
                            strerror(errno) : "not expedited");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "membarrier",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "membarrier",
                            "is there");
     }
 }
 
-/* What a NIC registers has to be locked in memory */
+/* The kernel locks memory that an RDMA device registers */
 static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
 {
     struct rlimit limit;
@@ -101,21 +101,21 @@ static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
     getrlimit(RLIMIT_MEMLOCK, &limit);
     if ((limit.rlim_cur == RLIM_INFINITY) ||
         daxpin_has_capability(SYSTEM_CAP_IPC_LOCK)) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "memlock",
-                           "no limit that matters");
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "memlock",
+                           "not limited");
     } else if (limit.rlim_cur < SYSTEM_MEMLOCK_MIN) {
-        daxpin_checkup_say(checkup, (devices > 0) ? DAXPIN_FINDING_BAD :
+        daxpin_checkup_add(checkup, (devices > 0) ? DAXPIN_FINDING_BAD :
                                                     DAXPIN_FINDING_WARN,
                            "memlock", "only %lu KiB may be locked, too little "
                            "for memory that %s; set memlock to unlimited in "
                            "/etc/security/limits.conf, or LimitMEMLOCK of the "
-                           "service that starts jobs",
+                           "service that starts jobs to infinity",
                            (unsigned long)limit.rlim_cur >> 10,
                            (devices > 0) ? "an RDMA device registers" :
                                            "an RDMA device would register "
                                            "(there is none here)");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "memlock",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "memlock",
                            "%lu MiB may be locked",
                            (unsigned long)limit.rlim_cur >> 20);
     }
@@ -134,7 +134,7 @@ static size_t system_check_rdma(daxpin_checkup_t *checkup)
         daxpin_list_append(names, sizeof(names), ", ", name);
     }
     free(rdma);
-    daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, "RDMA devices", "%s",
+    daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "RDMA devices", "%s",
                        (count > 0) ? names : "none");
     return count;
 }
@@ -145,14 +145,15 @@ static void system_check_shm(daxpin_checkup_t *checkup)
     unsigned long long size;
 
     if ((statvfs("/dev/shm", &fs) != 0) || (access("/dev/shm", W_OK) != 0)) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "/dev/shm",
-                           "%s; ranks of a node talk through it: mount a "
-                           "tmpfs there that everybody may write to",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "/dev/shm",
+                           "cannot write to it: %s; mount a tmpfs there that "
+                           "every user may write to, because the ranks of a "
+                           "node need it to communicate",
                            strerror(errno));
         return;
     }
     size = (unsigned long long)fs.f_bavail * fs.f_frsize;
-    daxpin_checkup_say(checkup, (size < SYSTEM_SHM_MIN) ? DAXPIN_FINDING_WARN :
+    daxpin_checkup_add(checkup, (size < SYSTEM_SHM_MIN) ? DAXPIN_FINDING_WARN :
                                                           DAXPIN_FINDING_OK,
                        "/dev/shm", "%llu MiB are free%s", size >> 20,
                        (size < SYSTEM_SHM_MIN) ?
@@ -167,28 +168,29 @@ static void system_check_proc(daxpin_checkup_t *checkup)
     if ((daxpin_mount_find(AT_FDCWD, "/proc", &mount) == 0) &&
         (daxpin_mount_has_option(&mount, "hidepid=2") ||
          daxpin_mount_has_option(&mount, "hidepid=invisible"))) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, "/proc",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "/proc",
                            "is mounted with hidepid=2: messages cannot name "
-                           "who has a file open; mount it without");
+                           "the process that has a file open; mount it "
+                           "without");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "/proc",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "/proc",
                            "shows processes");
     }
 }
 
-/* Both are optional: not there is no fault */
+/* Report an optional part: its absence is no fault */
 static void system_check_option(daxpin_checkup_t *checkup, const char *name,
-                                daxpin_verdict_t (*look)(char *why))
+                                daxpin_verdict_t (*verdict_func)(char *reason))
 {
-    char why[LOCKS_REASON_MAX];
-    daxpin_verdict_t verdict = look(why);
+    char reason[LOCKS_REASON_MAX];
+    daxpin_verdict_t verdict = verdict_func(reason);
 
-    daxpin_checkup_say(checkup, (verdict == DAXPIN_VERDICT_YES) ?
+    daxpin_checkup_add(checkup, (verdict == DAXPIN_VERDICT_YES) ?
                                         DAXPIN_FINDING_OK :
                                 (verdict == DAXPIN_VERDICT_NO) ?
                                         DAXPIN_FINDING_NOTE :
                                         DAXPIN_FINDING_WARN,
-                       name, "%s%s", why, (verdict == DAXPIN_VERDICT_NO) ?
+                       name, "%s%s", reason, (verdict == DAXPIN_VERDICT_NO) ?
                        " (optional)" : "");
 }
 
@@ -200,6 +202,6 @@ void daxpin_check_system(daxpin_checkup_t *checkup)
     system_check_memlock(checkup, system_check_rdma(checkup));
     system_check_shm(checkup);
     system_check_proc(checkup);
-    system_check_option(checkup, "module", daxpin_module_verdict);
+    system_check_option(checkup, "module", daxpin_kmod_verdict);
     system_check_option(checkup, "guard", daxpin_guard_verdict);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* UCX: its release, the module, and the settings that keep it out */
+/* daxpin doctor: UCX, its release, the plug-in, and settings that exclude it */
 
 #include "checkup.h"
 #include "commands.h"
@@ -20,18 +20,18 @@
 #include <sys/wait.h>
 
 #define UCX_NAME        DAXPIN_UCX_MD_NAME
-#define UCX_MODULE_ENV  "DAXPIN_UCX_MODULE"
+#define UCX_PLUGIN_ENV  "DAXPIN_UCX_MODULE"
 #define UCX_CHILD_LABEL "daxpin-ucx "
 #define UCX_TIME        60 /* seconds */
 
-/* What loading the module in a process of its own has shown */
+/* What a process of its own reported that loaded the plug-in */
 typedef struct ucx_trial {
-    char version[32];   /* of the running UCX; "": there is none */
-    char loaded[512];   /* "ok", or why not */
+    char version[32];   /* of the UCX in use; "": there is none */
+    char loaded[512];   /* "ok", or the reason why not */
     int  registered;    /* UCX lists the component */
-    int  opened;        /* and its memory domain can be opened */
-    char tls[512];      /* of UCX_TLS, wherever it was set; "": not known */
-    char *said;         /* all that was said; to be freed */
+    int  opened;        /* its memory domain can be opened */
+    char tls[512];      /* UCX_TLS as UCX has it; "": not known */
+    char *output;       /* of the process; the caller frees it */
 } ucx_trial_t;
 
 #ifdef DAXPIN_UCX_ABI
@@ -55,7 +55,7 @@ typedef struct ucx_api {
 
 static void *ucx_symbol(void *handle, const char *name)
 {
-    void *symbol = dlsym(RTLD_DEFAULT, name); /* as the module does */
+    void *symbol = dlsym(RTLD_DEFAULT, name); /* as the plug-in does */
 
     return (symbol != NULL) ? symbol : dlsym(handle, name);
 }
@@ -107,7 +107,7 @@ static void ucx_try_component(const ucx_api_t *api)
     }
 }
 
-static void ucx_child(const char *module)
+static void ucx_child(const char *plugin)
 {
     unsigned major, minor, release;
     ucp_config_t *config;
@@ -123,7 +123,7 @@ static void ucx_child(const char *module)
         (api.config_read(NULL, NULL, &config) == UCS_OK)) {
         api.config_print(config, stdout, NULL, UCS_CONFIG_PRINT_CONFIG);
     }
-    if (dlopen(module, RTLD_NOW | RTLD_GLOBAL) == NULL) {
+    if (dlopen(plugin, RTLD_NOW | RTLD_GLOBAL) == NULL) {
         printf(UCX_CHILD_LABEL "loaded %s\n", dlerror());
         return;
     }
@@ -133,9 +133,9 @@ static void ucx_child(const char *module)
 
 #else
 
-static void ucx_child(const char *module)
+static void ucx_child(const char *plugin)
 {
-    (void)module;
+    (void)plugin;
 }
 
 #endif
@@ -155,7 +155,7 @@ int daxpin_cmd_try_ucx(int argc, char **argv)
 
 static void ucx_parse(ucx_trial_t *trial)
 {
-    char *copy = strdup(trial->said), *line, *save = NULL;
+    char *copy = strdup(trial->output), *line, *save = NULL;
 
     for (line = (copy != NULL) ? strtok_r(copy, "\n", &save) : NULL;
          line != NULL; line = strtok_r(NULL, "\n", &save)) {
@@ -171,24 +171,25 @@ static void ucx_parse(ucx_trial_t *trial)
     free(copy);
 }
 
-/* In a process of its own: a bad module must not take the doctor with it */
-static int ucx_try(const char *module, ucx_trial_t *trial)
+/* Load the plug-in in another process, because a bad one may crash it */
+static int ucx_try(const char *plugin, ucx_trial_t *trial)
 {
     char exe[] = "/proc/self/exe", command[] = "try-ucx", file[PATH_MAX];
     char *argv[] = {exe, command, file, NULL};
     int status;
 
     memset(trial, 0, sizeof(*trial));
-    snprintf(file, sizeof(file), "%s", module);
-    status = daxpin_capture(argv, UCX_TIME, &trial->said);
-    if (trial->said != NULL) {
+    snprintf(file, sizeof(file), "%s", plugin);
+    status = daxpin_capture(argv, UCX_TIME, &trial->output);
+    if (trial->output != NULL) {
         ucx_parse(trial);
     }
     return status;
 }
 
-/* What UCX or the module complained of, or "" */
-static void ucx_complaint(const ucx_trial_t *trial, char *text, size_t size)
+/* Copy an error that UCX reported, if possible one of the plug-in; without an
+ * error, a warning; else "" */
+static void ucx_find_error(const ucx_trial_t *trial, char *text, size_t size)
 {
     const char *line = NULL, *found;
     static const char *const levels[] = {"UCX  ERROR ", "UCX  WARN  "};
@@ -197,7 +198,7 @@ static void ucx_complaint(const ucx_trial_t *trial, char *text, size_t size)
     text[0] = '\0';
     for (i = 0; (i < sizeof(levels) / sizeof(levels[0])) && (line == NULL);
          ++i) {
-        for (found = trial->said; found != NULL; ++found) {
+        for (found = trial->output; found != NULL; ++found) {
             found = strstr(found, levels[i]);
             if (found == NULL) {
                 break;
@@ -221,53 +222,53 @@ static void ucx_check_version(daxpin_checkup_t *checkup,
 
     sscanf(trial->version, "%u.%u", &major, &minor);
     if (trial->version[0] == '\0') {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX",
-                           "cannot be loaded: %s; install it (Debian: "
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX",
+                           "cannot load it: %s; install it (Debian: "
                            "libucx0), or name its directory in "
                            "LD_LIBRARY_PATH", trial->loaded);
     } else if (100 * major + minor != DAXPIN_UCX_ABI) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX",
                            "%s is a release that this daxpin does not know: "
-                           "it is made for %d.%d and stays out of others; run "
-                           "that one, or build daxpin for %u.%u if its "
-                           "configure knows it", trial->version,
+                           "it was built for %d.%d and does nothing in "
+                           "others; run that release, or build daxpin for "
+                           "%u.%u if its configure knows it", trial->version,
                            DAXPIN_UCX_ABI / 100, DAXPIN_UCX_ABI % 100, major,
                            minor);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "UCX", "%s",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "UCX", "%s",
                            trial->version);
     }
 #endif
 }
 
-static void ucx_check_module(daxpin_checkup_t *checkup, const char *module,
+static void ucx_check_plugin(daxpin_checkup_t *checkup, const char *plugin,
                              const ucx_trial_t *trial, int status)
 {
-    char complaint[1024];
+    char error[1024];
 
-    ucx_complaint(trial, complaint, sizeof(complaint));
+    ucx_find_error(trial, error, sizeof(error));
     if ((status != 0) && (trial->loaded[0] == '\0')) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX module",
-                           "%s takes the process that loads it with it "
-                           "(status %d); install daxpin again", module,
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX module",
+                           "%s crashes the process that loads it (status "
+                           "%d); install daxpin again", plugin,
                            status);
     } else if (strcmp(trial->loaded, "ok") != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX module",
-                           "cannot be loaded: %s; use `eval \"$(daxpin "
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX module",
+                           "cannot load it: %s; use `eval \"$(daxpin "
                            "env)\"`, or install daxpin again", trial->loaded);
     } else if (!trial->registered) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX module",
-                           "%s is loaded, but stays out: %s", module,
-                           (complaint[0] != '\0') ? complaint :
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX module",
+                           "%s is loaded, but does not register: %s", plugin,
+                           (error[0] != '\0') ? error :
                            "UCX does not list it");
     } else if (!trial->opened) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX module",
-                           "its memory domain cannot be opened: %s",
-                           (complaint[0] != '\0') ? complaint :
-                           "for a reason that UCX does not tell");
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX module",
+                           "cannot open its memory domain: %s",
+                           (error[0] != '\0') ? error :
+                           "UCX does not report the reason");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "UCX module", "%s",
-                           module);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "UCX module", "%s",
+                           plugin);
     }
 }
 
@@ -279,13 +280,13 @@ static void ucx_check_tls(daxpin_checkup_t *checkup, const char *tls)
                            !daxpin_list_has(tls, "all");
 
     if ((tls[0] != '\0') && excluded) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX_TLS",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX_TLS",
                            "%s (%s) leaves out the transport daxpin: files "
                            "are exposed without a lease; add daxpin to it",
                            tls, (getenv("UCX_TLS") != NULL) ? "environment" :
                            "ucx.conf");
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, "UCX_TLS",
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "UCX_TLS",
                            "does not leave out daxpin");
     }
 }
@@ -295,51 +296,51 @@ static void ucx_check_settings(daxpin_checkup_t *checkup)
     const char *md = getenv(DAXPIN_UCX_MD);
 
     if (daxpin_ucx_md_names_us()) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_OK, DAXPIN_UCX_MD, "%s", md);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, DAXPIN_UCX_MD, "%s", md);
     } else if ((md != NULL) && (md[0] != '\0')) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_WARN, DAXPIN_UCX_MD,
-                           "%s does not name daxpin, so that it does nothing; "
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, DAXPIN_UCX_MD,
+                           "%s does not name daxpin, so daxpin does nothing; "
                            "add it", md);
     } else {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_NOTE, DAXPIN_UCX_MD,
-                           "is not set here; daxpin does something in jobs "
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, DAXPIN_UCX_MD,
+                           "is not set here; daxpin works in jobs that are "
                            "started with mpirun -x UCX_MD=daxpin");
     }
 }
 
-static void ucx_try_module(daxpin_checkup_t *checkup)
+static void ucx_try_plugin(daxpin_checkup_t *checkup)
 {
-    const char *named  = getenv(UCX_MODULE_ENV);
-    const char *module = checkup->place.ucx_wanted;
+    const char *named  = getenv(UCX_PLUGIN_ENV);
+    const char *plugin = checkup->place.ucx_plugin_path;
     ucx_trial_t trial;
     int status;
 
     if ((named != NULL) && (named[0] != '\0')) {
-        module = named;
+        plugin = named;
     }
-    if (access(module, R_OK) != 0) {
-        daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX module",
-                           "is not at %s%s; %s", module, (module == named) ?
-                           ", where " UCX_MODULE_ENV " says it is" : "",
-                           (module == named) ? "use `eval \"$(daxpin env)\"`" :
+    if (access(plugin, R_OK) != 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX module",
+                           "is not at %s%s; %s", plugin, (plugin == named) ?
+                           ", which " UCX_PLUGIN_ENV " names" : "",
+                           (plugin == named) ? "use `eval \"$(daxpin env)\"`" :
                            "build daxpin with UCX and install it");
     }
-    status = ucx_try(module, &trial);
+    status = ucx_try(plugin, &trial);
     ucx_check_version(checkup, &trial);
-    if (access(module, R_OK) == 0) {
-        ucx_check_module(checkup, module, &trial, status);
+    if (access(plugin, R_OK) == 0) {
+        ucx_check_plugin(checkup, plugin, &trial, status);
     }
     ucx_check_tls(checkup, trial.tls);
-    free(trial.said);
+    free(trial.output);
 }
 
 void daxpin_check_ucx(daxpin_checkup_t *checkup)
 {
 #ifdef DAXPIN_UCX_ABI
-    ucx_try_module(checkup);
+    ucx_try_plugin(checkup);
 #else
-    daxpin_checkup_say(checkup, DAXPIN_FINDING_BAD, "UCX",
-                       "this daxpin was built without it; build it with UCX "
+    daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX",
+                       "this daxpin was built without UCX; build it with UCX "
                        "(Debian: libucx-dev)");
 #endif
     ucx_check_settings(checkup);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The environment in which programs find the parts */
+/* daxpin env: print the environment in which programs find daxpin */
 
 #include "commands.h"
 #include "env.h"
@@ -46,7 +46,8 @@ int daxpin_env_add(const char *name, const char *element, char separator,
     ret = before ? asprintf(&value, "%s%c%s", element, separator, list) :
                    asprintf(&value, "%s%c%s", list, separator, element);
     if (ret < 0) {
-        fprintf(stderr, "daxpin: no memory for the new value of %s\n", name);
+        fprintf(stderr, "daxpin: out of memory for the new value of %s\n",
+                name);
         return -1;
     }
     ret = func(name, value);
@@ -54,8 +55,8 @@ int daxpin_env_add(const char *name, const char *element, char separator,
     return ret;
 }
 
-/* Those of our directories that are not in a list, with colons; NULL: no
- * memory */
+/* Return the directories with daxpin's components that are not in a list, with
+ * colons between them; NULL: out of memory */
 static char *env_mca_missing(const daxpin_place_t *place, const char *list)
 {
     char     *value = strdup("");
@@ -75,9 +76,9 @@ static char *env_mca_missing(const daxpin_place_t *place, const char *list)
     return value;
 }
 
-/* Open MPI stops looking at the first directory that is not there, and the
- * user's own components often are not: they come last. Of two daxpins, all is
- * taken from one: ours come before what there is already. */
+/* Open MPI stops at the first directory that does not exist. The user's own
+ * directory often does not, so it comes last. The directories of this daxpin
+ * come before those of another one, so that all parts are of the same one. */
 static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
 {
     const char *list = getenv(ENV_MCA_PATH);
@@ -99,7 +100,7 @@ static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
     }
     free(ours);
     if (ret < 0) {
-        fprintf(stderr, "daxpin: no memory for the new value of %s\n",
+        fprintf(stderr, "daxpin: out of memory for the new value of %s\n",
                 ENV_MCA_PATH);
         return -1;
     }
@@ -108,7 +109,7 @@ static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
     return ret;
 }
 
-/* The dynamic linker looks there by itself */
+/* Check whether the dynamic linker searches a directory by itself */
 static int env_is_standard(const char *dir)
 {
     static const char *const standard[] = {"/lib", "/usr/lib", "/lib64",
@@ -132,8 +133,8 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
     if ((ret == 0) && !env_is_standard(place->lib)) {
         ret = daxpin_env_add("LD_LIBRARY_PATH", place->lib, ':', 1, func);
     }
-    if ((ret == 0) && (place->ucx_module[0] != '\0')) {
-        ret = func("DAXPIN_UCX_MODULE", place->ucx_module);
+    if ((ret == 0) && (place->ucx_plugin[0] != '\0')) {
+        ret = func("DAXPIN_UCX_MODULE", place->ucx_plugin);
     }
     if (ret == 0) {
         ret = env_walk_mca(place, func);
@@ -141,7 +142,7 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
     return ret;
 }
 
-/* export NAME='value', for any POSIX shell */
+/* Print export NAME='value', for any POSIX shell */
 static int env_print(const char *name, const char *value)
 {
     const char *p;
@@ -176,16 +177,16 @@ int daxpin_cmd_env(int argc, char **argv)
     if (daxpin_cmd_flush("env") != 0) {
         return 1;
     }
-    if (place.ucx_module[0] == '\0') {
+    if (place.ucx_plugin[0] == '\0') {
         fprintf(stderr,
-                "daxpin env: warning: the UCX module is not at %s; was "
-                "daxpin built without UCX?\n",
-                place.ucx_wanted);
+                "daxpin env: warning: the UCX plug-in is not at %s; build "
+                "daxpin with UCX and install it\n",
+                place.ucx_plugin_path);
     }
     if (place.mca_count == 0) {
         fprintf(stderr,
                 "daxpin env: warning: no Open MPI component of daxpin was "
-                "found; was it built without Open MPI?\n");
+                "found; build daxpin with Open MPI and install it\n");
     }
     return 0;
 }

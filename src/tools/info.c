@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What daxpin can do with a file, and why not more */
+/* daxpin info: what daxpin can do with a file, and why not more */
 
 #include "commands.h"
 #include "json.h"
@@ -22,41 +22,41 @@
 
 typedef struct info_verdict {
     daxpin_verdict_t verdict;
-    char             why[LOCKS_REASON_MAX];
+    char             reason[LOCKS_REASON_MAX];
 } info_verdict_t;
 
 typedef struct info {
-    const char       *name;    /* as given */
+    const char       *name;      /* as the user gave it */
     daxpin_storage_t storage;
     daxpin_rdma_t    *rdma;
     size_t           rdma_count;
     daxpin_openers_t openers;
     info_verdict_t   lease;
     info_verdict_t   hold;
-    info_verdict_t   module;
+    info_verdict_t   kmod;
     info_verdict_t   guard;
 } info_t;
 
-static int info_look(const char *name, info_t *info)
+static int info_query(const char *name, info_t *info)
 {
     daxpin_storage_t *storage = &info->storage;
     int ret;
 
     info->name = name;
-    ret        = daxpin_storage_look(name, storage);
+    ret        = daxpin_storage_query(name, storage);
     if (ret != 0) {
-        fprintf(stderr, "daxpin info: %s: cannot be looked at: %s%s\n", name,
+        fprintf(stderr, "daxpin info: %s: cannot stat: %s%s\n", name,
                 strerror(-ret), (ret == -ENOENT) ?
-                "; for a file to be made, name its directory" : "");
+                "; for a new file, name its directory" : "");
         return -1;
     }
     info->rdma = daxpin_rdma_list(storage->numa_node, &info->rdma_count);
     daxpin_openers_find(storage, &info->openers);
     info->lease.verdict  = daxpin_lease_verdict(storage, &info->openers,
-                                                info->lease.why);
-    info->hold.verdict   = daxpin_hold_verdict(storage, info->hold.why);
-    info->module.verdict = daxpin_module_verdict(info->module.why);
-    info->guard.verdict  = daxpin_guard_verdict(info->guard.why);
+                                                info->lease.reason);
+    info->hold.verdict   = daxpin_hold_verdict(storage, info->hold.reason);
+    info->kmod.verdict   = daxpin_kmod_verdict(info->kmod.reason);
+    info->guard.verdict  = daxpin_guard_verdict(info->guard.reason);
     return 0;
 }
 
@@ -107,7 +107,8 @@ static void info_print_storage(const daxpin_storage_t *storage)
     }
     info_line("DAX:", "%s%s%s", (storage->dax == 1) || storage->is_device_dax ?
               "yes" : (storage->dax == 0) ? "no" : "not known",
-              (storage->why_not[0] != '\0') ? ": " : "", storage->why_not);
+              (storage->no_dax_reason[0] != '\0') ? ": " : "",
+              storage->no_dax_reason);
     if (storage->device[0] != '\0') {
         info_line("device:", "%s (%u:%u)", storage->device,
                   major(storage->dev), minor(storage->dev));
@@ -170,7 +171,7 @@ static void info_print_openers(const daxpin_openers_t *openers)
     }
     if (openers->count == 0) {
         info_line("open in:", "no process%s", (openers->hidden > 0) ?
-                  " that this user may look at" : "");
+                  " that this user may read" : "");
     }
 }
 
@@ -183,7 +184,7 @@ static void info_print_verdict(const char *name, const info_verdict_t *verdict)
     };
 
     info_line(name, "%s%s%s", words[verdict->verdict],
-              (verdict->why[0] != '\0') ? ": " : "", verdict->why);
+              (verdict->reason[0] != '\0') ? ": " : "", verdict->reason);
 }
 
 static void info_print(const info_t *info)
@@ -202,7 +203,7 @@ static void info_print(const info_t *info)
     }
     info_print_verdict("lease:", &info->lease);
     info_print_verdict("hold:", &info->hold);
-    info_print_verdict("module:", &info->module);
+    info_print_verdict("module:", &info->kmod);
     info_print_verdict("guard:", &info->guard);
 }
 
@@ -221,7 +222,7 @@ static void info_json_verdict(daxpin_json_t *json, const char *name,
                          verdict->verdict == DAXPIN_VERDICT_YES);
     }
     daxpin_json_string(json, "why",
-                       (verdict->why[0] != '\0') ? verdict->why : NULL);
+                       (verdict->reason[0] != '\0') ? verdict->reason : NULL);
     daxpin_json_close(json, '}');
 }
 
@@ -242,9 +243,10 @@ static void info_json_storage(daxpin_json_t *json,
         daxpin_json_bool(json, "dax",
                          (storage->dax == 1) || storage->is_device_dax);
     }
-    daxpin_json_string(json, "why_not_dax", (storage->why_not[0] != '\0') ?
-                                                    storage->why_not :
-                                                    NULL);
+    daxpin_json_string(json, "why_not_dax",
+                       (storage->no_dax_reason[0] != '\0') ?
+                               storage->no_dax_reason :
+                               NULL);
     daxpin_json_string(json, "device", (storage->device[0] != '\0') ?
                                                storage->device :
                                                NULL);
@@ -306,7 +308,7 @@ static void info_print_json(const info_t *info)
     info_json_openers(&json, &info->openers);
     info_json_verdict(&json, "lease", &info->lease);
     info_json_verdict(&json, "hold", &info->hold);
-    info_json_verdict(&json, "module", &info->module);
+    info_json_verdict(&json, "module", &info->kmod);
     info_json_verdict(&json, "guard", &info->guard);
     daxpin_json_close(&json, '}');
     putchar('\n');
@@ -343,7 +345,7 @@ int daxpin_cmd_info(int argc, char **argv)
         return info_usage();
     }
     for (first = optind; optind < argc; ++optind) {
-        if (info_look(argv[optind], info) != 0) {
+        if (info_query(argv[optind], info) != 0) {
             status = 1;
             continue;
         }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Output that programs read */
+/* Output: JSON, and foreign strings as text */
 
 #include "json.h"
 
 #include <string.h>
 
-/* The length of the UTF-8 character at p; 0: it is none */
+/* Return the length of the UTF-8 character at p; 0: there is none */
 static size_t json_character(const unsigned char *p)
 {
     size_t length, i;
@@ -22,9 +22,9 @@ static size_t json_character(const unsigned char *p)
             return 0;
         }
     }
-    if (((p[0] == 0xe0) && (p[1] < 0xa0)) || /* too long a form */
+    if (((p[0] == 0xe0) && (p[1] < 0xa0)) || /* a longer form than needed */
         ((p[0] == 0xf0) && (p[1] < 0x90)) ||
-        ((p[0] == 0xed) && (p[1] > 0x9f)) || /* half of a pair */
+        ((p[0] == 0xed) && (p[1] > 0x9f)) || /* half of a surrogate pair */
         ((p[0] == 0xf4) && (p[1] > 0x8f))) {
         return 0;
     }

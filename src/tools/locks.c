@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Which locks a file could have */
+/* Which locks daxpin could have on a file, and which processes have it open */
 
 #include "locks.h"
 
@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,17 +22,18 @@
 
 #define LOCKS_CAP_LEASE 28 /* <linux/capability.h> */
 
-static daxpin_verdict_t locks_say(daxpin_verdict_t verdict, char *why,
-                                  const char *format, ...)
+/* Write a reason and return a verdict */
+static daxpin_verdict_t locks_explain(daxpin_verdict_t verdict, char *reason,
+                                      const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-static daxpin_verdict_t locks_say(daxpin_verdict_t verdict, char *why,
-                                  const char *format, ...)
+static daxpin_verdict_t locks_explain(daxpin_verdict_t verdict, char *reason,
+                                      const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(why, LOCKS_REASON_MAX, format, ap);
+    vsnprintf(reason, LOCKS_REASON_MAX, format, ap);
     va_end(ap);
     return verdict;
 }
@@ -57,7 +57,7 @@ int daxpin_has_capability(unsigned number)
 }
 
 /*
- * Who has it open
+ * Processes that have a file open
  */
 
 typedef struct locks_search {
@@ -76,7 +76,7 @@ static daxpin_inode_t locks_inode(const daxpin_storage_t *storage)
                             .path    = storage->path};
 }
 
-static int locks_look_process(pid_t pid, void *arg)
+static int locks_check_process(pid_t pid, void *arg)
 {
     locks_search_t *search    = arg;
     daxpin_openers_t *openers = search->openers;
@@ -107,7 +107,7 @@ void daxpin_openers_find(const daxpin_storage_t *storage,
 
     memset(openers, 0, sizeof(*openers));
     if (!S_ISDIR(storage->st.st_mode)) {
-        daxpin_proc_each(locks_look_process, &search);
+        daxpin_proc_each(locks_check_process, &search);
     }
 }
 
@@ -115,57 +115,62 @@ void daxpin_openers_find(const daxpin_storage_t *storage,
  * The lease
  */
 
-/* What the file system says, on a file of our own */
+/* Take a lease on a scratch file. Return 0 or what the file system refuses it
+ * with; 0 also if there is no scratch file, which the caller reports. */
 static int locks_try_lease(const char *dir)
 {
     int fd = daxpin_storage_scratch(dir);
     int error;
 
     if (fd < 0) {
-        return 0; /* Not known: somebody else says so */
+        return 0;
     }
-    /* Nobody else can open it: it is never broken */
+    /* No other process can open the file, so that the lease is never broken */
     error = (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : errno;
     close(fd);
     return error;
 }
 
 static daxpin_verdict_t locks_lease_refused(const daxpin_storage_t *storage,
-                                            int error, char *why)
+                                            int error, char *reason)
 {
     char enabled[16] = "1";
 
     daxpin_proc_read_line("/proc/sys/fs/leases-enable", enabled,
                           sizeof(enabled));
     if (enabled[0] == '0') {
-        return locks_say(DAXPIN_VERDICT_NO, why, "leases are switched off on "
-                         "this machine; sysctl fs.leases-enable=1");
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "leases are switched off on this machine; sysctl "
+                             "fs.leases-enable=1");
     }
-    return locks_say(DAXPIN_VERDICT_NO, why, "%s grants none (%s); use ext4, "
-                     "XFS or tmpfs", storage->has_mount ?
-                     storage->mount.type : "the file system",
-                     strerror(error));
+    return locks_explain(DAXPIN_VERDICT_NO, reason,
+                         "%s grants no lease (%s); use ext4, XFS or tmpfs",
+                         storage->has_mount ? storage->mount.type :
+                                              "the file system",
+                         strerror(error));
 }
 
 static daxpin_verdict_t
-locks_lease_of_other(const daxpin_lease_line_t *lease, char *why)
+locks_lease_of_other(const daxpin_lease_line_t *lease, char *reason)
 {
     daxpin_proc_t proc;
 
     if (daxpin_proc_read_status(lease->pid, &proc) != 0) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "pid %d has a lease on it",
-                         (int)lease->pid);
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "pid %d has a lease on the file",
+                             (int)lease->pid);
     }
-    return locks_say(DAXPIN_VERDICT_NO, why, "pid %d (%s) has %s lease on it; "
-                     "if that is a job of daxpin's, processes of the same user "
-                     "join it (daxpin pins %d)", (int)lease->pid,
-                     proc.command, lease->write ? "the" : "a shared",
-                     (int)lease->pid);
+    return locks_explain(DAXPIN_VERDICT_NO, reason,
+                         "pid %d (%s) has %s lease on the file; if that "
+                         "process uses daxpin (daxpin pins %d), other "
+                         "processes of the same user can join it",
+                         (int)lease->pid, proc.command,
+                         lease->write ? "the" : "a shared", (int)lease->pid);
 }
 
 static daxpin_verdict_t locks_lease_of_file(const daxpin_storage_t *storage,
                                             const daxpin_openers_t *openers,
-                                            char *why)
+                                            char *reason)
 {
     const daxpin_lease_line_t *line;
     daxpin_lease_line_t lease = {.pid = 0};
@@ -181,119 +186,132 @@ static daxpin_verdict_t locks_lease_of_file(const daxpin_storage_t *storage,
     }
     daxpin_leases_free(&leases);
     if (lease.pid != 0) {
-        return locks_lease_of_other(&lease, why);
+        return locks_lease_of_other(&lease, reason);
     }
     if (openers->count > 0) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "pid %d (%s) has it open; "
-                         "close it there", (int)openers->procs[0].pid,
-                         openers->procs[0].command);
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "pid %d (%s) has the file open; close it there",
+                             (int)openers->procs[0].pid,
+                             openers->procs[0].command);
     }
     if ((storage->st.st_uid != geteuid()) &&
         !daxpin_has_capability(LOCKS_CAP_LEASE)) {
         user = getpwuid(storage->st.st_uid);
-        return locks_say(DAXPIN_VERDICT_NO, why, "it belongs to user %s; run "
-                         "as that user or with CAP_LEASE", (user != NULL) ?
-                         user->pw_name : "unknown");
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "the file belongs to user %s; run as that user or "
+                             "with CAP_LEASE", (user != NULL) ?
+                             user->pw_name : "unknown");
     }
     if (faccessat(AT_FDCWD, storage->path, R_OK | W_OK, AT_EACCESS) != 0) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "it cannot be opened for "
-                         "reading and writing: %s", strerror(errno));
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "cannot open the file for reading and writing: %s",
+                             strerror(errno));
     }
     return DAXPIN_VERDICT_YES;
 }
 
 daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
                                       const daxpin_openers_t *openers,
-                                      char *why)
+                                      char *reason)
 {
     int error = locks_try_lease(storage->dir);
 
-    why[0] = '\0';
+    reason[0] = '\0';
     if (storage->is_device_dax) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "device DAX needs none: "
-                         "nobody can truncate it");
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "device DAX needs none: it cannot be truncated");
     }
     if (!S_ISREG(storage->st.st_mode) && !S_ISDIR(storage->st.st_mode)) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "it is neither a regular "
-                         "file nor a directory");
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "neither a regular file nor a directory");
     }
     if (error != 0) {
-        return locks_lease_refused(storage, error, why);
+        return locks_lease_refused(storage, error, reason);
     }
     if (S_ISREG(storage->st.st_mode) &&
-        (locks_lease_of_file(storage, openers, why) == DAXPIN_VERDICT_NO)) {
+        (locks_lease_of_file(storage, openers, reason) == DAXPIN_VERDICT_NO)) {
         return DAXPIN_VERDICT_NO;
     }
     if (storage->scratch_error != 0) {
-        return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "whether the file system "
-                         "grants any cannot be tried: no scratch file in %s: "
-                         "%s", storage->dir, strerror(storage->scratch_error));
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "cannot try whether the file system grants "
+                             "leases: cannot create a file in %s: %s",
+                             storage->dir, strerror(storage->scratch_error));
     }
     if (openers->hidden > 0) {
-        return locks_say(DAXPIN_VERDICT_YES, why, "unless it is open in one of "
-                         "%u processes that cannot be looked at; ask as root",
-                         openers->hidden);
+        return locks_explain(DAXPIN_VERDICT_YES, reason,
+                             "unless one of %u processes that this user may "
+                             "not read has the file open; run as root to see",
+                             openers->hidden);
     }
     return DAXPIN_VERDICT_YES;
 }
 
 /*
- * The others
+ * The other locks
  */
 
-static void locks_keep_quiet(daxpin_log_level_t level, const char *message)
+static void locks_ignore_message(daxpin_log_level_t level, const char *message)
 {
     (void)level;
     (void)message;
 }
 
 daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
-                                     char *why)
+                                     char *reason)
 {
     char path[PATH_MAX + 8];
     int works;
 
     if (storage->dax != 1) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "only files used with DAX "
-                         "have blocks to be held");
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "only files used with DAX have blocks that can be "
+                             "held");
     }
     if (storage->scratch_error != 0) {
-        return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "cannot be tried: no "
-                         "scratch file in %s: %s", storage->dir,
-                         strerror(storage->scratch_error));
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "cannot try a hold: cannot create a file in %s: "
+                             "%s", storage->dir,
+                             strerror(storage->scratch_error));
     }
     snprintf(path, sizeof(path), "%s/scratch", storage->dir);
-    daxpin_set_log(locks_keep_quiet);
+    daxpin_set_log(locks_ignore_message);
     works = daxpin_hold_works(path, -1, storage->st.st_dev);
     daxpin_set_log(NULL);
-    return works ? locks_say(DAXPIN_VERDICT_YES, why, "tried: a held block "
-                             "lets a truncate wait") :
-                   locks_say(DAXPIN_VERDICT_NO, why, "tried: this kernel does "
-                             "not let a truncate wait for a held block");
+    if (!works) {
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "tried: on this kernel, a truncate does not wait "
+                             "for a held block");
+    }
+    return locks_explain(DAXPIN_VERDICT_YES, reason,
+                         "tried: a truncate waits for a held block");
 }
 
-daxpin_verdict_t daxpin_module_verdict(char *why)
+daxpin_verdict_t daxpin_kmod_verdict(char *reason)
 {
     if (access(DAXPIN_DEVICE, F_OK) != 0) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "there is no %s: the module "
-                         "daxpin is not loaded", DAXPIN_DEVICE);
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "there is no %s: the pin module is not loaded; "
+                             "modprobe daxpin", DAXPIN_DEVICE);
     }
     if (faccessat(AT_FDCWD, DAXPIN_DEVICE, R_OK | W_OK, AT_EACCESS) != 0) {
-        return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "%s cannot be used: %s",
-                         DAXPIN_DEVICE, strerror(errno));
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "cannot open %s: %s", DAXPIN_DEVICE,
+                             strerror(errno));
     }
-    return locks_say(DAXPIN_VERDICT_YES, why, "%s", DAXPIN_DEVICE);
+    return locks_explain(DAXPIN_VERDICT_YES, reason, "%s", DAXPIN_DEVICE);
 }
 
-daxpin_verdict_t daxpin_guard_verdict(char *why)
+daxpin_verdict_t daxpin_guard_verdict(char *reason)
 {
     const char *path           = daxpin_guard_socket();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd, error;
 
     if (access(path, F_OK) != 0) {
-        return locks_say(DAXPIN_VERDICT_NO, why, "there is no %s: "
-                         "daxpin-guardd does not run", path);
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "there is no %s: daxpin-guardd does not run",
+                             path);
     }
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     fd    = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -303,9 +321,10 @@ daxpin_verdict_t daxpin_guard_verdict(char *why)
         close(fd);
     }
     if (error != 0) {
-        return locks_say(DAXPIN_VERDICT_UNKNOWN, why, "nobody answers at %s: "
-                         "%s; systemctl restart daxpin-guardd", path,
-                         strerror(error));
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "the guard daemon does not answer at %s: %s; "
+                             "systemctl restart daxpin-guardd", path,
+                             strerror(error));
     }
-    return locks_say(DAXPIN_VERDICT_YES, why, "%s", path);
+    return locks_explain(DAXPIN_VERDICT_YES, reason, "%s", path);
 }

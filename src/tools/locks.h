@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Which locks daxpin could have on a file, and which processes have it open */
+
 #ifndef DAXPIN_TOOLS_LOCKS_H_
 #define DAXPIN_TOOLS_LOCKS_H_
 
@@ -16,34 +18,36 @@ typedef enum daxpin_verdict {
     DAXPIN_VERDICT_UNKNOWN
 } daxpin_verdict_t;
 
-/* Who has a file open */
+/* Processes that have a file open or mapped */
 typedef struct daxpin_openers {
-    unsigned      count;  /* of those below */
-    unsigned      more;   /* beyond those */
-    unsigned      hidden; /* processes that cannot be looked at */
+    unsigned      count;  /* of procs */
+    unsigned      more;   /* openers for which procs has no room */
+    unsigned      hidden; /* processes that this user may not read */
     daxpin_proc_t procs[LOCKS_OPENERS_MAX];
 } daxpin_openers_t;
 
 void daxpin_openers_find(const daxpin_storage_t *storage,
                          daxpin_openers_t *openers);
 
-/* Each of these says why, and what to do, in a buffer of LOCKS_REASON_MAX */
+/* Each of these writes why, and what to do about it, into a buffer of
+ * LOCKS_REASON_MAX bytes; "": nothing needs to be said. */
 
-/* Would daxpin get the lease on this file, or on a new one in this directory?
- * The file is not opened: that alone could break somebody's lease. */
+/* Check whether daxpin would get the lease on a file, or on a new file in a
+ * directory. The file is not opened: that alone could break another process's
+ * lease. */
 daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
                                       const daxpin_openers_t *openers,
-                                      char *why);
+                                      char *reason);
 
-/* Does a hold on the blocks stop a truncate there? Tried on a scratch file. */
+/* Try on a scratch file whether a truncate waits for a held block */
 daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
-                                     char *why);
+                                     char *reason);
 
-/* The pin module and the guard: there, and usable? */
-daxpin_verdict_t daxpin_module_verdict(char *why);
-daxpin_verdict_t daxpin_guard_verdict(char *why);
+/* Check whether the pin module and the guard daemon are there and usable */
+daxpin_verdict_t daxpin_kmod_verdict(char *reason);
+daxpin_verdict_t daxpin_guard_verdict(char *reason);
 
-/* Has this process the capability of that number? */
+/* Check whether this process has the capability with a number */
 int daxpin_has_capability(unsigned number);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The daxpin command */
+/* The daxpin command: choose one of its commands */
 
 #include "commands.h"
 

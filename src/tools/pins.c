@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What processes pin, as they publish it, and whether it is still so */
+/* daxpin pins: what processes report that they pin, and the state of leases */
 
 #include "commands.h"
 #include "json.h"
@@ -33,17 +33,17 @@
 /* A file pinned by a process, for one owner */
 typedef struct pins_file {
     char             path[PATH_MAX];
-    char             owner_path[PATH_MAX]; /* of an open file */
-    int              owner_fd;             /* -1: the process */
+    char             owner_path[PATH_MAX]; /* of owner_fd */
+    int              owner_fd;             /* -1: the process owns the pin */
     dev_t            dev;
     uint64_t         ino;
     unsigned long    pins;
     unsigned long    bytes;
-    pid_t            holder;   /* as the process knows it */
+    pid_t            holder;   /* in the pid namespace of the process */
     int              state;    /* daxpin_state_t; -1: not known */
     unsigned         locks;    /* daxpin_lock_t */
     int              numa_node;
-    const char       *lease;   /* what the kernel says; NULL: not known */
+    const char       *lease;   /* as in /proc/locks; NULL: not known */
 } pins_file_t;
 
 typedef struct pins_process {
@@ -85,8 +85,9 @@ static dev_t pins_memfd_dev(void)
     return st.st_dev;
 }
 
-/* Only if it is memory and not, by now, something that does something when it
- * is opened. dir: /proc/<pid>/fd. -1: it is not. */
+/* Open a descriptor of /proc/<pid>/fd if it is a memfd. By now it may be a
+ * device or another thing that must not be opened. Return the descriptor or
+ * -1. */
 static int pins_open_memory(const pins_list_t *list, int dir, int fd)
 {
     char name[64];
@@ -107,8 +108,8 @@ static int pins_open_memory(const pins_list_t *list, int dir, int fd)
     return memory;
 }
 
-/* As it is at one moment, while the process goes on to write it. Both have to
- * be freed. */
+/* Copy a memfd as it is at one moment, though the process may write it: two
+ * copies have to be the same. The caller frees it; NULL: cannot read it. */
 static void *pins_read_memory(int fd, size_t size)
 {
     char *one = malloc(size), *two = malloc(size);
@@ -163,8 +164,8 @@ static int pins_search_fd(int dir, int fd, const char *target, void *arg)
     return search->found != NULL;
 }
 
-/* Has a process published a report that is its own? A child that has not yet
- * executed anything, or never will, has its parent's descriptor. */
+/* Check that a report is that of the process: a child of a fork that has not
+ * executed anything has the descriptor of its parent's report. */
 static int pins_accept_report(const void *memory, const void *arg)
 {
     const daxpin_report_t *report = memory;
@@ -177,9 +178,9 @@ static int pins_accept_report(const void *memory, const void *arg)
     if ((report->version != DAXPIN_REPORT_VERSION) ||
         (report->num_records != DAXPIN_REPORT_RECORDS)) {
         fprintf(stderr,
-                "daxpin pins: pid %d (%s) reports in version %u of the form, "
-                "this command reads version %u; use the daxpin command that "
-                "belongs to it\n",
+                "daxpin pins: cannot read the report of pid %d (%s): it has "
+                "version %u, this command reads version %u; use the daxpin "
+                "command of the daxpin that the process uses\n",
                 (int)proc->pid, proc->command, report->version,
                 DAXPIN_REPORT_VERSION);
         return 0;
@@ -215,7 +216,7 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
     return state;
 }
 
-/* The name that the file has now, seen from a descriptor of it */
+/* Update the path of a file: the kernel follows renames of an open file */
 static int pins_name_fd(int dir, int fd, const char *target, void *arg)
 {
     pins_file_t *file = arg;
@@ -252,7 +253,7 @@ static int pins_compare(const void *one, const void *two)
 {
     const pins_file_t *a = one, *b = two;
 
-    /* Open files first, as in the RFC; -1 is the greatest */
+    /* Open files first, as in the RFC: as unsigned, -1 is the greatest */
     if (a->owner_fd != b->owner_fd) {
         return ((unsigned)a->owner_fd < (unsigned)b->owner_fd) ? -1 : 1;
     }
@@ -316,7 +317,7 @@ static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
     return pins_fill(list, report, process);
 }
 
-static int pins_look(pid_t pid, pins_list_t *list)
+static int pins_read_process(pid_t pid, pins_list_t *list)
 {
     daxpin_proc_t proc;
     pins_search_t search = {.list   = list,
@@ -342,15 +343,15 @@ static int pins_look(pid_t pid, pins_list_t *list)
     return 0;
 }
 
-/* Processes of others, or that have ended meanwhile, are passed over */
-static int pins_look_any(pid_t pid, void *arg)
+/* Skip processes of other users, and those that have ended */
+static int pins_read_any(pid_t pid, void *arg)
 {
-    return (pins_look(pid, arg) == -ENOMEM) ? -ENOMEM : 0;
+    return (pins_read_process(pid, arg) == -ENOMEM) ? -ENOMEM : 0;
 }
 
-static void pins_look_named(pins_list_t *list, pid_t pid)
+static void pins_read_named(pins_list_t *list, pid_t pid)
 {
-    int ret = pins_look(pid, list);
+    int ret = pins_read_process(pid, list);
 
     if (ret == 0) {
         return;
@@ -360,11 +361,11 @@ static void pins_look_named(pins_list_t *list, pid_t pid)
         fprintf(stderr, "daxpin pins: there is no process %d\n", (int)pid);
     } else if ((ret == -EACCES) || (ret == -EPERM)) {
         fprintf(stderr,
-                "daxpin pins: cannot look at process %d: it belongs to "
+                "daxpin pins: cannot read process %d: it belongs to "
                 "another user; run as that user or as root\n",
                 (int)pid);
     } else {
-        fprintf(stderr, "daxpin pins: cannot look at process %d: %s\n",
+        fprintf(stderr, "daxpin pins: cannot read process %d: %s\n",
                 (int)pid, strerror(-ret));
     }
 }
@@ -378,10 +379,10 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
     list->memfd_dev = pins_memfd_dev();
     daxpin_leases_read(&list->leases);
     for (i = 0; i < args->count; ++i) {
-        pins_look_named(list, args->pids[i]);
+        pins_read_named(list, args->pids[i]);
     }
     if (args->count == 0) {
-        ret = daxpin_proc_each(pins_look_any, list);
+        ret = daxpin_proc_each(pins_read_any, list);
         if (ret != 0) {
             list->failed = 1;
             fprintf(stderr, "daxpin pins: cannot read /proc: %s\n",
@@ -410,7 +411,8 @@ static int pins_holder_is_dead(const pins_file_t *file)
     return (kill(file->holder, 0) != 0) && (errno == ESRCH);
 }
 
-/* What a reader has to know of a pin that is not under lease now; NULL: it is */
+/* Return what the user should know of a pin that is not under lease now; NULL:
+ * it is */
 static const char *pins_note(const pins_process_t *process,
                              const pins_file_t *file)
 {
@@ -428,7 +430,7 @@ static const char *pins_note(const pins_process_t *process,
     default:
         break;
     }
-    /* In another pid namespace the holder's number means nothing here */
+    /* The holder's number is that of the process's own pid namespace */
     if ((process->proc.pid == process->proc.own_pid) &&
         pins_holder_is_dead(file)) {
         return "holder is dead";
@@ -550,7 +552,8 @@ static void pins_print_json(FILE *stream, const pins_list_t *list)
     fputc('\n', stream);
 }
 
-/* The whole output, so that it can be compared; to be freed */
+/* Print everything to a string, which pins_watch() compares; the caller frees
+ * it */
 static char *pins_print(const pins_args_t *args, int *failed_p)
 {
     char *text  = NULL;
@@ -589,8 +592,8 @@ static int pins_write(const char *text)
     return daxpin_cmd_flush("pins");
 }
 
-/* Until a signal, or until nobody reads any more. What has not changed is not
- * said again. */
+/* Print until a signal comes or the reader of the output ends. What has not
+ * changed is not printed again. */
 static int pins_watch(const pins_args_t *args)
 {
     struct pollfd out = {.fd = STDOUT_FILENO};
@@ -615,7 +618,7 @@ static int pins_watch(const pins_args_t *args)
         free(last);
         last = text;
         if (poll(&out, 1, (int)(args->seconds * 1e3)) > 0) {
-            break; /* POLLERR: the reader has gone */
+            break; /* POLLERR: the reader has ended */
         }
     }
     free(last);

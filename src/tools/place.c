@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Where the parts are: an installed prefix, moved or not, or a build tree */
+/* Where the parts of this daxpin are: an installed prefix or a build tree */
 
 #include "place.h"
 
@@ -79,8 +79,8 @@ static int place_find_tree(daxpin_place_t *place, const char *top)
     place->uninstalled = 1;
     if ((place_print(place->bin, "%s/src/tools", top) != 0) ||
         (place_print(place->lib, "%s/src/daxpin/.libs", top) != 0) ||
-        (place_print(place->ucx_wanted, "%s/src/ucx_daxpin/.libs/%s", top,
-                     DAXPIN_UCX_MODULE_FILE) != 0) ||
+        (place_print(place->ucx_plugin_path, "%s/src/ucx_daxpin/.libs/%s", top,
+                     DAXPIN_UCX_PLUGIN_FILE) != 0) ||
         (place_print(place->probe, "%s/src/tools/" PROBE_FILE, top) != 0) ||
         (place_print(pattern, "%s/src/ompi_mca/*/.libs/mca_*_daxpin.so", top) !=
          0)) {
@@ -90,7 +90,7 @@ static int place_find_tree(daxpin_place_t *place, const char *top)
     return 0;
 }
 
-/* A directory below the configured prefix, seen from where that is now */
+/* Print a directory below the configured prefix, which may have been moved */
 static int place_move(char *buffer, const char *prefix, const char *dir)
 {
     size_t length = strlen(DAXPIN_PREFIX);
@@ -122,8 +122,8 @@ static int place_find_prefix(daxpin_place_t *place, const char *bin)
         (place_move(dir, prefix, DAXPIN_PROBEDIR) != 0) ||
         (place_print(place->probe, "%s/" PROBE_FILE, dir) != 0) ||
         (place_move(dir, prefix, DAXPIN_UCXMODULEDIR) != 0) ||
-        (place_print(place->ucx_wanted, "%s/%s", dir, DAXPIN_UCX_MODULE_FILE) !=
-         0) ||
+        (place_print(place->ucx_plugin_path, "%s/%s", dir,
+                     DAXPIN_UCX_PLUGIN_FILE) != 0) ||
         (place_move(dir, prefix, DAXPIN_MCACOMPONENTDIR) != 0) ||
         (place_print(pattern, "%s/mca_*_daxpin.so", dir) != 0)) {
         return -1;
@@ -143,7 +143,7 @@ int daxpin_place_find(daxpin_place_t *place)
     if (length < 0) {
         fprintf(stderr,
                 "daxpin: cannot read /proc/self/exe to find its parts: %s; "
-                "is /proc mounted?\n",
+                "mount /proc\n",
                 strerror(errno));
         return -1;
     }
@@ -162,8 +162,9 @@ int daxpin_place_find(daxpin_place_t *place)
         return ret;
     }
 
-    if (access(place->ucx_wanted, R_OK) == 0) {
-        memcpy(place->ucx_module, place->ucx_wanted, sizeof(place->ucx_module));
+    if (access(place->ucx_plugin_path, R_OK) == 0) {
+        memcpy(place->ucx_plugin, place->ucx_plugin_path,
+               sizeof(place->ucx_plugin));
     }
     return 0;
 }

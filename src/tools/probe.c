@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* daxpin-probe: a rank of the job that `daxpin doctor` starts */
+
 /*
- * A rank of the job that `daxpin doctor` starts: exposes a file to the others,
- * as any program would that knows nothing of daxpin, and says what it got.
+ * It exposes a file to the other ranks, as a program does that does not know
+ * daxpin, and prints what it found.
  *
  * usage: daxpin-probe DIRECTORY NAMED
  *
- * NAMED: 1 if UCX_DAXPIN_FILES need not name the directory.
+ * NAMED: 1 if UCX_DAXPIN_FILES names the directory or need not.
  */
 
 #include "probe.h"
@@ -38,12 +40,12 @@
 
 static int probe_rank, probe_size;
 
-static void probe_say(const char *key, const char *value)
+static void probe_print(const char *key, const char *value)
 {
     char line[PATH_MAX + 256];
     int length;
 
-    /* In one piece: other ranks write to the same place */
+    /* One write(): other ranks write to the same pipe */
     length = snprintf(line, sizeof(line), PROBE_LABEL "%d %s %s\n", probe_rank,
                       key, value);
     if (write(STDOUT_FILENO, line, (size_t)length) != length) {
@@ -51,17 +53,17 @@ static void probe_say(const char *key, const char *value)
     }
 }
 
-static void probe_say_error(const char *key, int error)
+static void probe_print_error(const char *key, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
     int length;
 
     MPI_Error_string(error, text, &length);
-    probe_say(key, text);
+    probe_print(key, text);
 }
 
-/* The UCX module, if it is in this process */
-static void probe_say_module(void)
+/* Print the file name of the UCX plug-in if this process has loaded it */
+static void probe_print_plugin(void)
 {
     char line[PATH_MAX + 128];
     const char *found = NULL;
@@ -75,11 +77,11 @@ static void probe_say_module(void)
     if (maps != NULL) {
         fclose(maps);
     }
-    probe_say(PROBE_KEY_MODULE, (found != NULL) ? strchr(line, '/') : "none");
+    probe_print(PROBE_KEY_MODULE, (found != NULL) ? strchr(line, '/') : "none");
 }
 
-/* "/…/mca_osc_ucx.so" is ucx */
-static void probe_say_osc(MPI_Win win)
+/* Print the component behind a window: "ucx" for "/.../mca_osc_ucx.so" */
+static void probe_print_osc(MPI_Win win)
 {
     char name[64] = "not known";
     const char *file;
@@ -92,7 +94,7 @@ static void probe_say_osc(MPI_Win win)
                      file + 8);
         }
     }
-    probe_say(PROBE_KEY_OSC, name);
+    probe_print(PROBE_KEY_OSC, name);
 }
 
 static int probe_report_has(int fd, ino_t ino)
@@ -114,7 +116,7 @@ static int probe_report_has(int fd, ino_t ino)
     return found;
 }
 
-/* Is the file pinned, as this process reports it? */
+/* Check whether the report of this process has pins of a file */
 static int probe_is_pinned(ino_t ino)
 {
     char target[PATH_MAX];
@@ -139,7 +141,7 @@ static int probe_is_pinned(ino_t ino)
     return found;
 }
 
-/* Each puts its rank to the next one */
+/* Put a number into the window of the next rank, and check the own window */
 static int probe_put(MPI_Win win, const volatile int *mine)
 {
     int next = (probe_rank + 1) % probe_size, value = probe_rank + 1;
@@ -157,14 +159,14 @@ static int probe_put(MPI_Win win, const volatile int *mine)
     MPI_Barrier(MPI_COMM_WORLD);
     MPI_Win_sync(win);
     if (ret == MPI_SUCCESS) {
-        probe_say(PROBE_KEY_DATA, (*mine == before + 1) ? "yes" :
-                                                          "it is not there");
+        probe_print(PROBE_KEY_DATA,
+                    (*mine == before + 1) ? "yes" : "the data is not there");
     }
     MPI_Win_unlock_all(win);
     return ret;
 }
 
-/* A file of ours that the program itself has mapped */
+/* Make a window of a new file that this process has mapped */
 static void probe_window(const char *dir)
 {
     char path[PATH_MAX];
@@ -182,22 +184,22 @@ static void probe_window(const char *dir)
                       fd, 0);
     }
     if (memory == MAP_FAILED) {
-        perror(path); /* the others wait for us in the window */
+        perror(path); /* the other ranks wait in MPI_Win_create() */
         unlink(path);
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
     ret = MPI_Win_create(memory, PROBE_LENGTH, 1, MPI_INFO_NULL,
                          MPI_COMM_WORLD, &win);
     if (ret != MPI_SUCCESS) {
-        probe_say_error(PROBE_KEY_OSC, ret);
+        probe_print_error(PROBE_KEY_OSC, ret);
         goto out;
     }
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
-    probe_say_osc(win);
-    probe_say(PROBE_KEY_LEASE, probe_is_pinned(st.st_ino) ? "yes" : "no");
+    probe_print_osc(win);
+    probe_print(PROBE_KEY_LEASE, probe_is_pinned(st.st_ino) ? "yes" : "no");
     ret = probe_put(win, memory);
     if (ret != MPI_SUCCESS) {
-        probe_say_error(PROBE_KEY_DATA, ret);
+        probe_print_error(PROBE_KEY_DATA, ret);
     }
     MPI_Win_free(&win);
 out:
@@ -206,7 +208,7 @@ out:
     unlink(path);
 }
 
-/* A file that a window's info names */
+/* Allocate a window in a file that the window's info names */
 static void probe_named_window(const char *dir)
 {
     char path[PATH_MAX], value[MPI_MAX_INFO_VAL + 1];
@@ -222,37 +224,37 @@ static void probe_named_window(const char *dir)
     ret = MPI_Win_allocate(PROBE_LENGTH, 1, info, MPI_COMM_WORLD, &base, &win);
     MPI_Info_free(&info);
     if (ret != MPI_SUCCESS) {
-        probe_say_error(PROBE_KEY_WINDOW, ret);
+        probe_print_error(PROBE_KEY_WINDOW, ret);
         return;
     }
     MPI_Win_get_info(win, &info);
     MPI_Info_get(info, "daxpin_holder", MPI_MAX_INFO_VAL, value, &flag);
     MPI_Info_free(&info);
-    probe_say(PROBE_KEY_WINDOW, flag ? "yes" : "ordinary memory");
+    probe_print(PROBE_KEY_WINDOW, flag ? "yes" : "ordinary memory");
     MPI_Win_free(&win);
 }
 
-static void probe_say_process(void)
+static void probe_print_process(void)
 {
     char text[256];
     struct rlimit limit;
     const char *md = getenv("UCX_MD");
 
     snprintf(text, sizeof(text), "%d", probe_size);
-    probe_say(PROBE_KEY_SIZE, text);
+    probe_print(PROBE_KEY_SIZE, text);
     gethostname(text, sizeof(text));
-    probe_say(PROBE_KEY_HOST, text);
-    probe_say(PROBE_KEY_MD, (md != NULL) ? md : "not set");
-    probe_say(PROBE_KEY_PML,
-              mca_pml_base_selected_component.pmlm_version.mca_component_name);
+    probe_print(PROBE_KEY_HOST, text);
+    probe_print(PROBE_KEY_MD, (md != NULL) ? md : "not set");
+    probe_print(PROBE_KEY_PML, mca_pml_base_selected_component.pmlm_version
+                                       .mca_component_name);
     getrlimit(RLIMIT_MEMLOCK, &limit);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)limit.rlim_cur);
-    probe_say(PROBE_KEY_MEMLOCK,
+    probe_print(PROBE_KEY_MEMLOCK,
               (limit.rlim_cur == RLIM_INFINITY) ? "unlimited" : text);
-    probe_say_module();
+    probe_print_plugin();
 }
 
-/* Files there are daxpin's business for this job */
+/* Have daxpin take care of files in a directory */
 static void probe_name_dir(const char *dir)
 {
     const char *files = getenv("UCX_DAXPIN_FILES");
@@ -277,7 +279,7 @@ int main(int argc, char **argv)
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &probe_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &probe_size);
-    probe_say_process();
+    probe_print_process();
     probe_window(argv[1]);
     probe_named_window(argv[1]);
     MPI_Finalize();

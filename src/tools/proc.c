@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What only the tools read in /proc */
+/* What only the tools read in /proc: the user of a process, all leases */
 
 #include "proc.h"
 

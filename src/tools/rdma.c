@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* RDMA devices and how far they are. From sysfs: hwloc does not know of those
- * that are made in software. */
+/* The RDMA devices of this machine, from sysfs: hwloc lacks software devices */
 
 #include "rdma.h"
 
@@ -39,7 +38,7 @@ static int rdma_is_active(const char *name)
     return active;
 }
 
-static void rdma_look(const char *name, int numa_node, daxpin_rdma_t *rdma)
+static void rdma_query(const char *name, int numa_node, daxpin_rdma_t *rdma)
 {
     char path[PATH_MAX];
 
@@ -87,7 +86,7 @@ daxpin_rdma_t *daxpin_rdma_list(int numa_node, size_t *count_p)
             break;
         }
         list = longer;
-        rdma_look(entry->d_name, numa_node, &list[(*count_p)++]);
+        rdma_query(entry->d_name, numa_node, &list[(*count_p)++]);
     }
     if (dir != NULL) {
         closedir(dir);

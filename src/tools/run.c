@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Run a command in that environment, with UCX_MD naming daxpin */
+/* daxpin run: run a command in the environment of `daxpin env`, with UCX_MD */
 
 #include "commands.h"
 #include "env.h"
@@ -26,8 +26,8 @@ static int run_set(const char *name, const char *value)
     return 0;
 }
 
-/* These start other programs and use no UCX themselves; in an MPI program the
- * hook loads the module. */
+/* Check whether a command only starts other programs. In an MPI program
+ * hook_daxpin loads the plug-in. */
 static int run_is_launcher(const char *command)
 {
     static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun",
@@ -46,11 +46,11 @@ static int run_is_launcher(const char *command)
 
 static int run_prepare(const daxpin_place_t *place, const char *command)
 {
-    if (place->ucx_module[0] == '\0') {
+    if (place->ucx_plugin[0] == '\0') {
         fprintf(stderr,
-                "daxpin run: cannot run %s with daxpin: the UCX module is "
+                "daxpin run: cannot run %s with daxpin: the UCX plug-in is "
                 "not at %s; build daxpin with UCX and install it\n",
-                command, place->ucx_wanted);
+                command, place->ucx_plugin_path);
         return -1;
     }
     if ((daxpin_env_walk(place, run_set) != 0) ||
@@ -60,7 +60,7 @@ static int run_prepare(const daxpin_place_t *place, const char *command)
     if (run_is_launcher(command) && (place->mca_count > 0)) {
         return 0;
     }
-    return daxpin_env_add("LD_PRELOAD", place->ucx_module, ':', 0, run_set);
+    return daxpin_env_add("LD_PRELOAD", place->ucx_plugin, ':', 0, run_set);
 }
 
 int daxpin_cmd_run(int argc, char **argv)

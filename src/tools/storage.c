@@ -23,20 +23,22 @@
 #define STATX_ATTR_DAX 0x00200000
 #endif
 
-/* Each of them has DAX; the first two on persistent memory */
+/* File systems with DAX; ext4 and XFS on persistent memory */
 static const char *const storage_dax_types[] = {
     "ext4", "xfs", "ext2", "erofs", "virtiofs", "famfs", "fuse"
 };
 
-static void storage_why(daxpin_storage_t *storage, const char *format, ...)
+/* Write why files are not used with DAX, and what to do about it */
+static void storage_explain(daxpin_storage_t *storage, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
-static void storage_why(daxpin_storage_t *storage, const char *format, ...)
+static void storage_explain(daxpin_storage_t *storage, const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(storage->why_not, sizeof(storage->why_not), format, ap);
+    vsnprintf(storage->no_dax_reason, sizeof(storage->no_dax_reason), format,
+              ap);
     va_end(ap);
 }
 
@@ -62,7 +64,7 @@ static void storage_device_name(dev_t dev, char *name, size_t size)
     }
 }
 
-/* A partition has no queue of its own */
+/* A partition has no queue directory: that of its device counts */
 int daxpin_storage_is_pmem(dev_t dev)
 {
     static const char *const names[] = {"queue/dax", "../queue/dax"};
@@ -80,7 +82,8 @@ int daxpin_storage_is_pmem(dev_t dev)
     return 0;
 }
 
-/* An attribute of the nearest device above this one that has it */
+/* Read an attribute of a device or of the nearest device above it that has the
+ * attribute. Return whether there is one. */
 static int storage_attribute(dev_t dev, const char *name, char *value,
                              size_t size)
 {
@@ -108,7 +111,7 @@ static const char *storage_granularity(const daxpin_storage_t *storage)
     if ((storage->dax != 1) && !storage->is_device_dax) {
         return "page";
     }
-    /* libpmem2 looks there as well, at all regions */
+    /* libpmem2 decides by this attribute as well */
     storage_attribute(storage->dev, "persistence_domain", domain,
                       sizeof(domain));
     return (strcmp(domain, "cpu_cache") == 0) ? "byte" : "cache line";
@@ -131,8 +134,8 @@ static int storage_type_has_dax(const char *type)
     return 0;
 }
 
-/* Of a device that the kernel does not use with DAX */
-static void storage_why_device(daxpin_storage_t *storage)
+/* For a device that the kernel does not use with DAX */
+static void storage_explain_device(daxpin_storage_t *storage)
 {
     char mode[32]     = "";
     const char *name  = storage->device;
@@ -140,66 +143,67 @@ static void storage_why_device(daxpin_storage_t *storage)
 
     storage_attribute(storage->dev, "mode", mode, sizeof(mode));
     if ((strncmp(name, "/dev/pmem", 9) == 0) && (name[length - 1] == 's')) {
-        storage_why(storage, "%s is in sector mode; make it one of mode fsdax "
-                    "(ndctl create-namespace -f -e NAMESPACE -m fsdax), which "
-                    "destroys what is on it", name);
+        storage_explain(storage, "%s is in sector mode; make it a device in "
+                        "fsdax mode (ndctl create-namespace -f -e NAMESPACE -m "
+                        "fsdax), which destroys what is on it", name);
     } else if (strcmp(mode, "raw") == 0) {
-        storage_why(storage, "%s is in raw mode, without room for the "
-                    "kernel's records of its pages; make it one of mode fsdax "
-                    "(ndctl create-namespace -f -e NAMESPACE -m fsdax), which "
-                    "destroys what is on it", name);
+        storage_explain(storage, "%s is in raw mode, without room for the "
+                        "kernel's records of its pages; make it a device in "
+                        "fsdax mode (ndctl create-namespace -f -e NAMESPACE -m "
+                        "fsdax), which destroys what is on it", name);
     } else {
-        storage_why(storage, "%s is not persistent memory", name);
+        storage_explain(storage, "%s is not persistent memory", name);
     }
 }
 
-/* Of a file system that could, on a device that could */
-static void storage_why_mount(daxpin_storage_t *storage)
+/* For a file system and a device that both could be used with DAX */
+static void storage_explain_mount(daxpin_storage_t *storage)
 {
     const daxpin_mount_t *mount = &storage->mount;
     long page                   = sysconf(_SC_PAGESIZE);
     struct statfs fs;
 
     if ((statfs(storage->path, &fs) == 0) && (fs.f_bsize != page)) {
-        storage_why(storage, "%s has blocks of %ld bytes, and DAX takes "
-                    "blocks as large as a page, %ld; make the file system "
-                    "anew (mkfs -b %ld)", mount->point, (long)fs.f_bsize,
-                    page, page);
+        storage_explain(storage, "%s has blocks of %ld bytes, and DAX needs "
+                        "blocks as large as a page, %ld; make the file system "
+                        "again (mkfs -b %ld)", mount->point, (long)fs.f_bsize,
+                        page, page);
     } else if (daxpin_mount_has_option(mount, "dax=never")) {
-        storage_why(storage, "%s is mounted with dax=never; mount it with "
-                    "dax=always", mount->point);
+        storage_explain(storage, "%s is mounted with dax=never; mount it with "
+                        "dax=always", mount->point);
     } else if (!daxpin_mount_has_option(mount, "dax=always") &&
                !daxpin_mount_has_option(mount, "dax")) {
-        storage_why(storage, "%s is not mounted with dax=always, and the file "
-                    "has no flag of its own; mount it so, or set the flag on "
-                    "an empty directory, for files to be made there (xfs_io "
-                    "-c 'chattr +x')", mount->point);
+        storage_explain(storage, "%s is not mounted with dax=always, and the "
+                        "file has no DAX flag; mount it so, or set the flag on "
+                        "an empty directory before files are made there "
+                        "(xfs_io -c 'chattr +x')", mount->point);
     } else {
-        storage_why(storage, "%s is mounted for DAX, and the kernel still "
-                    "does not use it; it may have said why (dmesg | grep -i "
-                    "dax): encrypted files, a journal of data and reflinks "
-                    "exclude it", mount->point);
+        storage_explain(storage, "%s is mounted for DAX, but the kernel does "
+                        "not use it; the kernel's log may have the reason "
+                        "(dmesg | grep -i dax): encrypted files, a journal of "
+                        "data and reflinks exclude DAX", mount->point);
     }
 }
 
-static void storage_find_why(daxpin_storage_t *storage)
+static void storage_explain_no_dax(daxpin_storage_t *storage)
 {
     char mode[32] = "";
 
     if (!storage->has_mount) {
-        storage_why(storage, "its file system is not in /proc/self/mountinfo");
+        storage_explain(storage, "the file system is not listed in "
+                        "/proc/self/mountinfo");
     } else if (!storage_type_has_dax(storage->mount.type)) {
-        storage_why(storage, "%s has no DAX; use ext4 or XFS on persistent "
-                    "memory", storage->mount.type);
+        storage_explain(storage, "%s has no DAX; use ext4 or XFS on persistent "
+                        "memory", storage->mount.type);
     } else if (storage->dev == 0) {
-        storage_why(storage, "%s is on no device of this machine",
-                    storage->mount.point);
+        storage_explain(storage, "%s is on no device of this machine",
+                        storage->mount.point);
     } else if (!daxpin_storage_is_pmem(storage->dev) ||
                (storage_attribute(storage->dev, "mode", mode, sizeof(mode)) &&
                 (strcmp(mode, "raw") == 0))) {
-        storage_why_device(storage);
+        storage_explain_device(storage);
     } else {
-        storage_why_mount(storage);
+        storage_explain_mount(storage);
     }
 }
 
@@ -210,8 +214,8 @@ int daxpin_storage_scratch(const char *dir)
     return (fd >= 0) ? fd : -errno;
 }
 
-/* A directory does not tell what its files are; a new one does */
-static void storage_look_dax(daxpin_storage_t *storage)
+/* Whether files in a directory are used with DAX, only a new file shows */
+static void storage_query_dax(daxpin_storage_t *storage)
 {
     struct statx stx;
     int fd, ret;
@@ -229,10 +233,11 @@ static void storage_look_dax(daxpin_storage_t *storage)
     storage->dax = (ret != 0) ? -1 :
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
     if (storage->dax == -1) {
-        storage_why(storage, "a new file in %s would tell, and cannot be "
-                    "made: %s", storage->dir, strerror(storage->scratch_error));
+        storage_explain(storage, "cannot create a file in %s to see whether "
+                        "it is used with DAX: %s", storage->dir,
+                        strerror(storage->scratch_error));
     } else if (storage->dax == 0) {
-        storage_find_why(storage);
+        storage_explain_no_dax(storage);
     }
 }
 
@@ -249,7 +254,7 @@ static int storage_is_device_dax(const struct stat *st)
            (strcmp(strrchr(subsystem, '/'), "/dax") == 0);
 }
 
-int daxpin_storage_look(const char *path, daxpin_storage_t *storage)
+int daxpin_storage_query(const char *path, daxpin_storage_t *storage)
 {
     char *slash;
 
@@ -273,7 +278,7 @@ int daxpin_storage_look(const char *path, daxpin_storage_t *storage)
                                      0;
         storage_device_name(storage->dev, storage->device,
                             sizeof(storage->device));
-        storage_look_dax(storage);
+        storage_query_dax(storage);
     }
     storage->granularity = storage_granularity(storage);
     return 0;

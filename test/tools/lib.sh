@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright the daxpin authors. See LICENSE.
 #
-# For the scripts of this directory, each of which tests a command; to be
-# sourced.
+# Functions for the scripts of this directory, each of which tests a command
 
 # shellcheck shell=bash
 
@@ -18,7 +17,7 @@ files=$TMP/files
 fds=()
 declare -A to=() from=() # descriptors of running pinners, by pid
 
-# Name, reason; what the command said is shown
+# Report a failed test and show the output of the command: name, reason
 bad()
 {
     not_ok "$1" "$2"
@@ -47,28 +46,28 @@ start_pinner()
     exec {out}<&"${PINNER[0]}" {in}>&"${PINNER[1]}"
     # shellcheck disable=SC2093,SC1083
     exec {PINNER[0]}<&- {PINNER[1]}>&-
-    disown "$pid" # so that its death is no news
+    disown "$pid" # so that bash prints nothing when it is killed
     to[$pid]=$in
     from[$pid]=$out
     if ! read -r -t 300 answer <&"$out" || [ "${answer%% *}" != ready ]; then
-        echo "pinner: ${answer:-said nothing}" >>"$TMP/pinner.err"
+        echo "pinner: ${answer:-no answer}" >>"$TMP/pinner.err"
         cp "$TMP/pinner.err" "$log"
         fds=()
         return 1
     fi
-    # shellcheck disable=SC2034 # for those who source this
+    # shellcheck disable=SC2034 # the sourcing script uses it
     read -r -a fds <<<"${answer#ready}"
 }
 
-# pid, what to do
-tell()
+# Send a pinner a command and wait until it is done: pid, command
+send_pinner()
 {
     local answer
     echo "$2" >&"${to[$1]}"
     read -r -t 60 answer <&"${from[$1]}" && [ "$answer" = "done" ]
 }
 
-# A process of ours, not our child any more: pid
+# Wait for the end of a process that bash has disowned: pid
 await_end()
 {
     local end=$((SECONDS + 60))
@@ -94,9 +93,8 @@ stop_pinners()
     done
 }
 
-# The command has to say this and nothing else: name, exit status, text,
-# arguments
-says()
+# The command prints a text and nothing else: name, exit status, text, arguments
+check_output()
 {
     local name=$1 wanted=$2 text=$3 status
     shift 3
@@ -105,15 +103,15 @@ says()
     if [ "$status" -ne "$wanted" ]; then
         bad "$name" "exit status $status, not $wanted"
     elif [ "$(cat "$log")" != "$text" ]; then
-        bad "$name" "it said other than: $text"
+        bad "$name" "it does not print exactly: $text"
     else
         ok "$name"
     fi
 }
 
-# The command has to say a line that matches: name, exit status, extended
-# regular expression, arguments
-tells()
+# The command prints a line that matches: name, exit status, extended regular
+# expression, arguments
+check_line()
 {
     local name=$1 wanted=$2 pattern=$3 status
     shift 3
@@ -122,15 +120,15 @@ tells()
     if [ "$status" -ne "$wanted" ]; then
         bad "$name" "exit status $status, not $wanted"
     elif ! grep -qE -- "$pattern" "$log"; then
-        bad "$name" "it does not say: $pattern"
+        bad "$name" "it prints no line with: $pattern"
     else
         ok "$name"
     fi
 }
 
-# What a Python expression says of JSON, `it`, that the command printed: name,
+# A Python expression is true of the JSON, `it`, that the command prints: name,
 # expression, arguments
-json_says()
+check_json()
 {
     local name=$1 expression=$2
     shift 2
@@ -144,12 +142,11 @@ END
         ok "$name"
     else
         cat "$TMP/errors" >>"$log"
-        bad "$name" "not so: $expression"
+        bad "$name" "not true: $expression"
     fi
 }
 
-
-# To be called first, with the names of the programs that are needed
+# Begin a script: the names of the programs that it needs
 begin()
 {
     chmod 755 "$TMP" && mkdir -p "$files" && chmod 1777 "$files" || exit 1
@@ -159,7 +156,7 @@ begin()
     fi
 }
 
-# And last
+# End a script
 end()
 {
     stop_pinners

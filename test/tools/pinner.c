@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* A process that pins files for owners that a test chooses */
+
 /*
- * Opens files and pins them, for owners that the test chooses, then does what
- * it is told.
+ * usage: pinner FILE=OWNER...
  *
- * usage: pinner FILE=OWNER...    OWNER: "process" or a file to own the pin
+ * OWNER: "process"; a file that owns the pin; or "same", the owner before.
  *
- * Says "ready" when all pins are there, with the descriptors of the owners
- * after it (-1 for the process). Reads: "unpin NUMBER" (counted from 0),
- * "release NUMBER", "quit"; says "done" after each.
+ * It prints "ready" and the descriptors of the owners (-1 for the process) when
+ * all pins are there. It reads commands: "unpin NUMBER" (counted from 0),
+ * "release NUMBER", "quit"; and prints "done" after each.
  */
 
 #include <daxpin.h>
