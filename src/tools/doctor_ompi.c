@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* daxpin doctor: whether Open MPI finds daxpin's components and uses UCX. The
- * source is ompi_info, because it reads all files and variables that count. */
+/* daxpin doctor: whether Open MPI finds daxpin's components and uses UCX */
 
 #include "checkup.h"
 
@@ -240,6 +239,7 @@ static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
     ompi_check_support(checkup, output);
 }
 
+/* ompi_info reads all files and variables that Open MPI does */
 void daxpin_check_ompi(daxpin_checkup_t *checkup)
 {
     char info[] = "ompi_info", parsable[] = "--parsable", all[] = "--all";

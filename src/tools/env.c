@@ -14,8 +14,8 @@
 
 static int env_list_has(const char *list, const char *element, char separator)
 {
-    size_t      length = strlen(element);
-    const char *p      = list;
+    size_t length = strlen(element);
+    const char *p = list;
 
     for (;;) {
         if ((strncmp(p, element, length) == 0) &&
@@ -34,8 +34,8 @@ int daxpin_env_add(const char *name, const char *element, char separator,
                    int before, daxpin_env_func_t func)
 {
     const char *list = getenv(name);
-    char       *value;
-    int         ret;
+    char *value;
+    int ret;
 
     if ((list == NULL) || (list[0] == '\0')) {
         return func(name, element);
@@ -59,10 +59,10 @@ int daxpin_env_add(const char *name, const char *element, char separator,
  * colons between them; NULL: out of memory */
 static char *env_mca_missing(const daxpin_place_t *place, const char *list)
 {
-    char     *value = strdup("");
-    char     *longer;
+    char *value = strdup("");
+    char *longer;
     unsigned i;
-    int      ret;
+    int ret;
 
     for (i = 0; (i < place->mca_count) && (value != NULL); ++i) {
         if (env_list_has(list, place->mca[i], ':')) {
@@ -82,8 +82,8 @@ static char *env_mca_missing(const daxpin_place_t *place, const char *list)
 static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
 {
     const char *list = getenv(ENV_MCA_PATH);
-    char       *value, *ours;
-    int         ret;
+    char *value, *ours;
+    int ret;
 
     if (place->mca_count == 0) {
         return 0;
@@ -114,7 +114,7 @@ static int env_is_standard(const char *dir)
 {
     static const char *const standard[] = {"/lib", "/usr/lib", "/lib64",
                                            "/usr/lib64", "/usr/local/lib"};
-    size_t                   i;
+    size_t i;
 
     for (i = 0; i < sizeof(standard) / sizeof(standard[0]); ++i) {
         if (strcmp(dir, standard[i]) == 0) {

@@ -19,12 +19,12 @@ typedef struct daxpin_cmd {
 static const daxpin_cmd_t daxpin_cmds[] = {
     { "env", "env", "print the variables with which programs find daxpin",
       daxpin_cmd_env },
-    { "run", "run COMMAND...", "run a command with them and UCX_MD=daxpin",
+    { "run", "run COMMAND...", "run a command with these variables and UCX_MD",
       daxpin_cmd_run },
     { "info", "info FILE|DIR...", "what daxpin can do with a file, and why not",
       daxpin_cmd_info },
-    { "doctor", "doctor [-- MPIRUN...]", "is it on, and why not",
-      daxpin_cmd_doctor },
+    { "doctor", "doctor [-- MPIRUN...]",
+      "check whether daxpin is on and, if not, why", daxpin_cmd_doctor },
     { "pins", "pins [PID]...", "list pinned files, by process and owner",
       daxpin_cmd_pins },
     { "try-ucx", NULL, NULL, daxpin_cmd_try_ucx } /* for doctor */

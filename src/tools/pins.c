@@ -278,15 +278,15 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         if (!atomic_load(&record->used) || (atomic_load(&record->pins) == 0)) {
             continue;
         }
-        file           = &process->files[process->count++];
-        file->owner_fd = (record->owner_type == DAXPIN_OWNER_FILE) ?
-                                 record->owner_fd :
-                                 -1;
-        file->dev      = record->dev;
-        file->ino      = record->ino;
-        file->pins     = atomic_load(&record->pins);
-        file->bytes    = atomic_load(&record->bytes);
-        file->holder   = (pid_t)record->holder_pid;
+        file            = &process->files[process->count++];
+        file->owner_fd  = (record->owner_type == DAXPIN_OWNER_FILE) ?
+                                  record->owner_fd :
+                                  -1;
+        file->dev       = record->dev;
+        file->ino       = record->ino;
+        file->pins      = atomic_load(&record->pins);
+        file->bytes     = atomic_load(&record->bytes);
+        file->holder    = (pid_t)record->holder_pid;
         file->locks     = atomic_load(&record->locks);
         file->numa_node = record->numa_node;
         snprintf(file->path, sizeof(file->path), "%.*s",

@@ -20,7 +20,7 @@ static int place_print(char *buffer, const char *format, ...)
 static int place_print(char *buffer, const char *format, ...)
 {
     va_list ap;
-    int     length;
+    int length;
 
     va_start(ap, format);
     length = vsnprintf(buffer, PATH_MAX, format, ap);
@@ -50,7 +50,7 @@ static int place_strip(char *path, const char *suffix)
 static void place_add_mca(daxpin_place_t *place, const char *pattern)
 {
     glob_t found;
-    char  *slash;
+    char *slash;
     size_t i;
 
     if (glob(pattern, 0, NULL, &found) != 0) {
@@ -103,9 +103,9 @@ static int place_move(char *buffer, const char *prefix, const char *dir)
 
 static int place_find_prefix(daxpin_place_t *place, const char *bin)
 {
-    char        prefix[PATH_MAX], dir[PATH_MAX], pattern[PATH_MAX];
+    char prefix[PATH_MAX], dir[PATH_MAX], pattern[PATH_MAX];
     const char *bin_suffix = DAXPIN_BINDIR;
-    size_t      length     = strlen(DAXPIN_PREFIX);
+    size_t length          = strlen(DAXPIN_PREFIX);
 
     if (strncmp(DAXPIN_BINDIR, DAXPIN_PREFIX, length) == 0) {
         bin_suffix += length;
@@ -134,9 +134,9 @@ static int place_find_prefix(daxpin_place_t *place, const char *bin)
 
 int daxpin_place_find(daxpin_place_t *place)
 {
-    char    exe[PATH_MAX], top[PATH_MAX], lib[PATH_MAX];
+    char exe[PATH_MAX], top[PATH_MAX], lib[PATH_MAX];
     ssize_t length;
-    int     ret;
+    int ret;
 
     memset(place, 0, sizeof(*place));
     length = readlink("/proc/self/exe", exe, sizeof(exe) - 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The RDMA devices of this machine, from sysfs: hwloc lacks software devices */
+/* The RDMA devices of this machine and their NUMA nodes */
 
 #include "rdma.h"
 
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* hwloc does not list software devices */
 #define RDMA_CLASS "/sys/class/infiniband"
 
 static int rdma_is_active(const char *name)

@@ -32,9 +32,9 @@ static int run_is_launcher(const char *command)
 {
     static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun",
                                             "prterun", "prun",    "srun"};
-    const char              *slash       = strrchr(command, '/');
-    const char              *name = (slash == NULL) ? command : slash + 1;
-    size_t                   i;
+    const char *slash = strrchr(command, '/');
+    const char *name  = (slash == NULL) ? command : slash + 1;
+    size_t i;
 
     for (i = 0; i < sizeof(launchers) / sizeof(launchers[0]); ++i) {
         if (strcmp(name, launchers[i]) == 0) {
@@ -66,7 +66,7 @@ static int run_prepare(const daxpin_place_t *place, const char *command)
 int daxpin_cmd_run(int argc, char **argv)
 {
     static daxpin_place_t place;
-    int                   first = 1;
+    int first = 1;
 
     if ((first < argc) && (strcmp(argv[first], "--") == 0)) {
         ++first;
