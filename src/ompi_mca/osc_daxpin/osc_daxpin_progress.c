@@ -11,11 +11,11 @@
 
 #include "osc_daxpin_progress.h"
 
+#include "daxpin/os/thread.h"
 #include "osc_daxpin_error.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,15 +108,8 @@ int osc_daxpin_progress_alloc(osc_daxpin_module_t *module)
 
 int osc_daxpin_progress_start(osc_daxpin_module_t *module)
 {
-    sigset_t all, old;
-    int ret;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    ret = pthread_create(&module->progress.thread, NULL,
-                         osc_daxpin_progress_main, module);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (ret != 0) {
+    if (daxpin_thread_create(&module->progress.thread,
+                             osc_daxpin_progress_main, module) != 0) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
                                 "start a thread for daxpin_persist=flush",
                                 module->rank);
