@@ -8,6 +8,7 @@
 #include "daxpin/file/keep.h"
 #include "daxpin/file/life.h"
 #include "daxpin/file/maps.h"
+#include "daxpin/file/params.h"
 #include "daxpin/file/report.h"
 #include "daxpin/os/backing.h"
 #include "daxpin/os/clock.h"
@@ -254,9 +255,9 @@ int daxpin_file_adopt(void *address, size_t length,
                       const daxpin_params_t *params, daxpin_file_t **file_p,
                       uint64_t *offset_p)
 {
-    const daxpin_params_t defaults = {0};
-    uintptr_t addr                 = (uintptr_t)address;
-    daxpin_file_t *file            = NULL;
+    uintptr_t addr      = (uintptr_t)address;
+    daxpin_file_t *file = NULL;
+    daxpin_params_t known;
     daxpin_backing_t backing;
     uint64_t deadline;
     int ret;
@@ -273,13 +274,15 @@ int daxpin_file_adopt(void *address, size_t length,
     if (ret != 0) {
         return ret;
     }
-    params   = (params != NULL) ? params : &defaults;
-    deadline = daxpin_elect_deadline(params);
-    ret      = daxpin_library_start();
+    ret = daxpin_params_copy(params, &known);
+    if (ret == 0) {
+        ret = daxpin_library_start();
+    }
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_elect(backing.vma.path, &backing.st, 1, params,
+    deadline = daxpin_elect_deadline(&known);
+    ret      = daxpin_elect(backing.vma.path, &backing.st, 1, &known,
                             daxpin_adopt_description, &backing, &file);
     if (ret != 0) {
         return ret;

@@ -78,6 +78,7 @@ typedef enum daxpin_owner_type {
 } daxpin_owner_type_t;
 
 typedef struct daxpin_owner {
+    size_t              size; /**< sizeof(daxpin_owner_t); 0: as in 0.1 */
     daxpin_owner_type_t type;
     int                 fd;  /**< For DAXPIN_OWNER_FILE */
 } daxpin_owner_t;
@@ -114,6 +115,9 @@ typedef struct daxpin_key {
 
 /** How to open or adopt. All zero: the defaults. */
 typedef struct daxpin_params {
+    size_t            size;       /**< sizeof(daxpin_params_t), so that later
+                                       releases can add members; 0: as in
+                                       0.1 */
     unsigned          timeout_ms; /**< How long to wait for the lease while
                                        another process has the file open, in
                                        milliseconds;

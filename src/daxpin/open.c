@@ -6,6 +6,7 @@
 #include "daxpin/file/keep.h"
 #include "daxpin/file/life.h"
 #include "daxpin/file/maps.h"
+#include "daxpin/file/params.h"
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
@@ -337,19 +338,21 @@ static int daxpin_open_try(const char *path, size_t length,
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p)
 {
-    const daxpin_params_t defaults = {0};
+    daxpin_params_t known;
     uint64_t deadline;
     int ret;
 
-    *file_p  = NULL;
-    params   = (params != NULL) ? params : &defaults;
-    deadline = daxpin_elect_deadline(params);
-    ret      = daxpin_library_start();
+    *file_p = NULL;
+    ret     = daxpin_params_copy(params, &known);
+    if (ret == 0) {
+        ret = daxpin_library_start();
+    }
     if (ret != 0) {
         return ret;
     }
+    deadline = daxpin_elect_deadline(&known);
     do {
-        ret = daxpin_open_try(path, length, params, deadline, file_p);
+        ret = daxpin_open_try(path, length, &known, deadline, file_p);
     } while ((ret == -ESTALE) && (daxpin_now() < deadline));
     return ret;
 }

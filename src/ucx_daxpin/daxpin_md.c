@@ -130,8 +130,11 @@ static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
                                           uct_daxpin_memh_t *memh,
                                           unsigned flags)
 {
-    const daxpin_owner_t owner = { .type = DAXPIN_OWNER_PROCESS };
-    void *address              = (void*)(uintptr_t)memh->va;
+    const daxpin_owner_t owner = {
+        .size = sizeof(owner),
+        .type = DAXPIN_OWNER_PROCESS
+    };
+    void *address = (void*)(uintptr_t)memh->va;
     daxpin_file_t *file;
     int ret;
 
@@ -363,6 +366,7 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
 
     md->super.ops         = &uct_daxpin_md_ops;
     md->super.component   = component;
+    md->params.size       = sizeof(md->params);
     md->params.timeout_ms = uct_daxpin_timeout_ms(config->timeout);
     md->params.on_break   = config->on_break;
     md->reg_error         = config->reg_error;

@@ -296,6 +296,7 @@ static ucs_status_t uct_daxpin_mr_reg_any(struct ibv_pd *pd,
 static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
 {
     const daxpin_owner_t owner = {
+        .size = sizeof(owner),
         .type = DAXPIN_OWNER_FILE,
         .fd   = cmd_fd
     };

@@ -12,6 +12,7 @@
 #include "guard.h"
 #include "keep.h"
 #include "kmod.h"
+#include "params.h"
 #include "report.h"
 
 #include <errno.h>
@@ -176,13 +177,20 @@ out:
 int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
 {
-    const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS, .fd = -1};
     uint64_t deadline = daxpin_now() + DAXPIN_TIMEOUT_DEFAULT_MS * DAXPIN_MSEC;
+    daxpin_owner_t known;
     daxpin_pin_t *pin;
     uint64_t end;
     int ret;
 
     *pin_p = NULL;
+    ret    = daxpin_owner_copy(owner, &known);
+    if (ret != 0) {
+        return ret;
+    }
+    if (owner == NULL) {
+        known.fd = -1;
+    }
     if ((length == 0) || __builtin_add_overflow(offset, length, &end) ||
         (end > daxpin_file_length(file))) {
         return daxpin_error(EINVAL,
@@ -202,7 +210,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     if (ret != 0) {
         goto err_free;
     }
-    ret = daxpin_pin_add(pin, (owner != NULL) ? owner : &process, deadline);
+    ret = daxpin_pin_add(pin, &known, deadline);
     if (ret != 0) {
         goto err_free;
     }

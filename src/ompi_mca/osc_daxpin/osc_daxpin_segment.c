@@ -136,6 +136,7 @@ static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
 {
     osc_daxpin_segment_t *segment = &module->segment;
     const daxpin_params_t params  = {
+        .size       = sizeof(params),
         .timeout_ms = module->timeout_ms,
         .on_break   = module->spec.on_break
     };
@@ -190,7 +191,10 @@ int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
 int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                              osc_daxpin_segment_t *segment)
 {
-    const daxpin_params_t params = {.timeout_ms = timeout_ms};
+    const daxpin_params_t params = {
+        .size       = sizeof(params),
+        .timeout_ms = timeout_ms
+    };
     int ret;
 
     memset(segment, 0, sizeof(*segment));
