@@ -18,6 +18,7 @@
 #include "daxpin/os/space.h"
 #include "daxpin/os/vma.h"
 #include "daxpin.h"
+#include "description.h"
 #include "elect.h"
 #include "library.h"
 #include "policy.h"
@@ -131,45 +132,39 @@ static int daxpin_adopt_look(uintptr_t addr, size_t length,
     return 0;
 }
 
-/* elect.h: this process is the holder; use what it has open, else open it */
-static int daxpin_adopt_description(void *arg, const struct stat *st,
-                                    uint64_t deadline, int *fd_p)
+/* Duplicate the program's descriptor of the file; open the file if there is
+ * none. */
+static int daxpin_adopt_descriptor(void *arg, const char *path,
+                                   const struct stat *st, uint64_t deadline)
 {
-    const daxpin_backing_t *backing = arg;
     int own = daxpin_backing_find_fd(st->st_ino, st->st_dev);
-    struct stat now;
-    int fd, ret;
+    int fd;
 
+    (void)arg;
+    (void)deadline;
     fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
-         open(backing->vma.path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        return daxpin_error(errno, "%s: is mapped, but cannot be opened for "
-                            "reading and writing: %m", backing->vma.path);
-    }
-    if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
-        (now.st_dev != st->st_dev)) {
-        close(fd);
-        return daxpin_error(ENOENT, "%s: is another file now than the one "
-                            "mapped; keep that one open", backing->vma.path);
-    }
-    if (daxpin_backing_is_dax(backing) && (now.st_size > 0)) {
-        ret = daxpin_space_await_truncate(backing->vma.path, fd, deadline);
-        if (ret == 0) {
-            ret = daxpin_space_allocate(backing->vma.path, fd, 0,
-                                       (size_t)now.st_size);
-        }
-        if (ret != 0) {
-            close(fd);
-            return ret;
-        }
-    }
-    *fd_p = fd;
-    return 0;
+         open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return (fd >= 0) ? fd :
+           daxpin_error(errno, "%s: is mapped, but cannot be opened for "
+                        "reading and writing: %m", path);
 }
 
-/*
- * Adopt
- */
+static int daxpin_adopt_fill(void *arg, const char *path, int fd,
+                             const struct stat *now, int is_dax)
+{
+    (void)arg;
+    return (is_dax && (now->st_size > 0)) ?
+                   daxpin_space_allocate(path, fd, 0, (size_t)now->st_size) :
+                   0;
+}
+
+static const daxpin_description_ops_t daxpin_adopt_description = {
+    .open          = daxpin_adopt_descriptor,
+    .other_error   = ENOENT,
+    .other_message = "is another file now than the one mapped; keep that one "
+                     "open",
+    .fill          = daxpin_adopt_fill
+};
 
 static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
 {
@@ -283,7 +278,7 @@ int daxpin_file_adopt(void *address, size_t length,
     }
     deadline = daxpin_elect_deadline(&known);
     ret      = daxpin_elect(backing.vma.path, &backing.st, 1, &known,
-                            daxpin_adopt_description, &backing, &file);
+                            &daxpin_adopt_description, NULL, &file);
     if (ret != 0) {
         return ret;
     }

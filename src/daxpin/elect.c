@@ -59,16 +59,16 @@ static int daxpin_elect_exchange(daxpin_file_t **file_p)
 static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
                              int listen_fd, const daxpin_params_t *params,
                              uint64_t deadline,
-                             daxpin_description_func_t func, void *arg,
+                             const daxpin_description_ops_t *ops, void *arg,
                              daxpin_file_t **file_p)
 {
     daxpin_file_t *file;
     int fd, ret;
 
-    ret = func(arg, st, deadline, &fd);
-    if (ret != 0) {
+    fd = daxpin_description_get(path, st, deadline, ops, arg);
+    if (fd < 0) {
         close(listen_fd);
-        return ret;
+        return fd;
     }
     ret = daxpin_file_create_holder(path, st, fd, listen_fd, params, &file);
     if (ret != 0) {
@@ -102,7 +102,7 @@ static int daxpin_elect_follow(const char *path, const struct stat *st,
 
 static int daxpin_elect_locked(const char *path, const struct stat *st,
                                int join, const daxpin_params_t *params,
-                               daxpin_description_func_t func, void *arg,
+                               const daxpin_description_ops_t *ops, void *arg,
                                daxpin_file_t **file_p)
 {
     const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
@@ -119,7 +119,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         ret = daxpin_message_listen(st->st_dev, st->st_ino, &listen_fd);
         if (ret == 0) {
             return daxpin_elect_hold(path, st, join, listen_fd, params,
-                                     deadline, func, arg, file_p);
+                                     deadline, ops, arg, file_p);
         }
         if (ret != -EADDRINUSE) {
             return ret;
@@ -143,13 +143,13 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
 
 int daxpin_elect(const char *path, const struct stat *st, int join,
                  const daxpin_params_t *params,
-                 daxpin_description_func_t func, void *arg,
+                 const daxpin_description_ops_t *ops, void *arg,
                  daxpin_file_t **file_p)
 {
     int ret;
 
     pthread_mutex_lock(&daxpin_elect_lock);
-    ret = daxpin_elect_locked(path, st, join, params, func, arg, file_p);
+    ret = daxpin_elect_locked(path, st, join, params, ops, arg, file_p);
     pthread_mutex_unlock(&daxpin_elect_lock);
     return ret;
 }

@@ -5,6 +5,7 @@
 #define DAXPIN_ELECT_H_
 
 #include "daxpin.h"
+#include "description.h"
 
 #include <stdint.h>
 #include <sys/stat.h>
@@ -14,16 +15,11 @@
  * Everybody else asks at that address.
  */
 
-/* Called in the process that was elected, before it asks for the lease: get
- * it an open file description. 0 or -errno with a message. */
-typedef int (*daxpin_description_func_t)(void *arg, const struct stat *st,
-                                         uint64_t deadline, int *fd_p);
-
 /* Find or make this process's handle of the file. join: it has the file open
  * by itself, and gives that up. Does not wait for the lease. */
 int daxpin_elect(const char *path, const struct stat *st, int join,
                  const daxpin_params_t *params,
-                 daxpin_description_func_t func, void *arg,
+                 const daxpin_description_ops_t *ops, void *arg,
                  daxpin_file_t **file_p);
 
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p);

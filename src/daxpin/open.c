@@ -12,6 +12,7 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/space.h"
 #include "daxpin.h"
+#include "description.h"
 #include "elect.h"
 #include "library.h"
 
@@ -83,22 +84,19 @@ typedef struct daxpin_open {
     int        fd;         /* the description once more, if this call opened
                               it; else -1 */
     off_t      old_length;
-    struct stat made;      /* what it was made */
+    struct stat filled;    /* the file after daxpin_open_fill() */
 } daxpin_open_t;
 
-/* elect.h: this process is to be the holder, and gets the description. Space
- * is made before the lease is there: nobody else can access the file yet. */
-static int daxpin_open_description(void *arg, const struct stat *st,
-                                   uint64_t deadline, int *fd_p)
+/* Do not wait for another program's lease in open(): the lease may last longer
+ * than the caller wants to wait. */
+static int daxpin_open_descriptor(void *arg, const char *path,
+                                  const struct stat *st, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    daxpin_open_t *open_args    = arg;
-    const char *path            = open_args->path;
-    struct statx stx;
-    struct stat now;
-    int fd, is_dax, ret;
+    int fd;
 
-    /* O_NONBLOCK: somebody else's lease must not keep us for its whole time */
+    (void)arg;
+    (void)st;
     while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
         if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
             return daxpin_error((errno == ENOENT) ? ESTALE : errno,
@@ -110,39 +108,48 @@ static int daxpin_open_description(void *arg, const struct stat *st,
         nanosleep(&pause, NULL);
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
-        (now.st_dev != st->st_dev)) {
-        ret = daxpin_error(ESTALE, "%s: was replaced by another file while it "
-                           "was being opened; try again", path);
-        close(fd);
+    return fd;
+}
+
+/* Grow the file before the lease is there: no other process of daxpin can have
+ * access yet. */
+static int daxpin_open_fill(void *arg, const char *path, int fd,
+                            const struct stat *now, int is_dax)
+{
+    daxpin_open_t *open_args = arg;
+    int ret;
+
+    ret = daxpin_space_grow(path, fd, is_dax, open_args->length, 1);
+    if (ret != 0) {
         return ret;
     }
-    is_dax = (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
-             (stx.stx_attributes & STATX_ATTR_DAX);
-    ret    = is_dax ? daxpin_space_await_truncate(path, fd, deadline) : 0;
-    if (ret == 0) {
-        ret = daxpin_space_grow(path, fd, is_dax, open_args->length, 1);
+    if (fstat(fd, &open_args->filled) != 0) {
+        return daxpin_error(errno, "%s: cannot stat: %m", path);
     }
-    if (ret != 0) {
-        goto err;
-    }
-    if (fstat(fd, &open_args->made) != 0) {
-        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
-        goto err;
-    }
-    open_args->old_length = now.st_size;
+    open_args->old_length = now->st_size;
     open_args->fd         = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    *fd_p                 = fd;
     return 0;
+}
 
-err:
-    /* Nobody else of daxpin can have it before the election is over */
+/* Before the election is over no other process of daxpin can have the file */
+static void daxpin_open_unlink(void *arg, const char *path)
+{
+    const daxpin_open_t *open_args = arg;
+
     if (open_args->created) {
         unlink(path);
     }
-    close(fd);
-    return ret;
 }
+
+static const daxpin_description_ops_t daxpin_open_description = {
+    .open          = daxpin_open_descriptor,
+    .other_error   = ESTALE,
+    .other_message = "was replaced by another file while it was being opened; "
+                     "try again",
+    .grows         = 1,
+    .fill          = daxpin_open_fill,
+    .undo          = daxpin_open_unlink
+};
 
 static int daxpin_open_create(const char *path, const daxpin_params_t *params,
                               struct stat *st, int *created_p)
@@ -268,12 +275,13 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
 /* Who has it open by himself may write to it, as long as there is no lease */
 static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
 {
-    const struct stat *made = &open_args->made;
+    const struct stat *filled = &open_args->filled;
     struct stat st;
 
-    return (fstat(open_args->fd, &st) == 0) && (st.st_size == made->st_size) &&
-           (st.st_mtim.tv_sec == made->st_mtim.tv_sec) &&
-           (st.st_mtim.tv_nsec == made->st_mtim.tv_nsec);
+    return (fstat(open_args->fd, &st) == 0) &&
+           (st.st_size == filled->st_size) &&
+           (st.st_mtim.tv_sec == filled->st_mtim.tv_sec) &&
+           (st.st_mtim.tv_nsec == filled->st_mtim.tv_nsec);
 }
 
 /* It could not be leased, or not be mapped: leave it as it was, unless somebody
@@ -318,7 +326,7 @@ static int daxpin_open_try(const char *path, size_t length,
     }
     real_path      = realpath(path, NULL);
     open_args.path = (real_path != NULL) ? real_path : path;
-    ret = daxpin_elect(open_args.path, &st, 0, params, daxpin_open_description,
+    ret = daxpin_elect(open_args.path, &st, 0, params, &daxpin_open_description,
                        &open_args, file_p);
     if (ret == 0) {
         ret = daxpin_open_finish(*file_p, length, deadline);

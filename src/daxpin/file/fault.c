@@ -74,8 +74,8 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
         file = daxpin_fault_file((uintptr_t)info->si_addr);
     }
     if ((file == NULL) ||
-        (mmap((void*)page, daxpin_page_size, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)) {
+        (daxpin_vma_replace((void*)page, daxpin_page_size,
+                            PROT_READ | PROT_WRITE, 0) != 0)) {
         daxpin_fault_pass_on(signo, info, context);
         errno = saved_errno;
         return;

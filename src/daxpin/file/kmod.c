@@ -8,6 +8,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/vma.h"
 #include "wire/ioctl.h"
 #include "file.h"
 #include "maps.h"
@@ -243,14 +244,18 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
 
 void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
 {
+    int ret;
+
     daxpin_kmod_close(pin);
     if ((pin->addr != NULL) && !pin->revoked) {
         pin->revoked = 1;
-        if (mmap(pin->addr, pin->length, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-                 0) == MAP_FAILED) {
+        ret          = daxpin_vma_replace(pin->addr, pin->length,
+                                          PROT_READ | PROT_WRITE,
+                                          MAP_NORESERVE);
+        if (ret != 0) {
             daxpin_log(DAXPIN_LOG_ERROR, "cannot replace the mapping of pinned "
-                       "blocks at %p: %m; they stay pinned", pin->addr);
+                       "blocks at %p: %s; they stay pinned", pin->addr,
+                       strerror(-ret));
         }
     }
 }

@@ -6,23 +6,26 @@
 #include "maps.h"
 
 #include "daxpin/os/log.h"
+#include "daxpin/os/vma.h"
 #include "fault.h"
 
 #include <errno.h>
 #include <libpmem2.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 static void daxpin_map_replace(const daxpin_file_t *file,
                                const daxpin_map_t *map)
 {
-    if (mmap(map->addr, map->length, map->prot,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-        MAP_FAILED) {
+    int ret = daxpin_vma_replace(map->addr, map->length, map->prot,
+                                 MAP_NORESERVE);
+
+    if (ret != 0) {
         daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at %p: "
-                   "%m; an access there may hit the file's end", file->path,
-                   map->addr);
+                   "%s; an access there may hit the file's end", file->path,
+                   map->addr, strerror(-ret));
     }
 }
 

@@ -64,6 +64,15 @@ static int daxpin_maps_open(void)
     return fd;
 }
 
+int daxpin_vma_replace(void *addr, size_t length, int prot, int flags)
+{
+    return (mmap(addr, length, prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1,
+                 0) == MAP_FAILED) ?
+                   -errno :
+                   0;
+}
+
 void daxpin_vma_fork(void)
 {
     int fd = atomic_exchange(&daxpin_maps_fd, -1);

@@ -7,6 +7,7 @@
 #define DAXPIN_VMA_H_
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,6 +42,13 @@ int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg);
 /* Check whether the mapping at the address is of this file. Without
  * PROCMAP_QUERY in the kernel the answer is yes. Async-signal-safe. */
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);
+
+/* Replace all mappings of a page-aligned range by private anonymous memory, in
+ * one step as seen by other threads. flags: MAP_NORESERVE where the range may be
+ * large and most of it is never touched, so that the limit of the system's
+ * memory does not refuse it; else 0. Return 0 or -errno, without a message.
+ * Async-signal-safe, but it changes errno. */
+int daxpin_vma_replace(void *addr, size_t length, int prot, int flags);
 
 /* Close what was opened. Called in the child of a fork. */
 void daxpin_vma_fork(void);
