@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Accesses off the fast path, and persistence */
+/* The slow path of the access check, and persistence */
 
 #include "access.h"
 
@@ -21,16 +21,16 @@
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access)
 {
-    static const _Atomic uint32_t never = DAXPIN_STATE_PENDING;
-    static daxpin_slot_t nobodys;
+    static const _Atomic uint32_t never_held = DAXPIN_STATE_PENDING;
+    static daxpin_slot_t unread_slot;
 
     access->state      = &file->control->state;
     access->slot       = &file->slots[slot_index];
     access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
                          ((slot_index == DAXPIN_SLOTS - 1) ?
                                   DAXPIN_CAREFUL_SHARED : 0);
-    access->fast_state = access->careful ? &never : access->state;
-    access->fast_slot  = access->careful ? &nobodys : access->slot;
+    access->fast_state = access->careful ? &never_held : access->state;
+    access->fast_slot  = access->careful ? &unread_slot : access->slot;
     access->file       = file;
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_expose(file);
@@ -55,14 +55,15 @@ int daxpin_access_begin_slow(daxpin_access_t *access)
     }
     atomic_thread_fence(memory_order_seq_cst);
     if (daxpin_access_may_go_on(access)) {
-        return 0; /* LENT and RELEASED are looked at again when it is done */
+        return 0; /* while LENT or RELEASED, the end checks the file */
     }
     daxpin_access_leave(access);
     return -ESTALE;
 }
 
-/* Nobody holds off a truncate now. What lies behind the new end, in its last
- * page, was written to memory and is not in the file. */
+/* Check that the file still has the bytes up to end. While LENT or RELEASED a
+ * truncate does not wait. A store beyond the new end, but in its last page,
+ * does not fault, and is lost. */
 static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
 {
     daxpin_file_t *file = access->file;
@@ -80,7 +81,8 @@ static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
         daxpin_loop_wake();
         return -ESTALE;
     }
-    /* Truncated and grown again meanwhile: the fault handler has seen it */
+    /* If the file was truncated and has grown again, the fault handler has
+     * changed the state */
     return daxpin_access_may_go_on(access) ? 0 : -ESTALE;
 }
 
@@ -91,7 +93,7 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     int ret;
 
     if (state == DAXPIN_STATE_HELD) {
-        ret = 0; /* careful */
+        ret = 0; /* the access is careful */
     } else if (daxpin_state_allows(state)) {
         ret = daxpin_access_check_file(access, offset + length);
     } else {
@@ -101,7 +103,8 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     return ret;
 }
 
-/* What is not in the file was there once, or never: 0 is no answer */
+/* Return the error for a range that is not in the file: it was cut off, or
+ * never was in the file. */
 static int daxpin_file_persist_beyond(daxpin_file_t *file,
                                       daxpin_access_t *access, uint64_t offset,
                                       size_t length)
@@ -141,7 +144,7 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     pthread_mutex_unlock(&daxpin_mutex);
     if (pmem2_map_get_store_granularity(map->pmem2) ==
         PMEM2_GRANULARITY_PAGE) {
-        /* As libpmem2 would, but for the error */
+        /* As libpmem2 does, but with the error */
         start = (uintptr_t)addr & ~(page - 1);
         end   = (uintptr_t)addr + length;
         ret   = (msync((void*)start, end - start, MS_SYNC) == 0) ? 0 : -errno;
@@ -149,8 +152,8 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
         pmem2_get_persist_fn(map->pmem2)(addr, length);
     }
     if (daxpin_access_end(&access, offset, length) != 0) {
-        return daxpin_error(ESTALE, "%s: revoked while it was being "
-                            "persisted: %s", file->path, file->control->cause);
+        return daxpin_error(ESTALE, "%s: cannot persist: access ended "
+                            "meanwhile: %s", file->path, file->control->cause);
     }
     if (ret != 0) {
         return daxpin_error(-ret, "%s: cannot persist %zu bytes at offset "

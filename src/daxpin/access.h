@@ -4,6 +4,8 @@
 #ifndef DAXPIN_ACCESS_H_
 #define DAXPIN_ACCESS_H_
 
+/* The access check around loads and stores to a leased file */
+
 #include "daxpin/os/control.h"
 #include "daxpin.h"
 
@@ -11,51 +13,57 @@
 #include <stdint.h>
 
 /*
- * An access to a leased file: begin, loads and stores, end. Both ends look at
- * the state of the file, and the slot of this thread shows the access to a
- * revoke, which waits for it.
+ * An access is begin, loads and stores, end. Begin and end read the state of
+ * the file. Between them the slot of the thread is marked, and a revoke waits
+ * until the slot is free. The functions below need no lock and leave no
+ * message, and one thread at a time uses a daxpin_access_t.
  */
 
-/* What one thread at a time needs to access one file: embedded by the user,
- * filled by daxpin_access_init(), valid while he has a reference. Who has to be
- * careful finds a state that is never HELD and a slot that nobody looks at, so
- * that the fast path need not ask. */
+/* What one thread at a time needs to access one file. The user embeds it,
+ * daxpin_access_init() fills it in, and it is valid as long as the user has a
+ * reference to the file. If the access has to be careful, fast_state is never
+ * HELD and no thread reads fast_slot, so that the fast path needs no extra
+ * branch. */
 typedef struct daxpin_access {
     const _Atomic uint32_t *fast_state;
     daxpin_slot_t          *fast_slot;
     const _Atomic uint32_t *state;
     daxpin_slot_t          *slot;
-    uint32_t                careful;
+    uint32_t                careful; /* DAXPIN_CAREFUL_... */
     daxpin_file_t          *file;
 } daxpin_access_t;
 
 #define DAXPIN_CAREFUL_FENCE  1u /* there is no membarrier */
-
 #define DAXPIN_CAREFUL_SHARED 2u /* the slot is a counter for many threads */
 
+/* Fill in an access with an index from daxpin_slot_get(). Caller does not hold
+ * daxpin_mutex. */
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
 
-/* Not HELD, or careful: 0 where access is allowed all the same, else -ESTALE,
- * and the access is left */
+/* Begin an access if the fast path has not: the state is not HELD, or the
+ * access is careful. Return 0 if access is allowed; else -ESTALE, and the slot
+ * is free. */
 int daxpin_access_begin_slow(daxpin_access_t *access);
 
-/* Likewise at the end: 0 if what was done is in the file, else -ESTALE */
+/* End an access if the fast path has not. Return 0 if all stores are in the
+ * file, else -ESTALE. Caller does not hold daxpin_mutex. */
 int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
                            size_t length);
 
-/* Give an access up */
+/* End an access without a check of its result. */
 void daxpin_access_leave(daxpin_access_t *access);
 
-/* Return the control page, for those who can read it from another node. It is
- * there as long as the file is not closed. */
+/* Return the control page, for processes that read it from another node. It is
+ * valid until the file is closed. */
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
 
 /* Return whether the range has the control page of a file of this process in
- * it. A member has it to be read only, and no RDMA device registers it.
- * Thread-safe. */
+ * it. A member maps the page read-only, so that no RDMA device registers it for
+ * writes. Caller does not hold daxpin_mutex. */
 int daxpin_range_is_control(uintptr_t addr, size_t length);
 
+/* Return whether the fast path may be used. */
 static inline int daxpin_access_is_held(const daxpin_access_t *access)
 {
     return __builtin_expect(atomic_load_explicit(access->fast_state,
@@ -63,8 +71,8 @@ static inline int daxpin_access_is_held(const daxpin_access_t *access)
                             DAXPIN_STATE_HELD, 1);
 }
 
-/* The fast path alone: 1 where access is allowed. Else daxpin_access_begin() is
- * to be called, which may find that it is all the same. */
+/* Begin an access on the fast path alone. Return 1 if access is allowed. If
+ * this returns 0, call daxpin_access_begin(), which may still allow access. */
 static inline int daxpin_access_try_begin(daxpin_access_t *access)
 {
     atomic_store_explicit(&access->fast_slot->busy, 1, memory_order_relaxed);
@@ -72,23 +80,25 @@ static inline int daxpin_access_try_begin(daxpin_access_t *access)
     return daxpin_access_is_held(access);
 }
 
+/* Begin an access. Return 0, or -ESTALE if access is not allowed. */
 static inline int daxpin_access_begin(daxpin_access_t *access)
 {
     return daxpin_access_try_begin(access) ? 0 :
                                              daxpin_access_begin_slow(access);
 }
 
-/* May a long copy go on? To be asked every DAXPIN_ACCESS_CHUNK bytes. */
+/* A long copy checks after so many bytes whether it may go on */
 #define DAXPIN_ACCESS_CHUNK (256u * 1024)
 
+/* Return whether access is still allowed. */
 static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 {
     return daxpin_state_allows(atomic_load_explicit(access->state,
                                                     memory_order_acquire));
 }
 
-/* Likewise: 1 where what was done is in the file, and the access has ended.
- * Else daxpin_access_end() is to be called. */
+/* End an access on the fast path alone. Return 1 if all stores are in the file.
+ * If this returns 0, call daxpin_access_end(). */
 static inline int daxpin_access_try_end(daxpin_access_t *access)
 {
     atomic_signal_fence(memory_order_seq_cst);
@@ -99,6 +109,8 @@ static inline int daxpin_access_try_end(daxpin_access_t *access)
     return 1;
 }
 
+/* End an access. offset, length: what was accessed. Return 0 if all stores are
+ * in the file, else -ESTALE. */
 static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
                                     size_t length)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Taking what a program has mapped by itself under lease */
+/* Adopt: take a mapping that the program made by itself under lease */
 
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
@@ -45,8 +45,8 @@ static void daxpin_strip_deleted(char *path)
     }
 }
 
-/* Is this mapping one of a file that we are to lease? */
-static int daxpin_vma_concerns(daxpin_backing_t *backing)
+/* Return whether the mapping is of a file that daxpin_set_files() names. */
+static int daxpin_adopt_names(daxpin_backing_t *backing)
 {
     daxpin_vma_t *vma = &backing->vma;
     char path[PATH_MAX];
@@ -76,33 +76,45 @@ static int daxpin_vma_continues(const daxpin_vma_t *vma,
            (next->offset == vma->offset + (vma->end - vma->start));
 }
 
-/* DAXPIN_FOREIGN, 0 with *backing filled, or an error */
-static int daxpin_adopt_look(uintptr_t addr, size_t length,
-                             daxpin_backing_t *backing)
+/* Check that no mapping from backing->vma up to the end of the range is of a
+ * named file, and insert the mappings into the cache. Return DAXPIN_FOREIGN or
+ * -EFAULT. */
+static int daxpin_adopt_check_foreign(uintptr_t addr, size_t length,
+                                      daxpin_backing_t *backing, unsigned epoch)
+{
+    uintptr_t end = addr + length;
+
+    while (backing->vma.start < end) {
+        if (daxpin_adopt_names(backing)) {
+            return daxpin_error(EFAULT, "%s: cannot adopt the %zu bytes at %p: "
+                                "they begin in other memory and reach into its "
+                                "mapping; register the two apart",
+                                backing->vma.path, length, (void*)addr);
+        }
+        daxpin_cache_insert(backing->vma.start, backing->vma.end, epoch);
+        if ((backing->vma.end >= end) ||
+            (daxpin_vma_query(backing->vma.end, &backing->vma) != 0)) {
+            break;
+        }
+    }
+    return DAXPIN_FOREIGN;
+}
+
+/* Find the file behind a range. Return 0 with *backing filled in,
+ * DAXPIN_FOREIGN, or -errno with a message. */
+static int daxpin_adopt_locate(uintptr_t addr, size_t length,
+                               daxpin_backing_t *backing)
 {
     unsigned epoch = daxpin_cache_epoch();
     uintptr_t end  = addr + length;
     daxpin_vma_t last;
     int ret;
 
-    ret = daxpin_vma_query(addr, &backing->vma);
-    if ((ret != 0) || (backing->vma.start > addr) ||
-        !daxpin_vma_concerns(backing)) {
-        /* Not ours, so far: the rest of the range must not be either */
-        while ((ret == 0) && (backing->vma.start < end)) {
-            if (daxpin_vma_concerns(backing)) {
-                return daxpin_error(EFAULT, "%s: the %zu bytes at %p begin in "
-                                    "other memory and reach into its mapping; "
-                                    "register the two apart", backing->vma.path,
-                                    length, (void*)addr);
-            }
-            daxpin_cache_insert(backing->vma.start, backing->vma.end, epoch);
-            if (backing->vma.end >= end) {
-                break;
-            }
-            ret = daxpin_vma_query(backing->vma.end, &backing->vma);
-        }
+    if (daxpin_vma_query(addr, &backing->vma) != 0) {
         return DAXPIN_FOREIGN;
+    }
+    if ((backing->vma.start > addr) || !daxpin_adopt_names(backing)) {
+        return daxpin_adopt_check_foreign(addr, length, backing, epoch);
     }
 
     for (last = backing->vma; last.end < end;) {
@@ -110,24 +122,26 @@ static int daxpin_adopt_look(uintptr_t addr, size_t length,
 
         ret = daxpin_vma_query(last.end, &next);
         if ((ret != 0) || !daxpin_vma_continues(&last, &next)) {
-            return daxpin_error(EFAULT, "%s: the %zu bytes at %p reach beyond "
-                                "its mapping, which ends at %p; register it "
-                                "by itself", backing->vma.path, length,
-                                (void*)addr, (void*)last.end);
+            return daxpin_error(EFAULT, "%s: cannot adopt the %zu bytes at %p: "
+                                "they reach beyond its mapping, which ends at "
+                                "%p; register the mapping alone",
+                                backing->vma.path, length, (void*)addr,
+                                (void*)last.end);
         }
         last = next;
     }
     if ((backing->vma.prot & (PROT_READ | PROT_WRITE)) !=
         (PROT_READ | PROT_WRITE)) {
-        return daxpin_error(EACCES, "%s: is mapped read-only at %p; map it "
-                            "with PROT_READ and PROT_WRITE for one-sided "
-                            "access", backing->vma.path, (void*)addr);
+        return daxpin_error(EACCES, "%s: cannot adopt the mapping at %p: it is "
+                            "read-only; map the file with PROT_READ and "
+                            "PROT_WRITE for one-sided access",
+                            backing->vma.path, (void*)addr);
     }
     if (backing->st.st_ino == 0) {
-        return daxpin_error(ENOENT, "%s: the file mapped at %p has no name any "
-                            "more and no descriptor in this process, so that "
-                            "no lease can be had; keep it open",
-                            backing->vma.path, (void*)addr);
+        return daxpin_error(ENOENT, "%s: cannot lease the file mapped at %p: "
+                            "it has no name any more and no descriptor in this "
+                            "process; keep it open", backing->vma.path,
+                            (void*)addr);
     }
     return 0;
 }
@@ -145,8 +159,8 @@ static int daxpin_adopt_descriptor(void *arg, const char *path,
     fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
          open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return (fd >= 0) ? fd :
-           daxpin_error(errno, "%s: is mapped, but cannot be opened for "
-                        "reading and writing: %m", path);
+           daxpin_error(errno, "%s: cannot open the mapped file for reading "
+                        "and writing: %m", path);
 }
 
 static int daxpin_adopt_fill(void *arg, const char *path, int fd,
@@ -161,8 +175,8 @@ static int daxpin_adopt_fill(void *arg, const char *path, int fd,
 static const daxpin_description_ops_t daxpin_adopt_description = {
     .open          = daxpin_adopt_descriptor,
     .other_error   = ENOENT,
-    .other_message = "is another file now than the one mapped; keep that one "
-                     "open",
+    .other_message = "cannot open the mapped file: its path leads to another "
+                     "file now; keep a descriptor of the mapped one",
     .fill          = daxpin_adopt_fill
 };
 
@@ -175,8 +189,9 @@ static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
     *length_p  = end - *addr_p;
 }
 
-/* No hole may be mapped. A file whose blocks somebody holds was filled before:
- * fallocate() would wait for the hold. */
+/* Allocate the blocks of the range, because no hole may be mapped. With a hold
+ * the blocks were allocated before the hold was placed; fallocate() would wait
+ * for the hold. */
 static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
                                  size_t length)
 {
@@ -204,10 +219,10 @@ static int daxpin_adopt_finish(daxpin_file_t *file,
     int ret;
 
     if (offset + length > daxpin_file_length(file)) {
-        return daxpin_error(EFAULT, "%s: the mapping at %p, %zu bytes from "
-                            "offset %lu, reaches beyond the end of the file "
-                            "at %zu; make the file as long as the window",
-                            file->path, (void*)addr, length, offset,
+        return daxpin_error(EFAULT, "%s: cannot adopt the mapping at %p: its "
+                            "%zu bytes from offset %lu reach beyond the end of "
+                            "the file at %zu; make the file as long as the "
+                            "window", file->path, (void*)addr, length, offset,
                             daxpin_file_length(file));
     }
     ret = daxpin_adopt_allocate(file, offset, length);
@@ -219,9 +234,10 @@ static int daxpin_adopt_finish(daxpin_file_t *file,
                                backing->vma.prot);
 }
 
-/* Memory that daxpin_file_addr() gave out: leased already, whatever
- * daxpin_set_files() names */
-static daxpin_file_t *daxpin_adopt_own(uintptr_t addr, size_t length,
+/* Find the file of memory that daxpin_file_addr() returned, and take a
+ * reference. Such a file is leased already, whatever daxpin_set_files() names.
+ * Return NULL if there is none. */
+static daxpin_file_t *daxpin_adopt_find_own(uintptr_t addr, size_t length,
                                        uint64_t *offset_p)
 {
     daxpin_map_t *map = NULL;
@@ -261,11 +277,11 @@ int daxpin_file_adopt(void *address, size_t length,
     if ((length == 0) || daxpin_cache_is_foreign(addr, length)) {
         return DAXPIN_FOREIGN;
     }
-    *file_p = daxpin_adopt_own(addr, length, offset_p);
+    *file_p = daxpin_adopt_find_own(addr, length, offset_p);
     if (*file_p != NULL) {
         return 0;
     }
-    ret = daxpin_adopt_look(addr, length, &backing);
+    ret = daxpin_adopt_locate(addr, length, &backing);
     if (ret != 0) {
         return ret;
     }

@@ -37,8 +37,8 @@ typedef struct daxpin_description_ops {
 } daxpin_description_ops_t;
 
 /* Open the description, check that it is of file @a st, wait on DAX until no
- * process truncates the file, and allocate its blocks. Return the descriptor, or
- * -errno with a message. Caller does not hold daxpin_mutex. */
+ * process truncates the file, and allocate its blocks. Return the descriptor,
+ * or -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_description_get(const char *path, const struct stat *st,
                            uint64_t deadline,
                            const daxpin_description_ops_t *ops, void *arg);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Elect the holder of a file: the process that binds the address of the file */
+
 #include "elect.h"
 
 #include "daxpin/file/exchange.h"
@@ -20,13 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A holder who hangs up is on his way out, or took us for one who says nothing:
- * on a busy machine a process may sleep for seconds before it says hello */
+/* A holder that ends a connection is about to exit, or has waited in vain for
+ * the first packet: on a busy machine a process may sleep for seconds before it
+ * sends one */
 #define DAXPIN_ATTACH_TRIES 5
 
-/* One election a process at a time, or two threads would bind and connect
- * against each other. Not held while waiting for a lease: two files may need
- * each other's processes. */
+/* A process has one election at a time; else two threads would bind and connect
+ * against each other. A thread that waits for a lease does not hold the mutex,
+ * because the process that has to release the file may wait for this one. */
 static pthread_mutex_t daxpin_elect_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void daxpin_elect_fork(void)
@@ -83,7 +86,7 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     pthread_mutex_lock(&daxpin_mutex);
     file->own = !join;
     daxpin_holder_want(file, daxpin_elect_timeout(params));
-    /* Most often it is there for the asking: nobody has to wait for a thread */
+    /* Try to take the lease in this thread, because most often it succeeds */
     (void)daxpin_holder_tick(file, daxpin_now(), 0);
     pthread_mutex_unlock(&daxpin_mutex);
     daxpin_loop_wake();
@@ -128,14 +131,15 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         if (ret == 0) {
             return daxpin_elect_follow(path, st, join, &welcome, file_p);
         }
-        /* Bound and not listening yet, just gone, or on its way out */
+        /* The holder does not listen yet, has exited or is about to exit */
         if ((ret != -ECONNREFUSED) && (ret != -ECONNRESET) &&
             (ret != -ESTALE)) {
             return ret;
         }
         if (daxpin_now() > deadline) {
-            return daxpin_error(ETIMEDOUT, "%s: its holder on this node comes "
-                                "and goes, and cannot be reached", path);
+            return daxpin_error(ETIMEDOUT, "%s: cannot join: its holder on "
+                                "this node keeps exiting before it answers; "
+                                "try again", path);
         }
         nanosleep(&pause, NULL);
     }
@@ -167,9 +171,9 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     snprintf(name, sizeof(name), "inode %lu of pid %u", key->ino, key->pid);
     if (file != NULL) {
         if (file->generation != key->generation) {
-            ret = daxpin_error(ESTALE, "%s: the remote key is of an earlier "
-                               "life of the file; make the window anew",
-                               file->path);
+            ret = daxpin_error(ESTALE, "%s: cannot use the remote key: it is "
+                               "of an earlier life of the file; create the "
+                               "window again", file->path);
             daxpin_file_close(file);
             return ret;
         }
@@ -180,16 +184,16 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
         return 0;
     }
     if (key->generation == 0) {
-        return daxpin_error(ESTALE, "%s: the remote key names no life of the "
-                            "file", name);
+        return daxpin_error(ESTALE, "%s: cannot use the remote key: it has no "
+                            "generation; create the window again", name);
     }
     do {
         ret = daxpin_join(name, key, 0, 0, &welcome);
     } while ((ret == -ECONNRESET) && (--tries > 0));
     if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
-        return daxpin_error(ENOENT, "%s: nobody on this node holds it any "
-                            "more: it was revoked, closed, or its holder has "
-                            "died", name);
+        return daxpin_error(ENOENT, "%s: cannot attach: no process on this "
+                            "node holds it any more, because it was revoked or "
+                            "closed or its holder has died", name);
     }
     if (ret != 0) {
         return ret;

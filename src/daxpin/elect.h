@@ -4,6 +4,8 @@
 #ifndef DAXPIN_ELECT_H_
 #define DAXPIN_ELECT_H_
 
+/* Elect the holder of a file among the processes of the node */
+
 #include "daxpin.h"
 #include "description.h"
 
@@ -11,23 +13,29 @@
 #include <sys/stat.h>
 
 /*
- * Which process of the node holds a file: whoever binds its address first.
- * Everybody else asks at that address.
+ * The first process of the node that binds the address of a file becomes the
+ * holder. All other processes connect to that address and become members.
+ * Caller of a function below does not hold daxpin_mutex.
  */
 
-/* Find or make this process's handle of the file. join: it has the file open
- * by itself, and gives that up. Does not wait for the lease. */
+/* Find or create this process's handle of the file, with a reference. As the
+ * holder, get the description from @a ops. join: the process has opened the
+ * file by itself, and exchanges its descriptors for the holder's description.
+ * Does not wait for the lease. Return 0, or -errno with a message. */
 int daxpin_elect(const char *path, const struct stat *st, int join,
                  const daxpin_params_t *params,
                  const daxpin_description_ops_t *ops, void *arg,
                  daxpin_file_t **file_p);
 
+/* Find or create this process's handle of the file that a remote key names,
+ * with a reference. Never becomes the holder. Return 0, or -errno with a
+ * message. */
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 
-/* When to give up (ns) */
+/* Return when an election with these parameters ends (ns). */
 uint64_t daxpin_elect_deadline(const daxpin_params_t *params);
 
-/* In the child of a fork */
+/* Free the mutex of an election. Called in the child of a fork. */
 void daxpin_elect_fork(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The library as a whole: start, the turn of its thread, fork */
+/* The library as a whole: start, tick of its loop, fork */
 
 #include "library.h"
 
@@ -19,7 +19,8 @@
 #include "daxpin/os/loop.h"
 #include "daxpin/os/vma.h"
 
-/* Every file takes the steps it can take now; when to come again, in ns */
+/* Take the steps that each file can take now. Return when to be called again
+ * (ns). */
 static uint64_t daxpin_library_tick(int signaled)
 {
     uint64_t next = DAXPIN_NEVER, now;
@@ -27,10 +28,10 @@ static uint64_t daxpin_library_tick(int signaled)
 
     for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
         now = daxpin_now();
-        ++file->refs; /* it and its neighbour stay while callbacks run */
+        ++file->refs; /* the file stays in the list while callbacks run */
         if (file->holder) {
-            next = daxpin_earlier(next, daxpin_holder_tick(file, now,
-                                                                  signaled));
+            next = daxpin_earlier(next,
+                                  daxpin_holder_tick(file, now, signaled));
         } else {
             daxpin_member_tick(file);
         }
@@ -44,9 +45,9 @@ static uint64_t daxpin_library_tick(int signaled)
     return next;
 }
 
-/* The child has no thread of the library and is not a member: it gives up all
- * that its parent has, so that a death of the parent is seen. Its handles stay,
- * as REVOKED. */
+/* Give up all that the child inherited, so that a death of the parent is
+ * noticed. The child has no loop thread and is not a member. Its handles stay,
+ * with the state REVOKED. */
 static void daxpin_library_forked(void)
 {
     daxpin_files_fork();

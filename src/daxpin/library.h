@@ -4,11 +4,11 @@
 #ifndef DAXPIN_LIBRARY_H_
 #define DAXPIN_LIBRARY_H_
 
-/* The library as a whole */
+/* Start of the library */
 
-/* Start the library's thread, its report and its handler of SIGBUS, where they
- * are not there yet. Return 0, or -errno with a message. Thread-safe; without
- * daxpin_mutex. */
+/* Start the loop thread, the report and the handler of SIGBUS, unless they were
+ * started before. Return 0, or -errno with a message. Thread-safe. Caller does
+ * not hold daxpin_mutex. */
 int daxpin_library_start(void);
 
 #endif

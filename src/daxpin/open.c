@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Open and attach files */
+/* Open, grow, shrink and attach a file */
 
 #include "daxpin/file/keep.h"
 #include "daxpin/file/life.h"
@@ -29,35 +29,37 @@ static int daxpin_file_has_others(daxpin_file_t *file)
     return (file->refs > 1) || !daxpin_share_is_alone(file);
 }
 
-/* With daxpin_mutex held: who joins now finds the file as it is then */
+/* Caller holds daxpin_mutex, so that a process that joins finds the file as it
+ * is afterwards. */
 static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
 {
     int held = daxpin_hold_is_placed(&file->hold);
     int ret;
 
     if (!file->holder) {
-        return daxpin_error(EPERM, "%s: cannot shrink to %zu bytes: its holder "
-                            "(pid %d) has to do that", file->path, length,
-                            (int)file->holder_pid);
+        return daxpin_error(EPERM, "%s: cannot shrink to %zu bytes: this "
+                            "process is not its holder; shrink it in pid %d",
+                            file->path, length, (int)file->holder_pid);
     }
     if (!daxpin_file_is_alive(file)) {
-        return daxpin_error(ESTALE, "%s: is not under lease any more: %s",
-                            file->path, file->control->cause);
+        return daxpin_error(ESTALE, "%s: cannot shrink to %zu bytes: access "
+                            "has ended: %s", file->path, length,
+                            file->control->cause);
     }
     if (daxpin_file_has_others(file)) {
-        return daxpin_error(EBUSY, "%s: stays at %zu bytes, because it is in "
-                            "use by others as well", file->path,
-                            daxpin_file_size(file));
+        return daxpin_error(EBUSY, "%s: cannot shrink from %zu bytes to %zu: "
+                            "it has other users; close it there first",
+                            file->path, daxpin_file_size(file), length);
     }
     if (file->pins.kmods > 0) {
-        return daxpin_error(EBUSY, "%s: cannot shrink to %zu bytes while ranges"
-                            " of it are pinned by the kernel module; unpin them"
-                            " first", file->path, length);
+        return daxpin_error(EBUSY, "%s: cannot shrink to %zu bytes: the pin "
+                            "module pins ranges of it; unpin them first",
+                            file->path, length);
     }
-    daxpin_hold_drop(&file->hold); /* It would stop us as well */
+    daxpin_hold_drop(&file->hold); /* it would stop this truncate as well */
     ret = daxpin_space_cut(file->fd, length);
     if (ret != 0) {
-        daxpin_error(-ret, "%s: cannot go back to %zu bytes: %s", file->path,
+        daxpin_error(-ret, "%s: cannot shrink to %zu bytes: %s", file->path,
                      length, strerror(-ret));
     }
     daxpin_file_note_size(file);
@@ -77,12 +79,13 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
     return ret;
 }
 
+/* What one call of daxpin_file_open() has done to the file */
 typedef struct daxpin_open {
     const char *path;
     size_t     length;
     int        created;    /* by this call */
-    int        fd;         /* the description once more, if this call opened
-                              it; else -1 */
+    int        fd;         /* of the description, if this call opened it; else
+                              -1 */
     off_t      old_length;
     struct stat filled;    /* the file after daxpin_open_fill() */
 } daxpin_open_t;
@@ -111,7 +114,7 @@ static int daxpin_open_descriptor(void *arg, const char *path,
     return fd;
 }
 
-/* Grow the file before the lease is there: no other process of daxpin can have
+/* Grow the file before the lease is taken: no other process of daxpin has
  * access yet. */
 static int daxpin_open_fill(void *arg, const char *path, int fd,
                             const struct stat *now, int is_dax)
@@ -131,7 +134,8 @@ static int daxpin_open_fill(void *arg, const char *path, int fd,
     return 0;
 }
 
-/* Before the election is over no other process of daxpin can have the file */
+/* Unlink a file that this call created. No other process of daxpin has it
+ * before the election ends. */
 static void daxpin_open_unlink(void *arg, const char *path)
 {
     const daxpin_open_t *open_args = arg;
@@ -144,13 +148,14 @@ static void daxpin_open_unlink(void *arg, const char *path)
 static const daxpin_description_ops_t daxpin_open_description = {
     .open          = daxpin_open_descriptor,
     .other_error   = ESTALE,
-    .other_message = "was replaced by another file while it was being opened; "
-                     "try again",
+    .other_message = "cannot open: its path leads to another file by now; try "
+                     "again",
     .grows         = 1,
     .fill          = daxpin_open_fill,
     .undo          = daxpin_open_unlink
 };
 
+/* Create the file if there is none, and check that it is a regular file. */
 static int daxpin_open_create(const char *path, const daxpin_params_t *params,
                               struct stat *st, int *created_p)
 {
@@ -169,30 +174,32 @@ static int daxpin_open_create(const char *path, const daxpin_params_t *params,
         }
     }
     if (stat(path, st) != 0) {
-        return daxpin_error(errno, "%s: cannot be looked at: %m", path);
+        return daxpin_error(errno, "%s: cannot stat: %m", path);
     }
     if (S_ISDIR(st->st_mode)) {
-        return daxpin_error(EISDIR, "%s: is a directory; name a file in it",
-                            path);
+        return daxpin_error(EISDIR, "%s: cannot open: it is a directory; name "
+                            "a file in it", path);
     }
     if (!S_ISREG(st->st_mode)) {
-        return daxpin_error(EINVAL, "%s: is not a regular file; device DAX "
-                            "needs no lease, map it directly", path);
+        return daxpin_error(EINVAL, "%s: cannot open: it is not a regular "
+                            "file; device DAX needs no lease, so map it "
+                            "directly", path);
     }
     return 0;
 }
 
-/* Also where the guard stands in for the hold, which may be back any moment */
+/* Return whether the blocks are held. While the guard stands in for the hold,
+ * the hold may be placed again at any moment, so that the answer is yes. */
 static int daxpin_file_is_held(const daxpin_file_t *file)
 {
     return daxpin_hold_is_placed(&file->hold) ||
            (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD);
 }
 
-/* A hold would stop us as well as anybody else: it is put aside, if it is the
- * only one, for as long as any thread of ours is at this. The lease stays. Who
- * is a member was counted; who becomes one now sees that the file is growing
- * before he could hold it. */
+/* Drop this process's hold while any of its threads grows the file, because a
+ * hold stops the holder as well. Fail if another process has a hold. The lease
+ * stays. The present members were counted, and a process that joins now reads
+ * control->growing before it places a hold. */
 static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
 {
     int held, others;
@@ -210,15 +217,16 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
     }
     pthread_mutex_unlock(&daxpin_mutex);
     if (others) {
-        return daxpin_error(EBUSY, "%s: cannot grow to %zu bytes, because "
-                            "other processes hold its blocks; the first one "
-                            "to open it has to ask for the greatest length",
+        return daxpin_error(EBUSY, "%s: cannot grow to %zu bytes: other "
+                            "processes hold its blocks; let the first process "
+                            "that opens it request the greatest length",
                             file->path, length);
     }
     return 0;
 }
 
-/* While PENDING there is no hold: it comes with the lease, see lease.c */
+/* End the growing of one thread; the last one places the hold again. While
+ * PENDING there is no hold: holder.c places it with the lease. */
 static void daxpin_open_grow_end(daxpin_file_t *file)
 {
     daxpin_state_t state;
@@ -252,6 +260,7 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length)
     return ret;
 }
 
+/* Wait for the lease, then grow and map the file. */
 static int daxpin_open_finish(daxpin_file_t *file, size_t length,
                               uint64_t deadline)
 {
@@ -272,7 +281,8 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
     return 0;
 }
 
-/* Who has it open by himself may write to it, as long as there is no lease */
+/* Return whether no process has written to the file since daxpin_open_fill().
+ * Without a lease, a process that opened the file without daxpin can write. */
 static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
 {
     const struct stat *filled = &open_args->filled;
@@ -284,8 +294,8 @@ static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
            (st.st_mtim.tv_nsec == filled->st_mtim.tv_nsec);
 }
 
-/* It could not be leased, or not be mapped: leave it as it was, unless somebody
- * has had it under this lease meanwhile, or has written to it */
+/* Restore the file after it could not be leased or mapped, unless another
+ * process has had it under this lease or has written to it. */
 static void daxpin_open_undo(const daxpin_open_t *open_args,
                              daxpin_file_t *file)
 {
@@ -310,7 +320,8 @@ static void daxpin_open_undo(const daxpin_open_t *open_args,
     }
 }
 
-/* -ESTALE: the path leads to another file by now */
+/* Try once. Return 0, or -errno with a message; -ESTALE if the path leads to
+ * another file by now. */
 static int daxpin_open_try(const char *path, size_t length,
                            const daxpin_params_t *params, uint64_t deadline,
                            daxpin_file_t **file_p)
@@ -372,9 +383,10 @@ int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p)
 
     *file_p = NULL;
     if (key->uid != geteuid()) {
-        return daxpin_error(EPERM, "inode %lu: its holder runs as user %u, "
-                            "this process as %u; run the job as one user",
-                            key->ino, key->uid, (unsigned)geteuid());
+        return daxpin_error(EPERM, "inode %lu: cannot attach: its holder runs "
+                            "as user %u, this process as %u; run the job as "
+                            "one user", key->ino, key->uid,
+                            (unsigned)geteuid());
     }
     ret = daxpin_library_start();
     if (ret == 0) {

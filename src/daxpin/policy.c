@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Which files daxpin_file_adopt() is concerned with */
+/* Which files daxpin_file_adopt() leases */
 
 #include "policy.h"
 
@@ -17,7 +17,7 @@
 
 #define DAXPIN_DIRS_MAX 64
 
-/* Which files concern us; set before the first adoption, then only read */
+/* Set before the first adoption, then only read */
 static struct {
     pthread_mutex_t lock;
     int             fsdax;
@@ -42,13 +42,14 @@ static int daxpin_policy_add(const char *path)
         return 0;
     }
     if (daxpin_policy.num_dirs == DAXPIN_DIRS_MAX) {
-        return daxpin_error(ENOMEM, "more than %d directories of files to "
-                            "lease", DAXPIN_DIRS_MAX);
+        return daxpin_error(ENOMEM, "%s: cannot add to the directories of "
+                            "files to lease: there are %d already; name a "
+                            "directory above them", path, DAXPIN_DIRS_MAX);
     }
     dir = realpath(path, NULL);
     if (dir == NULL) {
-        return daxpin_error(errno, "%s: is named as a directory of files to "
-                            "lease, but: %m", path);
+        return daxpin_error(errno, "%s: cannot find the directory of files to "
+                            "lease: %m", path);
     }
     daxpin_policy.dirs[daxpin_policy.num_dirs++] = dir;
     return 0;
@@ -64,9 +65,9 @@ int daxpin_set_files(const char *const *paths)
         ret = daxpin_policy_add(*paths);
     }
     pthread_mutex_unlock(&daxpin_policy.lock);
-    /* What was foreign under the old rule may not be under the new */
+    /* Memory that was foreign under the old names may be named now */
     daxpin_cache_forget(NULL, SIZE_MAX);
-    /* Says to holders that this process will join, and not intrude */
+    /* Report to holders that this process will join if it opens their file */
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_report_open();
     pthread_mutex_unlock(&daxpin_mutex);

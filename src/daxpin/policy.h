@@ -4,14 +4,14 @@
 #ifndef DAXPIN_POLICY_H_
 #define DAXPIN_POLICY_H_
 
-/* Which files daxpin_file_adopt() is concerned with: daxpin_set_files().
+/* The files that daxpin_file_adopt() leases, as set with daxpin_set_files().
  * Thread-safe. */
 
-/* Return whether a directory is named that the path, absolute and without
- * links, is below. */
+/* Return whether a named directory is above the path, which is absolute and has
+ * no links in it. */
 int daxpin_policy_names_path(const char *path);
 
-/* Return whether any file on fsdax is concerned. */
+/* Return whether all files on fsdax are named. */
 int daxpin_policy_names_fsdax(void);
 
 #endif

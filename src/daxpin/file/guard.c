@@ -347,7 +347,7 @@ static int daxpin_guard_open(daxpin_guard_t *guard)
         ret = -errno;
         goto err;
     }
-    ret = daxpin_socket_get_peer(fd, &uid, &pid);
+    ret = daxpin_socket_get_sender(fd, &uid, &pid);
     if (ret != 0) {
         goto err;
     }

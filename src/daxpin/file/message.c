@@ -106,6 +106,6 @@ int daxpin_message_is_same_user(int fd, pid_t *pid_p)
 {
     uid_t uid;
 
-    return (daxpin_socket_get_peer(fd, &uid, pid_p) == 0) &&
+    return (daxpin_socket_get_sender(fd, &uid, pid_p) == 0) &&
            (uid == geteuid());
 }

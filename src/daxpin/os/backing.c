@@ -35,8 +35,9 @@ static int daxpin_fd_take_any(int fd, void *arg)
     return 1;
 }
 
-/* By its path if that still leads there, else by a descriptor. The device is
- * not compared: a mapping shows the one of the file system, fstat() may not. */
+/* Use the path if it still leads to the file, else a descriptor. The device is
+ * not compared with the path's: a mapping shows the device of the file system,
+ * and stat() may show another. */
 void daxpin_backing_locate(daxpin_backing_t *backing)
 {
     uint64_t ino = backing->vma.ino;
@@ -72,7 +73,7 @@ int daxpin_backing_is_dax(const daxpin_backing_t *backing)
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
 
-/* The file system of shared memory that has no name: System V, memfd,
+/* Return the device of shared memory without a name: System V, memfd,
  * MAP_ANONYMOUS. Its paths in /proc lead nowhere. */
 static dev_t daxpin_nameless_dev(void)
 {

@@ -4,7 +4,7 @@
 #ifndef DAXPIN_CLOCK_H_
 #define DAXPIN_CLOCK_H_
 
-/* Time as all of the library counts it: ns of CLOCK_MONOTONIC */
+/* Time in ns of CLOCK_MONOTONIC, as everywhere in the library */
 
 #include <stdint.h>
 #include <time.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The page shared with peers, and the slots of this process's accesses */
+/* The control page of a file, and the slots of this process's accesses */
 
 #include "control.h"
 
@@ -26,7 +26,8 @@
 
 _Static_assert(sizeof(daxpin_control_t) <= DAXPIN_CONTROL_SIZE,
                "the control page is one page");
-_Static_assert(sizeof(daxpin_slot_t) == DAXPIN_CACHELINE, "one line a slot");
+_Static_assert(sizeof(daxpin_slot_t) == DAXPIN_CACHELINE,
+               "a slot is one cache line");
 
 static pthread_once_t daxpin_membarrier_once = PTHREAD_ONCE_INIT;
 static int daxpin_membarrier_works;
@@ -36,7 +37,8 @@ static int daxpin_membarrier(int command)
     return (int)syscall(SYS_membarrier, command, 0, 0);
 }
 
-/* A child keeps its parent's registration: it belongs to the memory */
+/* Register this process for barriers. The registration belongs to the address
+ * space, so that a child of a fork has it too. */
 static void daxpin_membarrier_register(void)
 {
     daxpin_membarrier_works =
@@ -85,8 +87,8 @@ int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
         goto err_close;
     }
     if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
-        ret = daxpin_error(errno, "cannot seal a control page against peers: "
-                           "%m (Linux 5.1 or later is needed)");
+        ret = daxpin_error(errno, "cannot seal a control page: %m; Linux "
+                           "5.1 or later is needed");
         goto err_unmap;
     }
     control->magic = DAXPIN_CONTROL_MAGIC;
@@ -109,11 +111,11 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     daxpin_control_t *control;
     struct stat st;
 
-    /* What cannot shrink cannot fault either */
+    /* A page of a file that cannot shrink cannot fault */
     if ((fstat(fd, &st) != 0) || (st.st_size != DAXPIN_CONTROL_SIZE) ||
         ((fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0)) {
-        return daxpin_error(EPROTO, "the holder of inode %lu sent something "
-                            "that is not a control page", key->ino);
+        return daxpin_error(EPROTO, "cannot map the control page of inode %lu: "
+                            "its holder sent a file that is not one", key->ino);
     }
     control = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ, MAP_SHARED, fd, 0);
     if (control == MAP_FAILED) {
@@ -123,8 +125,9 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     if ((control->magic != DAXPIN_CONTROL_MAGIC) ||
         (control->dev != key->dev) || (control->ino != key->ino)) {
         munmap(control, DAXPIN_CONTROL_SIZE);
-        return daxpin_error(EPROTO, "the holder of inode %lu sent the control "
-                            "page of another file", key->ino);
+        return daxpin_error(EPROTO, "cannot map the control page of inode %lu: "
+                            "its holder sent the page of another file",
+                            key->ino);
     }
     *control_p = control;
     return 0;
@@ -146,8 +149,8 @@ int daxpin_control_open_member(int fd)
 
 int daxpin_control_leave(int member_fd)
 {
-    /* A conversion that fails has given up the shared lock all the same, so
-     * that of two who leave at once, one is the last */
+    /* A conversion that fails drops the shared lock as well. So if two members
+     * leave at once, one of them is the last. */
     return flock(member_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
@@ -166,8 +169,8 @@ void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
     daxpin_control_t *own;
 
-    /* Complete before anybody sees it: threads of ours may be in the middle of
-     * an access, and read the state */
+    /* Complete the page before it appears at the address: a thread of this
+     * process may be in an access, and read the state. */
     own = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (own == MAP_FAILED) {
@@ -210,7 +213,7 @@ int daxpin_slots_busy(const daxpin_slot_t *slots)
     return 0;
 }
 
-/* Bit i: index i has a user. The last index is everybody else's. */
+/* Bit i: index i has a user. The last index has no bit: many users share it. */
 static _Atomic uint64_t daxpin_slots_used;
 
 unsigned daxpin_slot_get(void)

@@ -4,20 +4,25 @@
 #ifndef DAXPIN_CONTROL_H_
 #define DAXPIN_CONTROL_H_
 
+/* The control page of a file, and the slots of this process's accesses */
+
 #include "daxpin/daxpin.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 
 /*
- * The control page of a file: written by the holder, mapped read-only by every
- * peer (the memfd is sealed against anything else). And the guard of an access:
- * a slot says "I am in", the state says "you may".
+ * Slot and state are the two halves of the access check.
  *
- * Slots are private to a process: its own monitor thread drains them and
- * tells the holder. The thread in the slot and the revoker pay for ordering
- * with membarrier(2) on the revoker's side, so that the fast path has a plain
- * store, a compiler barrier and a plain load.
+ * The holder writes the control page. Every member maps it read-only: the memfd
+ * is sealed against any other mapping. The state in the page shows whether an
+ * access is allowed; a slot shows that an access is under way.
+ *
+ * Slots are private to a process: the loop thread of the process waits until
+ * they are free, and reports that to the holder. A thread that marks a slot and
+ * then reads the state must not be overtaken by a revoke that sets the state
+ * and then reads the slot. membarrier(2) on the side of the revoke orders both,
+ * so that the fast path has a plain store, a compiler barrier and a plain load.
  */
 
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
@@ -29,19 +34,20 @@
 typedef struct daxpin_control {
     uint64_t         magic;
     uint32_t         flags;
-    uint32_t         pid;        /* the holder */
+    uint32_t         pid;        /* of the holder */
     uint64_t         dev;
     uint64_t         ino;
     uint64_t         generation;
     _Atomic uint64_t length;     /* bytes under lease */
-    _Atomic uint64_t checks;     /* while LENT: how often the holder has seen
-                                    that the file is whole */
+    _Atomic uint64_t checks;     /* while LENT: how often the holder has
+                                    checked that the file is whole */
     _Atomic uint32_t state;      /* daxpin_state_t */
     _Atomic uint32_t locks;      /* daxpin_lock_t that the holder has, besides
                                     the lease; members have them, too */
-    _Atomic uint32_t growing;    /* who joins waits: the holder makes the file
-                                    longer, and a hold would be in his way */
-    _Atomic uint32_t waived;     /* 1: the hold is among them, but nobody has
+    _Atomic uint32_t growing;    /* the holder makes the file longer. A process
+                                    that joins waits with its hold, which would
+                                    stop the holder. */
+    _Atomic uint32_t waived;     /* 1: locks has the hold, but no process has
                                     placed it: the guard stands in for it */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
@@ -55,11 +61,15 @@ typedef struct daxpin_slot {
     char             pad[DAXPIN_CACHELINE - sizeof(uint32_t)];
 } __attribute__((aligned(DAXPIN_CACHELINE))) daxpin_slot_t;
 
-/* A slot index for one thread-at-a-time user (a uct interface). Process-wide;
- * the last index is shared by all who come too late. */
+/* Return a slot index for a user that is one thread at a time, such as a uct
+ * interface. It is the same for all files of the process. Users that find no
+ * index free share the last one. Thread-safe. */
 unsigned daxpin_slot_get(void);
-void     daxpin_slot_put(unsigned index);
 
+/* Give the index back. Thread-safe. */
+void daxpin_slot_put(unsigned index);
+
+/* Return whether an access may begin or go on in this state. */
 static inline int daxpin_state_allows(uint32_t state)
 {
     return (state == DAXPIN_STATE_HELD) || (state == DAXPIN_STATE_LENT) ||
@@ -70,39 +80,52 @@ static inline int daxpin_state_allows(uint32_t state)
  * For the library itself
  */
 
-/* The holder's page and the descriptor that peers get: 0 or -errno with a
- * message */
+/* Create the holder's page, mapped writable, and the descriptor that members
+ * get. Return 0, or -errno with a message. No lock is needed. */
 int daxpin_control_create(daxpin_control_t **control_p, int *fd_p);
 
-/* A peer's view of it, checked */
+/* Map the page read-only from the descriptor that a member got, after a check
+ * that it is the page of this file. The descriptor stays the caller's. Return
+ * 0, or -errno with a message. No lock is needed. */
 int daxpin_control_attach(int fd, const daxpin_key_t *key,
                           daxpin_control_t **control_p);
 
+/* Unmap the page. */
 void daxpin_control_destroy(daxpin_control_t *control);
 
-/* A descriptor of the page for one peer, with a shared lock on it that says he
- * is in: taken by the holder, so that there is no moment without; it goes with
- * the peer's process. -1 with errno. */
+/* Open a descriptor of the page for one member, with a shared lock that shows
+ * that the member uses the file. The holder takes the lock before it sends the
+ * descriptor, so that the member is never without; the lock ends with the
+ * member's process. Return the descriptor, or -1 with errno. */
 int daxpin_control_open_member(int fd);
 
-/* The peer has left the file: is nobody else in any more? */
+/* End the shared lock of a member that has left the file. Return whether no
+ * other member is left. */
 int daxpin_control_leave(int member_fd);
 
-/* Holder only */
+/* Set the state. Only the holder calls this. */
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
 
-/* Anybody, for himself only, in one step as seen by readers: the page becomes
- * a private one that says so. Async-signal-safe. */
+/* Replace the page by a private one with this state, in one step as seen by
+ * other threads. Other processes see nothing of it. If there is no memory, the
+ * page stays. Async-signal-safe. */
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
 
-/* After this, who marked a slot and saw the old state is seen in the slot */
+/* Wait until any thread that marked its slot and read the old state is seen in
+ * the slot. */
 void daxpin_control_barrier(void);
 
-/* Accesses of this process have to fence by themselves */
+/* Return whether accesses of this process have to fence by themselves, because
+ * there is no membarrier here or at the holder. */
 uint32_t daxpin_control_needs_fence(const daxpin_control_t *control);
 
+/* Return the slots of a file in this process, all free; or NULL. */
 daxpin_slot_t *daxpin_slots_create(void);
-void           daxpin_slots_destroy(daxpin_slot_t *slots);
-int            daxpin_slots_busy(const daxpin_slot_t *slots);
+
+/* Free the slots. */
+void daxpin_slots_destroy(daxpin_slot_t *slots);
+
+/* Return whether an access is under way in any slot. */
+int daxpin_slots_busy(const daxpin_slot_t *slots);
 
 #endif

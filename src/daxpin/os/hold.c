@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What keeps the blocks of a file in place when the lease does not */
+/* The hold: a spliced page makes a file system wait before it frees blocks */
 
 #include "hold.h"
 
@@ -28,17 +28,17 @@
 
 #define DAXPIN_HOLD_FILE_SYSTEMS 32
 
-/* A truncate that sleeps interruptibly for so many looks in a row waits for
- * the hold: journals and disks are waited for uninterruptibly */
-#define DAXPIN_HOLD_LOOKS      5
-#define DAXPIN_HOLD_LOOK_PAUSE (5 * DAXPIN_MSEC)
-#define DAXPIN_HOLD_LOOKS_MAX  400
+/* A truncate that sleeps interruptibly at so many checks in a row waits for the
+ * hold: a wait for a journal or disk is uninterruptible */
+#define DAXPIN_HOLD_CHECKS      5
+#define DAXPIN_HOLD_CHECK_PAUSE (5 * DAXPIN_MSEC)
+#define DAXPIN_HOLD_CHECKS_MAX  400
 
-/* Where no file ends: a range to be changed without changing anything */
+/* A range beyond the end of any file: a change there changes no content */
 #define DAXPIN_HOLD_FAR  (1ll << 43)
 #define DAXPIN_HOLD_PAGE 4096
 
-/* A file system that was tried */
+/* The result of the trial on one file system */
 typedef struct daxpin_hold_answer {
     dev_t dev;
     int   works;
@@ -74,9 +74,10 @@ void daxpin_hold_drop(daxpin_hold_t *hold)
     }
 }
 
-/* Where the file has no block, or one that was never written, a page that is
- * only read is one of zeros that holds nothing: as if written to, it is the
- * file's own. Nothing in it changes. */
+/* Map the first page of the file, with a block behind it. If the file has no
+ * block there, or one that was never written, a read maps a page of zeros,
+ * which keeps no block in place. MADV_POPULATE_WRITE faults the page in as a
+ * store would, but changes nothing in it. */
 static int daxpin_hold_map(const char *path, int fd, void **page_p)
 {
     const size_t size = (size_t)sysconf(_SC_PAGESIZE);
@@ -86,15 +87,16 @@ static int daxpin_hold_map(const char *path, int fd, void **page_p)
     page = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ,
                 MAP_SHARED, fd, 0);
     if (page == MAP_FAILED) {
-        return daxpin_error(errno, "%s: cannot map a page to hold it: %m",
-                            path);
+        return daxpin_error(errno, "%s: cannot place a hold: cannot map a "
+                            "page: %m", path);
     }
     *page_p = page;
-    /* Linux before 5.14 does not know it */
+    /* EINVAL: Linux before 5.14 does not have it */
     if (write && (madvise(page, size, MADV_POPULATE_WRITE) != 0) &&
         (errno != EINVAL)) {
-        return daxpin_error(errno, "%s: cannot have a page of it to hold it: "
-                            "%m; is its file system full?", path);
+        return daxpin_error(errno, "%s: cannot place a hold: cannot allocate "
+                            "its first page: %m; check whether the file system "
+                            "is full", path);
     }
     return 0;
 }
@@ -113,8 +115,8 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
     byte.iov_base = hold->page;
     if ((pipe2(hold->pipe, O_CLOEXEC) != 0) ||
         (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
-        ret = daxpin_error(errno, "%s: cannot splice a byte of it into a pipe "
-                           "to hold it: %m", path);
+        ret = daxpin_error(errno, "%s: cannot place a hold: cannot splice a "
+                           "byte into a pipe: %m", path);
         daxpin_hold_drop(hold);
         return ret;
     }
@@ -126,8 +128,9 @@ int daxpin_hold_is_placed(const daxpin_hold_t *hold)
     return hold->page != NULL;
 }
 
-/* He has the inode locked, also while he waits for a hold, so that a read which
- * must not wait fails. Nothing is in a page cache that could be waited for. */
+/* A process that truncates has the inode locked, also while it waits for a
+ * hold. So a read that must not wait fails. On fsdax there is no page cache
+ * that the read could wait for. */
 int daxpin_hold_is_contended(int fd)
 {
     char byte;
@@ -137,7 +140,7 @@ int daxpin_hold_is_contended(int fd)
 }
 
 /*
- * Trying it out
+ * The trial of a file system
  */
 
 typedef struct daxpin_hold_trial {
@@ -147,8 +150,9 @@ typedef struct daxpin_hold_trial {
     _Atomic int passed;
 } daxpin_hold_trial_t;
 
-/* Of a file that is somebody's, nothing may change, not even if it grows in
- * this moment: a range far beyond its end is as good to make him wait */
+/* Free blocks of the file, which a hold should make wait. A file of the user
+ * must not change, even if it grows at this moment: a range far beyond its end
+ * has to wait as well. */
 static void *daxpin_hold_intrude(void *arg)
 {
     daxpin_hold_trial_t *trial = arg;
@@ -183,19 +187,19 @@ static int daxpin_hold_intruder_sleeps(daxpin_hold_trial_t *trial)
     return state == 'S';
 }
 
-/* 1: he waits; 0: he passed, or nobody can tell */
+/* Return 1 if the intruder waits; 0 if it passed or that cannot be decided. */
 static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
 {
-    const struct timespec pause = {.tv_nsec = DAXPIN_HOLD_LOOK_PAUSE};
-    unsigned looks, asleep = 0;
+    const struct timespec pause = {.tv_nsec = DAXPIN_HOLD_CHECK_PAUSE};
+    unsigned checks, asleep = 0;
 
-    for (looks = 0; (looks < DAXPIN_HOLD_LOOKS_MAX) &&
-                    (asleep < DAXPIN_HOLD_LOOKS) &&
-                    !atomic_load(&trial->passed); ++looks) {
+    for (checks = 0; (checks < DAXPIN_HOLD_CHECKS_MAX) &&
+                     (asleep < DAXPIN_HOLD_CHECKS) &&
+                     !atomic_load(&trial->passed); ++checks) {
         nanosleep(&pause, NULL);
         asleep = daxpin_hold_intruder_sleeps(trial) ? asleep + 1 : 0;
     }
-    return (asleep >= DAXPIN_HOLD_LOOKS) && !atomic_load(&trial->passed);
+    return (asleep >= DAXPIN_HOLD_CHECKS) && !atomic_load(&trial->passed);
 }
 
 static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
@@ -210,14 +214,14 @@ static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
     }
     if (daxpin_thread_create(&intruder, daxpin_hold_intrude, &trial) == 0) {
         works = daxpin_hold_observe(&trial);
-        daxpin_hold_close(&hold); /* Lets him go; the page is still mapped */
+        daxpin_hold_close(&hold); /* the intruder goes on; the page is mapped */
         pthread_join(intruder, NULL);
     }
     daxpin_hold_drop(&hold);
     return works;
 }
 
-/* On a scratch file; where there is no room for one, on the file itself */
+/* Try on a scratch file; if none can be created, on the file itself. */
 static int daxpin_hold_try(const char *path, int fd)
 {
     char dir[PATH_MAX];

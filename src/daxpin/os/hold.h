@@ -4,47 +4,57 @@
 #ifndef DAXPIN_HOLD_H_
 #define DAXPIN_HOLD_H_
 
+/* The hold: a spliced page makes a file system wait before it frees blocks */
+
 #include <sys/types.h>
 
 /*
- * What keeps the blocks of an fsdax file in place without a lease: while a
- * page of it is in use by the kernel and the file is mapped somewhere, the
- * file system lets truncate and hole punch wait. A byte of the mapping spliced
- * into a pipe is such a use, for any user and for as long as the pipe has it.
+ * The hold keeps the blocks of an fsdax file in place without a lease. While
+ * the kernel uses a page of the file, and the file is mapped somewhere, the
+ * file system makes truncate and hole punch wait. A byte of the mapping that is
+ * spliced into a pipe is such a use, for any user and as long as the pipe has
+ * the byte.
  *
- * Nothing promises this; so it is tried out before it is relied upon.
+ * The kernel does not promise this. So daxpin tries a hold on each file system
+ * before it relies on holds.
  *
- * A process that is killed loses its mappings some time before its pipes. If it
- * is the last one with the file, a truncate in between, through a descriptor that
- * was open before, passes, and the kernel may warn, once, of a page that is in
- * use (dax_disassociate_entry). It does so to anybody who has put a page of such
- * a file into a pipe, without daxpin as well; nothing here can change the order.
- * No harm is done: the pipe only keeps the page, and who could write is dead.
+ * A process that is killed loses its mappings some time before its pipes. If no
+ * other process maps the file, a truncate in between passes, through a
+ * descriptor that was open before. The kernel may then warn, once, of a page
+ * that is in use (dax_disassociate_entry). It does so for any process that put
+ * a page of such a file into a pipe, also without daxpin, and the order cannot
+ * be changed here. No harm is done: the pipe only keeps the page, and the
+ * process that could write to the page is dead.
  */
 typedef struct daxpin_hold {
     int  pipe[2]; /* read, write; -1: none */
-    void *page;   /* mapped for as long as it is held */
+    void *page;   /* the held page, mapped; NULL: no hold is placed */
 } daxpin_hold_t;
 
+/* Initialize a hold that is not placed. */
 void daxpin_hold_init(daxpin_hold_t *hold);
 
-/* Does a hold keep a truncate waiting on the file system of this file? Tried
- * once a file system and process, on a scratch file in the same directory or,
- * if none can be had there, on a range beyond the end of this one, which has
- * to have blocks (fd -1: then it does not). Takes tens of milliseconds. Needs
- * no lock. */
+/* Return whether a hold makes a truncate wait on the file system of this file.
+ * The trial takes tens of milliseconds, once in a process for each file system.
+ * It uses a scratch file in the same directory. If none can be created there,
+ * it uses a range beyond the end of this file, which must have blocks; with fd
+ * -1 the answer is then no. No lock is needed. */
 int daxpin_hold_works(const char *path, int fd, dev_t dev);
 
-/* 0 or -errno with a message. path: for the message */
+/* Place a hold on the file. Return 0, or -errno with a message. path is for the
+ * message. The caller serialises the calls for one hold. */
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold);
 
-/* Touches the file by unmapping only: an intruder may be waiting in it */
+/* Drop a hold, or do nothing if it is not placed. The file is only unmapped, so
+ * that this never waits for a process that waits for the hold. */
 void daxpin_hold_drop(daxpin_hold_t *hold);
 
+/* Return whether the hold is placed. */
 int daxpin_hold_is_placed(const daxpin_hold_t *hold);
 
-/* Is somebody in a truncate, hole punch or write of the file just now, or
- * waiting in it for a hold? Never waits for him. */
+/* Return whether a process is in a truncate, hole punch or write of the file
+ * now, or waits in it for a hold. Never waits for that process. No lock is
+ * needed. */
 int daxpin_hold_is_contended(int fd);
 
 #endif

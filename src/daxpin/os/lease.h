@@ -4,15 +4,15 @@
 #ifndef DAXPIN_LEASE_H_
 #define DAXPIN_LEASE_H_
 
-/* The kernel's lease on an open file description. It belongs to the
- * description: whichever process gives it back, gives it back for all. Nothing
- * here needs a lock. */
+/* The kernel's lease on an open file description. If one process gives the
+ * lease back, it is given back for all processes that share the description.
+ * Nothing here needs a lock. */
 
 #include <sys/types.h>
 
 /* Take the exclusive lease, so that a break sends signal @a signo to thread
- * @a tid. Return 0; -EAGAIN another description of the file is open; or another
- * -errno. Without a message. */
+ * @a tid. Return 0; -EAGAIN if another description of the file is open; or
+ * another -errno. Without a message. */
 int daxpin_lease_take(int fd, pid_t tid, int signo);
 
 /* Give the lease back: processes that wait for it go on. */
@@ -21,8 +21,8 @@ void daxpin_lease_drop(int fd);
 /* Return whether the lease is there and no break of it is under way. */
 int daxpin_lease_is_whole(int fd);
 
-/* Return fs.lease-break-time: after so many seconds the kernel ends a lease that
- * was broken and not given back. */
+/* Return fs.lease-break-time: after so many seconds the kernel ends a lease
+ * that was broken and not given back. */
 unsigned daxpin_lease_break_time(void);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Messages to the log, and the message of the last error of each thread */
+
 #include "log.h"
 
 #include <stdarg.h>

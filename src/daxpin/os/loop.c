@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The one thread of the library: signals, sockets and deadlines */
+
 #include "loop.h"
 
 #include "clock.h"
@@ -34,15 +36,15 @@ LIST_HEAD(daxpin_events, daxpin_event);
 
 static struct {
     const daxpin_loop_ops_t *ops;
-    pthread_mutex_t      start_lock;
-    int                  started;
-    _Atomic pid_t        tid;
-    int                  epoll_fd;
-    int                  signal_fd;
-    _Atomic int          wake_fd;
-    uint64_t             last_id;
-    int                  signaled; /* a lease may have been broken */
-    struct daxpin_events events;
+    pthread_mutex_t         start_lock;
+    int                     started;
+    _Atomic pid_t           tid;
+    int                     epoll_fd;
+    int                     signal_fd;
+    _Atomic int             wake_fd;
+    uint64_t                last_id;
+    int                     signaled; /* a lease may have been broken */
+    struct daxpin_events    events;
 } daxpin_loop = {
     .start_lock = PTHREAD_MUTEX_INITIALIZER,
     .epoll_fd   = -1,
@@ -60,8 +62,9 @@ int daxpin_loop_is_self(void)
     return gettid() == atomic_load(&daxpin_loop.tid);
 }
 
-/* Sent to the thread alone and blocked there: any number would do, and one at
- * the end is the least likely to confuse a debugger's user */
+/* The signal is sent to the loop thread alone, and blocked there. So any number
+ * works; one near the end is the least likely to confuse the user of a
+ * debugger. */
 int daxpin_loop_signal(void)
 {
     return SIGRTMAX - 3;
@@ -70,10 +73,9 @@ int daxpin_loop_signal(void)
 void daxpin_loop_wake(void)
 {
     uint64_t one = 1;
-    ssize_t ret  = write(atomic_load(&daxpin_loop.wake_fd), &one,
-                         sizeof(one));
+    ssize_t ret  = write(atomic_load(&daxpin_loop.wake_fd), &one, sizeof(one));
 
-    (void)ret; /* EAGAIN: it is awake; EBADF: there is none */
+    (void)ret; /* EAGAIN: the loop is awake; EBADF: there is no loop */
 }
 
 uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
@@ -132,8 +134,9 @@ static void daxpin_loop_on_signal(void *arg, uint32_t events)
 
     (void)arg;
     (void)events;
-    /* Only a hint: which lease it was is looked up, so that a signal that was
-     * merged with another, or came as SIGIO from a full queue, is not lost */
+    /* A signal is only a hint: the tick checks which lease was broken. So no
+     * break is lost if a signal was merged with another, or came as SIGIO
+     * because the queue was full. */
     while (read(daxpin_loop.signal_fd, info, sizeof(info)) > 0) {
         daxpin_loop_hint();
     }
@@ -150,6 +153,8 @@ static void daxpin_loop_on_wake(void *arg, uint32_t events)
     (void)ret;
 }
 
+/* Wait for one event and handle it. Caller does not hold daxpin_mutex; this
+ * returns with daxpin_mutex held. */
 static void daxpin_loop_wait(uint64_t until)
 {
     struct epoll_event epoll_event;
@@ -189,9 +194,9 @@ static void *daxpin_loop_main(void *arg)
     (void)arg;
     pthread_mutex_lock(&daxpin_mutex);
     for (;;) {
-        signaled                = daxpin_loop.signaled;
+        signaled             = daxpin_loop.signaled;
         daxpin_loop.signaled = 0;
-        next                    = daxpin_loop.ops->tick(signaled);
+        next                 = daxpin_loop.ops->tick(signaled);
         pthread_mutex_unlock(&daxpin_mutex);
         daxpin_loop_wait(next);
     }
@@ -207,15 +212,16 @@ static int daxpin_loop_open(void)
     sigaddset(&signals, SIGIO);
     daxpin_loop.epoll_fd  = epoll_create1(EPOLL_CLOEXEC);
     daxpin_loop.signal_fd = signalfd(-1, &signals,
-                                        SFD_CLOEXEC | SFD_NONBLOCK);
+                                     SFD_CLOEXEC | SFD_NONBLOCK);
     daxpin_loop.wake_fd   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if ((daxpin_loop.epoll_fd < 0) || (daxpin_loop.signal_fd < 0) ||
         (daxpin_loop.wake_fd < 0) ||
         (daxpin_loop_add(daxpin_loop.wake_fd, daxpin_loop_on_wake,
-                            NULL) == 0) ||
+                         NULL) == 0) ||
         (daxpin_loop_add(daxpin_loop.signal_fd, daxpin_loop_on_signal,
-                            NULL) == 0)) {
-        return daxpin_error(errno, "cannot start to watch leases: %m");
+                         NULL) == 0)) {
+        return daxpin_error(errno, "cannot start the thread that watches "
+                            "leases: %m");
     }
     return 0;
 }
@@ -250,8 +256,8 @@ static void daxpin_loop_fork_parent(void)
     pthread_mutex_unlock(&daxpin_loop.start_lock);
 }
 
-/* The epoll instance is the parent's too: it is closed first, so that nobody
- * touches it when files take their descriptors out of it. */
+/* Close the epoll instance first, because it is the parent's too: forked() must
+ * not remove the parent's descriptors from it. */
 static void daxpin_loop_fork_child(void)
 {
     if (daxpin_loop.started) {
@@ -274,8 +280,8 @@ static int daxpin_loop_create(void)
     }
     ret = daxpin_thread_create(&thread, daxpin_loop_main, NULL);
     if (ret != 0) {
-        ret = daxpin_error(ret, "cannot start a thread to watch leases: %s",
-                           strerror(ret));
+        ret = daxpin_error(ret, "cannot start the thread that watches leases: "
+                           "%s", strerror(ret));
         goto err;
     }
     pthread_detach(thread);
@@ -302,7 +308,7 @@ int daxpin_loop_start(const daxpin_loop_ops_t *ops)
     pthread_mutex_lock(&daxpin_loop.start_lock);
     if (!daxpin_loop.started) {
         daxpin_loop.ops = ops;
-        ret                = daxpin_loop_create();
+        ret             = daxpin_loop_create();
     }
     pthread_mutex_unlock(&daxpin_loop.start_lock);
     return ret;

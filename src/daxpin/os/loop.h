@@ -4,51 +4,59 @@
 #ifndef DAXPIN_LOOP_H_
 #define DAXPIN_LOOP_H_
 
+/* The one thread of the library, and the one mutex */
+
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /*
- * One thread a process, all signals blocked: it waits for lease breaks, for
- * sockets and for time, and takes every step of every file's life that does
- * not belong to a caller. Everything below is to be called with daxpin_mutex
- * held, unless said otherwise.
+ * The loop thread is one in a process, and has all signals blocked. It waits
+ * for lease breaks, sockets and deadlines, and takes every step of every file
+ * that no caller takes. Caller of a function below holds daxpin_mutex, unless
+ * its comment has another rule.
  */
 
-/* Called by the thread, with daxpin_mutex held. events: of epoll_wait() */
+/* Called in the loop thread, with daxpin_mutex held. events: of epoll_wait() */
 typedef void (*daxpin_event_func_t)(void *arg, uint32_t events);
 
-/* What the loop calls; it knows nobody by name. */
+/* The functions of higher layers that the loop calls */
 typedef struct daxpin_loop_ops {
-    /* Take the steps that can be taken now, in the thread, with daxpin_mutex
-     * held; return when to be called again (ns), unless there is an event
-     * before. signaled: a lease may have been broken since the last call. */
+    /* Take the steps that can be taken now. Return when to be called again
+     * (ns), if there is no event before. signaled: a lease may have been broken
+     * since the last call. In the loop thread, with daxpin_mutex held. */
     uint64_t (*tick)(int signaled);
-    /* In the child of a fork, with daxpin_mutex held */
+    /* Called in the child of a fork, with daxpin_mutex held */
     void     (*forked)(void);
 } daxpin_loop_ops_t;
 
-/* The one lock of the library: for every file, and what hangs on it */
+/* The one mutex of the library: for every file, and all that belongs to it */
 extern pthread_mutex_t daxpin_mutex;
 
-/* Start the thread if it is not there. Without daxpin_mutex. 0 or -errno with
- * a message. */
+/* Start the loop thread if it does not run. Return 0, or -errno with a message.
+ * Caller does not hold daxpin_mutex. */
 int daxpin_loop_start(const daxpin_loop_ops_t *ops);
 
-/* Have func called when fd is readable or hung up. 0: failed. An id is not
- * used again, so an event that comes too late finds nobody. */
+/* Call func when fd is readable or hung up. Return an id, or 0 on failure,
+ * without a message. No id is used twice, so that an event that comes after
+ * daxpin_loop_remove() calls no function. */
 uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg);
-void     daxpin_loop_remove(uint64_t id, int fd);
 
-/* Have the thread look at all files now. Async-signal-safe, no lock needed. */
+/* End the calls for this id. Does nothing if there is no such id. */
+void daxpin_loop_remove(uint64_t id, int fd);
+
+/* Let the loop thread call tick() now. Async-signal-safe; no lock is needed. */
 void daxpin_loop_wake(void);
 
-/* Have it look whether a lease was broken. In the thread */
+/* Let the next tick() check whether a lease was broken. */
 void daxpin_loop_hint(void);
 
-/* For F_SETOWN_EX and F_SETSIG; wherever */
+/* Return the loop thread and the signal for it, for F_SETOWN_EX and F_SETSIG.
+ * tid 0: the loop does not run. No lock is needed. */
 pid_t daxpin_loop_tid(void);
 int   daxpin_loop_signal(void);
-int   daxpin_loop_is_self(void);
+
+/* Return whether the calling thread is the loop thread. No lock is needed. */
+int daxpin_loop_is_self(void);
 
 #endif

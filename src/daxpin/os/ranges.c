@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* An interval treap */
+/* A set of ranges that may overlap, as an interval treap */
 
 #include "ranges.h"
 
-/* Return a number for balance, not for secrecy (xorshift). */
+/* Return a random number (xorshift). It is for balance, not for secrecy. */
 static uint32_t daxpin_range_priority(void)
 {
     static uint32_t x = 2463534242u;
@@ -27,7 +27,7 @@ static void daxpin_range_update(daxpin_range_t *range)
     }
 }
 
-/* Equal starts are told apart by address, so that any one can be removed */
+/* Order by start, then by address, so that each range has one place. */
 static int daxpin_range_before(const daxpin_range_t *a,
                                const daxpin_range_t *b)
 {
@@ -109,8 +109,9 @@ daxpin_range_t *daxpin_ranges_overlap(const daxpin_ranges_t *ranges,
 
     while ((root != NULL) && (root->max_end > start)) {
         if ((root->left != NULL) && (root->left->max_end > start)) {
-            /* If none on the left overlaps although one ends late enough,
-             * that one begins at or after end, and so do all on the right */
+            /* If no range on the left overlaps although one ends after start,
+             * that range begins at or after end. So do all ranges on the
+             * right. */
             root = root->left;
         } else if ((root->start < end) && (root->end > start)) {
             return root;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Packets between processes of one node */
+/* Packets with descriptors between processes of one node */
 
 #include "socket.h"
 
@@ -10,11 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Room for more descriptors than are wanted: those of a hostile sender have to
- * be closed */
+/* Room for more descriptors than a packet should have: those that a hostile
+ * sender adds must be closed */
 #define DAXPIN_SOCKET_FDS_ROOM 8
 
-/* Aligned as sendmsg() wants it */
+/* Aligned as sendmsg() requires */
 typedef union daxpin_ancillary {
     struct cmsghdr header;
     char           space[CMSG_SPACE(DAXPIN_SOCKET_FDS_ROOM * sizeof(int))];
@@ -45,8 +45,8 @@ int daxpin_socket_send(int fd, const void *packet, size_t length,
     return ((size_t)sent == length) ? 0 : -EMSGSIZE;
 }
 
-/* Take the descriptors of one control message, as far as there is room; close
- * all others. Return how many it had. */
+/* Take the descriptors of one control message until there is no room; close all
+ * others. Return how many the message had. */
 static unsigned daxpin_socket_take_fds(const struct cmsghdr *ancillary,
                                        int *fds, unsigned room)
 {
@@ -103,15 +103,15 @@ ssize_t daxpin_socket_receive(int fd, void *packet, size_t size, int *fds,
     return length;
 }
 
-int daxpin_socket_get_peer(int fd, uid_t *uid_p, pid_t *pid_p)
+int daxpin_socket_get_sender(int fd, uid_t *uid_p, pid_t *pid_p)
 {
     socklen_t length = sizeof(struct ucred);
-    struct ucred peer;
+    struct ucred sender;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &sender, &length) != 0) {
         return -errno;
     }
-    *uid_p = peer.uid;
-    *pid_p = peer.pid;
+    *uid_p = sender.uid;
+    *pid_p = sender.pid;
     return 0;
 }

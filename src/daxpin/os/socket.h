@@ -4,8 +4,8 @@
 #ifndef DAXPIN_SOCKET_H_
 #define DAXPIN_SOCKET_H_
 
-/* Packets between processes of one node, with descriptors, and who is at the
- * other end. Nothing here blocks, or needs a lock. */
+/* Packets with descriptors between processes of one node, and the process at
+ * the other end. Nothing here blocks, needs a lock or leaves a message. */
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -13,19 +13,19 @@
 #define DAXPIN_SOCKET_FDS_MAX 2
 
 /* Send one packet with @a num_fds descriptors, at most DAXPIN_SOCKET_FDS_MAX.
- * Return 0, or -errno; -EAGAIN there is no room. */
+ * Return 0, or -errno; -EAGAIN if the socket is full. */
 int daxpin_socket_send(int fd, const void *packet, size_t length,
                        const int *fds, unsigned num_fds);
 
 /* Receive one packet and exactly @a num_fds descriptors with it. If another
- * number came, they are closed and all of @a fds are -1. Return the length of
- * the packet, which may be more than @a size; 0 at the end of the connection;
- * or -errno, -EAGAIN nothing is there. */
+ * number arrived, they are closed and all of @a fds are -1. Return the length
+ * of the packet, which may be more than @a size; 0 at the end of the
+ * connection; or -errno, -EAGAIN if there is no packet. */
 ssize_t daxpin_socket_receive(int fd, void *packet, size_t size, int *fds,
                               unsigned num_fds);
 
-/* Get user and process at the other end, as they were when it connected or
- * listened. Return 0 or -errno. */
-int daxpin_socket_get_peer(int fd, uid_t *uid_p, pid_t *pid_p);
+/* Get the user and the process at the other end, as they were when that process
+ * connected or listened. Return 0 or -errno. */
+int daxpin_socket_get_sender(int fd, uid_t *uid_p, pid_t *pid_p);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Blocks of a file: allocate, fill, cut, and wait until nobody truncates */
+/* Blocks of a file: allocate, fill, cut, and wait for a truncate to end */
 
 #include "space.h"
 
@@ -29,9 +29,9 @@ int daxpin_space_await_truncate(const char *path, int fd, uint64_t deadline)
 
     while (daxpin_hold_is_contended(fd)) {
         if (daxpin_now() > deadline) {
-            return daxpin_error(EAGAIN, "%s: cannot be opened: somebody waits "
-                                "to truncate it until what is registered of it "
-                                "is given back; free its windows and "
+            return daxpin_error(EAGAIN, "%s: cannot open: a process waits to "
+                                "truncate it until all that is registered of "
+                                "it is released; free its windows and "
                                 "registrations, then try again", path);
         }
         nanosleep(&pause, NULL);
@@ -40,7 +40,7 @@ int daxpin_space_await_truncate(const char *path, int fd, uint64_t deadline)
 }
 
 int daxpin_space_allocate(const char *path, int fd, uint64_t offset,
-                         size_t length)
+                          size_t length)
 {
     int ret;
 
@@ -51,22 +51,22 @@ int daxpin_space_allocate(const char *path, int fd, uint64_t offset,
         return 0;
     }
     ret = errno;
-    /* XFS wants room for its own books first, which a file has no need of that
-     * takes all of its file system */
+    /* XFS reserves blocks for its own metadata first. This fails if the file
+     * takes all of its file system, although the file needs none of them. */
     if (((ret == EOPNOTSUPP) || (ret == ENOSPC)) &&
         daxpin_space_is_allocated(fd, offset + length)) {
         return 0;
     }
     errno = ret;
     return daxpin_error(ret, "%s: cannot allocate %zu bytes at offset %lu: "
-                        "%m; a store there could fail later without a word, "
-                        "so make room first", path, length, offset);
+                        "%m; free space first, because a later store there "
+                        "could fail without an error", path, length, offset);
 }
 
-/* On DAX a block that was never written is converted at the first store,
- * which is not a thing for a NIC to wait for: write it now. */
+/* Write zeros to the blocks that were never written. On DAX the first store
+ * would convert such a block in a page fault, which a NIC cannot wait for. */
 static int daxpin_space_zero_holes(const char *path, int fd, off_t from,
-                                  off_t end)
+                                   off_t end)
 {
     static const char zeros[65536];
     off_t hole, data;
@@ -92,11 +92,10 @@ static int daxpin_space_zero_holes(const char *path, int fd, off_t from,
     return 0;
 }
 
-/* Grow to length and have every block there. What is added is taken back when
- * it cannot be had whole. One process at a time: all share a description, so
- * the lock is one that belongs to the process. */
-int daxpin_space_grow(const char *path, int fd, int is_dax,
-                               size_t length, int fresh)
+/* One process at a time grows the file. Members share an open file description,
+ * so the lock is of a kind that belongs to the process. */
+int daxpin_space_grow(const char *path, int fd, int is_dax, size_t length,
+                      int fresh)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct stat st;
@@ -105,22 +104,22 @@ int daxpin_space_grow(const char *path, int fd, int is_dax,
     while ((fcntl(fd, F_SETLKW, &lock) != 0) && (errno == EINTR)) {
     }
     if (fstat(fd, &st) != 0) {
-        ret = daxpin_error(errno, "%s: cannot be looked at: %m", path);
+        ret = daxpin_error(errno, "%s: cannot stat: %m", path);
         goto out;
     }
     length = (length > (size_t)st.st_size) ? length : (size_t)st.st_size;
     if (length == 0) {
-        ret = daxpin_error(EINVAL, "%s: is empty, and no length was given",
-                           path);
+        ret = daxpin_error(EINVAL, "%s: cannot open: the file is empty, and no "
+                           "length was given; give a length", path);
         goto out;
     }
     ret = daxpin_space_allocate(path, fd, 0, length);
     if ((ret == 0) && is_dax) {
         ret = daxpin_space_zero_holes(path, fd, fresh ? 0 : st.st_size,
-                                     (off_t)length);
+                                      (off_t)length);
     }
     if ((ret != 0) && (ftruncate(fd, st.st_size) != 0)) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot go back to %ld bytes: %m",
+        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot cut back to %ld bytes: %m",
                    path, (long)st.st_size);
     }
 out:
@@ -129,7 +128,6 @@ out:
     return ret;
 }
 
-/* Without a message: it may be the second thing to go wrong */
 int daxpin_space_cut(int fd, size_t length)
 {
     struct stat st;
