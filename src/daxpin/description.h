@@ -14,12 +14,12 @@
  * without daxpin_mutex; path is for messages and the same in all calls. */
 typedef struct daxpin_description_ops {
     /* Return a descriptor that is open for reading and writing, or -errno with
-     * a message. st: the file, as far as its path still leads there. */
+     * a message. st: the file that was elected for, as stat() reported it. */
     int (*open)(void *arg, const char *path, const struct stat *st,
                 uint64_t deadline);
 
-    /* What to report if the path leads to another file: an errno value, and the
-     * message without the path */
+    /* The error if the descriptor is of another file than st: an errno value,
+     * and the message without the path */
     int        other_error;
     const char *other_message;
 
@@ -31,8 +31,8 @@ typedef struct daxpin_description_ops {
     int (*fill)(void *arg, const char *path, int fd, const struct stat *now,
                 int is_dax);
 
-    /* Undo what was done to the file before open(), if a step after open() and
-     * the check of the file fails; or NULL */
+    /* Undo what the caller did to the file before the election; or NULL. Called
+     * if the wait or fill() fails, and not if the file is another one. */
     void (*undo)(void *arg, const char *path);
 } daxpin_description_ops_t;
 

@@ -44,10 +44,10 @@ int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg);
 int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);
 
 /* Replace all mappings of a page-aligned range by private anonymous memory, in
- * one step as seen by other threads. flags: MAP_NORESERVE where the range may
- * be large and most of it is never touched, so that the limit of the system's
- * memory does not refuse it; else 0. Return 0 or -errno, without a message.
- * Async-signal-safe, but it changes errno. */
+ * one step as seen by other threads. flags: MAP_NORESERVE for a range that may
+ * be large and is hardly touched, so that it does not count against the limit
+ * of memory; 0 for memory that is about to be written. Return 0 or -errno,
+ * without a message. Async-signal-safe, but it may change errno. */
 int daxpin_vma_replace(void *addr, size_t length, int prot, int flags);
 
 /* Close what was opened. Called in the child of a fork. */
