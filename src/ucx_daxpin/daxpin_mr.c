@@ -185,7 +185,7 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                         " daxpin was built for";
     } else {
         caps->has_odp = uct_daxpin_mr_has_odp(ib->pd->context);
-        caps->why_not = (caps->has_odp || daxpin_kmod_is_there()) ? NULL :
+        caps->why_not = (caps->has_odp || daxpin_kmod_is_available()) ? NULL :
                         "the device has no on-demand paging, and there is no"
                         " pin module";
     }
@@ -248,7 +248,7 @@ err:
         return UCS_ERR_NO_RESOURCE;
     }
     caps->has_odp = 0;
-    caps->why_not = daxpin_kmod_is_there() ? NULL : *how_p;
+    caps->why_not = daxpin_kmod_is_available() ? NULL : *how_p;
     return UCS_ERR_UNSUPPORTED;
 }
 

@@ -158,7 +158,7 @@ static void test_missing(void)
     rename(DAXPIN_DEVICE ".gone", DAXPIN_DEVICE);
     daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
     CHECK(ret != 0, "it was pinned without the module");
-    CHECK(strstr(why, "load the kernel module") != NULL, "it says: %s",
+    CHECK(strstr(why, "load the pin module") != NULL, "it says: %s",
           daxpin_errormsg());
     why[0] = '\0';
     give_back(&me);

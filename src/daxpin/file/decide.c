@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What the holder of a file does next */
+/* The decision of the holder what to do next */
 
 #include "decide.h"
 
@@ -45,8 +45,8 @@ static daxpin_action_t daxpin_action_revoke(daxpin_cause_t cause)
     return action;
 }
 
-/* Where a truncate frees blocks under a mapping, only a lock allows to let
- * others in */
+/* Return whether the lease may be lent: where a truncate frees blocks under a
+ * mapping, only if the hold or the guard keeps them. */
 static int daxpin_may_lend(const daxpin_facts_t *facts)
 {
     return !facts->is_dax || facts->held || facts->waived;
@@ -63,17 +63,17 @@ static int daxpin_must_hold(const daxpin_facts_t *facts)
            (!facts->guard.covers && !facts->guard.coming);
 }
 
-/* The hold knows no ranges, the guard does: while the guard covers all pins, it
- * stands in for the hold if a process waits for the hold. When the guard is
- * gone, the hold is back long before the programs in the kernel end, see
- * guard.c. */
+/* Decide whether to waive the hold or to place it again. The hold keeps all
+ * blocks of the file, the guard only pinned ones. So while the guard covers all
+ * pins, the guard stands in for the hold if a process waits for the hold. When
+ * the guard daemon dies, the hold is placed again long before its programs in
+ * the kernel end, see guard.c. */
 static daxpin_action_t daxpin_decide_hold(const daxpin_facts_t *facts)
 {
     if (facts->waived && daxpin_must_hold(facts)) {
         return daxpin_action(DAXPIN_ACTION_HOLD_AGAIN);
     }
-    /* Members that have not heard it, or had need of their hold, hear it
-     * again */
+    /* Repeat WAIVE: a member may have missed it, or needed its hold then */
     if (facts->contended &&
         (facts->waived ? (facts->contended_ns >= DAXPIN_CONTENDED_MAX) :
                          (facts->held && daxpin_may_waive(facts) &&
@@ -91,7 +91,8 @@ static daxpin_action_t daxpin_decide_held(const daxpin_facts_t *facts)
         return action;
     }
     if (facts->waived && !facts->contended) {
-        return daxpin_action(DAXPIN_ACTION_HOLD_AGAIN); /* It has left */
+        /* No process waits for the hold any more */
+        return daxpin_action(DAXPIN_ACTION_HOLD_AGAIN);
     }
     if (!facts->waived && !(facts->held && daxpin_may_waive(facts))) {
         return action;
@@ -102,8 +103,9 @@ static daxpin_action_t daxpin_decide_held(const daxpin_facts_t *facts)
                                        DAXPIN_HELD_PAUSE));
 }
 
-/* A break that only ends when its waiter gives up, or is let in: look again now
- * and then, since no signal tells that it gave up, and others wait behind it */
+/* Decide how long to delay a break. Such a break ends when its waiter gives up,
+ * or is let in. No signal reports that the waiter gave up, and other processes
+ * may wait behind it, so the holder checks now and then. */
 static daxpin_action_t daxpin_decide_delay(const daxpin_lease_t *lease,
                                            const daxpin_facts_t *facts)
 {
@@ -131,8 +133,8 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
                               .until = facts->now + DAXPIN_DELAY_GUARD_PAUSE,
                               .delay_until = lease->delay_until};
 
-    /* A reader. Or nobody waits: a process that was killed, or that opened the
-     * file with O_NONBLOCK. Then the size tells whether it did harm. */
+    /* Only readers wait; or no process waits, because it was killed or opened
+     * the file with O_NONBLOCK. Then the size of the file shows any harm. */
     if ((facts->writers == 0) &&
         (may_lend || ((facts->readers == 0) && facts->sees_all))) {
         return daxpin_action(DAXPIN_ACTION_LEND_READER);
@@ -140,9 +142,9 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
     if (facts->late) {
         return daxpin_action(DAXPIN_ACTION_AWAIT_LATE);
     }
-    /* A writer can do no harm while the guard refuses what would do it. The
-     * guard may end at any moment; then what allows a reader protects until we
-     * know. */
+    /* A writer can do no harm while the guard refuses truncates. The guard may
+     * end at any moment: then the lock that allows a reader keeps the blocks
+     * until the holder notices. */
     if (may_lend && facts->guard.covers) {
         return daxpin_action(DAXPIN_ACTION_LEND_WRITER);
     }
@@ -152,7 +154,7 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
     return daxpin_decide_delay(lease, facts);
 }
 
-/* The lease was asked for, and is not there */
+/* Decide after a try to take the lease has failed. */
 static daxpin_action_t daxpin_decide_refused(const daxpin_lease_t *lease,
                                              const daxpin_facts_t *facts)
 {
@@ -164,8 +166,8 @@ static daxpin_action_t daxpin_decide_refused(const daxpin_lease_t *lease,
         (lent ? !daxpin_may_lend(facts) : (facts->now > lease->deadline))) {
         return daxpin_action_revoke(DAXPIN_CAUSE_REFUSED);
     }
-    /* Where a hold stops it, a process may be waiting in a truncate since the
-     * lease was lent: no signal tells of it, and readers wait behind it */
+    /* A process may wait in a truncate for the hold since the lease was lent.
+     * No signal reports that, and readers wait behind this process. */
     if (lent && facts->held && !facts->waived && !facts->delays &&
         !facts->guard.coming && facts->contended &&
         (facts->contended_ns >= DAXPIN_CONTENDED_MAX)) {
@@ -195,9 +197,9 @@ static daxpin_action_t daxpin_decide_lent(const daxpin_lease_t *lease,
     if (action.type != DAXPIN_ACTION_NOTHING) {
         return action;
     }
-    /* The guard went away while a writer is in, which nothing else had kept from
-     * truncating: the end, also where the blocks are held, since the writer
-     * might be waiting in a truncate by now */
+    /* If only the guard kept a writer from truncating, its end is a cause to
+     * revoke. That is so even where the blocks are held, because the writer may
+     * wait in a truncate by now. */
     if (daxpin_lease_is_guarded(lease) &&
         (facts->guard.gap ||
          (!facts->guard.covers && !facts->guard.coming))) {

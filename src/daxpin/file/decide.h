@@ -5,10 +5,12 @@
 #define DAXPIN_DECIDE_H_
 
 /*
- * What the holder of a file does next, as a function of what it remembers and of
- * what it sees. There is no I/O here, no lock and no log: holder.c gathers the
- * facts, asks once, and acts. test/unit/test_decide.c has the table of it, and
- * test/model/daxpin.pml the protocol around it.
+ * The decision of the holder what to do next, a pure function of what the
+ * holder remembers and of the facts that it has gathered.
+ *
+ * There is no I/O here, no lock and no log: holder.c gathers the facts, calls
+ * daxpin_decide() and acts. test/unit/test_decide.c has the table of decisions,
+ * and test/model/daxpin.pml the protocol around them.
  */
 
 #include "daxpin/daxpin.h"
@@ -16,72 +18,75 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Between tries to take the lease: members who join are quick, readers may
- * stay */
+/* Pauses between tries to take the lease: a process that joins is quick, a
+ * reader may stay */
 #define DAXPIN_TRY_PAUSE_MIN         (100 * DAXPIN_USEC)
 #define DAXPIN_TRY_PAUSE_MAX         (1 * DAXPIN_MSEC)
 #define DAXPIN_TRY_PAUSE_LENT_MAX    (20 * DAXPIN_MSEC)
 
-/* While a break is delayed: to see whether the waiter is still there */
+/* While a break is delayed: the pause until the next check of the waiter */
 #define DAXPIN_DELAY_PAUSE           (100 * DAXPIN_MSEC)
 
-/* While a break waits for the answer of the guard daemon */
+/* The same while a break waits for the answer of the guard daemon */
 #define DAXPIN_DELAY_GUARD_PAUSE     (5 * DAXPIN_MSEC)
 
-/* Of lease-break-time: how long a break may be delayed if nothing but the lease
- * keeps the waiter out */
+/* The part of lease-break-time by which a break may be delayed, if nothing but
+ * the lease keeps the waiter out */
 #define DAXPIN_DELAY_PERCENT         75
 
-/* A process that is in a truncate for so long while the lease is lent waits for
- * the hold: a write is over sooner */
+/* A process that is in a truncate or a write for so long, while the lease is
+ * lent, waits for the hold, because a write ends sooner */
 #define DAXPIN_CONTENDED_MAX         (300 * DAXPIN_MSEC)
 
-/* Where the guard can stand in for the hold: a process that has waited for so
- * long is let on. While the lease is held, only a process that had the file open
- * before can wait, and the holder looks for it now and then. */
+/* Where the guard can stand in for the hold: the hold is waived after a process
+ * has waited for so long */
 #define DAXPIN_WAIVE_AFTER           (20 * DAXPIN_MSEC)
+
+/* The pause between checks for such a process while the lease is held: only a
+ * process that had the file open before can wait then */
 #define DAXPIN_HELD_PAUSE            (500 * DAXPIN_MSEC)
 
-/* What the holder remembers of the lease, beside the state that members see */
+/* What the holder remembers of the lease, beside the state that members read */
 typedef enum daxpin_lease_phase {
-    DAXPIN_LEASE_NONE,    /* PENDING: it is not asked for yet */
-    DAXPIN_LEASE_FIRST,   /* PENDING: wanted; it was never there */
+    DAXPIN_LEASE_NONE,    /* PENDING: the lease is not wanted yet */
+    DAXPIN_LEASE_FIRST,   /* PENDING: wanted; it was never held */
     DAXPIN_LEASE_AGAIN,   /* PENDING: wanted; given back for a late member */
-    DAXPIN_LEASE_WHOLE,   /* HELD: there is no break that the holder knows of */
+    DAXPIN_LEASE_WHOLE,   /* HELD: no break is known */
     DAXPIN_LEASE_DELAYED, /* HELD: a break is delayed */
-    DAXPIN_LEASE_LENT,    /* LENT: whatever the file loses ends the lease */
-    DAXPIN_LEASE_GUARDED, /* LENT: the guard covered all pins when it was lent,
-                             and has since: what is lost was not pinned */
+    DAXPIN_LEASE_LENT,    /* LENT: any loss of the file ends the lease */
+    DAXPIN_LEASE_GUARDED, /* LENT: the guard has covered all pins ever since the
+                             lease was lent, so no pinned byte is lost */
     DAXPIN_LEASE_RELIES,  /* LENT: GUARDED, and only the guard keeps a process
                              that was let in from doing harm */
-    DAXPIN_LEASE_REFUSED, /* it was never there, and will not be */
-    DAXPIN_LEASE_ENDED    /* it was there */
+    DAXPIN_LEASE_REFUSED, /* it was never held, and will not be */
+    DAXPIN_LEASE_ENDED    /* it was held */
 } daxpin_lease_phase_t;
 
 typedef struct daxpin_lease {
     daxpin_lease_phase_t phase;
     int                  error;      /* REFUSED: errno value */
-    blkcnt_t             blocks;     /* that the file had, at least, when the
-                                        lease was given back */
+    blkcnt_t             blocks;     /* least number of blocks of the file when
+                                        the lease was given back */
     unsigned             timeout_ms; /* of PENDING */
     uint64_t             deadline;   /* ns, of PENDING */
-    uint64_t             contended;  /* ns, since when; 0: it is not */
+    uint64_t             contended;  /* ns, since when a process waits for the
+                                        hold; 0: none waits */
     uint64_t             next;       /* ns, of the next try */
-    uint64_t             pause;      /* ns, to the try after that */
+    uint64_t             pause;      /* ns, between that try and another */
     uint64_t             delay_until; /* ns, DELAYED by DAXPIN_ON_BREAK_HOLD; 0:
                                         it is not */
 } daxpin_lease_t;
 
-/* What a file has lost while the lease was lent */
+/* The loss of a file while the lease was lent */
 typedef enum daxpin_loss {
     DAXPIN_LOSS_NONE,
-    DAXPIN_LOSS_SIZE,    /* it is shorter */
-    DAXPIN_LOSS_BLOCKS,  /* it has fewer blocks, to a hole or a truncate */
+    DAXPIN_LOSS_SIZE,    /* the file is shorter */
+    DAXPIN_LOSS_BLOCKS,  /* the file has fewer blocks: a hole or a truncate */
     DAXPIN_LOSS_UNKNOWN  /* fstat() fails */
 } daxpin_loss_t;
 
-/* What the holder sees in one turn of the loop. What is dear to find out is only
- * set where the state needs it; 0 elsewhere. */
+/* The facts of one turn of the loop. A fact that is expensive to gather is 0
+ * unless the state needs it. */
 typedef struct daxpin_facts {
     uint64_t       now;            /* ns */
     daxpin_state_t state;
@@ -94,23 +99,23 @@ typedef struct daxpin_facts {
     struct {
         int        covers;         /* all pins of all members are guarded */
         int        stands_in;      /* no pin of this process needs the hold */
-        int        coming;         /* the daemon will answer in a moment */
-        int        gap;            /* it was away for too long */
+        int        coming;         /* the daemon will answer soon */
+        int        gap;            /* the daemon was away for too long */
     } guard;
     int            contended;      /* a process is in a truncate, hole punch or
                                       write, or waits in it for the hold */
-    uint64_t       contended_ns;   /* for so long, as far as we have looked */
-    int            broken;         /* HELD: the kernel breaks the lease for: */
-    unsigned       readers;
-    unsigned       writers;
+    uint64_t       contended_ns;   /* since the holder noticed that process */
+    int            broken;         /* HELD: the kernel breaks the lease */
+    unsigned       readers;        /* that wait for the break */
+    unsigned       writers;        /* that wait for the break */
     pid_t          waiter;         /* the first writer; 0: not known */
     int            sees_all;       /* waiters of other pid namespaces, too */
-    int            late;           /* nobody accesses the file, and the waiter
-                                      may be a rank that comes late */
+    int            late;           /* no process accesses the file, and the
+                                      waiter may be a rank that comes late */
     uint64_t       break_time;     /* ns, fs.lease-break-time */
     daxpin_loss_t  loss;           /* LENT, not guarded */
-    int            refused;        /* errno value: the lease was asked for in
-                                      this turn; 0: it was not */
+    int            refused;        /* errno value of the try to take the lease
+                                      in this turn; 0: there was no try */
 } daxpin_facts_t;
 
 typedef enum daxpin_cause {
@@ -118,25 +123,25 @@ typedef enum daxpin_cause {
     DAXPIN_CAUSE_LOSS,      /* loss */
     DAXPIN_CAUSE_REFUSED,   /* refused */
     DAXPIN_CAUSE_CONTENDED, /* LENT: a truncate waits for the hold */
-    DAXPIN_CAUSE_UNGUARDED, /* LENT: the guard that it relies upon is gone */
+    DAXPIN_CAUSE_UNGUARDED, /* LENT: RELIES, and the guard is gone */
     DAXPIN_CAUSE_WAITER     /* HELD: a process truncates or opens the file */
 } daxpin_cause_t;
 
 typedef enum daxpin_action_type {
-    DAXPIN_ACTION_NOTHING,     /* until there is an event */
-    DAXPIN_ACTION_WAIT,        /* until a time, or an event before */
-    DAXPIN_ACTION_TRY,         /* ask for the lease, and decide again if it is
-                                  refused */
-    DAXPIN_ACTION_RETRY,       /* refused: later */
-    DAXPIN_ACTION_LEND_READER, /* give the lease back for as long as others have
-                                  the file open */
+    DAXPIN_ACTION_NOTHING,     /* wait for an event */
+    DAXPIN_ACTION_WAIT,        /* wait until a time, or for an event before */
+    DAXPIN_ACTION_TRY,         /* try to take the lease, and decide again if it
+                                  is refused */
+    DAXPIN_ACTION_RETRY,       /* refused: try again later */
+    DAXPIN_ACTION_LEND_READER, /* give the lease back for as long as other
+                                  processes have the file open */
     DAXPIN_ACTION_LEND_WRITER, /* the same, and rely on the guard */
-    DAXPIN_ACTION_AWAIT_LATE,  /* PENDING again, if nobody accesses the file */
+    DAXPIN_ACTION_AWAIT_LATE,  /* PENDING again, if no process accesses the
+                                  file */
     DAXPIN_ACTION_DELAY,       /* let the waiter wait until a time */
     DAXPIN_ACTION_WAIVE,       /* have all members drop their holds */
-    DAXPIN_ACTION_HOLD_AGAIN,  /* have all members place them again */
-    DAXPIN_ACTION_UNGUARD,     /* LENT: the guard is gone, and was not relied
-                                  upon */
+    DAXPIN_ACTION_HOLD_AGAIN,  /* have all members place their holds again */
+    DAXPIN_ACTION_UNGUARD,     /* LENT: the guard is gone; GUARDED ends */
     DAXPIN_ACTION_REVOKE       /* end all access, for a cause */
 } daxpin_action_type_t;
 
@@ -147,11 +152,11 @@ typedef struct daxpin_action {
     uint64_t             delay_until; /* ns; DELAY: daxpin_lease_t's */
 } daxpin_action_t;
 
-/* Return the one thing to do now. Pure. */
+/* Return the one action for these facts. Pure; needs no lock. */
 daxpin_action_t daxpin_decide(const daxpin_lease_t *lease,
                               const daxpin_facts_t *facts);
 
-/* Return whether the lease was ever there. */
+/* Return whether the lease was ever held. */
 int daxpin_lease_was_held(const daxpin_lease_t *lease);
 
 /* Return whether the guard has covered the file since the lease was lent. */

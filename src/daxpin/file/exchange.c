@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Mappings and descriptors of the program become those of the holder */
+/* Exchange the program's mappings and descriptors for the holder's
+ * description */
 
 #include "exchange.h"
 
@@ -24,8 +25,8 @@ static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
     size_t length = vma->end - vma->start;
     void *addr    = (void*)vma->start;
 
-    /* One system call: no thread ever sees the range unmapped, and the pages
-     * are those of the file before and after */
+    /* One system call: no thread meets an unmapped range, and the pages are
+     * those of the file before and after */
     if (file->is_dax &&
         (mmap(addr, length, vma->prot,
               MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED, file->fd,
@@ -35,7 +36,7 @@ static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
     if (mmap(addr, length, vma->prot, MAP_SHARED | MAP_FIXED, file->fd,
              (off_t)vma->offset) != addr) {
         return daxpin_error(errno, "%s: cannot map it again at %p through the "
-                            "description of its holder: %m", file->path, addr);
+                            "descriptor of its holder: %m", file->path, addr);
     }
     return 0;
 }
@@ -59,8 +60,8 @@ static int daxpin_exchange_fd(int fd, void *arg)
     int flags                 = fcntl(fd, F_GETFD);
     int status                = fcntl(fd, F_GETFL);
 
-    /* O_PATH is no open file to a lease; with O_APPEND, writes would go
-     * elsewhere through another description */
+    /* O_PATH does not keep a lease away. O_APPEND stays as it is, because
+     * through the holder's description its writes would go elsewhere. */
     if ((fd == file->fd) || (status & (O_PATH | O_APPEND)) ||
         (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, file->fd) ==
          0)) {

@@ -4,12 +4,14 @@
 #ifndef DAXPIN_EXCHANGE_H_
 #define DAXPIN_EXCHANGE_H_
 
-/* Mappings and descriptors of the program become those of the holder */
+/* Exchange the program's mappings and descriptors for the holder's
+ * description */
 
 #include "file.h"
 
 /* Make every mapping and descriptor of the file in this process one of
- * file->fd's open file description. Without daxpin_mutex. */
+ * file->fd's open file description. Return 0, or -errno with a message. Caller
+ * does not hold daxpin_mutex. */
 int daxpin_file_exchange(daxpin_file_t *file);
 
 #endif

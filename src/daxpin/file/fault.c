@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* SIGBUS, the last resort */
+
 #include "fault.h"
 
 #include "daxpin/os/log.h"
@@ -17,7 +19,8 @@
 
 #define DAXPIN_WATCHES 4096
 
-/* Read by the handler without a lock: start is set last and cleared first */
+/* A watched mapping. The handler reads it without a lock: start is set last and
+ * cleared first */
 typedef struct daxpin_watch {
     _Atomic uintptr_t        start; /* 0: free */
     _Atomic uintptr_t        end;
@@ -25,7 +28,7 @@ typedef struct daxpin_watch {
 } daxpin_watch_t;
 
 static daxpin_watch_t   daxpin_watches[DAXPIN_WATCHES];
-static _Atomic unsigned daxpin_num_watches; /* none at or above */
+static _Atomic unsigned daxpin_num_watches; /* all in use are below */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
 
@@ -55,7 +58,7 @@ static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
         daxpin_old_action.sa_sigaction(signo, info, context);
     } else if ((daxpin_old_action.sa_handler == SIG_DFL) ||
                (daxpin_old_action.sa_handler == SIG_IGN)) {
-        /* The access is tried again, and the kernel does what it does */
+        /* The return repeats the access, and the kernel acts on the fault */
         sigaction(SIGBUS, &daxpin_old_action, NULL);
     } else {
         daxpin_old_action.sa_handler(signo);
@@ -69,7 +72,7 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
     daxpin_file_t *file = NULL;
     uint32_t state;
 
-    /* Only the end of a file: a poisoned page (BUS_MCEERR_AR) is not ours */
+    /* Handle only the end of a file, not a poisoned page (BUS_MCEERR_AR) */
     if (info->si_code == BUS_ADRERR) {
         file = daxpin_fault_file((uintptr_t)info->si_addr);
     }
@@ -139,9 +142,9 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
         }
         return 0;
     }
-    return daxpin_error(ENOSPC, "%s: this process has more than %d mappings "
-                        "of leased files; map them in larger pieces",
-                        file->path, DAXPIN_WATCHES);
+    return daxpin_error(ENOSPC, "%s: cannot watch its mapping: this process "
+                        "has %d mappings of leased files already; map them in "
+                        "larger pieces", file->path, DAXPIN_WATCHES);
 }
 
 void daxpin_fault_unwatch(daxpin_file_t *file)

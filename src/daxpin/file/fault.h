@@ -4,21 +4,31 @@
 #ifndef DAXPIN_FAULT_H_
 #define DAXPIN_FAULT_H_
 
+/*
+ * SIGBUS, the last resort.
+ *
+ * A lease does not see a truncate through an inherited descriptor, and no
+ * process holds the lease while a reader is let in. After such a truncate an
+ * access meets SIGBUS. The handler maps an anonymous page there, and takes the
+ * state away from HELD, so that the access is reported as failed. Then the
+ * handler wakes the loop, which revokes. Any other SIGBUS goes to the handler
+ * that was installed before.
+ */
+
 #include "daxpin/daxpin.h"
 
 #include <stdint.h>
 
-/*
- * The last resort. A lease does not see a truncate through an inherited
- * descriptor, and nobody holds it while a reader is let in. An access then
- * meets SIGBUS: the handler puts an anonymous page there, takes the state away
- * from HELD, so that the access is reported as failed, and wakes the monitor,
- * which revokes. Any other SIGBUS goes to the handler that was there before.
- */
+/* Install the handler of SIGBUS, once in a process. Return 0, or -errno with a
+ * message. Caller holds daxpin_mutex. */
+int daxpin_fault_install(void);
 
-/* With daxpin_mutex held */
-int  daxpin_fault_install(void);
-int  daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end);
+/* Let the handler act on faults in a mapping of the file. Return 0, or -errno
+ * with a message. Caller holds daxpin_mutex. */
+int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end);
+
+/* Let the handler forget all mappings of the file. Caller holds
+ * daxpin_mutex. */
 void daxpin_fault_unwatch(daxpin_file_t *file);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* A leased file of this process: the list of all, and what is known of one */
+/* A leased file of this process: the list of all files, references, state */
 
 #include "file.h"
 
@@ -82,9 +82,10 @@ int daxpin_file_dup(const daxpin_file_t *file)
                           file->path, file->control->cause);
     } else {
         fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
-        fd = (fd >= 0) ? fd : daxpin_error(errno, "%s: no descriptor is left: "
-                                           "%m; raise the limit of open files "
-                                           "(ulimit -n)", file->path);
+        fd = (fd >= 0) ? fd : daxpin_error(errno, "%s: cannot duplicate its "
+                                           "descriptor: %m; raise the limit of "
+                                           "open files (ulimit -n)",
+                                           file->path);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return fd;
@@ -215,8 +216,8 @@ void daxpin_file_note_size(daxpin_file_t *file)
 
     if (fstat(file->fd, &st) == 0) {
         atomic_store(&file->control->length, (uint64_t)st.st_size);
-        /* No more than it needs: what a file system has put by beyond the
-         * end, it may take back */
+        /* No more than the length needs: the file system may free blocks that
+         * it has allocated beyond the end */
         file->lease.blocks = st.st_size / 512;
         if (st.st_blocks < file->lease.blocks) {
             file->lease.blocks = st.st_blocks;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The guard's client */
+/* The client of the guard daemon */
 
 #include "guard.h"
 
@@ -24,17 +24,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Requests on the way; a socket has room for about a hundred */
+/* Requests without an answer; a socket has room for about a hundred */
 #define DAXPIN_GUARD_WINDOW      16
 
 #define DAXPIN_GUARD_PAUSE_MIN   (10 * DAXPIN_MSEC)
 #define DAXPIN_GUARD_PAUSE_MAX   (5 * DAXPIN_SEC)
 #define DAXPIN_GUARD_PAUSE_GRACE (100 * DAXPIN_MSEC)
 
-/* How much of its grace to count on: its death is noticed late */
+/* The part of the grace to rely on, because the daemon's death is noticed
+ * late */
 #define DAXPIN_GUARD_GRACE_PERCENT 50
 
-/* Who pins waits so long for the guard to know */
+/* A new pin waits so long for the daemon to confirm it */
 #define DAXPIN_GUARD_WAIT_BOUND  (1 * DAXPIN_SEC)
 #define DAXPIN_GUARD_CLOSE_MS    100
 
@@ -57,13 +58,14 @@ static int daxpin_guard_is_idle(const daxpin_guard_t *guard)
     return (guard->fd >= 0) && (guard->unanswered == 0) && (guard->queued == 0);
 }
 
-/* It is being restarted */
+/* Return whether the daemon has died, and its programs still guard. */
 static int daxpin_guard_in_grace(const daxpin_guard_t *guard)
 {
     return guard->grace_until > daxpin_now();
 }
 
-int daxpin_guard_is_on(const daxpin_file_t *file)
+/* Return whether this process has pins, and all of them are guarded now. */
+static int daxpin_guard_is_on(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
 
@@ -80,7 +82,8 @@ int daxpin_guard_covers(const daxpin_file_t *file)
     return daxpin_share_is_guarded(file);
 }
 
-/* What it has not answered yet is not pinned yet: see daxpin_guard_wait() */
+/* Queued requests do not matter: a pin is not returned to the program before
+ * the daemon has confirmed it, see daxpin_guard_wait() */
 int daxpin_guard_stands_in(const daxpin_file_t *file)
 {
     const daxpin_guard_t *guard = &file->guard;
@@ -99,7 +102,8 @@ int daxpin_guard_is_coming(const daxpin_file_t *file)
             !daxpin_guard_is_idle(guard));
 }
 
-/* The holder decides by it whether a writer may be let in */
+/* Report the status of the pins to the holder, which decides by it whether a
+ * writer may be let in. */
 static void daxpin_guard_report(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
@@ -110,7 +114,7 @@ static void daxpin_guard_report(daxpin_file_t *file)
     } else if (guard->synced && !guard->stalled) {
         status = DAXPIN_GUARD_STATUS_GUARDED;
     } else if ((guard->fd >= 0) && !guard->stalled) {
-        return; /* It will be clear in a moment */
+        return; /* The daemon will answer soon */
     } else {
         status = DAXPIN_GUARD_STATUS_UNGUARDED;
     }
@@ -126,7 +130,7 @@ static void daxpin_guard_report(daxpin_file_t *file)
  * The connection
  */
 
-static void daxpin_guard_hang_up(daxpin_guard_t *guard)
+static void daxpin_guard_disconnect(daxpin_guard_t *guard)
 {
     if (guard->fd >= 0) {
         daxpin_loop_remove(guard->id, guard->fd);
@@ -139,45 +143,49 @@ static void daxpin_guard_hang_up(daxpin_guard_t *guard)
     pthread_cond_broadcast(&daxpin_guard_answered);
 }
 
-/* At times that files have in common, so that many wake the monitor once */
+/* Set the time to connect again. All files use the same times, so that many of
+ * them wake the loop once. */
 static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
 {
     guard->retry = (daxpin_now() / guard->pause + 1) * guard->pause;
     guard->pause = (2 * guard->pause < most) ? 2 * guard->pause : most;
 }
 
-/* It went, or will not have us: the lease protects, and we try again */
+/* Go on without the guard, and try again later: the daemon has exited, or
+ * refuses this file. Meanwhile lease and hold protect it. */
 static void daxpin_guard_lost(daxpin_file_t *file, int error)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    daxpin_file_hold_again(file);
+    daxpin_file_place_hold_again(file);
     if (guard->synced) {
         guard->pause = DAXPIN_GUARD_PAUSE_MIN;
-        daxpin_log(DAXPIN_LOG_INFO, "%s: the guard is gone: truncates of it "
-                   "are not refused until it is back", file->path);
-    } else if ((error != 0) && (error != guard->complained)) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: not guarded any more: truncates of "
+                   "the file are not refused until daxpin-guardd guards it "
+                   "again", file->path);
+    } else if ((error != 0) && (error != guard->logged_error)) {
         daxpin_log((error == EDQUOT) ? DAXPIN_LOG_WARN : DAXPIN_LOG_DEBUG,
-                   "%s: daxpin-guardd does not guard it: %s%s", file->path,
+                   "%s: daxpin-guardd cannot guard it: %s%s", file->path,
                    strerror(error), (error == EDQUOT) ?
                    "; this user has too many pins: see --max-ranges of "
                    "daxpin-guardd(8)" : "");
-        guard->complained = error;
+        guard->logged_error = error;
     }
     guard->synced      = 0;
     guard->grace_until = 0;
-    daxpin_guard_hang_up(guard);
+    daxpin_guard_disconnect(guard);
     daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_MAX);
     daxpin_guard_report(file);
 }
 
-/* It cannot be reached, or does not answer any more. If it has died all that it
- * knew is guarded for a while: no word to anybody if it is back by then. */
+/* Connect again soon, because the connection has failed. If the daemon has
+ * died, all pins that it has confirmed stay guarded for the grace. The holder
+ * gets no report if the daemon runs again by then. */
 static void daxpin_guard_died(daxpin_file_t *file, int error)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    daxpin_file_hold_again(file);
+    daxpin_file_place_hold_again(file);
     if (!daxpin_guard_in_grace(guard)) {
         if (!guard->synced || (guard->grace == 0)) {
             daxpin_guard_lost(file, error);
@@ -186,14 +194,15 @@ static void daxpin_guard_died(daxpin_file_t *file, int error)
         guard->grace_until = daxpin_now() + guard->grace;
         guard->grace_extra = !daxpin_guard_is_idle(guard);
         guard->pause       = DAXPIN_GUARD_PAUSE_MIN;
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the guard has died, and may be "
-                   "back", file->path);
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the connection to daxpin-guardd is "
+                   "lost, and may come back", file->path);
     }
-    daxpin_guard_hang_up(guard);
+    daxpin_guard_disconnect(guard);
     daxpin_guard_set_retry(guard, DAXPIN_GUARD_PAUSE_GRACE);
 }
 
-/* As many requests of one kind as one packet takes. How many, or -errno. */
+/* Send as many requests of one kind as one packet takes. Return how many, or
+ * -errno. */
 static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
 {
     daxpin_guard_t *guard          = &file->guard;
@@ -232,7 +241,7 @@ static void daxpin_guard_send(daxpin_file_t *file)
             if (guard->unanswered == 0) {
                 guard->retry = daxpin_now() + DAXPIN_GUARD_PAUSE_MIN;
             }
-            return; /* An answer brings us here again */
+            return; /* Sent after the next answer, or at guard->retry */
         }
         if (sent < 0) {
             daxpin_guard_died(file, (int)-sent);
@@ -245,8 +254,9 @@ static void daxpin_guard_send(daxpin_file_t *file)
     }
 }
 
-/* Without the lease, which a writer has who is in: a moment later we have it
- * back, or the new guard is told by another member */
+/* Handle a refusal. EPERM: the lease is lent to a writer, so ownership cannot
+ * be proved. Retry: the lease comes back soon, or another member registers the
+ * file. */
 static void daxpin_guard_refused(daxpin_file_t *file, int error)
 {
     if (error == EPERM) {
@@ -256,14 +266,15 @@ static void daxpin_guard_refused(daxpin_file_t *file, int error)
     }
 }
 
-/* The first answer of a new daemon: the one before had died too long ago */
+/* Note that the file was not guarded for a while: the first answer of a new
+ * daemon shows that the old one had died too long ago. */
 static void daxpin_guard_note_gap(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
 
     if (guard->synced) {
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the new guard does not know it: it "
-                   "was not guarded for a while", file->path);
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: the new daxpin-guardd does not know "
+                   "it: the file was not guarded for a while", file->path);
         guard->synced      = 0;
         guard->grace_until = 0;
         guard->gap         = 1;
@@ -313,20 +324,20 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
     daxpin_guard_send(file);
     if (daxpin_guard_is_idle(guard)) {
         if (!guard->synced && (file->pins.ranges.count > 0)) {
-            daxpin_log(DAXPIN_LOG_INFO, "%s: guarded: truncates of what is "
-                       "pinned are refused", file->path);
+            daxpin_log(DAXPIN_LOG_INFO, "%s: guarded: truncates of pinned "
+                       "ranges are refused", file->path);
         }
-        guard->synced      = 1;
-        guard->grace_until = 0;
-        guard->complained  = 0;
-        guard->pause       = DAXPIN_GUARD_PAUSE_MIN;
+        guard->synced       = 1;
+        guard->grace_until  = 0;
+        guard->logged_error = 0;
+        guard->pause        = DAXPIN_GUARD_PAUSE_MIN;
         pthread_cond_broadcast(&daxpin_guard_answered);
         daxpin_guard_report(file);
     }
 }
 
-/* Who sits there has to be root, or this user: nobody else may say that a file
- * is safe. 0 or -errno. */
+/* Connect to the daemon, which must run as root or as this user: no other user
+ * may claim that a file is guarded. Return 0 or -errno. */
 static int daxpin_guard_open(daxpin_guard_t *guard)
 {
     const char *path           = daxpin_guard_socket();
@@ -364,10 +375,10 @@ err:
 }
 
 /*
- * What there is to tell
+ * Requests
  */
 
-/* 0: no memory */
+/* Queue a request. Return 0 if there is no memory. */
 static int daxpin_guard_enqueue(daxpin_guard_t *guard, uint16_t type,
                                 uint64_t start, uint64_t end)
 {
@@ -394,7 +405,7 @@ static int daxpin_guard_enqueue_pin(daxpin_range_t *range, void *arg)
                                 range->end);
 }
 
-/* From nothing: the file, and all its pins */
+/* Connect, and register the file and all its pins. */
 static void daxpin_guard_connect(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
@@ -434,12 +445,12 @@ void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    guard->grace_extra = 1; /* if it is dead now, it does not know this one */
+    guard->grace_extra = 1; /* A dead daemon has not confirmed this pin */
     if (guard->fd >= 0) {
         daxpin_guard_request(file, DAXPIN_GUARD_ADD, start, end);
     } else if (daxpin_now() >= guard->retry) {
         daxpin_guard_connect(file);
-        daxpin_loop_wake(); /* It tries again */
+        daxpin_loop_wake(); /* The loop tries again at guard->retry */
     } else {
         daxpin_guard_report(file);
     }
@@ -472,24 +483,25 @@ static void daxpin_guard_wait_answer(daxpin_file_t *file)
                                      &until);
     }
     if (ret != 0) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; going "
-                   "on without it", file->path);
+        daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; the "
+                   "file goes without it", file->path);
         guard->stalled = 1;
         daxpin_guard_report(file);
     }
 }
 
-/* A pin that it does not know has the hold, before anybody has the pin */
+/* Wait for the daemon to confirm. If it does not know a pin, place the hold
+ * before the pin is returned. */
 void daxpin_guard_wait(daxpin_file_t *file)
 {
     daxpin_guard_wait_answer(file);
     if ((file->pins.ranges.count > 0) && (!daxpin_guard_stands_in(file) ||
                                    !daxpin_guard_is_idle(&file->guard))) {
-        daxpin_file_hold_again(file);
+        daxpin_file_place_hold_again(file);
     }
 }
 
-/* Is there nothing to do but wait for answers? */
+/* Return whether there is nothing to do but wait for answers. */
 static int daxpin_guard_is_busy(const daxpin_guard_t *guard)
 {
     return (guard->fd >= 0) && ((guard->queued == 0) ||
@@ -534,13 +546,13 @@ void daxpin_guard_close(daxpin_file_t *file)
     if (guard->fd >= 0) {
         shutdown(guard->fd, SHUT_WR);
     }
-    /* It hangs up when nothing is guarded any more */
+    /* The daemon closes the connection when nothing is guarded any more */
     while ((guard->fd >= 0) && (length > 0) && (daxpin_now() < deadline) &&
            (poll(&pollfd, 1, DAXPIN_GUARD_CLOSE_MS) == 1)) {
         length = daxpin_socket_receive(guard->fd, &answer, sizeof(answer),
                                        NULL, 0);
     }
-    daxpin_guard_hang_up(guard);
+    daxpin_guard_disconnect(guard);
     free(guard->queue);
     daxpin_guard_init(guard);
 }
@@ -549,7 +561,7 @@ void daxpin_guard_fork(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    /* Without shutdown(): the connection goes on, at the parent's end */
+    /* No shutdown(): the parent still uses the connection */
     if (guard->fd >= 0) {
         close(guard->fd);
     }

@@ -4,54 +4,61 @@
 #ifndef DAXPIN_GUARD_H_
 #define DAXPIN_GUARD_H_
 
+/*
+ * The client of the guard daemon.
+ *
+ * This process reports its pins of a file to daxpin-guardd, if the daemon runs.
+ * The daemon has truncates of pinned ranges fail.
+ *
+ * A missing, slow or dying daemon never makes a pin fail: without the guard the
+ * lease protects the file. But no process may rely on a guard that is not
+ * there, so a pin counts as guarded only after the daemon has confirmed it.
+ *
+ * Caller of every function holds daxpin_mutex.
+ */
+
 #include "file.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/*
- * The guard's client: what this process pins of a file is told to
- * daxpin-guardd, if there is one, which has truncates of it fail.
- *
- * Whether it is there, is slow, or goes away never keeps anybody from pinning:
- * without it the lease protects, as ever. What nobody may do is to rely on it
- * when it is not there; so its word is what counts, and its silence.
- */
-
-/* All with daxpin_mutex held. */
-
+/* Initialize the client: not connected. */
 void daxpin_guard_init(daxpin_guard_t *guard);
 
-/* A pin came or goes. Never fails: what cannot be told leaves it unguarded. */
+/* Report a new pin. Never fails: a pin that cannot be reported is not
+ * guarded. */
 void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end);
+
+/* Report that a pin has ended. Never fails. */
 void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end);
 
-/* Let daxpin_mutex go until the guard has answered, or takes too long */
+/* Wait until the daemon has answered, for a second at most. Releases
+ * daxpin_mutex meanwhile. Does not wait in the loop thread. */
 void daxpin_guard_wait(daxpin_file_t *file);
 
-/* Connect again, send what is left. When to come again (ns). */
+/* Connect again if necessary, and send what is queued. Return when to call
+ * again (ns). Loop thread only. */
 uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now);
 
-/* This process's pins are all guarded at this moment, and there are some */
-int daxpin_guard_is_on(const daxpin_file_t *file);
-
-/* Holder: so are those of all members, as far as they have any */
+/* Return whether all pins of all members are guarded. Also true for members
+ * that have no pins, if any other has. Holder only. */
 int daxpin_guard_covers(const daxpin_file_t *file);
 
-/* No pin of this process needs the hold: the guard keeps them whole, and would
- * for a while if the daemon died in this moment, so that there is time to place
- * it. Also where there are no pins. */
+/* Return whether no pin of this process needs the hold: there are no pins, or
+ * they are guarded and stay guarded for a while after the daemon dies, so that
+ * there is time to place the hold. */
 int daxpin_guard_stands_in(const daxpin_file_t *file);
 
-/* It has been asked to guard, and will answer in a moment */
+/* Return whether the daemon has requests of this process, or is being
+ * restarted, and will answer soon. */
 int daxpin_guard_is_coming(const daxpin_file_t *file);
 
-/* Nothing of this file is guarded any more when it returns (or soon after, if
- * the guard is slow) */
+/* End guarding of the file. Waits for the daemon for a moment: a slow one may
+ * still guard after the return. */
 void daxpin_guard_close(daxpin_file_t *file);
 
-/* In the child of a fork: it is the parent's */
+/* Forget the parent's connection, in the child of a fork. */
 void daxpin_guard_fork(daxpin_file_t *file);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The holder of a file: it looks, decides (decide.c) and acts, once in each turn
- * of the loop, until the lease has ended */
+/* The holder's state machine: look (gather the facts), decide (decide.c) and
+ * act, once in each turn of the loop, until the lease has ended */
 
 #include "holder.h"
 
@@ -47,9 +47,9 @@ void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms)
 
     if ((daxpin_lease_break_time() < 1) && !warned) {
         warned = 1;
-        daxpin_log(DAXPIN_LOG_WARN, "fs.lease-break-time is 0: an intruder "
-                   "waits for ever if a revoke hangs; set it to 1 or more "
-                   "(sysctl fs.lease-break-time=45)");
+        daxpin_log(DAXPIN_LOG_WARN, "fs.lease-break-time is 0: a process that "
+                   "truncates a file waits for ever if a revoke hangs; set it "
+                   "to 1 or more (sysctl fs.lease-break-time=45)");
     }
     file->lease.phase      = DAXPIN_LEASE_FIRST;
     file->lease.timeout_ms = timeout_ms;
@@ -62,7 +62,8 @@ void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms)
  * Look
  */
 
-/* While the lease is lent, nothing but the size tells of a truncate. */
+/* Return what the file has lost. While the lease is lent, only the size and the
+ * blocks show a truncate. */
 static daxpin_loss_t daxpin_holder_look_for_loss(const daxpin_file_t *file)
 {
     uint64_t length = atomic_load(&file->control->length);
@@ -78,8 +79,8 @@ static daxpin_loss_t daxpin_holder_look_for_loss(const daxpin_file_t *file)
                                                  DAXPIN_LOSS_NONE;
 }
 
-/* For how long a process has waited for the hold counts from when it was seen
- * first. It is only looked for where it can make a difference. */
+/* Find out whether a process waits for the hold, and since when, as far as the
+ * holder has noticed. Skip that where no decision depends on it. */
 static void daxpin_holder_look_for_contention(daxpin_file_t *file,
                                               daxpin_facts_t *facts)
 {
@@ -115,8 +116,8 @@ static void daxpin_holder_look_at_break(const daxpin_file_t *file,
     facts->writers  = waiters.writers;
     facts->waiter   = waiters.writer;
     facts->sees_all = daxpin_proc_sees_all_waiters();
-    /* A waiter that is not seen may be one; as may a reader: nobody accesses the
-     * file yet, so that it can be let in */
+    /* An unknown waiter or a reader may be a late rank, too. No process
+     * accesses the file yet, so the waiter can be let in. */
     facts->late = !file->exposed && !file->own &&
                   ((waiters.writer == 0) ||
                    daxpin_report_exists(waiters.writer));
@@ -125,7 +126,7 @@ static void daxpin_holder_look_at_break(const daxpin_file_t *file,
     }
 }
 
-/* Ask every room once. signaled: a lease may have been broken. */
+/* Gather the facts, each once. signaled: a lease may have been broken. */
 static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
                                daxpin_facts_t *facts)
 {
@@ -161,7 +162,7 @@ static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
  * Act
  */
 
-/* Begin the end of the lease. */
+/* Begin to revoke, and note how the lease ends. */
 static void daxpin_holder_revoke(daxpin_file_t *file, const char *cause)
 {
     file->lease.phase = daxpin_lease_was_held(&file->lease) ?
@@ -182,11 +183,11 @@ static void daxpin_holder_cause_of_loss(const daxpin_file_t *file,
     switch (loss) {
     case DAXPIN_LOSS_BLOCKS:
         snprintf(cause, DAXPIN_CAUSE_MAX, "%s has lost blocks, to a hole or a "
-                 "truncate, while somebody was let in", file->path);
+                 "truncate, while another process was let in", file->path);
         break;
     case DAXPIN_LOSS_SIZE:
         snprintf(cause, DAXPIN_CAUSE_MAX, "%s was truncated from %lu to %ld "
-                 "bytes while somebody was let in", file->path,
+                 "bytes while another process was let in", file->path,
                  atomic_load(&file->control->length), (long)st.st_size);
         break;
     default:
@@ -199,41 +200,43 @@ static void daxpin_holder_cause_of_loss(const daxpin_file_t *file,
 static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
                                            int error, char *cause)
 {
-    char who[256] = "";
+    char users[256] = "";
     daxpin_inode_t inode;
 
     switch (error) {
     case EAGAIN:
         inode = daxpin_holder_inode(file);
         daxpin_proc_list_users(&inode, daxpin_holder_is_member, (void*)file,
-                               who, sizeof(who));
+                               users, sizeof(users));
         if (daxpin_lease_was_held(&file->lease)) {
-            snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s keeps it "
-                     "from being leased again", file->path, (who[0] != '\0') ?
-                     who : "somebody who waits to truncate it");
+            snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: cannot take the "
+                     "lease again, because of %s", file->path,
+                     (users[0] != '\0') ? users :
+                     "a process that waits to truncate it");
             break;
         }
-        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: no lease, because somebody else "
-                 "has the file open: %s; close it there, or start again when "
-                 "it is closed", file->path, (who[0] != '\0') ? who :
-                 "who, cannot be told (perhaps a private mapping or O_APPEND "
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: cannot take a lease, because "
+                 "the file is open elsewhere: %s; close it there, or start "
+                 "again when it is closed", file->path,
+                 (users[0] != '\0') ? users :
+                 "by an unknown process (perhaps a private mapping or O_APPEND "
                  "descriptor in this process, or a process of another user)");
         break;
     case EACCES:
-        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: no lease, because the file "
-                 "belongs to another user; run as its owner or with CAP_LEASE",
-                 file->path);
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: cannot take a lease, because "
+                 "the file belongs to another user; run as its owner or with "
+                 "CAP_LEASE", file->path);
         break;
     case EINVAL:
     case EOPNOTSUPP:
     case ENOLCK:
-        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: no lease, because its file "
-                 "system grants none (%s); use ext4, XFS or tmpfs", file->path,
-                 strerror(error));
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: cannot take a lease, because "
+                 "its file system grants none (%s); use ext4, XFS or tmpfs",
+                 file->path, strerror(error));
         break;
     default:
-        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: no lease: fcntl(F_SETLEASE): %s",
-                 file->path, strerror(error));
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s: cannot take a lease: "
+                 "fcntl(F_SETLEASE): %s", file->path, strerror(error));
         break;
     }
 }
@@ -241,16 +244,17 @@ static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
 static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
                                           pid_t waiter, char *cause)
 {
-    char who[128] = "";
+    char process[128] = "";
 
     if (waiter > 0) {
-        daxpin_proc_describe(waiter, who, sizeof(who));
+        daxpin_proc_describe(waiter, process, sizeof(process));
     }
     snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s truncates it or "
              "opens it for writing", file->path,
-             (who[0] != '\0') ? who : "somebody");
+             (process[0] != '\0') ? process : "an unknown process");
 }
 
+/* Begin to revoke, with a sentence for the cause. */
 static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                               daxpin_cause_t why)
 {
@@ -270,14 +274,14 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
         file->lease.error = facts->refused;
         break;
     case DAXPIN_CAUSE_CONTENDED:
-        snprintf(cause, sizeof(cause), "%s was revoked: somebody waits to "
-                 "truncate it, or to punch a hole, since somebody else was let "
-                 "in", file->path);
+        snprintf(cause, sizeof(cause), "%s was revoked: a process waits to "
+                 "truncate it, or to punch a hole, since another process was "
+                 "let in", file->path);
         break;
     case DAXPIN_CAUSE_UNGUARDED:
-        snprintf(cause, sizeof(cause), "%s was revoked: somebody has it open "
-                 "for writing, and daxpin-guardd, which kept him from "
-                 "truncating it, is gone", file->path);
+        snprintf(cause, sizeof(cause), "%s was revoked: another process has it "
+                 "open for writing, and daxpin-guardd does not keep that "
+                 "process from truncating it any more", file->path);
         break;
     case DAXPIN_CAUSE_WAITER:
         daxpin_holder_cause_of_waiter(file, facts->waiter, cause);
@@ -286,29 +290,31 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
     daxpin_holder_revoke(file, cause);
 }
 
-/* What others added while they could need not have blocks yet; nor what an
- * intruder has made a hole of with the guard's consent. On XFS fallocate() waits
- * for kernel pins, anybody's: not where nothing is missing, and not for our
- * own. */
+/* Allocate missing blocks: members may have made the file longer, and an
+ * intruder may have punched holes that the guard allows. Return 0, or -errno
+ * with a message. On XFS, fallocate() waits for kernel pins of any process. So
+ * do not call it if no block is missing, and fail if this process has kernel
+ * pins, because fallocate() would wait for ever. */
 static int daxpin_holder_fill(daxpin_file_t *file)
 {
     struct stat st;
 
     if (file->own || daxpin_lease_is_guarded(&file->lease) ||
         (fstat(file->fd, &st) != 0) || (st.st_size == 0) ||
-        (daxpin_kmod_is_there() &&
+        (daxpin_kmod_is_available() &&
          daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size))) {
         return 0;
     }
     if (file->pins.kmods > 0) {
-        return daxpin_error(EBUSY, "%s: has got holes, which cannot be filled "
-                            "while the kernel module pins it", file->path);
+        return daxpin_error(EBUSY, "%s: cannot fill its holes while the pin "
+                            "module pins it; open the file again",
+                            file->path);
     }
     return daxpin_space_allocate(file->path, file->fd, 0, (size_t)st.st_size);
 }
 
-/* Place the hold, now that the lease is there: until then, others who map the
- * file may make it longer. Return 0 if the file was revoked instead. */
+/* Place the hold, now that the lease is there. Until then, other processes that
+ * map the file may make it longer. Return 0 if the file was revoked instead. */
 static int daxpin_holder_place_hold(daxpin_file_t *file)
 {
     if (!file->holdable || (file->growing > 0) ||
@@ -323,14 +329,14 @@ static int daxpin_holder_place_hold(daxpin_file_t *file)
     return 1;
 }
 
-/* Have all members place their holds again. Return 0 if the holder cannot: the
- * file was revoked instead. */
-static int daxpin_holder_hold_again(daxpin_file_t *file)
+/* Have all members place their holds again. Return 0 if the holder cannot place
+ * its own, and the file was revoked instead. */
+static int daxpin_holder_place_hold_again(daxpin_file_t *file)
 {
     if (!atomic_load(&file->control->waived)) {
         return 1;
     }
-    daxpin_file_hold_again(file);
+    daxpin_file_place_hold_again(file);
     if (!daxpin_hold_is_placed(&file->hold) && (file->growing == 0)) {
         daxpin_holder_revoke(file, daxpin_errormsg());
         return 0;
@@ -338,11 +344,12 @@ static int daxpin_holder_hold_again(daxpin_file_t *file)
     atomic_store(&file->control->waived, 0);
     file->lease.contended = 0;
     daxpin_share_send_hold(file);
-    daxpin_log(DAXPIN_LOG_DEBUG, "%s: it is held again", file->path);
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: its hold is placed again", file->path);
     return 1;
 }
 
-/* The lease is there: look at the file once more, now that it cannot change. */
+/* Enter HELD, because the lease was taken. First check the file once more, now
+ * that it cannot change. */
 static void daxpin_holder_taken(daxpin_file_t *file, daxpin_facts_t *facts)
 {
     if (!daxpin_lease_is_guarded(&file->lease)) {
@@ -352,7 +359,8 @@ static void daxpin_holder_taken(daxpin_file_t *file, daxpin_facts_t *facts)
         daxpin_holder_end(file, facts, DAXPIN_CAUSE_LOSS);
         return;
     }
-    if (!daxpin_holder_hold_again(file) || !daxpin_holder_place_hold(file)) {
+    if (!daxpin_holder_place_hold_again(file) ||
+        !daxpin_holder_place_hold(file)) {
         return;
     }
     daxpin_file_note_size(file);
@@ -362,7 +370,7 @@ static void daxpin_holder_taken(daxpin_file_t *file, daxpin_facts_t *facts)
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
 }
 
-/* Give the lease back, and ask for it again from now on. */
+/* Give the lease back, and try to take it again from now on. */
 static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
                                daxpin_lease_phase_t phase)
 {
@@ -377,9 +385,10 @@ static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
     daxpin_lease_drop(file->fd);
 }
 
-/* A rank that comes late to map the same file: nobody has accessed it yet, so
- * it can be waited for. Whoever began to in this moment has marked his slot or
- * said so before he saw PENDING. */
+/* Wait for a rank that comes late to map the same file. That is possible
+ * because no process has accessed the file yet. A process that begins to access
+ * the file in this moment has marked its slot, or has sent EXPOSE, before it
+ * could read PENDING. */
 static void daxpin_holder_await_late(daxpin_file_t *file,
                                      const daxpin_facts_t *facts)
 {
@@ -391,7 +400,7 @@ static void daxpin_holder_await_late(daxpin_file_t *file,
     }
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join", file->path,
                (int)facts->waiter);
-    /* Or it could not make the file longer before it maps it */
+    /* The rank may make the file longer, which waits for any hold */
     daxpin_hold_drop(&file->hold);
     atomic_store(&file->control->waived, 0);
     atomic_fetch_and(&file->control->locks, ~(uint32_t)DAXPIN_LOCK_HOLD);
@@ -403,7 +412,7 @@ static void daxpin_holder_waive(daxpin_file_t *file,
                                 const daxpin_facts_t *facts)
 {
     if (!atomic_exchange(&file->control->waived, 1)) {
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: somebody waits for the hold: the "
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: a process waits for the hold: the "
                    "guard stands in for it", file->path);
     }
     if (facts->state == DAXPIN_STATE_LENT) {
@@ -414,7 +423,7 @@ static void daxpin_holder_waive(daxpin_file_t *file,
     daxpin_share_send_hold(file);
 }
 
-/* Do what was decided. Return when to look again (ns). */
+/* Do the action. Return when to take the next step (ns). */
 static uint64_t daxpin_holder_act(daxpin_file_t *file,
                                   const daxpin_facts_t *facts,
                                   const daxpin_action_t *action)
@@ -442,7 +451,7 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
                            DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT);
         break;
     case DAXPIN_ACTION_LEND_WRITER:
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to pid %d, who may write",
+        daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to pid %d, which may write",
                    file->path, (int)facts->waiter);
         daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_RELIES);
         break;
@@ -453,9 +462,9 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
         daxpin_holder_waive(file, facts);
         break;
     case DAXPIN_ACTION_HOLD_AGAIN:
-        if (daxpin_holder_hold_again(file) && !facts->contended &&
+        if (daxpin_holder_place_hold_again(file) && !facts->contended &&
             (facts->state == DAXPIN_STATE_HELD)) {
-            daxpin_file_note_size(file); /* It may have changed it */
+            daxpin_file_note_size(file); /* A waiter may have changed it */
         }
         break;
     case DAXPIN_ACTION_UNGUARD:
@@ -488,7 +497,7 @@ uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
                                 daxpin_loop_signal());
         if (ret == 0) {
             daxpin_holder_taken(file, &facts);
-            return now; /* A break may have come already: look again */
+            return now; /* A break may have come already */
         }
         facts.refused = -ret;
         action        = daxpin_decide(&file->lease, &facts);
@@ -502,14 +511,15 @@ int daxpin_lease_release(daxpin_file_t *file)
 
     pthread_mutex_lock(&daxpin_mutex);
     if (!file->holder) {
-        ret = daxpin_error(EPERM, "%s: only the holder (pid %d) can release "
-                           "the lease", file->path, (int)file->holder_pid);
+        ret = daxpin_error(EPERM, "%s: cannot release the lease: only its "
+                           "holder (pid %d) can", file->path,
+                           (int)file->holder_pid);
     } else if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
                (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
-        ret = daxpin_error(ESTALE, "%s: no lease to release: it is %s",
-                           file->path,
+        ret = daxpin_error(ESTALE, "%s: cannot release the lease: the file is "
+                           "%s", file->path,
                            daxpin_state_name(daxpin_file_state(file)));
-    } else if (!daxpin_holder_hold_again(file)) {
+    } else if (!daxpin_holder_place_hold_again(file)) {
         ret = -ESTALE;
     } else {
         file->lease.phase = DAXPIN_LEASE_ENDED;

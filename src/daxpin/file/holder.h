@@ -4,17 +4,18 @@
 #ifndef DAXPIN_HOLDER_H_
 #define DAXPIN_HOLDER_H_
 
+/* The holder's state machine. Caller holds daxpin_mutex, at the holder. */
+
 #include "daxpin/daxpin.h"
 
 #include <stdint.h>
 
-/* All with daxpin_mutex held, at the holder, unless said otherwise */
-
-/* Begin to take the lease; the monitor goes on from there */
+/* Begin to take the lease: the loop tries until it has the lease, or until the
+ * timeout. */
 void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms);
 
-/* What there is to do by now: taken or broken? Returns the time (ns) at which
- * to come again. */
+/* Take one step: check the file, decide and act. signaled: a lease may have
+ * been broken. Return when to call again (ns). Loop thread only. */
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled);
 
 #endif

@@ -19,7 +19,7 @@
 
 #define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
 
-void daxpin_welcome_discard(daxpin_welcome_t *welcome)
+static void daxpin_welcome_discard(daxpin_welcome_t *welcome)
 {
     if (welcome->fd >= 0) {
         close(welcome->fd);
@@ -28,7 +28,8 @@ void daxpin_welcome_discard(daxpin_welcome_t *welcome)
     close(welcome->sock);
 }
 
-/* Is this the file that was asked for, writable, with a live holder? */
+/* Check that the holder sent the requested file, open for writing. Return 0, or
+ * -errno with a message. */
 static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
                                   const daxpin_welcome_t *welcome)
 {
@@ -38,15 +39,15 @@ static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
         !S_ISREG(st.st_mode) || (st.st_dev != key->dev) ||
         (st.st_ino != key->ino) ||
         ((fcntl(welcome->fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
-        return daxpin_error(EPROTO, "%s: pid %d, which should be its holder, "
-                            "sent a descriptor of something else", name,
-                            (int)welcome->pid);
+        return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d sent "
+                            "the descriptor of another file; end that process",
+                            name, (int)welcome->pid);
     }
     return 0;
 }
 
-/* Wait for the answer. A holder that makes room in the file first takes as long
- * as that. Return whether there is one. */
+/* Wait for the answer, which is late if the holder allocates blocks of the file
+ * first. Return whether there is an answer. */
 static int daxpin_join_await(int sock, uint64_t deadline)
 {
     struct pollfd pollfd = {.fd = sock, .events = POLLIN};
@@ -72,26 +73,26 @@ static int daxpin_join_receive(const char *name, const daxpin_key_t *key,
     int fds[2];
 
     if (!daxpin_join_await(welcome->sock, deadline)) {
-        return daxpin_error(ETIMEDOUT, "%s: its holder (pid %d) does not "
-                            "answer; is it stopped, or still making room in "
-                            "the file?", name, (int)welcome->pid);
+        return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: pid %d "
+                            "does not answer; check whether it is stopped, or "
+                            "still allocates blocks", name, (int)welcome->pid);
     }
     length = daxpin_socket_receive(welcome->sock, &message, sizeof(message),
                                    fds, 2);
     if (length <= 0) {
-        return -ECONNRESET; /* It has just gone, or found us too slow */
+        return -ECONNRESET; /* It has just exited, or has timed out */
     }
     welcome->fd         = fds[0];
     welcome->control_fd = fds[1];
     if (!daxpin_message_is_valid(&message, length)) {
-        return daxpin_error(EPROTO, "%s: its holder (pid %d) speaks another "
-                            "version of daxpin; use one version on a node",
-                            name, (int)welcome->pid);
+        return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d uses "
+                            "another version of daxpin; use one version on a "
+                            "node", name, (int)welcome->pid);
     }
     if (message.type == DAXPIN_MESSAGE_STALE) {
-        return daxpin_error(ESTALE, "%s: the remote key is of an earlier life "
-                            "of the file, which was revoked or closed; make "
-                            "the window anew", name);
+        return daxpin_error(ESTALE, "%s: cannot use the remote key: it is of "
+                            "an earlier life of the file, which was revoked or "
+                            "closed; create the window again", name);
     }
     welcome->generation = message.generation;
     return daxpin_join_check_file(name, key, welcome);
@@ -109,9 +110,9 @@ static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
                daxpin_error(errno, "%s: cannot reach its holder: %m", name);
     }
     if (!daxpin_message_is_same_user(welcome->sock, &welcome->pid)) {
-        return daxpin_error(EPERM, "%s: pid %d of another user sits on the "
-                            "address of its holder; have it removed", name,
-                            (int)welcome->pid);
+        return daxpin_error(EPERM, "%s: cannot join its holder: pid %d of "
+                            "another user listens at its address; have that "
+                            "process ended", name, (int)welcome->pid);
     }
     return 0;
 }

@@ -4,15 +4,15 @@
 #ifndef DAXPIN_JOIN_H_
 #define DAXPIN_JOIN_H_
 
-/* How a process becomes a member: it asks the holder of the file for the open
- * file description */
+/* How a process becomes a member: it requests the open file description from
+ * the holder of the file */
 
 #include "daxpin/daxpin.h"
 
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a new member gets */
+/* What a new member receives */
 typedef struct daxpin_welcome {
     int      sock;
     int      fd;         /* the open file description */
@@ -21,16 +21,13 @@ typedef struct daxpin_welcome {
     pid_t    pid;        /* of the holder */
 } daxpin_welcome_t;
 
-/* Ask the holder of a file; key->generation 0: of whichever life. join: this
+/* Join the holder of a file. key->generation 0: of any generation. join: this
  * process has the file open by itself. name is for messages. Return 0;
- * -ECONNREFUSED no process answers there; -ECONNRESET the holder hung up: try
- * again; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT with a message, if
- * there was no answer by the deadline (ns), or in some seconds if that is
- * later. Caller does not hold daxpin_mutex. */
+ * -ECONNREFUSED if no process listens; -ECONNRESET if the holder closed the
+ * connection: try again; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT
+ * with a message, if there was no answer by the deadline (ns), or in some
+ * seconds if that is later. Caller does not hold daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
-
-/* Close all that came with the welcome. */
-void daxpin_welcome_discard(daxpin_welcome_t *welcome);
 
 #endif

@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <time.h>
 
-/* To look through all processes for those who have a file open */
-#define DAXPIN_WHO_BOUND (10 * DAXPIN_SEC)
+/* Time for the holder to find the processes that have a file open */
+#define DAXPIN_USERS_BOUND (10 * DAXPIN_SEC)
 
 void daxpin_file_place_hold(daxpin_file_t *file)
 {
@@ -24,9 +24,9 @@ void daxpin_file_place_hold(daxpin_file_t *file)
     }
 }
 
-/* Every member that may access has a hold of its own: the death of one must
- * not open the lock. One that may not is without, so that others who map the
- * file late can make it longer. */
+/* Every member that may access the file has a hold of its own, because the file
+ * must stay held when one process dies. A member that may not access the file
+ * has no hold, so that a process that maps the file late can make it longer. */
 void daxpin_file_follow_hold(daxpin_file_t *file)
 {
     if (!file->holder && file->exposed && daxpin_file_is_alive(file) &&
@@ -37,8 +37,9 @@ void daxpin_file_follow_hold(daxpin_file_t *file)
     }
 }
 
-/* The holder's word that it is waived may be old by now */
-void daxpin_file_hold_again(daxpin_file_t *file)
+/* No message from the holder is necessary: control->waived may be out of
+ * date */
+void daxpin_file_place_hold_again(daxpin_file_t *file)
 {
     if ((file->holder || file->exposed) && (file->growing == 0) &&
         (file->fd >= 0) && (file->revoke.phase != DAXPIN_PHASE_DONE) &&
@@ -55,7 +56,7 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
     const char *cause           = file->control->cause;
 
     if (file->holder) {
-        deadline += DAXPIN_WHO_BOUND;
+        deadline += DAXPIN_USERS_BOUND;
     }
     for (;;) {
         switch (daxpin_file_state(file)) {
@@ -69,9 +70,10 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             pthread_mutex_unlock(&daxpin_mutex);
             return 0;
         case DAXPIN_STATE_RELEASED:
-            return daxpin_error(ESTALE, "%s: its holder (pid %d) has released "
-                                "the lease; open it again when he has closed "
-                                "it", file->path, (int)file->holder_pid);
+            return daxpin_error(ESTALE, "%s: cannot join: its holder (pid %d) "
+                                "has released the lease; open the file again "
+                                "when that process has closed it", file->path,
+                                (int)file->holder_pid);
         case DAXPIN_STATE_REVOKED:
             return daxpin_error(file->lease.error ? file->lease.error : EAGAIN,
                                 "%s", cause);
@@ -79,10 +81,11 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             break;
         }
         if (daxpin_now() > deadline) {
-            return daxpin_error(ETIMEDOUT, "%s: no lease in time: its holder "
-                                "(pid %d) does not get or give it, or still "
-                                "makes the file longer; is it stopped?",
-                                file->path, (int)file->holder_pid);
+            return daxpin_error(ETIMEDOUT, "%s: cannot wait longer for the "
+                                "lease: its holder (pid %d) does not get it, "
+                                "or still makes the file longer; check whether "
+                                "that process is stopped", file->path,
+                                (int)file->holder_pid);
         }
         nanosleep(&pause, NULL);
     }

@@ -8,19 +8,21 @@
 
 #include "file.h"
 
-/* Until there is a lease, or it is clear that there will not be one. Then a
- * member that may access holds the blocks, too. Without daxpin_mutex. */
+/* Wait until there is a lease, or until it is clear that there will be none.
+ * Then place the hold of this member, if it may access the file. Return 0, or
+ * -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
 
-/* Hold its blocks in this process, or warn. With daxpin_mutex. */
+/* Place the hold of this process, or log a warning. Caller holds
+ * daxpin_mutex. */
 void daxpin_file_place_hold(daxpin_file_t *file);
 
-/* The same if the guard stands in for it, at a member that may access: there is
- * need of it again. With daxpin_mutex. */
-void daxpin_file_hold_again(daxpin_file_t *file);
+/* Place the hold of this process again, if it is waived and this process may
+ * access the file. Caller holds daxpin_mutex. */
+void daxpin_file_place_hold_again(daxpin_file_t *file);
 
-/* Follow the holder: place it if he has it, and this member may access. With
- * daxpin_mutex. */
+/* Place the hold of this member if the holder has placed its own, and this
+ * member may access the file. Caller holds daxpin_mutex. */
 void daxpin_file_follow_hold(daxpin_file_t *file);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The pin module of the kernel, where there is one */
+/* The client of the pin module */
 
 #include "kmod.h"
 
@@ -23,9 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long to wait for a reader who is let in, and has the lease broken */
-#define DAXPIN_KMOD_PATIENCE (2 * DAXPIN_SEC)
-#define DAXPIN_KMOD_PAUSE    (1 * DAXPIN_MSEC)
+/* How long to try again while the lease is lent */
+#define DAXPIN_KMOD_TRY_BOUND (2 * DAXPIN_SEC)
+#define DAXPIN_KMOD_PAUSE     (1 * DAXPIN_MSEC)
 
 static _Atomic int daxpin_kmod_policy = DAXPIN_PIN_AUTO;
 
@@ -39,7 +39,7 @@ int daxpin_kmod_is_off(void)
     return atomic_load(&daxpin_kmod_policy) == DAXPIN_PIN_OFF;
 }
 
-int daxpin_kmod_is_there(void)
+int daxpin_kmod_is_available(void)
 {
     return !daxpin_kmod_is_off() &&
            (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
@@ -52,15 +52,15 @@ static int daxpin_kmod_open(const daxpin_file_t *file)
 
     fd = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return daxpin_error(errno, "%s: cannot be pinned for RDMA: "
-                            DAXPIN_DEVICE ": %m; load the kernel module "
-                            "daxpin, and have it opened for you", file->path);
+        return daxpin_error(errno, "%s: cannot pin for RDMA: " DAXPIN_DEVICE
+                            ": %m; load the pin module (modprobe daxpin), and "
+                            "have its device opened to this user", file->path);
     }
     if ((ioctl(fd, DAXPIN_IOC_GET_VERSION, &version) != 0) ||
         (version != DAXPIN_IOC_VERSION)) {
-        ret = daxpin_error(EPROTO, "%s: cannot be pinned for RDMA: the kernel "
-                           "module daxpin has interface version %u, and not "
-                           "%u; install the one that came with this library",
+        ret = daxpin_error(EPROTO, "%s: cannot pin for RDMA: the pin module "
+                           "has interface version %u, and not %u; install the "
+                           "pin module that came with this library",
                            file->path, version, DAXPIN_IOC_VERSION);
         close(fd);
         return ret;
@@ -72,19 +72,20 @@ static const char *daxpin_kmod_advice(int error)
 {
     switch (error) {
     case ENOMEM:
-        return "raise the limit of locked memory (ulimit -l), or what the "
-               "module allows all users (limit_mib)";
+        return "raise the limit of locked memory (ulimit -l), or the limit of "
+               "the pin module for all users (limit_mib)";
     case EPERM:
-        return "its lease is gone; open the file again";
+        return "the lease has ended; open the file again";
     case EOPNOTSUPP:
-        return "it has to be a regular file on fsdax, and its blocks may not "
-               "have been shared with a copy (reflink)";
+        return "use a regular file on fsdax, with no blocks that are shared "
+               "with a copy (reflink)";
     default:
-        return "see the kernel's log";
+        return "see the kernel's log (dmesg)";
     }
 }
 
-/* The lease is away for a moment while a reader is let in, or a late rank */
+/* Return whether to try again: the lease is away for a moment while a reader or
+ * a late rank is let in. */
 static int daxpin_kmod_may_retry(const daxpin_file_t *file, int error)
 {
     daxpin_state_t state = daxpin_file_state(file);
@@ -98,7 +99,7 @@ static int daxpin_kmod_try(daxpin_file_t *file, int fd,
                              const struct daxpin_ioc_pin *args)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_KMOD_PAUSE};
-    uint64_t deadline           = daxpin_now() + DAXPIN_KMOD_PATIENCE;
+    uint64_t deadline           = daxpin_now() + DAXPIN_KMOD_TRY_BOUND;
     int error;
 
     while (ioctl(fd, DAXPIN_IOC_PIN, args) != 0) {
@@ -171,8 +172,7 @@ int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     if ((policy == DAXPIN_PIN_OFF) || !file->is_dax) {
         return 0;
     }
-    /* Without the module there is nothing to say, every time */
-    if ((policy == DAXPIN_PIN_AUTO) && !daxpin_kmod_is_there()) {
+    if ((policy == DAXPIN_PIN_AUTO) && !daxpin_kmod_is_available()) {
         return 0;
     }
     pin = calloc(1, sizeof(*pin));
@@ -189,14 +189,14 @@ int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     if (policy == DAXPIN_PIN_AUTO) {
         daxpin_log(atomic_exchange(&warned, 1) ? DAXPIN_LOG_DEBUG :
                                                  DAXPIN_LOG_WARN,
-                   "%s; going on without: RDMA devices cannot register it",
+                   "%s; RDMA devices cannot register the file",
                    daxpin_errormsg());
         return 0;
     }
     return ret;
 }
 
-/* What its lease is doing is looked up; this says only when */
+/* Have the loop check all leases: the device reports that one was broken. */
 static void daxpin_kmod_on_break(void *arg, uint32_t events)
 {
     daxpin_kmod_pin_t *pin = arg;
@@ -254,7 +254,8 @@ void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
                                           MAP_NORESERVE);
         if (ret != 0) {
             daxpin_log(DAXPIN_LOG_ERROR, "cannot replace the mapping of pinned "
-                       "blocks at %p: %s; they stay pinned", pin->addr,
+                       "blocks at %p: %s; the blocks stay pinned until this "
+                       "process exits", pin->addr,
                        strerror(-ret));
         }
     }
@@ -262,7 +263,7 @@ void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
 
 void daxpin_kmod_fork(daxpin_kmod_pin_t *pin)
 {
-    pin->event = 0; /* of the parent's monitor */
+    pin->event = 0; /* The parent's loop has it */
     pin->addr  = NULL;
     daxpin_kmod_close(pin);
 }

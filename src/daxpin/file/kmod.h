@@ -4,46 +4,54 @@
 #ifndef DAXPIN_KMOD_H_
 #define DAXPIN_KMOD_H_
 
+/* The client of the pin module (src/kmod) */
+
 #include "daxpin/daxpin.h"
 
 /*
- * A pin in the kernel, by the module `daxpin` (src/kmod): the blocks of a
- * range, mapped once more where RDMA devices can register them. Pins of the
- * library share it, since each one in the kernel counts as locked memory.
+ * A kernel pin: the blocks of a range, and the anchor mapping of them, which
+ * RDMA devices can register. Pins of the library share a kernel pin, because
+ * each kernel pin counts as locked memory.
  */
 typedef struct daxpin_kmod_pin {
-    unsigned refs;     /* pins of the library that have it */
-    int      fd;       /* of the device; -1: nobody waits for news there */
-    uint64_t event;    /* of the monitor, for fd; 0: none */
-    void     *addr;    /* its mapping; NULL: none */
-    size_t   length;   /* of the mapping: whole pages */
-    uint64_t offset;   /* of the mapping, in the file */
-    int      revoked;  /* the mapping is anonymous memory now */
+    unsigned refs;     /* pins of the library that share it */
+    int      fd;       /* of the device; -1: closed */
+    uint64_t event;    /* of the loop, for fd; 0: none */
+    void     *addr;    /* of the anchor mapping; NULL: none */
+    size_t   length;   /* of the anchor mapping: whole pages */
+    uint64_t offset;   /* of the anchor mapping, in the file */
+    int      revoked;  /* the anchor mapping is anonymous memory now */
 } daxpin_kmod_pin_t;
 
-/* Is there a device that this process may open, and does the policy want it? */
-int daxpin_kmod_is_there(void);
+/* Return whether the policy allows the pin module, and this process may open
+ * its device. Needs no lock. */
+int daxpin_kmod_is_available(void);
 
-/* Does the policy want none? */
+/* Return whether the policy forbids the pin module. Needs no lock. */
 int daxpin_kmod_is_off(void);
 
-/* Pin, if the policy wants it and the device is there. 0, with NULL if it goes
- * without; -errno with a message if it may not. Without daxpin_mutex: may sleep
- * for as long as a reader is let in. */
+/* Pin a range in the kernel, if the policy allows it and the device is there.
+ * Return 0, with NULL if the range goes without; or -errno with a message, if
+ * the policy requires the pin. Caller does not hold daxpin_mutex: may sleep for
+ * as long as a reader is let in. */
 int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
-                      daxpin_kmod_pin_t **pin_p);
+                    daxpin_kmod_pin_t **pin_p);
 
-/* Have the device tell of breaks of the lease, or close it; the mapping keeps
- * the pin. This and the others with daxpin_mutex held. */
+/* Have the device report breaks of the lease to the loop, if wanted; otherwise
+ * close the device. The anchor mapping keeps the kernel pin. Caller holds
+ * daxpin_mutex. */
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted);
 
-/* When the last one does; NULL is nothing */
+/* Drop a reference; the last one ends the kernel pin. NULL does nothing. Caller
+ * holds daxpin_mutex. */
 void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin);
 
-/* At a revoke: unpin, and leave anonymous memory */
+/* End the kernel pin at a revoke, and leave anonymous memory in the place of
+ * the anchor mapping. Caller holds daxpin_mutex. */
 void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin);
 
-/* In the child of a fork, which has the descriptor, but not the mapping */
+/* Forget the kernel pin in the child of a fork, which inherits the descriptor,
+ * but not the anchor mapping. Caller holds daxpin_mutex. */
 void daxpin_kmod_fork(daxpin_kmod_pin_t *pin);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* How a file begins and ends in this process */
+/* Create and destroy the files of this process */
 
 #include "life.h"
 
@@ -27,7 +27,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Handles that a parent had at fork(): nothing but something to close */
+/* Files of the parent, in the child of a fork: the program can only close
+ * them */
 static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
 
 static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
@@ -97,25 +98,28 @@ static void daxpin_file_free(daxpin_file_t *file)
     free(file);
 }
 
-/* Where the members of a file are on several nodes, some are far from it
- * whatever they do: only its holder is warned */
+/* Report a distant NUMA node, once in a process. It is a warning only at the
+ * holder: if the members run on several nodes, some are always distant. */
 static void daxpin_file_warn_far(const daxpin_file_t *file)
 {
-    static _Atomic int told;
+    static _Atomic int warned;
 
     if (daxpin_locality_is_far(file->numa_node) &&
-        !atomic_exchange(&told, 1)) {
+        !atomic_exchange(&warned, 1)) {
         daxpin_log(file->holder ? DAXPIN_LOG_WARN : DAXPIN_LOG_INFO,
                    "%s: is on NUMA node %d, and this process may run only far "
-                   "from it (on node %d, distance %d): access is slower; bind "
-                   "it elsewhere, or use a file near it", file->path,
+                   "from it (on node %d, distance %d), so access is slower; "
+                   "bind the process to node %d, or use a file near it",
+                   file->path,
                    file->numa_node, daxpin_cpu_numa_node(),
                    daxpin_locality_distance(daxpin_cpu_numa_node(),
-                                            file->numa_node));
+                                            file->numa_node),
+                   file->numa_node);
     }
 }
 
-/* What its mappings look like; on some file systems not what fstat() says */
+/* Get the properties of the file. In /proc/self/maps, some file systems have
+ * other numbers than fstat() returns. */
 static void daxpin_file_inspect(daxpin_file_t *file)
 {
     void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
@@ -199,7 +203,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
     if (ret != 0) {
         goto err;
     }
-    /* Memory that another process writes: take no more than a page's worth */
+    /* Another process writes control->path: it may lack the final null */
     snprintf(name, sizeof(name), "%.*s", DAXPIN_PATH_MAX - 1,
              (path != NULL) ? path : control->path);
     file = daxpin_file_alloc(name, st);
@@ -246,7 +250,7 @@ static int daxpin_file_is_needed(const daxpin_file_t *file)
         return 1;
     }
     if ((phase != DAXPIN_PHASE_NONE) && (phase != DAXPIN_PHASE_DONE)) {
-        return 1; /* F_UNLCK comes at its end, and not before */
+        return 1; /* The lease ends at the end of the revoke, and not before */
     }
     return file->holder && (phase == DAXPIN_PHASE_NONE) &&
            daxpin_share_has_members(file);
@@ -290,8 +294,8 @@ void daxpin_files_fork(void)
         daxpin_file_replace_own_maps(file);
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
         snprintf(file->control->cause, sizeof(file->control->cause),
-                 "%s: this process is a child of the one that opened it, and "
-                 "not a member; open it here", file->path);
+                 "%s: cannot use it in the child of a fork: the parent opened "
+                 "it; open the file in this process", file->path);
         file->revoke.phase = DAXPIN_PHASE_DONE;
         file->calling      = 0;
         if (file->control_fd >= 0) {

@@ -4,26 +4,30 @@
 #ifndef DAXPIN_LIFE_H_
 #define DAXPIN_LIFE_H_
 
-/* How a file begins and ends in this process */
+/* Create and destroy the files of this process */
 
 #include "file.h"
 #include "join.h"
 
-/* Both take what they are given (descriptors, sockets), even when they fail.
- * path NULL: as the holder calls it. Without daxpin_mutex. */
+/* Create the file of a holder. Takes fd and listen_fd, even when it fails.
+ * Return 0, or -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
                               int listen_fd, const daxpin_params_t *params,
                               daxpin_file_t **file_p);
 
+/* Create the file of a member. path NULL: the holder's path. Takes the
+ * descriptors of the welcome, even when it fails. Return 0, or -errno with a
+ * message. Caller does not hold daxpin_mutex. */
 int daxpin_file_create_member(const char *path, const struct stat *st,
-                            const daxpin_welcome_t *welcome, int exposed,
-                            daxpin_file_t **file_p);
+                              const daxpin_welcome_t *welcome, int exposed,
+                              daxpin_file_t **file_p);
 
-/* The last reference is gone and so is the last reason to stay: F_UNLCK,
- * close, free. With daxpin_mutex held. */
+/* Release the lease, close and free the file, if it has no reference and no
+ * other reason to stay. Caller holds daxpin_mutex. */
 void daxpin_file_destroy_if_unused(daxpin_file_t *file);
 
-/* In the child of a fork: keep nothing open, allow nothing */
+/* Close all files in the child of a fork, and allow no access to them. Caller
+ * holds daxpin_mutex. */
 void daxpin_files_fork(void);
 
 #endif

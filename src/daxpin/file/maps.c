@@ -24,8 +24,8 @@ static void daxpin_map_replace(const daxpin_file_t *file,
 
     if (ret != 0) {
         daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at %p: "
-                   "%s; an access there may hit the file's end", file->path,
-                   map->addr, strerror(-ret));
+                   "%s; an access there may meet the end of the file",
+                   file->path, map->addr, strerror(-ret));
     }
 }
 
@@ -49,8 +49,8 @@ void daxpin_file_replace_own_maps(daxpin_file_t *file)
     }
 }
 
-/* The whole file: no length is set, because libpmem2 wants one to be a
- * multiple of a page. With daxpin_mutex held. */
+/* Map the whole file. No length is set, because libpmem2 requires one to be a
+ * multiple of a page. Caller holds daxpin_mutex. */
 static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
 {
     struct pmem2_config *config = NULL;
@@ -62,7 +62,7 @@ static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
         (pmem2_config_set_required_store_granularity(
                  config, PMEM2_GRANULARITY_PAGE) != 0) ||
         (pmem2_map_new(&map->pmem2, config, source) != 0)) {
-        daxpin_error(ENOMEM, "%s: cannot be mapped: %s", file->path,
+        daxpin_error(ENOMEM, "%s: cannot map it: %s", file->path,
                      pmem2_errormsg());
         free(map);
         map = NULL;
@@ -112,8 +112,8 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
                          file->path, file->control->cause);
         }
     } else {
-        daxpin_error(EFAULT, "%s: bytes %lu to %lu are not in the file, which "
-                     "has %zu", file->path, offset, end, size);
+        daxpin_error(EFAULT, "%s: cannot map bytes %lu to %lu: the file has "
+                     "%zu bytes", file->path, offset, end, size);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return (map != NULL) ? (char*)map->addr + offset : NULL;
@@ -145,7 +145,7 @@ int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
     map->refs   = 1;
     LIST_INSERT_HEAD(&file->maps, map, link);
 out:
-    /* Revoked while it was not in the list: nobody replaced it */
+    /* A revoke before the range was in the list has not replaced it */
     if ((ret == 0) && !daxpin_file_is_alive(file)) {
         ret = daxpin_error(ESTALE, "%s", file->control->cause);
         if (--map->refs == 0) {
@@ -180,7 +180,7 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
     const char *name  = "page";
     daxpin_map_t *map = NULL;
 
-    /* Of what was adopted only, there is no mapping of ours yet */
+    /* An adopted file may have no mapping of the library's own yet */
     (void)daxpin_file_addr(file, 0, 0);
     pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, 0);

@@ -4,26 +4,30 @@
 #ifndef DAXPIN_MAPS_H_
 #define DAXPIN_MAPS_H_
 
-/* Mappings of a file in this process */
+/* Mappings of a file in this process, which a revoke replaces */
 
 #include "file.h"
 
-/* Replace all of this process's ranges of the file by anonymous memory */
+/* Replace all ranges of this process that show the file by anonymous memory.
+ * Caller holds daxpin_mutex. */
 void daxpin_file_replace_maps(daxpin_file_t *file);
 
-/* A mapping of the library's own that reaches to end, or NULL. With daxpin_mutex
- * held. */
+/* Return a mapping of the library's own that reaches to end, or NULL. Caller
+ * holds daxpin_mutex. */
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
 
-/* An adopted range, page-aligned. Without daxpin_mutex. */
-int  daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
-                         uint64_t offset, int prot);
+/* Add an adopted range, page-aligned, or one more reference to it. Return 0, or
+ * -errno with a message. Caller does not hold daxpin_mutex. */
+int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
+                        uint64_t offset, int prot);
 
+/* Drop a reference to an adopted range. Caller does not hold daxpin_mutex. */
 void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length);
 
-/* In the child of a fork: replace the mappings of the library's own. Each would
- * keep the description alive, and with it the lease, even when the parent has
- * died. What the program has mapped by itself is inherited as ever. */
+/* Replace the library's own mappings in the child of a fork. Each would keep
+ * the open file description alive, and with it the lease, even after the parent
+ * has died. The child keeps mappings of the program, as after any fork. Caller
+ * holds daxpin_mutex. */
 void daxpin_file_replace_own_maps(daxpin_file_t *file);
 
 #endif

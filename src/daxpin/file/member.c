@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What a member does about what the holder says, and about faults of its own */
+/* Act on what the holder has sent, and on faults of this member */
 
 #include "member.h"
 
@@ -13,6 +13,8 @@
 
 #include <stdio.h>
 
+/* End all access of this member if an access of this process has met the end of
+ * the file, and report that to the holder. */
 static void daxpin_member_check_fault(daxpin_file_t *file)
 {
     char cause[DAXPIN_CAUSE_MAX];
@@ -21,8 +23,8 @@ static void daxpin_member_check_fault(daxpin_file_t *file)
         (file->revoke.phase != DAXPIN_PHASE_NONE)) {
         return;
     }
-    snprintf(cause, sizeof(cause), "%s was truncated while somebody was let "
-             "in, or by way of a descriptor that was open already",
+    snprintf(cause, sizeof(cause), "%s was truncated while another process "
+             "was let in, or by way of a descriptor that was open already",
              file->path);
     daxpin_revoke_secede(file, cause);
     daxpin_share_send_fault(file);

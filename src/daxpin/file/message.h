@@ -7,11 +7,11 @@
 /*
  * Messages between the holder of a file and its members.
  *
- * The holder listens on an abstract address made of user, device and inode. The
- * address goes when the holder goes, and binding it elects the holder. Any
- * process may connect to it, so both sides look at SO_PEERCRED first. Messages
- * are packets of one size; a process that sends anything else is dropped.
- * Nothing here needs a lock.
+ * The holder listens on an abstract address made of user, device and inode.
+ * Binding the address elects the holder, and the kernel removes the address
+ * when the holder exits. Any process may connect to the address, so both sides
+ * check SO_PEERCRED first. Messages are packets of one size; a process that
+ * sends anything else is dropped. Nothing here needs a lock.
  */
 
 #include "daxpin/daxpin.h"
@@ -23,7 +23,7 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_HELLO,   /* newcomer: it is about to access the file */
     DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself */
     DAXPIN_MESSAGE_WELCOME, /* holder, with two descriptors */
-    DAXPIN_MESSAGE_STALE,   /* holder: that life of the file is over */
+    DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended */
     DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
     DAXPIN_MESSAGE_ACK,     /* member: done */
@@ -40,32 +40,32 @@ typedef struct daxpin_message {
     uint64_t dev;
     uint64_t ino;
     uint64_t generation; /* HELLO, JOIN: 0 is any */
-    uint64_t value;      /* 0, but where the type says what */
+    uint64_t value;      /* 0, except where the type gives it a meaning */
 } daxpin_message_t;
 
-/* Fill in a message about the file and life that key names. */
+/* Initialize a message about the file and generation that key names. */
 void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
                          const daxpin_key_t *key);
 
-/* Send such a message. Return 0 or -errno. */
+/* Send such a message. Return 0, or -errno without a message. */
 int daxpin_message_send(int fd, daxpin_message_type_t type,
                         const daxpin_key_t *key, uint64_t value);
 
-/* Receive a message. Return 1; 0 none is there; -EPROTO it is none of ours, or
- * the connection has ended. */
+/* Receive a message. Return 1; 0 if none is there; -EPROTO if the packet is not
+ * a message, or the connection has ended. */
 int daxpin_message_receive(int fd, daxpin_message_t *message);
 
 /* Return whether a packet of this length is a message. */
 int daxpin_message_is_valid(const daxpin_message_t *message, ssize_t length);
 
-/* Bind the address of a file and listen there. Return 0; -EADDRINUSE another
- * process does; or another -errno with a message. */
+/* Bind the address of a file and listen there. Return 0; -EADDRINUSE if another
+ * process listens there; or another -errno with a message. */
 int daxpin_message_listen(uint64_t dev, uint64_t ino, int *fd_p);
 
 /* Connect to the address of a file. Return 0 or -errno, without a message. */
 int daxpin_message_connect(uint64_t dev, uint64_t ino, int fd);
 
-/* Get the process at the other end; return whether it is of the same user. */
+/* Get the process at the other end. Return whether it is of the same user. */
 int daxpin_message_is_same_user(int fd, pid_t *pid_p);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Registered ranges of a file and their owners */
+/* Pinned ranges of a file and their owners */
 
 #include "pin.h"
 
@@ -23,8 +23,8 @@ struct daxpin_pin {
     daxpin_range_t         range;    /* in the file */
     daxpin_file_t          *file;
     daxpin_report_record_t *record;  /* NULL: omitted */
-    unsigned               life;     /* of the report that has it */
-    daxpin_kmod_pin_t      *kmod;    /* NULL: without */
+    unsigned               life;     /* daxpin_report_get_life() of record */
+    daxpin_kmod_pin_t      *kmod;    /* NULL: no kernel pin */
 };
 
 static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
@@ -32,7 +32,8 @@ static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
     return (daxpin_pin_t*)((char*)range - offsetof(daxpin_pin_t, range));
 }
 
-/* And not revoked, or that of a parent */
+/* Return whether the pin has a kernel pin that is not revoked, and not one of
+ * the parent. */
 static int daxpin_pin_is_in_kmod(const daxpin_pin_t *pin)
 {
     return (pin->kmod != NULL) && (pin->kmod->addr != NULL) &&
@@ -98,7 +99,8 @@ static int daxpin_pin_is_shareable(daxpin_range_t *range, void *arg)
     return daxpin_pin_is_in_kmod(daxpin_pin_of(range));
 }
 
-/* NULL: the module has to pin it for this one */
+/* Share the kernel pin of another pin that covers the range. Return NULL if
+ * there is none. */
 static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
                                                      uint64_t offset,
                                                      uint64_t end)
@@ -119,8 +121,9 @@ static daxpin_kmod_pin_t *daxpin_pins_share_kmod(daxpin_file_t *file,
     return kmod;
 }
 
-/* For a moment the lease is away while a rank that comes late maps the file.
- * Not for the library's thread, which is who takes it again. */
+/* Wait for the lease, which is away for a moment while a late rank maps the
+ * file. The loop thread does not wait, because it is the thread that takes the
+ * lease again. */
 static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
 {
     if ((daxpin_file_state(file) == DAXPIN_STATE_PENDING) &&
@@ -129,7 +132,8 @@ static void daxpin_pin_await_lease(daxpin_file_t *file, uint64_t deadline)
     }
 }
 
-/* In the module, if it is wanted. May sleep for as long as a reader is let in */
+/* Get a kernel pin, if the policy allows one. Return 0, or -errno with a
+ * message. May sleep for as long as a reader is let in. */
 static int daxpin_pin_in_kmod(daxpin_pin_t *pin, uint64_t deadline)
 {
     daxpin_pin_await_lease(pin->file, deadline);
@@ -142,7 +146,8 @@ static int daxpin_pin_in_kmod(daxpin_pin_t *pin, uint64_t deadline)
                                      &pin->kmod);
 }
 
-/* Among those of its file, if that is under lease still; or away with it */
+/* Add the pin to its file if the file is under lease; drop its kernel pin
+ * otherwise. Return 0, or -errno with a message. */
 static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
                           uint64_t deadline)
 {
@@ -241,7 +246,7 @@ void daxpin_unpin(daxpin_pin_t *pin)
     if (pin->life == daxpin_report_get_life()) {
         daxpin_report_remove(pin->record, pin->range.end - pin->range.start);
         if (in_kmod) {
-            daxpin_report_update(file); /* was it the last one? */
+            daxpin_report_update(file); /* It may have been the last one */
         }
     }
     pthread_mutex_unlock(&daxpin_mutex);

@@ -4,11 +4,15 @@
 #ifndef DAXPIN_PIN_H_
 #define DAXPIN_PIN_H_
 
+/* Pinned ranges of a file and their owners */
+
 #include "file.h"
 
-/* Where the first pinned byte is in the mapping of the pin module, which RDMA
- * devices can register; NULL without the module, or after a revoke. Stays until
- * daxpin_unpin(); the memory behind it becomes anonymous at a revoke. */
+/* Return the address of the first pinned byte in the anchor mapping of the pin
+ * module, which RDMA devices can register. Return NULL without the pin module,
+ * or after a revoke. The address stays valid until daxpin_unpin(); a revoke
+ * replaces the memory behind it by anonymous memory. Caller does not hold
+ * daxpin_mutex. */
 void *daxpin_pin_alias(const daxpin_pin_t *pin);
 
 /* Return a pin that overlaps the range, or NULL. Takes O(log pins). Caller does
@@ -20,9 +24,11 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p);
 
-/* With daxpin_mutex held: what the module keeps for the pins of a file goes. In
- * the child of a fork, too. */
+/* End all kernel pins of a file. Caller holds daxpin_mutex. */
 void daxpin_pins_revoke(daxpin_pins_t *pins);
+
+/* Forget all kernel pins of a file in the child of a fork. Caller holds
+ * daxpin_mutex. */
 void daxpin_pins_fork(daxpin_pins_t *pins);
 
 #endif

@@ -46,8 +46,8 @@ void daxpin_report_open(void)
     return;
 
 err:
-    daxpin_log(DAXPIN_LOG_WARN, "the pins of this process are not reported: "
-               "cannot create a memfd: %m");
+    daxpin_log(DAXPIN_LOG_WARN, "cannot create a memfd: %m; the command "
+               "daxpin does not show the pins of this process");
     if (fd >= 0) {
         close(fd);
     }
@@ -58,7 +58,7 @@ unsigned daxpin_report_get_life(void)
     return daxpin_report_life;
 }
 
-/* The child pins nothing: it must not write its parent's report */
+/* The child has no pins, and must not write the report of its parent. */
 void daxpin_report_fork(void)
 {
     ++daxpin_report_life;
@@ -136,7 +136,7 @@ void daxpin_report_update(const daxpin_file_t *file)
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
 {
     if (daxpin_report == NULL) {
-        return; /* In the child of a fork the record is gone, too */
+        return; /* The child of a fork has no records */
     }
     if (record == NULL) {
         atomic_fetch_sub(&daxpin_report->omitted, 1);
@@ -148,6 +148,7 @@ void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
     }
 }
 
+/* Return whether a descriptor in /proc/PID/fd is a report. */
 static int daxpin_report_is_fd(int dir_fd, const char *name, void *arg)
 {
     const char *wanted = "/memfd:" DAXPIN_REPORT_NAME;

@@ -4,32 +4,46 @@
 #ifndef DAXPIN_REPORT_H_
 #define DAXPIN_REPORT_H_
 
+/* The pins of this process, published for the command "daxpin" */
+
 #include "daxpin/daxpin.h"
 #include "wire/report.h"
 
 #include <stddef.h>
 #include <sys/types.h>
 
-/* With daxpin_mutex held */
+/* Create the report of this process, or log a warning. Caller holds
+ * daxpin_mutex. */
 void daxpin_report_open(void);
+
+/* Close the parent's report in the child of a fork. Caller holds
+ * daxpin_mutex. */
 void daxpin_report_fork(void);
-/* One more pin. NULL: no record is left, it is counted as omitted */
+
+/* Count one more pin. Return its record, or NULL if no record is left; then the
+ * report counts the pin as omitted. Caller holds daxpin_mutex. */
 daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
                                           const daxpin_owner_t *owner,
                                           size_t length);
-/* Its locks are others now */
+
+/* Publish the present locks of a file. Caller holds daxpin_mutex. */
 void daxpin_report_update(const daxpin_file_t *file);
-/* In the child of a fork, the records of its parent's pins are gone */
+
+/* Return how many forks led to this process. A record is valid only as long as
+ * this number does not change. Caller holds daxpin_mutex. */
 unsigned daxpin_report_get_life(void);
+
+/* Count one pin less. Caller holds daxpin_mutex. */
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length);
 
-/* What this process pins: one call for each file and owner. func must not call
- * the library. Without daxpin_mutex. */
 typedef void (*daxpin_report_func_t)(const daxpin_report_record_t *record,
                                      void *arg);
+
+/* Call func for each file and owner of pins in this process. func must not call
+ * the library. Caller does not hold daxpin_mutex. */
 void daxpin_report_walk(daxpin_report_func_t func, void *arg);
 
-/* Does this process, of the same user, use daxpin? */
+/* Return whether a process of the same user uses daxpin. Needs no lock. */
 int daxpin_report_exists(pid_t pid);
 
 #endif

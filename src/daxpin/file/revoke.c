@@ -2,21 +2,21 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The one sequence that ends a lease:
+ * The one sequence that ends all access to a file:
  *
- *   holder                                  each peer
- *   BREAKING, barrier: no new access        (sees the state at once)
- *   BREAK to every peer                     receives it
- *   drain own accesses                      drains own accesses
- *   own ranges become anonymous memory      own ranges likewise
+ *   holder                                  each member
+ *   BREAKING, barrier: no new access        (reads the state at once)
+ *   send BREAK to every member              receive BREAK
+ *   drain own accesses                      drain own accesses
+ *   replace own mappings                    replace own mappings
  *   callbacks                               callbacks
- *   wait for the peers                      ACK
- *   REVOKED; drop the hold                  (dropped theirs before ACK)
- *   F_UNLCK: the intruder goes on
+ *   wait for the members                    drop the hold; send ACK
+ *   REVOKED; drop the hold
+ *   F_UNLCK: the waiter goes on
  *
- * Every wait has a bound. Going on after it is safe: whoever is late is
- * stopped, and finds the state changed before he reports anything done; the
- * fault handler covers the rest.
+ * Every wait has a bound, and it is safe to go on after the bound. A thread
+ * that is late is stopped; it reads the new state before it reports an access
+ * as done. The fault handler covers accesses that meet the end of the file.
  */
 
 #include "revoke.h"
@@ -74,7 +74,6 @@ void daxpin_revoke_follow(daxpin_file_t *file)
     }
 }
 
-/* The holder's word does not count any more: have a page of our own */
 void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
 {
     if (file->revoke.seceded) {
@@ -86,8 +85,9 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
     file->revoke.seceded = 1;
 }
 
-/* The lease lives with the description that all peers share: the last one who
- * is out of the file ends it */
+/* Release the lease of a dead holder. The lease belongs to the open file
+ * description that all members share, so the last member to leave releases
+ * it. */
 static void daxpin_revoke_unlock(daxpin_file_t *file)
 {
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
@@ -105,22 +105,24 @@ void daxpin_revoke_orphan(daxpin_file_t *file)
         return;
     }
     snprintf(cause, sizeof(cause), "%s was revoked: its holder on this node "
-             "(pid %d) is gone", file->path, (int)file->holder_pid);
-    daxpin_file_hold_again(file); /* What he had pinned is not guarded now */
+             "(pid %d) has exited", file->path, (int)file->holder_pid);
+    /* The pins of the holder are not guarded any more */
+    daxpin_file_place_hold_again(file);
     daxpin_revoke_secede(file, cause);
-    file->revoke.unlock = 1;
+    file->revoke.orphaned = 1;
     daxpin_revoke_follow(file);
     if (file->revoke.phase == DAXPIN_PHASE_DONE) {
-        /* It had followed BREAK already, and nobody said the last word */
+        /* This member had followed BREAK before the holder exited */
         daxpin_revoke_unlock(file);
     }
 }
 
+/* Call all callbacks, without daxpin_mutex. */
 static void daxpin_revoke_call(daxpin_file_t *file)
 {
     daxpin_callback_t *callback;
 
-    ++file->refs; /* A callback may close it */
+    ++file->refs; /* A callback may close the file */
     file->calling = 1;
     while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
         LIST_REMOVE(callback, link);
@@ -157,7 +159,7 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_revoke_drop_locks(file);
     daxpin_share_send_ack(file);
-    if (file->revoke.unlock) {
+    if (file->revoke.orphaned) {
         daxpin_revoke_unlock(file);
     } else if (file->revoke.seceded) {
         daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
@@ -186,7 +188,7 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
                 return now + DAXPIN_DRAIN_PAUSE;
             }
             daxpin_log(DAXPIN_LOG_WARN, "%s: an access of this process has "
-                       "not ended for 2 s; it will be reported as failed",
+                       "not ended for 2 s, and will be reported as failed",
                        file->path);
         }
         daxpin_revoke_drained(file);
@@ -197,13 +199,14 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
                 return file->revoke.deadline;
             }
             daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
-                       "going on without", file->path, pids);
+                       "the revoke goes on; check whether that process is "
+                       "stopped", file->path, pids);
         }
         daxpin_revoke_finish(file);
     }
     if ((file->revoke.phase == DAXPIN_PHASE_DONE) && !file->holder &&
         (file->share.holder_conn == NULL)) {
-        daxpin_file_drop_fd(file); /* It was kept for the case of an orphan */
+        daxpin_file_drop_fd(file); /* An orphan needed it until now */
     }
     return DAXPIN_NEVER;
 }
@@ -222,7 +225,8 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
     if (daxpin_file_is_alive(file)) {
         LIST_INSERT_HEAD(&file->callbacks, callback, link);
     } else {
-        ret = daxpin_error(ESTALE, "%s: is %s already", file->path,
+        ret = daxpin_error(ESTALE, "%s: cannot add a callback: the file is %s "
+                           "already", file->path,
                            daxpin_state_name(daxpin_file_state(file)));
         free(callback);
     }
@@ -250,7 +254,7 @@ out:
     pthread_mutex_unlock(&daxpin_mutex);
 }
 
-/* The parent's threads that wait for a callback are not here */
+/* The parent's threads that wait for a callback do not exist in the child. */
 void daxpin_revoke_fork(void)
 {
     pthread_cond_init(&daxpin_called, NULL);

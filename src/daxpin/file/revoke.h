@@ -4,30 +4,33 @@
 #ifndef DAXPIN_REVOKE_H_
 #define DAXPIN_REVOKE_H_
 
+/* The one sequence that ends all access to a file. Caller holds
+ * daxpin_mutex. */
+
 #include "daxpin/daxpin.h"
 
 #include <stdint.h>
 
-/* All with daxpin_mutex held, in the monitor thread */
-
-/* Holder: end the lease. The cause is a sentence naming the file. */
+/* Begin to end the lease. The cause is a sentence that names the file. Holder
+ * only. */
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause);
 
-/* Peer: the holder says so */
+/* Begin to end all access of this member. Member only, loop thread only. */
 void daxpin_revoke_follow(daxpin_file_t *file);
 
-/* Member: the page of the holder does not count any more; have one of its own,
- * which says BREAKING and why */
+/* Replace the holder's control page by one of this process, with the state
+ * BREAKING and the cause. Member only, loop thread only. */
 void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);
 
-/* Peer: the holder is gone */
+/* Begin to end all access because the holder has exited. Member only, loop
+ * thread only. */
 void daxpin_revoke_orphan(daxpin_file_t *file);
 
-/* In the child of a fork */
+/* Forget the parent's waiting threads, in the child of a fork. */
 void daxpin_revoke_fork(void);
 
-/* Take the next step if it can be taken. Returns when to come again (ns).
- * May let daxpin_mutex go while callbacks run. */
+/* Take the next step if it can be taken. Return when to call again (ns).
+ * Releases daxpin_mutex while callbacks run. Loop thread only. */
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now);
 
 #endif

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DAXPIN_SHARE_BURST   64 /* messages of one peer, read at once */
+#define DAXPIN_SHARE_BURST   64 /* messages of one member, read at once */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
 
 /*
@@ -48,6 +48,7 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
     free(conn);
 }
 
+/* Send a newcomer what it needs. Return 0 to drop it. */
 static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
     daxpin_file_t *file = conn->file;
@@ -59,17 +60,18 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
 
     if (fds[1] < 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: cannot open its control page for pid "
-                   "%d: %m", file->path, (int)conn->pid);
+                   "%d: %m; that process cannot join", file->path,
+                   (int)conn->pid);
         return 0;
     }
     daxpin_file_key(file, &key);
     daxpin_message_init(&message, DAXPIN_MESSAGE_WELCOME, &key);
     ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 2);
-    close(fds[1]); /* The member has it, and its lock, on the way already */
+    close(fds[1]); /* The packet keeps the description, and its lock */
     return ret == 0;
 }
 
-/* A newcomer. Returns 0 to drop him. */
+/* Handle the first message of a newcomer. Return 0 to drop it. */
 static int daxpin_conn_hello(daxpin_conn_t *conn,
                              const daxpin_message_t *message)
 {
@@ -96,8 +98,8 @@ static int daxpin_conn_hello(daxpin_conn_t *conn,
     return 1;
 }
 
-/* Note what a member says: what follows from it is the holder's business, see
- * holder.c. Return 0 if a member would not say such a thing. */
+/* Note a message of a member, for holder.c to act on. Return 0 if members do
+ * not send such messages. */
 static int daxpin_conn_member(daxpin_conn_t *conn,
                               const daxpin_message_t *message)
 {
@@ -120,8 +122,8 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
     }
 }
 
-/* Receive one message. Return 0 if none is there, or the connection has gone
- * with it. */
+/* Receive one message. Return 0 if none is there, or the connection was
+ * closed. */
 static int daxpin_conn_receive(daxpin_conn_t *conn)
 {
     daxpin_message_t message;
@@ -145,8 +147,9 @@ static void daxpin_conn_event(void *arg, uint32_t events)
     daxpin_conn_receive(arg);
 }
 
-/* What all have said until now; not for ever from one who goes on and on. The
- * library's thread, which will not hear of it again, sees what is to be done. */
+/* Receive what all members have sent by now, with a bound for each member. Wake
+ * the loop to act on the messages, because their sockets do not wake it any
+ * more. */
 static void daxpin_share_receive_all(daxpin_file_t *file)
 {
     daxpin_conn_t *conn, *following;
@@ -171,6 +174,7 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
     return file->exposed;
 }
 
+/* Accept a newcomer. */
 static void daxpin_share_event(void *arg, uint32_t events)
 {
     daxpin_file_t *file = arg;
@@ -183,11 +187,11 @@ static void daxpin_share_event(void *arg, uint32_t events)
                  SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM)) {
-            /* He waits in the queue until there is room; do not spin */
-            daxpin_log(DAXPIN_LOG_WARN, "%s: cannot let a peer in: %m; raise "
+            /* The newcomer waits in the queue until there is room; the pause
+             * keeps the loop from spinning */
+            daxpin_log(DAXPIN_LOG_WARN, "%s: cannot accept a member: %m; raise "
                        "the limit of open files (ulimit -n)", file->path);
-            daxpin_loop_remove(file->share.listen_id,
-                                  file->share.listen_fd);
+            daxpin_loop_remove(file->share.listen_id, file->share.listen_fd);
             file->share.listen_id = 0;
             file->share.retry     = daxpin_now() + 100 * DAXPIN_MSEC;
         }
@@ -217,7 +221,7 @@ int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
 {
     file->share.listen_fd = listen_fd;
     file->share.listen_id = daxpin_loop_add(listen_fd, daxpin_share_event,
-                                               file);
+                                            file);
     return (file->share.listen_id != 0) ? 0 :
            daxpin_error(errno, "%s: cannot watch a socket: %m", file->path);
 }
@@ -365,8 +369,8 @@ void daxpin_share_close(daxpin_file_t *file)
  * The member's side
  */
 
-/* Note what the holder says, for member.c to act on. Return 0 if the holder
- * would not say such a thing. */
+/* Note a message of the holder, for member.c to act on. Return 0 if holders do
+ * not send such messages. */
 static int daxpin_share_note(daxpin_file_t *file,
                              const daxpin_message_t *message)
 {

@@ -4,49 +4,90 @@
 #ifndef DAXPIN_SHARE_H_
 #define DAXPIN_SHARE_H_
 
+/*
+ * The socket of a file, between the holder and its members.
+ *
+ * Caller of every function holds daxpin_mutex. Sending never fails: a lost
+ * process is noticed when its connection ends.
+ */
+
 #include "file.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
-/* A member of the file at the other end of a socket */
+/* A process at the other end of a socket: a member or a newcomer at the holder,
+ * the holder at a member */
 struct daxpin_conn {
     LIST_ENTRY(daxpin_conn) link;
     daxpin_file_t *file;
     int           fd;
-    uint64_t      id;       /* of the monitor */
+    uint64_t      id;       /* of the loop */
     pid_t         pid;
-    int           member;   /* HELLO was accepted */
-    int           acked;    /* has answered BREAK */
-    int           guard;    /* daxpin_guard_status_t of his pins */
+    int           member;   /* the holder accepted its HELLO */
+    int           acked;    /* it has answered BREAK */
+    int           guard;    /* daxpin_guard_status_t of its pins */
     uint64_t      deadline; /* ns, for HELLO */
 };
 
-/* With daxpin_mutex held: */
-int  daxpin_share_serve(daxpin_file_t *file, int listen_fd);
-/* Member: sock leads to the holder, which is process pid. */
-int  daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
+/* Accept members at listen_fd. Return 0, or -errno with a message. Holder
+ * only. */
+int daxpin_share_serve(daxpin_file_t *file, int listen_fd);
+
+/* Follow the holder, process pid, at the other end of sock. Return 0, or -errno
+ * with a message. Member only. */
+int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
+
+/* Send BREAK to all members. Holder only. */
 void daxpin_share_send_break(daxpin_file_t *file);
-/* Holder: the hold is waived, or to be placed again, see control->waived */
+
+/* Have all members drop their holds or place them, according to
+ * control->waived. Holder only. */
 void daxpin_share_send_hold(daxpin_file_t *file);
+
+/* Send the answer to BREAK. Does nothing without a connection to the holder. */
 void daxpin_share_send_ack(daxpin_file_t *file);
+
+/* Report to the holder that an access of this member has failed. */
 void daxpin_share_send_fault(daxpin_file_t *file);
-void daxpin_share_expose(daxpin_file_t *file);
-/* Is somebody accessing it, or has he said so and it was not read yet? */
-int  daxpin_share_is_exposed(daxpin_file_t *file);
-int  daxpin_share_has_members(const daxpin_file_t *file);
-/* No members, not counting those who have closed just now */
-int  daxpin_share_is_alone(daxpin_file_t *file);
-int  daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
-/* Tell the holder of file->guard.status */
+
+/* Report file->guard.status to the holder. Does nothing at the holder. */
 void daxpin_share_send_guard(daxpin_file_t *file);
-/* Holder: all pins of members are guarded, his own too, and there are some */
-int  daxpin_share_is_guarded(const daxpin_file_t *file);
-/* How many have not answered BREAK; their pids for a message */
+
+/* Note that this process is about to access the file; a member reports it. */
+void daxpin_share_expose(daxpin_file_t *file);
+
+/* Return whether a process accesses the file. Reads what members have sent.
+ * Holder only. */
+int daxpin_share_is_exposed(daxpin_file_t *file);
+
+/* Return whether the file has members. Holder only. */
+int daxpin_share_has_members(const daxpin_file_t *file);
+
+/* Return whether the file has no members. Reads what members have sent, so that
+ * those that have just closed the file do not count. Holder only. */
+int daxpin_share_is_alone(daxpin_file_t *file);
+
+/* Return whether a process is a member. Holder only. */
+int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
+
+/* Return whether there are pins, of the holder or of members, and all of them
+ * are guarded. Holder only. */
+int daxpin_share_is_guarded(const daxpin_file_t *file);
+
+/* Return how many members have not answered BREAK, and write their pids for a
+ * message. Holder only. */
 unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
+
+/* Drop newcomers that are silent for too long, and listen again if there was no
+ * room. Return when to call again (ns). Loop thread only. */
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);
-void     daxpin_share_stop_listening(daxpin_file_t *file);
-void     daxpin_share_close(daxpin_file_t *file);
+
+/* Accept no more members. */
+void daxpin_share_stop_listening(daxpin_file_t *file);
+
+/* Close all connections. */
+void daxpin_share_close(daxpin_file_t *file);
 
 #endif
