@@ -58,7 +58,8 @@ static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
         daxpin_old_action.sa_sigaction(signo, info, context);
     } else if ((daxpin_old_action.sa_handler == SIG_DFL) ||
                (daxpin_old_action.sa_handler == SIG_IGN)) {
-        /* The return repeats the access, and the kernel acts on the fault */
+        /* The access faults again after the return, and the kernel acts on
+         * it */
         sigaction(SIGBUS, &daxpin_old_action, NULL);
     } else {
         daxpin_old_action.sa_handler(signo);

@@ -82,7 +82,7 @@ int daxpin_guard_covers(const daxpin_file_t *file)
     return daxpin_share_is_guarded(file);
 }
 
-/* Queued requests do not matter: a pin is not returned to the program before
+/* Ignore queued requests: a pin is not returned to the program before
  * the daemon has confirmed it, see daxpin_guard_wait() */
 int daxpin_guard_stands_in(const daxpin_file_t *file)
 {

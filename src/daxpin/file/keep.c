@@ -24,9 +24,10 @@ void daxpin_file_place_hold(daxpin_file_t *file)
     }
 }
 
-/* Every member that may access the file has a hold of its own, because the file
- * must stay held when one process dies. A member that may not access the file
- * has no hold, so that a process that maps the file late can make it longer. */
+/* Place the hold of a member that may access the file. Every such member has a
+ * hold of its own, because the file must stay held when one process dies. A
+ * member that may not access the file has none, so that a process that maps the
+ * file late can make it longer. */
 void daxpin_file_follow_hold(daxpin_file_t *file)
 {
     if (!file->holder && file->exposed && daxpin_file_is_alive(file) &&
@@ -37,8 +38,8 @@ void daxpin_file_follow_hold(daxpin_file_t *file)
     }
 }
 
-/* No message from the holder is necessary: control->waived may be out of
- * date */
+/* Place the hold even though control->waived is set, because the holder may
+ * change that at any moment */
 void daxpin_file_place_hold_again(daxpin_file_t *file)
 {
     if ((file->holder || file->exposed) && (file->growing == 0) &&

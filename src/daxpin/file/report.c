@@ -58,7 +58,8 @@ unsigned daxpin_report_get_life(void)
     return daxpin_report_life;
 }
 
-/* The child has no pins, and must not write the report of its parent. */
+/* Close the report, because the child has no pins, and must not write the
+ * report of its parent. */
 void daxpin_report_fork(void)
 {
     ++daxpin_report_life;

@@ -254,7 +254,7 @@ out:
     pthread_mutex_unlock(&daxpin_mutex);
 }
 
-/* The parent's threads that wait for a callback do not exist in the child. */
+/* Forget the waiting threads of the parent: the child does not have them. */
 void daxpin_revoke_fork(void)
 {
     pthread_cond_init(&daxpin_called, NULL);
