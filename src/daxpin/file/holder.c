@@ -41,7 +41,7 @@ static int daxpin_holder_is_member(pid_t pid, void *arg)
     return daxpin_share_is_member(arg, pid);
 }
 
-void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms)
+void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms)
 {
     static int warned;
 
@@ -350,7 +350,7 @@ static int daxpin_holder_place_hold_again(daxpin_file_t *file)
 
 /* Enter HELD, because the lease was taken. First check the file once more, now
  * that it cannot change. */
-static void daxpin_holder_taken(daxpin_file_t *file, daxpin_facts_t *facts)
+static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
 {
     if (!daxpin_lease_is_guarded(&file->lease)) {
         facts->loss = daxpin_holder_look_for_loss(file);
@@ -496,7 +496,7 @@ uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
         ret = daxpin_lease_take(file->fd, daxpin_loop_tid(),
                                 daxpin_loop_signal());
         if (ret == 0) {
-            daxpin_holder_taken(file, &facts);
+            daxpin_holder_enter_held(file, &facts);
             return now; /* A break may have come already */
         }
         facts.refused = -ret;

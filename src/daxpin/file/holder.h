@@ -12,7 +12,7 @@
 
 /* Begin to take the lease: the loop tries until it has the lease, or until the
  * timeout. */
-void daxpin_holder_want(daxpin_file_t *file, unsigned timeout_ms);
+void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
 /* Take one step: check the file, decide and act. signaled: a lease may have
  * been broken. Return when to call again (ns). Loop thread only. */

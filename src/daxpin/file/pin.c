@@ -23,7 +23,7 @@ struct daxpin_pin {
     daxpin_range_t         range;    /* in the file */
     daxpin_file_t          *file;
     daxpin_report_record_t *record;  /* NULL: omitted */
-    unsigned               life;     /* daxpin_report_get_life() of record */
+    unsigned               forks;    /* daxpin_report_get_forks() of record */
     daxpin_kmod_pin_t      *kmod;    /* NULL: no kernel pin */
 };
 
@@ -171,7 +171,7 @@ static int daxpin_pin_add(daxpin_pin_t *pin, const daxpin_owner_t *owner,
     daxpin_ranges_insert(&file->pins.ranges, &pin->range);
     daxpin_pins_add_kmod(&file->pins, pin);
     pin->record = daxpin_report_add(file, owner, length);
-    pin->life   = daxpin_report_get_life();
+    pin->forks  = daxpin_report_get_forks();
     daxpin_guard_add(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
 out:
@@ -243,7 +243,7 @@ void daxpin_unpin(daxpin_pin_t *pin)
     daxpin_kmod_unpin(pin->kmod);
     daxpin_guard_remove(file, pin->range.start, pin->range.end);
     daxpin_guard_wait(file);
-    if (pin->life == daxpin_report_get_life()) {
+    if (pin->forks == daxpin_report_get_forks()) {
         daxpin_report_remove(pin->record, pin->range.end - pin->range.start);
         if (in_kmod) {
             daxpin_report_update(file); /* It may have been the last one */

@@ -19,7 +19,7 @@
 
 static daxpin_report_t *daxpin_report;
 static int             daxpin_report_fd = -1;
-static unsigned        daxpin_report_life; /* counts forks */
+static unsigned        daxpin_report_forks; /* that led to this process */
 
 void daxpin_report_open(void)
 {
@@ -53,16 +53,16 @@ err:
     }
 }
 
-unsigned daxpin_report_get_life(void)
+unsigned daxpin_report_get_forks(void)
 {
-    return daxpin_report_life;
+    return daxpin_report_forks;
 }
 
 /* Close the report, because the child has no pins, and must not write the
  * report of its parent. */
 void daxpin_report_fork(void)
 {
-    ++daxpin_report_life;
+    ++daxpin_report_forks;
     if (daxpin_report != NULL) {
         munmap(daxpin_report, sizeof(*daxpin_report));
         close(daxpin_report_fd);

@@ -31,7 +31,7 @@ void daxpin_report_update(const daxpin_file_t *file);
 
 /* Return how many forks led to this process. A record is valid only as long as
  * this number does not change. Caller holds daxpin_mutex. */
-unsigned daxpin_report_get_life(void);
+unsigned daxpin_report_get_forks(void);
 
 /* Count one pin less. Caller holds daxpin_mutex. */
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length);
