@@ -9,18 +9,18 @@
 #include "daxpin/daxpin.h"
 
 /*
- * A kernel pin: the blocks of a range, and the anchor mapping of them, which
- * RDMA devices can register. Pins of the library share a kernel pin, because
- * each kernel pin counts as locked memory.
+ * A kernel pin keeps the blocks of a range. A mapping of the module's device
+ * shows them, and RDMA devices can register that mapping. Pins of the library
+ * share a kernel pin, because each kernel pin counts as locked memory.
  */
 typedef struct daxpin_kmod_pin {
     unsigned refs;     /* pins of the library that share it */
     int      fd;       /* of the device; -1: closed */
     uint64_t event;    /* of the loop, for fd; 0: none */
-    void     *addr;    /* of the anchor mapping; NULL: none */
-    size_t   length;   /* of the anchor mapping: whole pages */
-    uint64_t offset;   /* of the anchor mapping, in the file */
-    int      revoked;  /* the anchor mapping is anonymous memory now */
+    void     *addr;    /* of the mapping of the device; NULL: none */
+    size_t   length;   /* of that mapping: whole pages */
+    uint64_t offset;   /* of that mapping, in the file */
+    int      revoked;  /* that mapping is anonymous memory now */
 } daxpin_kmod_pin_t;
 
 /* Return whether the policy allows the pin module, and this process may open
@@ -38,7 +38,7 @@ int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                     daxpin_kmod_pin_t **pin_p);
 
 /* Have the device report breaks of the lease to the loop, if wanted; otherwise
- * close the device. The anchor mapping keeps the kernel pin. Caller holds
+ * close the device. The mapping of the device keeps the kernel pin. Caller holds
  * daxpin_mutex. */
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted);
 
@@ -47,11 +47,11 @@ void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted);
 void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin);
 
 /* End the kernel pin at a revoke, and leave anonymous memory in the place of
- * the anchor mapping. Caller holds daxpin_mutex. */
+ * the mapping of the device. Caller holds daxpin_mutex. */
 void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin);
 
 /* Forget the kernel pin in the child of a fork, which inherits the descriptor,
- * but not the anchor mapping. Caller holds daxpin_mutex. */
+ * but not its mapping. Caller holds daxpin_mutex. */
 void daxpin_kmod_fork(daxpin_kmod_pin_t *pin);
 
 #endif

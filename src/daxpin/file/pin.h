@@ -8,8 +8,8 @@
 
 #include "file.h"
 
-/* Return the address of the first pinned byte in the anchor mapping of the pin
- * module, which RDMA devices can register. Return NULL without the pin module,
+/* Return the address of the first pinned byte in the mapping of the pin module's
+ * device, which RDMA devices can register. Return NULL without the pin module,
  * or after a revoke. The address stays valid until daxpin_unpin(); a revoke
  * replaces the memory behind it by anonymous memory. Caller does not hold
  * daxpin_mutex. */
