@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/*
+ * Other processes of a test
+ *
+ * Each child executes this program again, with the name of a function. Test and
+ * child send each other one line at a time. The children die with the test.
+ */
+
 #ifndef CHILD_H_
 #define CHILD_H_
-
-/*
- * Other processes of a test: this program, executed anew with the name of a
- * function, and a line each way at a time. They die with the test.
- */
 
 #include "unit.h"
 
@@ -19,7 +21,7 @@
 #define CHILD_OUT      4
 #define CHILDREN_MAX   256
 #define CHILD_LINE_MAX 2048
-#define CHILD_WAIT_MS  15000 /* for an answer */
+#define CHILD_WAIT_MS  15000 /* that an answer may take */
 #define CHILD_DIED     (-100000)
 #define CHILD_SILENT   (-100001)
 
@@ -37,13 +39,13 @@ typedef struct child_entry {
     child_func_t func;
 } child_entry_t;
 
-static pid_t       child_pids[CHILDREN_MAX]; /* not waited for yet */
+static pid_t       child_pids[CHILDREN_MAX]; /* children that still run */
 
 /*
  * In the child
  */
 
-/* The next line without its end; 0 at the end of the input */
+/* Read the next line, without its end. Return 0 at the end of the input. */
 static UNIT_UNUSED int child_read(char *line, size_t size)
 {
     size_t used = 0;
@@ -61,8 +63,9 @@ static UNIT_UNUSED int child_read(char *line, size_t size)
     return 0;
 }
 
+/* Send a number and a text to the test. */
 static UNIT_UNUSED __attribute__((format(printf, 2, 3))) void
-child_say(long number, const char *format, ...)
+child_report(long number, const char *format, ...)
 {
     char line[CHILD_LINE_MAX];
     va_list ap;
@@ -78,6 +81,9 @@ child_say(long number, const char *format, ...)
         _exit(3);
     }
 }
+
+/* The name of child_report() in test_map.c and test_proc.c */
+#define child_say child_report
 
 static UNIT_UNUSED void child_wait(void)
 {
@@ -98,7 +104,7 @@ static int child_main(int argc, char **argv, const child_entry_t *entries)
             return entries[i].func(argc - 2, argv + 2);
         }
     }
-    fprintf(stderr, "# no such child: %s\n", argv[2]);
+    fprintf(stderr, "# there is no child function %s\n", argv[2]);
     return 2;
 }
 
@@ -128,8 +134,8 @@ child_exec(const int in[2], const int out[2], const char *const *args)
         argv[2 + i] = args[i];
     }
     execv(exe, (char**)argv);
-    /* In a chroot the name may be one from outside; this one always works,
-     * but not under valgrind */
+    /* In a chroot the path may not exist. /proc/self/exe works there, but not
+     * under valgrind. */
     execv("/proc/self/exe", (char**)argv);
     _exit(2);
 }
@@ -157,7 +163,8 @@ static void child_forget(pid_t pid)
     }
 }
 
-/* Name of a function and its arguments, all strings, NULL at the end */
+/* Start a child. The arguments are the name of its function, the strings for
+ * that function, and NULL. */
 static UNIT_UNUSED void child_spawn(child_t *child, ...)
 {
     const char *args[14] = {NULL};
@@ -187,8 +194,8 @@ static UNIT_UNUSED void child_spawn(child_t *child, ...)
     child->text[0] = '\0';
 }
 
-/* The number that comes next, within a time that is the same on every machine;
- * its text stays in child->text */
+/* Return the number of the next answer and keep its text in child->text. The
+ * time limit does not grow on a slow machine. */
 static UNIT_UNUSED long child_answer_within(child_t *child, uint64_t ms)
 {
     uint64_t end = unit_ms() + ms;
@@ -219,13 +226,14 @@ static UNIT_UNUSED long child_answer_within(child_t *child, uint64_t ms)
     return number;
 }
 
+/* Do the same, with a time limit that grows on a slow machine. */
 static UNIT_UNUSED long child_answer(child_t *child, uint64_t ms)
 {
     return child_answer_within(child, ms * unit_slow());
 }
 
 static UNIT_UNUSED __attribute__((format(printf, 2, 3))) void
-child_tell(child_t *child, const char *format, ...)
+child_send(child_t *child, const char *format, ...)
 {
     va_list ap;
 
@@ -235,22 +243,24 @@ child_tell(child_t *child, const char *format, ...)
     assert_int_equal(write(child->out, "\n", 1), 1);
 }
 
-#define child_ask(_child, ...) \
+/* Send a command and return the number of its answer. */
+#define child_query(_child, ...) \
     ({ \
-        child_tell(_child, __VA_ARGS__); \
+        child_send(_child, __VA_ARGS__); \
         child_answer(_child, CHILD_WAIT_MS); \
     })
 
-/* A child that has to say yes: shows what it said */
+/* Check that a child answers 0, or show the text of its answer. */
 #define assert_child_ok(_child, ...) \
     do { \
-        long unit_said = child_ask(_child, __VA_ARGS__); \
-        if (unit_said != 0) { \
-            fail_msg("%s: %ld: %s", #__VA_ARGS__, unit_said, (_child)->text); \
+        long unit_reply = child_query(_child, __VA_ARGS__); \
+        if (unit_reply != 0) { \
+            fail_msg("%s: %ld: %s", #__VA_ARGS__, unit_reply, (_child)->text); \
         } \
     } while (0)
 
-/* Its status as of waitpid(), -1 if it did not end in time and was killed */
+/* Wait until a child ends and return its status from waitpid(). If the child
+ * does not end in time, kill it and return -1. */
 static UNIT_UNUSED int child_reap(child_t *child, uint64_t ms)
 {
     int status = -1;
@@ -268,7 +278,7 @@ static UNIT_UNUSED int child_reap(child_t *child, uint64_t ms)
     return status;
 }
 
-/* No more to say to it: it ends, and well */
+/* Close the child's input and check that the child exits with status 0. */
 static UNIT_UNUSED void child_finish(child_t *child)
 {
     int status;
@@ -287,7 +297,7 @@ static UNIT_UNUSED void child_kill(child_t *child)
     (void)child_reap(child, CHILD_WAIT_MS);
 }
 
-/* Is it stopped, as SIGSTOP has asked it to? */
+/* Return whether a child is stopped. */
 static UNIT_UNUSED int child_is_stopped(const child_t *child)
 {
     char path[64], line[256];
@@ -328,7 +338,8 @@ static void unit_kill_children(void)
     }
 }
 
-/* Async-signal-safe enough for a program that has hung */
+/* End a program that hangs. Not all of this is async-signal-safe, but the
+ * program ends here anyway. */
 static void unit_on_alarm(int signo)
 {
     static const char text[] = "not ok 0 - timeout (in the test after the "
@@ -377,7 +388,7 @@ static UNIT_UNUSED int unit_group_teardown(void **state)
 #define unit_case(_func) \
     cmocka_unit_test_setup_teardown(_func, unit_setup, unit_teardown)
 
-/* main() of a program: children and tests are arrays */
+/* Return the exit status of a test program. _children and _tests are arrays. */
 #define unit_main(_name, _argc, _argv, _children, _tests) \
     ({ \
         int unit_status; \

@@ -41,11 +41,11 @@ static UNIT_UNUSED int intruder_child(int argc, char **argv)
     if (argc < 4) {
         return 2;
     }
-    child_say(0, "ready");
+    child_report(0, "ready");
     start = unit_ms();
     ret   = (intruder_act(argv[1], argv[2], atol(argv[3]), &fd) == 0) ? 0 :
                                                                         errno;
-    child_say(ret, "%lu", unit_ms() - start);
+    child_report(ret, "%lu", unit_ms() - start);
     child_wait();
     return 0;
 }

@@ -259,23 +259,23 @@ static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
     char text[CHILD_LINE_MAX];
 
     if (strcmp(what, "state") == 0) {
-        child_say(daxpin_file_state(me->file), "%s",
+        child_report(daxpin_file_state(me->file), "%s",
                   daxpin_state_name(daxpin_file_state(me->file)));
     } else if (strcmp(what, "cause") == 0) {
         daxpin_file_cause(me->file, text, sizeof(text));
-        child_say(0, "%s", text);
+        child_report(0, "%s", text);
     } else if (strcmp(what, "holder") == 0) {
-        child_say(daxpin_file_is_holder(me->file), "holder");
+        child_report(daxpin_file_is_holder(me->file), "holder");
     } else if (strcmp(what, "locks") == 0) {
-        child_say(daxpin_file_locks(me->file), "locks");
+        child_report(daxpin_file_locks(me->file), "locks");
     } else if (strcmp(what, "key") == 0) {
-        child_say(0, "%s", member_key_text(me->file));
+        child_report(0, "%s", member_key_text(me->file));
     } else if (strcmp(what, "mem") == 0) {
-        child_say(member_load(me, strtoul(args, NULL, 10)), "byte");
+        child_report(member_load(me, strtoul(args, NULL, 10)), "byte");
     } else if (strcmp(what, "same") == 0) {
-        child_say(member_same(me, args), "kcmp");
+        child_report(member_same(me, args), "kcmp");
     } else if (strcmp(what, "number") == 0) {
-        child_say(member_number(me), "descriptor");
+        child_report(member_number(me), "descriptor");
     } else {
         return 0;
     }
@@ -342,7 +342,7 @@ static UNIT_UNUSED int member_child(int argc, char **argv)
         }
         if (!member_look(&me, line, args)) {
             ret = member_do(&me, line, args);
-            child_say(ret, "%s", (ret != 0) ? daxpin_errormsg() : "");
+            child_report(ret, "%s", (ret != 0) ? daxpin_errormsg() : "");
         }
     }
     return 0;
@@ -363,7 +363,7 @@ static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
 }
 
 #define member_has_state(_child, _state) \
-    (child_ask(_child, "state") == DAXPIN_STATE_##_state)
+    (child_query(_child, "state") == DAXPIN_STATE_##_state)
 
 #define assert_member_becomes(_child, _state) \
     assert_true(unit_await(10000, member_has_state(_child, _state)))

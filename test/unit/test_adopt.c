@@ -517,29 +517,29 @@ static void adopt_many(child_t *children, const char *path)
     long ret;
 
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
-        child_tell(&children[i], "adopt %s 8000", unit_disk);
+        child_send(&children[i], "adopt %s 8000", unit_disk);
     }
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
         ret = child_answer(&children[i], CHILD_WAIT_MS);
         if (ret != 0) {
             fail_msg("process %u: %ld: %s", i, ret, children[i].text);
         }
-        if (child_ask(&children[i], "holder") == 1) {
+        if (child_query(&children[i], "holder") == 1) {
             ++holders;
             holder = (int)i;
         }
     }
     assert_int_equal(holders, 1);
     assert_string_equal(intruder_lease(path), "ACTIVE");
-    number = (int)child_ask(&children[holder], "number");
+    number = (int)child_query(&children[holder], "number");
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
         /* The descriptor that each had opened is the holder's description */
-        assert_int_equal(child_ask(&children[i], "same %d %d",
+        assert_int_equal(child_query(&children[i], "same %d %d",
                                    (int)children[holder].pid, number), 0);
         assert_child_ok(&children[i], "put %u 1 %u", i * 5000, i + 1);
     }
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
-        assert_int_equal(child_ask(&children[i], "mem %u", (3 - i) * 5000),
+        assert_int_equal(child_query(&children[i], "mem %u", (3 - i) * 5000),
                          4 - i);
     }
 }
@@ -563,7 +563,7 @@ static void test_many_processes(void **state)
         child_finish(&child);
         for (i = 0; i < ADOPT_PROCESSES; ++i) {
             assert_true(member_has_state(&children[i], REVOKED));
-            assert_int_equal(child_ask(&children[i], "mem 0"), 0);
+            assert_int_equal(child_query(&children[i], "mem 0"), 0);
             child_finish(&children[i]);
         }
     }
@@ -584,7 +584,7 @@ static void test_late_process(void **state)
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     /* The open of a process that is not known to use daxpin is an intrusion,
      * so that one has to be known */
-    (void)child_ask(&early, "state");
+    (void)child_query(&early, "state");
     if (member_has_state(&early, REVOKED)) {
         assert_child_ok(&early, "close");
         child_finish(&early);
@@ -594,7 +594,7 @@ static void test_late_process(void **state)
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
     assert_member_becomes(&early, HELD);
     assert_child_ok(&late, "put 100 1 76");
-    assert_int_equal(child_ask(&early, "mem 100"), 76);
+    assert_int_equal(child_query(&early, "mem 100"), 76);
     child_finish(&late);
     child_finish(&early);
     (void)state;
@@ -626,7 +626,7 @@ static void test_late_member(void **state)
     assert_member_becomes(&early, HELD);
     assert_member_becomes(&late, HELD);
     assert_child_ok(&late, "put 100 1 76");
-    assert_int_equal(child_ask(&early, "mem 100"), 76);
+    assert_int_equal(child_query(&early, "mem 100"), 76);
     child_finish(&late);
     child_finish(&early);
     (void)state;
@@ -641,7 +641,7 @@ static void test_late_member_and_pin(void **state)
     start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_member_becomes(&early, PENDING);
-    child_tell(&early, "pin 0 4096");
+    child_send(&early, "pin 0 4096");
     unit_sleep_ms(200);
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
     assert_int_equal(child_answer(&early, CHILD_WAIT_MS), 0);
@@ -667,18 +667,18 @@ static void test_late_member_grows(void **state)
     assert_member_becomes(&late, HELD);
     assert_child_ok(&late, "put %d 1 76", 2 * UNIT_LENGTH - 1);
     assert_child_ok(&early, "put 100 1 77");
-    assert_int_equal(child_ask(&late, "mem 100"), 77);
+    assert_int_equal(child_query(&late, "mem 100"), 77);
     /* The hole has its blocks, and is held like the rest */
     assert_int_equal(stat(path, &st), 0);
     assert_true(st.st_blocks * 512 >= 2 * UNIT_LENGTH);
-    assert_int_equal(child_ask(&early, "locks"),
+    assert_int_equal(child_query(&early, "locks"),
                      DAXPIN_LOCK_LEASE | (unit_is_dax(unit_disk) ?
                                           DAXPIN_LOCK_HOLD : 0));
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
     child_finish(&child);
     assert_member_becomes(&late, REVOKED);
-    assert_int_equal(child_ask(&late, "mem %d", 2 * UNIT_LENGTH - 1), 0);
+    assert_int_equal(child_query(&late, "mem %d", 2 * UNIT_LENGTH - 1), 0);
     child_finish(&late);
     child_finish(&early);
     (void)state;

@@ -184,19 +184,19 @@ static void test_join_while_growing(void **state)
 
     member_start_open(&holder, path);
     member_start(&late);
-    bar = file_bar_room(holder.pid, (int)child_ask(&holder, "number"));
-    child_tell(&holder, "open %s %d 8000", path, 2 * UNIT_LENGTH);
+    bar = file_bar_room(holder.pid, (int)child_query(&holder, "number"));
+    child_send(&holder, "open %s %d 8000", path, 2 * UNIT_LENGTH);
     assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
-    child_tell(&late, "open %s %d 20000", path, UNIT_LENGTH);
+    child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 300), CHILD_SILENT);
     close(bar);
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
     assert_int_equal(unit_file_size(path), 2 * UNIT_LENGTH);
     assert_child_ok(&late, "put 100 1 77");
-    assert_int_equal(child_ask(&holder, "mem 100"), 77);
-    assert_int_equal(child_ask(&late, "locks"),
-                     child_ask(&holder, "locks"));
+    assert_int_equal(child_query(&holder, "mem 100"), 77);
+    assert_int_equal(child_query(&late, "locks"),
+                     child_query(&holder, "locks"));
     child_finish(&late);
     child_finish(&holder);
     (void)state;
@@ -216,15 +216,15 @@ static void test_join_while_made(void **state)
     assert_int_equal(fcntl(bar, F_SETLK, &lock), 0);
     member_start(&holder);
     member_start(&late);
-    child_tell(&holder, "open %s %d 20000", path, UNIT_LENGTH);
+    child_send(&holder, "open %s %d 20000", path, UNIT_LENGTH);
     assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
-    child_tell(&late, "open %s %d 20000", path, UNIT_LENGTH);
+    child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 6000), CHILD_SILENT);
     close(bar);
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
     assert_child_ok(&late, "put 100 1 77");
-    assert_int_equal(child_ask(&holder, "mem 100"), 77);
+    assert_int_equal(child_query(&holder, "mem 100"), 77);
     child_finish(&late);
     child_finish(&holder);
     (void)state;
@@ -397,7 +397,7 @@ static void test_not_owner(void **state)
     assert_int_equal(chmod(path, 0666), 0);
     member_start(&child);
     assert_child_ok(&child, "user %d", UNIT_NOBODY);
-    assert_int_equal(child_ask(&child, "open %s 8192 1000", path), -EACCES);
+    assert_int_equal(child_query(&child, "open %s 8192 1000", path), -EACCES);
     assert_contains(child.text, path);
     assert_contains(child.text, "owner");
     child_finish(&child);
@@ -415,9 +415,9 @@ static void test_no_permission(void **state)
     unit_make_file(path, 8192, 'x');
     member_start(&child);
     assert_child_ok(&child, "user %d", UNIT_NOBODY);
-    assert_int_equal(child_ask(&child, "open %s 8192 1000", path), -EACCES);
+    assert_int_equal(child_query(&child, "open %s 8192 1000", path), -EACCES);
     assert_contains(child.text, path);
-    assert_int_equal(child_ask(&child, "open %s 8192 1000", created),
+    assert_int_equal(child_query(&child, "open %s 8192 1000", created),
                      -EACCES);
     assert_contains(child.text, created);
     child_finish(&child);
@@ -497,7 +497,7 @@ static void test_busy_and_written(void **state)
         intruder_start(&child, "write", path, 0);
         assert_int_equal(intruder_result(&child, 5000), 0);
         member_start(&member);
-        child_tell(&member, "open %s %d %u", path, 4 * UNIT_LENGTH,
+        child_send(&member, "open %s %d %u", path, 4 * UNIT_LENGTH,
                    2000 * unit_slow());
         assert_true(unit_await(5000, unit_file_size(path) == 4 * UNIT_LENGTH));
         unit_sleep_ms(200 * unit_slow()); /* until it is filled, on DAX */
@@ -523,7 +523,7 @@ static void test_busy_for_a_while(void **state)
     intruder_start(&child, "write", path, 0);
     assert_int_equal(intruder_result(&child, 5000), 0);
     member_start(&member);
-    child_tell(&member, "open %s %d 10000", path, UNIT_LENGTH);
+    child_send(&member, "open %s %d 10000", path, UNIT_LENGTH);
     assert_int_equal(child_answer(&member, 300), CHILD_SILENT);
     child_finish(&child);
     assert_int_equal(child_answer(&member, 2000), 0);
@@ -537,7 +537,7 @@ static int file_leaser_child(int argc, char **argv)
 
     (void)argc;
     unit_set_signal(SIGIO, SIG_IGN);
-    child_say((fcntl(fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : errno, "lease");
+    child_report((fcntl(fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : errno, "lease");
     child_wait(); /* holds it, whatever happens */
     return 0;
 }
@@ -597,12 +597,12 @@ static void test_second_process_is_peer(void **state)
     child_t child;
 
     member_start_open(&child, path);
-    assert_int_equal(child_ask(&child, "holder"), 0);
+    assert_int_equal(child_query(&child, "holder"), 0);
     assert_true(member_has_state(&child, HELD));
     assert_child_ok(&child, "put 5000 10 65");
     assert_int_equal(memory[5009], 'A');
     memory[77] = 'B';
-    assert_int_equal(child_ask(&child, "mem 77"), 'B');
+    assert_int_equal(child_query(&child, "mem 77"), 'B');
     assert_child_ok(&child, "pin 0 4096");
     assert_string_equal(intruder_lease(path), "ACTIVE");
     assert_child_ok(&child, "close");
@@ -625,19 +625,19 @@ static void test_concurrent_creation(void **state)
             member_start(&children[i]);
         }
         for (i = 0; i < FILE_PROCESSES; ++i) {
-            child_tell(&children[i], "open %s %d 10000", path, UNIT_LENGTH);
+            child_send(&children[i], "open %s %d 10000", path, UNIT_LENGTH);
         }
         for (i = 0, holders = 0; i < FILE_PROCESSES; ++i) {
             long ret = child_answer(&children[i], CHILD_WAIT_MS);
             if (ret != 0) {
                 fail_msg("process %u: %ld: %s", i, ret, children[i].text);
             }
-            holders += child_ask(&children[i], "holder") == 1;
+            holders += child_query(&children[i], "holder") == 1;
             assert_child_ok(&children[i], "put %u 1 %u", i * 5000, i + 1);
         }
         assert_int_equal(holders, 1);
         for (i = 0; i < FILE_PROCESSES; ++i) {
-            assert_int_equal(child_ask(&children[i], "mem %u",
+            assert_int_equal(child_query(&children[i], "mem %u",
                                        (7 - i) * 5000), 8 - i);
         }
         assert_int_equal(unit_file_size(path), UNIT_LENGTH);
@@ -663,8 +663,8 @@ static void test_failed_creation_leaves_others_alone(void **state)
     member_start(&rich);
     for (i = 0; i < 30; ++i) {
         snprintf(path, sizeof(path), "%s/%u", dir, i);
-        child_tell(&poor, "open %s %d 2000", path, 8 << 20);
-        child_tell(&rich, "open %s %d 2000", path, 8192);
+        child_send(&poor, "open %s %d 2000", path, 8 << 20);
+        child_send(&rich, "open %s %d 2000", path, 8192);
         assert_int_equal(child_answer(&poor, CHILD_WAIT_MS), -ENOSPC);
         if (child_answer(&rich, CHILD_WAIT_MS) == 0) {
             assert_true(unit_exists(path));
@@ -812,7 +812,7 @@ static void test_stale_key(void **state)
     assert_message(path);
     assert_null(again);
     member_start(&child);
-    assert_int_equal(child_ask(&child, "attach %s", text), -ESTALE);
+    assert_int_equal(child_query(&child, "attach %s", text), -ESTALE);
     assert_contains(child.text, "earlier life");
     child_finish(&child);
     daxpin_file_close(file);
@@ -827,7 +827,7 @@ static void test_attach_after_revoke(void **state)
 
     intruder_run("truncate", path, 0, 5000);
     member_start(&child);
-    assert_int_equal(child_ask(&child, "attach %s", member_key_text(file)),
+    assert_int_equal(child_query(&child, "attach %s", member_key_text(file)),
                      -ENOENT);
     child_finish(&child);
     /* The path works again, and the old handle stays what it is */

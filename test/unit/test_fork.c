@@ -340,7 +340,7 @@ static int fork_parent_child(int argc, char **argv)
         pause();
         _exit(0);
     }
-    child_say(pid, "child");
+    child_report(pid, "child");
     child_wait();
     return 0;
 }
@@ -407,7 +407,7 @@ static int fork_exec_child(int argc, char **argv)
     if (daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) != 0) {
         return 1;
     }
-    child_say(0, "open");
+    child_report(0, "open");
     child_wait();
     dup2(CHILD_IN, 0);
     dup2(CHILD_OUT, 1);
@@ -423,10 +423,10 @@ static void test_exec(void **state)
     child_spawn(&holder, "exec", path, NULL);
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     member_start_open(&peer, path);
-    child_tell(&holder, "go");
+    child_send(&holder, "go");
     assert_member_becomes(&peer, REVOKED);
     intruder_run("truncate", path, 0, 500);
-    assert_int_equal(child_ask(&holder, "77 from cat"), 77);
+    assert_int_equal(child_query(&holder, "77 from cat"), 77);
     close(holder.out);
     (void)child_reap(&holder, 2000);
     child_finish(&peer);
@@ -441,10 +441,10 @@ static void test_exit_without_close(void **state)
     member_start_open(&holder, path);
     member_start_open(&peer, path);
     assert_child_ok(&peer, "pin 0 4096");
-    child_tell(&holder, "exit");
+    child_send(&holder, "exit");
     child_finish(&holder);
     assert_member_becomes(&peer, REVOKED);
-    child_tell(&peer, "exit");
+    child_send(&peer, "exit");
     child_finish(&peer);
     assert_string_equal(intruder_lease(path), "");
     daxpin_file_close(unit_open(path, UNIT_LENGTH));

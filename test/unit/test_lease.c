@@ -435,20 +435,20 @@ static void test_locks(void **state)
 
     member_start_open(&peer, path);
     assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
-    assert_int_equal(child_ask(&peer, "locks"), DAXPIN_LOCK_LEASE | hold);
+    assert_int_equal(child_query(&peer, "locks"), DAXPIN_LOCK_LEASE | hold);
     intruder_start(&reader, "read", path, 0);
     assert_int_equal(intruder_result(&reader, 2000), 0);
     assert_becomes(file, LENT);
     assert_int_equal(daxpin_file_locks(file), hold);
-    assert_int_equal(child_ask(&peer, "locks"), hold);
+    assert_int_equal(child_query(&peer, "locks"), hold);
     child_finish(&reader);
     assert_becomes(file, HELD);
     assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
     intruder_run("truncate", path, 100, 5000);
     assert_becomes(file, REVOKED);
     assert_int_equal(daxpin_file_locks(file), 0);
-    assert_int_equal(child_ask(&peer, "locks"), 0);
-    child_tell(&peer, "exit");
+    assert_int_equal(child_query(&peer, "locks"), 0);
+    child_send(&peer, "exit");
     child_finish(&peer);
     daxpin_file_close(file);
     (void)state;
@@ -469,19 +469,19 @@ static void test_locks_of_a_hold(void **state)
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
     member_start_open(&peer, path);
-    assert_int_equal(child_ask(&peer, "locks"),
+    assert_int_equal(child_query(&peer, "locks"),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     /* Each member has its own */
     atomic_store(&file->control->locks, 0);
-    assert_int_equal(child_ask(&peer, "locks"),
+    assert_int_equal(child_query(&peer, "locks"),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
     intruder_run("truncate", path, 100, 5000);
     assert_becomes(file, REVOKED);
     assert_int_equal(daxpin_file_locks(file), 0);
     assert_member_becomes(&peer, REVOKED);
-    assert_int_equal(child_ask(&peer, "locks"), 0);
-    child_tell(&peer, "exit");
+    assert_int_equal(child_query(&peer, "locks"), 0);
+    child_send(&peer, "exit");
     child_finish(&peer);
     daxpin_file_close(file);
     (void)state;
@@ -669,7 +669,7 @@ static void test_release(void **state)
     child_t peer, late;
 
     member_start_open(&peer, path);
-    assert_int_equal(child_ask(&peer, "release"), -EPERM);
+    assert_int_equal(child_query(&peer, "release"), -EPERM);
     assert_contains(peer.text, "holder");
     assert_ok(daxpin_lease_release(file));
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
@@ -678,11 +678,11 @@ static void test_release(void **state)
     assert_message(path);
     assert_int_equal(lease_put(file, memory, 77, 'x'), 0);
     assert_child_ok(&peer, "put 78 1 89");
-    assert_int_equal(child_ask(&peer, "pin 0 1"), -EPERM);
+    assert_int_equal(child_query(&peer, "pin 0 1"), -EPERM);
 
     /* Nobody joins a file without a lease, or waits for ever */
     member_start(&late);
-    assert_true(child_ask(&late, "open %s 0 500", path) < 0);
+    assert_true(child_query(&late, "open %s 0 500", path) < 0);
     assert_contains(late.text, path);
     assert_true(daxpin_file_open(path, 0, &params, &again) < 0);
     child_finish(&late);
@@ -714,7 +714,7 @@ static void test_truncate_after_release(void **state)
         assert_int_equal(intruder_result(&intruder, 2000), 0);
     } else {
         assert_int_equal(intruder_result(&intruder, 2000), 0);
-        assert_int_equal(child_ask(&child, "put 5000 1 1"), -ESTALE);
+        assert_int_equal(child_query(&child, "put 5000 1 1"), -ESTALE);
         assert_member_becomes(&child, REVOKED);
     }
     child_finish(&intruder);

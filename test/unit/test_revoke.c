@@ -197,9 +197,9 @@ static void test_peer_follows(void **state)
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
     assert_true(member_has_state(&peer, REVOKED)); /* at that time already */
-    assert_int_equal(child_ask(&peer, "put 10 1 65"), -ESTALE);
-    assert_int_equal(child_ask(&peer, "mem 10"), 0);
-    assert_int_equal(child_ask(&peer, "cause"), 0);
+    assert_int_equal(child_query(&peer, "put 10 1 65"), -ESTALE);
+    assert_int_equal(child_query(&peer, "mem 10"), 0);
+    assert_int_equal(child_query(&peer, "cause"), 0);
     assert_contains(peer.text, path);
     assert_contains(peer.text, "truncates");
     child_finish(&child);
@@ -220,7 +220,7 @@ static void test_waits_for_access_of_peer(void **state)
     assert_blocked(&child, 300);
     assert_becomes(file, BREAKING);
     assert_child_ok(&peer, "set 100 1"); /* it is still allowed to finish */
-    assert_int_equal(child_ask(&peer, "end"), -ESTALE);
+    assert_int_equal(child_query(&peer, "end"), -ESTALE);
     assert_int_equal(intruder_result(&child, 1000), 0);
     child_finish(&child);
     child_finish(&peer);
@@ -294,7 +294,7 @@ static void test_peer_is_stopped(void **state)
     /* Its store meets the end of the file, or is still in it, and its access
      * has failed */
     assert_child_ok(&peer, "set 100 1");
-    assert_int_equal(child_ask(&peer, "end"), -ESTALE);
+    assert_int_equal(child_query(&peer, "end"), -ESTALE);
     assert_member_becomes(&peer, REVOKED);
     if (held) {
         assert_int_equal(intruder_result(&child, 2000), 0);
@@ -452,8 +452,8 @@ static void test_holder_is_killed(void **state)
     child_finish(&child);
     for (i = 0; i < 2; ++i) {
         assert_member_becomes(&peers[i], REVOKED);
-        assert_int_equal(child_ask(&peers[i], "put 0 1 1"), -ESTALE);
-        assert_int_equal(child_ask(&peers[i], "cause"), 0);
+        assert_int_equal(child_query(&peers[i], "put 0 1 1"), -ESTALE);
+        assert_int_equal(child_query(&peers[i], "cause"), 0);
         assert_contains(peers[i].text, path);
         assert_contains(peers[i].text, "holder");
         child_finish(&peers[i]);
@@ -474,7 +474,7 @@ static void revoke_die_in_traffic(unsigned round)
 
     for (i = 0; i < 3; ++i) {
         member_start_open(&members[i], path);
-        child_tell(&members[i], "traffic");
+        child_send(&members[i], "traffic");
     }
     unit_sleep_ms(round % 5);
     if (victim < 3) {
@@ -525,7 +525,7 @@ static void test_holder_is_killed_during_access(void **state)
         assert_int_equal(ret, INTRUDER_BLOCKED);
     }
     assert_child_ok(&busy, "set 5000 1");
-    assert_int_equal(child_ask(&busy, "end"), -ESTALE);
+    assert_int_equal(child_query(&busy, "end"), -ESTALE);
     if (ret == INTRUDER_BLOCKED) {
         assert_int_equal(intruder_result(&child, 1000), 0);
     }
@@ -580,7 +580,7 @@ static void test_holder_closes_first(void **state)
     assert_child_ok(&peer, "put 5000 1 66");
     assert_true(member_has_state(&peer, HELD));
     member_start_open(&late, path); /* served as before */
-    assert_int_equal(child_ask(&late, "mem 5000"), 66);
+    assert_int_equal(child_query(&late, "mem 5000"), 66);
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
     assert_true(member_has_state(&peer, REVOKED));
@@ -668,14 +668,14 @@ static void revoke_check_cut(const char *who_cuts, const char *who_puts)
     puts = &members[strcmp(who_puts, "peer") == 0];
     assert_child_ok(puts, "put 5000 1 1");
     assert_child_ok(cuts, "cut 0");
-    assert_int_equal(child_ask(puts, "put 5000 10 1"), -ESTALE);
+    assert_int_equal(child_query(puts, "put 5000 10 1"), -ESTALE);
     for (i = 0; i < 2; ++i) {
         assert_member_becomes(&members[i], REVOKED);
-        assert_int_equal(child_ask(&members[i], "cause"), 0);
+        assert_int_equal(child_query(&members[i], "cause"), 0);
         assert_contains(members[i].text, path);
         assert_contains(members[i].text, "truncated");
         assert_child_ok(&members[i], "set 200000 1"); /* hits nothing */
-        assert_int_equal(child_ask(&members[i], "put 0 1 1"), -ESTALE);
+        assert_int_equal(child_query(&members[i], "put 0 1 1"), -ESTALE);
     }
     assert_int_equal(unit_file_size(path), 0);
     for (i = 0; i < 2; ++i) {
@@ -744,7 +744,8 @@ static int revoke_bus_child(int argc, char **argv)
     if (sigsetjmp(revoke_jump, 1) == 0) {
         memory[0] = 1; /* beyond the end */
     }
-    child_say(revoke_faults, "%s", daxpin_state_name(daxpin_file_state(file)));
+    child_report(revoke_faults, "%s",
+                 daxpin_state_name(daxpin_file_state(file)));
     return 0;
 }
 

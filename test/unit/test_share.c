@@ -97,7 +97,7 @@ static void share_check_alive(daxpin_file_t *file, const char *path)
 
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     member_start_open(&peer, path);
-    assert_int_equal(child_ask(&peer, "holder"), 0);
+    assert_int_equal(child_query(&peer, "holder"), 0);
     child_finish(&peer);
 }
 
@@ -272,7 +272,7 @@ static void test_many_peers(void **state)
         member_start(&peers[i]);
     }
     for (i = 0; i < SHARE_PEERS; ++i) {
-        child_tell(&peers[i], "attach %s", member_key_text(file));
+        child_send(&peers[i], "attach %s", member_key_text(file));
     }
     for (i = 0; i < SHARE_PEERS; ++i) {
         assert_int_equal(child_answer(&peers[i], CHILD_WAIT_MS), 0);
@@ -304,7 +304,7 @@ static void test_holder_without_descriptors(void **state)
     limit.rlim_cur = 5;
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &limit, NULL), 0);
     member_start(&peer);
-    child_tell(&peer, "open %s %d 4000", path, UNIT_LENGTH);
+    child_send(&peer, "open %s %d 4000", path, UNIT_LENGTH);
     assert_int_equal(child_answer(&peer, 300), CHILD_SILENT);
     assert_true(member_has_state(&holder, HELD));
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &old, NULL), 0);
@@ -334,7 +334,7 @@ static int share_stranger_child(int argc, char **argv)
         return 1;
     }
     (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL);
-    child_say(share_is_dropped(fd), "dropped");
+    child_report(share_is_dropped(fd), "dropped");
     return 0;
 }
 
@@ -352,7 +352,7 @@ static void test_other_user_is_refused(void **state)
 
     member_start(&child);
     assert_child_ok(&child, "user %d", UNIT_NOBODY);
-    assert_int_equal(child_ask(&child, "attach %s", member_key_text(file)),
+    assert_int_equal(child_query(&child, "attach %s", member_key_text(file)),
                      -EPERM);
     assert_contains(child.text, "user");
     child_finish(&child);
@@ -420,7 +420,7 @@ static int share_squatter_child(int argc, char **argv)
         (listen(fd, 16) != 0)) {
         return 1;
     }
-    child_say(0, "squatting");
+    child_report(0, "squatting");
     pollfds[1].fd = fd;
     while ((poll(pollfds, 2, -1) > 0) && (pollfds[0].revents == 0)) {
         peer = accept(fd, NULL, NULL);

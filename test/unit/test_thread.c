@@ -225,7 +225,7 @@ static int threads_child(int argc, char **argv)
     if ((all.failures == 0) && (all.rounds <= THREADS)) {
         thread_fail(&all, "rounds", all.rounds);
     }
-    child_say(all.failures, "%s", all.text);
+    child_report(all.failures, "%s", all.text);
     return 0;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* What every unit test needs: directories, files, time, the library's log */
+
 #ifndef UNIT_H_
 #define UNIT_H_
-
-/* What every unit test has: directories, files, time, the library's log */
 
 #include "../pace.h"
 #include "daxpin.h"
@@ -35,7 +35,7 @@
 #define UNIT_RACY    __attribute__((no_sanitize("thread"), noinline))
 #define UNIT_NOBODY  65534
 #define UNIT_LENGTH  (256 * 1024)
-#define UNIT_SECONDS 40 /* for one test */
+#define UNIT_SECONDS 40 /* that one test may take */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define UNIT_SANITIZED 1
@@ -43,15 +43,15 @@
 #define UNIT_SANITIZED 0
 #endif
 
-/* No user has the choice, so a test of a message says which words it needs */
+/* Check that the library's last message contains a word. */
 #define assert_message(_word) assert_contains(daxpin_errormsg(), _word)
 
 static char     unit_disk[256];   /* a directory under $TMPDIR */
-static char     unit_memory[256]; /* one on tmpfs */
+static char     unit_memory[256]; /* a directory on tmpfs */
 static unsigned unit_number;
 static int      unit_may_mount;
 
-/* How many times longer things may take */
+/* Return the factor by which every time limit grows. */
 static UNIT_UNUSED unsigned unit_slow(void)
 {
     return pace_slow() * (UNIT_SANITIZED ? 3 : 1);
@@ -74,7 +74,7 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
     }
 }
 
-/* Until a condition holds; whether it did in time */
+/* Wait until a condition holds. Return whether it held in time. */
 #define unit_await(_ms, _condition) \
     ({ \
         uint64_t unit_end = unit_ms() + (uint64_t)(_ms) * unit_slow(); \
@@ -93,7 +93,7 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
         } \
     } while (0)
 
-/* A library call that has to succeed: shows the message */
+/* Check that a call of the library succeeds, or show the library's message. */
 #define assert_ok(_call) \
     do { \
         int unit_ret = (_call); \
@@ -110,7 +110,7 @@ static char             unit_log_text[65536];
 static _Atomic size_t   unit_log_used;
 static _Atomic unsigned unit_log_count;
 
-/* What was there when the last message was complete */
+/* Return the text of all messages that are complete. */
 #define unit_log ((void)unit_log_count, (const char*)unit_log_text)
 
 static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
@@ -143,7 +143,7 @@ static UNIT_UNUSED void unit_log_clear(void)
  * Files
  */
 
-/* A path of its own, one of 16 that are remembered */
+/* Return a new path. It is valid until 16 more paths have been returned. */
 static UNIT_UNUSED const char *unit_path(const char *dir, const char *name)
 {
     static char paths[16][PATH_MAX];
@@ -165,7 +165,7 @@ static UNIT_UNUSED void unit_make_file(const char *path, size_t size, int fill)
     free(content);
 }
 
-/* Whether files in a directory are DAX: then their blocks are held */
+/* Return whether files in a directory are DAX. Then holds keep their blocks. */
 static UNIT_UNUSED int unit_is_dax(const char *dir)
 {
     const char *path = unit_path(dir, "dax");
@@ -177,7 +177,8 @@ static UNIT_UNUSED int unit_is_dax(const char *dir)
     return (stx.stx_attributes & STATX_ATTR_DAX) != 0;
 }
 
-/* By a description of one's own: for files that are not under lease */
+/* Return a byte of a file, or -1. The function opens the file itself, so it is
+ * for files that are not under lease. */
 static UNIT_UNUSED int unit_file_byte(const char *path, off_t offset)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -202,7 +203,7 @@ static UNIT_UNUSED int unit_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
-/* Descriptors of this process, to see that none is left */
+/* Return how many descriptors this process has. */
 static UNIT_UNUSED int unit_count_fds(void)
 {
     int fd, count = 0;
@@ -213,7 +214,7 @@ static UNIT_UNUSED int unit_count_fds(void)
     return count;
 }
 
-/* Open under lease with the defaults, to be closed by the test */
+/* Open a file under lease with the default parameters. The test closes it. */
 static UNIT_UNUSED daxpin_file_t *unit_open(const char *path, size_t length)
 {
     daxpin_file_t *file;
@@ -248,20 +249,21 @@ static UNIT_UNUSED void unit_remove_dirs(void)
 static UNIT_UNUSED int unit_make_dirs(void)
 {
     const char *tmp  = getenv("TMPDIR");
-    const char *mark = getenv("DAXPIN_TEST_MARK"); /* of test/lib.sh */
+    const char *mark = getenv("DAXPIN_TEST_MARK"); /* test/lib.sh sets it */
 
     snprintf(unit_disk, sizeof(unit_disk), "%s/daxpin-unit.XXXXXX",
              (tmp != NULL) ? tmp : "/tmp");
     snprintf(unit_memory, sizeof(unit_memory), "/dev/shm/%s.unit.XXXXXX",
              (mark != NULL) ? mark : "daxpin");
-    /* Another user passes through, but creates nothing */
+    /* Another user may reach files in it, but may not create any */
     return ((mkdtemp(unit_disk) == NULL) || (mkdtemp(unit_memory) == NULL) ||
             (chmod(unit_disk, 0711) != 0) || (chmod(unit_memory, 0711) != 0)) ?
                    -1 :
                    0;
 }
 
-/* Mounts of a test are its own, and go with it. Before there are threads. */
+/* Enter a new mount namespace, so that the mounts of a test end with it. Call
+ * this before the first thread starts. */
 static UNIT_UNUSED void unit_own_mounts(void)
 {
     unit_may_mount = (unshare(CLONE_NEWNS) == 0) &&
@@ -269,7 +271,7 @@ static UNIT_UNUSED void unit_own_mounts(void)
                       0);
 }
 
-/* A tmpfs at a new directory; 0: that is not allowed here */
+/* Mount a tmpfs at a new directory. Return 0 if this process may not mount. */
 static UNIT_UNUSED int unit_mount(const char *path, const char *options)
 {
     return unit_may_mount && (mkdir(path, 0700) == 0) &&
