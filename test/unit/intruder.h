@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Intruders: processes that open, truncate or delete a file without daxpin */
+
 #ifndef INTRUDER_H_
 #define INTRUDER_H_
-
-/* Processes that know nothing of daxpin and want a file */
 
 #include "child.h"
 
@@ -31,8 +31,9 @@ static UNIT_UNUSED int intruder_act(const char *what, const char *path,
     return (*fd_p >= 0) ? 0 : -1;
 }
 
-/* Arguments: what to do, the path, a length. Says "0", does it, says errno
- * and milliseconds, and keeps what it opened until its input ends. */
+/* Run an intruder. The arguments are an action, a path and a length. The
+ * intruder reports 0, acts, reports errno and milliseconds, and keeps the file
+ * open until its input ends. */
 static UNIT_UNUSED int intruder_child(int argc, char **argv)
 {
     uint64_t start;
@@ -52,7 +53,7 @@ static UNIT_UNUSED int intruder_child(int argc, char **argv)
 
 #define INTRUDER_ENTRY {"intruder", intruder_child}
 
-/* When this returns it is about to act, or acting */
+/* Start an intruder and wait until it is about to act. */
 static UNIT_UNUSED void intruder_start(child_t *child, const char *what,
                                        const char *path, long length)
 {
@@ -63,17 +64,18 @@ static UNIT_UNUSED void intruder_start(child_t *child, const char *what,
     assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
 }
 
-/* Its errno, or INTRUDER_BLOCKED if it is not through in time */
+/* Return the errno value of the intruder's action, or INTRUDER_BLOCKED if the
+ * action has not ended in time. */
 static UNIT_UNUSED long intruder_result(child_t *child, uint64_t ms)
 {
     return child_answer(child, ms);
 }
 
-/* He is not through, and will not be for so long */
+/* Check that the intruder's action does not end within a time. */
 #define assert_blocked(_child, _ms) \
     assert_int_equal(child_answer_within(_child, _ms), INTRUDER_BLOCKED)
 
-/* Start, let it be through within a time, and let it go */
+/* Run an intruder, and check that its action succeeds within a time. */
 static UNIT_UNUSED void intruder_run(const char *what, const char *path,
                                      long length, uint64_t ms)
 {
@@ -84,7 +86,8 @@ static UNIT_UNUSED void intruder_run(const char *what, const char *path,
     child_finish(&child);
 }
 
-/* What the kernel says of the lease on a file: "ACTIVE", "BREAKING" or "" */
+/* Return the kernel's word for the lease of a file: "ACTIVE", "BREAKING", or
+ * "" if there is no lease. */
 static UNIT_UNUSED const char *intruder_lease(const char *path)
 {
     char line[512], kind[16], where[64], wanted[64] = "";

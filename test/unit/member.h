@@ -1,34 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-#ifndef MEMBER_H_
-#define MEMBER_H_
-
 /*
- * Other processes that use daxpin: each does what it is told, a line at a
- * time, with one file. Numbers come back, and messages as text:
+ * Other processes that use daxpin
+ *
+ * Each member works on one file. It reads one command a line and answers with a
+ * number, and with the library's message as text:
  *
  *   open PATH LENGTH MS   daxpin_file_open()
  *   attach KEY            daxpin_file_attach()
- *   grow PATH LENGTH      its own open() and ftruncate(), and fallocate() of
- *                         the last page
- *   map PATH LENGTH FLAGS its own open() and mmap(); FLAGS: a for O_APPEND
- *   adopt DIR MS          daxpin_file_adopt() of that, of files below DIR
- *   unadopt, close        give back
- *   state, cause, holder  what it is now
+ *   grow PATH LENGTH      open() and ftruncate() of the member's own, and
+ *                         fallocate() of the last page
+ *   map PATH LENGTH FLAGS open() and mmap() of the member's own; FLAGS: a for
+ *                         O_APPEND
+ *   adopt DIR MS          daxpin_file_adopt() of that mapping, of files below
+ *                         DIR
+ *   close                 unadopt, unpin and close the file
+ *   state, cause, locks   of the file
+ *   holder                whether this process is the holder
  *   key                   text: the key
  *   put OFFSET COUNT BYTE an access: 0 or -errno
- *   mem OFFSET            the byte in memory there
- *   set OFFSET BYTE       a plain store there, outside an access
- *   begin, end            an access that takes its time
+ *   mem OFFSET            the byte in memory at OFFSET
+ *   set OFFSET BYTE       a plain store at OFFSET, outside an access
+ *   begin, end            an access that lasts from begin to end
  *   traffic               accesses without pause, until one fails: -errno
- *   cut LENGTH            ftruncate() of the one open file description
+ *   cut LENGTH            ftruncate() of the shared open file description
  *   release               daxpin_lease_release()
  *   pin OFFSET LENGTH     0 or -errno
- *   same PID FD           whether our descriptor is that one's description
- *   number                our descriptor of the file
- *   user UID              become that user
+ *   same PID FD           kcmp() of the member's descriptor and FD of PID
+ *   number                the member's descriptor of the file
+ *   user UID              setuid()
+ *   exit                  exit without closing the file
  */
+
+#ifndef MEMBER_H_
+#define MEMBER_H_
 
 #include "child.h"
 #include "daxpin/access.h"
@@ -42,9 +48,9 @@ typedef struct member {
     daxpin_access_t access;
     char            *memory;
     size_t          length;
-    int             fd;      /* opened by itself */
+    int             fd;      /* from the command "map" */
     int             adopted;
-    daxpin_pin_t    *pin;    /* the last one */
+    daxpin_pin_t    *pin;    /* from the last command "pin" */
 } member_t;
 
 static UNIT_UNUSED int member_opened(member_t *me, int ret)
@@ -209,9 +215,9 @@ static UNIT_UNUSED int member_pin(member_t *me, char *args)
     return daxpin_pin(me->file, offset, length, NULL, &me->pin);
 }
 
-/* Our descriptor of the file: of those that the library has, if not our own.
- * By name, because to ThreadSanitizer fstat() of what is the library's is a
- * race with its end. */
+/* Return this process's descriptor of the file, or -1. It may be one of the
+ * library. Use stat() of its name, because ThreadSanitizer reports fstat() of a
+ * descriptor of the library as a race with the library's close(). */
 static UNIT_UNUSED int member_number(const member_t *me)
 {
     struct stat st;
@@ -241,7 +247,7 @@ static UNIT_UNUSED int member_same(const member_t *me, char *args)
                         fd);
 }
 
-/* Outside an access these do race with a revoke: that is what they are for */
+/* Load and store outside an access: tests need these to race with a revoke. */
 static UNIT_UNUSED UNIT_RACY int member_load(const member_t *me, size_t offset)
 {
     return ((volatile unsigned char*)me->memory)[offset];
@@ -253,8 +259,8 @@ static UNIT_UNUSED UNIT_RACY void member_store(member_t *me, size_t offset,
     ((volatile char*)me->memory)[offset] = (char)byte;
 }
 
-/* What changes nothing; 0 if it is none of these */
-static UNIT_UNUSED int member_look(member_t *me, const char *what, char *args)
+/* Answer a command that only reads. Return 0 if the command is another one. */
+static UNIT_UNUSED int member_check(member_t *me, const char *what, char *args)
 {
     char text[CHILD_LINE_MAX];
 
@@ -327,7 +333,7 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
 static UNIT_UNUSED int member_child(int argc, char **argv)
 {
     char line[CHILD_LINE_MAX], *args;
-    static member_t me; /* seen by leak detection, when it exits as it is */
+    static member_t me; /* so that leak detection finds its file after "exit" */
     int ret;
 
     (void)argc;
@@ -340,7 +346,7 @@ static UNIT_UNUSED int member_child(int argc, char **argv)
         if (strcmp(line, "exit") == 0) {
             exit(0);
         }
-        if (!member_look(&me, line, args)) {
+        if (!member_check(&me, line, args)) {
             ret = member_do(&me, line, args);
             child_report(ret, "%s", (ret != 0) ? daxpin_errormsg() : "");
         }
@@ -355,7 +361,7 @@ static UNIT_UNUSED void member_start(child_t *child)
     child_spawn(child, "member", NULL);
 }
 
-/* A member of a file by daxpin_file_open() */
+/* Start a process that opens a file with daxpin_file_open(). */
 static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
 {
     member_start(child);
