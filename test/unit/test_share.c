@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The holder's socket: members, strangers, garbage, crowds */
+/* The socket of a holder: members, other users, wrong and many messages */
 
 #include "intruder.h"
 #include "member.h"
@@ -12,7 +12,7 @@
 
 #define SHARE_MAGIC   0x6873786461ull
 #define SHARE_VERSION 2u
-#define SHARE_PEERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
+#define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
 enum {
     SHARE_HELLO,
@@ -25,7 +25,8 @@ enum {
     SHARE_FAULT
 };
 
-/* As in message.h: what goes over the wire is not to change unseen */
+/* A copy of the message in file/message.h, so that a change of the protocol
+ * fails here */
 typedef struct share_message {
     uint64_t magic;
     uint32_t version;
@@ -82,7 +83,17 @@ static void share_fill(share_message_t *message, const char *path,
     message->ino     = st.st_ino;
 }
 
-/* The holder hangs up: 1; it answers or keeps us: 0 */
+/* Connect, send a message, and return the socket. */
+static int share_send(const char *path, const void *message, size_t size)
+{
+    int fd = share_connect(path, geteuid());
+
+    assert_true(fd >= 0);
+    assert_true(send(fd, message, size, MSG_NOSIGNAL) == (ssize_t)size);
+    return fd;
+}
+
+/* Return whether the holder closes the connection without an answer. */
 static int share_is_dropped(int fd)
 {
     share_message_t answer;
@@ -91,53 +102,63 @@ static int share_is_dropped(int fd)
     return (ret == 0) || ((ret < 0) && (errno == ECONNRESET));
 }
 
+/* Send a message, and check that the holder closes the connection. */
+static void share_check_refused(const char *path, const void *message,
+                                size_t size)
+{
+    int fd = share_send(path, message, size);
+
+    assert_true(share_is_dropped(fd));
+    close(fd);
+}
+
+/* Send a hello with a generation. Return the socket and the answer's type. */
+static int share_hello(const char *path, uint64_t generation,
+                           uint32_t *answer_type)
+{
+    share_message_t message, answer;
+    int fd;
+
+    share_fill(&message, path, SHARE_HELLO);
+    message.generation = generation;
+    fd                 = share_send(path, &message, sizeof(message));
+    assert_int_equal(recv(fd, &answer, sizeof(answer), 0), sizeof(answer));
+    *answer_type = answer.type;
+    return fd;
+}
+
+/* Check that the lease is held and that a process can still join. */
 static void share_check_alive(daxpin_file_t *file, const char *path)
 {
-    child_t peer;
+    child_t member;
 
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
-    member_start_open(&peer, path);
-    assert_int_equal(child_query(&peer, "holder"), 0);
-    child_finish(&peer);
+    member_start_open(&member, path);
+    assert_int_equal(child_query(&member, "holder"), 0);
+    child_finish(&member);
 }
 
 /*
- * Garbage
+ * Wrong messages
  */
 
-static void test_garbage_of_all_sizes(void **state)
+static void test_random_bytes_of_all_sizes(void **state)
 {
     const char *path    = unit_path(unit_disk, "garbage");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     unsigned char bytes[300];
     unsigned size, i;
-    int fd;
 
     srand(3);
     for (size = 0; size < sizeof(bytes); ++size) {
         for (i = 0; i < size; ++i) {
             bytes[i] = (unsigned char)rand();
         }
-        fd = share_connect(path, geteuid());
-        assert_true(fd >= 0);
-        assert_true(send(fd, bytes, size, MSG_NOSIGNAL) == (ssize_t)size);
-        assert_true(share_is_dropped(fd));
-        close(fd);
+        share_check_refused(path, bytes, size);
     }
     share_check_alive(file, path);
     daxpin_file_close(file);
     (void)state;
-}
-
-static void share_check_refused(const char *path, share_message_t *message,
-                                size_t size)
-{
-    int fd = share_connect(path, geteuid());
-
-    assert_true(fd >= 0);
-    assert_true(send(fd, message, size, MSG_NOSIGNAL) == (ssize_t)size);
-    assert_true(share_is_dropped(fd));
-    close(fd);
 }
 
 static void test_wrong_messages(void **state)
@@ -167,18 +188,17 @@ static void test_wrong_messages(void **state)
     (void)state;
 }
 
-/* A member that says something wrong is one no more; nobody waits for it */
-static void test_wrong_member(void **state)
+/* A process that sends a wrong message is no longer a member, and a revoke does
+ * not wait for it. */
+static void test_wrong_message_of_member(void **state)
 {
     const char *path    = unit_path(unit_disk, "member");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    share_message_t message, answer;
-    int fd = share_connect(path, geteuid());
+    share_message_t message;
+    uint32_t answer_type;
+    int fd = share_hello(path, 0, &answer_type);
 
-    share_fill(&message, path, SHARE_HELLO);
-    assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
-    assert_int_equal(recv(fd, &answer, sizeof(answer), 0), sizeof(answer));
-    assert_int_equal(answer.type, SHARE_WELCOME);
+    assert_int_equal(answer_type, SHARE_WELCOME);
     share_fill(&message, path, SHARE_WELCOME);
     assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
     assert_true(share_is_dropped(fd));
@@ -193,14 +213,10 @@ static void test_stale_hello(void **state)
 {
     const char *path    = unit_path(unit_disk, "stale");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    share_message_t message, answer;
-    int fd = share_connect(path, geteuid());
+    uint32_t answer_type;
+    int fd = share_hello(path, 12345, &answer_type);
 
-    share_fill(&message, path, SHARE_HELLO);
-    message.generation = 12345;
-    assert_int_equal(send(fd, &message, sizeof(message), 0), sizeof(message));
-    assert_int_equal(recv(fd, &answer, sizeof(answer), 0), sizeof(answer));
-    assert_int_equal(answer.type, SHARE_STALE);
+    assert_int_equal(answer_type, SHARE_STALE);
     assert_true(share_is_dropped(fd));
     close(fd);
     daxpin_file_close(file);
@@ -208,10 +224,10 @@ static void test_stale_hello(void **state)
 }
 
 /*
- * Crowds
+ * Many connections
  */
 
-static void test_silent(void **state)
+static void test_silent_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "silent");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -223,7 +239,7 @@ static void test_silent(void **state)
         assert_true(silent[i] >= 0);
     }
     share_check_alive(file, path);
-    /* Nobody waits for them, at a revoke neither */
+    /* Neither a process that joins nor a revoke waits for them */
     for (i = 0; i < 100; ++i) {
         assert_true(share_is_dropped(silent[i]));
         close(silent[i]);
@@ -236,7 +252,7 @@ static void test_silent(void **state)
     (void)state;
 }
 
-static void test_come_and_go(void **state)
+static void test_short_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "come");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -260,65 +276,66 @@ static void test_come_and_go(void **state)
     (void)state;
 }
 
-static void test_many_peers(void **state)
+static void test_many_members(void **state)
 {
-    const char *path    = unit_path(unit_memory, "peers");
+    const char *path    = unit_path(unit_memory, "members");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
-    child_t peers[64], child;
+    child_t members[64], child;
     unsigned i;
 
-    for (i = 0; i < SHARE_PEERS; ++i) {
-        member_start(&peers[i]);
+    for (i = 0; i < SHARE_MEMBERS; ++i) {
+        member_start(&members[i]);
     }
-    for (i = 0; i < SHARE_PEERS; ++i) {
-        child_send(&peers[i], "attach %s", member_key_text(file));
+    for (i = 0; i < SHARE_MEMBERS; ++i) {
+        child_send(&members[i], "attach %s", member_key_text(file));
     }
-    for (i = 0; i < SHARE_PEERS; ++i) {
-        assert_int_equal(child_answer(&peers[i], CHILD_WAIT_MS), 0);
-        assert_child_ok(&peers[i], "put %d 1 %d", i * 64, i + 1);
+    for (i = 0; i < SHARE_MEMBERS; ++i) {
+        assert_int_equal(child_answer(&members[i], CHILD_WAIT_MS), 0);
+        assert_child_ok(&members[i], "put %d 1 %d", i * 64, i + 1);
         assert_int_equal(memory[i * 64], i + 1);
     }
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 3000), 0);
-    for (i = 0; i < SHARE_PEERS; ++i) {
-        assert_true(member_has_state(&peers[i], REVOKED));
-        child_finish(&peers[i]);
+    for (i = 0; i < SHARE_MEMBERS; ++i) {
+        assert_true(member_has_state(&members[i], REVOKED));
+        child_finish(&members[i]);
     }
     child_finish(&child);
-    assert_string_equal(unit_log, ""); /* all had answered */
+    assert_string_equal(unit_log, ""); /* all members had answered */
     daxpin_file_close(file);
     (void)state;
 }
 
-/* No descriptor left at the holder: newcomers wait until there is */
+/* While the holder has no descriptor left, a process that joins waits. */
 static void test_holder_without_descriptors(void **state)
 {
     const char *path = unit_path(unit_disk, "full");
     struct rlimit limit, old;
-    child_t holder, peer;
+    child_t holder, member;
 
     member_start_open(&holder, path);
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, NULL, &old), 0);
     limit          = old;
     limit.rlim_cur = 5;
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &limit, NULL), 0);
-    member_start(&peer);
-    child_send(&peer, "open %s %d 4000", path, UNIT_LENGTH);
-    assert_int_equal(child_answer(&peer, 300), CHILD_SILENT);
+    member_start(&member);
+    child_send(&member, "open %s %d 4000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer(&member, 300), CHILD_SILENT);
     assert_true(member_has_state(&holder, HELD));
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &old, NULL), 0);
-    assert_int_equal(child_answer(&peer, 2000), 0);
-    child_finish(&peer);
+    assert_int_equal(child_answer(&member, 2000), 0);
+    child_finish(&member);
     child_finish(&holder);
     (void)state;
 }
 
 /*
- * Strangers
+ * Other users
  */
 
-/* Arguments: a path, whose address. Says 1 if the holder hung up. */
+/* Send a hello as another user. The arguments are a path and the user of the
+ * address. Report 1 if the holder closes the connection. */
 static int share_stranger_child(int argc, char **argv)
 {
     share_message_t message;
@@ -361,45 +378,49 @@ static void test_other_user_is_refused(void **state)
     (void)state;
 }
 
-/* Arguments: a path, the user to be, the user whose address to take, what to
- * answer. Sits there until told to go. */
+/* Attach two descriptors to a message. */
+static void share_attach_fds(struct msghdr *header, char *space, int first,
+                             int second)
+{
+    int fds[2] = {first, second};
+    struct cmsghdr *rights;
+
+    header->msg_control    = space;
+    header->msg_controllen = CMSG_SPACE(sizeof(fds));
+    rights                 = CMSG_FIRSTHDR(header);
+    rights->cmsg_level     = SOL_SOCKET;
+    rights->cmsg_type      = SCM_RIGHTS;
+    rights->cmsg_len       = CMSG_LEN(sizeof(fds));
+    memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+}
+
+/* Send the answer of a process that only pretends to be the holder. */
 static void share_squat_answer(int fd, const char *path, const char *what)
 {
     char space[CMSG_SPACE(2 * sizeof(int))] = {0};
     share_message_t message;
     struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-    struct cmsghdr *rights;
-    int fds[2];
+    int null;
 
     share_fill(&message, path, SHARE_WELCOME);
     if (strcmp(what, "garbage") == 0) {
         memset(&message, 0x55, sizeof(message));
     } else if (strcmp(what, "descriptors") == 0) {
-        fds[0] = fds[1] = open("/dev/null", O_RDWR);
-        header.msg_control    = space;
-        header.msg_controllen = sizeof(space);
-        rights                = CMSG_FIRSTHDR(&header);
-        rights->cmsg_level    = SOL_SOCKET;
-        rights->cmsg_type     = SCM_RIGHTS;
-        rights->cmsg_len      = CMSG_LEN(sizeof(fds));
-        memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+        null = open("/dev/null", O_RDWR);
+        share_attach_fds(&header, space, null, null);
     } else if (strcmp(what, "page") == 0) {
-        fds[0] = open(path, O_RDWR);
-        fds[1] = open("/dev/null", O_RDWR);
-        header.msg_control    = space;
-        header.msg_controllen = sizeof(space);
-        rights                = CMSG_FIRSTHDR(&header);
-        rights->cmsg_level    = SOL_SOCKET;
-        rights->cmsg_type     = SCM_RIGHTS;
-        rights->cmsg_len      = CMSG_LEN(sizeof(fds));
-        memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+        share_attach_fds(&header, space, open(path, O_RDWR),
+                         open("/dev/null", O_RDWR));
     }
     if (strcmp(what, "nothing") != 0) {
         (void)sendmsg(fd, &header, MSG_NOSIGNAL);
     }
 }
 
+/* Take the address of a file's holder. The arguments are a path, the user of
+ * this process, the user of the address, and the answer to give. End when the
+ * input ends. */
 static int share_squatter_child(int argc, char **argv)
 {
     struct pollfd pollfds[2] = {{.fd = CHILD_IN, .events = POLLIN},
@@ -407,7 +428,7 @@ static int share_squatter_child(int argc, char **argv)
     struct sockaddr_un address;
     char hello[256];
     socklen_t length;
-    int fd, peer;
+    int fd, conn;
 
     (void)argc;
     if ((atoi(argv[2]) != (int)geteuid()) &&
@@ -423,11 +444,11 @@ static int share_squatter_child(int argc, char **argv)
     child_report(0, "squatting");
     pollfds[1].fd = fd;
     while ((poll(pollfds, 2, -1) > 0) && (pollfds[0].revents == 0)) {
-        peer = accept(fd, NULL, NULL);
-        /* Or what is said is lost with what was not heard */
-        (void)!recv(peer, hello, sizeof(hello), 0);
-        share_squat_answer(peer, argv[1], argv[4]);
-        close(peer);
+        conn = accept(fd, NULL, NULL);
+        /* If data is left unread, close() discards the answer */
+        (void)!recv(conn, hello, sizeof(hello), 0);
+        share_squat_answer(conn, argv[1], argv[4]);
+        close(conn);
     }
     return 0;
 }
@@ -435,11 +456,11 @@ static int share_squatter_child(int argc, char **argv)
 static void share_start_squatter(child_t *child, const char *path, int user,
                                  const char *what)
 {
-    char own[16], him[16];
+    char own[16], other[16];
 
     snprintf(own, sizeof(own), "%d", (int)geteuid());
-    snprintf(him, sizeof(him), "%d", user);
-    child_spawn(child, "squatter", path, him, own, what, NULL);
+    snprintf(other, sizeof(other), "%d", user);
+    child_spawn(child, "squatter", path, other, own, what, NULL);
     assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
 }
 
@@ -491,7 +512,7 @@ static void test_impostor(void **state)
     share_check_impostor("none", -EPROTO);        /* no descriptors */
     share_check_impostor("descriptors", -EPROTO); /* of something else */
     share_check_impostor("page", -EPROTO);        /* no control page */
-    share_check_impostor("nothing", -ETIMEDOUT);  /* hangs up, ever again */
+    share_check_impostor("nothing", -ETIMEDOUT);  /* closes every time */
     (void)state;
 }
 
@@ -528,13 +549,13 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_garbage_of_all_sizes),
+        unit_case(test_random_bytes_of_all_sizes),
         unit_case(test_wrong_messages),
-        unit_case(test_wrong_member),
+        unit_case(test_wrong_message_of_member),
         unit_case(test_stale_hello),
-        unit_case(test_silent),
-        unit_case(test_come_and_go),
-        unit_case(test_many_peers),
+        unit_case(test_silent_connections),
+        unit_case(test_short_connections),
+        unit_case(test_many_members),
         unit_case(test_holder_without_descriptors),
         unit_case(test_other_user_is_refused),
         unit_case(test_squatter_of_another_user),
