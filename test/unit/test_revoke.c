@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The end of a lease: what is under way, who is told, what is left */
+/* Revokes: accesses under way, members, callbacks, memory afterwards, SIGBUS */
 
 #include "intruder.h"
 #include "member.h"
@@ -11,8 +11,8 @@
 #include <pthread.h>
 
 #define REVOKE_BIG      (64ul << 20)
-#define REVOKE_DRAIN_MS 2000 /* the library's bounds */
-#define REVOKE_ACKS_MS  5000
+#define REVOKE_DRAIN_MS 2000 /* the library's limit for accesses to end */
+#define REVOKE_ACKS_MS  5000 /* the library's limit for members to answer */
 
 /*
  * Accesses under way
@@ -26,7 +26,7 @@ typedef struct revoke_copy {
     int           ret; /* of the last one */
 } revoke_copy_t;
 
-/* A large copy as a transport would do it */
+/* Copy in chunks, as a transport does. */
 static int revoke_copy_once(daxpin_access_t *access, char *to,
                             const char *from, _Atomic int *started)
 {
@@ -64,7 +64,7 @@ static void *revoke_copy_thread(void *arg)
     return NULL;
 }
 
-static void test_large_copy(void **state)
+static void test_truncate_during_large_copy(void **state)
 {
     const char *path   = unit_path(unit_memory, "large");
     revoke_copy_t copy = {.file = unit_open(path, REVOKE_BIG)};
@@ -81,15 +81,15 @@ static void test_large_copy(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(copy.ret, -ESTALE);
     assert_int_equal(daxpin_file_state(copy.file), DAXPIN_STATE_REVOKED);
-    assert_int_equal(copy.memory[0], 0); /* nothing of it is left there */
+    assert_int_equal(copy.memory[0], 0); /* memory was replaced */
     child_finish(&child);
     assert_int_equal(unit_file_size(path), 0);
     daxpin_file_close(copy.file);
-    assert_string_equal(unit_log, ""); /* no bound was reached */
+    assert_string_equal(unit_log, ""); /* no time limit was reached */
     (void)state;
 }
 
-/* The intruder waits for an access, and no longer than for it */
+/* The intruder waits until the access ends, and no longer. */
 static void test_waits_for_access(void **state)
 {
     const char *path    = unit_path(unit_disk, "access");
@@ -105,7 +105,7 @@ static void test_waits_for_access(void **state)
     assert_becomes(file, BREAKING);
     assert_int_equal(unit_file_size(path), UNIT_LENGTH);
     assert_int_equal(daxpin_access_may_go_on(&access), 0);
-    assert_int_equal(daxpin_access_begin(&late), -ESTALE); /* nobody new */
+    assert_int_equal(daxpin_access_begin(&late), -ESTALE); /* no new access */
     assert_int_equal(daxpin_access_end(&access, 0, 1), -ESTALE);
     assert_int_equal(intruder_result(&child, 1000), 0);
     child_finish(&child);
@@ -115,8 +115,8 @@ static void test_waits_for_access(void **state)
     (void)state;
 }
 
-/* Many users of the one slot that all share */
-static void test_shared_slot(void **state)
+/* All accesses that find no free slot share the last one. */
+static void test_users_of_shared_slot(void **state)
 {
     const char *path    = unit_path(unit_disk, "shared");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -131,7 +131,7 @@ static void test_shared_slot(void **state)
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 200);
     assert_becomes(file, BREAKING);
-    assert_int_equal(daxpin_access_begin(&one), -ESTALE); /* and is out */
+    assert_int_equal(daxpin_access_begin(&one), -ESTALE); /* has left */
     assert_blocked(&child, 100);
     assert_int_equal(daxpin_access_end(&two, 0, 1), -ESTALE);
     assert_int_equal(intruder_result(&child, 1000), 0);
@@ -140,7 +140,7 @@ static void test_shared_slot(void **state)
     (void)state;
 }
 
-static void test_slots(void **state)
+static void test_slots_are_given_out(void **state)
 {
     unsigned i, slots[DAXPIN_SLOTS + 1];
 
@@ -158,7 +158,7 @@ static void test_slots(void **state)
     (void)state;
 }
 
-/* An access that never ends is waited for 2 s, and then reported as failed */
+/* A revoke waits 2 s for an access that does not end. The access fails then. */
 static void test_stuck_access(void **state)
 {
     const char *path    = unit_path(unit_disk, "stuck");
@@ -183,61 +183,61 @@ static void test_stuck_access(void **state)
 }
 
 /*
- * Peers
+ * Members
  */
 
-static void test_peer_follows(void **state)
+static void test_member_follows(void **state)
 {
     const char *path    = unit_path(unit_disk, "follows");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
 
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "put 10 1 65");
+    member_start_open(&member, path);
+    assert_child_ok(&member, "put 10 1 65");
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
-    assert_true(member_has_state(&peer, REVOKED)); /* at that time already */
-    assert_int_equal(child_query(&peer, "put 10 1 65"), -ESTALE);
-    assert_int_equal(child_query(&peer, "mem 10"), 0);
-    assert_int_equal(child_query(&peer, "cause"), 0);
-    assert_contains(peer.text, path);
-    assert_contains(peer.text, "truncates");
+    assert_true(member_has_state(&member, REVOKED)); /* before the intruder */
+    assert_int_equal(child_query(&member, "put 10 1 65"), -ESTALE);
+    assert_int_equal(child_query(&member, "mem 10"), 0);
+    assert_int_equal(child_query(&member, "cause"), 0);
+    assert_contains(member.text, path);
+    assert_contains(member.text, "truncates");
     child_finish(&child);
-    child_finish(&peer);
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
 
-static void test_waits_for_access_of_peer(void **state)
+static void test_waits_for_access_of_member(void **state)
 {
-    const char *path    = unit_path(unit_disk, "peer-access");
+    const char *path    = unit_path(unit_disk, "member-access");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
 
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "begin");
+    member_start_open(&member, path);
+    assert_child_ok(&member, "begin");
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 300);
     assert_becomes(file, BREAKING);
-    assert_child_ok(&peer, "set 100 1"); /* it is still allowed to finish */
-    assert_int_equal(child_query(&peer, "end"), -ESTALE);
+    assert_child_ok(&member, "set 100 1"); /* the access may still finish */
+    assert_int_equal(child_query(&member, "end"), -ESTALE);
     assert_int_equal(intruder_result(&child, 1000), 0);
     child_finish(&child);
-    child_finish(&peer);
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* Nobody waits for the slot of the dead */
-static void test_peer_dies_in_access(void **state)
+/* A revoke does not wait for the access of a member that has died. */
+static void test_member_dies_in_access(void **state)
 {
-    const char *path    = unit_path(unit_disk, "peer-dies");
+    const char *path    = unit_path(unit_disk, "member-dies");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
 
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "begin");
-    child_kill(&peer);
+    member_start_open(&member, path);
+    assert_child_ok(&member, "begin");
+    child_kill(&member);
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 500), 0);
     child_finish(&child);
@@ -247,37 +247,38 @@ static void test_peer_dies_in_access(void **state)
     (void)state;
 }
 
-/* He dies while everybody waits for him */
-static void test_peer_dies_during_revoke(void **state)
+/* The member dies while the revoke waits for its access. */
+static void test_member_dies_during_revoke(void **state)
 {
-    const char *path    = unit_path(unit_disk, "peer-dies-late");
+    const char *path    = unit_path(unit_disk, "member-dies-late");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
 
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "begin");
+    member_start_open(&member, path);
+    assert_child_ok(&member, "begin");
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 200);
-    child_kill(&peer);
+    child_kill(&member);
     assert_int_equal(intruder_result(&child, 500), 0);
     child_finish(&child);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* After the bound the intruder goes on, unless the blocks are held by him who
- * was stopped, too; who finds out */
-static void test_peer_is_stopped(void **state)
+/* The intruder goes on after the time limit for the stopped member. On DAX the
+ * stopped member's own hold keeps the blocks, so the intruder waits until the
+ * member continues. The member then sees the revoke. */
+static void test_member_is_stopped(void **state)
 {
     const int held      = unit_is_dax(unit_disk);
-    const char *path    = unit_path(unit_disk, "peer-stopped");
+    const char *path    = unit_path(unit_disk, "member-stopped");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
     char pid[32];
 
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "begin");
-    child_stop(&peer);
+    member_start_open(&member, path);
+    assert_child_ok(&member, "begin");
+    child_stop(&member);
     intruder_start(&child, "truncate", path, 0);
     if (held) {
         assert_becomes(file, REVOKED);
@@ -287,20 +288,20 @@ static void test_peer_is_stopped(void **state)
         assert_int_equal(intruder_result(&child, REVOKE_ACKS_MS + 1500), 0);
         assert_true(atol(child.text) >= REVOKE_ACKS_MS - 100);
     }
-    snprintf(pid, sizeof(pid), "pid %d", (int)peer.pid);
+    snprintf(pid, sizeof(pid), "pid %d", (int)member.pid);
     assert_contains(unit_log, path);
     assert_contains(unit_log, pid);
-    assert_int_equal(kill(peer.pid, SIGCONT), 0);
-    /* Its store meets the end of the file, or is still in it, and its access
-     * has failed */
-    assert_child_ok(&peer, "set 100 1");
-    assert_int_equal(child_query(&peer, "end"), -ESTALE);
-    assert_member_becomes(&peer, REVOKED);
+    assert_int_equal(kill(member.pid, SIGCONT), 0);
+    /* The member's store meets the end of the file, or still reaches the file.
+     * Its access fails in both cases. */
+    assert_child_ok(&member, "set 100 1");
+    assert_int_equal(child_query(&member, "end"), -ESTALE);
+    assert_member_becomes(&member, REVOKED);
     if (held) {
         assert_int_equal(intruder_result(&child, 2000), 0);
     }
     child_finish(&child);
-    child_finish(&peer);
+    child_finish(&member);
     assert_int_equal(unit_file_size(path), 0);
     daxpin_file_close(file);
     (void)state;
@@ -312,10 +313,10 @@ static void test_peer_is_stopped(void **state)
 
 typedef struct revoke_called {
     _Atomic int    count;
-    daxpin_pin_t   *pin;    /* to be given back */
-    int            close;
-    int            byte;    /* of memory */
-    off_t          size;    /* of the file */
+    daxpin_pin_t   *pin;    /* the callback unpins it */
+    int            close;   /* the callback closes the file */
+    int            byte;    /* of memory, as the callback saw it */
+    off_t          size;    /* of the file, as the callback saw it */
     daxpin_state_t state;
     char           *memory;
     const char     *path;
@@ -356,20 +357,20 @@ static void test_callbacks(void **state)
     assert_int_equal(closes.count, 1);
     assert_int_equal(cancelled.count, 0);
     assert_int_equal(called.byte, 0);           /* memory was replaced */
-    assert_int_equal(called.size, UNIT_LENGTH); /* nobody was let in */
+    assert_int_equal(called.size, UNIT_LENGTH); /* the truncate still waits */
     assert_int_equal(called.state, DAXPIN_STATE_BREAKING);
     assert_null(daxpin_pin_find(file, 0, UNIT_LENGTH));
 
     assert_int_equal(daxpin_file_on_revoke(file, revoke_callback, &called),
                      -ESTALE);
     assert_message(path);
-    daxpin_file_cancel_on_revoke(file, revoke_callback, &called); /* gone */
+    daxpin_file_cancel_on_revoke(file, revoke_callback, &called); /* no-op */
     daxpin_file_close(file);
     assert_int_equal(called.count, 1);
     (void)state;
 }
 
-/* The callback has the last reference */
+/* The callback closes the last reference. */
 static void test_callback_closes(void **state)
 {
     const char *path       = unit_path(unit_disk, "callback-closes");
@@ -385,7 +386,7 @@ static void test_callback_closes(void **state)
     (void)state;
 }
 
-/* No callback at close, at release, or for a reader */
+/* A reader, a release and a close call no callback. */
 static void test_no_callback(void **state)
 {
     const char *path       = unit_path(unit_disk, "no-callback");
@@ -412,7 +413,7 @@ static void revoke_slow_callback(daxpin_file_t *file, void *arg)
     *phase = 2;
 }
 
-/* Cancelling waits for one that runs */
+/* Cancelling a callback waits until that callback has returned. */
 static void test_cancel_waits(void **state)
 {
     const char *path    = unit_path(unit_disk, "cancel");
@@ -439,31 +440,31 @@ static void test_cancel_waits(void **state)
 static void test_holder_is_killed(void **state)
 {
     const char *path = unit_path(unit_disk, "killed");
-    child_t holder, peers[2], child;
+    child_t holder, members[2], child;
     unsigned i;
 
     member_start_open(&holder, path);
     for (i = 0; i < 2; ++i) {
-        member_start_open(&peers[i], path);
+        member_start_open(&members[i], path);
     }
     child_kill(&holder);
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 1000), 0);
     child_finish(&child);
     for (i = 0; i < 2; ++i) {
-        assert_member_becomes(&peers[i], REVOKED);
-        assert_int_equal(child_query(&peers[i], "put 0 1 1"), -ESTALE);
-        assert_int_equal(child_query(&peers[i], "cause"), 0);
-        assert_contains(peers[i].text, path);
-        assert_contains(peers[i].text, "holder");
-        child_finish(&peers[i]);
+        assert_member_becomes(&members[i], REVOKED);
+        assert_int_equal(child_query(&members[i], "put 0 1 1"), -ESTALE);
+        assert_int_equal(child_query(&members[i], "cause"), 0);
+        assert_contains(members[i].text, path);
+        assert_contains(members[i].text, "holder");
+        child_finish(&members[i]);
     }
-    daxpin_file_close(unit_open(path, UNIT_LENGTH)); /* and all is well */
+    daxpin_file_close(unit_open(path, UNIT_LENGTH)); /* can be opened again */
     (void)state;
 }
 
-/* In the middle of everybody's accesses somebody wants the file, and one of the
- * members, or none, is killed at that moment */
+/* Kill one of three members, or none, and start an intruder at the same time,
+ * while all members access the file. */
 static void revoke_die_in_traffic(unsigned round)
 {
     static const char *const intrusions[] = {"truncate", "write-trunc",
@@ -494,7 +495,7 @@ static void revoke_die_in_traffic(unsigned round)
     unlink(path);
 }
 
-static void test_storm_of_deaths(void **state)
+static void test_many_deaths(void **state)
 {
     unsigned round, rounds = UNIT_SANITIZED ? 12 : pace_rounds(60, 12);
 
@@ -504,7 +505,7 @@ static void test_storm_of_deaths(void **state)
     (void)state;
 }
 
-/* Nobody is let in while one of those he left is in an access */
+/* After the holder's death the intruder waits for a member's access. */
 static void test_holder_is_killed_during_access(void **state)
 {
     const char *path = unit_path(unit_disk, "killed-access");
@@ -535,30 +536,30 @@ static void test_holder_is_killed_during_access(void **state)
     (void)state;
 }
 
-/* In the middle of a revoke, when nobody else would say the last word */
+/* The holder dies in the middle of a revoke. The members end the revoke. */
 static void test_holder_is_killed_during_revoke(void **state)
 {
     const char *path = unit_path(unit_disk, "killed-revoke");
-    child_t holder, peer, idle, child;
+    child_t holder, member, idle, child;
 
     member_start_open(&holder, path);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     member_start_open(&idle, path);
-    assert_child_ok(&holder, "begin"); /* makes the revoke take its time */
+    assert_child_ok(&holder, "begin"); /* the revoke waits for this access */
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 200);
     child_kill(&holder);
     assert_int_equal(intruder_result(&child, 1000), 0);
-    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&member, REVOKED);
     assert_member_becomes(&idle, REVOKED);
     child_finish(&child);
-    child_finish(&peer);
+    child_finish(&member);
     child_finish(&idle);
     (void)state;
 }
 
-/* A stopped holder: the lease has its own end, but nobody else's has to wait */
-static void test_holder_without_peers_is_killed(void **state)
+/* The lease of a holder that has no members ends when the holder dies. */
+static void test_holder_without_members_is_killed(void **state)
 {
     const char *path = unit_path(unit_disk, "killed-alone");
     child_t holder;
@@ -572,38 +573,38 @@ static void test_holder_without_peers_is_killed(void **state)
 static void test_holder_closes_first(void **state)
 {
     const char *path = unit_path(unit_disk, "lingers");
-    child_t holder, peer, late, child;
+    child_t holder, member, late, child;
 
     member_start_open(&holder, path);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     assert_child_ok(&holder, "close");
-    assert_child_ok(&peer, "put 5000 1 66");
-    assert_true(member_has_state(&peer, HELD));
-    member_start_open(&late, path); /* served as before */
+    assert_child_ok(&member, "put 5000 1 66");
+    assert_true(member_has_state(&member, HELD));
+    member_start_open(&late, path); /* the holder still serves joins */
     assert_int_equal(child_query(&late, "mem 5000"), 66);
     intruder_start(&child, "truncate", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
-    assert_true(member_has_state(&peer, REVOKED));
+    assert_true(member_has_state(&member, REVOKED));
     assert_true(member_has_state(&late, REVOKED));
     child_finish(&child);
     child_finish(&late);
-    child_finish(&peer);
+    child_finish(&member);
     child_finish(&holder);
     (void)state;
 }
 
-static void test_last_peer_closes(void **state)
+static void test_last_member_closes(void **state)
 {
     const char *path = unit_path(unit_disk, "last");
-    child_t holder, peer;
+    child_t holder, member;
 
     member_start_open(&holder, path);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     assert_child_ok(&holder, "close");
     assert_string_equal(intruder_lease(path), "ACTIVE");
-    assert_child_ok(&peer, "close");
+    assert_child_ok(&member, "close");
     assert_true(unit_await(2000, !strcmp(intruder_lease(path), "")));
-    child_finish(&peer);
+    child_finish(&member);
     child_finish(&holder);
     (void)state;
 }
@@ -611,20 +612,20 @@ static void test_last_peer_closes(void **state)
 static void test_lingering_holder_exits(void **state)
 {
     const char *path = unit_path(unit_disk, "exits");
-    child_t holder, peer;
+    child_t holder, member;
 
     member_start_open(&holder, path);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     assert_child_ok(&holder, "close");
     child_finish(&holder);
-    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&member, REVOKED);
     intruder_run("truncate", path, 0, 500);
-    child_finish(&peer);
+    child_finish(&member);
     (void)state;
 }
 
 /*
- * What is left
+ * Memory after a revoke
  */
 
 static void test_memory_afterwards(void **state)
@@ -651,11 +652,13 @@ static void test_memory_afterwards(void **state)
 }
 
 /*
- * Past the lease: through the one description, which breaks nothing. In other
- * processes, because cmocka has a handler of SIGBUS of its own.
+ * Truncates through the shared open file description
+ *
+ * The kernel breaks no lease for them. The test uses other processes, because
+ * cmocka has its own handler of SIGBUS.
  */
 
-static void revoke_check_cut(const char *who_cuts, const char *who_puts)
+static void revoke_check_cut(const char *cutter, const char *putter)
 {
     const char *path = unit_path(unit_memory, "cut");
     child_t members[2], *cuts, *puts;
@@ -664,8 +667,8 @@ static void revoke_check_cut(const char *who_cuts, const char *who_puts)
     for (i = 0; i < 2; ++i) {
         member_start_open(&members[i], path);
     }
-    cuts = &members[strcmp(who_cuts, "peer") == 0];
-    puts = &members[strcmp(who_puts, "peer") == 0];
+    cuts = &members[strcmp(cutter, "member") == 0];
+    puts = &members[strcmp(putter, "member") == 0];
     assert_child_ok(puts, "put 5000 1 1");
     assert_child_ok(cuts, "cut 0");
     assert_int_equal(child_query(puts, "put 5000 10 1"), -ESTALE);
@@ -674,7 +677,7 @@ static void revoke_check_cut(const char *who_cuts, const char *who_puts)
         assert_int_equal(child_query(&members[i], "cause"), 0);
         assert_contains(members[i].text, path);
         assert_contains(members[i].text, "truncated");
-        assert_child_ok(&members[i], "set 200000 1"); /* hits nothing */
+        assert_child_ok(&members[i], "set 200000 1"); /* not in the file */
         assert_int_equal(child_query(&members[i], "put 0 1 1"), -ESTALE);
     }
     assert_int_equal(unit_file_size(path), 0);
@@ -686,14 +689,14 @@ static void revoke_check_cut(const char *who_cuts, const char *who_puts)
 static void test_cut_through_description(void **state)
 {
     revoke_check_cut("holder", "holder");
-    revoke_check_cut("holder", "peer");
-    revoke_check_cut("peer", "holder");
-    revoke_check_cut("peer", "peer");
+    revoke_check_cut("holder", "member");
+    revoke_check_cut("member", "holder");
+    revoke_check_cut("member", "member");
     (void)state;
 }
 
 /*
- * SIGBUS of others
+ * SIGBUS in memory that is not the library's
  */
 
 static volatile sig_atomic_t revoke_faults;
@@ -726,8 +729,9 @@ static void revoke_set_handler(const char *kind)
     sigaction(SIGBUS, &action, NULL);
 }
 
-/* Arguments: kind of handler, a path for us, one for the library. Says how
- * often the handler was called for a fault in memory of our own. */
+/* Fault in memory of this process's own. The arguments are the kind of handler,
+ * a path for this process and a path for the library. Report how often the
+ * handler was called. */
 static int revoke_bus_child(int argc, char **argv)
 {
     daxpin_file_t *file;
@@ -742,7 +746,7 @@ static int revoke_bus_child(int argc, char **argv)
     fd     = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (sigsetjmp(revoke_jump, 1) == 0) {
-        memory[0] = 1; /* beyond the end */
+        memory[0] = 1; /* beyond the end of the file */
     }
     child_report(revoke_faults, "%s",
                  daxpin_state_name(daxpin_file_state(file)));
@@ -761,7 +765,7 @@ static void revoke_check_bus(const char *kind)
         assert_int_equal(child_answer(&child, CHILD_WAIT_MS), CHILD_DIED);
         close(child.out);
         status = child_reap(&child, CHILD_WAIT_MS);
-        /* A sanitizer says that it was SIGBUS, and exits */
+        /* A sanitizer reports the SIGBUS and exits */
         assert_true(UNIT_SANITIZED ? (status != 0) :
                     (WIFSIGNALED(status) && (WTERMSIG(status) == SIGBUS)));
         return;
@@ -771,7 +775,7 @@ static void revoke_check_bus(const char *kind)
     child_finish(&child);
 }
 
-static void test_foreign_fault(void **state)
+static void test_fault_in_other_memory(void **state)
 {
     revoke_check_bus("plain");
     revoke_check_bus("info");
@@ -788,31 +792,31 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_large_copy),
+        unit_case(test_truncate_during_large_copy),
         unit_case(test_waits_for_access),
-        unit_case(test_shared_slot),
-        unit_case(test_slots),
+        unit_case(test_users_of_shared_slot),
+        unit_case(test_slots_are_given_out),
         unit_case(test_stuck_access),
-        unit_case(test_peer_follows),
-        unit_case(test_waits_for_access_of_peer),
-        unit_case(test_peer_dies_in_access),
-        unit_case(test_peer_dies_during_revoke),
-        unit_case(test_peer_is_stopped),
+        unit_case(test_member_follows),
+        unit_case(test_waits_for_access_of_member),
+        unit_case(test_member_dies_in_access),
+        unit_case(test_member_dies_during_revoke),
+        unit_case(test_member_is_stopped),
         unit_case(test_callbacks),
         unit_case(test_callback_closes),
         unit_case(test_no_callback),
         unit_case(test_cancel_waits),
         unit_case(test_holder_is_killed),
-        unit_case(test_storm_of_deaths),
+        unit_case(test_many_deaths),
         unit_case(test_holder_is_killed_during_access),
         unit_case(test_holder_is_killed_during_revoke),
-        unit_case(test_holder_without_peers_is_killed),
+        unit_case(test_holder_without_members_is_killed),
         unit_case(test_holder_closes_first),
-        unit_case(test_last_peer_closes),
+        unit_case(test_last_member_closes),
         unit_case(test_lingering_holder_exits),
         unit_case(test_memory_afterwards),
         unit_case(test_cut_through_description),
-        unit_case(test_foreign_fault)
+        unit_case(test_fault_in_other_memory)
     };
 
     return unit_main("revoke", argc, argv, children, tests);
