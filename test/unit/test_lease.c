@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The lease and those who break it */
+/* The lease, and the processes that break it */
 
 #include "intruder.h"
 #include "daxpin/file/file.h"
@@ -12,7 +12,7 @@
 #define LEASE_FILES  4
 #define LEASE_AT_ONCE 3
 
-/* The handle is as good as new, and the kernel agrees */
+/* Check that daxpin and the kernel both say that the lease is held. */
 static void lease_check_held(daxpin_file_t *file, const char *path)
 {
     assert_becomes(file, HELD);
@@ -29,7 +29,7 @@ static void lease_check_revoked(daxpin_file_t *file, const char *path)
     assert_string_equal(intruder_lease(path), "");
 }
 
-/* memory: where the file was when it was whole */
+/* Store a byte in an access. memory is the address of the file's start. */
 static int lease_put(daxpin_file_t *file, char *memory, size_t offset,
                      char byte)
 {
@@ -59,9 +59,9 @@ static void lease_check_reader(const char *dir)
     assert_becomes(file, LENT);
     daxpin_file_cause(file, cause, sizeof(cause));
     assert_string_equal(cause, "");
-    assert_int_equal(lease_put(file, memory, 5, 'r'), 0); /* costs nothing */
+    assert_int_equal(lease_put(file, memory, 5, 'r'), 0);
     assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
-    unit_sleep_ms(100); /* he stays */
+    unit_sleep_ms(100); /* the reader keeps the file open */
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
     child_finish(&child);
     lease_check_held(file, path);
@@ -77,29 +77,28 @@ static void test_reader(void **state)
     (void)state;
 }
 
-/* Peers see it the same way */
-static void test_reader_and_peer(void **state)
+/* A member sees the same states as the holder. */
+static void test_reader_and_member(void **state)
 {
-    const char *path    = unit_path(unit_disk, "reader-peer");
+    const char *path    = unit_path(unit_disk, "reader-member");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, child;
+    child_t member, child;
 
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     intruder_start(&child, "read", path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
-    assert_member_becomes(&peer, LENT);
-    assert_child_ok(&peer, "put 100 1 80");
+    assert_member_becomes(&member, LENT);
+    assert_child_ok(&member, "put 100 1 80");
     child_finish(&child);
     lease_check_held(file, path);
-    assert_member_becomes(&peer, HELD);
+    assert_member_becomes(&member, HELD);
     assert_int_equal(*(char*)daxpin_file_addr(file, 100, 1), 80);
-    child_finish(&peer);
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* Many come and go */
-static void test_readers(void **state)
+static void test_many_readers(void **state)
 {
     const char *path    = unit_path(unit_disk, "readers");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -115,7 +114,7 @@ static void test_readers(void **state)
     (void)state;
 }
 
-/* Closed while it is lent: nothing is left */
+/* If the file is closed while the lease is lent, the lease does not return. */
 static void test_close_while_lent(void **state)
 {
     const char *path    = unit_path(unit_disk, "close-lent");
@@ -167,7 +166,8 @@ static void test_writers(void **state)
     (void)state;
 }
 
-/* Longer is a truncate too: the lease cannot know */
+/* A truncate to a greater length ends the lease too, because the kernel does
+ * not say which length the process wants. */
 static void test_truncate_to_more(void **state)
 {
     const char *path    = unit_path(unit_disk, "to-more");
@@ -179,36 +179,37 @@ static void test_truncate_to_more(void **state)
     (void)state;
 }
 
-/* With O_NONBLOCK he is sent away by the kernel, and nobody waits */
-static void lease_check_poke(const char *what)
+/* The kernel refuses an open with O_NONBLOCK, but breaks the lease. No process
+ * waits for the lease then. */
+static void lease_check_nonblock(const char *what)
 {
     const char *path    = unit_path(unit_disk, what);
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
-    unsigned i, sent_away = 0;
+    unsigned i, refused = 0;
     child_t child;
     long ret;
 
     for (i = 0; i < 10; ++i) {
         intruder_start(&child, what, path, 0);
         ret = intruder_result(&child, 2000);
-        /* Or he came while the one before was being let in */
+        /* 0: the lease was away because of the intruder before */
         assert_true((ret == EAGAIN) || (ret == 0));
-        sent_away += ret == EAGAIN;
+        refused += ret == EAGAIN;
         child_finish(&child);
         lease_check_held(file, path);
     }
-    assert_true(sent_away > 0);
+    assert_true(refused > 0);
     assert_int_equal(lease_put(file, memory, 5, 'p'), 0);
     intruder_run("truncate", path, 0, 2000);
     lease_check_revoked(file, path);
     daxpin_file_close(file);
 }
 
-static void test_poke(void **state)
+static void test_open_with_nonblock(void **state)
 {
-    lease_check_poke("read-poke");
-    lease_check_poke("write-poke");
+    lease_check_nonblock("read-poke");
+    lease_check_nonblock("write-poke");
     (void)state;
 }
 
@@ -220,9 +221,9 @@ static void lease_slow_callback(daxpin_file_t *file, void *arg)
     }
 }
 
-/* An intruder who dies before anybody has looked at him. The library's thread
- * is kept busy with another file meanwhile. */
-static void test_killed_intruder(void **state)
+/* The intruder dies before the loop thread has seen it, because a callback for
+ * another file keeps the loop thread busy. */
+static void test_intruder_is_killed(void **state)
 {
     const char *path    = unit_path(unit_disk, "killed");
     const char *other   = unit_path(unit_disk, "busy");
@@ -252,8 +253,9 @@ static void test_killed_intruder(void **state)
     (void)state;
 }
 
-/* The library's thread is another one than ours */
-static void test_by_itself(void **state)
+/* The process that truncates the file is the holder itself. Its loop thread
+ * ends the lease. */
+static void test_truncate_by_this_process(void **state)
 {
     const char *path    = unit_path(unit_disk, "itself");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -278,7 +280,7 @@ static void *lease_truncate_thread(void *path)
     return (void*)(intptr_t)truncate(path, 10);
 }
 
-static void test_by_a_thread(void **state)
+static void test_truncate_by_a_thread(void **state)
 {
     const char *path    = unit_path(unit_disk, "thread");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -294,7 +296,7 @@ static void test_by_a_thread(void **state)
     (void)state;
 }
 
-static void test_two_files_at_once(void **state)
+static void test_two_revokes_at_once(void **state)
 {
     daxpin_file_t *files[2];
     const char *paths[2];
@@ -320,10 +322,10 @@ static void test_two_files_at_once(void **state)
 }
 
 /*
- * A storm: nobody waits for long, whoever comes when
+ * Many intruders at once: none waits for long
  */
 
-static void lease_storm_round(daxpin_file_t **files, const char **paths)
+static void lease_intrude_at_once(daxpin_file_t **files, const char **paths)
 {
     static const char *const what[] = {"read", "read-poke", "truncate",
                                        "write", "write-poke", "read",
@@ -347,7 +349,7 @@ static void lease_storm_round(daxpin_file_t **files, const char **paths)
         child_finish(&children[i]);
     }
     for (i = 0; i < LEASE_FILES; ++i) {
-        /* Someone's open that has just ended may be under way still */
+        /* The loop may still handle the break of an open that has ended */
         assert_true(unit_await(3000,
                 (daxpin_file_state(files[i]) == DAXPIN_STATE_HELD) ||
                 (daxpin_file_state(files[i]) == DAXPIN_STATE_REVOKED)));
@@ -358,7 +360,7 @@ static void lease_storm_round(daxpin_file_t **files, const char **paths)
     }
 }
 
-static void test_storm(void **state)
+static void test_many_intruders_at_once(void **state)
 {
     unsigned rounds = UNIT_SANITIZED ? 60 : pace_rounds(200, 20);
     daxpin_file_t *files[LEASE_FILES];
@@ -371,7 +373,7 @@ static void test_storm(void **state)
         files[i] = unit_open(paths[i], UNIT_LENGTH);
     }
     for (i = 0; i < rounds; ++i) {
-        lease_storm_round(files, paths);
+        lease_intrude_at_once(files, paths);
     }
     for (i = 0; i < LEASE_FILES; ++i) {
         lease_check_held(files[i], paths[i]);
@@ -381,7 +383,8 @@ static void test_storm(void **state)
     (void)state;
 }
 
-/* Another file whose inode has the same number: its intruder is none of ours */
+/* Two files on different file systems have the same inode number. The intruder
+ * of one is not taken for an intruder of the other. */
 static void test_same_number_elsewhere(void **state)
 {
     const char *dirs[] = {unit_path(unit_disk, "one"),
@@ -402,7 +405,7 @@ static void test_same_number_elsewhere(void **state)
         assert_int_equal(stat(paths[i], &st[i]), 0);
     }
     assert_int_equal(st[0].st_ino, st[1].st_ino);
-    /* He waits for an access while the reader comes */
+    /* The intruder waits for an access while the reader opens the other file */
     daxpin_access_init(files[1], DAXPIN_SLOTS - 1, &access);
     assert_int_equal(daxpin_access_begin(&access), 0);
     intruder_start(&intruder, "truncate", paths[1], 0);
@@ -423,7 +426,7 @@ static void test_same_number_elsewhere(void **state)
 }
 
 /*
- * Which locks there are
+ * Locks
  */
 
 static void test_locks(void **state)
@@ -431,36 +434,36 @@ static void test_locks(void **state)
     const unsigned hold = unit_is_dax(unit_disk) ? DAXPIN_LOCK_HOLD : 0;
     const char *path    = unit_path(unit_disk, "locks");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer, reader;
+    child_t member, reader;
 
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
-    assert_int_equal(child_query(&peer, "locks"), DAXPIN_LOCK_LEASE | hold);
+    assert_int_equal(child_query(&member, "locks"), DAXPIN_LOCK_LEASE | hold);
     intruder_start(&reader, "read", path, 0);
     assert_int_equal(intruder_result(&reader, 2000), 0);
     assert_becomes(file, LENT);
     assert_int_equal(daxpin_file_locks(file), hold);
-    assert_int_equal(child_query(&peer, "locks"), hold);
+    assert_int_equal(child_query(&member, "locks"), hold);
     child_finish(&reader);
     assert_becomes(file, HELD);
     assert_int_equal(daxpin_file_locks(file), DAXPIN_LOCK_LEASE | hold);
     intruder_run("truncate", path, 100, 5000);
     assert_becomes(file, REVOKED);
     assert_int_equal(daxpin_file_locks(file), 0);
-    assert_int_equal(child_query(&peer, "locks"), 0);
-    child_send(&peer, "exit");
-    child_finish(&peer);
+    assert_int_equal(child_query(&member, "locks"), 0);
+    child_send(&member, "exit");
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* On a file system where nothing is held by itself: the page that a hold needs
- * is there, and counts for peers, but for the one that has it no more */
-static void test_locks_of_a_hold(void **state)
+/* A hold counts in the process that has placed it, on tmpfs too. The locks that
+ * the holder publishes make a member place its own. */
+static void test_locks_with_hold(void **state)
 {
     const char *path    = unit_path(unit_memory, "locks-hold");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    child_t peer;
+    child_t member;
 
     pthread_mutex_lock(&daxpin_mutex);
     assert_ok(daxpin_hold_place(path, file->fd, &file->hold));
@@ -468,21 +471,21 @@ static void test_locks_of_a_hold(void **state)
     assert_int_equal(daxpin_file_locks(file),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
-    member_start_open(&peer, path);
-    assert_int_equal(child_query(&peer, "locks"),
+    member_start_open(&member, path);
+    assert_int_equal(child_query(&member, "locks"),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
-    /* Each member has its own */
+    /* The member's own hold counts, whatever the holder publishes */
     atomic_store(&file->control->locks, 0);
-    assert_int_equal(child_query(&peer, "locks"),
+    assert_int_equal(child_query(&member, "locks"),
                      DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
     atomic_store(&file->control->locks, DAXPIN_LOCK_HOLD);
     intruder_run("truncate", path, 100, 5000);
     assert_becomes(file, REVOKED);
     assert_int_equal(daxpin_file_locks(file), 0);
-    assert_member_becomes(&peer, REVOKED);
-    assert_int_equal(child_query(&peer, "locks"), 0);
-    child_send(&peer, "exit");
-    child_finish(&peer);
+    assert_member_becomes(&member, REVOKED);
+    assert_int_equal(child_query(&member, "locks"), 0);
+    child_send(&member, "exit");
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
@@ -504,7 +507,7 @@ static void test_locks_names(void **state)
 }
 
 /*
- * While nobody holds off a truncate
+ * Truncates while the lease is lent
  */
 
 static void test_truncate_while_lent(void **state)
@@ -517,7 +520,7 @@ static void test_truncate_while_lent(void **state)
     assert_int_equal(intruder_result(&child, 2000), 0);
     assert_becomes(file, LENT);
     intruder_run("truncate", path, 100, 2000);
-    /* Seen by itself */
+    /* The loop finds out without an access */
     assert_becomes(file, REVOKED);
     lease_check_revoked(file, path);
     child_finish(&child);
@@ -525,7 +528,7 @@ static void test_truncate_while_lent(void **state)
     (void)state;
 }
 
-/* In the last page that is left, where no access faults */
+/* The truncate cuts within the last page, where no access faults. */
 static void test_truncate_in_page_while_lent(void **state)
 {
     const char *path    = unit_path(unit_disk, "lent-page");
@@ -540,7 +543,7 @@ static void test_truncate_in_page_while_lent(void **state)
     assert_int_equal(truncate(path, UNIT_LENGTH - 100), 0);
     assert_int_equal(daxpin_file_persist(file, UNIT_LENGTH - 50, 1), -ESTALE);
     if (daxpin_file_state(file) == DAXPIN_STATE_LENT) {
-        assert_message("cut off"); /* the monitor has not seen it before us */
+        assert_message("cut off"); /* the loop has not seen the truncate yet */
     }
     assert_int_equal(lease_put(file, memory, UNIT_LENGTH - 50, 1), -ESTALE);
     assert_becomes(file, REVOKED);
@@ -549,7 +552,7 @@ static void test_truncate_in_page_while_lent(void **state)
     (void)state;
 }
 
-/* A hole frees blocks, and leaves the size as it is */
+/* Punching a hole frees blocks but does not change the size. */
 static void test_hole_while_lent(void **state)
 {
     const char *path    = unit_path(unit_disk, "lent-hole");
@@ -571,7 +574,8 @@ static void test_hole_while_lent(void **state)
     (void)state;
 }
 
-/* The file has grown since the lease was taken: that part counts too */
+/* If the file has grown since the lease was taken, a truncate of the new part
+ * ends the lease too. */
 static void test_truncate_of_grown_while_lent(void **state)
 {
     const char *path    = unit_path(unit_disk, "lent-grown");
@@ -584,7 +588,7 @@ static void test_truncate_of_grown_while_lent(void **state)
     assert_becomes(file, LENT);
     assert_int_equal(truncate(path, 2 * UNIT_LENGTH - 100), 0);
     child_finish(&child);
-    /* Not HELD again as if nothing had happened */
+    /* The state after LENT is not HELD */
     assert_true(unit_await(2000, daxpin_file_state(file) !=
                                  DAXPIN_STATE_LENT));
     assert_becomes(file, REVOKED);
@@ -594,10 +598,10 @@ static void test_truncate_of_grown_while_lent(void **state)
 }
 
 /*
- * Holding on, letting go
+ * DAXPIN_ON_BREAK_HOLD, and release
  */
 
-static daxpin_file_t *lease_open_hold(const char *path)
+static daxpin_file_t *lease_open_on_break_hold(const char *path)
 {
     daxpin_params_t params = {.on_break = DAXPIN_ON_BREAK_HOLD};
     daxpin_file_t *file;
@@ -606,10 +610,10 @@ static daxpin_file_t *lease_open_hold(const char *path)
     return file;
 }
 
-static void test_hold(void **state)
+static void test_on_break_hold(void **state)
 {
     const char *path    = unit_path(unit_disk, "hold");
-    daxpin_file_t *file = lease_open_hold(path);
+    daxpin_file_t *file = lease_open_on_break_hold(path);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
     daxpin_pin_t *pin;
     child_t child;
@@ -628,10 +632,10 @@ static void test_hold(void **state)
     (void)state;
 }
 
-static void test_hold_lets_readers_in(void **state)
+static void test_on_break_hold_and_reader(void **state)
 {
     const char *path    = unit_path(unit_disk, "hold-reader");
-    daxpin_file_t *file = lease_open_hold(path);
+    daxpin_file_t *file = lease_open_on_break_hold(path);
 
     intruder_run("read", path, 0, 2000);
     lease_check_held(file, path);
@@ -639,17 +643,17 @@ static void test_hold_lets_readers_in(void **state)
     (void)state;
 }
 
-static void test_release_ends_hold(void **state)
+static void test_on_break_hold_and_release(void **state)
 {
     const char *path    = unit_path(unit_disk, "hold-release");
-    daxpin_file_t *file = lease_open_hold(path);
+    daxpin_file_t *file = lease_open_on_break_hold(path);
     child_t child;
 
     intruder_start(&child, "truncate", path, 100);
     assert_blocked(&child, 200);
     assert_ok(daxpin_lease_release(file));
     if (unit_is_dax(unit_disk)) {
-        assert_blocked(&child, 500); /* access is allowed still */
+        assert_blocked(&child, 500); /* the hold stays until the close */
         daxpin_file_close(file);
         assert_int_equal(intruder_result(&child, 2000), 0);
     } else {
@@ -666,39 +670,39 @@ static void test_release(void **state)
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
     daxpin_params_t params = {.timeout_ms = 500};
-    child_t peer, late;
+    child_t member, late;
 
-    member_start_open(&peer, path);
-    assert_int_equal(child_query(&peer, "release"), -EPERM);
-    assert_contains(peer.text, "holder");
+    member_start_open(&member, path);
+    assert_int_equal(child_query(&member, "release"), -EPERM);
+    assert_contains(member.text, "holder");
     assert_ok(daxpin_lease_release(file));
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
     assert_string_equal(intruder_lease(path), "");
     assert_int_equal(daxpin_lease_release(file), -ESTALE);
     assert_message(path);
     assert_int_equal(lease_put(file, memory, 77, 'x'), 0);
-    assert_child_ok(&peer, "put 78 1 89");
-    assert_int_equal(child_query(&peer, "pin 0 1"), -EPERM);
+    assert_child_ok(&member, "put 78 1 89");
+    assert_int_equal(child_query(&member, "pin 0 1"), -EPERM);
 
-    /* Nobody joins a file without a lease, or waits for ever */
+    /* No process joins a file without a lease, and none waits forever */
     member_start(&late);
     assert_true(child_query(&late, "open %s 0 500", path) < 0);
     assert_contains(late.text, path);
     assert_true(daxpin_file_open(path, 0, &params, &again) < 0);
     child_finish(&late);
 
-    /* Nobody is delayed */
+    /* A writer does not wait */
     intruder_run("write", path, 0, 1000);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
-    child_finish(&peer);
+    child_finish(&member);
     daxpin_file_close(file);
     assert_int_equal(unit_file_byte(path, 78), 89);
     (void)state;
 }
 
-/* After release a truncate is nobody's business, but kills nobody; where blocks
- * are held it waits until the file is closed. In another process, because
- * cmocka has a handler of SIGBUS of its own. */
+/* A truncate after the release kills no process. On DAX the truncate waits
+ * until the file is closed, because of the hold. The test uses another process,
+ * because cmocka has its own handler of SIGBUS. */
 static void test_truncate_after_release(void **state)
 {
     const char *path = unit_path(unit_disk, "after-release");
@@ -731,28 +735,28 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest tests[] = {
         unit_case(test_reader),
-        unit_case(test_reader_and_peer),
-        unit_case(test_readers),
+        unit_case(test_reader_and_member),
+        unit_case(test_many_readers),
         unit_case(test_close_while_lent),
         unit_case(test_writers),
         unit_case(test_truncate_to_more),
-        unit_case(test_poke),
-        unit_case(test_killed_intruder),
-        unit_case(test_by_itself),
-        unit_case(test_by_a_thread),
-        unit_case(test_two_files_at_once),
-        unit_case(test_storm),
+        unit_case(test_open_with_nonblock),
+        unit_case(test_intruder_is_killed),
+        unit_case(test_truncate_by_this_process),
+        unit_case(test_truncate_by_a_thread),
+        unit_case(test_two_revokes_at_once),
+        unit_case(test_many_intruders_at_once),
         unit_case(test_same_number_elsewhere),
         unit_case(test_truncate_while_lent),
         unit_case(test_truncate_in_page_while_lent),
         unit_case(test_hole_while_lent),
         unit_case(test_truncate_of_grown_while_lent),
         unit_case(test_locks),
-        unit_case(test_locks_of_a_hold),
+        unit_case(test_locks_with_hold),
         unit_case(test_locks_names),
-        unit_case(test_hold),
-        unit_case(test_hold_lets_readers_in),
-        unit_case(test_release_ends_hold),
+        unit_case(test_on_break_hold),
+        unit_case(test_on_break_hold_and_reader),
+        unit_case(test_on_break_hold_and_release),
         unit_case(test_release),
         unit_case(test_truncate_after_release)
     };
