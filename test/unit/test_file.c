@@ -12,7 +12,7 @@
 
 #define FILE_PROCESSES 8
 
-/* How much of a file has blocks */
+/* Return how many bytes of a file have blocks. */
 static uint64_t file_allocated(const char *path)
 {
     struct stat st;
@@ -78,7 +78,7 @@ static void test_existing(void **state)
     assert_int_equal(*(char*)daxpin_file_addr(file, 9999, 1), 'x');
     daxpin_file_close(file);
 
-    file = unit_open(path, 5000); /* not cut */
+    file = unit_open(path, 5000); /* does not shorten the file */
     assert_int_equal(daxpin_file_length(file), 10000);
     daxpin_file_close(file);
     assert_int_equal(unit_file_size(path), 10000);
@@ -123,7 +123,7 @@ static void test_sparse_is_allocated(void **state)
     (void)state;
 }
 
-/* Opened again with more: grows where it is */
+/* A second open with a greater length grows the file in place. */
 static void test_again_with_more(void **state)
 {
     const char *path    = unit_path(unit_disk, "more");
@@ -135,17 +135,18 @@ static void test_again_with_more(void **state)
     assert_int_equal(daxpin_file_length(file), 100000);
     assert_non_null(daxpin_file_addr(file, 99999, 1));
     *(char*)daxpin_file_addr(file, 4000, 1) = 9;
-    assert_int_equal(addr[4000], 9); /* the old address stays */
+    assert_int_equal(addr[4000], 9); /* the old address stays valid */
     daxpin_file_close(more);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* Have another process wait when it makes room in its file, as it does one
- * process at a time: its pid, its number of the file's descriptor. The
- * descriptor to be closed at the end, which is the same description. */
-static int file_bar_room(pid_t pid, int number)
+/* Make another process wait when it grows its file, by locking the file: the
+ * library lets one process at a time grow it. number is that process's
+ * descriptor. Return a descriptor of the same open file description. Closing it
+ * ends the wait. */
+static int file_delay_growth(pid_t pid, int number)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int pidfd         = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -157,8 +158,8 @@ static int file_bar_room(pid_t pid, int number)
     return fd;
 }
 
-/* Does a process wait for room? */
-static int file_waits_for_room(pid_t pid)
+/* Return whether a process waits to grow its file. */
+static int file_waits_to_grow(pid_t pid)
 {
     FILE *locks = fopen("/proc/locks", "re");
     char line[512];
@@ -174,8 +175,8 @@ static int file_waits_for_room(pid_t pid)
     return waits;
 }
 
-/* Who opens a file while it grows has it when it has grown: his hold would be
- * in the way */
+/* A process that opens a file while the holder grows it waits until the file
+ * has grown, because its hold would keep the file from growing. */
 static void test_join_while_growing(void **state)
 {
     const char *path = unit_path(unit_disk, "growing");
@@ -184,9 +185,9 @@ static void test_join_while_growing(void **state)
 
     member_start_open(&holder, path);
     member_start(&late);
-    bar = file_bar_room(holder.pid, (int)child_query(&holder, "number"));
+    bar = file_delay_growth(holder.pid, (int)child_query(&holder, "number"));
     child_send(&holder, "open %s %d 8000", path, 2 * UNIT_LENGTH);
-    assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
+    assert_true(unit_await(5000, file_waits_to_grow(holder.pid)));
     child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 300), CHILD_SILENT);
     close(bar);
@@ -202,12 +203,12 @@ static void test_join_while_growing(void **state)
     (void)state;
 }
 
-/* Its first holder may take long to make room for it: who comes meanwhile waits
- * for as long as he said */
-static void test_join_while_made(void **state)
+/* The first holder may need long to allocate the file. A process that opens the
+ * file meanwhile waits up to its own timeout. */
+static void test_join_while_created(void **state)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    const char *path  = unit_path(unit_disk, "made");
+    const char *path  = unit_path(unit_disk, "created");
     child_t holder, late;
     int bar;
 
@@ -217,7 +218,7 @@ static void test_join_while_made(void **state)
     member_start(&holder);
     member_start(&late);
     child_send(&holder, "open %s %d 20000", path, UNIT_LENGTH);
-    assert_true(unit_await(5000, file_waits_for_room(holder.pid)));
+    assert_true(unit_await(5000, file_waits_to_grow(holder.pid)));
     child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 6000), CHILD_SILENT);
     close(bar);
@@ -230,7 +231,7 @@ static void test_join_while_made(void **state)
     (void)state;
 }
 
-/* What was added is taken back, when nobody else has the file any more */
+/* A file can be shrunk when no other process and no other handle uses it. */
 static void test_shrink(void **state)
 {
     const char *path = unit_path(unit_disk, "shrink");
@@ -254,26 +255,27 @@ static void test_shrink(void **state)
     assert_ok(daxpin_file_shrink(file, 20000)); /* does not make it longer */
     assert_int_equal(unit_file_size(path), 10000);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
-    /* What is held, as on DAX, cannot grow */
+    /* On DAX the hold keeps the file from growing */
     length = daxpin_file_is_dax(file) ? 10000 : 30000;
     assert_child_ok(&member, "open %s %zu 10000", path, length);
-    intruder_run("read", path, 0, 5000); /* its new length is known */
+    intruder_run("read", path, 0, 5000); /* the new length is no loss */
     assert_member_becomes(&member, HELD);
     child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* What a member said before it closed the file does not make it one still */
-static void test_shrink_after_words(void **state)
+/* A member that has sent messages and then closed the file is no member, even
+ * while its messages are unread. */
+static void test_shrink_after_messages(void **state)
 {
-    const char *path    = unit_path(unit_disk, "words");
+    const char *path    = unit_path(unit_disk, "messages");
     daxpin_file_t *file = unit_open(path, 50000);
     child_t member;
 
     member_start(&member);
     assert_child_ok(&member, "open %s 50000 10000", path);
-    /* The thread that reads what it says cannot do so now */
+    /* The loop thread cannot read the member's messages now */
     pthread_mutex_lock(&daxpin_mutex);
     assert_child_ok(&member, "pin 0 4096");
     assert_child_ok(&member, "close");
@@ -324,8 +326,7 @@ static void test_wrong_type(void **state)
     (void)state;
 }
 
-/* A file system that grants no leases */
-static void test_no_leases_there(void **state)
+static void test_file_system_without_leases(void **state)
 {
     daxpin_file_t *file;
     int ret = daxpin_file_open("/proc/self/comm", 4, NULL, &file);
@@ -356,7 +357,7 @@ static void test_no_space(void **state)
     assert_message("space");
     assert_false(unit_exists(inside));
 
-    /* What was there stays as it was */
+    /* An existing file stays as it was */
     snprintf(inside, sizeof(inside), "%s/old", path);
     unit_make_file(inside, 5000, 'x');
     blocks = file_allocated(inside);
@@ -366,7 +367,7 @@ static void test_no_space(void **state)
     assert_int_equal(unit_file_byte(inside, 4999), 'x');
     assert_string_equal(intruder_lease(inside), "");
 
-    /* While it is open: refused, and goes on */
+    /* An open file cannot grow, and stays usable */
     file = unit_open(inside, 8192);
     daxpin_file_close(file);
     file = unit_open(inside, 8192);
@@ -380,7 +381,7 @@ static void test_no_space(void **state)
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     daxpin_file_close(file);
     assert_int_equal(umount(path), 0);
-    assert_true(unit_count_fds() <= fds + 8); /* the library's own few */
+    assert_true(unit_count_fds() <= fds + 8); /* the library has a few */
     (void)state;
 }
 
@@ -424,10 +425,11 @@ static void test_no_permission(void **state)
     (void)state;
 }
 
-/* A user without any capability, on a file of his own */
+/* A user without capabilities may take the lease of a file that the user
+ * owns. */
 static void test_ordinary_user(void **state)
 {
-    const char *path = unit_path(unit_memory, "his");
+    const char *path = unit_path(unit_memory, "own");
     child_t child;
 
     unit_make_file(path, 8192, 'x');
@@ -443,10 +445,10 @@ static void test_ordinary_user(void **state)
 }
 
 /*
- * Somebody else has it open
+ * A file that another process has open
  */
 
-static void file_check_busy(const char *how)
+static void file_check_open_elsewhere(const char *how)
 {
     const char *path       = unit_path(unit_disk, how);
     daxpin_params_t params = {.timeout_ms = 300};
@@ -474,16 +476,16 @@ static void file_check_busy(const char *how)
     daxpin_file_close(file);
 }
 
-static void test_busy(void **state)
+static void test_open_elsewhere(void **state)
 {
-    file_check_busy("read");
-    file_check_busy("write");
+    file_check_open_elsewhere("read");
+    file_check_open_elsewhere("write");
     (void)state;
 }
 
-/* He writes meanwhile, to where the file was made longer for us, or beyond it:
- * that is his */
-static void test_busy_and_written(void **state)
+/* While an open waits, another process writes to the part that the open has
+ * added, or beyond it. The open fails, but the written data stays. */
+static void test_open_elsewhere_and_written(void **state)
 {
     static const off_t offset[] = {3 * UNIT_LENGTH, 5 * UNIT_LENGTH};
     const char *path            = unit_path(unit_disk, "written");
@@ -500,7 +502,7 @@ static void test_busy_and_written(void **state)
         child_send(&member, "open %s %d %u", path, 4 * UNIT_LENGTH,
                    2000 * unit_slow());
         assert_true(unit_await(5000, unit_file_size(path) == 4 * UNIT_LENGTH));
-        unit_sleep_ms(200 * unit_slow()); /* until it is filled, on DAX */
+        unit_sleep_ms(200 * unit_slow()); /* on DAX until it is filled */
         assert_true((fd = open(path, O_WRONLY)) >= 0);
         assert_int_equal(pwrite(fd, &byte, 1, offset[i]), 1);
         close(fd);
@@ -513,8 +515,8 @@ static void test_busy_and_written(void **state)
     (void)state;
 }
 
-/* He leaves in time */
-static void test_busy_for_a_while(void **state)
+/* The other process closes the file before the timeout. */
+static void test_open_elsewhere_for_a_while(void **state)
 {
     const char *path = unit_path(unit_disk, "a-while");
     child_t child, member;
@@ -538,7 +540,7 @@ static int file_leaser_child(int argc, char **argv)
     (void)argc;
     unit_set_signal(SIGIO, SIG_IGN);
     child_report((fcntl(fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : errno, "lease");
-    child_wait(); /* holds it, whatever happens */
+    child_wait(); /* keeps the lease when it is broken */
     return 0;
 }
 
@@ -589,9 +591,9 @@ static void test_same_handle(void **state)
     (void)state;
 }
 
-static void test_second_process_is_peer(void **state)
+static void test_second_process_is_member(void **state)
 {
-    const char *path    = unit_path(unit_disk, "peer");
+    const char *path    = unit_path(unit_disk, "second");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
     child_t child;
@@ -606,13 +608,13 @@ static void test_second_process_is_peer(void **state)
     assert_child_ok(&child, "pin 0 4096");
     assert_string_equal(intruder_lease(path), "ACTIVE");
     assert_child_ok(&child, "close");
-    assert_child_ok(&child, "open %s 0 5000", path); /* and again */
+    assert_child_ok(&child, "open %s 0 5000", path); /* can join again */
     child_finish(&child);
     daxpin_file_close(file);
     (void)state;
 }
 
-/* All at once, the file not there before: one holder, one length, all well */
+/* Several processes create one file at once: one is the holder, all succeed. */
 static void test_concurrent_creation(void **state)
 {
     child_t children[FILE_PROCESSES];
@@ -648,7 +650,8 @@ static void test_concurrent_creation(void **state)
     (void)state;
 }
 
-/* A process that gives up must not take away what another one has by then */
+/* A process that fails to create a file does not delete it if another process
+ * has succeeded. */
 static void test_failed_creation_leaves_others_alone(void **state)
 {
     const char *dir = unit_path(unit_disk, "small");
@@ -721,7 +724,7 @@ static void test_persist(void **state)
     (void)state;
 }
 
-/* persist() of a revoked file that was never mapped by the library */
+/* daxpin_file_persist() fails for a revoked file that the program has mapped. */
 static void test_persist_of_adopted_after_revoke(void **state)
 {
     const char *dirs[] = {unit_disk, NULL};
@@ -772,7 +775,7 @@ static void test_key_and_attach(void **state)
     member_start(&child);
     assert_child_ok(&child, "attach %s", member_key_text(file));
     assert_child_ok(&child, "put 0 100 7");
-    assert_child_ok(&child, "key"); /* a peer's key is the holder's */
+    assert_child_ok(&child, "key"); /* a member has the holder's key */
     assert_string_equal(child.text, member_key_text(file));
     assert_int_equal(*(char*)daxpin_file_addr(file, 99, 1), 7);
     child_finish(&child);
@@ -807,7 +810,7 @@ static void test_stale_key(void **state)
 
     daxpin_file_close(file);
     assert_int_equal(daxpin_file_attach(&key, &again), -ENOENT);
-    file = unit_open(path, UNIT_LENGTH); /* another life */
+    file = unit_open(path, UNIT_LENGTH); /* a new lease */
     assert_int_equal(daxpin_file_attach(&key, &again), -ESTALE);
     assert_message(path);
     assert_null(again);
@@ -830,7 +833,7 @@ static void test_attach_after_revoke(void **state)
     assert_int_equal(child_query(&child, "attach %s", member_key_text(file)),
                      -ENOENT);
     child_finish(&child);
-    /* The path works again, and the old handle stays what it is */
+    /* The path can be opened again, and the old handle stays revoked */
     again = unit_open(path, UNIT_LENGTH);
     assert_ptr_not_equal(file, again);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_REVOKED);
@@ -840,10 +843,10 @@ static void test_attach_after_revoke(void **state)
 }
 
 /*
- * Small things
+ * Names, leaks, deleted files
  */
 
-static void test_names(void **state)
+static void test_names_of_states(void **state)
 {
     assert_string_equal(daxpin_state_name(DAXPIN_STATE_HELD), "HELD");
     assert_string_equal(daxpin_state_name(DAXPIN_STATE_REVOKED), "REVOKED");
@@ -853,7 +856,7 @@ static void test_names(void **state)
     (void)state;
 }
 
-/* A thousand lives leave nothing behind */
+/* Opening and closing a file many times leaks no descriptor. */
 static void test_no_leak(void **state)
 {
     const char *path = unit_path(unit_memory, "leak");
@@ -869,7 +872,7 @@ static void test_no_leak(void **state)
     (void)state;
 }
 
-/* Deleted while open: the lease goes on, a new file of the name is another */
+/* A deleted file keeps its lease, and its name is free for another file. */
 static void test_unlinked(void **state)
 {
     const char *path    = unit_path(unit_disk, "unlinked");
@@ -899,22 +902,22 @@ int main(int argc, char **argv)
         unit_case(test_sparse_is_allocated),
         unit_case(test_again_with_more),
         unit_case(test_join_while_growing),
-        unit_case(test_join_while_made),
+        unit_case(test_join_while_created),
         unit_case(test_shrink),
-        unit_case(test_shrink_after_words),
+        unit_case(test_shrink_after_messages),
         unit_case(test_empty),
         unit_case(test_wrong_type),
-        unit_case(test_no_leases_there),
+        unit_case(test_file_system_without_leases),
         unit_case(test_no_space),
         unit_case(test_not_owner),
         unit_case(test_no_permission),
         unit_case(test_ordinary_user),
-        unit_case(test_busy),
-        unit_case(test_busy_and_written),
-        unit_case(test_busy_for_a_while),
+        unit_case(test_open_elsewhere),
+        unit_case(test_open_elsewhere_and_written),
+        unit_case(test_open_elsewhere_for_a_while),
         unit_case(test_other_program_has_a_lease),
         unit_case(test_same_handle),
-        unit_case(test_second_process_is_peer),
+        unit_case(test_second_process_is_member),
         unit_case(test_concurrent_creation),
         unit_case(test_failed_creation_leaves_others_alone),
         unit_case(test_addresses),
@@ -923,7 +926,7 @@ int main(int argc, char **argv)
         unit_case(test_key_and_attach),
         unit_case(test_stale_key),
         unit_case(test_attach_after_revoke),
-        unit_case(test_names),
+        unit_case(test_names_of_states),
         unit_case(test_no_leak),
         unit_case(test_unlinked)
     };
