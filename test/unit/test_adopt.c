@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Taking what a program has mapped by itself under lease */
+/* Adopting files: leases for mappings that the program itself has made */
 
 #include "intruder.h"
 #include "member.h"
@@ -79,7 +79,7 @@ static void adopt_check_held(const adopt_map_t *map)
  * One process
  */
 
-static void adopt_check_own(const char *dir)
+static void adopt_check_dir(const char *dir)
 {
     adopt_map_t map;
     daxpin_pin_t *pin;
@@ -94,16 +94,16 @@ static void adopt_check_own(const char *dir)
     daxpin_unpin(pin);
     intruder_run("truncate", map.path, 0, 2000);
     assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
-    assert_int_equal(map.memory[7], 0); /* replaced in place */
+    assert_int_equal(map.memory[7], 0); /* memory was replaced in place */
     map.memory[7] = 1;
     assert_int_equal(unit_file_size(map.path), 0);
     adopt_end(&map);
 }
 
-static void test_own_descriptor(void **state)
+static void test_open_descriptor(void **state)
 {
-    adopt_check_own(unit_disk);
-    adopt_check_own(unit_memory);
+    adopt_check_dir(unit_disk);
+    adopt_check_dir(unit_memory);
     (void)state;
 }
 
@@ -156,7 +156,7 @@ static void test_deleted(void **state)
     (void)state;
 }
 
-/* Another file has the name now: that one is not to be leased */
+/* Another file has the name now. The library does not lease that file. */
 static void test_replaced(void **state)
 {
     adopt_map_t map;
@@ -186,7 +186,7 @@ static void test_read_only(void **state)
     (void)state;
 }
 
-static void test_foreign(void **state)
+static void test_other_memory_is_not_adopted(void **state)
 {
     adopt_map_t map;
     char *memory;
@@ -199,7 +199,7 @@ static void test_foreign(void **state)
     assert_null(map.file);
     adopt_end(&map);
 
-    /* In a directory that nobody named */
+    /* In a directory that was not passed to daxpin_set_files() */
     adopt_map(&map, unit_disk);
     adopt_set_dir(unit_memory);
     assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
@@ -237,7 +237,7 @@ static void test_foreign(void **state)
     (void)state;
 }
 
-/* Whatever is on DAX, and nothing else */
+/* "fsdax" stands for all files on DAX, and for no other file. */
 static void test_fsdax(void **state)
 {
     adopt_map_t map;
@@ -258,7 +258,7 @@ static void test_fsdax(void **state)
     (void)state;
 }
 
-/* A name that begins alike is another directory */
+/* The name of a directory must match as a whole, not only its beginning. */
 static void test_directories(void **state)
 {
     const char *none[] = {"/nowhere", NULL};
@@ -279,7 +279,7 @@ static void test_directories(void **state)
     (void)state;
 }
 
-static void test_spans(void **state)
+static void test_range_spans_files(void **state)
 {
     char *area = mmap(NULL, 16 * ADOPT_PAGE, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -293,7 +293,8 @@ static void test_spans(void **state)
          MAP_SHARED | MAP_FIXED, two.fd, 0);
     munmap(map.memory, UNIT_LENGTH);
     map.memory = area;
-    /* From other memory into it, from one file into the other, out of it */
+    /* From other memory into the first file, from the first file into the
+     * second, from the second file into other memory */
     assert_int_equal(adopt_part(&map, 0, 6 * ADOPT_PAGE), -EFAULT);
     assert_message(map.path);
     assert_int_equal(adopt_part(&map, 5 * ADOPT_PAGE, 5 * ADOPT_PAGE),
@@ -315,8 +316,8 @@ static void test_spans(void **state)
     (void)state;
 }
 
-/* One file in two pieces that continue each other is one range */
-static void test_pieces(void **state)
+/* Two adjacent mappings of adjacent parts of a file are one range. */
+static void test_adjacent_mappings(void **state)
 {
     adopt_map_t map;
 
@@ -349,7 +350,7 @@ static void test_beyond_the_end(void **state)
     (void)state;
 }
 
-/* Blocks are there when it returns */
+/* Adopting a sparse file allocates its blocks. */
 static void test_sparse(void **state)
 {
     adopt_map_t map;
@@ -365,7 +366,8 @@ static void test_sparse(void **state)
     (void)state;
 }
 
-/* Writes through the other description would not be appended any more */
+/* A file that is also open with O_APPEND is not adopted: the holder's
+ * description would replace that one, and writes would not append any more. */
 static void test_append(void **state)
 {
     adopt_map_t map;
@@ -383,7 +385,7 @@ static void test_append(void **state)
     (void)state;
 }
 
-static void test_again(void **state)
+static void test_adopt_twice(void **state)
 {
     adopt_map_t map, again;
 
@@ -396,12 +398,12 @@ static void test_again(void **state)
     daxpin_file_close(again.file);
     adopt_check_held(&map);
     intruder_run("truncate", map.path, 0, 2000);
-    assert_int_equal(map.memory[0], 0); /* once more than given back */
+    assert_int_equal(map.memory[0], 0); /* adopted twice, unadopted once */
     adopt_end(&map);
     (void)state;
 }
 
-/* What was given back is the program's own, and stays as it is */
+/* A revoke does not touch memory that the program has unadopted. */
 static void test_unadopt(void **state)
 {
     adopt_map_t map;
@@ -444,7 +446,7 @@ static void test_two_ranges(void **state)
     (void)state;
 }
 
-/* Opened by the library and mapped by the program too: one handle */
+/* daxpin_file_open() of an adopted file returns the same handle. */
 static void test_with_open(void **state)
 {
     adopt_map_t map;
@@ -462,7 +464,7 @@ static void test_with_open(void **state)
 }
 
 /*
- * Files whose inodes have one number
+ * Files whose inodes have the same number
  */
 
 static int adopt_mount(char *path, const char *name)
@@ -495,7 +497,7 @@ static void test_same_number_elsewhere(void **state)
     adopt_set_dir(one);
     assert_ok(adopt_all(&map));
     assert_int_equal(map.memory[0], 'a');
-    assert_int_equal(other.memory[0], 'b'); /* is none of our business */
+    assert_int_equal(other.memory[0], 'b'); /* is not adopted */
     intruder_run("truncate", map.path, 0, 2000);
     assert_int_equal(map.memory[0], 0);
     assert_int_equal(other.memory[0], 'b');
@@ -510,7 +512,7 @@ static void test_same_number_elsewhere(void **state)
  * Many processes
  */
 
-static void adopt_many(child_t *children, const char *path)
+static void adopt_in_all(child_t *children, const char *path)
 {
     unsigned i, holders = 0;
     int holder = 0, number;
@@ -533,7 +535,7 @@ static void adopt_many(child_t *children, const char *path)
     assert_string_equal(intruder_lease(path), "ACTIVE");
     number = (int)child_query(&children[holder], "number");
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
-        /* The descriptor that each had opened is the holder's description */
+        /* Each process's descriptor is now the holder's description */
         assert_int_equal(child_query(&children[i], "same %d %d",
                                    (int)children[holder].pid, number), 0);
         assert_child_ok(&children[i], "put %u 1 %u", i * 5000, i + 1);
@@ -557,7 +559,7 @@ static void test_many_processes(void **state)
             member_start(&children[i]);
             assert_child_ok(&children[i], "map %s %d -", path, UNIT_LENGTH);
         }
-        adopt_many(children, path);
+        adopt_in_all(children, path);
         intruder_start(&child, "truncate", path, 0);
         assert_int_equal(intruder_result(&child, 2000), 0);
         child_finish(&child);
@@ -570,7 +572,8 @@ static void test_many_processes(void **state)
     (void)state;
 }
 
-/* Some open and map when others adopt already; nobody has accessed yet */
+/* A process opens and maps a file after another process has adopted it. No
+ * process has accessed the file yet. */
 static void test_late_process(void **state)
 {
     const char *path = unit_path(unit_disk, "late");
@@ -582,8 +585,7 @@ static void test_late_process(void **state)
     assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
     assert_child_ok(&early, "adopt %s 8000", unit_disk);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
-    /* The open of a process that is not known to use daxpin is an intrusion,
-     * so that one has to be known */
+    /* If the second process is not known to use daxpin, it is an intruder */
     (void)child_query(&early, "state");
     if (member_has_state(&early, REVOKED)) {
         assert_child_ok(&early, "close");
@@ -600,26 +602,27 @@ static void test_late_process(void **state)
     (void)state;
 }
 
-/* One has adopted the file; the other uses daxpin already, but not for it */
-static void start_early_and_late(const char *path, child_t *early,
+/* Start two processes: the early one adopts the file, the late one uses daxpin
+ * for another file. */
+static void adopt_start_early_and_late(const char *path, child_t *early,
                                  child_t *late)
 {
     unit_make_file(path, UNIT_LENGTH, 'x');
     member_start(early);
-    /* Publishes what it pins */
+    /* From now on the late process is known to use daxpin */
     member_start_open(late, unit_path(unit_disk, "other"));
     assert_child_ok(late, "close");
     assert_child_ok(early, "map %s %d -", path, UNIT_LENGTH);
     assert_child_ok(early, "adopt %s 8000", unit_disk);
 }
 
-/* One that uses daxpin already is waited for */
+/* The holder waits for a late process that is known to use daxpin. */
 static void test_late_member(void **state)
 {
     const char *path = unit_path(unit_disk, "late-member");
     child_t early, late;
 
-    start_early_and_late(path, &early, &late);
+    adopt_start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_false(member_has_state(&early, REVOKED));
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
@@ -632,13 +635,13 @@ static void test_late_member(void **state)
     (void)state;
 }
 
-/* What is pinned while he is waited for waits as well */
+/* A pin waits while the holder waits for a late process. */
 static void test_late_member_and_pin(void **state)
 {
     const char *path = unit_path(unit_disk, "late-pin");
     child_t early, late;
 
-    start_early_and_late(path, &early, &late);
+    adopt_start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_member_becomes(&early, PENDING);
     child_send(&early, "pin 0 4096");
@@ -651,15 +654,16 @@ static void test_late_member_and_pin(void **state)
     (void)state;
 }
 
-/* One that makes the file longer first, as ranks do which share a file: what
- * is there may not be held yet, or he would wait for us, and we for him */
+/* The late process first makes the file longer, as ranks that share a file do.
+ * The holder may not have a hold yet: the late process would wait for the hold,
+ * and the holder for the late process. */
 static void test_late_member_grows(void **state)
 {
     const char *path = unit_path(unit_disk, "late-grows");
     child_t early, late, child;
     struct stat st;
 
-    start_early_and_late(path, &early, &late);
+    adopt_start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "grow %s %d", path, 2 * UNIT_LENGTH);
     assert_child_ok(&late, "map %s %d -", path, 2 * UNIT_LENGTH);
     assert_child_ok(&late, "adopt %s 8000", unit_disk);
@@ -668,7 +672,7 @@ static void test_late_member_grows(void **state)
     assert_child_ok(&late, "put %d 1 76", 2 * UNIT_LENGTH - 1);
     assert_child_ok(&early, "put 100 1 77");
     assert_int_equal(child_query(&late, "mem 100"), 77);
-    /* The hole has its blocks, and is held like the rest */
+    /* The hole has blocks, and the hold keeps them */
     assert_int_equal(stat(path, &st), 0);
     assert_true(st.st_blocks * 512 >= 2 * UNIT_LENGTH);
     assert_int_equal(child_query(&early, "locks"),
@@ -684,28 +688,28 @@ static void test_late_member_grows(void **state)
     (void)state;
 }
 
-/* When somebody may access, such a process is an intruder like any other */
+/* If a process may already access the file, a late process is an intruder. */
 static void test_too_late_member(void **state)
 {
     const char *path = unit_path(unit_disk, "too-late");
-    child_t early, late, peer;
+    child_t early, late, member;
     char key[CHILD_LINE_MAX];
 
-    start_early_and_late(path, &early, &late);
-    member_start(&peer);
+    adopt_start_early_and_late(path, &early, &late);
+    member_start(&member);
     assert_child_ok(&early, "key");
     strcpy(key, early.text);
-    assert_child_ok(&peer, "attach %s", key);
+    assert_child_ok(&member, "attach %s", key);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_member_becomes(&early, REVOKED);
-    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&member, REVOKED);
     child_finish(&late);
     child_finish(&early);
-    child_finish(&peer);
+    child_finish(&member);
     (void)state;
 }
 
-static void test_blocked(void **state)
+static void test_open_elsewhere(void **state)
 {
     daxpin_params_t params = {.timeout_ms = 300};
     uint64_t start         = unit_ms();
@@ -722,7 +726,7 @@ static void test_blocked(void **state)
     snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
     assert_message(map.path);
     assert_message(pid);
-    map.memory[5] = 'z'; /* the mapping is as it was */
+    map.memory[5] = 'z'; /* the mapping is still of the file */
     assert_int_equal(unit_file_byte(map.path, 5), 'z');
     child_finish(&child);
     assert_ok(adopt_all(&map));
@@ -738,21 +742,21 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_own_descriptor),
+        unit_case(test_open_descriptor),
         unit_case(test_closed_descriptor),
         unit_case(test_read_only_descriptor_too),
         unit_case(test_deleted),
         unit_case(test_replaced),
         unit_case(test_read_only),
-        unit_case(test_foreign),
+        unit_case(test_other_memory_is_not_adopted),
         unit_case(test_fsdax),
         unit_case(test_directories),
-        unit_case(test_spans),
-        unit_case(test_pieces),
+        unit_case(test_range_spans_files),
+        unit_case(test_adjacent_mappings),
         unit_case(test_beyond_the_end),
         unit_case(test_sparse),
         unit_case(test_append),
-        unit_case(test_again),
+        unit_case(test_adopt_twice),
         unit_case(test_unadopt),
         unit_case(test_two_ranges),
         unit_case(test_with_open),
@@ -763,7 +767,7 @@ int main(int argc, char **argv)
         unit_case(test_late_member_and_pin),
         unit_case(test_late_member_grows),
         unit_case(test_too_late_member),
-        unit_case(test_blocked)
+        unit_case(test_open_elsewhere)
     };
 
     return unit_main("adopt", argc, argv, children, tests);
