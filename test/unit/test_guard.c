@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The guard's client, with a daemon that is fair, absent, slow or hostile. What
- * it promises here no kernel keeps: test/vm has the real one. */
+/*
+ * libdaxpin as a client of the guard daemon
+ *
+ * The daemon here is a thread of the test. It answers as the real daemon does,
+ * or wrongly, but it guards nothing. test/vm tests the real daemon.
+ */
 
 #include "intruder.h"
 #include "daxpin/file/file.h"
@@ -22,24 +26,24 @@
 #define GUARD_PAGE  4096
 
 typedef enum guard_mode {
-    GUARD_FAIR,
-    GUARD_STRANGER, /* fair, but of another user */
+    GUARD_FAIR,       /* confirms every message */
+    GUARD_OTHER_USER, /* confirms, but belongs to another user */
     GUARD_REFUSES,
     GUARD_SILENT,
-    GUARD_BABBLES,
-    GUARD_HANGS_UP
+    GUARD_SENDS_GARBAGE,
+    GUARD_DISCONNECTS
 } guard_mode_t;
 
 static struct {
     guard_mode_t mode;
     uint32_t     grace_ms;
-    int          knows; /* what a former daemon guarded */
+    int          knows; /* it knows the pins of the daemon before it */
     int          listen_fd;
     int          stop[2];
     pthread_t    thread;
     atomic_int   conns;
     atomic_int   ranges;
-    atomic_int   unleased; /* files that came without the lease */
+    atomic_int   unleased; /* files received without a lease */
 } guard;
 
 /*
@@ -71,7 +75,7 @@ static void guard_answer(int sock, uint32_t error)
     (void)send(sock, &answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-static void guard_note(const daxpin_guard_message_t *message, int fd)
+static void guard_count(const daxpin_guard_message_t *message, int fd)
 {
     switch (message->head.type) {
     case DAXPIN_GUARD_FILE:
@@ -88,7 +92,7 @@ static void guard_note(const daxpin_guard_message_t *message, int fd)
     }
 }
 
-/* One message; 0: the connection has ended */
+/* Receive and answer one message. Return 0 if the connection has ended. */
 static int guard_serve(int sock)
 {
     daxpin_guard_message_t message;
@@ -104,7 +108,7 @@ static int guard_serve(int sock)
         return 0;
     }
     fd = guard_take_fd(&header);
-    guard_note(&message, fd);
+    guard_count(&message, fd);
     if (fd >= 0) {
         close(fd);
     }
@@ -112,10 +116,10 @@ static int guard_serve(int sock)
     case GUARD_REFUSES:
         guard_answer(sock, EDQUOT);
         return 1;
-    case GUARD_BABBLES:
-        (void)send(sock, "What?", 5, MSG_NOSIGNAL);
+    case GUARD_SENDS_GARBAGE:
+        (void)send(sock, "wrong", 5, MSG_NOSIGNAL);
         return 1;
-    case GUARD_HANGS_UP:
+    case GUARD_DISCONNECTS:
         return 0;
     case GUARD_SILENT:
         return 1;
@@ -125,14 +129,14 @@ static int guard_serve(int sock)
     }
 }
 
-static void *guard_main(void *arg)
+static void *guard_run_daemon(void *arg)
 {
     struct pollfd fds[2 + GUARD_CONNS] = {
         {.fd = guard.stop[0], .events = POLLIN},
         {.fd = guard.listen_fd, .events = POLLIN}
     };
     int count = 2, i;
-    char order = 0;
+    char how = 0;
 
     (void)arg;
     while (poll(fds, (nfds_t)count, -1) > 0) {
@@ -151,20 +155,20 @@ static void *guard_main(void *arg)
             ++guard.conns;
         }
         if (fds[0].revents != 0) {
-            (void)!read(guard.stop[0], &order, 1);
+            (void)!read(guard.stop[0], &how, 1);
             break;
         }
     }
     for (i = 2; i < count; ++i) {
-        if (order == 'e') {
-            guard_answer(fds[i].fd, ESHUTDOWN); /* in order */
+        if (how == 'e') {
+            guard_answer(fds[i].fd, ESHUTDOWN);
         }
         close(fds[i].fd);
     }
     return NULL;
 }
 
-static void guard_start(guard_mode_t mode, uint32_t grace_ms)
+static void guard_start_daemon(guard_mode_t mode, uint32_t grace_ms)
 {
     const char *path           = getenv("DAXPIN_GUARD_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -179,20 +183,22 @@ static void guard_start(guard_mode_t mode, uint32_t grace_ms)
     guard.listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(guard.listen_fd, (struct sockaddr*)&address,
                           sizeof(address)), 0);
-    /* Who listens is whom others see */
-    if (mode == GUARD_STRANGER) {
+    /* SO_PEERCRED shows the user that called listen() */
+    if (mode == GUARD_OTHER_USER) {
         assert_int_equal(syscall(SYS_setresuid, -1, UNIT_NOBODY, -1), 0);
     }
     assert_int_equal(listen(guard.listen_fd, 64), 0);
-    if (mode == GUARD_STRANGER) {
+    if (mode == GUARD_OTHER_USER) {
         assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
     }
     assert_int_equal(pipe2(guard.stop, O_CLOEXEC), 0);
-    assert_int_equal(pthread_create(&guard.thread, NULL, guard_main, NULL), 0);
+    assert_int_equal(pthread_create(&guard.thread, NULL, guard_run_daemon,
+                                    NULL),
+                     0);
 }
 
-/* how: "k", killed, or "e", ended in order */
-static void guard_end(const char *how)
+/* End the daemon. how: "k" as if killed, "e" with a message to its clients */
+static void guard_end_daemon(const char *how)
 {
     assert_int_equal(write(guard.stop[1], how, 1), 1);
     pthread_join(guard.thread, NULL);
@@ -221,8 +227,8 @@ static daxpin_pin_t *guard_pin(daxpin_file_t *file, uint64_t offset,
     return pin;
 }
 
-/* A writer ends the lease, as ever */
-static void guard_check_off(daxpin_file_t *file, const char *path)
+/* Check that the guard is not in use, so that a writer ends the lease. */
+static void guard_check_writer_revokes(daxpin_file_t *file, const char *path)
 {
     child_t writer;
 
@@ -233,73 +239,73 @@ static void guard_check_off(daxpin_file_t *file, const char *path)
     child_finish(&writer);
 }
 
-static void guard_check_useless(void)
+static void guard_check_no_guard(void)
 {
-    const char *path    = unit_path(unit_memory, "useless");
+    const char *path    = unit_path(unit_memory, "no-guard");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     daxpin_pin_t *pin   = guard_pin(file, 0, GUARD_PAGE);
 
-    guard_check_off(file, path);
+    guard_check_writer_revokes(file, path);
     daxpin_unpin(pin);
     daxpin_file_close(file);
 }
 
-static void test_absent(void **state)
+static void test_no_daemon(void **state)
 {
-    guard_check_useless();
+    guard_check_no_guard();
 }
 
-static void test_stranger(void **state)
+static void test_daemon_of_other_user(void **state)
 {
     if (geteuid() != 0) {
         skip();
     }
-    guard_start(GUARD_STRANGER, 0);
-    guard_check_useless();
+    guard_start_daemon(GUARD_OTHER_USER, 0);
+    guard_check_no_guard();
     assert_int_equal(guard.ranges, 0);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-static void test_refuses(void **state)
+static void test_daemon_refuses(void **state)
 {
-    guard_start(GUARD_REFUSES, 0);
-    guard_check_useless();
-    guard_end("k");
+    guard_start_daemon(GUARD_REFUSES, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
     assert_contains(unit_log, "max-ranges");
     unit_log_clear();
 }
 
-static void test_babbles(void **state)
+static void test_daemon_sends_garbage(void **state)
 {
-    guard_start(GUARD_BABBLES, 0);
-    guard_check_useless();
-    guard_end("k");
+    guard_start_daemon(GUARD_SENDS_GARBAGE, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
 }
 
-static void test_hangs_up(void **state)
+static void test_daemon_disconnects(void **state)
 {
-    guard_start(GUARD_HANGS_UP, 0);
-    guard_check_useless();
-    guard_end("k");
+    guard_start_daemon(GUARD_DISCONNECTS, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
 }
 
-/* Nobody waits for it for long */
-static void test_silent(void **state)
+/* The library does not wait long for the daemon. */
+static void test_daemon_is_silent(void **state)
 {
-    guard_start(GUARD_SILENT, 0);
-    guard_check_useless();
-    guard_end("k");
+    guard_start_daemon(GUARD_SILENT, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
     assert_contains(unit_log, "does not answer");
     unit_log_clear();
 }
 
-static void test_pins(void **state)
+static void test_pins_are_guarded(void **state)
 {
     const char *path    = unit_path(unit_memory, "pins");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     daxpin_pin_t *first, *second;
 
-    guard_start(GUARD_FAIR, 0);
+    guard_start_daemon(GUARD_FAIR, 0);
     assert_false(guard_is_on(file));
     first  = guard_pin(file, 0, GUARD_PAGE);
     second = guard_pin(file, GUARD_PAGE, 1);
@@ -315,10 +321,10 @@ static void test_pins(void **state)
     assert_false(guard_is_on(file));
     daxpin_file_close(file);
     assert_true(unit_await(5000, guard.conns == 0));
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-static void guard_check_writer(daxpin_file_t *file, const char *path)
+static void guard_check_writer_is_let_in(daxpin_file_t *file, const char *path)
 {
     child_t writer;
 
@@ -329,41 +335,42 @@ static void guard_check_writer(daxpin_file_t *file, const char *path)
     assert_becomes(file, HELD);
 }
 
-static void test_writer(void **state)
+static void test_writer_is_let_in(void **state)
 {
     const char *path    = unit_path(unit_memory, "writer");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     daxpin_pin_t *pin;
 
-    guard_start(GUARD_FAIR, 0);
+    guard_start_daemon(GUARD_FAIR, 0);
     pin = guard_pin(file, 0, GUARD_PAGE);
-    guard_check_writer(file, path);
-    guard_check_writer(file, path);
+    guard_check_writer_is_let_in(file, path);
+    guard_check_writer_is_let_in(file, path);
     daxpin_unpin(pin);
-    guard_check_off(file, path); /* Without a pin nothing is guarded */
+    guard_check_writer_revokes(file, path); /* no pin, so no guard */
     daxpin_file_close(file);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-/* What is shortened behind the pins was no loss */
-static void test_truncate_behind(void **state)
+/* A truncate behind all pins does not end the lease. */
+static void test_truncate_behind_pins(void **state)
 {
     const char *path    = unit_path(unit_memory, "behind");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     daxpin_pin_t *pin;
 
-    guard_start(GUARD_FAIR, 0);
+    guard_start_daemon(GUARD_FAIR, 0);
     pin = guard_pin(file, 0, GUARD_PAGE);
     intruder_run("truncate", path, GUARD_PAGE, CHILD_WAIT_MS);
     assert_becomes(file, HELD);
     assert_int_equal(daxpin_file_length(file), GUARD_PAGE);
     daxpin_unpin(pin);
     daxpin_file_close(file);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-/* A writer is in when the guard ends, and nobody knows what he does */
-static void guard_check_end(const char *how, uint32_t grace_ms)
+/* If the daemon ends while a writer has the file open, the lease ends, because
+ * nothing keeps the writer in check. */
+static void guard_check_end_revokes(const char *how, uint32_t grace_ms)
 {
     const char *path    = unit_path(unit_memory, "end");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
@@ -371,12 +378,12 @@ static void guard_check_end(const char *how, uint32_t grace_ms)
     daxpin_pin_t *pin;
     child_t writer;
 
-    guard_start(GUARD_FAIR, grace_ms);
+    guard_start_daemon(GUARD_FAIR, grace_ms);
     pin = guard_pin(file, 0, GUARD_PAGE);
     intruder_start(&writer, "write", path, 0);
     assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
     assert_becomes(file, LENT);
-    guard_end(how);
+    guard_end_daemon(how);
     assert_becomes(file, REVOKED);
     daxpin_file_cause(file, cause, sizeof(cause));
     assert_contains(cause, "daxpin-guardd");
@@ -385,39 +392,40 @@ static void guard_check_end(const char *how, uint32_t grace_ms)
     daxpin_file_close(file);
 }
 
-static void test_dies_without_grace(void **state)
+static void test_daemon_dies_without_grace(void **state)
 {
-    guard_check_end("k", 0);
+    guard_check_end_revokes("k", 0);
 }
 
-static void test_dies_for_good(void **state)
+static void test_daemon_dies_with_grace(void **state)
 {
-    guard_check_end("k", 1000);
+    guard_check_end_revokes("k", 1000);
 }
 
-static void test_ends_in_order(void **state)
+static void test_daemon_shuts_down(void **state)
 {
-    guard_check_end("e", 100000);
+    guard_check_end_revokes("e", 100000);
 }
 
-/* Killed and started again while a writer is in */
-static void guard_restart(int knows)
+/* End the daemon and start a new one while a writer has the file open. If the
+ * new daemon does not know the pins, the lease ends. */
+static void guard_check_restart(int knows)
 {
     const char *path    = unit_path(unit_memory, "restart");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     daxpin_pin_t *pin, *other;
     child_t writer;
 
-    guard_start(GUARD_FAIR, 60000);
+    guard_start_daemon(GUARD_FAIR, 60000);
     pin = guard_pin(file, 0, GUARD_PAGE);
     intruder_start(&writer, "write", path, 0);
     assert_int_equal(intruder_result(&writer, CHILD_WAIT_MS), 0);
     assert_becomes(file, LENT);
-    guard_end("k");
+    guard_end_daemon("k");
     unit_sleep_ms(300);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
     guard.knows = knows;
-    guard_start(GUARD_FAIR, 60000);
+    guard_start_daemon(GUARD_FAIR, 60000);
     if (!knows) {
         assert_becomes(file, REVOKED);
         child_finish(&writer);
@@ -429,27 +437,27 @@ static void guard_restart(int knows)
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
     child_finish(&writer);
     assert_becomes(file, HELD);
-    guard_check_writer(file, path);
+    guard_check_writer_is_let_in(file, path);
     daxpin_unpin(other);
 out:
     daxpin_unpin(pin);
     daxpin_file_close(file);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-static void test_restart(void **state)
+static void test_daemon_restarts(void **state)
 {
-    guard_restart(1);
+    guard_check_restart(1);
 }
 
-/* The new daemon says that there was a time without any */
-static void test_restart_too_late(void **state)
+/* The new daemon does not know the pins: for some time nothing guarded them. */
+static void test_daemon_restarts_too_late(void **state)
 {
-    guard_restart(0);
+    guard_check_restart(0);
 }
 
-/* It comes late, and is told all; goes, and is told all again */
-static void test_many(void **state)
+/* A daemon that starts late receives all pins, and so does the next one. */
+static void test_many_pins(void **state)
 {
     static daxpin_pin_t *pins[GUARD_MANY];
     const char *path    = unit_path(unit_memory, "many");
@@ -459,21 +467,21 @@ static void test_many(void **state)
     for (i = 0; i < GUARD_MANY; ++i) {
         pins[i] = guard_pin(file, (uint64_t)i * 64, 32);
     }
-    guard_start(GUARD_FAIR, 60000);
+    guard_start_daemon(GUARD_FAIR, 60000);
     assert_true(unit_await(15000, guard.ranges == GUARD_MANY));
     assert_true(unit_await(5000, guard_is_on(file)));
-    guard_end("k");
-    guard_start(GUARD_FAIR, 60000);
+    guard_end_daemon("k");
+    guard_start_daemon(GUARD_FAIR, 60000);
     assert_true(unit_await(15000, guard.ranges == GUARD_MANY));
     for (i = 0; i < GUARD_MANY; ++i) {
         daxpin_unpin(pins[i]);
     }
     assert_int_equal(guard.ranges, 0);
     daxpin_file_close(file);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
-/* A child does not keep what its parent guards */
+/* A child of fork() does not keep its parent's connection to the daemon. */
 static void test_fork(void **state)
 {
     const char *path    = unit_path(unit_memory, "fork");
@@ -481,7 +489,7 @@ static void test_fork(void **state)
     daxpin_pin_t *pin;
     pid_t pid;
 
-    guard_start(GUARD_FAIR, 0);
+    guard_start_daemon(GUARD_FAIR, 0);
     pin = guard_pin(file, 0, GUARD_PAGE);
     pid = fork();
     if (pid == 0) {
@@ -494,7 +502,7 @@ static void test_fork(void **state)
     assert_true(unit_await(10000, guard.conns == 0));
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    guard_end("k");
+    guard_end_daemon("k");
 }
 
 int main(int argc, char **argv)
@@ -505,21 +513,21 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_absent),
-        unit_case(test_stranger),
-        unit_case(test_refuses),
-        unit_case(test_babbles),
-        unit_case(test_hangs_up),
-        unit_case(test_silent),
-        unit_case(test_pins),
-        unit_case(test_writer),
-        unit_case(test_truncate_behind),
-        unit_case(test_dies_without_grace),
-        unit_case(test_dies_for_good),
-        unit_case(test_ends_in_order),
-        unit_case(test_restart),
-        unit_case(test_restart_too_late),
-        unit_case(test_many),
+        unit_case(test_no_daemon),
+        unit_case(test_daemon_of_other_user),
+        unit_case(test_daemon_refuses),
+        unit_case(test_daemon_sends_garbage),
+        unit_case(test_daemon_disconnects),
+        unit_case(test_daemon_is_silent),
+        unit_case(test_pins_are_guarded),
+        unit_case(test_writer_is_let_in),
+        unit_case(test_truncate_behind_pins),
+        unit_case(test_daemon_dies_without_grace),
+        unit_case(test_daemon_dies_with_grace),
+        unit_case(test_daemon_shuts_down),
+        unit_case(test_daemon_restarts),
+        unit_case(test_daemon_restarts_too_late),
+        unit_case(test_many_pins),
         unit_case(test_fork)
     };
     char path[64];
