@@ -12,8 +12,8 @@
 
 extern char **environ;
 
-/* In a child of fork(): no assertion of cmocka's, which would go on with the
- * tests there */
+/* Check a condition in a child of fork(). The assertions of cmocka would go on
+ * with the next test there. */
 #define FORK_CHECK(_condition) \
     do { \
         if (!(_condition)) { \
@@ -25,7 +25,7 @@ extern char **environ;
 
 typedef void (*fork_func_t)(void *arg);
 
-/* Run in a child of fork(), which has to succeed */
+/* Run a function in a child of fork(), and check that the child succeeds. */
 static void fork_run(fork_func_t func, void *arg)
 {
     child_t child = {.in = -1};
@@ -62,7 +62,7 @@ static void fork_open(fork_files_t *files, const char *dir)
     assert_ok(daxpin_pin(files->file, 0, 4096, NULL, &files->pin));
 }
 
-/* The parent is as it was, and can still be revoked */
+/* Check that the parent's file is as before and can be revoked. Close it. */
 static void fork_close(fork_files_t *files)
 {
     assert_int_equal(daxpin_file_state(files->file), DAXPIN_STATE_HELD);
@@ -75,7 +75,7 @@ static void fork_close(fork_files_t *files)
     daxpin_file_close(files->file);
 }
 
-static void fork_look(void *arg)
+static void fork_check_handles(void *arg)
 {
     fork_files_t *files = arg;
     daxpin_access_t access;
@@ -100,13 +100,14 @@ static void test_handles_of_child(void **state)
     fork_files_t files;
 
     fork_open(&files, unit_disk);
-    fork_run(fork_look, &files);
+    fork_run(fork_check_handles, &files);
     fork_close(&files);
     (void)state;
 }
 
-/* Has no descriptor of the file, and what it stores there is lost */
-static void fork_store(void *arg)
+/* Check that the child has no descriptor of the file. What the child stores to
+ * the memory must not reach the file. */
+static void fork_store_to_memory(void *arg)
 {
     fork_files_t *files = arg;
     struct stat st, own;
@@ -125,13 +126,13 @@ static void test_memory_of_child(void **state)
     fork_files_t files;
 
     fork_open(&files, unit_disk);
-    fork_run(fork_store, &files);
+    fork_run(fork_store_to_memory, &files);
     fork_close(&files);
     (void)state;
 }
 
-/* What a program has mapped by itself is inherited as ever */
-static void fork_store_adopted(void *arg)
+/* Check that the child inherits a mapping that the program itself has made. */
+static void fork_check_adopted(void *arg)
 {
     fork_files_t *files = arg;
 
@@ -154,7 +155,7 @@ static void test_adopted_in_child(void **state)
     assert_ok(daxpin_set_files(dirs));
     assert_ok(daxpin_file_adopt(files.memory, UNIT_LENGTH, NULL, &files.file,
                                 &offset));
-    fork_run(fork_store_adopted, &files);
+    fork_run(fork_check_adopted, &files);
     assert_int_equal(daxpin_file_state(files.file), DAXPIN_STATE_HELD);
     assert_int_equal(files.memory[5], 'x');
     daxpin_file_unadopt(files.file, files.memory, UNIT_LENGTH);
@@ -164,7 +165,7 @@ static void test_adopted_in_child(void **state)
     (void)state;
 }
 
-static void fork_open_own(void *arg)
+static void fork_open_files(void *arg)
 {
     fork_files_t *files = arg;
     daxpin_file_t *own, *same;
@@ -179,7 +180,7 @@ static void fork_open_own(void *arg)
     daxpin_unpin(pin);
     daxpin_file_close(own);
 
-    /* Of its parent it is a peer like others */
+    /* The child can become a member of the parent's file */
     FORK_CHECK(daxpin_file_open(files->path, UNIT_LENGTH, NULL, &same) == 0);
     FORK_CHECK(same != files->file);
     FORK_CHECK(!daxpin_file_is_holder(same));
@@ -195,7 +196,7 @@ static void test_child_opens(void **state)
     fork_files_t files;
 
     fork_open(&files, unit_disk);
-    fork_run(fork_open_own, &files);
+    fork_run(fork_open_files, &files);
     fork_close(&files);
     (void)state;
 }
@@ -218,7 +219,8 @@ static daxpin_report_t *fork_find_report(void)
     return MAP_FAILED;
 }
 
-/* The pins of its parent are not its own, and are not missed either */
+/* Check that the child's report has the child's pin only, and that unpinning
+ * the parent's pin does not change the report. */
 static void fork_unpin(void *arg)
 {
     fork_files_t *files = arg;
@@ -251,7 +253,7 @@ static void test_report_of_child(void **state)
     (void)state;
 }
 
-static void fork_again(void *arg)
+static void fork_grandchild(void *arg)
 {
     fork_files_t *files = arg;
     daxpin_file_t *own;
@@ -262,7 +264,7 @@ static void fork_again(void *arg)
     pid = fork();
     if (pid == 0) {
         FORK_CHECK(daxpin_file_state(own) == DAXPIN_STATE_REVOKED);
-        fork_look(files);
+        fork_check_handles(files);
         _exit(0);
     }
     FORK_CHECK((waitpid(pid, &status, 0) == pid) && (status == 0));
@@ -275,13 +277,13 @@ static void test_grandchild(void **state)
     fork_files_t files;
 
     fork_open(&files, unit_disk);
-    fork_run(fork_again, &files);
+    fork_run(fork_grandchild, &files);
     fork_close(&files);
     (void)state;
 }
 
-/* As system() and popen() do it */
-static void test_spawn(void **state)
+/* system() and popen() start processes in this way. */
+static void test_posix_spawn(void **state)
 {
     char *const argv[] = {"true", NULL};
     fork_files_t files;
@@ -319,10 +321,11 @@ static void test_many_forks(void **state)
 }
 
 /*
- * A holder whose child outlives it
+ * A holder that dies before its child of fork()
  */
 
-/* Argument: path. Opens it, has a child that does nothing, says its pid. */
+/* Open a file and fork a child that does nothing. Report that child's pid. The
+ * argument is the path. */
 static int fork_parent_child(int argc, char **argv)
 {
     daxpin_file_t *file;
@@ -355,28 +358,28 @@ static pid_t fork_start_parent(child_t *child, const char *path)
     return pid;
 }
 
-static void test_peers_see_parents_death(void **state)
+static void test_member_sees_death_of_parent(void **state)
 {
     const char *path = unit_path(unit_disk, "outlived");
-    child_t parent, peer, child;
+    child_t parent, member, child;
     pid_t grandchild;
     long ret;
 
     grandchild = fork_start_parent(&parent, path);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     child_kill(&parent);
     intruder_start(&child, "truncate", path, 0);
     ret = intruder_result(&child, 1500);
     kill(grandchild, SIGKILL);
     assert_int_equal(ret, 0);
-    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&member, REVOKED);
     child_finish(&child);
-    child_finish(&peer);
+    child_finish(&member);
     (void)state;
 }
 
-/* And there is nobody else: the lease goes with its holder */
-static void test_intruder_sees_parents_death(void **state)
+/* The holder has no members, so the lease ends with the holder. */
+static void test_intruder_sees_death_of_parent(void **state)
 {
     const char *path = unit_path(unit_disk, "outlived-alone");
     child_t parent, child;
@@ -397,7 +400,7 @@ static void test_intruder_sees_parents_death(void **state)
  * exec() and exit()
  */
 
-/* Argument: path. Opens it and becomes another program. */
+/* Open the file at the argument's path, and later execute another program. */
 static int fork_exec_child(int argc, char **argv)
 {
     char *const args[] = {"cat", NULL};
@@ -418,34 +421,34 @@ static int fork_exec_child(int argc, char **argv)
 static void test_exec(void **state)
 {
     const char *path = unit_path(unit_disk, "exec");
-    child_t holder, peer;
+    child_t holder, member;
 
     child_spawn(&holder, "exec", path, NULL);
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
-    member_start_open(&peer, path);
+    member_start_open(&member, path);
     child_send(&holder, "go");
-    assert_member_becomes(&peer, REVOKED);
+    assert_member_becomes(&member, REVOKED);
     intruder_run("truncate", path, 0, 500);
     assert_int_equal(child_query(&holder, "77 from cat"), 77);
     close(holder.out);
     (void)child_reap(&holder, 2000);
-    child_finish(&peer);
+    child_finish(&member);
     (void)state;
 }
 
 static void test_exit_without_close(void **state)
 {
     const char *path = unit_path(unit_disk, "exit");
-    child_t holder, peer;
+    child_t holder, member;
 
     member_start_open(&holder, path);
-    member_start_open(&peer, path);
-    assert_child_ok(&peer, "pin 0 4096");
+    member_start_open(&member, path);
+    assert_child_ok(&member, "pin 0 4096");
     child_send(&holder, "exit");
     child_finish(&holder);
-    assert_member_becomes(&peer, REVOKED);
-    child_send(&peer, "exit");
-    child_finish(&peer);
+    assert_member_becomes(&member, REVOKED);
+    child_send(&member, "exit");
+    child_finish(&member);
     assert_string_equal(intruder_lease(path), "");
     daxpin_file_close(unit_open(path, UNIT_LENGTH));
     (void)state;
@@ -467,10 +470,10 @@ int main(int argc, char **argv)
         unit_case(test_child_opens),
         unit_case(test_report_of_child),
         unit_case(test_grandchild),
-        unit_case(test_spawn),
+        unit_case(test_posix_spawn),
         unit_case(test_many_forks),
-        unit_case(test_peers_see_parents_death),
-        unit_case(test_intruder_sees_parents_death),
+        unit_case(test_member_sees_death_of_parent),
+        unit_case(test_intruder_sees_death_of_parent),
         unit_case(test_exec),
         unit_case(test_exit_without_close)
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Pins: the interval lookup, who may pin, and what is reported */
+/* Pins: lookups, when pinning is allowed, and the report of a process */
 
 #include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
@@ -55,7 +55,8 @@ static int pin_overlaps(const pin_range_t *ranges, unsigned count,
     return 0;
 }
 
-/* The library's answer is an overlapping pin exactly if there is one */
+/* Check that the library finds an overlapping pin if and only if there is
+ * one. */
 static void pin_compare(daxpin_file_t *file, const pin_range_t *ranges,
                         unsigned count, uint64_t offset, size_t length)
 {
@@ -70,10 +71,11 @@ static void pin_compare(daxpin_file_t *file, const pin_range_t *ranges,
     }
 }
 
-/* Few enough pins for a brute-force oracle, many rounds of everything */
-static void test_against_brute_force(void **state)
+/* Add, remove and find pins at random. There are few, so that each answer can
+ * be compared with a search of all pins. */
+static void test_random_pins(void **state)
 {
-    daxpin_file_t *file = unit_open(unit_path(unit_disk, "oracle"), 4096);
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "random"), 4096);
     pin_range_t ranges[300];
     unsigned i, round, rounds = pace_rounds(30000, 3000);
 
@@ -83,7 +85,7 @@ static void test_against_brute_force(void **state)
         if (ranges[i].pin != NULL) {
             pin_remove(&ranges[i]);
         } else if (pin_random() % 4 != 0) {
-            /* Some are equal, some begin or end alike */
+            /* Some are equal, and some begin or end at the same offset */
             uint64_t offset = pin_random() % 64 * 60;
             pin_add(file, &ranges[i], offset, 1 + pin_random() % 100);
         }
@@ -112,7 +114,7 @@ static void test_equal_and_nested(void **state)
     assert_non_null(daxpin_pin_find(file, 149, 1));
     pin_remove(&ranges[2]);
     assert_ptr_equal(daxpin_pin_find(file, 149, 1), ranges[1].pin);
-    assert_null(daxpin_pin_find(file, 150, 8000)); /* touches only */
+    assert_null(daxpin_pin_find(file, 150, 8000)); /* adjacent */
     assert_null(daxpin_pin_find(file, 0, 100));
     pin_remove(&ranges[1]);
     assert_null(daxpin_pin_find(file, 0, 8192));
@@ -120,7 +122,7 @@ static void test_equal_and_nested(void **state)
     (void)state;
 }
 
-static void test_find_to_the_end_of_everything(void **state)
+static void test_find_with_greatest_length(void **state)
 {
     daxpin_file_t *file = unit_open(unit_path(unit_disk, "all"), 8192);
     daxpin_pin_t *from_start, *from_inside, *behind;
@@ -138,13 +140,13 @@ static void test_find_to_the_end_of_everything(void **state)
     (void)state;
 }
 
-/* ns for one lookup among the pins that are there */
+/* Return how many ns one lookup takes among the present pins. */
 static double pin_time_lookups(daxpin_file_t *file, unsigned count)
 {
     struct timespec start, end;
     unsigned i;
 
-    /* Of this thread: the machine has other things to do */
+    /* Measure CPU time, because the machine may be busy */
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
     for (i = 0; i < count; ++i) {
         (void)daxpin_pin_find(file, pin_random() % PIN_LENGTH, 1);
@@ -154,9 +156,9 @@ static double pin_time_lookups(daxpin_file_t *file, unsigned count)
             (double)(end.tv_nsec - start.tv_nsec)) / count;
 }
 
-/* 100,000 disjoint pins of random cells, an oracle for each lookup, and the
- * cost of one grows by far less than the number of pins */
-static void test_many(void **state)
+/* Add many disjoint pins in random order. Each is found, and the time of a
+ * lookup grows by far less than the number of pins. */
+static void test_many_pins(void **state)
 {
     daxpin_file_t *file  = unit_open(unit_path(unit_memory, "many"),
                                      PIN_LENGTH);
@@ -184,7 +186,8 @@ static void test_many(void **state)
                          ranges[i].pin);
         assert_null(daxpin_pin_find(file, i * cell + cell / 2, cell / 4));
     }
-    /* 1000 times the pins: 2.5 times the steps, and cache misses */
+    /* With 1000 times the pins a lookup takes 2.5 times the steps, and has more
+     * cache misses */
     if (!UNIT_SANITIZED && (unit_slow() == 1) && (many > 100 * few + 3000)) {
         fail_msg("a lookup takes %.0f ns among 100 pins and %.0f among %d",
                  few, many, PIN_MANY);
@@ -201,8 +204,9 @@ static void test_many(void **state)
     (void)state;
 }
 
-/* The order that makes a tree without balance a list, and overlaps that make
- * a search without a bound walk it */
+/* Add pins in ascending order, which makes a list of a tree that is not
+ * balanced. All pins overlap, so a search that does not skip subtrees visits
+ * all. */
 static void test_worst_order(void **state)
 {
     daxpin_file_t *file = unit_open(unit_path(unit_memory, "worst"),
@@ -233,7 +237,7 @@ static void test_out_of_range(void **state)
     daxpin_file_t *file = unit_open(path, 8192);
     daxpin_pin_t *pin   = (daxpin_pin_t*)&pin;
 
-    pin = (daxpin_pin_t*)&pin; /* what fails leaves nothing to unpin */
+    pin = (daxpin_pin_t*)&pin; /* a failed call sets it to NULL */
     assert_int_equal(daxpin_pin(file, 0, 8193, NULL, &pin), -EINVAL);
     assert_null(pin);
     assert_message(path);
@@ -279,7 +283,7 @@ static void test_no_pin_after_revoke(void **state)
     assert_int_equal(daxpin_pin(file, 0, 4096, NULL, &more), -EPERM);
     assert_message(path);
     assert_message("REVOKED");
-    daxpin_unpin(pin); /* still ours to give back */
+    daxpin_unpin(pin); /* the pin outlives the revoke */
     daxpin_file_close(file);
     (void)state;
 }
@@ -397,7 +401,7 @@ static void test_report_locks(void **state)
     (void)state;
 }
 
-/* More owners than records: counted, and no record goes wrong */
+/* If there are more owners than records, the report counts the omitted pins. */
 static void test_report_omits(void **state)
 {
     const unsigned count    = DAXPIN_REPORT_RECORDS + 10;
@@ -425,8 +429,8 @@ static void test_report_omits(void **state)
     (void)state;
 }
 
-/* A pin that found no record, then a record of its owner, then no pin: the
- * record is of the one that is left */
+/* One pin finds no record. A later pin of the same owner gets one. After the
+ * first pin is removed, the record still counts the later pin. */
 static void test_report_omitted_then_recorded(void **state)
 {
     const unsigned count    = DAXPIN_REPORT_RECORDS;
@@ -468,10 +472,10 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_against_brute_force),
+        unit_case(test_random_pins),
         unit_case(test_equal_and_nested),
-        unit_case(test_find_to_the_end_of_everything),
-        unit_case(test_many),
+        unit_case(test_find_with_greatest_length),
+        unit_case(test_many_pins),
         unit_case(test_worst_order),
         unit_case(test_out_of_range),
         unit_case(test_release_keeps_pins),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Many threads, the same files and different ones; for ThreadSanitizer and
- * helgrind as much as by itself */
+/* Many threads use the same and different files. Run it with ThreadSanitizer
+ * and helgrind too. */
 
 #include "daxpin/access.h"
 #include "daxpin/file/pin.h"
@@ -21,8 +21,8 @@ typedef struct threads {
     uint64_t     end;      /* ms */
     int          intruded; /* files may be revoked at any time */
     _Atomic long rounds;
-    _Atomic long failures; /* that should not have been */
-    char         text[1024];
+    _Atomic long failures;
+    char         text[1024]; /* of the first failure */
 } threads_t;
 
 typedef struct thread {
@@ -59,7 +59,7 @@ static void thread_access(thread_t *thread, daxpin_file_t *file, char *memory)
     for (i = 0; i < 10; ++i) {
         ret = daxpin_access_begin(&access);
         if (ret == 0) {
-            memory[thread->number * 64] = (char)i; /* each its own line */
+            memory[thread->number * 64] = (char)i; /* own cache line */
             ret = daxpin_access_end(&access, thread->number * 64, 1);
         }
         thread_check(thread->all, "access", ret);
@@ -173,7 +173,7 @@ static void *thread_fork(void *arg)
     return NULL;
 }
 
-/* with: one thread more, or NULL */
+/* Run all threads, and one more that executes with(), unless that is NULL. */
 static void threads_run(threads_t *all, void *(*with)(void *))
 {
     pthread_t ids[THREADS], other;
@@ -198,9 +198,10 @@ static void threads_run(threads_t *all, void *(*with)(void *))
     }
 }
 
-/* In a process of its own, because cmocka has a handler of SIGBUS, where the
- * library needs one as soon as files are truncated while they are lent.
- * Arguments: intruders, forks or neither; the paths. */
+/* Run all threads. This needs another process, because cmocka has its own
+ * handler of SIGBUS, but the library needs one when files are truncated while
+ * their leases are lent. The arguments are "intruders", "forks" or "alone", and
+ * the paths. */
 static int threads_child(int argc, char **argv)
 {
     static threads_t all;
@@ -219,7 +220,7 @@ static int threads_child(int argc, char **argv)
     }
     for (i = 0; i < THREAD_FILES; ++i) {
         if (strcmp(intruder_lease(all.paths[i]), "") != 0) {
-            thread_fail(&all, all.paths[i], 0); /* is leased still */
+            thread_fail(&all, all.paths[i], 0); /* it still has a lease */
         }
     }
     if ((all.failures == 0) && (all.rounds <= THREADS)) {
@@ -254,9 +255,9 @@ static void test_alone(void **state)
     (void)state;
 }
 
-/* Not on fsdax, where this hangs now and then: a thread that opens a file waits
- * in fallocate() for a truncate, which waits for somebody's hold, which nobody
- * gives up. To be mended. */
+/* FIXME: on fsdax this hangs now and then. A thread that opens a file waits in
+ * fallocate() for a truncate. The truncate waits for a hold, and no process
+ * drops that hold. */
 static void test_with_intruders(void **state)
 {
     threads_check("intruders");
