@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* NUMA nodes and mounts, against what the kernel says elsewhere */
+/* NUMA nodes and mounts, compared with other files of the kernel */
 
 #include "child.h"
 
@@ -12,7 +12,7 @@
 
 #define LOCALITY_NODE_DIR "/sys/devices/system/node"
 
-/* The node of a processor: its directory has a link to it. -1: no NUMA */
+/* Return the node to which a processor's directory has a link. -1: no NUMA */
 static int locality_node_of_cpu(unsigned cpu)
 {
     char path[64];
@@ -41,7 +41,7 @@ static int locality_node_exists(int node)
     return access(path, F_OK) == 0;
 }
 
-static void test_cpus(void **state)
+static void test_node_of_cpus(void **state)
 {
     cpu_set_t before, one;
     unsigned cpu;
@@ -74,8 +74,8 @@ static void test_distance(void **state)
     (void)state;
 }
 
-/* Memory is on no device, a disk is on a node that there is */
-static void test_files(void **state)
+/* A file in memory has no node. The node of a disk, if any, exists. */
+static void test_node_of_files(void **state)
 {
     const char *path;
     int fd, node;
@@ -98,7 +98,7 @@ static void test_files(void **state)
     (void)state;
 }
 
-static void test_handle(void **state)
+static void test_node_of_handle(void **state)
 {
     const char *path;
     daxpin_file_t *file;
@@ -150,10 +150,10 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
-        unit_case(test_cpus),
+        unit_case(test_node_of_cpus),
         unit_case(test_distance),
-        unit_case(test_files),
-        unit_case(test_handle),
+        unit_case(test_node_of_files),
+        unit_case(test_node_of_handle),
         unit_case(test_mounts)
     };
 
