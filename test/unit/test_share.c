@@ -56,12 +56,12 @@ static socklen_t share_address(const char *path, uid_t uid,
 
 static int share_connect(const char *path, uid_t uid)
 {
-    struct timeval bound = {.tv_sec = 6};
+    struct timeval limit = {.tv_sec = 6};
     struct sockaddr_un address;
     socklen_t length = share_address(path, uid, &address);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     if (connect(fd, (struct sockaddr*)&address, length) != 0) {
         close(fd);
         return -1;
@@ -336,7 +336,7 @@ static void test_holder_without_descriptors(void **state)
 
 /* Send a hello as another user. The arguments are a path and the user of the
  * address. Report 1 if the holder closes the connection. */
-static int share_stranger_child(int argc, char **argv)
+static int share_other_user_child(int argc, char **argv)
 {
     share_message_t message;
     int fd;
@@ -357,13 +357,13 @@ static int share_stranger_child(int argc, char **argv)
 
 static void test_other_user_is_refused(void **state)
 {
-    const char *path    = unit_path(unit_memory, "stranger");
+    const char *path    = unit_path(unit_memory, "other-user");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
     child_t child;
     char uid[16];
 
     snprintf(uid, sizeof(uid), "%d", (int)geteuid());
-    child_spawn(&child, "stranger", path, uid, NULL);
+    child_spawn(&child, "other-user", path, uid, NULL);
     assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 1);
     child_finish(&child);
 
@@ -544,7 +544,7 @@ int main(int argc, char **argv)
     const child_entry_t children[] = {
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
-        {"stranger", share_stranger_child},
+        {"other-user", share_other_user_child},
         {"squatter", share_squatter_child},
         {NULL, NULL}
     };
