@@ -2,78 +2,85 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The protocol of a leased file, for spin. test/model/run checks it.
+ * A model of the protocol of a leased file, for spin. test/model/run checks it.
  *
- * WHO IS IN IT
- *   process 0       the holder: threads that access, and the monitor thread
- *   process 1..     peers: the same, with the holder's description
- *   intruders       readers, writers (open for writing, truncate), pokes
- *                   (O_NONBLOCK): strangers who open the file by its name
+ * PROCESSES
+ *   process 0       the holder: a thread that accesses, and the loop thread
+ *   process 1..     members: the same, with the holder's description
+ *   intruders       processes that open the file by its name: readers, writers
+ *                   (open for writing, truncate), and opens with O_NONBLOCK
  *   the kernel      one lease, /proc/locks, one signal
  *
  * WHERE IT IS IN THE CODE (src/daxpin)
  *   PENDING .. RELEASED   daxpin_state_t in daxpin.h; the control page
- *                         (control.h) has `state`
- *   slot, begin, end      daxpin_access_begin(), _end() in control.h
- *   monitor               monitor.c: signal and sleep; lease.c: what follows
- *   k_*                   the kernel, as lease.c asks it: F_GETLEASE,
+ *                         (os/control.h) has `state`
+ *   slot, begin, end      access.h, os/control.c
+ *   holder: wait          os/loop.c: signal and poll
+ *   holder: decide        file/holder.c gathers facts, file/decide.c decides.
+ *                         The labels below are its actions: TRY, LEND_READER,
+ *                         AWAIT_LATE, REVOKE.
+ *   k_*                   the kernel, as os/lease.c uses it: F_GETLEASE,
  *                         F_SETLEASE, F_UNLCK, /proc/locks
- *   LENT, PENDING         lease.c: let a reader in, let a joiner in
- *   revoke                revoke.c: the one sequence that ends a lease
- *   serve, peer, hang-up  share.c: socket, SCM_RIGHTS, BREAK, ACK, EXPOSE;
- *                         elect.c: who joins; revoke.c: what a hang-up means
- *   fault in thread       fault.c
+ *   revoke                file/revoke.c: the sequence that ends a lease
+ *   serve                 file/share.c: socket, SCM_RIGHTS, BREAK, ACK, EXPOSE
+ *   member                file/join.c: how a process joins; file/member.c,
+ *                         file/revoke.c: what follows a BREAK or a hang-up
+ *   fault in thread       file/fault.c
  *
- * WHAT IS PROMISED (numbers are used below)
- *   1  nothing reaches the file's blocks between the F_UNLCK of a revoke (or
- *      of PENDING) and the next lease                             [assert]
- *   2  an intruder that waits, goes on                      [ltl breaks_end]
- *   3  a broken lease is looked after, whenever it breaks   [ltl breaks_end]
- *   4  readers, pokes: never a revoke, never a failed operation [assert],
- *      and the lease is back in the end                     [ltl held_again]
- *   5  an operation reported done is in the file                  [assert]
- *   6  the holder dies: peers are revoked  [ltl orphans_end]; any process
- *      dies, in the slot or not: breaks end                 [ltl breaks_end]
- *   7  who joins, sees HELD or an error      [ltl joins_end, end states]
+ * PROPERTIES (the numbers are used below)
+ *   1  Nothing reaches the file's blocks between the F_UNLCK of a revoke (or
+ *      of PENDING) and the next lease.                            [assert]
+ *   2  An intruder that waits goes on in the end.           [ltl breaks_end]
+ *   3  The holder handles every break, whenever it comes.   [ltl breaks_end]
+ *   4  A reader or an open with O_NONBLOCK never causes a revoke or a failed
+ *      operation [assert], and the lease comes back.       [ltl held_again]
+ *   5  If an operation is reported as done, its data is in the file. [assert]
+ *   6  If the holder dies, members are revoked. [ltl orphans_end] If any
+ *      process dies, in a slot or not, breaks still end.    [ltl breaks_end]
+ *   7  A process that joins sees HELD or an error. [ltl joins_end, end states]
  *
- * WHAT IS LEFT OUT
- *   - Expiry of the lease. Here it never expires, as with lease-break-time 0,
- *     so that 2 owes nothing to it. The bounds in the code must sum up to
- *     less than the lease-break-time; else 1 is lost to the kernel's clock.
- *   - The hold (vmsplice), pins, the HOLD policy: they delay, they do not
- *     change the order. Callbacks: a step before REVOKED that does not block.
- *   - A file that shrinks in LENT and grows again before anybody looks:
- *     `shrunk` sticks. The code can come near to that by looking at st_blocks
- *     as well as st_size (the file has no holes when it is opened).
+ * WHAT IS NOT MODELLED
+ *   - The lease does not expire, as with lease-break-time 0. So property 2 does
+ *     not depend on it. In the code, the sum of all time limits must be less
+ *     than the lease-break-time, because property 1 fails when it expires.
+ *   - The hold (vmsplice), the guard, pins, and DAXPIN_ON_BREAK_HOLD with the
+ *     actions DELAY, LEND_WRITER, WAIVE, HOLD_AGAIN, UNGUARD. DELAY only adds
+ *     time. Callbacks are a step before REVOKED that does not block.
+ *   - A file that shrinks in LENT and grows again before the holder checks its
+ *     size: `shrunk` stays set. The code compares st_blocks as well as st_size,
+ *     because the file has no holes when it is opened.
  *
  * CONFIGURATIONS (-D)
- *   PEERS=n            0, 1, 2
- *   READERS, WRITERS, POKES = n
+ *   MEMBERS=n          0, 1, 2
+ *   READERS, WRITERS, NONBLOCKS = n
  *   KILL               a waiting intruder may be killed
- *   DIES_HOLDER, DIES_PEER     may die at any step (DIES_PEER: process 1)
- *   JOIN               peers come with a description of their own; the file
+ *   DIES_HOLDER, DIES_MEMBER   the process may die at any step (DIES_MEMBER:
+ *                      process 1)
+ *   JOIN               members first have a description of their own; the file
  *                      starts PENDING
- *   LIAR               process 1 looks like a joiner, but never joins
- *   PATIENT            the bound of PENDING does not expire
- *   RELEASE, CLOSE     the holder's user may let the lease go, may close
- *   SLOW               every bound may expire at any time. Promised to a
- *                      process that was given up so (`excused`): what it
- *                      reports done was put into the file, under lease or
- *                      not, and no crash. Implies CPU_COPY
+ *   NEVER_JOINS        process 1 opens the file like a late member, but never
+ *                      joins
+ *   PATIENT            the time limit of PENDING does not expire
+ *   RELEASE, CLOSE     the holder's user may release the lease, or close
+ *   SLOW               every time limit may expire at any time. A process that
+ *                      others no longer wait for is `excused`. Property 5 still
+ *                      holds for it: the data was put into the file, under
+ *                      lease or not, and there is no crash. Implies CPU_COPY.
  *   STOP               the same, but only for process 1, which may be stopped
- *                      (SIGSTOP) for good: that the bounds are there. (Needs
- *                      spin's partial order reduction off, hence SLOW.)
- *   CPU_COPY           a copy is stopped by replacing the mapping, as for
- *                      loads and stores; without it a copy under way reaches
- *                      the pages it began with (a copy made by the kernel, a
- *                      device): the drain alone must do
- *   ATTACHED           peers are attached from the start (fewer states)
+ *                      (SIGSTOP) for good. It shows that there are time limits.
+ *                      STOP needs spin without partial order reduction, so
+ *                      there is SLOW too.
+ *   CPU_COPY           replacing the mapping stops a copy, as it does for loads
+ *                      and stores. Without it a copy under way (by the kernel
+ *                      or a device) reaches the pages it began with, so the
+ *                      drain alone must protect them.
+ *   ATTACHED           members are attached from the start (fewer states)
  *   NO_THREAD_0, _2    no accesses in that process (fewer states)
- *   BUG_*              a seeded bug that must be found
+ *   BUG_*              a seeded bug that spin must find
  */
 
-#ifndef PEERS
-#define PEERS 1
+#ifndef MEMBERS
+#define MEMBERS 1
 #endif
 #ifndef READERS
 #define READERS 0
@@ -81,14 +88,14 @@
 #ifndef WRITERS
 #define WRITERS 0
 #endif
-#ifndef POKES
-#define POKES 0
+#ifndef NONBLOCKS
+#define NONBLOCKS 0
 #endif
 #if defined(SLOW) || defined(STOP)
 #define CPU_COPY
 #endif
 
-#define PROCESSES (PEERS + 1)
+#define PROCESSES (MEMBERS + 1)
 #define HOLDER    0
 
 /* In these configurations a revoke is a bug, and a failed operation (4). */
@@ -96,8 +103,8 @@
     !defined(CLOSE)
 #define NO_FAILURE true
 #define NO_REVOKE  true
-#elif (WRITERS == 0) && (PEERS == 1) && defined(PATIENT) && \
-      !defined(DIES_HOLDER) && !defined(LIAR)
+#elif (WRITERS == 0) && (MEMBERS == 1) && defined(PATIENT) && \
+      !defined(DIES_HOLDER) && !defined(NEVER_JOINS)
 #define NO_FAILURE false
 #define NO_REVOKE  true
 #else
@@ -110,65 +117,65 @@ mtype:lease  = { NONE, GRANTED, TO_READ, TO_UNLCK };
 mtype:map    = { NOTHING, THE_FILE, ANONYMOUS };
 mtype:slot   = { FREE, BUFFERED, BUSY };
 mtype:answer = { SILENCE, WELCOME, REFUSED };
-mtype:visitor = { READER, WRITER, POKE };
+mtype:intruder_kind = { READER, WRITER, NONBLOCK };
 
 
 /* ------------------------------------------------------------- shared state */
 
-/* The control page: written by the holder, seen by all at once. */
+/* The control page: the holder writes it, all processes see it at once. */
 mtype:state state;
 
 /* Of each process. */
 bool         alive[PROCESSES];
 mtype:map    map[PROCESSES];     /* what its mapping of the file shows */
-mtype:slot   slot[PROCESSES];    /* of its accessing thread */
-bool         usable[PROCESSES];  /* attached and HELD was seen: may access */
-bool         orphan[PROCESSES];  /* holder's death seen: own state REVOKED */
+mtype:slot   slot[PROCESSES];    /* of its thread that accesses */
+bool         usable[PROCESSES];  /* attached, has seen HELD: may access */
+bool         orphan[PROCESSES];  /* has seen the holder die: is REVOKED */
 bool         joining[PROCESSES]; /* on the way from connect() to HELD */
 
-/* Holder's socket, one connection a peer. Hang-up is !alive[HOLDER]. */
-bool          asked[PROCESSES];
+/* The holder's socket, with one connection for each member. The connections
+ * hang up when !alive[HOLDER]. */
+bool          hello[PROCESSES];
 mtype:answer  answered[PROCESSES];
-bool          brk[PROCESSES];    /* BREAK message, holder to peer */
-bool          ack[PROCESSES];    /* its answer */
+bool          brk[PROCESSES];    /* BREAK message, holder to member */
+bool          ack[PROCESSES];    /* the answer to it */
 
-/* flock() on the control page's file. The holder sends every peer a
- * description of its own with LOCK_SH on it; who has to clean up after the
- * holder's death turns his into LOCK_EX, and gets it after all others did the
- * same, or died. */
+/* flock() on the control page's file. The holder sends every member another
+ * description of it, with LOCK_SH. After the holder's death each member asks
+ * for LOCK_EX, and gets it when all others have asked too, or have died. */
 bool          locked[PROCESSES];
 
-bool          expose[PROCESSES]; /* EXPOSE message, joined peer to holder */
-bool          exposed;           /* holder: a peer may access, that is a late
-                                  * writer is not taken for a joiner */
-#if PEERS == 0
+bool          expose[PROCESSES]; /* EXPOSE message, joined member to holder */
+bool          exposed;           /* holder: a member may access, so a late
+                                  * writer is an intruder */
+#if MEMBERS == 0
 #define EXPOSE_SENT false
-#elif PEERS == 1
+#elif MEMBERS == 1
 #define EXPOSE_SENT (expose[1])
 #else
 #define EXPOSE_SENT (expose[1] || expose[2])
 #endif
 
-/* The process's view of the state: a peer replaces the page when orphaned. */
+/* The state as a process sees it: an orphaned member replaces the page. */
 #define VIEW(p)    (orphan[p] -> REVOKED : state)
 #define MAY(s)     ((s) == HELD || (s) == LENT || (s) == RELEASED)
 
-/* What the properties speak of; not in the code. */
+/* Variables for the properties, not in the code */
 bool forbidden;                  /* 1: from F_UNLCK to the next lease */
-bool excused[PROCESSES];         /* stopped for longer than the bound */
-bool frozen[PROCESSES];
+bool excused[PROCESSES];         /* was not waited for any longer */
+bool is_stopped[PROCESSES];
 
 #ifdef STOP
-#define UNLESS_FROZEN(p) provided (!frozen[p])
+#define UNLESS_STOPPED(p) provided (!is_stopped[p])
 #else
-#define UNLESS_FROZEN(p)
+#define UNLESS_STOPPED(p)
 #endif
 
-/* Bounds of the waits for a process, and for a slot. */
+/* Time limits for a process, and for a slot */
 #if defined(SLOW)
 #define GIVEN_UP(p)            alive[p]
 #elif defined(STOP)
-#define GIVEN_UP(p)            (alive[p] && frozen[p])
+#define GIVEN_UP(p)            (alive[p] && is_stopped[p])
 #else
 #define GIVEN_UP(p)            false
 #endif
@@ -184,24 +191,24 @@ bool frozen[PROCESSES];
 mtype:lease lease;
 bool        setsig;              /* F_SETSIG and owner; F_UNLCK resets both */
 bool        sig;                 /* one pending signal, a hint */
-byte        openers;             /* others with the file open, or in open(2) */
-byte        waits_reader;        /* /proc/locks: who is blocked by the lease */
+byte        openers;             /* have the file open, or try to open it */
+byte        waits_reader;        /* /proc/locks: waiters of each kind */
 byte        waits_writer;
-byte        waits_joiner;        /* a writer that is one of the same job */
-bool        own[PROCESSES];      /* a joiner's own description is open */
+byte        waits_late;          /* a writer that may be a late member */
+bool        own[PROCESSES];      /* has a description of its own open */
 bool        waits_own[PROCESSES];
 bool        ref[PROCESSES];      /* has the leased description */
 bool        shrunk;              /* the file is shorter than it was */
 
 #define K_BREAKING (lease == TO_READ || lease == TO_UNLCK)
-#define K_WAITS    (waits_reader + waits_writer + waits_joiner)
+#define K_WAITS    (waits_reader + waits_writer + waits_late)
 
-/* Somebody opens a leased file: only the first one causes a signal. */
+/* An intruder opens a leased file: only the first one causes a signal. */
 inline k_break(target)
 {
     if
     :: lease == GRANTED ->
-        assert(setsig); /* or else the signal is SIGIO, which kills */
+        assert(setsig); /* SIGIO would kill the holder */
         sig   = true;
         lease = target
     :: lease == TO_READ && target == TO_UNLCK ->
@@ -210,8 +217,9 @@ inline k_break(target)
     fi
 }
 
-/* F_SETSIG, F_SETOWN_EX, F_SETLEASE in that order. Fails (blocks, here: the
- * caller tries again) while others have the file open or are about to. */
+/* F_SETSIG, F_SETOWN_EX, F_SETLEASE in that order. While others have the file
+ * open, or try to open it, F_SETLEASE fails. Here it blocks, because the caller
+ * tries again. */
 inline k_setlease()
 {
     atomic {
@@ -235,7 +243,7 @@ inline k_unlck()
     }
 }
 
-/* F_UNLCK of a revoke: nothing may reach the file any more (1). */
+/* F_UNLCK of a revoke: no access may reach the file from now on (1). */
 #define REACHES(p) (alive[p] && map[p] == THE_FILE && !excused[p])
 
 inline k_unlck_for_good()
@@ -245,19 +253,19 @@ inline k_unlck_for_good()
         setsig    = false;
         forbidden = true;
         assert(!REACHES(0));
-#if PEERS > 0
+#if MEMBERS > 0
         assert(!REACHES(1));
 #endif
-#if PEERS > 1
+#if MEMBERS > 1
         assert(!REACHES(2))
 #endif
     }
 }
 
-/* The lease lives as long as somebody has the description. */
-#if PEERS == 0
+/* The lease exists as long as a process has the description. */
+#if MEMBERS == 0
 #define NO_REFS (!ref[0])
-#elif PEERS == 1
+#elif MEMBERS == 1
 #define NO_REFS (!ref[0] && !ref[1])
 #else
 #define NO_REFS (!ref[0] && !ref[1] && !ref[2])
@@ -271,10 +279,10 @@ inline k_exit(p)
         joining[p] = false;
         ref[p]    = false;
         locked[p] = false;
-        asked[p]  = false;
+        hello[p]  = false;
         map[p]    = NOTHING;
         if
-        :: waits_own[p] -> waits_joiner--; waits_own[p] = false
+        :: waits_own[p] -> waits_late--; waits_own[p] = false
         :: else
         fi;
         if
@@ -289,7 +297,7 @@ inline k_exit(p)
 }
 
 
-/* ---------------------------------------------------- an access (control.h) */
+/* ----------------------------------------------------- an access (access.h) */
 
 #ifdef BUG_NO_SIZE_CHECK
 #define SIZE_IS_FINE true
@@ -298,11 +306,11 @@ inline k_exit(p)
 #endif
 
 /*
- * Mark, look, copy, look, clear. The mark is a plain store: it stays in the
- * store buffer (BUFFERED: the monitor reads the slot as free) until a
- * membarrier() of the same process makes it seen.
+ * Mark the slot, check the state, copy, check again, clear the slot. The mark
+ * is a plain store. It stays in the store buffer (BUFFERED: the loop reads the
+ * slot as free) until a membarrier() of the same process makes it visible.
  */
-proctype thread(byte p) UNLESS_FROZEN(p)
+proctype thread(byte p) UNLESS_STOPPED(p)
 {
     mtype:state seen;
     bool        reaches; /* the copy is into the file */
@@ -310,7 +318,7 @@ proctype thread(byte p) UNLESS_FROZEN(p)
 
 end_idle: {
         usable[p];
-        expose[p] = true; /* no answer is waited for */
+        expose[p] = true; /* does not wait for an answer */
         do
         ::
 #ifdef BUG_NO_CHECK
@@ -322,25 +330,25 @@ end_idle: {
 #endif
             if
             :: MAY(seen) ->
-                /* Copy: first pages are looked up, then bytes go there. */
+                /* Copy: look up the pages first, then store to them. */
                 reaches = (map[p] == THE_FILE);
                 atomic {
 #ifdef CPU_COPY
                     reaches = (map[p] == THE_FILE);
 #endif
                     assert(!reaches || !forbidden || excused[p]); /* 1 */
-                    landed  = reaches && !shrunk; /* shrunk: a fault, made
-                                                     good by anonymous memory */
+                    landed  = reaches && !shrunk; /* shrunk: a fault, then
+                                                     anonymous memory */
                     reaches = false
                 }
-                /* Look again, at the size too where no lease protects. */
+                /* Check again, and the size too if there is no lease. */
                 atomic {
                     seen = VIEW(p);
                     if
                     :: excused[p] && !landed ->
                         skip
-                        /* a fault, or not in the file: the operation has
-                         * failed, whatever the state was */
+                        /* The operation has failed in every state, because
+                         * of a fault, or because it missed the file */
                     :: seen == HELD && !(excused[p] && !landed) ->
                         assert(landed && (!shrunk || excused[p])) /* 5: done */
                     :: (seen == LENT || seen == RELEASED) && SIZE_IS_FINE &&
@@ -367,8 +375,8 @@ end_idle: {
     }
 }
 
-/* The marks in store buffers are seen from now on, and who marks later sees
- * the new state. */
+/* Make the marks in store buffers visible. A thread that marks its slot later
+ * sees the new state. */
 inline membarrier(p)
 {
 #ifndef BUG_NO_MEMBARRIER
@@ -383,8 +391,8 @@ inline membarrier(p)
 #endif
 }
 
-/* Wait until nobody of this process is in a slot; or until the bound expires,
- * then replacing the mapping must do. */
+/* Wait until no slot of this process is in use, or until the time limit
+ * expires. In that case replacing the mapping must suffice. */
 inline drain(p)
 {
     membarrier(p);
@@ -395,13 +403,14 @@ inline drain(p)
 }
 
 
-/* ----------------------------------------- the holder's monitor (lease.c &c) */
+/* ------------------------------------------------- the holder's loop thread */
 
-/* A client has connected: give it description and control page, or not. The
- * peer counts from now on: it gets BREAK, and its ack is waited for. */
+/* Answer a process that has sent HELLO: send it the description and the control
+ * page, or refuse. A member gets BREAK from now on, and the holder waits for
+ * its ACK. */
 inline serve_one(p)
 {
-    asked[p] = false;
+    hello[p] = false;
     if
     :: state == PENDING || state == HELD || state == LENT ->
         ref[p]      = true;
@@ -417,21 +426,21 @@ inline serve_one(p)
     fi
 }
 
-#if PEERS == 0
-#define ASKED      false
-#elif PEERS == 1
-#define ASKED      (asked[1])
+#if MEMBERS == 0
+#define HELLO_SENT      false
+#elif MEMBERS == 1
+#define HELLO_SENT      (hello[1])
 #else
-#define ASKED      (asked[1] || asked[2])
+#define HELLO_SENT      (hello[1] || hello[2])
 #endif
 
 inline serve()
 {
-#if PEERS > 0
+#if MEMBERS > 0
     if
-    :: asked[1] -> serve_one(1)
-#if PEERS > 1
-    :: asked[2] -> serve_one(2)
+    :: hello[1] -> serve_one(1)
+#if MEMBERS > 1
+    :: hello[2] -> serve_one(2)
 #endif
     fi
 #else
@@ -449,7 +458,7 @@ inline send_break(p)
     }
 }
 
-/* Ack, or death (the socket hangs up), or the bound. */
+/* Wait for ACK, for death (the socket hangs up), or for the time limit. */
 inline wait_ack(p)
 {
     atomic {
@@ -466,19 +475,19 @@ inline wait_ack(p)
     }
 }
 
-proctype monitor()
+proctype holder()
 {
     {
 #ifdef JOIN
-        goto pending;
+        goto await_late;
 #else
-        goto sleep;
+        goto wait;
 #endif
-sleep:
-end_sleep:
+wait:
+end_wait:
         if
         :: atomic { sig -> sig = false }
-        :: atomic { ASKED -> serve() }
+        :: atomic { HELLO_SENT -> serve() }
         :: atomic { EXPOSE_SENT && !exposed -> exposed = true }
 #ifdef RELEASE
         :: state == HELD ->
@@ -490,41 +499,42 @@ end_sleep:
 #endif
         fi;
 
-look:   /* The signal was a hint. What counts is the lease. */
+decide: /* The signal is only a hint. Check the lease. */
         if
         :: K_BREAKING -> skip
-        :: else       -> goto sleep
+        :: else       -> goto wait
         fi;
 
-        /* For whom? One reading of /proc/locks. */
+        /* Which waiters are there? Read /proc/locks once. */
         if
 #ifdef BUG_READER_AS_WRITER
         :: K_WAITS > 0 -> goto revoke
 #else
         :: waits_writer > 0 -> goto revoke
-        :: waits_writer == 0 && waits_joiner > 0 && exposed -> goto revoke
-        :: waits_writer == 0 && waits_joiner > 0 && !exposed -> goto pending
+        :: waits_writer == 0 && waits_late > 0 && exposed -> goto revoke
+        :: waits_writer == 0 && waits_late > 0 && !exposed -> goto await_late
 #endif
-        :: else -> goto lent /* readers, or nobody any more */
+        :: else -> goto lend_reader /* readers, or no waiter is left */
         fi;
 
-lent:   /* Let readers in. Accesses go on, and look at the size. */
+lend_reader: /* LEND_READER. Accesses go on, and check the size. */
 #ifdef BUG_LENT_LATE
         k_unlck();
         state = LENT;
 #elif defined(BUG_REARM_WITHOUT_UNLCK)
-        state = LENT; /* F_SETLEASE on a broken lease: 0, and no effect */
+        state = LENT; /* F_SETLEASE of a broken lease has no effect */
         state = HELD;
-        goto handled;
+        goto done;
 #else
         state = LENT;
         k_unlck();
 #endif
-        goto again;
+        goto try;
 
-pending: /* Let one of ours in, who will give his description up. No access
-          * until the lease is back, so drain our own; no peer has any. The
-          * mapping stays: if the bound expires, only a revoke is left. */
+await_late: /* AWAIT_LATE: let a late member in, which will give up its own
+          * description. There is no access until the lease is back. So drain
+          * the holder; members have not accessed yet. The mapping stays, so
+          * if the time limit expires, a revoke must follow. */
         state = PENDING;
 #ifndef BUG_PENDING_UNDRAINED
         membarrier(HOLDER);
@@ -538,8 +548,8 @@ pending: /* Let one of ours in, who will give his description up. No access
         fi;
 #endif
 #ifndef BUG_EXPOSE_OVERLOOKED
-        /* An EXPOSE may wait in the socket. Whose is not there by now, sees
-         * PENDING before his first access. */
+        /* An EXPOSE may wait in the socket. A member that sends it later sees
+         * PENDING before its first access. */
         if
         :: EXPOSE_SENT || exposed -> goto revoke
         :: else
@@ -550,19 +560,19 @@ pending: /* Let one of ours in, who will give his description up. No access
             forbidden = true
         }
 
-again:  /* Until the lease is back; the clients are served meanwhile. */
+try: /* TRY until the lease is back. Processes may join meanwhile. */
         do
-#ifdef BUG_PENDING_DEAF
-        :: atomic { state == LENT && ASKED -> serve() }
+#ifdef BUG_PENDING_NOT_SERVING
+        :: atomic { state == LENT && HELLO_SENT -> serve() }
 #else
-        :: atomic { ASKED -> serve() }
+        :: atomic { HELLO_SENT -> serve() }
 #endif
         :: shrunk -> goto revoke
 #ifdef CLOSE
         :: true -> goto revoke
 #endif
 #ifndef PATIENT
-        :: state == PENDING -> goto revoke /* the bound */
+        :: state == PENDING -> goto revoke /* the time limit */
 #endif
         :: k_setlease() ->
 #ifdef BUG_HELD_BEFORE_SIZE
@@ -572,53 +582,54 @@ again:  /* Until the lease is back; the clients are served meanwhile. */
             :: shrunk -> goto revoke
             :: else   ->
                 state = HELD;
-                goto handled
+                goto done
             fi
         od;
 
-revoke: assert(!NO_REVOKE); /* 4 */
+revoke: /* REVOKE */
+        assert(!NO_REVOKE); /* 4 */
         state = BREAKING;
 #ifdef BUG_UNLCK_EARLY
         k_unlck_for_good();
 #endif
-#if PEERS > 0
+#if MEMBERS > 0
         send_break(1);
 #endif
-#if PEERS > 1
+#if MEMBERS > 1
         send_break(2);
 #endif
         drain(HOLDER);
         map[HOLDER] = ANONYMOUS;
-#if PEERS > 0
+#if MEMBERS > 0
         wait_ack(1);
 #endif
-#if PEERS > 1
+#if MEMBERS > 1
         wait_ack(2);
 #endif
         state = REVOKED;
         k_unlck_for_good();
 
-handled: /* What came meanwhile: forget the signals, and look once more. */
+done: /* Drop the signals that came meanwhile, and decide again. */
         sig = false;
 #ifdef BUG_NO_RECHECK
-        goto sleep;
+        goto wait;
 #endif
-        goto look
+        goto decide
     } unless {
         !alive[HOLDER]
     }
 }
 
 
-/* -------------------------------------------- a peer and its monitor thread */
+/* --------------------------------------------------- a member's loop thread */
 
-/* LOCK_EX on the control page's file: the other's LOCK_SH is gone, or the
- * bound expires. */
+/* LOCK_EX on the control page's file: wait until the other's LOCK_SH is gone,
+ * or until the time limit expires. */
 #define OTHER(p) (3 - p)
 
 inline last_one(p)
 {
-#if PEERS > 1
+#if MEMBERS > 1
     atomic {
         if
         :: !locked[OTHER(p)]
@@ -630,21 +641,21 @@ inline last_one(p)
 #endif
 }
 
-proctype peer(byte p) UNLESS_FROZEN(p)
+proctype member(byte p) UNLESS_STOPPED(p)
 {
     {
 #ifdef ATTACHED
         goto end_attached;
 #endif
 #ifdef JOIN
-        /* It opened and mapped the file by itself: open(2) ... */
+        /* The process opens and maps the file itself: open(2) ... */
         atomic {
             openers++;
             own[p] = true;
             if
             :: lease != NONE ->
                 k_break(TO_UNLCK);
-                waits_joiner++;
+                waits_late++;
                 waits_own[p] = true
             :: else
             fi
@@ -652,21 +663,21 @@ proctype peer(byte p) UNLESS_FROZEN(p)
         atomic {
             lease == NONE ->
             if
-            :: waits_own[p] -> waits_joiner--; waits_own[p] = false
+            :: waits_own[p] -> waits_late--; waits_own[p] = false
             :: else
             fi
         }
-#ifdef LIAR
+#ifdef NEVER_JOINS
         if
         :: p == 1 -> goto end_open
         :: else
         fi;
 #endif
 #endif
-        /* ... and now connects to the holder. */
+        /* ... and then connects to the holder. */
         atomic {
             joining[p] = true;
-            asked[p]   = true
+            hello[p]   = true
         }
         if
         :: answered[p] == WELCOME
@@ -680,14 +691,14 @@ proctype peer(byte p) UNLESS_FROZEN(p)
 #endif
 #ifdef JOIN
 #ifndef BUG_KEEPS_OWN
-        /* Own mappings and descriptors became the holder's. */
+        /* Replace its own mappings and descriptors by the holder's. */
         atomic {
             own[p] = false;
             openers--
         }
 #endif
 #endif
-        /* HELD must be seen before use. */
+        /* A member must see HELD before it accesses. */
         if
         :: atomic {
             VIEW(p) == HELD || VIEW(p) == RELEASED ->
@@ -704,7 +715,7 @@ end_attached:
         :: !alive[HOLDER] -> goto hangup
         fi;
 
-        /* BREAK. State is BREAKING for everybody already. */
+        /* BREAK. The state is BREAKING for all processes already. */
 #ifdef BUG_ACK_EARLY
         ack[p] = true;
 #endif
@@ -718,8 +729,8 @@ end_attached:
 end_acked:
         !alive[HOLDER];
 
-hangup: /* The holder is dead; the lease is not, while we have the description.
-         * Others may still be copying: the last one out unlocks. */
+hangup: /* The holder is dead, but the lease exists while a member has the
+         * description. Others may still copy: the last member unlocks. */
         orphan[p] = true;
         drain(p);
         map[p] = ANONYMOUS;
@@ -733,7 +744,7 @@ hangup: /* The holder is dead; the lease is not, while we have the description.
         k_unlck_for_good();
         goto out;
 
-error:  joining[p] = false; /* it keeps its own description; no access */
+error:  joining[p] = false; /* keeps its own description, no access */
 #ifdef JOIN
         goto end_open;
 end_open:
@@ -746,23 +757,23 @@ out:    skip
 }
 
 
-/* ----------------------------------------------------------------- intruders */
+/* ---------------------------------------------------------------- intruders */
 
-proctype intruder(byte who)
+proctype intruder(byte kind)
 {
     bool waits;
 
     atomic {
         openers++;
         if
-        :: lease != NONE && who == POKE ->
+        :: lease != NONE && kind == NONBLOCK ->
             k_break(TO_UNLCK);
             goto leave /* EAGAIN */
-        :: lease != NONE && who == READER ->
+        :: lease != NONE && kind == READER ->
             k_break(TO_READ);
             waits = true;
             waits_reader++
-        :: lease != NONE && who == WRITER ->
+        :: lease != NONE && kind == WRITER ->
             k_break(TO_UNLCK);
             waits = true;
             waits_writer++
@@ -775,7 +786,7 @@ proctype intruder(byte who)
     :: atomic {
         waits && lease == NONE ->
         if
-        :: who == READER -> waits_reader--
+        :: kind == READER -> waits_reader--
         :: else           -> waits_writer--
         fi
     }
@@ -783,7 +794,7 @@ proctype intruder(byte who)
     :: atomic {
         waits ->
         if
-        :: who == READER -> waits_reader--
+        :: kind == READER -> waits_reader--
         :: else           -> waits_writer--
         fi;
         goto leave
@@ -792,8 +803,8 @@ proctype intruder(byte who)
     fi;
 
     if
-    :: who == WRITER -> shrunk = true
-    :: true /* looks, or writes within the file */
+    :: kind == WRITER -> shrunk = true
+    :: true /* reads, or writes within the file */
     fi;
 
 leave:
@@ -808,11 +819,11 @@ proctype death(byte p)
     fi
 }
 
-proctype freezer(byte p)
+proctype stopper(byte p)
 {
-    frozen[p] = true;
+    is_stopped[p] = true;
     if
-    :: frozen[p] = false
+    :: is_stopped[p] = false
     :: true
     fi
 }
@@ -839,12 +850,12 @@ init {
         lease  = GRANTED;
         setsig = true;
 #endif
-        run monitor();
+        run holder();
 #ifndef NO_THREAD_0
         run thread(HOLDER);
 #endif
-#if PEERS > 0
-        for (i : 1 .. PEERS) {
+#if MEMBERS > 0
+        for (i : 1 .. MEMBERS) {
 #ifdef ATTACHED
             map[i]      = THE_FILE;
             ref[i]      = true;
@@ -853,7 +864,7 @@ init {
             answered[i] = WELCOME;
             exposed     = true;
 #endif
-            run peer(i);
+            run member(i);
 #ifdef NO_THREAD_2
             if
             :: i != 2 -> run thread(i)
@@ -874,31 +885,32 @@ init {
             run intruder(WRITER);
         }
 #endif
-#if POKES > 0
-        for (i : 1 .. POKES) {
-            run intruder(POKE);
+#if NONBLOCKS > 0
+        for (i : 1 .. NONBLOCKS) {
+            run intruder(NONBLOCK);
         }
 #endif
 #ifdef DIES_HOLDER
         run death(HOLDER);
 #endif
-#ifdef DIES_PEER
+#ifdef DIES_MEMBER
         run death(1);
 #endif
 #ifdef STOP
-        run freezer(1);
+        run stopper(1);
 #endif
         i = 0;
     }
 }
 
 
-/* ------------------------------------------------------------------ liveness */
-/* With weak fairness: who can always go on, goes on. Intruders come a finite
- * number of times, so "again and again nobody waits" is "all have gone on". */
+/* ----------------------------------------------------------------- liveness */
+/* With weak fairness: a process that can always go on goes on. The number of
+ * intruders is finite, so "again and again no process waits" means "all have
+ * gone on". */
 
 /* 2, 3, 6 */
-#ifdef STOP /* a stopped joiner cannot go on, even if he may */
+#ifdef STOP /* a stopped late member cannot go on, even if it may */
 #define WAITS_ON (waits_reader + waits_writer)
 #else
 #define WAITS_ON K_WAITS
@@ -909,19 +921,19 @@ ltl breaks_end { []<> (WAITS_ON == 0 && !K_BREAKING) }
 ltl held_again { <>[] (state == HELD) }
 
 /* 6 */
-#if PEERS == 0
+#if MEMBERS == 0
 #define ORPHANED(p) true
 #else
 #define ORPHANED(p) (!alive[p] || answered[p] != WELCOME || orphan[p])
 #endif
-#if PEERS < 2
+#if MEMBERS < 2
 #define ALL_ORPHANED ORPHANED(1)
-#define NOBODY_JOINS (!joining[PEERS])
+#define NONE_JOINS (!joining[MEMBERS])
 #else
 #define ALL_ORPHANED (ORPHANED(1) && ORPHANED(2))
-#define NOBODY_JOINS (!joining[1] && !joining[2])
+#define NONE_JOINS (!joining[1] && !joining[2])
 #endif
 ltl orphans_end { [] (!alive[HOLDER] -> <> ALL_ORPHANED) }
 
 /* 7 */
-ltl joins_end { []<> NOBODY_JOINS }
+ltl joins_end { []<> NONE_JOINS }
