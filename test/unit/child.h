@@ -82,9 +82,6 @@ child_report(long number, const char *format, ...)
     }
 }
 
-/* The name of child_report() in test_map.c and test_proc.c */
-#define child_say child_report
-
 static UNIT_UNUSED void child_wait(void)
 {
     char line[CHILD_LINE_MAX];

@@ -280,7 +280,7 @@ static int map_text_child(int argc, char **argv)
                                    0 : answers[i].start;
     }
     if (!map_forget_ioctl()) {
-        child_say(-1, "no seccomp here");
+        child_report(-1, "no seccomp here");
         return 0;
     }
     for (i = 0; i < count; ++i) {
@@ -298,7 +298,7 @@ static int map_text_child(int argc, char **argv)
             ++bad;
         }
     }
-    child_say(bad, "%u", count);
+    child_report(bad, "%u", count);
     return 0;
 }
 

@@ -223,7 +223,7 @@ static int proc_mapper(int argc, char **argv)
     fd     = open(argv[1], O_RDONLY | O_CLOEXEC);
     memory = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
-    child_say((memory != MAP_FAILED) ? 0 : -errno, "mapped");
+    child_report((memory != MAP_FAILED) ? 0 : -errno, "mapped");
     child_wait();
     return 0;
 }
@@ -244,9 +244,9 @@ static int proc_stranger(int argc, char **argv)
     if (setresuid(UNIT_NOBODY, UNIT_NOBODY, UNIT_NOBODY) != 0) {
         return 3;
     }
-    child_say(daxpin_proc_has_file(getppid(), &inode), "has");
+    child_report(daxpin_proc_has_file(getppid(), &inode), "has");
     daxpin_proc_describe(getppid(), users, sizeof(users));
-    child_say(0, "%s", users);
+    child_report(0, "%s", users);
     child_wait();
     return 0;
 }
