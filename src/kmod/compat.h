@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* What differs between Linux 6.1 and 6.14 */
+
 #ifndef DAXPIN_COMPAT_H_
 #define DAXPIN_COMPAT_H_
-
-/* What differs between Linux 6.1 and 6.14 */
 
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -14,13 +14,12 @@
 #error "daxpin is for Linux 6.1 or later"
 #endif
 
-/* There, a long-term pin looks at the page and not only at its mapping:
- * folio_is_longterm_pinnable() is false for those of fsdax, wherever they are
- * mapped, so that no device can register what we have pinned. (They also count
- * their references in another way, and there is no pfn_t any more.) */
+/* From 6.15 on, folio_is_longterm_pinnable() is false for all pages of fsdax,
+ * wherever they are mapped. So no device can register pinned pages. (Such
+ * kernels also count references to them differently, and have no pfn_t.) */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
-#error "daxpin is for Linux before 6.15: later ones refuse RDMA to all pages of \
-fsdax, see README.md"
+#error "daxpin is for Linux before 6.15: later ones refuse RDMA to fsdax, see \
+README.md"
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
@@ -33,14 +32,14 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 }
 #endif
 
-/* Before 6.7, no huge page is mapped on a fault but by DAX and anonymous memory */
+/* Before 6.7, only DAX and anonymous memory map huge pages on a fault */
 #if (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)) && \
     defined(CONFIG_TRANSPARENT_HUGEPAGE)
 #include <linux/huge_mm.h>
 #include <linux/pfn_t.h>
 #define DAXPIN_HAVE_HUGE 1
 
-/* As fsdax itself maps it, so that whoever pins it gets the page he means */
+/* Map the huge page as fsdax does, so that a device pins the right page */
 static inline vm_fault_t daxpin_insert_huge(struct vm_fault *vmf,
                                             struct page *page)
 {

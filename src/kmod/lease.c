@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Copyright the daxpin authors. See LICENSE.
 
-/* The lease that a pin needs, and the news of its break */
+/* The lease that a pin needs, and the notice of its break */
 
 #define pr_fmt(_format) KBUILD_MODNAME ": " _format
 
@@ -19,8 +19,8 @@
 static DEFINE_HASHTABLE(daxpin_watches, DAXPIN_WATCH_BITS);
 static DEFINE_SPINLOCK(daxpin_watch_lock);
 
-/* The kernel calls nobody but the owner of a lease; but it has tracepoints
- * where somebody who breaks one is made to wait, or turned away */
+/* The kernel notifies only the owner of a lease. It has tracepoints where a
+ * process that breaks a lease has to wait, or fails with EWOULDBLOCK. */
 static const char *const daxpin_break_names[] = {"break_lease_block",
                                                  "break_lease_noblock"};
 static struct tracepoint *daxpin_break_points[ARRAY_SIZE(daxpin_break_names)];
@@ -47,7 +47,7 @@ bool daxpin_lease_is_live(struct file *file)
     return live;
 }
 
-/* In the intruder, with the lock of the inode's leases held */
+/* Runs in the process that breaks the lease. It holds flc_lock. */
 static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
 {
     struct daxpin_watch *watch;
@@ -118,8 +118,9 @@ int daxpin_lease_init(void)
     for_each_kernel_tracepoint(daxpin_lease_find_point, NULL);
     for (i = 0; i < ARRAY_SIZE(daxpin_break_points); ++i) {
         if (daxpin_break_points[i] == NULL) {
-            pr_notice("this kernel has no tracepoint %s: the device does not "
-                      "tell of broken leases\n", daxpin_break_names[i]);
+            pr_notice("cannot find the tracepoint %s in this kernel: the "
+                      "device does not report broken leases\n",
+                      daxpin_break_names[i]);
             continue;
         }
         ret = tracepoint_probe_register(daxpin_break_points[i],

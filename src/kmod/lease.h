@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The lease that a pin needs, and the notice of its break */
+
 #ifndef DAXPIN_LEASE_H_
 #define DAXPIN_LEASE_H_
 
@@ -8,23 +10,23 @@
 #include <linux/list.h>
 #include <linux/wait.h>
 
-/* Who wants to know when leases on a file are broken */
+/* A device description that is notified when leases on a file are broken */
 struct daxpin_watch {
     struct hlist_node link;
     struct inode      *inode; /* NULL: none */
-    unsigned long     breaks; /* that nobody has read yet */
+    unsigned long     breaks; /* not read yet */
     wait_queue_head_t wait;
 };
 
-/* Does this open file description have an exclusive lease that nobody is
- * breaking? */
+/* Return whether this open file description has an exclusive lease that is not
+ * being broken. */
 bool daxpin_lease_is_live(struct file *file);
 
 void daxpin_watch_init(struct daxpin_watch *watch);
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode);
 void daxpin_watch_stop(struct daxpin_watch *watch);
 
-/* How many there were since the last time */
+/* Return the number of breaks since the last call. */
 u64 daxpin_watch_take(struct daxpin_watch *watch);
 
 int daxpin_lease_init(void);

@@ -5,7 +5,7 @@
 
 #include "compat.h"
 #include "wire/ioctl.h"
-#include "guard.h"
+#include "anchor.h"
 #include "lease.h"
 #include "map.h"
 #include "pin.h"
@@ -21,7 +21,7 @@
 #include <linux/uaccess.h>
 
 struct daxpin_device {
-    struct mutex        lock; /* of pin, while it is NULL */
+    struct mutex        lock; /* protects pin while it is NULL */
     struct daxpin_pin   *pin; /* set once */
     struct daxpin_watch watch;
 };
@@ -118,7 +118,7 @@ static int daxpin_device_pin_file(struct daxpin_device *device,
                             args->length >> PAGE_SHIFT, &pin);
     if (ret == 0) {
         daxpin_watch_start(&device->watch, pin->inode);
-        /* mmap() looks at it without the lock */
+        /* mmap() reads pin without the lock */
         smp_store_release(&device->pin, pin);
     }
 out:
@@ -193,7 +193,7 @@ static unsigned long daxpin_device_area(struct file *file, unsigned long addr,
 #endif
 
 /*
- * News of the lease
+ * Notice of broken leases
  */
 
 static __poll_t daxpin_device_poll(struct file *file, poll_table *table)
@@ -230,7 +230,7 @@ static ssize_t daxpin_device_read(struct file *file, char __user *buffer,
 }
 
 /*
- * What there is to see
+ * What fdinfo and sysfs show
  */
 
 static void daxpin_device_show(struct seq_file *seq, struct file *file)
@@ -242,7 +242,7 @@ static void daxpin_device_show(struct seq_file *seq, struct file *file)
         return;
     }
     seq_puts(seq, "file:\t");
-    seq_path(seq, &pin->guard.path, " \t\n\\");
+    seq_path(seq, &pin->anchor.path, " \t\n\\");
     seq_printf(seq, "\ndev:\t%u:%u\nino:\t%lu\n",
                MAJOR(pin->inode->i_sb->s_dev), MINOR(pin->inode->i_sb->s_dev),
                pin->inode->i_ino);
@@ -285,7 +285,7 @@ static const struct file_operations daxpin_device_fops = {
     .show_fdinfo    = daxpin_device_show
 };
 
-/* For root, where no udev rule says more */
+/* Only root may open the device unless a udev rule allows more */
 static struct miscdevice daxpin_misc = {
     .minor  = MISC_DYNAMIC_MINOR,
     .name   = "daxpin",
@@ -298,13 +298,13 @@ static int __init daxpin_init(void)
 {
     int ret;
 
-    ret = daxpin_guard_init();
+    ret = daxpin_anchor_init();
     if (ret != 0) {
         return ret;
     }
     ret = daxpin_lease_init();
     if (ret != 0) {
-        goto err_guard;
+        goto err_anchor;
     }
     ret = misc_register(&daxpin_misc);
     if (ret != 0) {
@@ -314,8 +314,8 @@ static int __init daxpin_init(void)
 
 err_lease:
     daxpin_lease_exit();
-err_guard:
-    daxpin_guard_exit();
+err_anchor:
+    daxpin_anchor_exit();
     return ret;
 }
 
@@ -323,7 +323,7 @@ static void __exit daxpin_exit(void)
 {
     misc_deregister(&daxpin_misc);
     daxpin_lease_exit();
-    daxpin_guard_exit();
+    daxpin_anchor_exit();
 }
 
 module_init(daxpin_init);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Copyright the daxpin authors. See LICENSE.
 
-/* Pinned pages, mapped once more */
+/* The mapping of the device, which shows the pinned pages */
 
 #include "map.h"
 
@@ -13,8 +13,8 @@
 
 #define DAXPIN_MAP_HUGE_PAGES (PMD_SIZE / PAGE_SIZE)
 
-/* The first page of a huge one that is to be mapped from start on; NULL: there
- * is none, so that all up to the next such border are small */
+/* Return the first page of the huge page to map at start. NULL: map small pages
+ * up to the next multiple of PMD_SIZE. */
 static struct page *daxpin_map_huge_page(struct vm_area_struct *vma,
                                          unsigned long start)
 {
@@ -30,7 +30,8 @@ static struct page *daxpin_map_huge_page(struct vm_area_struct *vma,
             IS_ALIGNED(page_to_pfn(page), DAXPIN_MAP_HUGE_PAGES)) ? page : NULL;
 }
 
-/* Small pages, all within one huge one's size, into an array for so many */
+/* Insert small pages. The range is within one multiple of PMD_SIZE; pages has
+ * room for DAXPIN_MAP_HUGE_PAGES. */
 static int daxpin_map_insert(struct vm_area_struct *vma, unsigned long start,
                              unsigned long end, struct page **pages)
 {
@@ -48,8 +49,8 @@ static vm_fault_t daxpin_map_fault(struct vm_fault *vmf)
     struct page *page;
     int ret;
 
-    /* Somebody has zapped this page, by madvise(), or what is left of a huge one
-     * is mapped by small ones; huge ones may also be off altogether */
+    /* The page was zapped by madvise(), or the rest of a huge page is mapped by
+     * small pages, or huge pages are disabled */
     if (vmf->pgoff >= pin->count) {
         return VM_FAULT_SIGBUS;
     }
@@ -120,7 +121,7 @@ unsigned long daxpin_map_area(const struct daxpin_pin *pin, struct file *file,
     if ((pin != NULL) && (index < pin->count)) {
         page = daxpin_pin_range(pin, index, 1);
     }
-    /* As if the pages were those of a file that begins at address 0 */
+    /* Align by physical address, as if the file began at physical address 0 */
     return thp_get_unmapped_area(file, addr, length,
                                  (page != NULL) ? page_to_pfn(page) : index,
                                  flags);

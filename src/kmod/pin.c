@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Copyright the daxpin authors. See LICENSE.
 
-/* Pages of fsdax files, pinned for as long as somebody wants */
+/* Kernel pins: pinned pages of fsdax files, and their accounting */
 
 #include "pin.h"
 
@@ -17,7 +17,7 @@
 
 #define DAXPIN_PIN_BATCH 512ul /* pages: 2 MiB, a huge page */
 
-/* Between looks whether a device has let go */
+/* Pause between checks whether a device still uses a page */
 #define DAXPIN_LINGER_MIN msecs_to_jiffies(10)
 #define DAXPIN_LINGER_MAX msecs_to_jiffies(500)
 
@@ -29,7 +29,7 @@ MODULE_PARM_DESC(limit_mib, "MiB that all users together may pin; 0: no limit "
                             "but RLIMIT_MEMLOCK");
 
 /*
- * What counts for the user: as for memory that an RDMA device registers
+ * Accounting, as for memory that an RDMA device registers
  */
 
 static int daxpin_pin_charge(struct daxpin_pin *pin)
@@ -67,8 +67,8 @@ static void daxpin_pin_uncharge(struct daxpin_pin *pin)
  * Pages
  */
 
-/* Is it this file's page at this index? A page that is pinned stays what it
- * is, because the file system waits for it. */
+/* Check that the page is this file's page at this index. A pinned page keeps
+ * its place in the file because the file system waits for it. */
 static int daxpin_pin_check(struct daxpin_pin *pin, struct page *page,
                             pgoff_t index)
 {
@@ -77,7 +77,7 @@ static int daxpin_pin_check(struct daxpin_pin *pin, struct page *page,
         return -EFAULT;
     }
     if ((unsigned long)page->mapping & PAGE_MAPPING_FLAGS) {
-        return -EOPNOTSUPP; /* that is how blocks look which were shared */
+        return -EOPNOTSUPP; /* the block is, or was, shared by reflink */
     }
     if ((page->mapping != pin->inode->i_mapping) || (page->index != index)) {
         return -EFAULT;
@@ -137,9 +137,9 @@ static int daxpin_pin_add(struct daxpin_pin *pin, struct page *page,
     return 0;
 }
 
-/* As many as there are at once, into an array of DAXPIN_PIN_BATCH. This is no
- * FOLL_LONGTERM, which fsdax refuses because nobody could take the pages back:
- * here the owner of a lease gives them back, and a guard makes others wait. */
+/* Pin up to DAXPIN_PIN_BATCH pages. FOLL_LONGTERM is not used: fsdax refuses it
+ * because the pages could not be taken back. Here the owner of the lease gives
+ * them back, and the anchor mapping makes other processes wait. */
 static long daxpin_pin_batch(struct daxpin_pin *pin, unsigned long addr,
                              unsigned long number, struct page **pages)
 {
@@ -160,7 +160,7 @@ static long daxpin_pin_batch(struct daxpin_pin *pin, unsigned long addr,
         ret = daxpin_pin_add(pin, pages[i], number + i);
     }
     if (ret != 0) {
-        /* Those before this one have been added, and go with the rest */
+        /* The pages before this one were added: they end with the pin */
         unpin_user_pages(pages + i - 1, got - i + 1);
         return ret;
     }
@@ -195,13 +195,13 @@ static void daxpin_pin_put_pages(struct daxpin_pin *pin)
     }
 }
 
-/* The one that has this page */
+/* Return the extent that contains this page. */
 static const struct daxpin_extent *
 daxpin_pin_find(const struct daxpin_pin *pin, unsigned long number)
 {
     unsigned int low = 0, high = pin->num_extents, middle;
 
-    /* The last one that does not begin after it */
+    /* Find the last extent that does not begin after the page */
     while (high - low > 1) {
         middle = low + (high - low) / 2;
         if (pin->extents[middle].first <= number) {
@@ -274,7 +274,7 @@ static bool daxpin_pin_is_used(struct daxpin_pin *pin)
     return false;
 }
 
-/* The end: the guard goes, when it may, and with it the rest */
+/* Free the pin and its anchor mapping when no device uses a page any more */
 static void daxpin_pin_work(struct work_struct *work)
 {
     struct daxpin_pin *pin = container_of(to_delayed_work(work),
@@ -283,18 +283,18 @@ static void daxpin_pin_work(struct work_struct *work)
     if ((pin->mm != NULL) && daxpin_pin_is_used(pin)) {
         pin->pause = clamp(2 * pin->pause, DAXPIN_LINGER_MIN,
                            DAXPIN_LINGER_MAX);
-        queue_delayed_work(daxpin_guard_queue, &pin->work, pin->pause);
+        queue_delayed_work(daxpin_anchor_queue, &pin->work, pin->pause);
         return;
     }
     if (pin->mm != NULL) {
         daxpin_pin_uncharge(pin);
         atomic_long_dec(&daxpin_pin_total.lingering);
     }
-    daxpin_guard_remove(&pin->guard);
+    daxpin_anchor_remove(&pin->anchor);
     daxpin_pin_free(pin);
 }
 
-/* With its pages unpinned */
+/* End a pin whose pages are unpinned */
 static void daxpin_pin_end(struct daxpin_pin *pin)
 {
     if (daxpin_pin_is_used(pin)) {
@@ -304,7 +304,7 @@ static void daxpin_pin_end(struct daxpin_pin *pin)
         pin->mm = NULL;
     }
     INIT_DELAYED_WORK(&pin->work, daxpin_pin_work);
-    queue_delayed_work(daxpin_guard_queue, &pin->work, 0);
+    queue_delayed_work(daxpin_anchor_queue, &pin->work, 0);
 }
 
 int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
@@ -324,7 +324,7 @@ int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
     if (ret != 0) {
         goto err_free;
     }
-    ret = daxpin_guard_place(&pin->guard, &file->f_path);
+    ret = daxpin_anchor_place(&pin->anchor, &file->f_path);
     if (ret != 0) {
         goto err_uncharge;
     }
@@ -332,7 +332,7 @@ int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
     if (ret != 0) {
         goto err_put_pages;
     }
-    /* Whoever came while there was no pin yet to stop him has broken it */
+    /* A process that came before the pages were pinned has broken the lease */
     if (!daxpin_lease_is_live(file)) {
         ret = -EPERM;
         goto err_put_pages;
