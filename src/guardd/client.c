@@ -2,13 +2,14 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Processes that guard files.
+ * Clients: processes that guard files.
  *
- * Who wants to guard a file passes the open file description that has the
- * kernel's exclusive lease. That proves that the file is his (or that he has
- * CAP_LEASE), that nobody else had it open, and that somebody watches it. While
- * a writer is let in the lease is away: then a file that his own user guards
- * already is proof enough, or guarded when the last daemon died.
+ * A client passes the open file description that has the exclusive lease. The
+ * lease proves that the file belongs to the client's user (or that the client
+ * has CAP_LEASE), that no other description was open, and that a process
+ * watches the file. While the lease is lent to a writer, it is proof enough
+ * that the same user guards the file already, or guarded it when a former
+ * daemon died.
  */
 
 #include "client.h"
@@ -31,11 +32,11 @@ TAILQ_HEAD(guard_answers, guard_client);
 static LIST_HEAD(, guard_client) guard_clients =
         LIST_HEAD_INITIALIZER(guard_clients);
 
-/* To be answered, or parted with, at the end of a round */
+/* Clients to answer or to remove at the end of a round */
 static struct guard_answers guard_answers =
         TAILQ_HEAD_INITIALIZER(guard_answers);
 
-/* With room for more descriptors than are wanted, to close them */
+/* Has room for surplus descriptors, so that they can be closed */
 typedef union guard_ancillary {
     struct cmsghdr header;
     char           space[CMSG_SPACE(8 * sizeof(int))];
@@ -80,7 +81,7 @@ static void guard_client_answer(guard_client_t *client, int ret)
     client->error   = -ret;
 }
 
-/* What he guarded goes at once; he himself at the end of the round */
+/* Remove the client's ranges now, and the client at the end of the round. */
 static void guard_client_part(guard_client_t *client)
 {
     guard_client_due(client);
@@ -88,8 +89,8 @@ static void guard_client_part(guard_client_t *client)
     if (client->inode != NULL) {
         guard_inode_remove_all(client->inode, client);
         guard_inode_put(client->inode);
-        guard_log(LOG_INFO, "pid %d of user %u does not guard inode %lu any "
-                  "more", (int)client->pid, (unsigned)client->user->uid,
+        guard_log(LOG_INFO, "pid %d of user %u has stopped to guard inode "
+                  "%lu", (int)client->pid, (unsigned)client->user->uid,
                   (unsigned long)client->inode->ino);
         client->inode = NULL;
     }
@@ -129,8 +130,8 @@ static int guard_client_file(guard_client_t *client, int fd)
     }
     client->known = guard_programs_knew(fd, client->user->uid);
     if (!guard_client_may_guard(client, fd)) {
-        guard_log(LOG_INFO, "pid %d of user %u does not hold the lease of what "
-                  "it wants to guard", (int)client->pid,
+        guard_log(LOG_INFO, "pid %d of user %u cannot guard a file: it does "
+                  "not hold the lease", (int)client->pid,
                   (unsigned)client->user->uid);
         return -EPERM;
     }
@@ -165,7 +166,7 @@ static int guard_client_remove(guard_client_t *client,
     return ret;
 }
 
-/* All or none */
+/* Add all ranges of the message, or none. */
 static int guard_client_add(guard_client_t *client,
                             const daxpin_guard_message_t *message)
 {
@@ -202,7 +203,7 @@ static int guard_message_is_valid(const daxpin_guard_message_t *message,
            (length == (ssize_t)DAXPIN_GUARD_SIZE(message->head.count));
 }
 
-/* -EPROTO: he does not speak our language */
+/* Handle one message. -EPROTO: the client breaks the protocol. */
 static int guard_client_handle(guard_client_t *client,
                                const daxpin_guard_message_t *message, int fd)
 {
@@ -222,7 +223,7 @@ static int guard_client_handle(guard_client_t *client,
     }
 }
 
-/* The first descriptor of a message; others are closed */
+/* Return the first descriptor of a message, and close the others. */
 static int guard_take_fd(struct msghdr *header)
 {
     struct cmsghdr *ancillary;
@@ -261,7 +262,7 @@ void guard_client_receive(guard_client_t *client, size_t round)
     int fd, ret = -EPROTO;
 
     if (client->leaves || !guard_user_may(client->user, round)) {
-        return; /* The next round finds it still there */
+        return; /* The message stays for the next round */
     }
     length = recvmsg(client->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
@@ -272,14 +273,14 @@ void guard_client_receive(guard_client_t *client, size_t round)
         !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
         ret = guard_client_handle(client, &message, fd);
     }
-    /* Not to be kept: the lease would live as long as we do */
+    /* Close the description: the lease would live as long as the daemon */
     if (fd >= 0) {
         close(fd);
     }
     if (ret == -EPROTO) {
         if (length > 0) {
-            guard_log(LOG_INFO, "pid %d of user %u says what nobody "
-                      "understands", (int)client->pid,
+            guard_log(LOG_INFO, "pid %d of user %u sent an invalid "
+                      "message", (int)client->pid,
                       (unsigned)client->user->uid);
         }
         guard_client_part(client);
@@ -288,7 +289,7 @@ void guard_client_receive(guard_client_t *client, size_t round)
     }
 }
 
-/* 0: he does not take it, though there is room for many */
+/* Send the answer. 0: the client does not read, and its queue is full. */
 static int guard_client_send(const guard_client_t *client)
 {
     const int kernel = (client->inode != NULL) ? client->inode->error : 0;
@@ -308,7 +309,7 @@ static void guard_client_destroy(guard_client_t *client)
 {
     guard_user_leave(client->user);
     LIST_REMOVE(client, link);
-    close(client->fd); /* And out of the epoll instance */
+    close(client->fd); /* This removes it from the epoll instance */
     free(client);
 }
 
@@ -325,7 +326,7 @@ void guard_clients_finish(void)
         }
         client->answers = 0;
         if (!guard_client_send(client)) {
-            guard_client_part(client); /* Which puts him in the queue again */
+            guard_client_part(client); /* Queues the client again */
         }
         client->known = 0;
     }

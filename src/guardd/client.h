@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Clients: processes that guard files */
+
 #ifndef GUARD_CLIENT_H_
 #define GUARD_CLIENT_H_
 
@@ -10,7 +12,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-/* A process that guards a file */
+/* A connection of a process that guards a file */
 typedef struct guard_client {
     LIST_ENTRY(guard_client) link;
     TAILQ_ENTRY(guard_client) answer_link;
@@ -19,23 +21,23 @@ typedef struct guard_client {
     guard_user_t  *user;
     guard_inode_t *inode;  /* NULL: no file yet */
     size_t        ranges;
-    int           answers; /* an answer is due when the kernel knows */
-    int           error;   /* errno value: that answer */
-    int           known;   /* to be told that a former daemon knew the file */
-    int           leaves;
+    int           answers; /* an answer is due when the kernel has the ranges */
+    int           error;   /* errno value of that answer */
+    int           known;   /* answer KNOWN: a former daemon guarded the file */
+    int           leaves;  /* removed at the end of the round */
 } guard_client_t;
 
-/* Whoever connected: NULL if he is sent away. Takes fd. */
+/* Accept a connection. Takes fd. Return NULL if the client is refused. */
 guard_client_t *guard_client_accept(int fd);
 
-/* Handle one message of his, if it is his turn */
+/* Handle one message of the client, if its user may send more in this round. */
 void guard_client_receive(guard_client_t *client, size_t round);
 
-/* After the messages of a round: publish, answer, part */
+/* End a round: publish the ranges, answer clients, remove clients. */
 void guard_clients_finish(void);
 
-/* Tell everybody that it is over. They leave when they have put something else
- * in the guard's place. */
+/* Notify all clients that the daemon ends. A client closes its connection when
+ * it has replaced the guard. */
 void guard_clients_dismiss(void);
 int  guard_clients_exist(void);
 

@@ -2,21 +2,22 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Whoever takes blocks away from a guarded range of a file gets ETXTBSY.
+ * The programs in the kernel: a call that takes blocks from a guarded range of
+ * a file fails with ETXTBSY.
  *
  * - Truncates of all kinds (by path, by descriptor, O_TRUNC, io_uring, NFS
  *   server) meet inode_setattr, the one hook that knows the new size:
  *   path_truncate and file_truncate do not.
- * - fallocate() has no hook of its own, but asks file_permission on its way.
- *   What it is about to do is noted when it begins, for the task that does it:
- *   a worker of io_uring just as well. Cloning and deduplication are the same.
+ * - fallocate() has no hook of its own, but calls file_permission. A program at
+ *   its entry notes the range for the calling task, which may be a worker of
+ *   io_uring. Cloning and deduplication are handled in the same way.
  *
- * The daemon pins these programs in the kernel, so that they outlive it: for a
- * while, in which another one may take its place.
+ * The daemon pins these programs in the kernel, so that they outlive it for a
+ * while. Another daemon may replace it meanwhile.
  *
- * Where the kernel may be preempted at any time (preempt=full), a program that
- * notes is left out if it is preempted and another task begins a fallocate() on
- * the same processor meanwhile: that one is not refused here.
+ * Limit: with preempt=full, the kernel skips the program at the entry if
+ * another task was preempted within the same program on the same processor.
+ * Then the second fallocate() is not refused.
  */
 
 #include "guard.bpf.h"
@@ -38,7 +39,7 @@
 #define FALLOC_FL_WRITE_ZEROES 0x80
 #endif
 
-/* What we need of the kernel's structures; libbpf finds where it is */
+/* The members used of the kernel's structures; libbpf finds their offsets */
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
                              apply_to = record)
 
@@ -68,8 +69,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define GRACE_NS (GUARD_GRACE_MS * 1000000ull)
 
-/* The daemon, and when it died (ns), 0: it lives. Of a pid namespace that is not
- * the first one, it would be another's number: then nothing is pinned. */
+/* The pid of the daemon, and when it died (ns; 0: it lives). The pid is 0 in
+ * another pid namespace than the first one; then nothing is pinned. */
 const volatile int guard_daemon = 0;
 __u64              guard_died   = 0;
 
@@ -88,7 +89,7 @@ struct {
     __type(value, guard_range_t);
 } ranges SEC(".maps");
 
-/* Which part of a file a task is about to change */
+/* The range of a file that a task is about to change */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, CALLS_MAX);
@@ -96,7 +97,8 @@ struct {
     __type(value, guard_range_t);
 } calls SEC(".maps");
 
-/* The first range that ends behind start is the only one to look at */
+/* Return whether a range overlaps. Only the first range that ends after start
+ * can. */
 static int guard_search(const guard_map_t *map, __u64 start, __u64 end)
 {
     __u32 low = 0, high = map->count, middle, index, step;
@@ -151,7 +153,7 @@ static int guard_setattr(struct dentry *dentry, struct iattr *attr)
     return guard_check(map, (__u64)attr->ia_size, ALL_OF_IT);
 }
 
-/* Linux 6.1, and 6.2 */
+/* Linux 6.1 and 6.2 */
 SEC("lsm/inode_setattr")
 int BPF_PROG(guard_inode_setattr, struct dentry *dentry, struct iattr *attr,
              int ret)
@@ -159,7 +161,7 @@ int BPF_PROG(guard_inode_setattr, struct dentry *dentry, struct iattr *attr,
     return (ret != 0) ? ret : guard_setattr(dentry, attr);
 }
 
-/* Since then the hook has one more argument */
+/* Linux 6.3 and later: the hook has one more argument */
 SEC("lsm/inode_setattr")
 int BPF_PROG(guard_inode_setattr_idmap, void *idmap, struct dentry *dentry,
              struct iattr *attr, int ret)
@@ -177,7 +179,7 @@ int BPF_PROG(guard_file_permission, struct file *file, int mask, int ret)
     if ((ret != 0) || !(mask & MAY_WRITE)) {
         return ret;
     }
-    /* Files of others leave here */
+    /* Files that are not guarded end here */
     map = bpf_inode_storage_get(&inodes, file->f_inode, NULL, 0);
     if (map == NULL) {
         return 0;
@@ -193,7 +195,7 @@ static void guard_begin(__u64 start, __u64 length)
     __u64 task         = bpf_get_current_pid_tgid();
 
     if (call.end < start) {
-        call.end = ALL_OF_IT; /* it will be refused for that */
+        call.end = ALL_OF_IT; /* an overflow, which the kernel refuses */
     }
     bpf_map_update_elem(&calls, &task, &call, BPF_ANY);
 }
@@ -210,7 +212,7 @@ int BPF_PROG(guard_fallocate_begin, struct file *file, int mode, __s64 offset,
              __s64 length)
 {
     if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
-        guard_begin((__u64)offset, ALL_OF_IT); /* what is behind moves */
+        guard_begin((__u64)offset, ALL_OF_IT); /* the rest moves */
     } else if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE |
                        FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_WRITE_ZEROES)) {
         guard_begin((__u64)offset, (__u64)length);
@@ -231,7 +233,7 @@ SEC("fentry/vfs_clone_file_range")
 int BPF_PROG(guard_clone_begin, struct file *in, __s64 in_offset,
              struct file *out, __s64 out_offset, __s64 length)
 {
-    /* Length 0: all of it */
+    /* Length 0: up to the end of the file */
     guard_begin((__u64)out_offset, (length > 0) ? (__u64)length : ALL_OF_IT);
     return 0;
 }

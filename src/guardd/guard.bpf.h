@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* What the daemon and its programs in the kernel share. Ends are exclusive. */
+
 #ifndef DAXPIN_GUARD_BPF_H_
 #define DAXPIN_GUARD_BPF_H_
 
-/* What the daemon tells its programs in the kernel. Ends are exclusive. */
-
 #include <linux/types.h>
 
-/* Binary search among so many ranges takes GUARD_SEARCH_STEPS */
+/* A binary search in GUARD_RANGES_MAX ranges takes GUARD_SEARCH_STEPS steps */
 #define GUARD_SEARCH_STEPS 20
 #define GUARD_RANGES_MAX   (1u << GUARD_SEARCH_STEPS)
 
-/* What was guarded is guarded for so long when the daemon has died */
+/* Ranges stay guarded for so long after the daemon has died */
 #define GUARD_GRACE_MS 20000
 
 typedef struct guard_range {
@@ -20,13 +20,13 @@ typedef struct guard_range {
     __u64 end;
 } guard_range_t;
 
-/* Of an inode, in its storage */
+/* The ranges of an inode, in its storage */
 typedef struct guard_map {
     __u64 start; /* of the first range */
     __u64 end;   /* of the last one */
     __u32 first; /* index of the first range in `ranges`, sorted, apart */
     __u32 count; /* 0: everything from start to end */
-    __u32 uid;   /* of one who guards it */
+    __u32 uid;   /* of a user who guards it */
     __u32 unused;
 } guard_map_t;
 

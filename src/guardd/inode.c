@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* A file that somebody guards, and the ranges of all who do */
+/* An inode: a guarded file, and the ranges of all its clients */
 
 #include "inode.h"
 
@@ -42,7 +42,7 @@ guard_inode_t *guard_inode_find(dev_t dev, ino_t ino)
     return NULL;
 }
 
-/* Opens by no name, so that no lease is broken and no name can be changed */
+/* Open by descriptor with O_PATH: this breaks no lease, and needs no name. */
 static int guard_inode_open(int fd)
 {
     char path[32];
@@ -88,7 +88,7 @@ static void guard_inode_touch(guard_inode_t *inode)
     }
 }
 
-/* It goes when the kernel has been told that it has no ranges */
+/* The inode is freed when it has been cleared in the kernel. */
 void guard_inode_put(guard_inode_t *inode)
 {
     if (--inode->refs == 0) {
@@ -108,7 +108,7 @@ static int guard_entry_before(const guard_entry_t *entry, const void *owner,
     return (uintptr_t)entry->owner < (uintptr_t)owner;
 }
 
-/* The first entry that is not before this one */
+/* Return the first entry that is not before this range. */
 static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
                                  const guard_range_t *range)
 {
@@ -223,8 +223,8 @@ static uint64_t guard_inode_end(const guard_inode_t *inode)
     return end;
 }
 
-/* More than one range needs room in the kernel's table. Where there is none,
- * what lies between them is guarded as well. */
+/* More than one range needs room in the kernel's table. Without room, the gaps
+ * between the ranges are guarded as well. */
 static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
                                uint32_t *space_p)
 {
@@ -239,8 +239,8 @@ static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
         return;
     }
     if (guard_space_get(count, &map->first) != 0) {
-        guard_log(LOG_WARNING, "inode %lu: no room for its %u ranges: all "
-                  "between the first and the last is guarded",
+        guard_log(LOG_WARNING, "inode %lu: cannot store its %u ranges: the "
+                  "table is full; the gaps between them are guarded too",
                   (unsigned long)inode->ino, count);
         return;
     }
@@ -258,7 +258,7 @@ static int guard_inode_set(guard_inode_t *inode)
     guard_inode_layout(inode, &map, &space);
     ret = guard_programs_set(inode->path_fd, &map);
     if (ret != 0) {
-        guard_log(LOG_ERR, "inode %lu: cannot be guarded: %s",
+        guard_log(LOG_ERR, "inode %lu: cannot guard: %s",
                   (unsigned long)inode->ino, strerror(-ret));
         if (space > 0) {
             guard_space_put(map.first, space);
@@ -282,7 +282,7 @@ static int guard_inode_clear(guard_inode_t *inode)
     }
     memset(&inode->map, 0, sizeof(inode->map));
     inode->space = 0;
-    return (ret == -ENOENT) ? 0 : ret; /* it had never been told */
+    return (ret == -ENOENT) ? 0 : ret; /* the kernel never had it */
 }
 
 static void guard_inode_destroy(guard_inode_t *inode)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* An inode: a guarded file, and the ranges of all its clients */
+
 #ifndef GUARD_INODE_H_
 #define GUARD_INODE_H_
 
@@ -11,25 +13,24 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-/* A file that somebody guards, and the ranges of all who do */
 typedef struct guard_inode {
     LIST_ENTRY(guard_inode) link;
     LIST_ENTRY(guard_inode) dirty_link;
     dev_t       dev;
     ino_t       ino;
-    int         path_fd;  /* O_PATH: keeps the inode, and no lease from anybody */
+    int         path_fd;  /* O_PATH: keeps the inode, but no lease */
     unsigned    refs;
-    uid_t       uid;      /* of the last one who came to guard it */
-    int         dirty;    /* the kernel does not know all yet */
-    int         error;    /* errno value: why it could not be told */
+    uid_t       uid;      /* of the newest client */
+    int         dirty;    /* the kernel does not have all ranges yet */
+    int         error;    /* errno value of the last update */
     size_t      count;
     size_t      capacity;
     struct guard_entry *entries; /* sorted by start */
-    guard_map_t map;      /* as told to the kernel */
-    uint32_t    space;    /* entries of its table that this has */
+    guard_map_t map;      /* as the kernel has it */
+    uint32_t    space;    /* number of entries in the kernel's table */
 } guard_inode_t;
 
-/* One range of one client; owner only tells them apart */
+/* One range of one client; owner identifies the client */
 typedef struct guard_entry {
     guard_range_t range;
     const void    *owner;
@@ -38,11 +39,11 @@ typedef struct guard_entry {
 /* All return 0 or -errno. Nothing reaches the kernel before
  * guard_inodes_publish(). */
 
-/* With one more reference, made if needed from a descriptor of it */
+/* Find or create the inode behind fd, and take a reference. */
 int  guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p);
 void guard_inode_put(guard_inode_t *inode);
 
-/* Already known? No reference. */
+/* Find an inode; NULL if it is not guarded. Takes no reference. */
 guard_inode_t *guard_inode_find(dev_t dev, ino_t ino);
 
 int guard_inode_add(guard_inode_t *inode, const void *owner,
@@ -51,7 +52,7 @@ int guard_inode_remove(guard_inode_t *inode, const void *owner,
                        const guard_range_t *range);
 void guard_inode_remove_all(guard_inode_t *inode, const void *owner);
 
-/* Tell the kernel of all that changed; see guard_inode_t.error */
+/* Update all changed inodes in the kernel, and set guard_inode_t.error. */
 void guard_inodes_publish(void);
 
 #endif

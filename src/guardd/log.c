@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Messages to stderr, which is the journal's */
+
 #include "log.h"
 
 #include <stdarg.h>

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Messages to stderr, which is the journal's */
+
 #ifndef GUARD_LOG_H_
 #define GUARD_LOG_H_
 
-/* To stderr, which is the journal's. Levels as of <syslog.h>; the journal
- * wants them in front. */
+/* Print a message. Levels are those of <syslog.h>; the journal expects the
+ * level in front. */
 void guard_log(int level, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
-/* Nothing above this level is said; default: LOG_NOTICE */
+/* Print messages up to this level; default: LOG_NOTICE. */
 void guard_log_set_level(int level);
 
 #endif

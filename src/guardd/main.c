@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The daemon of the guard: options, privileges, its socket and its loop */
+/* The guard daemon: options, privileges, socket and loop */
 
 #include "client.h"
 #include "wire/guardd.h"
@@ -29,16 +29,16 @@
 #define GUARD_BACKLOG 4096
 #define GUARD_EVENTS  4096
 
-/* After a farewell, for clients to hang up */
+/* How long the daemon waits at its end for clients to disconnect */
 #define GUARD_DISMISS_MS 10000
 
-/* Where programs are pinned */
+/* The directory where programs are pinned */
 #define GUARD_PINS "/sys/fs/bpf/daxpin-guard"
 
 typedef struct guard_options {
     const char *path;
     const char *pins;
-    int        check; /* see whether it could run, and end */
+    int        check; /* only check whether the daemon can run */
 } guard_options_t;
 
 static void usage(FILE *out)
@@ -46,7 +46,7 @@ static void usage(FILE *out)
     fprintf(out,
             "usage: daxpin-guardd [OPTION]...\n"
             "\n"
-            "Have truncates and hole punches of pinned ranges of files fail "
+            "Make truncates and hole punches of pinned ranges of files fail "
             "with ETXTBSY.\n"
             "\n"
             "  --socket PATH    where libdaxpin finds it [%s]\n"
@@ -55,8 +55,8 @@ static void usage(FILE *out)
             "                   restarted [%s]\n"
             "  --max-clients N  connections of one user [%zu]\n"
             "  --max-ranges N   ranges of one user [%zu]\n"
-            "  --check          see whether this kernel can do it, and end\n"
-            "  --verbose        say who guards what\n"
+            "  --check          check whether this kernel can do it, and exit\n"
+            "  --verbose        report which process guards which file\n"
             "  --help, --version\n"
             "\n"
             "See daxpin-guardd(8).\n",
@@ -129,15 +129,16 @@ static void parse_options(int argc, char **argv, guard_options_t *options)
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "daxpin-guardd: %s: it takes options only\n",
+        fprintf(stderr,
+                "daxpin-guardd: %s: cannot take arguments, only options\n",
                 argv[optind]);
         exit(2);
     }
 }
 
-/* The programs are in the kernel: from now on, telling them which files is all
- * there is to do. CAP_BPF is for that, where sysctl
- * kernel.unprivileged_bpf_disabled forbids it to others. */
+/* Keep only CAP_BPF. The programs are loaded; from now on the daemon only
+ * changes their maps, which needs CAP_BPF if sysctl
+ * kernel.unprivileged_bpf_disabled is set. */
 static int drop_privileges(void)
 {
     struct __user_cap_header_struct header = {
@@ -157,7 +158,7 @@ static int drop_privileges(void)
         return 0;
     }
 err:
-    guard_log(LOG_ERR, "cannot drop its privileges: %s", strerror(errno));
+    guard_log(LOG_ERR, "cannot drop privileges: %s", strerror(errno));
     return -errno;
 }
 
@@ -178,8 +179,8 @@ static int open_socket(const char *path)
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        guard_log(LOG_ERR, "%s: the name is too long for a socket; at most %zu "
-                  "characters", path, sizeof(address.sun_path) - 1);
+        guard_log(LOG_ERR, "%s: cannot listen: the name is too long; use at "
+                  "most %zu characters", path, sizeof(address.sun_path) - 1);
         return -ENAMETOOLONG;
     }
     strcpy(address.sun_path, path);
@@ -189,23 +190,24 @@ static int open_socket(const char *path)
         return -errno;
     }
     if (connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0) {
-        guard_log(LOG_ERR, "%s: another daxpin-guardd answers there", path);
+        guard_log(LOG_ERR, "%s: cannot listen: another daxpin-guardd uses "
+                  "this socket", path);
         close(fd);
         return -EADDRINUSE;
     }
-    unlink(path); /* A former one's */
+    unlink(path); /* The socket of a former daemon */
     if ((bind(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
         (chmod(path, 0666) != 0) || (listen(fd, GUARD_BACKLOG) != 0)) {
-        guard_log(LOG_ERR, "%s: cannot listen there: %s; its directory has to "
-                  "exist and to be writable", path, strerror(errno));
+        guard_log(LOG_ERR, "%s: cannot listen: %s; create its directory, and "
+                  "make it writable", path, strerror(errno));
         close(fd);
         return -errno;
     }
     return fd;
 }
 
-/* As sd_notify(3), which is not worth a library */
-static void tell_systemd(const char *message)
+/* Notify systemd, as sd_notify(3) does; a library is not worth it. */
+static void notify_systemd(const char *message)
 {
     const char *path           = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -224,7 +226,7 @@ static void tell_systemd(const char *message)
     if ((fd < 0) ||
         (sendto(fd, message, strlen(message), MSG_NOSIGNAL,
                 (struct sockaddr*)&address, (socklen_t)length) < 0)) {
-        guard_log(LOG_WARNING, "cannot tell systemd that it is ready: %s",
+        guard_log(LOG_WARNING, "cannot notify systemd: %s",
                   strerror(errno));
     }
     if (fd >= 0) {
@@ -239,7 +241,7 @@ static int watch(int epoll_fd, int fd, void *what)
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* Returns 0 if nobody can be let in now */
+/* Accept a connection. Return 0 if no resources are left for one. */
 static int accept_client(int epoll_fd, int listen_fd)
 {
     guard_client_t *client;
@@ -251,7 +253,7 @@ static int accept_client(int epoll_fd, int listen_fd)
     }
     client = guard_client_accept(fd);
     if ((client != NULL) && (watch(epoll_fd, fd, client) != 0)) {
-        /* It is never looked at; his end of it tells him */
+        /* The daemon cannot watch it; the client sees the end of it */
         shutdown(fd, SHUT_RDWR);
     }
     return 1;
@@ -264,7 +266,7 @@ static void on_stop(int number)
     stopped = number;
 }
 
-/* Blocked but while it waits: none is missed */
+/* Block the signals except in epoll_pwait(), so that none is missed. */
 static void catch_stop(sigset_t *mask)
 {
     const struct sigaction action = {.sa_handler = on_stop};
@@ -278,7 +280,7 @@ static void catch_stop(sigset_t *mask)
     sigprocmask(SIG_BLOCK, &stops, mask);
 }
 
-/* Whoever has something to say */
+/* Serve every client that has sent a message. */
 static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
                         const sigset_t *mask)
 {
@@ -298,9 +300,9 @@ static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
     }
     guard_clients_finish();
     if (full) {
-        guard_log(LOG_WARNING, "cannot let a client in: %s; raise the limit of "
+        guard_log(LOG_WARNING, "cannot accept a client: %s; raise the limit of "
                   "open files (LimitNOFILE)", strerror(errno));
-        nanosleep(&pause, NULL); /* He waits in the queue; do not spin */
+        nanosleep(&pause, NULL); /* The client waits in the queue */
     }
 }
 
@@ -312,15 +314,15 @@ static long now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Files stay guarded until their clients have seen to them. One that is stopped
- * is not waited for without end. */
+/* Guard files until their clients have replaced the guard. Wait for a limited
+ * time, because a client may be stopped. */
 static void serve_last(int epoll_fd, int listen_fd, const char *path,
                        const sigset_t *mask)
 {
     const long deadline = now_ms() + GUARD_DISMISS_MS;
 
     unlink(path);
-    close(listen_fd); /* And out of the epoll instance */
+    close(listen_fd); /* This removes it from the epoll instance */
     guard_clients_dismiss();
     while (guard_clients_exist() && (now_ms() < deadline)) {
         serve_round(epoll_fd, -1, (int)(deadline - now_ms()) + 1, mask);
@@ -365,11 +367,11 @@ int main(int argc, char **argv)
     if (fd < 0) {
         return 1;
     }
-    (void)guard_programs_pin(options.pins); /* It does without */
+    (void)guard_programs_pin(options.pins); /* The daemon works without */
     if (drop_privileges() != 0) {
         return 1;
     }
-    tell_systemd("READY=1\nSTATUS=Pinned ranges are guarded");
+    notify_systemd("READY=1\nSTATUS=Pinned ranges are guarded");
     guard_log(LOG_NOTICE, "guards pinned ranges; listens at %s", options.path);
     return serve(fd, options.path);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The programs in the kernel */
+/* The daemon's programs in the kernel: load, attach, pin, and set ranges */
 
 #include "programs.h"
 
@@ -33,8 +33,8 @@
     "and \"bpf\" in /sys/kernel/security/lsm (boot with "         \
     "lsm=...,bpf), and no lockdown"
 
-/* Below the directory that is ours in a BPF file system: PID/inodes and
- * PID/state are maps, PID/link* are programs at their hooks */
+/* In the daemon's directory in a BPF file system: PID/inodes and PID/state are
+ * maps, PID/link* are programs at their hooks */
 #define GUARD_PIN_INODES "inodes"
 #define GUARD_PIN_STATE  "state"
 #define GUARD_FORMER_MAX 16
@@ -44,11 +44,11 @@ static struct guard  *guard_skeleton;
 static guard_range_t *guard_ranges;
 static char          guard_pins[PATH_MAX]; /* empty: nothing is pinned */
 
-/* Of daemons that died */
+/* A daemon that died */
 typedef struct guard_former {
     char     path[PATH_MAX]; /* of its directory */
     int      inodes;
-    uint64_t until;          /* ns; when its programs let everything pass */
+    uint64_t until;          /* ns; from then on its programs refuse nothing */
 } guard_former_t;
 
 static guard_former_t guard_former[GUARD_FORMER_MAX];
@@ -65,7 +65,8 @@ static int guard_print(enum libbpf_print_level level, const char *format,
     return 0;
 }
 
-/* How many arguments a hook has in this kernel; -errno if it has no such */
+/* Return the number of arguments of a kernel function; -errno if there is none
+ * of this name. */
 static int guard_hook_args(const char *name)
 {
     struct btf *btf = btf__load_vmlinux_btf();
@@ -86,13 +87,13 @@ static int guard_hook_args(const char *name)
     return args;
 }
 
-/* What this kernel has not got, or has in another form, is left out */
+/* Leave out programs whose hook this kernel lacks, or has in another form. */
 static int guard_programs_choose(void)
 {
     int args = guard_hook_args("bpf_lsm_inode_setattr");
 
     if (args < 0) {
-        guard_log(LOG_ERR, "no hook to refuse a truncate at: %s; "
+        guard_log(LOG_ERR, "cannot find the hook inode_setattr: %s; "
                   GUARD_HINT, strerror(-args));
         return args;
     }
@@ -106,7 +107,7 @@ static int guard_programs_choose(void)
     return 0;
 }
 
-/* In the first pid namespace, the one that the kernel's programs see */
+/* Return whether this is the first pid namespace, whose pids programs see. */
 static int guard_is_initial(void)
 {
     const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
@@ -122,7 +123,7 @@ static int guard_programs_attach(void)
 
     guard_skeleton = guard__open();
     if (guard_skeleton == NULL) {
-        guard_log(LOG_ERR, "cannot read its own BPF programs: %s",
+        guard_log(LOG_ERR, "cannot open the BPF programs: %s",
                   strerror(errno));
         return -errno;
     }
@@ -136,7 +137,7 @@ static int guard_programs_attach(void)
         ret = guard__attach(guard_skeleton);
     }
     if (ret != 0) {
-        guard_log(LOG_ERR, "cannot load its BPF programs: %s; run it as root, "
+        guard_log(LOG_ERR, "cannot load the BPF programs: %s; run it as root, "
                   "or with CAP_BPF and CAP_PERFMON; " GUARD_HINT,
                   strerror(-ret));
         return ret;
@@ -157,8 +158,8 @@ static int guard_is_refused(int ret)
     return (ret != 0) && (errno == ETXTBSY);
 }
 
-/* Programs can be attached and yet never be asked: where "bpf" is not among the
- * security modules. Try it on a file of our own. */
+/* Attached programs are never called if "bpf" is not among the security
+ * modules. So try them on a file of the daemon's own. */
 static int guard_programs_try(int fd)
 {
     const int punch       = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
@@ -193,17 +194,17 @@ int guard_programs_start(void)
     ret = (fd >= 0) ? guard_programs_try(fd) : -errno;
     close(fd);
     if (ret != 0) {
-        guard_log(LOG_ERR, "the kernel does not go by its BPF programs (%s); "
+        guard_log(LOG_ERR, "cannot guard: the kernel ignores programs (%s); "
                   GUARD_HINT, strerror(-ret));
     }
     return ret;
 }
 
 /*
- * What outlives the daemon
+ * Pins, which outlive the daemon
  */
 
-/* A directory with pins, and it; what is not pinned is not there */
+/* Remove a directory with its pins. */
 static void guard_remove_pins(const char *directory)
 {
     char path[PATH_MAX + 300];
@@ -222,7 +223,7 @@ static void guard_remove_pins(const char *directory)
     rmdir(directory);
 }
 
-/* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
+/* Return CLOCK_MONOTONIC, which is also the clock of bpf_ktime_get_ns(). */
 static uint64_t guard_now(void)
 {
     struct timespec now;
@@ -239,7 +240,8 @@ static int guard_open_pin(const char *directory, const char *name)
     return bpf_obj_get(path);
 }
 
-/* When the daemon of a directory died; 0: it lives, or cannot be asked */
+/* Return when the daemon of a directory died; 0: it lives, or its state cannot
+ * be read. */
 static uint64_t guard_died(const char *directory)
 {
     struct guard__bss state = {.guard_died = 0};
@@ -270,7 +272,7 @@ static void guard_find_former(const char *directory)
                  directory, entry->d_name);
         died = guard_died(former->path);
         if (died == 0) {
-            continue; /* Another one that lives, with another socket */
+            continue; /* A live daemon with another socket */
         }
         former->until  = died + GUARD_GRACE_MS * GUARD_NS_IN_MS;
         former->inodes = guard_open_pin(former->path, GUARD_PIN_INODES);
@@ -315,7 +317,7 @@ int guard_programs_pin(const char *directory)
     guard_find_former(directory);
     snprintf(guard_pins, sizeof(guard_pins), "%.*s/%d", PATH_MAX - 80,
              directory, (int)getpid());
-    guard_remove_pins(guard_pins); /* A dead one's, of the same number */
+    guard_remove_pins(guard_pins); /* Of a dead daemon with this pid */
     if (((mkdir(directory, 0700) != 0) && (errno != EEXIST)) ||
         (mkdir(guard_pins, 0700) != 0)) {
         ret = -errno;
@@ -327,9 +329,9 @@ int guard_programs_pin(const char *directory)
     }
 err:
     guard_programs_unpin();
-    guard_log(LOG_WARNING, "%s: cannot keep the guard there while the daemon "
-              "is restarted: %s; it has to be in a BPF file system (mount -t "
-              "bpf bpf /sys/fs/bpf)", directory, strerror(-ret));
+    guard_log(LOG_WARNING, "%s: cannot pin the programs, so nothing is guarded "
+              "during a restart: %s; use a BPF file system (mount -t bpf bpf "
+              "/sys/fs/bpf)", directory, strerror(-ret));
     return ret;
 }
 
@@ -380,7 +382,7 @@ int guard_programs_forget(void)
 }
 
 /*
- * What is guarded
+ * Guarded ranges
  */
 
 int guard_programs_set(int fd, const guard_map_t *map)
@@ -402,6 +404,6 @@ guard_range_t *guard_programs_ranges(void)
 
 int guard_programs_settle(void)
 {
-    /* It waits for a grace period of RCU, and programs run in a section */
+    /* This waits for a grace period of RCU; programs run in RCU sections */
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0;
 }

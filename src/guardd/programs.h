@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The daemon's programs in the kernel: load, attach, pin, and set ranges */
+
 #ifndef GUARD_PROGRAMS_H_
 #define GUARD_PROGRAMS_H_
 
@@ -8,39 +10,39 @@
 
 #include <sys/types.h>
 
-/* The programs in the kernel, and what they go by. All return 0 or -errno. */
+/* Functions return 0 or -errno unless said otherwise. */
 
-/* Load, attach, and see that the kernel goes by them. Says why if not. */
+/* Load and attach the programs, and check that the kernel calls them. Logs
+ * errors. */
 int guard_programs_start(void);
 
-/* Have them outlive the daemon by GUARD_GRACE_MS: they are pinned in the
- * directory, which is of a BPF file system. Looks for those of a daemon that
- * died before. Not to be had: says why. */
+/* Pin the programs in a directory of a BPF file system, so that they outlive
+ * the daemon by GUARD_GRACE_MS. Finds the programs of former daemons. Logs
+ * errors. */
 int guard_programs_pin(const char *directory);
 
-/* Do they? */
+/* Return whether the programs are pinned. */
 int guard_programs_are_pinned(void);
 
-/* They are not to outlive it */
+/* Unpin the programs: they end with the daemon. */
 void guard_programs_unpin(void);
 
-/* Did a daemon that died guard this inode, for this user, and is it guarded for
- * that reason still? */
+/* Return whether a former daemon guarded this inode for this user, and its
+ * programs still do. */
 int guard_programs_knew(int fd, uid_t uid);
 
-/* Remove those of daemons that died whose time is over. When to come again (ms
- * from now), -1: there are none left. */
+/* Remove the expired programs of former daemons. Return when to call it again
+ * (ms from now); -1: no more are left. */
 int guard_programs_forget(void);
 
-/* Of the inode behind a descriptor, O_PATH will do */
+/* Set or clear the ranges of the inode behind a descriptor; O_PATH will do. */
 int guard_programs_set(int fd, const guard_map_t *map);
 int guard_programs_clear(int fd);
 
-/* GUARD_RANGES_MAX ranges that maps point to */
+/* Return the table of GUARD_RANGES_MAX ranges. */
 guard_range_t *guard_programs_ranges(void);
 
-/* Wait until no program runs that has seen what was there before. 0: it cannot
- * be had. */
+/* Wait until all running programs have ended. Return 0 if the kernel cannot. */
 int guard_programs_settle(void);
 
 #endif

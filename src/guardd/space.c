@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Who uses which part of the kernel's table of ranges */
+/* Allocation of entries in the kernel's table of ranges */
 
 #include "space.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-/* A part that nobody uses */
+/* A run of entries that are not in use */
 typedef struct guard_extent {
     LIST_ENTRY(guard_extent) link;
     uint32_t first;
@@ -22,9 +22,9 @@ LIST_HEAD(guard_extents, guard_extent);
 
 static struct guard_extents guard_free = LIST_HEAD_INITIALIZER(guard_free);
 static struct guard_extents guard_used = LIST_HEAD_INITIALIZER(guard_used);
-static uint32_t             guard_top; /* nobody had it yet, from here on */
+static uint32_t             guard_top; /* later entries were never used */
 
-/* Sorted, so that neighbours become one */
+/* Insert by position, and join with neighbours. */
 static void guard_space_merge(guard_extent_t *extent)
 {
     guard_extent_t *last = NULL, *next;
@@ -106,7 +106,7 @@ void guard_space_put(uint32_t first, uint32_t count)
     guard_extent_t *extent = malloc(sizeof(*extent));
 
     if (extent == NULL) {
-        return; /* Lost until the daemon starts again; ranges get coarser */
+        return; /* The entries are lost until the daemon restarts */
     }
     extent->first = first;
     extent->count = count;

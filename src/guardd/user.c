@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What one user has, so that he does not have all */
+/* Users: limits, so that one user cannot take all resources */
 
 #include "user.h"
 
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-/* Whoever sends without end keeps others waiting for so many messages */
+/* Messages of one user that are handled in a round; the rest has to wait */
 #define GUARD_USER_MESSAGES 64
 
 guard_limits_t guard_limits = {.clients = 4096, .ranges = 65536};
@@ -38,8 +38,10 @@ guard_user_t *guard_user_enter(uid_t uid)
         return NULL;
     }
     if (++user->clients == guard_limits.clients) {
-        guard_log(LOG_WARNING, "user %u has %zu connections, and gets no more: "
-                  "see --max-clients", (unsigned)uid, user->clients);
+        guard_log(LOG_WARNING,
+                  "user %u has %zu connections, the limit: raise "
+                  "--max-clients if that is not enough",
+                  (unsigned)uid, user->clients);
     }
     return user;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Users: limits, so that one user cannot take all resources */
+
 #ifndef GUARD_USER_H_
 #define GUARD_USER_H_
 
@@ -8,13 +10,13 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-/* What one user has, so that he does not have all */
+/* The resources of one user */
 typedef struct guard_user {
     LIST_ENTRY(guard_user) link;
     uid_t  uid;
     size_t clients;
     size_t ranges;
-    size_t round; /* the one that `spent` is of */
+    size_t round; /* the round that `spent` counts in */
     size_t spent; /* messages that were handled in this round */
 } guard_user_t;
 
@@ -25,11 +27,11 @@ typedef struct guard_limits {
 
 extern guard_limits_t guard_limits;
 
-/* One more client of this user: NULL if he has too many */
+/* Count one more client of the user. Return NULL if the user has too many. */
 guard_user_t *guard_user_enter(uid_t uid);
 void          guard_user_leave(guard_user_t *user);
 
-/* May one more of his messages be handled in this round? */
+/* Return whether one more message of the user may be handled in this round. */
 int guard_user_may(guard_user_t *user, size_t round);
 
 #endif

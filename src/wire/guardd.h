@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The protocol between libdaxpin and the guard daemon */
+
 #ifndef DAXPIN_GUARD_WIRE_H_
 #define DAXPIN_GUARD_WIRE_H_
 
 /*
- * What libdaxpin and daxpin-guardd say to each other: packets on a socket, one
- * connection for each file of each process. Every request has one answer, and
- * answers come in the order of the requests.
+ * Packets on a socket, one connection for each file of each process. Every
+ * request has one answer, and answers come in the order of the requests.
  *
  *   FILE    with the open file description, once: guard this file
- *   ADD     guard these ranges; to be given back one by one
- *   REMOVE  they need it no more
+ *   ADD     guard these ranges; each is removed on its own
+ *   REMOVE  stop to guard these ranges
  *
- * When a client ends the connection, what it guarded is not guarded any more. A
- * client that shuts down its direction is closed when that is done.
+ * When a client closes the connection, its ranges are removed. When a client
+ * shuts down its direction, the daemon removes its ranges and then closes.
  *
- * When the daemon dies, all stays guarded for as long as it had said, so that
- * another daemon can take its place, and be told all again. A daemon that ends
- * in order says so, in an answer without a request: ESHUTDOWN.
+ * When the daemon dies, all ranges stay guarded for the time in its answers.
+ * Meanwhile another daemon can replace it, and clients send it their ranges. A
+ * daemon that ends in order sends ESHUTDOWN, an answer without a request.
  */
 
 #include <stdint.h>
@@ -28,7 +29,7 @@
 #define DAXPIN_GUARD_MAGIC   0x72617567u /* "guar" */
 #define DAXPIN_GUARD_VERSION 1u
 
-/* In one packet */
+/* Most ranges in one packet */
 #define DAXPIN_GUARD_RANGES 256
 
 typedef enum daxpin_guard_type {
@@ -36,11 +37,11 @@ typedef enum daxpin_guard_type {
     DAXPIN_GUARD_ADD,
     DAXPIN_GUARD_REMOVE,
     DAXPIN_GUARD_ANSWER,
-    DAXPIN_GUARD_KNOWN  /* answer to FILE: what a daemon that died had guarded
-                           of it was guarded all the time */
+    DAXPIN_GUARD_KNOWN  /* answer to FILE: a former daemon guarded the file,
+                           and its ranges were guarded all the time */
 } daxpin_guard_type_t;
 
-/* Of a file, in bytes */
+/* A range of a file, in bytes */
 typedef struct daxpin_guard_range {
     uint64_t start;
     uint64_t end;   /* exclusive */
@@ -50,12 +51,12 @@ typedef struct daxpin_guard_head {
     uint32_t magic;
     uint16_t version;
     uint16_t type;
-    uint32_t count; /* of ranges that follow; of an answer: for how long (ms)
-                       all stays guarded if the daemon should die */
-    uint32_t error; /* of an answer: 0 or an errno value
+    uint32_t count; /* of ranges that follow; in an answer: how long (ms) all
+                       ranges stay guarded if the daemon dies */
+    uint32_t error; /* in an answer: 0 or an errno value
                        EPERM   the description does not hold the lease
-                       EDQUOT  this user has guarded too much already
-                       ENOENT  to be removed, but was not added
+                       EDQUOT  the user has too many ranges
+                       ENOENT  a range to remove was not added
                        others  as of bpf(2) */
 } daxpin_guard_head_t;
 

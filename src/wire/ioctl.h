@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The interface of the pin module */
+
 #ifndef DAXPIN_IOCTL_H_
 #define DAXPIN_IOCTL_H_
 
 /*
- * What programs and the module `daxpin` say to each other.
- *
  * One open description of the device is one pin. After DAXPIN_IOC_PIN, mmap()
  * of the device shows the pinned pages: byte 0 of the device is byte `offset`
  * of the file. This mapping is one that RDMA devices register. The pin ends
@@ -14,7 +14,7 @@
  * no other way to end it.
  *
  * The descriptor becomes readable when the lease of the pinned file is broken;
- * read() of 8 bytes tells how often since the last read().
+ * read() of 8 bytes returns the number of breaks since the last read().
  */
 
 #include <linux/ioctl.h>
@@ -23,8 +23,8 @@
 #define DAXPIN_DEVICE      "/dev/daxpin"
 #define DAXPIN_IOC_VERSION 1
 
-/* All of them multiples of the page size; the last page of a file is pinned
- * whole. */
+/* addr, offset and length are multiples of the page size; the last page of a
+ * file is pinned whole. */
 struct daxpin_ioc_pin {
     __u64 addr;   /* where the calling process has mapped these bytes, shared
                      and writable */
@@ -47,9 +47,9 @@ struct daxpin_ioc_pin {
  *   EOPNOTSUPP  not a regular file on fsdax, or blocks shared by reflink
  *   EPERM       no live exclusive lease (F_WRLCK) on fd's description
  *   EFAULT      addr is not a shared, writable mapping of these bytes
- *   ENOMEM      RLIMIT_MEMLOCK, the limit of the module, or memory
+ *   ENOMEM      RLIMIT_MEMLOCK, the parameter limit_mib, or no memory
  *   EBUSY       this description has a pin already
- *   EINTR       a deadly signal came in between
+ *   EINTR       a fatal signal arrived
  */
 #define DAXPIN_IOC_PIN _IOW(0xDA, 1, struct daxpin_ioc_pin)
 

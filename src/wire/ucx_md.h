@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* Whether the user has enabled daxpin for UCX */
+
 #ifndef DAXPIN_UCX_MD_H_
 #define DAXPIN_UCX_MD_H_
 
@@ -8,10 +10,9 @@
 #include <string.h>
 
 /*
- * How a user opts in: the environment variable UCX_MD, a list of which daxpin
- * has to be a member. Read before anything of UCX is touched, and where there
- * may be no UCX, so not with its parser; lists are as there, with commas and
- * without blanks.
+ * The user enables daxpin by the environment variable UCX_MD, a list that has
+ * to contain it. The list is read before UCX is loaded, so not by UCX's parser.
+ * As in UCX, names are separated by commas, without blanks.
  */
 
 #define DAXPIN_UCX_MD      "UCX_MD"
