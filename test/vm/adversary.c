@@ -2,32 +2,34 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Takes a file's blocks away from those who put into it without pause, and gives
- * them to another file at once: the file system is full, so that the new file
- * has nothing but them. Then not a byte of the new file may be anybody else's.
+ * Takes the blocks of a file from members that put into it without pause, and
+ * gives them to another file at once: the file system is full, so that the new
+ * file gets only these blocks. Then each byte of the new file has to be its
+ * own.
  *
  * usage: adversary [-n MEMBERS] [-r ROUNDS] [-a ACT,ACT...] [-e] DIRECTORY
  *                  BOARD COMMAND [ARGUMENT]...
  *
  * -e: puts are emulated, so they wait for a target that is stopped.
- * COMMAND is started once for each member, with his number as a last argument;
- * if there is an argument "mpirun", once for all (see member.c, ranks.c). Acts:
+ * COMMAND is started once for each member, with its number as the last
+ * argument; if there is an argument "mpirun", once for all (see member.c,
+ * ranks.c). Acts:
  *
  *   truncate    by path
  *   open        by path, to write; then a hole is punched
- *   ftruncate   by a description that a member has, so without his lease
+ *   ftruncate   by a description that a member has, so the lease stays
  *   punch       likewise
- *   expire      by path, while the holder does nothing until his lease is over
- *   stop        by path, while a member who is not the holder is stopped
+ *   expire      by path, while the holder does nothing until its lease ends
+ *   stop        by path, while a member that is not the holder is stopped
  *   kill        by path, while the holder is killed
  *   lend        by path, while a reader is let in and stays
  *   rewrite     the same file, by path: holes, and then bytes of its own
  *   die         by a description, in the moment when all members are killed;
  *               only if asked for, since the kernel may complain, see hold.h
  *
- * As root, in the virtual machine: sets fs.lease-break-time. Prints numbers, and
- * what went wrong. Exit status 0: nothing did; of a control, plain members, 0:
- * harm was done to them.
+ * As root, in the virtual machine: sets fs.lease-break-time. Prints numbers,
+ * and what went wrong. Exit status 0: nothing did; of a control, plain members,
+ * 0: harm was done to them.
  */
 
 #define _GNU_SOURCE
@@ -53,7 +55,7 @@
 #define SPARE_BLOCKS  32u
 #define PATIENCE_MS   120000l
 #define HAMMER_MS     20l  /* puts go on after the blocks have gone */
-#define WATCH_MS      50l  /* he who has to wait is looked at for so long */
+#define WATCH_MS      50l  /* how long to check that a process waits */
 #define DEATH_US      8000
 #define OVERDUE_MS    1600l /* ... and one whose lease expires, of 1 s */
 
@@ -299,7 +301,7 @@ static void start_one(unsigned number)
     }
 }
 
-/* Those who are missing; returns when they are there */
+/* Start the missing members, and wait until they are ready. */
 static void start_members(void)
 {
     unsigned i;
@@ -507,8 +509,8 @@ static pid_t start_intruder(act_t act)
     return pid;
 }
 
-/* He has to wait, and nobody is to notice, but those who wait for somebody who
- * is stopped */
+/* The intruder has to wait. Members must not notice, unless they wait for a
+ * stopped member. */
 static void must_wait(act_t act, long ms, int is_stopped)
 {
     uint64_t before = count_acked();
@@ -516,7 +518,7 @@ static void must_wait(act_t act, long ms, int is_stopped)
     if (AWAIT(ms, atomic_load(&intruder->passed) ||
                   atomic_load(&intruder->error))) {
         if (!is_plain) {
-            fail("%s was let through, by members who have the file",
+            fail("%s did not wait for members that have the file",
                  act_names[act]);
         }
     } else if (!(is_stopped && is_emulated) &&
@@ -547,7 +549,7 @@ static void torment(act_t act, uint32_t round)
     case ACT_PUNCH:
         must_wait(act, WATCH_MS, 0);
         if (odd && !is_mpi) {
-            kill_member(holder); /* the others are to let him through */
+            kill_member(holder); /* the others have to revoke the file */
         } else {
             end_round(round);
         }
@@ -568,7 +570,7 @@ static void torment(act_t act, uint32_t round)
     case ACT_STOP:
         pause_ms(WATCH_MS);
         if (atomic_load(&intruder->passed)) {
-            fail("let through by a member who is stopped");
+            fail("the truncate did not wait for a stopped member");
         }
         if (odd && !is_mpi) {
             kill_member(other);
@@ -587,7 +589,7 @@ static void torment(act_t act, uint32_t round)
     }
 }
 
-/* Before he begins */
+/* Before the act begins */
 static void prepare(act_t act)
 {
     if (act == ACT_STOP) {

@@ -27,13 +27,13 @@
 #define FILE_BYTES   (1u << 20)
 #define RECORD_BYTES 4096u
 
-/* A member's own word; his bytes in the file are 0x80 and his number */
+/* What a member reports; its bytes in the file are 0x80 and its number */
 #define MEMBER_BYTE  0x80
 
 typedef struct member {
     _Atomic pid_t    pid;
-    _Atomic uint32_t ready;   /* he puts */
-    _Atomic uint32_t gone;    /* he has given the file back */
+    _Atomic uint32_t ready;   /* it puts */
+    _Atomic uint32_t gone;    /* it has released the file */
     _Atomic uint64_t acked;   /* puts of this round that succeeded */
     _Atomic uint64_t refused; /* puts of this round that did not */
     _Atomic int      caught;  /* the library met a SIGBUS, ever */
@@ -44,8 +44,8 @@ typedef struct board {
     _Atomic uint32_t round;    /* begins; what follows is set */
     _Atomic uint32_t stop;     /* ends */
     _Atomic uint32_t quit;
-    _Atomic int      holder;   /* the number of the member who is it */
-    _Atomic int      failed;   /* a member could not do his part: see why */
+    _Atomic int      holder;   /* the number of the member that is the holder */
+    _Atomic int      failed;   /* a member failed: see why */
     uint32_t         members;
     int              on_break; /* daxpin_on_break_t */
     char             path[PATH_MAX];

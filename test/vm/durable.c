@@ -13,7 +13,8 @@
  * - puts numbered records to the other one, into a window of MPI_Win_allocate()
  *   and one of MPI_Win_create(), with daxpin_persist=flush, and flushes;
  * - makes new files with libdaxpin, writes them, and persists them;
- * - at last makes a file with a mapping alone, and flushes nothing: the control.
+ * - at last makes a file with a mapping alone, and flushes nothing: the
+ * control.
  */
 
 #define _GNU_SOURCE

@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * What a job has of the guard: intruders get an error, and it keeps its file,
- * also when the daemon comes and goes.
+ * A job with the guard: intruders get an error and the job keeps its file, also
+ * when the daemon starts and ends.
  *
  * usage: guard GUARDD DIRECTORY      (as root, in the virtual machine; no
  *                                     other daemon may run)
@@ -43,7 +43,7 @@
 #define LENGTH (64 * PAGE)
 #define START  (16 * PAGE)
 #define END    (32 * PAGE)
-/* s; jobs wait so long for a daemon that has died */
+/* s; how long jobs wait for another daemon when one has died */
 #define RESTART_MAX 9
 
 #define PUNCH  (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
@@ -222,7 +222,7 @@ static pid_t intruder(const char *path, int how)
     return pid;
 }
 
-/* -1: he is still at it */
+/* Return the exit status of a child; -1: it still runs. */
 static int status_of(pid_t pid, long ms)
 {
     int status;
@@ -261,7 +261,7 @@ static void test_refused(void)
     job_close(&job);
 }
 
-/* Somebody who has it open, and does nothing more */
+/* Start a process that opens the file and then does nothing. */
 static pid_t opener(const char *path, int flags)
 {
     pid_t pid = fork();
@@ -290,12 +290,12 @@ static void test_reader_in(void)
     CHECK(daxpin_file_state(job.file) == DAXPIN_STATE_LENT, "it is %s",
           state_of(&job));
     kill(pid, SIGKILL);
-    CHECK(status_of(pid, 60000) == -2, "he is still there");
+    CHECK(status_of(pid, 60000) == -2, "the process still runs");
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
     job_close(&job);
 }
 
-/* Whoever does not want to wait is told to try again */
+/* An intruder with O_NONBLOCK gets EAGAIN. */
 static void test_nonblock(void)
 {
     int status;
@@ -384,8 +384,8 @@ static int outside(const char *path, int fd)
     return 0;
 }
 
-/* Whoever shortens it where nothing is pinned is served, and costs nothing.
- * first: it is pinned where the hold has its page */
+/* A truncate of a range that is not pinned succeeds, and the job keeps its
+ * file. first: the range of the held page is pinned */
 static void by_range(const char *where, int first)
 {
     const uint64_t start = first ? 0 : START;
@@ -411,7 +411,7 @@ static void by_range(const char *where, int first)
             }
             _exit((fd < 0) ? errno : first ? 0 : outside(job.path, fd));
         }
-        CHECK(status_of(pid, 60000) == 0, "he was refused");
+        CHECK(status_of(pid, 60000) == 0, "the intruder was refused");
         CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s",
               state_of(&job));
         CHECK((daxpin_file_locks(job.file) & DAXPIN_LOCK_HOLD) == hold,
@@ -452,18 +452,18 @@ static void test_hold_again(void)
         fd = open(job.path, O_RDWR);
         _exit((fd < 0) ? errno : outside(job.path, fd));
     }
-    CHECK(status_of(pid, 60000) == 0, "he was refused");
+    CHECK(status_of(pid, 60000) == 0, "the intruder was refused");
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
     daxpin_unpin(job.pin);
     job.pin = NULL;
     CHECK(daxpin_lease_release(job.file) == 0, "%s", daxpin_errormsg());
     pid = intruder(job.path, 0);
-    CHECK(status_of(pid, 2000) == -1, "he does not wait");
+    CHECK(status_of(pid, 2000) == -1, "the intruder does not wait");
     job_close(&job);
-    CHECK(status_of(pid, 60000) == 0, "he still waits");
+    CHECK(status_of(pid, 60000) == 0, "the intruder still waits");
 }
 
-/* Who has had the file open before there was a lease: no signal tells of him */
+/* A process opened the file before there was a lease: no signal comes. */
 static void test_inherited(void)
 {
     const daxpin_params_t params = {.on_break = DAXPIN_ON_BREAK_REVOKE};
@@ -491,7 +491,7 @@ static void test_inherited(void)
         }
         _exit(outside(path, fd));
     }
-    CHECK(status_of(pid, 60000) == 0, "he was not served");
+    CHECK(status_of(pid, 60000) == 0, "the intruder was not served");
     CHECK(becomes(file, DAXPIN_STATE_HELD), "it is %s",
           daxpin_state_name(daxpin_file_state(file)));
     CHECK(memory[START] == 'a', "its content is gone");
@@ -503,7 +503,7 @@ static void test_inherited(void)
     unlink(path);
 }
 
-/* A writer who stays: the job goes on beside him */
+/* A writer keeps the file open: the job continues. */
 static void test_writer_stays(void)
 {
     job_t job;
@@ -532,7 +532,7 @@ static void test_writer_stays(void)
               "access %d was lost", i);
         pause_ms(10);
     }
-    CHECK(status_of(pid, 60000) == 0, "he was not refused");
+    CHECK(status_of(pid, 60000) == 0, "the intruder was not refused");
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
     CHECK(job.memory[START] == 'b', "what was written is gone");
     job_close(&job);
@@ -546,7 +546,8 @@ static void test_unpinned(void)
     CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
     daxpin_unpin(job.pin);
     job.pin = NULL;
-    CHECK(status_of(intruder(job.path, 0), 60000) == 0, "he was refused");
+    CHECK(status_of(intruder(job.path, 0), 60000) == 0,
+          "the intruder was refused");
     CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
     job_close(&job);
 }
@@ -746,8 +747,8 @@ static void test_restart(void)
     run_traffic("restart", 600, 3);
 }
 
-/* Tries to truncate it all the time, until he is killed. Before, the guard let
- * him do something else, for which a hold would have stopped him. */
+/* Truncate the file until killed. First do something else that the guard allows
+ * but a hold would block. */
 static void insist(const char *path, int ready_fd)
 {
     int fd = open(path, O_RDWR);
@@ -789,15 +790,15 @@ static void end_beside_writer(const char *where, int number)
     close(ready[1]);
     traffic.job = &job;
     CHECK(pthread_create(&thread, NULL, traffic_run, &traffic) == 0, "%m");
-    CHECK(read(ready[0], &byte, 1) == 1, "he was not let in");
+    CHECK(read(ready[0], &byte, 1) == 1, "the intruder was not let in");
     CHECK(becomes(job.file, DAXPIN_STATE_LENT), "it is %s", state_of(&job));
     CHECK(!(daxpin_file_locks(job.file) & DAXPIN_LOCK_HOLD),
-          "the hold is there, though he was served");
+          "the hold is there, though the intruder was served");
     begin = now();
     kill(daemon_pid, number);
     if (number == SIGKILL) {
         CHECK((read(ready[0], &byte, 1) == 1) && (byte == 'y'),
-              "he may truncate it");
+              "the intruder may truncate it");
     }
     CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
     fprintf(stderr, "# %s: revoked %.1f s after signal %d\n", where,
@@ -810,7 +811,7 @@ static void end_beside_writer(const char *where, int number)
     CHECK(strstr(cause, job.path) != NULL, "the cause is: %s", cause);
     kill(pid, SIGKILL);
     status = status_of(pid, 20000);
-    CHECK(status != -1, "he is still there");
+    CHECK(status != -1, "the process still runs");
     CHECK(daemon_start(), "the daemon does not start again");
     close(ready[0]);
     job_close(&job);
@@ -831,7 +832,7 @@ static void test_ended(void)
     end_beside_writer(directory, SIGTERM);
 }
 
-/* A daemon that does not answer keeps nobody */
+/* A daemon that does not answer keeps no job waiting. */
 static void test_stopped(void)
 {
     double begin, took;
@@ -845,7 +846,8 @@ static void test_stopped(void)
     CHECK(took < 30, "a pin took %.1f s", took);
     CHECK(!(daxpin_file_locks(job.file) & DAXPIN_LOCK_GUARD),
           "it is said to be guarded");
-    CHECK(status_of(intruder(job.path, 0), 60000) == 0, "he was refused");
+    CHECK(status_of(intruder(job.path, 0), 60000) == 0,
+          "the intruder was refused");
     CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
     kill(daemon_pid, SIGCONT);
     job_close(&job);
@@ -970,19 +972,20 @@ int main(int argc, char **argv)
     }
     run("intruders get an error and the file stays", test_refused);
     run("an intruder while a reader is in", test_reader_in);
-    run("an intruder who does not want to wait", test_nonblock);
+    run("an intruder with O_NONBLOCK gets EAGAIN", test_nonblock);
     run("intruders get an error with on_break=hold", test_on_break_hold);
     run("an intruder while the job is stopped", test_stopped_job);
-    run("where nothing is pinned they are served, blocks are held",
+    run("intruders of ranges without pins are served, blocks are held",
         test_by_range_held);
-    run("where nothing is pinned they are served, nothing is held",
+    run("intruders of ranges without pins are served, nothing is held",
         test_by_range_unheld);
-    run("a hold that comes back holds", test_hold_again);
-    run("who had the file open before is served by range", test_inherited);
+    run("a hold that is placed again holds", test_hold_again);
+    run("a process that had the file open before is served by range",
+        test_inherited);
     run("a writer stays beside the job", test_writer_stays);
     run("without a pin a truncate revokes", test_unpinned);
     run("nothing is guarded when the file is closed", test_closed);
-    run("a peer's pin is guarded", test_peer);
+    run("a member's pin is guarded", test_peer);
     run("intruders beside traffic", test_traffic);
     run("the daemon is killed and started again beside traffic", test_restart);
     run("the daemon is killed while a writer is in, blocks are held",

@@ -156,7 +156,7 @@ static int guard_file(const char *name, int *sock_p)
     return fd;
 }
 
-static int let_go(int fd, int sock)
+static int close_both(int fd, int sock)
 {
     close(fd);
     close(sock);
@@ -212,7 +212,7 @@ static void test_refused(void)
     CHECK((other >= 0) && (ERROR_OF(ftruncate(other, 0)) == ETXTBSY),
           "another description: %m");
     close(other);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /* The same, and more, where nothing is guarded */
@@ -249,10 +249,10 @@ static void test_others(void)
           "another file: %m");
     close(other);
     CHECK(rename(link_path, path) == 0, "rename over it: %m");
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
-/* Who may guard what */
+/* Which process may guard which file */
 static void test_proof(void)
 {
     int fd = make_file("proof"), sock = dial(), other;
@@ -275,7 +275,7 @@ static void test_proof(void)
     CHECK(ask(other, DAXPIN_GUARD_FILE, NULL, 0, fd) == EPERM,
           "another user may guard it");
     close(other);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /* The daemon keeps nothing that would keep the lease */
@@ -291,7 +291,7 @@ static void test_lease_goes(void)
     other = open(path, O_RDWR | O_NONBLOCK);
     CHECK(other >= 0, "the lease is still there: %m");
     CHECK(fcntl(other, F_SETLEASE, F_WRLCK) == 0, "no new lease: %m");
-    let_go(other, sock);
+    close_both(other, sock);
 }
 
 static int truncates_soon(const char *name)
@@ -352,7 +352,7 @@ static void test_two_clients(void)
     CHECK(ftruncate(fd, START) == 0, "none is left: %m");
     CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == ENOENT,
           "removed what was not there");
-    let_go(fd, other);
+    close_both(fd, other);
 }
 
 /* Thousands of ranges, page by page with a page between them */
@@ -388,7 +388,7 @@ static void test_many_ranges(void)
     CHECK(ftruncate(fd, (off_t)ranges[0].start) == 0, "truncate: %m");
     CHECK(ERROR_OF(ftruncate(fd, (off_t)ranges[0].start - PAGE - 1)) ==
           ETXTBSY, "truncate: %m");
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /* Hundreds of clients, each with a file */
@@ -444,19 +444,20 @@ static void test_limits(void)
     for (i = 0; i < MOST; ++i) {
         socks[i] = dial();
     }
-    CHECK(hear(socks[MOST - 1]) == -1, "he was let in");
+    CHECK(hear(socks[MOST - 1]) == -1, "the client was accepted");
     for (i = 0; i < MOST; ++i) {
         close(socks[i]);
     }
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
-/* Whoever says nonsense is sent away, and harms nobody */
+/* A client that sends an invalid message is disconnected; others are not. */
 static void test_nonsense(void)
 {
     static char garbage[8192];
     const daxpin_guard_range_t empty = {END, START};
-    int sock, fd = guard_file("nonsense", &sock), other, fds[2], i;
+    int sock, fd = guard_file("an invalid message ends the connection", &sock),
+              other, fds[2], i;
 
     if (fd < 0) {
         return;
@@ -485,7 +486,7 @@ static void test_nonsense(void)
     CHECK(ERROR_OF(ftruncate(fd, 0)) == ETXTBSY, "no more guarded: %m");
     close(fds[0]);
     close(fds[1]);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /* Never reads its answers, connects again and again */
@@ -556,7 +557,7 @@ static void test_flood(void)
     fprintf(stderr, "# longest time for two requests in the flood: %.1f ms\n",
             longest * 1e3);
     CHECK(longest < 10, "an answer took %.1f s", longest);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /*
@@ -657,7 +658,7 @@ static void test_io_uring(void)
         CHECK(ret == 0, "ftruncate to its end: %s", strerror(-ret));
     }
     close(ring.fd);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 /* Blocks that another file's take the place of */
@@ -689,7 +690,7 @@ static void test_clone(void)
 out:
     close(other);
     unlink(other_path);
-    let_go(fd, sock);
+    close_both(fd, sock);
 }
 
 int main(int argc, char **argv)
@@ -706,17 +707,17 @@ int main(int argc, char **argv)
     directory   = argv[2];
     run("truncates and hole punches of a guarded range are refused",
         test_refused);
-    run("all else is as ever", test_others);
-    run("only who holds the lease may guard a file", test_proof);
+    run("other calls and files are not affected", test_others);
+    run("only a process with the lease may guard a file", test_proof);
     run("the daemon keeps no lease", test_lease_goes);
-    run("who is dead guards nothing", test_death);
+    run("a dead process guards nothing", test_death);
     run("two guard the same range", test_two_clients);
     run("thousands of ranges", test_many_ranges);
     run("thousands of clients", test_many_clients);
     run("limits of a user", test_limits);
-    run("nonsense", test_nonsense);
+    run("an invalid message ends the connection", test_nonsense);
     run("a flood by another user", test_flood);
     run("io_uring", test_io_uring);
-    run("cloning into it", test_clone);
+    run("cloning into a guarded range", test_clone);
     return failed;
 }

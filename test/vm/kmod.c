@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The pin module by itself: what it refuses, and that nobody gets at pinned
- * blocks, in whatever order things are closed, unmapped, and killed.
+ * The pin module by itself: what it refuses, and that pinned blocks are not
+ * reused, in whatever order files are closed and unmapped and processes killed.
  *
  * usage: kmod DIRECTORY       (on fsdax, as root, with the module loaded)
  */
@@ -88,7 +88,7 @@ static void test_ranges(void)
           "unknown flags: %m");
     close(device);
     CHECK_REFUSAL(0, me.fd, me.memory + PAGE, PAGE, LENGTH - PAGE);
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_memory(void)
@@ -110,8 +110,8 @@ static void test_memory(void)
     munmap(memory, PAGE);
     TRY(make(&other, "other", LENGTH));
     CHECK_REFUSAL(EFAULT, me.fd, other.memory, 0, PAGE);
-    let_go(&other);
-    let_go(&me);
+    release_all(&other);
+    release_all(&me);
 }
 
 static void test_files(void)
@@ -138,7 +138,7 @@ static void test_files(void)
     CHECK_REFUSAL(EOPNOTSUPP, fd, memory, 0, PAGE);
     munmap(memory, PAGE);
     close(fd);
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_access(void)
@@ -161,7 +161,7 @@ static void test_access(void)
     CHECK(pin_at(device, me.fd, me.memory, 0, PAGE) == EBADF,
           "a device that was opened for reading only");
     close(device);
-    let_go(&me);
+    release_all(&me);
 }
 
 /* Rule 2: no pin without a lease that is the caller's and lives */
@@ -194,7 +194,7 @@ static void test_lease(void)
     CHECK(fcntl(fd, F_SETLEASE, F_RDLCK) == 0, "F_RDLCK: %m");
     CHECK_REFUSAL(EACCES, fd, NULL, 0, PAGE);
     close(fd);
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_one_pin(void)
@@ -216,7 +216,7 @@ static void test_one_pin(void)
     CHECK((memory == MAP_FAILED) && (errno == EINVAL), "beyond the end: %m");
     CHECK(mprotect(me.alias, PAGE, PROT_READ | PROT_EXEC) != 0,
           "it can be made executable");
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_content(void)
@@ -244,7 +244,7 @@ static void test_content(void)
     CHECK((me.alias != MAP_FAILED) && (me.alias[0] == 'g'), "page 5");
     munmap(me.alias, PAGE);
     me.alias = NULL;
-    let_go(&me);
+    release_all(&me);
 }
 
 /* Pins of ranges that begin and end anywhere */
@@ -274,7 +274,7 @@ static void test_parts(void)
         munmap(alias, count * PAGE);
         close_device(&me);
     }
-    let_go(&me);
+    release_all(&me);
 }
 
 /* Every page of what is mapped there has its number at its beginning */
@@ -333,15 +333,15 @@ static void test_huge(void)
     munmap(map, (pages - first) * PAGE);
     TRY(look(moved + 2 * HUGE_PAGE, 2 * HUGE_PAGE / PAGE,
              4 * HUGE_PAGE / PAGE, "in the end"));
-    let_go(&me);
+    release_all(&me);
     CHECK(becomes(PINS, 0) && becomes(LINGERING, 0), "it is still pinned");
 }
 
 /*
- * Who waits, and until when
+ * Which process waits, and until when
  */
 
-/* The hole that a pin without a guard has: nobody maps the file */
+/* Without the anchor mapping, no process would have the file mapped. */
 static void test_unmapped(void)
 {
     pinned_t me;
@@ -360,7 +360,7 @@ static void test_unmapped(void)
     CHECK(waits(pid), "the second one did not wait");
     close_device(&me);
     CHECK(passes(pid), "it waits still, or failed");
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_ftruncate(void)
@@ -385,7 +385,7 @@ static void test_ftruncate(void)
         unmap_device(&me);
         close_device(&me);
         CHECK(passes(pid), "way %d: it waits still, or failed", mode);
-        let_go(&me);
+        release_all(&me);
     }
 }
 
@@ -414,7 +414,7 @@ static int end_in_order(const char *order)
     }
     for (; *order != '\0'; ++order) {
         if ((*order == 'u') && (pid == 0)) {
-            unlink(me.path); /* later he would keep us from it */
+            unlink(me.path); /* later the intruder has locked it */
         }
         for (i = 0; i < 4; ++i) {
             if (steps[i].name == *order) {
@@ -473,7 +473,8 @@ static void test_orders(void)
           number_in(PINS));
 }
 
-/* A copy that shares its blocks, by a child who has both files open: his pid */
+/* A copy that shares its blocks, by a child that has both files open; return
+ * its pid */
 static pid_t start_clone(const char *path, const char *copy)
 {
     pid_t pid = fork();
@@ -504,7 +505,7 @@ static void clone_once(const char *name, int is_older)
     pid = start_clone(me.path, copy);
     waitpid(pid, &status, 0);
     if (WEXITSTATUS(status) == EOPNOTSUPP) {
-        let_go(&me);
+        release_all(&me);
         unlink(copy);
         skipped = 1;
         FAIL("this file system has no reflinks");
@@ -525,7 +526,7 @@ static void clone_once(const char *name, int is_older)
     unmap_device(&me);
     close_device(&me);
     CHECK(passes(pid), "it waits still, or failed");
-    let_go(&me);
+    release_all(&me);
     unlink(copy);
 }
 
@@ -537,7 +538,7 @@ static void test_clone(void)
     }
 }
 
-/* Blocks of a file without a name, that nobody has open, go to nobody */
+/* Pinned blocks of an unlinked, closed file are not reused. */
 static void test_unlinked(void)
 {
     static char block[1 << 20];
@@ -561,7 +562,7 @@ static void test_unlinked(void)
     }
     unlink(path);
     CHECK(i == LENGTH, "byte %zu is %c", i, me.alias[i]);
-    let_go(&me);
+    release_all(&me);
 }
 
 /*
@@ -599,7 +600,7 @@ static void test_fork(void)
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     CHECK(passes(pid), "it waits still, or failed");
-    let_go(&me);
+    release_all(&me);
 }
 
 /* A child that pins, and then does what? */
@@ -701,7 +702,7 @@ static void test_mremap(void)
     CHECK(waits(pid), "the last part does not hold the pin");
     munmap(moved + LENGTH - 8 * PAGE, 8 * PAGE);
     CHECK(passes(pid), "it waits still, or failed");
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_rmmod(void)
@@ -714,7 +715,7 @@ static void test_rmmod(void)
           (errno == EWOULDBLOCK), "the module was unloaded");
     me.alias[0] = 'b';
     CHECK(me.memory[0] == 'b', "the mapping shows something else");
-    let_go(&me);
+    release_all(&me);
 }
 
 /*
@@ -797,7 +798,7 @@ static void test_limit(void)
     CHECK((fputs("0", limit) >= 0) && (fclose(limit) == 0), "%s: %m", LIMIT);
     CHECK(ret == ENOMEM, "%s", strerror(ret));
     CHECK_REFUSAL(0, me.fd, me.memory, 0, (1 << 20) + PAGE);
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_poll(void)
@@ -816,13 +817,13 @@ static void test_poll(void)
     CHECK(poll(&pollfd, 1, 0) == 0, "another file's lease");
     CHECK(open(me.path, O_RDONLY | O_NONBLOCK) < 0, "it could be opened");
     CHECK((poll(&pollfd, 1, 10000) == 1) && (pollfd.revents == POLLIN),
-          "nobody told of the break");
+          "the break was not reported");
     CHECK((read(me.device, &breaks, 4) < 0) && (errno == EINVAL), "%m");
     CHECK((read(me.device, &breaks, 8) == 8) && (breaks == 1), "%lu breaks",
           breaks);
     CHECK(poll(&pollfd, 1, 0) == 0, "still readable");
-    let_go(&other);
-    let_go(&me);
+    release_all(&other);
+    release_all(&me);
 }
 
 static int has_line(const char *path, const char *wanted)
@@ -853,7 +854,7 @@ static void test_fdinfo(void)
     CHECK(has_line(path, "offset:\t0"), "no line offset");
     CHECK((number_in(PINS) == 1) && (number_in(PAGES) == LENGTH / PAGE),
           "%ld pins, %ld pages", number_in(PINS), number_in(PAGES));
-    let_go(&me);
+    release_all(&me);
 }
 
 static long vmstat(const char *name)
@@ -904,7 +905,7 @@ static void test_leaks(void)
     CHECK(vmstat("nr_slab_unreclaimable") - slab < 100,
           "the kernel uses %ld pages more",
           vmstat("nr_slab_unreclaimable") - slab);
-    let_go(&me);
+    release_all(&me);
 }
 
 int main(int argc, char **argv)
@@ -926,19 +927,20 @@ int main(int argc, char **argv)
     run("kmod: the device shows the file", test_content);
     run("kmod: the device shows parts of the file", test_parts);
     run("kmod: the device shows huge pages of the file", test_huge);
-    run("kmod: a truncate waits though nobody maps the file", test_unmapped);
+    run("kmod: a truncate waits though no process maps the file",
+        test_unmapped);
     run("kmod: ftruncate and hole punch wait", test_ftruncate);
     run("kmod: closing, unmapping, unlinking in any order", test_orders);
-    run("kmod: no reflink shares what is pinned", test_clone);
+    run("kmod: no reflink shares pinned blocks", test_clone);
     run("kmod: a file without a name keeps its blocks", test_unlinked);
     run("kmod: a child has the pin, but no mapping", test_fork);
     run("kmod: the death of a process ends its pins", test_kill);
     run("kmod: another program has no pins", test_exec);
-    run("kmod: moved, cut mappings", test_mremap);
+    run("kmod: mappings are moved and cut", test_mremap);
     run("kmod: the module stays while there are pins", test_rmmod);
     run("kmod: pins count for RLIMIT_MEMLOCK", test_user);
     run("kmod: a limit for all users", test_limit);
-    run("kmod: poll tells of a broken lease", test_poll);
+    run("kmod: poll reports a broken lease", test_poll);
     run("kmod: pins can be seen", test_fdinfo);
     run("kmod: nothing leaks", test_leaks);
     return failed;

@@ -24,14 +24,14 @@
 #define USER      1000
 #define PROCESSES 4
 #define SHARED    4  /* files of all processes */
-#define OWN       16 /* files of each: who is alone gets a lease */
+#define OWN       16 /* files of each process, so that it gets a lease */
 #define FILES     (SHARED + PROCESSES * OWN)
 #define FILE_SIZE (20 * PAGE)
 #define SLOTS     16
 #define SECONDS   500
-#define ALARM_NS  20000000 /* nobody waits longer */
+#define ALARM_NS  20000000 /* the longest wait */
 
-/* What the threads of a process have: who takes a slot, has what is in it */
+/* Shared by the threads of a process; a thread that takes a slot owns it */
 typedef struct slots {
     _Atomic int       fds[SLOTS];  /* files and devices, -1: none */
     _Atomic uintptr_t maps[SLOTS]; /* address and pages; 0: none */
@@ -494,6 +494,6 @@ int main(int argc, char **argv)
     }
     directory = argv[1];
     chmod(directory, 0711);
-    run("kmod: anything, at random, as an ordinary user", test_fuzz);
+    run("kmod: random calls of an ordinary user", test_fuzz);
     return failed;
 }

@@ -242,7 +242,7 @@ static void test_revoke(void)
     CHECK(becomes(LINGERING, 1), "nothing lingers");
     CHECK(nic_transfer(&nic, IBV_WR_RDMA_WRITE, addr, mr->rkey, 64) == 0,
           "the device cannot write any more");
-    /* Nor does it wait for him, who waits for us */
+    /* Opening does not wait for the intruder, which waits for the pin */
     CHECK((daxpin_file_open(me.path, LENGTH, &params, &again) == -EAGAIN) &&
           (strstr(daxpin_errormsg(), "a process waits") != NULL),
           "opening it again: %s", daxpin_errormsg());
@@ -326,10 +326,10 @@ int main(int argc, char **argv)
         printf("not ok kmod: RDMA devices: %s\n", why);
         return 1;
     }
-    run("kmod: libdaxpin pins as it is told", test_policy);
+    run("kmod: libdaxpin pins as configured", test_policy);
     run("kmod: libdaxpin pins a range once", test_shared);
-    run("kmod: daxpin pins tells of the module", test_report);
-    run("kmod: libdaxpin says what is missing", test_missing);
+    run("kmod: daxpin pins shows the kernel pins", test_report);
+    run("kmod: libdaxpin reports what is missing", test_missing);
     run("kmod: an RDMA device sends and receives a file", test_pingpong);
     run("kmod: a revoke waits for RDMA devices", test_revoke);
     run("kmod: libdaxpin's pins in the child of a fork", test_fork);

@@ -2,8 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The pin module and RDMA devices: what is pinned can be registered, and who
- * wants the blocks waits for as long as a device may write to them.
+ * The pin module and RDMA devices: a pinned range can be registered, and a
+ * process that takes its blocks waits for as long as a device may write to
+ * them.
  *
  * usage: kmod_nic DIRECTORY   (on fsdax, as root, with the module loaded)
  *
@@ -30,7 +31,7 @@ static struct ibv_mr *reg(void *addr, size_t length)
     return mr;
 }
 
-/* Have the device write the letter to all of it, at an address as it knows it */
+/* Have the device write the letter to the range, at a registered address. */
 static int put(const struct ibv_mr *mr, const void *addr, char letter,
                size_t length)
 {
@@ -73,7 +74,7 @@ static int file_is(const pinned_t *me, char letter)
            (memcmp(bytes, me->memory, LENGTH) == 0);
 }
 
-/* What all this is for: if it is possible some day, nobody needs the module */
+/* If a kernel ever allows this, the pin module is not needed there. */
 static void test_without(void)
 {
     pinned_t me;
@@ -82,7 +83,7 @@ static void test_without(void)
     CHECK(reg(me.memory, LENGTH) == NULL, "a file mapping can be registered");
     why[0] = '\0';
     CHECK(errno == EOPNOTSUPP, "%m");
-    let_go(&me);
+    release_all(&me);
 }
 
 static void test_write(void)
@@ -99,7 +100,7 @@ static void test_write(void)
     memset(me.memory, 'm', LENGTH);
     CHECK(got(mr, me.alias, 'm', LENGTH), "a read got something else");
     ibv_dereg_mr(mr);
-    let_go(&me);
+    release_all(&me);
 }
 
 /* Under the address of the file's mapping, where UCX looks for it */
@@ -116,10 +117,10 @@ static void test_iova(void)
     CHECK((me.memory[PAGE] == 'n') && (me.memory[LENGTH - 1] == 'n') &&
           (me.memory[PAGE - 1] == 'a'), "it was written somewhere else");
     ibv_dereg_mr(mr);
-    let_go(&me);
+    release_all(&me);
 }
 
-/* Nobody has the file, or the device, but the RDMA device has the pages */
+/* No process has the file or the pin; only the RDMA device uses the pages. */
 static void test_lingers(void)
 {
     struct ibv_mr *mr;
@@ -147,13 +148,13 @@ static void test_lingers(void)
           (errno == EWOULDBLOCK), "the module was unloaded");
     kill(pid, SIGTERM);
     CHECK(!passes(pid), "it got through");
-    /* The same in the other order: nobody was waiting */
+    /* The same in the other order: no intruder was waiting */
     pid = intrude(me.path);
     CHECK(waits(pid), "the second one did not wait");
     ibv_dereg_mr(mr);
     CHECK(passes(pid), "it waits still, or failed");
     CHECK(becomes(LINGERING, 0), "it lingers for ever");
-    let_go(&me);
+    release_all(&me);
 }
 
 /* Its blocks are still its own when nothing is left but the registration */
@@ -168,7 +169,7 @@ static void test_unlinked(void)
     TRY(make_pinned(&me, "unlinked"));
     mr = ibv_reg_mr_iova(nic.far.pd, me.alias, LENGTH, 0, NIC_ACCESS);
     CHECK(mr != NULL, "ibv_reg_mr_iova: %m");
-    let_go(&me);
+    release_all(&me);
     memset(block, 'x', sizeof(block));
     snprintf(path, sizeof(path), "%s/full", directory);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -221,11 +222,11 @@ static void test_kill(void)
 }
 
 /*
- * The adversary: one who takes the blocks as soon as he gets them, while the
+ * The adversary takes the blocks as soon as it gets them, while the
  * device writes
  */
 
-/* Take what the file had for another file, and see whether it stays ours */
+/* Allocate the freed blocks to another file, and check its content. */
 static int take_blocks(const char *path)
 {
     static char block[LENGTH];
@@ -289,7 +290,7 @@ static int write_until_broken(pinned_t *me, int round)
         }
     }
     ibv_dereg_mr(mr);
-    let_go(me);
+    release_all(me);
     return 0;
 }
 
@@ -308,7 +309,7 @@ static void test_adversary(void)
         pid = fork();
         if (pid == 0) {
             pause_ms(round % 7);
-            /* He who has not got it open: another process than the device's */
+            /* By a process without the file open, unlike the device's */
             close_range(3, ~0u, 0);
             munmap(me.memory, LENGTH);
             _exit(take_blocks(path));
@@ -340,11 +341,11 @@ int main(int argc, char **argv)
     run("kmod: RDMA devices refuse a file by itself", test_without);
     run("kmod: an RDMA device writes to a file", test_write);
     run("kmod: the same under the address of the file", test_iova);
-    run("kmod: a registration is waited for, whatever else is gone",
+    run("kmod: a truncate waits for a registration, whatever else ended",
         test_lingers);
-    run("kmod: what a registration has, nobody gets", test_unlinked);
+    run("kmod: registered blocks are not reused", test_unlinked);
     run("kmod: the death of a process ends its registrations", test_kill);
-    run("kmod: no byte of another's, while a device writes", test_adversary);
+    run("kmod: a device writes no byte of another file", test_adversary);
     nic_close(&nic);
     return failed;
 }

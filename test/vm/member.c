@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A victim of adversary.c that uses libdaxpin; or, as the control, one that maps
- * the file and knows nothing of daxpin.
+ * A victim of adversary.c that uses libdaxpin; or, as the control, a victim
+ * that maps the file without daxpin.
  *
  * usage: member daxpin|plain BOARD NUMBER
  */
@@ -51,12 +51,12 @@ static void put(daxpin_access_t *access, uint8_t *memory)
         }
     }
     atomic_fetch_add(&me->refused, 1);
-    /* What a program may do at any time: its memory is no file any more */
+    /* A program may write at any time: this memory is no file any more */
     memset(record, MEMBER_BYTE | number, RECORD_BYTES);
 }
 
-/* With a hold, the fault handler should never have anything to do */
-static void look_for_faults(daxpin_file_t *file)
+/* Note whether the fault handler ran; with a hold it must not. */
+static void check_faults(daxpin_file_t *file)
 {
     char cause[sizeof(me->why)];
 
@@ -90,7 +90,7 @@ static void leased_round(uint32_t round)
     while (!board_is_over(board, round)) {
         put(&access, memory);
     }
-    look_for_faults(file);
+    check_faults(file);
     daxpin_file_close(file);
 }
 

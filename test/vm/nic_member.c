@@ -2,10 +2,10 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A victim of adversary.c who has an RDMA device write to the file: libdaxpin
- * opens it, the pin module pins it, the device has it under the address of the
- * file's mapping. He who is told that the file is gone gives the registration
- * back, after some more writes; until then the adversary has to wait.
+ * A victim of adversary.c that has an RDMA device write to the file: libdaxpin
+ * opens the file, the pin module pins it, and it is registered at the address
+ * of the file's mapping. A victim whose file is revoked deregisters it after
+ * some more writes; until then the adversary has to wait.
  *
  * usage: nic_member BOARD NUMBER
  */
@@ -18,7 +18,7 @@
 
 #include <daxpin.h>
 
-/* Writes after the news; ranks of MPI need some time, too */
+/* Most writes after the revoke; ranks of MPI need some time, too */
 #define LATE_PUTS 8
 
 typedef struct victim {
@@ -76,7 +76,7 @@ err_close:
     return -1;
 }
 
-/* Any record: the status of the transfer */
+/* Put any record. Return the status of the transfer. */
 static int put(const victim_t *victim, uint32_t rkey)
 {
     uint64_t record = next_random(&seed) % (FILE_BYTES / RECORD_BYTES);
@@ -92,7 +92,7 @@ static int is_gone(const victim_t *victim)
     return daxpin_file_state(victim->file) == DAXPIN_STATE_REVOKED;
 }
 
-/* From now on the device has nothing of it: what it is asked to write fails */
+/* Deregister the file, and check that a further write fails. */
 static void deregister(victim_t *victim)
 {
     uint32_t rkey = victim->mr->rkey;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Opens a file twice, and another beside it: usage: open FILE */
+/* Opens a file twice, and another file beside it. usage: open FILE */
 
 #include <daxpin.h>
 

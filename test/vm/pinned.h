@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/*
+ * For tests that use the device of the pin module directly: files under lease,
+ * kernel pins, and intruders that wait for them.
+ */
+
 #ifndef PINNED_H_
 #define PINNED_H_
-
-/*
- * For the tests of the pin module, in the virtual machine, which talk to its
- * device themselves: files under lease, pins, and those who wait for them.
- */
 
 #define _GNU_SOURCE
 
@@ -38,7 +38,7 @@
 
 static const char *directory;
 
-/* As CHECK, of a function that returns 0 or -1 with `why` set */
+/* As CHECK, for a function that returns 0, or -1 with `why` set */
 #define TRY(_call) \
     do { \
         if ((_call) != 0) { \
@@ -52,7 +52,7 @@ static int fail(const char *what)
     return -1;
 }
 
-/* A number from a file such as those in DEVICE_DIR; -1: there is none */
+/* Read a number from a file, such as those in DEVICE_DIR. -1: an error. */
 static UNUSED long number_in(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -67,7 +67,7 @@ static UNUSED long number_in(const char *path)
     return value;
 }
 
-/* Wait for up to 10 s until a number is what it has to be */
+/* Wait for up to 10 s until the number in a file has the value. */
 static UNUSED int becomes(const char *path, long value)
 {
     int i;
@@ -87,11 +87,11 @@ typedef struct pinned {
     int  fd;      /* -1: closed */
     char *memory; /* the file, of length; NULL: not mapped */
     int  device;  /* -1: closed */
-    char *alias;  /* what is pinned; NULL: not mapped */
+    char *alias;  /* the mapping of the device; NULL: not mapped */
     size_t length;
 } pinned_t;
 
-/* A file of `length` bytes 'a', open and mapped: no lease yet */
+/* Make a file of `length` bytes 'a', open and mapped, without a lease. */
 static UNUSED int make(pinned_t *me, const char *name, size_t length)
 {
     snprintf(me->path, sizeof(me->path), "%s/%s", directory, name);
@@ -119,7 +119,7 @@ static UNUSED int lease(pinned_t *me)
     return (fcntl(me->fd, F_SETLEASE, F_WRLCK) == 0) ? 0 : fail("F_SETLEASE");
 }
 
-/* 0 or the errno value */
+/* Pin a range. Return 0 or an errno value. */
 static UNUSED int pin_at(int device, int fd, const void *addr, uint64_t offset,
                          uint64_t length)
 {
@@ -131,7 +131,7 @@ static UNUSED int pin_at(int device, int fd, const void *addr, uint64_t offset,
     return (ioctl(device, DAXPIN_IOC_PIN, &args) == 0) ? 0 : errno;
 }
 
-/* Pin it whole, and map the device */
+/* Pin the whole file, and map the device. */
 static UNUSED int pin(pinned_t *me)
 {
     me->device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
@@ -188,7 +188,7 @@ static UNUSED void unmap_device(pinned_t *me)
     }
 }
 
-static UNUSED void let_go(pinned_t *me)
+static UNUSED void release_all(pinned_t *me)
 {
     unmap_device(me);
     close_device(me);
@@ -198,11 +198,11 @@ static UNUSED void let_go(pinned_t *me)
 }
 
 /*
- * Those who want to have the blocks
+ * Intruders
  */
 
-/* A child that truncates the file to nothing. While he waits, he has the file's
- * lock: so do not read, write, link or unlink it. */
+/* Start a child that truncates the file to nothing. While it waits, it has
+ * locked the file: do not read, write, link or unlink the file. */
 static UNUSED pid_t intrude(const char *path)
 {
     pid_t pid = fork();
@@ -215,7 +215,7 @@ static UNUSED pid_t intrude(const char *path)
     return pid;
 }
 
-/* Does he sleep, so that a signal would wake him, for some looks in a row? */
+/* Return whether the process sleeps interruptibly for five checks in a row. */
 static UNUSED int waits(pid_t pid)
 {
     char path[64], state;
@@ -233,7 +233,7 @@ static UNUSED int waits(pid_t pid)
             fclose(file);
         }
         if (state == 'Z') {
-            return 0; /* he is through */
+            return 0; /* it has ended */
         }
         asleep = (state == 'S') ? asleep + 1 : 0;
         pause_ms(5);
@@ -241,7 +241,7 @@ static UNUSED int waits(pid_t pid)
     return asleep >= 5;
 }
 
-/* Where in the kernel he is, for whoever has to find out why */
+/* Print where in the kernel the process waits. */
 static UNUSED void show_stack(pid_t pid)
 {
     char path[64], line[256];
@@ -255,7 +255,7 @@ static UNUSED void show_stack(pid_t pid)
     fclose(file);
 }
 
-/* Did he get through, within 20 s? */
+/* Return whether the child succeeds within 20 s. */
 static UNUSED int passes(pid_t pid)
 {
     int status = -1, i;

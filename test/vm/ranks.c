@@ -2,9 +2,10 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Victims of adversary.c: ranks that put into each other's parts of a window
- * over the file. By CPU they go on although the file is gone. What an RDMA device
- * may still write to is the file's until it is given back: so they give it back.
+ * Victims of adversary.c: ranks that put into each other's segments of a window
+ * over the file. Ranks that put by CPU continue after the file is revoked. An
+ * RDMA device may write until the memory is deregistered, so then the ranks
+ * free the window.
  *
  * usage: mpirun ... ranks cpu|nic|emulated BOARD
  */
@@ -51,7 +52,7 @@ static int make_window(uint32_t part_bytes, MPI_Win *win)
     return 1;
 }
 
-/* Who has the lease, and whether the library had to catch a SIGBUS */
+/* Note the holder, and whether the library caught a SIGBUS. */
 static void look(MPI_Win win, int is_end)
 {
     char cause[sizeof(me->why)] = "";
@@ -75,7 +76,7 @@ static void look(MPI_Win win, int is_end)
     }
 }
 
-/* Did it succeed? */
+/* Put a record. Return whether that succeeded. */
 static int put(MPI_Win win, uint32_t part_bytes)
 {
     static uint8_t record[RECORD_BYTES];
@@ -110,7 +111,7 @@ static void one_round(uint32_t round)
            (put(win, part_bytes) || !is_nic)) {
     }
     look(win, 1);
-    /* May report the error once more */
+    /* The first call may report the error once more */
     if (MPI_Win_unlock_all(win) != MPI_SUCCESS) {
         MPI_Win_unlock_all(win);
     }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/*
+ * For test programs in the virtual machine: each test is a function, and prints
+ * "ok NAME", "not ok NAME: why" or "skip NAME: why"; and the clock.
+ */
+
 #ifndef RESULT_H_
 #define RESULT_H_
-
-/*
- * For programs of tests in the virtual machine: "ok NAME", "not ok NAME: why" or
- * "skip NAME: why" for each test, which is a function, and the clock.
- */
 
 #include <limits.h>
 #include <stdio.h>
@@ -15,11 +15,11 @@
 
 #define UNUSED __attribute__((unused))
 
-static UNUSED int  failed;  /* any test so far: the exit status */
-static UNUSED int  skipped; /* a test sets it beside `why` */
+static UNUSED int  failed;  /* whether any test failed: the exit status */
+static UNUSED int  skipped; /* set by a test together with `why` */
 static UNUSED char why[2 * PATH_MAX];
 
-/* In a test: go no further */
+/* Fail the test and return from it */
 #define FAIL(...) \
     do { \
         snprintf(why, sizeof(why), __VA_ARGS__); \
@@ -40,7 +40,7 @@ static UNUSED void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* In seconds */
+/* Return the time in seconds. */
 static UNUSED double now(void)
 {
     struct timespec time;
@@ -49,7 +49,7 @@ static UNUSED double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* 0: nothing failed */
+/* Run a test and print its result. Return 0 unless it failed. */
 static UNUSED int run(const char *name, void (*test)(void))
 {
     why[0]  = '\0';

@@ -2,14 +2,14 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Two ranks on two nodes, each with an RDMA device of its own, and windows over files that
- * the pin module pins: put, get, accumulate, fetch and op, compare and swap,
- * with such memory on either side. How many messages a device received for it
- * tells whether a transport moved the bytes by itself, as rc does, or by
- * messages, as ud has to, which can do nothing else.
+ * Windows over files that the pin module pins, with two ranks on two nodes,
+ * each with its own RDMA device: put, get, accumulate, fetch and op, compare
+ * and swap, with such memory on either side. The number of messages that a
+ * device received shows whether the transport moved the bytes by RDMA, as rc
+ * does, or by messages, as ud has to.
  *
  * usage: mpirun -n 2 ... rma DIRECTORY rc|ud
- *        (UCX_TLS says by which transport, as well)
+ *        (UCX_TLS has to name the same transport)
  */
 
 #include <errno.h>
@@ -38,7 +38,7 @@ static int rank, other;
         } \
     } while (0)
 
-/* Messages that this rank's device has received, ever */
+/* Return the number of messages that this rank's device has received. */
 static long received(void)
 {
     char path[128];
@@ -72,8 +72,8 @@ static char *make_window(const char *directory, const char *name, MPI_Win *win)
     return base;
 }
 
-/* What the target's device receives meanwhile: from everybody, for it is not
- * known when the last message is on its way */
+/* Put blocks. Return the number of messages that this rank's device received
+ * meanwhile, from all ranks: the last message may arrive at any time. */
 static long put_blocks(MPI_Win win, const char *local)
 {
     long before;
@@ -130,7 +130,7 @@ static void atomics(MPI_Win win, const char *base)
     REQUIRE(sum == 7, "accumulate: %ld", sum);
 }
 
-/* Without a window, and so without a lease */
+/* Check the file after the window, and so the lease, has ended. */
 static void check_file(const char *directory, char letter)
 {
     char path[4096], *bytes = malloc(SIZE);
@@ -150,7 +150,8 @@ static void check_file(const char *directory, char letter)
 
 static void judge(const char *what, long messages, int is_rc)
 {
-    long by_messages = PUTS * (long)(BLOCK / 8192); /* UCX's are not longer */
+    long by_messages = PUTS *
+                       (long)(BLOCK / 8192); /* UCX sends no longer ones */
 
     printf("# rank %d: %d puts of %lu bytes from %s, and as many to it: %ld "
            "messages received\n", rank, PUTS, BLOCK, what, messages);

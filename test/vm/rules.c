@@ -2,11 +2,11 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The rules of "RDMA/FS DAX truncate proposal V1,000,002", 2019, as daxpin gives
- * them, on real fsdax. Each result has in it the number of the rule and, after
- * "by", which mechanism gave it: the lease, the hold, or none. Rule 3 is a
- * line for everything that somebody may do to a file that is exposed; the table
- * in README.md is made from these.
+ * The rules of "RDMA/FS DAX truncate proposal V1,000,002", 2019, as daxpin
+ * gives them, on real fsdax. Each result has in it the number of the rule and,
+ * after "by", which mechanism gave it: the lease, the hold, or none. Rule 3 is
+ * a line for everything that a process may do to an exposed file; the table in
+ * README.md is made from these.
  *
  * usage: rules DIRECTORY      (as root, in the virtual machine: it changes
  *                              fs.lease-break-time)
@@ -40,8 +40,8 @@
 #define LENGTH   (1 << 20)
 #define HALF     (LENGTH / 2)
 #define EXTENT   65536
-#define WATCH_MS 700   /* who waits so long, waits */
-#define PASS_MS  30000 /* ... and who is to pass does so until then */
+#define WATCH_MS 700   /* a process that waits so long counts as waiting */
+#define PASS_MS  30000 /* a process that has to pass passes within it */
 
 static const char *directory;
 static int        hold_works;
@@ -54,7 +54,7 @@ static void note(daxpin_log_level_t level, const char *message)
     }
 }
 
-/* Is he still at it after so long? Waits no longer than needed. */
+/* Return whether the process still runs after so long. Return early if not. */
 static int is_waiting(pid_t pid, long ms)
 {
     for (; ms > 0; ms -= 20) {
@@ -210,7 +210,7 @@ static void test_opt_in(void)
     CHECK(daxpin_file_locks(me.file) == (DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD),
           "its locks are %s", locks_of(&me));
     fd = open(me.path, O_RDWR | O_NONBLOCK);
-    CHECK((fd < 0) && (errno == EAGAIN), "somebody else may open it");
+    CHECK((fd < 0) && (errno == EAGAIN), "another process may open it");
     give_back(&me);
 }
 
@@ -350,11 +350,11 @@ static int do_rename_over(const char *path, int fd)
 }
 
 typedef enum outcome {
-    OUTCOME_NOTICED, /* he goes on; the lease is lent to him, and comes back */
-    OUTCOME_NOTHING, /* he goes on; nobody notices */
-    OUTCOME_AGAIN,   /* he gets EAGAIN */
-    OUTCOME_REVOKES, /* he waits for the revoke */
-    OUTCOME_WAITS    /* he waits until the file is given back */
+    OUTCOME_NOTICED, /* it succeeds; the lease is lent to it, and comes back */
+    OUTCOME_NOTHING, /* it succeeds, unnoticed */
+    OUTCOME_AGAIN,   /* it gets EAGAIN */
+    OUTCOME_REVOKES, /* it waits for the revoke */
+    OUTCOME_WAITS    /* it waits until the file is released */
 } outcome_t;
 
 typedef struct intrusion {
@@ -397,7 +397,7 @@ static pid_t start_intruder(const adopted_t *me)
     return pid;
 }
 
-/* His errno value, or -1 if he does not end */
+/* Return the errno value of the intruder, or -1 if it does not end. */
 static int end_intruder(pid_t pid, long ms)
 {
     int status = -1;
@@ -418,12 +418,12 @@ static void must_revoke(adopted_t *me, pid_t pid)
     char cause[1024];
     int error = end_intruder(pid, PASS_MS);
 
-    CHECK(error == 0, "he got error %d", error);
+    CHECK(error == 0, "the intruder got error %d", error);
     CHECK(becomes(me->file, DAXPIN_STATE_REVOKED), "it is %s",
           daxpin_state_name(daxpin_file_state(me->file)));
     daxpin_file_cause(me->file, cause, sizeof(cause));
     CHECK(strstr(cause, me->path) != NULL, "the cause is: %s", cause);
-    memset(me->memory, 'b', LENGTH); /* anonymous: kills nobody */
+    memset(me->memory, 'b', LENGTH); /* anonymous: no SIGBUS */
 }
 
 static void must_pass(adopted_t *me, pid_t pid, outcome_t outcome)
@@ -433,17 +433,17 @@ static void must_pass(adopted_t *me, pid_t pid, outcome_t outcome)
     int error    = end_intruder(pid, PASS_MS);
 
     CHECK(error == ((outcome == OUTCOME_AGAIN) ? EAGAIN : 0),
-          "he got error %d", error);
+          "the intruder got error %d", error);
     CHECK((outcome != OUTCOME_NOTICED) || was_lent, "it was never LENT");
     CHECK(becomes(me->file, DAXPIN_STATE_HELD), "it is %s",
           daxpin_state_name(daxpin_file_state(me->file)));
     CHECK(is_intact(me), "the memory has changed");
 }
 
-/* Nobody is told, and nothing is lost */
+/* No process is notified, and nothing is lost. */
 static void must_wait(adopted_t *me, pid_t pid)
 {
-    CHECK(is_waiting(pid, WATCH_MS), "he did not wait");
+    CHECK(is_waiting(pid, WATCH_MS), "the intruder did not wait");
     CHECK(daxpin_file_state(me->file) == DAXPIN_STATE_HELD, "it is %s",
           daxpin_state_name(daxpin_file_state(me->file)));
     CHECK(is_intact(me), "the memory has changed");
@@ -465,7 +465,8 @@ static void test_intrusion(void)
         daxpin_file_unadopt(me.file, me.memory, LENGTH);
         daxpin_file_close(me.file);
         error = end_intruder(pid, PASS_MS);
-        CHECK(error == 0, "when it is given back, he gets error %d", error);
+        CHECK(error == 0,
+              "when the file is released, the intruder gets error %d", error);
         munmap(me.memory, LENGTH);
         close(me.fd);
         unlink(me.path);
@@ -501,8 +502,8 @@ static void test_expiry(void)
     CHECK(set_lease_break_time("45"), "fs.lease-break-time: %m");
 }
 
-/* One reader stays, and another one truncates: it is he who had the lease lent
- * that is not waited for */
+/* A reader keeps the file open, and another one truncates the file: the
+ * truncate does not wait for the reader that the lease was lent to. */
 static void test_lent(void)
 {
     adopted_t me;
@@ -523,7 +524,7 @@ static void test_lent(void)
     give_back(&me);
 }
 
-/* Who dies holds nothing */
+/* A dead process holds nothing. */
 static void test_death(void)
 {
     pid_t holder, pid;
@@ -580,7 +581,7 @@ static void test_release(void)
     CHECK(is_intact(&me), "the memory has changed");
     daxpin_unpin(old);
     give_back(&me);
-    CHECK(end_intruder(pid, PASS_MS) != -1, "he waits for ever");
+    CHECK(end_intruder(pid, PASS_MS) != -1, "the intruder waits for ever");
 }
 
 /* Whichever it is that the program does away with, the pin holds */
@@ -611,7 +612,7 @@ static void without_mine(int unmaps)
         daxpin_file_unadopt(me.file, me.memory, LENGTH);
     }
     daxpin_file_close(me.file);
-    CHECK(end_intruder(pid, PASS_MS) == 0, "he waits for ever");
+    CHECK(end_intruder(pid, PASS_MS) == 0, "the intruder waits for ever");
     if (!unmaps) {
         munmap(me.memory, LENGTH);
     }
@@ -827,7 +828,7 @@ static void run_intrusions(void)
         test_expiry);
     run("rule 3: a truncate while a reader is let in waits for the revoke, by "
         "the hold", test_lent);
-    run("rule 3: a truncate waits for one who is killed no longer than that, "
+    run("rule 3: a truncate does not wait longer once the holder is killed, "
         "by none", test_death);
 }
 
@@ -857,7 +858,7 @@ int main(int argc, char **argv)
         "hold", test_unmap);
     run("rule 7: a pin has an owner, by the report", test_owner);
     intrusion = find_intrusion(do_truncate);
-    run("rule 8: not only for NICs: shared memory, by the guard of accesses",
+    run("rule 8: not only for NICs: shared memory, by the access check",
         test_shared_memory);
     run("rule 9: what is neither pinned nor leased can be truncated, by none",
         test_neither);

@@ -3,8 +3,8 @@
 
 /*
  * Prints how many kHz the time-stamp counter of this machine has. Runs on the
- * host: the counter of an emulated processor is the host's, and the guest would
- * have to guess.
+ * host, because an emulated processor has the host's counter and the guest
+ * cannot measure it.
  */
 
 #include <stdint.h>
@@ -20,7 +20,7 @@ typedef struct moment {
     uint64_t ns;
 } moment_t;
 
-/* Both at once: of many tries the one that nobody came between */
+/* Read both clocks at once: of many tries, take the shortest. */
 static moment_t look(void)
 {
     uint64_t least = UINT64_MAX, begin, end;
