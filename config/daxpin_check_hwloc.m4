@@ -3,7 +3,7 @@
 
 # DAXPIN_CHECK_HWLOC
 # ------------------
-# hwloc 2, to tell on which NUMA node a file's memory is; optional.
+# hwloc 2, to find the NUMA node of a file's memory; optional.
 AC_DEFUN([DAXPIN_CHECK_HWLOC], [
     AC_ARG_WITH([hwloc],
         [AS_HELP_STRING([--with-hwloc=DIR],

@@ -30,7 +30,7 @@ AC_DEFUN([DAXPIN_COMPILER], [
     AM_CFLAGS="$AM_CFLAGS -Wmissing-prototypes -Wshadow -fno-common -Werror=implicit-function-declaration"
     AS_IF([test "x$enable_werror" = xyes], [AM_CFLAGS="$AM_CFLAGS -Werror"])
 
-    dnl What the user said in CFLAGS comes later on the command line and wins
+    dnl The user's CFLAGS come later on the command line and win
     AS_IF([test "x$enable_debug" = xyes],
         [AM_CFLAGS="$AM_CFLAGS -O0 -g3"
          AS_IF([test "x$ac_env_CFLAGS_set" != xset], [CFLAGS=""])],

@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright the daxpin authors. See LICENSE.
 #
-# What contrib/demo and test/run share: packages of Debian, and the build. To
-# be sourced.
+# Functions that contrib/demo and test/run share: install Debian packages, and
+# build. To be sourced.
 
 # shellcheck shell=bash
 
 CONTRIB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
 
-# shellcheck disable=SC2034 # used by those who source this
-# What it takes to build daxpin and run the demo
+# shellcheck disable=SC2034 # used by scripts that source this
+# Packages to build daxpin and run the demo
 PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
                 libucx-dev ucx-utils libopenmpi-dev openmpi-bin libpmem2-dev
                 libibverbs-dev libhwloc-dev)
 
 # shellcheck disable=SC2034
-# What the tests want besides
+# More packages for the tests
 PACKAGES_TEST=(g++ libcmocka-dev spin valgrind clang-format-14 python3
-               shellcheck man-db qemu-system-x86 busybox-static cpio kmod xz-utils
-               ndctl xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils
+               shellcheck man-db qemu-system-x86 busybox-static cpio kmod
+               xz-utils ndctl xfsprogs e2fsprogs iproute2 rdma-core
+               ibverbs-utils
                debhelper dh-dkms dkms lintian rpm clang-14 bpftool libbpf-dev)
 
-# Open MPI refuses root unless it is told twice
+# Open MPI refuses root unless both variables are set
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-# Install those of the named packages that are missing
+# Install the named packages that are missing
 install_packages()
 {
     local name missing=()
@@ -53,7 +54,7 @@ install_packages()
     return 1
 }
 
-# apt-get without questions: update, or install PACKAGES. What it says is
+# apt-get without questions: update, or install PACKAGES. Its output is
 # shown only when it fails.
 apt_get()
 {
@@ -68,7 +69,7 @@ apt_get()
 }
 
 # Configure where needed, and build: directory, arguments of configure.
-# What it says goes to build.log there, and here when it fails.
+# The output goes to build.log there; its end is shown when the build fails.
 build_tree()
 {
     local dir=$1

@@ -17,7 +17,7 @@
 # shellcheck shell=bash
 
 FAILED=0
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by scripts that source this
 SLOW=${DAXPIN_TEST_SLOW:-1}
 QUICK=${DAXPIN_TEST_QUICK:-0}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/daxpin-test.XXXXXX") || exit 1
@@ -52,7 +52,7 @@ choose()
     fi
 }
 
-# Show what a failed test said: file, greatest number of lines
+# Show the output of a failed test: file, greatest number of lines
 show()
 {
     tail -n "${2:-20}" "$1" | sed 's/^/# /'
@@ -134,7 +134,7 @@ finish()
 
 clean_up()
 {
-    # Who ends a group of processes may be heard twice, and not half-way
+    # A signal to the process group may arrive twice; do not stop half-way
     trap '' INT TERM HUP
     kill_survivors
     rm -rf "$TMP"

@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     }
     MPI_Win_unlock_all(win);
 
-    /* Memory of mine that somebody truncated is still memory */
+    /* This rank's memory is still memory after a truncate */
     mine[1] = rank;
     ret     = MPI_Win_free(&win);
     printf("rank %d: still alive\n", rank);

@@ -89,7 +89,7 @@ static volatile uint64_t *map_part(const char *file, int shared)
     return base;
 }
 
-/* Put 1, 2, 3... to the neighbour until @a end or an error, which is returned */
+/* Put 1, 2, 3... to the neighbour until @a end or an error, and return that */
 static int put_counter(MPI_Win win, int neighbour,
                        const volatile uint64_t *mine, double end,
                        uint64_t *done_p)
@@ -174,7 +174,7 @@ int main(int argc, char **argv)
         say("%" PRIu64 " puts to rank %d, no error", done, neighbour);
     }
 
-    /* Memory of mine that somebody truncated is still memory */
+    /* This rank's memory is still memory after a truncate */
     mine[1] = done;
 
     /* May report an error once more, and then still have to be done */

@@ -438,7 +438,7 @@ static void test_by_range_unheld(void)
     by_range("/dev/shm", 0);
 }
 
-/* The hold that comes back holds, though its first page was a hole */
+/* A hold that is placed again holds, though its first page was a hole. */
 static void test_hold_again(void)
 {
     pid_t pid;

@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 # shellcheck source=test/lib.sh
 . "$here/../lib.sh"
 
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for scripts that source this
 filesystems=${DAXPIN_VM_FILESYSTEMS:-xfs ext4}
 
 # A holder that is slow is not dead
@@ -35,7 +35,7 @@ check()
     if "$@" >"$TMP/log" 2>&1 && [ -s "$TMP/log" ]; then
         ok "$name"
     else
-        not_ok "$name" "$* failed, or said nothing"
+        not_ok "$name" "$* failed, or printed nothing"
         show "$TMP/log"
     fi
 }

@@ -41,7 +41,7 @@ fi
 
 VM_SERIES=${DAXPIN_VM_KERNEL:-6.1}
 VM_CACHE=${DAXPIN_VM_CACHE:-$DAXPIN_BUILD/test/vm}
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by scripts that source this
 VM_TIMEOUT=${DAXPIN_VM_TIMEOUT:-600}
 VM_MEMORY_MB=${DAXPIN_VM_MEMORY_MB:-3072}
 VM_NVDIMM_MB=${DAXPIN_VM_NVDIMM_MB:-512}
@@ -55,10 +55,10 @@ VM_STATUS_FAILED=125 # the machine itself, rather than the command
 # shellcheck disable=SC2034
 VM_STATUS_EMULATOR=126 # likewise, and it was the emulator's fault
 
-# Modules that it takes to get at the root directory
+# Modules that mount the root directory
 VM_MODULES=(virtio_pci 9pnet_virtio 9p overlay virtio_rng)
 
-# What has to be there, and Debian's package that has it
+# Required commands, and their Debian packages
 VM_COMMANDS=(qemu-system-x86_64:qemu-system-x86 busybox:busybox-static
              cpio:cpio modprobe:kmod xz:xz-utils flock:util-linux
              ndctl:ndctl mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.ext4:e2fsprogs
@@ -69,13 +69,13 @@ vm_error()
     echo "${0##*/}: $*" >&2
 }
 
-# How much memory this machine has to give
+# Print how much memory this machine has available
 vm_available_mb()
 {
     awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo
 }
 
-# Why there can be no machine here; silent and false if there can
+# Print why no virtual machine can run here; silent and false if one can
 vm_missing()
 {
     local pair missing=() available
@@ -180,14 +180,14 @@ vm_kernel()
     return "$status"
 }
 
-# Fetch and unpack what modules for the kernel VM_KERNEL are built with: new
-# directory
+# Fetch and unpack the headers of the kernel VM_KERNEL: new directory
 vm_unpack_headers()
 (
     local release
     release=$(cat "$VM_KERNEL/release") && cd "$1" || exit
     if ! apt-get -q download "linux-headers-$release"; then
-        apt-get -q update && apt-get -q download "linux-headers-$release" || exit
+        apt-get -q update &&
+            apt-get -q download "linux-headers-$release" || exit
     fi
     # shellcheck disable=SC2046 # the packages that it needs
     apt-get -q download $(dpkg-deb -f ./*.deb Depends |
@@ -214,8 +214,8 @@ vm_headers()
         status=$?
     fi
     if [ "$status" -ne 0 ]; then
-        vm_error "cannot get the headers of $VM_KERNEL by apt-get; if they are" \
-            "not to be had any more, remove it to get a newer kernel:"
+        vm_error "cannot get the headers of $VM_KERNEL by apt-get; if Debian" \
+            "has removed them, remove it to get a newer kernel:"
         tail -n 10 "$new.log" >&2
         rm -rf "$new"
     fi
@@ -224,9 +224,8 @@ vm_headers()
     return "$status"
 }
 
-# Build a module for the kernel VM_KERNEL, without a warning: its sources,
-# directory for it. It goes without types (BTF), which take a program that few
-# have.
+# Build the pin module for the kernel VM_KERNEL, without a warning: sources,
+# directory for it. It has no BTF types, which need a program that few have.
 vm_build_module()
 {
     vm_headers || return
@@ -336,9 +335,9 @@ vm_directory()
                 -device "virtio-9p-pci,fsdev=$2,mount_tag=$2")
 }
 
-# Tell an emulated guest how fast its time-stamp counter is, which is the host's.
-# It would measure against an emulated timer, and was seen to be a quarter off: so
-# much too fast its clock is then, and ends what has a time limit too early.
+# Pass the frequency of the time-stamp counter, which is the host's, to an
+# emulated guest. Otherwise the guest measures against an emulated timer: its
+# clock was seen to be a quarter too fast, so that time limits ended too early.
 vm_clock()
 {
     local program=$VM_CACHE/tsc source=$VM_HERE/tsc.c

@@ -6,7 +6,7 @@ from spack.package import *
 
 class Daxpin(AutotoolsPackage):
     """One-sided communication into files, above all files in persistent
-    memory, that stays right when somebody truncates a file."""
+    memory, that stays right when another process truncates a file."""
 
     # A site puts its checkout here: spack install daxpin@main
     # and `spack develop --path CHECKOUT daxpin@main`
