@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/* The pace of the tests: how slow this machine is, and how many rounds run */
+
 #ifndef DAXPIN_TEST_PACE_H_
 #define DAXPIN_TEST_PACE_H_
 
-/* How fast this machine is, and how much is to be done; see test/lib.sh */
-
 #include <stdlib.h>
 
-/* How many times longer than elsewhere things may take */
+/* Return how many times longer than elsewhere a test may take. */
 static inline unsigned pace_slow(void)
 {
     const char *value = getenv("DAXPIN_TEST_SLOW");
@@ -16,7 +16,7 @@ static inline unsigned pace_slow(void)
     return (value != NULL) ? (unsigned)atoi(value) : 1;
 }
 
-/* Fewer rounds of what is repeated */
+/* Return the number of rounds of a repeated test. */
 static inline unsigned pace_rounds(unsigned rounds, unsigned quick)
 {
     const char *value = getenv("DAXPIN_TEST_QUICK");

@@ -26,7 +26,7 @@ typedef struct guard_map {
     __u64 end;   /* of the last one */
     __u32 first; /* index of the first range in `ranges`, sorted, apart */
     __u32 count; /* 0: everything from start to end */
-    __u32 uid;   /* of a user who guards it */
+    __u32 uid;   /* of a user that guards it */
     __u32 unused;
 } guard_map_t;
 

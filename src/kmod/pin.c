@@ -252,8 +252,8 @@ static void daxpin_pin_free(struct daxpin_pin *pin)
     kfree(pin);
 }
 
-/* Is one of the pages in use, by more than the file system and mappings of the
- * file? What was seen once as unused has nobody who remembers it. */
+/* Return whether a page is in use by more than the file system and mappings of
+ * the file. A page once seen unused is not checked again: no user has kept it. */
 static bool daxpin_pin_is_used(struct daxpin_pin *pin)
 {
     const struct daxpin_extent *extent;

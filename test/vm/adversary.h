@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/*
+ * The memory that the adversary and its victims share, in a file that daxpin
+ * does not use. Each word holds the number of the last round that reached it.
+ */
+
 #ifndef DAXPIN_TEST_ADVERSARY_H_
 #define DAXPIN_TEST_ADVERSARY_H_
-
-/*
- * What the adversary and its victims tell each other: memory they share, in a
- * file that is none of daxpin's business. Each word holds the number of the
- * last round that got there.
- */
 
 #include "result.h"
 

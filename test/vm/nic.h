@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+/*
+ * For tests of the pin module: an RDMA device that reads and writes registered
+ * memory only. Both ends are in one process and on one device, because soft-RoCE
+ * does not reach another address of its own kernel. A pair of RC queue pairs
+ * connects them.
+ */
+
 #ifndef NIC_H_
 #define NIC_H_
-
-/*
- * For tests of the pin module: an RDMA device that reads and writes memory that
- * was registered, and nothing but that. Both ends are in one process and on one
- * device, because soft-RoCE does not reach another address of its own kernel;
- * they are connected by a pair of RC queue pairs.
- */
 
 #include "pinned.h"
 
