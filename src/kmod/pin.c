@@ -253,7 +253,7 @@ static void daxpin_pin_free(struct daxpin_pin *pin)
 }
 
 /* Return whether a page is in use by more than the file system and mappings of
- * the file. A page once seen unused is not checked again: no user has kept it. */
+ * the file. A page once seen unused is not checked again: it has no user. */
 static bool daxpin_pin_is_used(struct daxpin_pin *pin)
 {
     const struct daxpin_extent *extent;

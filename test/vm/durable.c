@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * What was told to be durable is there after a power failure. See
- * test/vm/power, which makes one; the acknowledgements are written to a
- * directory that outlives the machine.
+ * Data that was reported as durable is there after a power failure. See
+ * test/vm/power, which makes one; reports are written to a directory of the
+ * host.
  *
  * usage: mpirun -n 2 durable write DIRECTORY ACKS    until the power fails
  *        durable check DIRECTORY ACKS                after the next boot
@@ -13,8 +13,7 @@
  * - puts numbered records to the other one, into a window of MPI_Win_allocate()
  *   and one of MPI_Win_create(), with daxpin_persist=flush, and flushes;
  * - makes new files with libdaxpin, writes them, and persists them;
- * - at last makes a file with a mapping alone, and flushes nothing: the
- * control.
+ * - at last writes a file by a mapping and flushes nothing: the control.
  */
 
 #define _GNU_SOURCE
@@ -41,7 +40,7 @@
 #define FILE_WORDS   8192
 #define TURNS        8 /* of puts, for each file */
 
-/* What a rank was told is durable */
+/* Data of a rank that was reported as durable */
 typedef struct acks {
     uint64_t puts[WINDOWS]; /* number of the last record */
     uint64_t files;
@@ -67,7 +66,7 @@ give_up(const char *format, ...)
     exit(2);
 }
 
-/* Through 9p without a cache: this is out of the machine when it returns */
+/* Write through 9p without a cache: the host has the data on return. */
 static void tell(void)
 {
     if (pwrite(acks_fd, &acks, sizeof(acks), 0) != sizeof(acks)) {
@@ -190,7 +189,7 @@ static void write_all(void)
             tell();
         }
         if (turn == TURNS * FILES + PLACES) {
-            /* From here on, no file changes but in its bytes */
+            /* From now on only the bytes of files change */
             MPI_Barrier(MPI_COMM_WORLD);
             write_control();
             acks.control = 1;
@@ -219,7 +218,7 @@ report(int good, const char *name, const char *format, ...)
     putchar('\n');
 }
 
-/* What is in a file; the number of bytes, or -1 */
+/* Read a file. Return the number of bytes, or -1. */
 static ssize_t load(const char *name, int owner, void *buffer, size_t size)
 {
     char path[PATH_MAX];
@@ -236,7 +235,7 @@ static ssize_t load(const char *name, int owner, void *buffer, size_t size)
     return length;
 }
 
-/* The least number that has to be at a place */
+/* Return the least record number that a place must hold. */
 static uint64_t number_at(uint64_t place, uint64_t last)
 {
     uint64_t back = (last + PLACES - place) % PLACES;
@@ -296,7 +295,7 @@ static void check_files(void)
     report(acks.files > 0, name, "none was acknowledged");
 }
 
-/* Were it there, nothing would have been shown */
+/* If this file survived, the test would show nothing. */
 static void check_control(void)
 {
     static char bytes[PART_BYTES];

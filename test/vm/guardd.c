@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * What daxpin-guardd refuses, to whom, and what it leaves alone; spoken to
- * without libdaxpin.
+ * The guard daemon without libdaxpin: which calls and clients it refuses, and
+ * which it does not affect.
  *
  * usage: guardd SOCKET DIRECTORY      (as root, in the virtual machine, while
  *                                      the daemon listens at SOCKET with
@@ -98,7 +98,7 @@ static int say(int sock, int type, const daxpin_guard_range_t *ranges,
     return sendmsg(sock, &all, MSG_NOSIGNAL) > 0;
 }
 
-/* Its error; -1: it has hung up */
+/* Return the error of an answer; -1: the daemon has closed the connection. */
 static int hear(int sock)
 {
     daxpin_guard_head_t answer;
@@ -138,8 +138,8 @@ static int make_file(const char *name)
     return fd;
 }
 
-/* A file of which START .. END is guarded; a file less for the lease, so that
- * opens do not wait */
+/* Make a file of which START .. END is guarded. Its lease is given back, so
+ * that opens do not wait. */
 static int guard_file(const char *name, int *sock_p)
 {
     int fd = make_file(name);
@@ -163,14 +163,14 @@ static int close_both(int fd, int sock)
     return unlink(path);
 }
 
-/* errno of a call, 0 if it went well */
+/* errno of a call, 0 if it succeeded */
 #define ERROR_OF(_call) (((_call) < 0) ? errno : 0)
 
 /*
  * Tests
  */
 
-/* What it may not do */
+/* Calls that are refused */
 static void test_refused(void)
 {
     int sock, fd = guard_file("refused", &sock), i, other;
@@ -215,7 +215,7 @@ static void test_refused(void)
     close_both(fd, sock);
 }
 
-/* The same, and more, where nothing is guarded */
+/* The same calls and others outside guarded ranges */
 static void test_others(void)
 {
     int sock, fd = guard_file("others", &sock), other;
@@ -278,7 +278,7 @@ static void test_proof(void)
     close_both(fd, sock);
 }
 
-/* The daemon keeps nothing that would keep the lease */
+/* The daemon keeps no descriptor that would keep the lease. */
 static void test_lease_goes(void)
 {
     int fd = make_file("lease"), sock = dial(), other;
@@ -325,7 +325,7 @@ static void test_death(void)
     CHECK(read(ready[0], &byte, 1) == 1, "the child cannot guard");
     CHECK(ERROR_OF(truncate(path, 0)) == ETXTBSY, "truncate: %m");
     kill(pid, SIGKILL);
-    CHECK(truncates_soon(path), "what a dead process guarded is guarded");
+    CHECK(truncates_soon(path), "the range of a dead process is still guarded");
     waitpid(pid, NULL, 0);
     close(ready[0]);
     unlink(path);
@@ -351,7 +351,7 @@ static void test_two_clients(void)
     CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == 0, "remove");
     CHECK(ftruncate(fd, START) == 0, "none is left: %m");
     CHECK(ask(other, DAXPIN_GUARD_REMOVE, &range, 1, -1) == ENOENT,
-          "removed what was not there");
+          "a range was removed that was not there");
     close_both(fd, other);
 }
 
@@ -391,7 +391,7 @@ static void test_many_ranges(void)
     close_both(fd, sock);
 }
 
-/* Hundreds of clients, each with a file */
+/* Hundreds of clients, each with its own file */
 static void test_many_clients(void)
 {
     enum { CLIENTS = 2000 };
@@ -440,7 +440,7 @@ static void test_limits(void)
     }
     CHECK((error == EDQUOT) && (i == 20000 / DAXPIN_GUARD_RANGES + 1),
           "message %d: %s", i, strerror(error));
-    /* One is there already; the one beyond is sent away */
+    /* One is there already; the one beyond the limit is refused */
     for (i = 0; i < MOST; ++i) {
         socks[i] = dial();
     }
@@ -464,7 +464,7 @@ static void test_nonsense(void)
     }
     for (i = 0; i < 200; ++i) {
         other = dial();
-        CHECK(other >= 0, "the daemon is gone");
+        CHECK(other >= 0, "the daemon has ended");
         memset(garbage, i, sizeof(garbage));
         send(other, garbage, (size_t)(random() % (long)sizeof(garbage)),
              MSG_NOSIGNAL);

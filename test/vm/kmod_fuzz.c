@@ -2,14 +2,14 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Everything that a user may do to the device of the pin module, at random, in
- * several processes that share files, each of two threads that share all they
- * have. Nothing may be left.
+ * Random calls on the device of the pin module, by several processes that share
+ * files, each of two threads that share all descriptors and mappings. At the
+ * end no pin may be left.
  *
  * usage: kmod_fuzz DIRECTORY  (on fsdax, as root, with the module loaded)
  *
  *   DAXPIN_KMOD_CALLS  ioctl() and mmap() calls; default: 20000
- *   DAXPIN_KMOD_SEED   to have the same again, as far as several can
+ *   DAXPIN_KMOD_SEED   repeats a run, as far as several processes can
  */
 
 #include "pinned.h"
@@ -59,7 +59,7 @@ static uint32_t dice(fuzz_t *fuzz, uint32_t sides)
     return (uint32_t)(fuzz->state >> 33) % sides;
 }
 
-/* A number as it comes, one of those at the edge, or a sensible one */
+/* Return a random number, an edge case, or a valid one. */
 static uint64_t number(fuzz_t *fuzz)
 {
     static const uint64_t edges[] = {0, 1, PAGE - 1, 1ull << 31, 1ull << 47,
@@ -81,8 +81,8 @@ static void file_path(char *path, unsigned number)
     snprintf(path, PATH_MAX, "%s/fuzz/%u", directory, number);
 }
 
-/* In place of another one. Into all slots, again and again: a descriptor that
- * is left is one that keeps others from a lease. */
+/* Open a file in a slot, in place of another one. All slots are refilled,
+ * because an open descriptor keeps other processes from a lease. */
 static int fuzz_open(fuzz_t *fuzz, unsigned slot, int is_device)
 {
     static const int modes[] = {O_RDWR, O_RDWR, O_RDWR, O_RDONLY, O_WRONLY};
@@ -105,7 +105,7 @@ static int fuzz_open(fuzz_t *fuzz, unsigned slot, int is_device)
     return fd;
 }
 
-/* Any descriptor, or no descriptor at all */
+/* Return any descriptor, or an invalid one. */
 static int any(fuzz_t *fuzz)
 {
     return dice(fuzz, 32) ? fuzz->slots->fds[dice(fuzz, SLOTS)] :
@@ -123,8 +123,8 @@ static void put_map(fuzz_t *fuzz, char *map, size_t pages)
     }
 }
 
-/* As it should be, all in all: a file under lease, mapped, and a device; no
- * descriptors of others, or some */
+/* Pin correctly: a file under lease, mapped, and the device, with or without
+ * other descriptors open. */
 static void fuzz_pin_well(fuzz_t *fuzz)
 {
     size_t offset = dice(fuzz, 8), pages = 1 + dice(fuzz, 8);
@@ -186,7 +186,7 @@ static void fuzz_mmap(fuzz_t *fuzz)
     }
 }
 
-/* Something to a part of a mapping, or all; then it is put back, or gone */
+/* Change a part of a mapping or all of it; then restore it, or leave it. */
 static void fuzz_map(fuzz_t *fuzz)
 {
     static const int advice[] = {MADV_DONTNEED, MADV_WILLNEED, MADV_REMOVE,
@@ -314,7 +314,7 @@ static void on_signal(int signo)
     (void)signo;
 }
 
-/* A signal to this thread, again and again, wakes it from any wait */
+/* Send signals to this thread repeatedly: they interrupt any wait. */
 static void set_alarm(void)
 {
     const struct itimerspec often = {{0, ALARM_NS}, {0, ALARM_NS}};
@@ -344,7 +344,7 @@ static void *live_thread(void *arg)
     return NULL;
 }
 
-/* One life; it may end by a fault in memory that it lost */
+/* Run one process. It may die by a fault in memory that it has lost. */
 static void live(unsigned number, uint64_t seed)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -382,7 +382,7 @@ static int become_user(void)
             (setgid(USER) == 0) && (setuid(USER) == 0)) ? 0 : -1;
 }
 
-/* Lives until all calls are done or the time is over */
+/* Run until all calls are done or the time is over. */
 static void process(unsigned number, uint64_t seed, long calls, time_t end)
 {
     pid_t pid;
@@ -423,7 +423,7 @@ static long pages_out(void)
     return sum;
 }
 
-/* All files, which are the user's */
+/* Make all files; the user owns them. */
 static int make_files(void)
 {
     char path[PATH_MAX];

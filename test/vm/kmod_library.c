@@ -3,7 +3,7 @@
 
 /*
  * libdaxpin and the pin module: a file of the library, registered with an RDMA
- * device, and what a revoke makes of it.
+ * device, and revoked.
  *
  * usage: kmod_library DIRECTORY   (on fsdax, as root, with the module loaded)
  */
@@ -27,7 +27,7 @@ typedef struct opened {
 
 static nic_t nic;
 
-/* Open, and pin all but the first and last 100 bytes */
+/* Open a file, and pin all but its first and last 100 bytes. */
 static int open_pinned(opened_t *me, const char *name)
 {
     snprintf(me->path, sizeof(me->path), "%s/library-%s", directory, name);
@@ -57,7 +57,7 @@ static void test_policy(void)
 
     daxpin_set_pin_policy(DAXPIN_PIN_OFF);
     TRY(open_pinned(&me, "off"));
-    CHECK(me.alias == NULL, "off: the module was asked");
+    CHECK(me.alias == NULL, "off: the pin module was used");
     give_back(&me);
     daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
     TRY(open_pinned(&me, "auto"));
@@ -66,7 +66,7 @@ static void test_policy(void)
     CHECK(me.alias[0] == 'p', "the alias shows something else");
     daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
     CHECK(strstr(names, "module") != NULL, "locks: %s", names);
-    /* It would wait for us */
+    /* Shrinking would wait for this pin */
     CHECK(daxpin_file_shrink(me.file, 4096) == -EBUSY, "it could shrink");
     daxpin_unpin(me.pin);
     daxpin_locks_names(daxpin_file_locks(me.file), names, sizeof(names));
@@ -76,8 +76,8 @@ static void test_policy(void)
     give_back(&me);
 }
 
-/* Pins of the same range, or of parts of it, are one in the kernel: each one
- * there counts as locked memory */
+/* Pins of a range and of parts of it share one kernel pin, because each kernel
+ * pin counts as locked memory. */
 static void test_shared(void)
 {
     daxpin_pin_t *part, *more;
@@ -88,30 +88,30 @@ static void test_shared(void)
           daxpin_errormsg());
     CHECK(daxpin_pin_alias(part) == me.alias + 2 * PAGE - 100,
           "the part has another mapping");
-    CHECK(number_in(PINS) == 1, "it has another pin");
+    CHECK(number_in(PINS) == 1, "the part has a kernel pin of its own");
     CHECK(daxpin_pin(me.file, 0, LENGTH, NULL, &more) == 0, "%s",
           daxpin_errormsg());
     CHECK((daxpin_pin_alias(more) != NULL) && (number_in(PINS) == 2),
-          "what is longer has no pin of its own");
+          "the longer range has no kernel pin of its own");
     daxpin_unpin(me.pin);
     CHECK(number_in(PINS) == 2, "the part has lost its pin");
     me.memory[2 * PAGE] = 's';
     CHECK(*(char*)daxpin_pin_alias(part) == 's', "it shows something else");
     daxpin_unpin(part);
-    CHECK(number_in(PINS) == 1, "the last one does not unpin");
+    CHECK(number_in(PINS) == 1, "the last unpin does not end the kernel pin");
     daxpin_set_pin_policy(DAXPIN_PIN_OFF);
     CHECK(daxpin_pin(me.file, 0, PAGE, NULL, &part) == 0, "%s",
           daxpin_errormsg());
     daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
-    CHECK(daxpin_pin_alias(part) == NULL, "off: it shares a pin");
+    CHECK(daxpin_pin_alias(part) == NULL, "off: the range shares a kernel pin");
     daxpin_unpin(part);
     me.pin = more;
     give_back(&me);
     CHECK(number_in(PINS) == 0, "it is still pinned");
 }
 
-/* Does `daxpin pins` say of this process, which has no other file, that the
- * module has pinned it? */
+/* Return whether `daxpin pins` reports the kernel pin of this process, which
+ * has no other file. */
 static int is_reported(const char *path)
 {
     static char said[65536];
@@ -158,7 +158,7 @@ static void test_missing(void)
     rename(DAXPIN_DEVICE ".gone", DAXPIN_DEVICE);
     daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
     CHECK(ret != 0, "it was pinned without the module");
-    CHECK(strstr(why, "load the pin module") != NULL, "it says: %s",
+    CHECK(strstr(why, "load the pin module") != NULL, "the message is: %s",
           daxpin_errormsg());
     why[0] = '\0';
     give_back(&me);
@@ -176,7 +176,7 @@ static struct ibv_mr *reg_part(const opened_t *me, struct ibv_pd *pd,
     return mr;
 }
 
-/* Messages there and back, from the file and into it */
+/* Send messages there and back, from the file and into it. */
 static void test_pingpong(void)
 {
     const size_t half = LENGTH / 2 - PAGE;
@@ -207,7 +207,7 @@ static void test_pingpong(void)
     give_back(&me);
 }
 
-/* Revoked: the intruder comes in when the device has let go, and not before */
+/* A revoke: the intruder waits until the memory is deregistered. */
 static void test_revoke(void)
 {
     const daxpin_params_t params = {.timeout_ms = 500};
@@ -247,12 +247,13 @@ static void test_revoke(void)
           (strstr(daxpin_errormsg(), "a process waits") != NULL),
           "opening it again: %s", daxpin_errormsg());
     ibv_dereg_mr(mr);
-    CHECK(passes(pid), "it waits still, or failed");
-    CHECK(becomes(LINGERING, 0) && becomes(PINS, 0), "it lingers for ever");
+    CHECK(passes(pid), "the truncate still waits, or failed");
+    CHECK(becomes(LINGERING, 0) && becomes(PINS, 0),
+          "the kernel pin lingers for ever");
     give_back(&me);
 }
 
-/* The child has no alias, and unmaps nothing of its own by unpinning */
+/* The child of a fork has no alias; unpinning there unmaps nothing. */
 static void test_fork(void)
 {
     opened_t me;
@@ -278,7 +279,7 @@ static void test_fork(void)
     CHECK(becomes(PINS, 0), "it is still pinned");
 }
 
-/* A reader has the lease broken for a moment */
+/* A reader breaks the lease for a moment. */
 static void test_reader(void)
 {
     char byte;

@@ -3,9 +3,9 @@
 
 /*
  * For tests of the pin module: an RDMA device that reads and writes registered
- * memory only. Both ends are in one process and on one device, because soft-RoCE
- * does not reach another address of its own kernel. A pair of RC queue pairs
- * connects them.
+ * memory only. Both ends are in one process and on one device, because
+ * soft-RoCE does not reach another address of its own kernel. A pair of RC
+ * queue pairs connects them.
  */
 
 #ifndef NIC_H_
