@@ -83,7 +83,7 @@ typedef struct extents {
     uint64_t physical[BLOCKS]; /* 0: a hole */
 } extents_t;
 
-/* What the intruder, a process of its own, tells */
+/* What the intruder, a process of its own, reports */
 typedef struct intruder {
     _Atomic int passed; /* the blocks are free */
     _Atomic int filled; /* and are the new file's */
@@ -216,7 +216,7 @@ static int open_file(const char *path)
     return fd;
 }
 
-/* Leave no block to anybody, but what a file system needs for its books */
+/* Fill the file system, except for blocks that it needs for metadata. */
 static void fill_up(void)
 {
     int fd = open_file(ballast_path);
@@ -537,7 +537,7 @@ static void end_round(uint32_t round)
     atomic_store(&board->stop, round);
 }
 
-/* What is done to the members, once the intruder is at it */
+/* What is done to the members while the intruder waits */
 static void torment(act_t act, uint32_t round)
 {
     int holder = atomic_load(&board->holder), odd = round / ACT_LAST % 2;

@@ -625,7 +625,7 @@ typedef struct traffic {
     unsigned    lost;
 } traffic_t;
 
-/* Write a number again and again, and read what came of the last one */
+/* Write a number repeatedly, and read the last one back. */
 static void *traffic_run(void *arg)
 {
     traffic_t *traffic = arg;
@@ -681,7 +681,7 @@ static int intrude_often(const char *path, int first, int rounds, int pause)
     return 0;
 }
 
-/* Processes that intrude all the time, whatever comes of it */
+/* Processes that intrude all the time, with any result */
 static void run_traffic(const char *name, int rounds, int kills)
 {
     enum { INTRUDERS = 3 };
@@ -854,7 +854,7 @@ static void test_stopped(void)
 }
 
 /*
- * What it costs others
+ * The cost for other files
  */
 
 enum { BENCH_TRUNCATE, BENCH_WRITE, BENCH_READ, BENCH_PUNCH, BENCH_CALLS };

@@ -75,7 +75,7 @@ static void test_ranges(void)
     CHECK_REFUSAL(EINVAL, me.fd, me.memory, 0, 1ul << 63);
     CHECK_REFUSAL(EINVAL, me.fd, (void*)-PAGE, 0, 2 * PAGE);
     CHECK_REFUSAL(EINVAL, me.fd, (void*)(1ul << 63), 0, PAGE);
-    /* Memory that is not what was said */
+    /* Memory that is not a mapping of the file */
     CHECK_REFUSAL(EFAULT, me.fd, NULL, 0, PAGE);
     CHECK_REFUSAL(EFAULT, me.fd, me.memory, PAGE, PAGE);
     CHECK_REFUSAL(EFAULT, me.fd, me.memory + PAGE, 0, LENGTH);
@@ -234,7 +234,7 @@ static void test_content(void)
         CHECK(me.alias[i + 1] == 'z', "page %zu, back", i / PAGE);
     }
     CHECK((pread(me.fd, &c, 1, 3 * PAGE) == 1) && (c == 'e'), "pread: %c", c);
-    /* What is taken out of the page tables comes back */
+    /* Pages that are zapped are mapped again on a fault */
     CHECK(madvise(me.alias, LENGTH, MADV_DONTNEED) == 0, "madvise: %m");
     CHECK((me.alias[3 * PAGE] == 'e') && (me.alias[3 * PAGE + 1] == 'z'),
           "after MADV_DONTNEED");
@@ -277,7 +277,7 @@ static void test_parts(void)
     release_all(&me);
 }
 
-/* Every page of what is mapped there has its number at its beginning */
+/* Every page that is mapped there begins with its number */
 static int look(const char *map, size_t first, size_t count, const char *when)
 {
     size_t i, number;
@@ -603,7 +603,7 @@ static void test_fork(void)
     release_all(&me);
 }
 
-/* A child that pins, and then does what? */
+/* Start a child that pins, and then waits or executes another program. */
 static pid_t pin_in_child(const char *name, int does_exec)
 {
     char byte = 0;
@@ -719,7 +719,7 @@ static void test_rmmod(void)
 }
 
 /*
- * What counts, and what can be seen
+ * Accounting and reports
  */
 
 static long pinned_kb(void)

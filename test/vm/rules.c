@@ -689,7 +689,7 @@ static void test_owner(void)
     give_back(&me);
 }
 
-/* A process without a NIC that puts until it is told that it may not */
+/* A process without a NIC that puts until an access is refused */
 static int put_until_revoked(const daxpin_key_t *key, int ready)
 {
     daxpin_access_t access;
