@@ -58,13 +58,13 @@ install_packages()
 # shown only when it fails.
 apt_get()
 {
-    local verb=$1 said status
+    local verb=$1 output status
     shift
-    said=$(DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+    output=$(DEBIAN_FRONTEND=noninteractive apt-get -q -y \
         -o DPkg::Lock::Timeout=120 "$verb" \
         ${1:+--no-install-recommends} "$@" 2>&1 </dev/null)
     status=$?
-    [ "$status" -eq 0 ] || echo "$said" | tail -n 15 >&2
+    [ "$status" -eq 0 ] || echo "$output" | tail -n 15 >&2
     return "$status"
 }
 

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_BYTES 4096
+#define SEGMENT_BYTES 4096
 
 static int rank, size;
 
@@ -59,7 +59,7 @@ static void say_info(MPI_Win win)
     MPI_Info_free(&info);
 }
 
-static void say_error(int neighbour, int error)
+static void print_error(int neighbour, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
     int length;
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     neighbour = (rank + 1) % size;
 
     info = make_info(argc, argv);
-    MPI_Win_allocate(PART_BYTES, sizeof(*mine), info, MPI_COMM_WORLD, &mine,
+    MPI_Win_allocate(SEGMENT_BYTES, sizeof(*mine), info, MPI_COMM_WORLD, &mine,
                      &win);
     MPI_Info_free(&info);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     MPI_Win_lock_all(0, win);
     ret = count(win, neighbour, (argc > 2) ? atof(argv[2]) : 5);
     if (ret != MPI_SUCCESS) {
-        say_error(neighbour, ret);
+        print_error(neighbour, ret);
     }
     MPI_Win_unlock_all(win);
 

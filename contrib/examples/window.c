@@ -8,7 +8,7 @@
  *
  * usage: window [--shared] FILE [SECONDS]
  *
- * Rank R uses FILE.R, or with --shared its part of FILE. Exit status 0: this
+ * Rank R uses FILE.R, or with --shared its segment of FILE. Exit status 0: this
  * rank lived to the end, with or without errors from MPI.
  */
 
@@ -26,13 +26,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PART_BYTES (1024 * 1024)
+#define SEGMENT_BYTES (1024 * 1024)
 
 static int comm_rank;
 static int comm_size;
 
 __attribute__((format(printf, 1, 2)))
-static void say(const char *format, ...)
+static void print_line(const char *format, ...)
 {
     char line[1024];
     va_list ap;
@@ -47,15 +47,15 @@ static void say(const char *format, ...)
 
 static void give_up(const char *what, const char *path)
 {
-    say("cannot %s %s: %s", what, path, strerror(errno));
+    print_line("cannot %s %s: %s", what, path, strerror(errno));
     MPI_Abort(MPI_COMM_WORLD, 1);
     exit(1);
 }
 
-/* Map this rank's own file, or its part of the shared one */
-static volatile uint64_t *map_part(const char *file, int shared)
+/* Map this rank's own file, or its segment of the shared one */
+static volatile uint64_t *map_segment(const char *file, int shared)
 {
-    off_t offset = shared ? (off_t)comm_rank * PART_BYTES : 0;
+    off_t offset = shared ? (off_t)comm_rank * SEGMENT_BYTES : 0;
     char path[4096];
     void *base;
     int fd, ret;
@@ -71,21 +71,21 @@ static volatile uint64_t *map_part(const char *file, int shared)
         give_up("open", path);
     }
 
-    ret = posix_fallocate(fd, offset, PART_BYTES);
+    ret = posix_fallocate(fd, offset, SEGMENT_BYTES);
     if (ret != 0) {
         errno = ret;
         give_up("allocate", path);
     }
 
-    base = mmap(NULL, PART_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+    base = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                 offset);
     if (base == MAP_FAILED) {
         give_up("map", path);
     }
 
     close(fd);
-    memset(base, 0, PART_BYTES);
-    say("mapped %d bytes of %s", PART_BYTES, path);
+    memset(base, 0, SEGMENT_BYTES);
+    print_line("mapped %d bytes of %s", SEGMENT_BYTES, path);
     return base;
 }
 
@@ -116,22 +116,22 @@ static int put_counter(MPI_Win win, int neighbour,
         if ((now >= next) && (mine[0] > seen)) {
             seen = mine[0];
             next = now + 1.0;
-            say("put number %" PRIu64 " has arrived in my file", seen);
+            print_line("put number %" PRIu64 " has arrived in my file", seen);
         }
     } while (now < end);
 
     return ret;
 }
 
-static void say_error(int neighbour, uint64_t done, int error)
+static void print_error(int neighbour, uint64_t done, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
     int length, class;
 
     MPI_Error_string(error, text, &length);
     MPI_Error_class(error, &class);
-    say("after %" PRIu64 " puts to rank %d MPI says: %s (class %d)", done,
-        neighbour, text, class);
+    print_line("after %" PRIu64 " puts to rank %d an MPI error: %s (class %d)",
+               done, neighbour, text, class);
 }
 
 int main(int argc, char **argv)
@@ -158,20 +158,20 @@ int main(int argc, char **argv)
     }
     seconds = (arg + 1 < argc) ? atof(argv[arg + 1]) : 5;
 
-    mine = map_part(argv[arg], shared);
-    MPI_Win_create((void*)mine, PART_BYTES, 1, MPI_INFO_NULL, MPI_COMM_WORLD,
+    mine = map_segment(argv[arg], shared);
+    MPI_Win_create((void*)mine, SEGMENT_BYTES, 1, MPI_INFO_NULL, MPI_COMM_WORLD,
                    &win);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
-    say("the window is there");
+    print_line("the window is there");
 
     neighbour = (comm_rank + 1) % comm_size;
     MPI_Win_lock_all(0, win);
     end = MPI_Wtime() + seconds;
     ret = put_counter(win, neighbour, mine, end, &done);
     if (ret != MPI_SUCCESS) {
-        say_error(neighbour, done, ret);
+        print_error(neighbour, done, ret);
     } else {
-        say("%" PRIu64 " puts to rank %d, no error", done, neighbour);
+        print_line("%" PRIu64 " puts to rank %d, no error", done, neighbour);
     }
 
     /* This rank's memory is still memory after a truncate */
@@ -184,8 +184,9 @@ int main(int argc, char **argv)
     }
 
     ret = MPI_Win_free(&win);
-    munmap((void*)mine, PART_BYTES);
-    say("still alive%s", (ret == MPI_SUCCESS) ? "" : ", window not freed");
+    munmap((void*)mine, SEGMENT_BYTES);
+    print_line("still alive%s",
+               (ret == MPI_SUCCESS) ? "" : ", window not freed");
     MPI_Finalize();
     return (ret == MPI_SUCCESS) ? 0 : 1;
 }

@@ -363,7 +363,7 @@ typedef enum daxpin_log_level {
 
 /** Receives the messages of the library. Called from any thread. The default
  *  prints errors and warnings to stderr, or what the environment variable
- *  DAXPIN_LOG_LEVEL says: error, warn, info or debug. */
+ *  DAXPIN_LOG_LEVEL selects: error, warn, info or debug. */
 typedef void (*daxpin_log_func_t)(daxpin_log_level_t level,
                                   const char *message);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The report: what a process says of its pins to other processes */
+/* The report of the pins of a process, which other processes read */
 
 #ifndef DAXPIN_WIRE_REPORT_H_
 #define DAXPIN_WIRE_REPORT_H_

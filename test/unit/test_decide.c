@@ -136,7 +136,7 @@ static const decide_row_t decide_rows[] = {
      {.phase = DAXPIN_LEASE_WHOLE},
      {DECIDE_BROKEN, .readers = 1, .is_dax = 1},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_WAITER},
-    {"nobody waits any more",
+    {"the waiter is gone",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_BROKEN, .is_dax = 1},
      .type = DAXPIN_ACTION_LEND_READER},
     {"fsdax without a lock: the waiter cannot be seen",
@@ -387,7 +387,7 @@ static void decide_check(const daxpin_lease_t *lease,
         assert_int_equal(facts->state, DAXPIN_STATE_HELD);
         assert_true(facts->broken);
     }
-    /* Nobody is let in who could free a block under a mapping */
+    /* No process is let in that could free a block under a mapping */
     if (lends && !locked) {
         assert_false(facts->readers || facts->writers);
         assert_true(facts->sees_all);

@@ -724,7 +724,8 @@ static void test_persist(void **state)
     (void)state;
 }
 
-/* daxpin_file_persist() fails for a revoked file that the program has mapped. */
+/* daxpin_file_persist() fails for a revoked file that the program has
+ * mapped. */
 static void test_persist_of_adopted_after_revoke(void **state)
 {
     const char *dirs[] = {unit_disk, NULL};

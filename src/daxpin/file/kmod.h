@@ -37,9 +37,9 @@ int daxpin_kmod_is_off(void);
 int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                     daxpin_kmod_pin_t **pin_p);
 
-/* Have the device report breaks of the lease to the loop, if wanted; otherwise
- * close the device. The mapping of the device keeps the kernel pin. Caller holds
- * daxpin_mutex. */
+/* Have the device report breaks of the lease to the loop, if wanted;
+ * otherwise close the device. The mapping of the device keeps the kernel
+ * pin. Caller holds daxpin_mutex. */
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted);
 
 /* Drop a reference; the last one ends the kernel pin. NULL does nothing. Caller

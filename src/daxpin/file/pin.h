@@ -8,11 +8,11 @@
 
 #include "file.h"
 
-/* Return the address of the first pinned byte in the mapping of the pin module's
- * device, which RDMA devices can register. Return NULL without the pin module,
- * or after a revoke. The address stays valid until daxpin_unpin(); a revoke
- * replaces the memory behind it by anonymous memory. Caller does not hold
- * daxpin_mutex. */
+/* Return the address of the first pinned byte in the mapping of the pin
+ * module's device, which RDMA devices can register. Return NULL without the
+ * pin module, or after a revoke. The address stays valid until
+ * daxpin_unpin(); a revoke replaces the memory behind it by anonymous
+ * memory. Caller does not hold daxpin_mutex. */
 void *daxpin_pin_alias(const daxpin_pin_t *pin);
 
 /* Return a pin that overlaps the range, or NULL. Takes O(log pins). Caller does

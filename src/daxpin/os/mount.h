@@ -20,8 +20,8 @@ typedef struct daxpin_mount {
 
 typedef int (*daxpin_mount_func_t)(const daxpin_mount_t *mount, void *arg);
 
-/* Call func for each mount, until it returns non-zero. Return what func returned
- * last, or -errno. */
+/* Call func for each mount, until it returns non-zero. Return what func
+ * returned last, or -errno. */
 int daxpin_mount_walk(daxpin_mount_func_t func, void *arg);
 
 /* Find the mount that a file is on. dirfd and path as for statx(), which opens

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What /proc says of processes, their files and their leases */
+/* Processes, their files and their leases, read from /proc */
 
 #include "proc.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What /proc says of processes, their files and their leases */
+/* Processes, their files and their leases, read from /proc */
 
 #ifndef DAXPIN_PROC_H_
 #define DAXPIN_PROC_H_
@@ -39,7 +39,8 @@ typedef int (*daxpin_proc_func_t)(pid_t pid, void *arg);
  * returned last, or -errno. */
 int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
 
-/* Append "pid 17 (cat)" to a string, after a comma unless the string is empty */
+/* Append "pid 17 (cat)" to a string, after a comma unless the string is
+ * empty */
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
 
 /*
@@ -90,9 +91,9 @@ typedef struct daxpin_lease_line {
 typedef int (*daxpin_lease_line_func_t)(const daxpin_lease_line_t *line,
                                         void *arg);
 
-/* Call func for each lease and each process that waits for a lease, until func
- * returns non-zero. locks: DAXPIN_PROC_LOCKS. Return what func returned last, or
- * -errno. */
+/* Call func for each lease and each process that waits for a lease, until
+ * func returns non-zero. locks: DAXPIN_PROC_LOCKS. Return what func returned
+ * last, or -errno. */
 int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
                            void *arg);
 
