@@ -28,7 +28,9 @@ typedef struct decide_row {
 #define DECIDE_GUARDED .guard = {.covers = 1, .stands_in = 1}
 #define DECIDE_ALONE   .guard = {.stands_in = 1} /* no pins, no guard */
 
-/* Rows that name a step of test/model/daxpin.pml say so */
+/* The actions TRY, LEND_READER, AWAIT_LATE and REVOKE are the labels of the
+ * holder in test/model/daxpin.pml, in this order. The model has no hold, no guard
+ * and no delay, so the other actions stand here only. */
 static const decide_row_t decide_rows[] = {
     /* PENDING */
     {"no lease is asked for before it is wanted",

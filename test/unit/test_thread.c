@@ -255,9 +255,9 @@ static void test_alone(void **state)
     (void)state;
 }
 
-/* FIXME: on fsdax this hangs now and then. A thread that opens a file waits in
- * fallocate() for a truncate. The truncate waits for a hold, and no process
- * drops that hold. */
+/* Test accesses beside intruders. On fsdax this hangs now and then, which is to
+ * be mended: a thread that opens a file waits in fallocate() for a truncate. The
+ * truncate waits for a hold, and no process drops that hold. */
 static void test_with_intruders(void **state)
 {
     threads_check("intruders");
