@@ -78,7 +78,7 @@ static const char *const act_names[] = {
     "lend", "rewrite", "die"
 };
 
-/* Where the blocks of a file are, in blocks of the device */
+/* The blocks of a file, as block numbers of the device */
 typedef struct extents {
     uint64_t physical[BLOCKS]; /* 0: a hole */
 } extents_t;
@@ -234,7 +234,7 @@ static void fill_up(void)
     close(fd);
 }
 
-/* The victims' file whole, the new one empty */
+/* Make the victims' file whole, and the new file empty. */
 static void make_files(extents_t *extents)
 {
     int fd;
@@ -257,7 +257,7 @@ static void make_files(extents_t *extents)
     fill_up();
 }
 
-/* How many bytes are not the pattern */
+/* Count the bytes that differ from the pattern. */
 static uint64_t count_foreign(const char *path)
 {
     static uint8_t bytes[FILE_BYTES];
@@ -353,7 +353,7 @@ static void reap_members(void)
     }
 }
 
-/* Of MPI ranks, mpirun ends them all */
+/* Kill a member. If the members are MPI ranks, mpirun ends all of them. */
 static void kill_member(int number)
 {
     killed[is_mpi ? 0 : number] = 1;
@@ -408,7 +408,8 @@ static uint64_t count_acked(void)
  * What the intruder does, in a process of its own
  */
 
-/* Some time within that which it takes a process to die */
+/* Kill all members, and return after a part of the time that they need to
+ * die. */
 static void kill_all(void)
 {
     uint64_t seed = (uint64_t)getpid() * 0x9e3779b97f4a7c15ull;
@@ -457,7 +458,8 @@ static __attribute__((noreturn)) void intruder_main(act_t act, int fd)
     _exit(0);
 }
 
-/* The description that a member has of the file, as if it were inherited */
+/* Get the description that a member has of the file, as if it were
+ * inherited. */
 static int get_description(int number)
 {
     pid_t pid = atomic_load(&board->member[number].pid);
@@ -537,7 +539,7 @@ static void end_round(uint32_t round)
     atomic_store(&board->stop, round);
 }
 
-/* What is done to the members while the intruder waits */
+/* Act on the members while the intruder waits. */
 static void torment(act_t act, uint32_t round)
 {
     int holder = atomic_load(&board->holder), odd = round / ACT_LAST % 2;
@@ -589,7 +591,7 @@ static void torment(act_t act, uint32_t round)
     }
 }
 
-/* Before the act begins */
+/* Prepare the act. */
 static void prepare(act_t act)
 {
     if (act == ACT_STOP) {
@@ -647,7 +649,7 @@ static void sum_up(void)
     atomic_store(&board->failed, 0);
 }
 
-/* Until the new file has the blocks */
+/* Wait until the new file has the blocks. */
 static void await_intruder(act_t act, pid_t pid)
 {
     if (!AWAIT(PATIENCE_MS, atomic_load(&intruder->filled) ||

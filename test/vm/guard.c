@@ -74,8 +74,8 @@ static int daemon_answers(void)
     return ret == 0;
 }
 
-/* It is told as systemd is: that it lets others connect is not enough, for its
- * programs may take a while after that. */
+/* Wait for READY=1, as systemd does. A connection is no proof that the
+ * daemon is ready, because its programs are attached after it listens. */
 static int daemon_start(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -102,7 +102,8 @@ static int daemon_start(void)
     return strncmp(word, "READY=1", 7) == 0;
 }
 
-/* Its programs take seconds to leave the kernel */
+/* Wait until the daemon has ended. Its programs take seconds to leave the
+ * kernel. */
 static void daemon_reap(void)
 {
     waitpid(daemon_pid, NULL, 0);
@@ -185,7 +186,8 @@ static const char *state_of(const job_t *job)
 }
 
 /*
- * Intruders: children; what they find is their exit status, an errno value
+ * Intruders are child processes. An intruder exits with the errno value that it
+ * got.
  */
 
 static int intrude(const char *path, int how)
@@ -335,7 +337,7 @@ static int set_break_time(const char *seconds)
            (fclose(file) == 0);
 }
 
-/* A job that is stopped: the lease ends in time, and then the guard answers */
+/* A job is stopped: the lease expires, and then the guard refuses. */
 static void test_stopped_job(void)
 {
     char path[PATH_MAX], byte;
@@ -368,8 +370,8 @@ static void test_stopped_job(void)
     CHECK(status_of(pid, 60000) == 0, "the job has lost its file");
 }
 
-/* All that may be done to what is not pinned: 0 or an errno value. tmpfs does
- * not zero ranges. */
+/* Do everything that a process may do to a range that is not pinned. Return
+ * 0 or an errno value. tmpfs does not zero ranges. */
 static int outside(const char *path, int fd)
 {
     char bytes[PAGE];
@@ -564,7 +566,7 @@ static void test_closed(void)
     unlink(job.path);
 }
 
-/* Of two processes only the other one has a pin */
+/* Only the second of two processes has a pin. */
 static void test_peer(void)
 {
     int to_peer[2], from_peer[2], status, fd;
@@ -658,8 +660,8 @@ static void *traffic_run(void *arg)
     return NULL;
 }
 
-/* Intrusions, all refused, and beside each one what is none: an errno value, 1
- * for an intrusion that was not refused */
+/* Intrude in every way, and do something harmless after each intrusion. Return
+ * 0, an errno value of a harmless act, or 1 if an intrusion was not refused. */
 static int intrude_often(const char *path, int first, int rounds, int pause)
 {
     int fd = open(path, O_RDWR), k, status;
@@ -681,7 +683,7 @@ static int intrude_often(const char *path, int first, int rounds, int pause)
     return 0;
 }
 
-/* Processes that intrude all the time, with any result */
+/* Start processes that intrude all the time, whatever the result. */
 static void run_traffic(const char *name, int rounds, int kills)
 {
     enum { INTRUDERS = 3 };
@@ -768,8 +770,8 @@ static void insist(const char *path, int ready_fd)
     }
 }
 
-/* A writer is in when the daemon ends, and none comes after it. When it dies,
- * what was guarded is, for a while. */
+/* A writer has the file open when the daemon ends, and no other daemon follows.
+ * If the daemon dies, its programs guard the ranges for a while longer. */
 static void end_beside_writer(const char *where, int number)
 {
     traffic_t traffic = {.puts = 0};
@@ -877,7 +879,8 @@ static int bench_call(int fd, int call, int i)
     }
 }
 
-/* ns a call, of each kind, on a file that is not pinned; 0: it failed */
+/* Measure calls of each kind on a file that is not pinned, in ns a call. Return
+ * 0 if a call fails. */
 static int bench(int count, double *ns)
 {
     char name[PATH_MAX];
@@ -924,7 +927,8 @@ static void bench_print(const char *what,
     printf("\n");
 }
 
-/* Without and with the guard in turns: a machine has its moods */
+/* Measure without and with the guard in turns, because the speed of the machine
+ * changes. */
 static int run_bench(int count)
 {
     static double without[BENCH_ROUNDS][BENCH_CALLS];

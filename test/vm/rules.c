@@ -3,10 +3,10 @@
 
 /*
  * The rules of "RDMA/FS DAX truncate proposal V1,000,002", 2019, as daxpin
- * gives them, on real fsdax. Each result has in it the number of the rule and,
- * after "by", which mechanism gave it: the lease, the hold, or none. Rule 3 is
- * a line for everything that a process may do to an exposed file; the table in
- * README.md is made from these.
+ * gives them, on real fsdax. The name of each result has the number of
+ * the rule and, after "by", the mechanism that kept the rule: the lease, the
+ * hold, or none. Rule 3 has a line for everything that a process may do to an
+ * exposed file; the table in README.md is made from these lines.
  *
  * usage: rules DIRECTORY      (as root, in the virtual machine: it changes
  *                              fs.lease-break-time)
@@ -117,7 +117,7 @@ static int set_lease_break_time(const char *seconds)
            (fclose(file) == 0);
 }
 
-/* How the file is held, for a test's name */
+/* Return the mechanism that holds the file, for the name of a test. */
 static const char *locks_of(const adopted_t *me)
 {
     static char names[DAXPIN_LOCKS_NAMES_MAX];
@@ -138,13 +138,13 @@ static int is_intact(const adopted_t *me)
     return 1;
 }
 
-/* The type of the lease that a description has */
+/* Return the type of the lease of a description. */
 static int lease_of(int fd)
 {
     return fcntl(fd, F_GETLEASE);
 }
 
-/* A new file in the directory, whole: its descriptor */
+/* Create a file without holes in the directory, and return its descriptor. */
 static int make_file(char *path, const char *name, size_t length)
 {
     int fd;
@@ -238,8 +238,8 @@ static void test_pin_without(void)
 }
 
 /*
- * Rule 3: what an intruder may do, to a file that is exposed; fd is a
- * descriptor of the description that has the lease. Returns 0 or errno.
+ * Rule 3: what an intruder may do to an exposed file. fd refers to the
+ * description that has the lease. Each function returns 0 or an errno value.
  */
 
 static int error_of(int ret)
@@ -584,7 +584,7 @@ static void test_release(void)
     CHECK(end_intruder(pid, PASS_MS) != -1, "the intruder waits for ever");
 }
 
-/* Whichever it is that the program does away with, the pin holds */
+/* The pin holds, whatever the program closes or unmaps. */
 static void without_mine(int unmaps)
 {
     daxpin_pin_t *pin;
@@ -630,7 +630,7 @@ static void test_unmap(void)
     without_mine(1);
 }
 
-/* The record of this process's pins of a path that an owner has */
+/* Find the record of this process's pins of a path for an owner. */
 static daxpin_report_record_t find_record(const char *path, int owner_fd)
 {
     daxpin_report_record_t none = {.used = 0};
@@ -764,8 +764,8 @@ static void test_neither(void)
     unlink(me.path);
 }
 
-/* First of all: whether the hold works is tried once, and here there is no
- * room to try it in */
+/* Run this test first: libdaxpin tries once whether a hold works, and here the
+ * file system has no space for the trial. */
 static void test_full(void)
 {
     char path[PATH_MAX];
