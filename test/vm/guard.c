@@ -567,37 +567,37 @@ static void test_closed(void)
 }
 
 /* Only the second of two processes has a pin. */
-static void test_peer(void)
+static void test_member(void)
 {
-    int to_peer[2], from_peer[2], status, fd;
+    int to_member[2], from_member[2], status, fd;
     daxpin_file_t *file;
     daxpin_key_t key;
     daxpin_pin_t *pin;
     char byte;
-    pid_t peer, other;
+    pid_t member, other;
     job_t job;
 
-    CHECK((pipe(to_peer) == 0) && (pipe(from_peer) == 0), "%m");
-    peer = fork();
-    if (peer == 0) {
-        if ((read(to_peer[0], &key, sizeof(key)) != sizeof(key)) ||
+    CHECK((pipe(to_member) == 0) && (pipe(from_member) == 0), "%m");
+    member = fork();
+    if (member == 0) {
+        if ((read(to_member[0], &key, sizeof(key)) != sizeof(key)) ||
             (daxpin_file_attach(&key, &file) != 0) ||
             (daxpin_pin(file, START, END - START, NULL, &pin) != 0) ||
-            (write(from_peer[1], "", 1) != 1) ||
-            (read(to_peer[0], &byte, 1) != 1)) {
+            (write(from_member[1], "", 1) != 1) ||
+            (read(to_member[0], &byte, 1) != 1)) {
             _exit(1);
         }
         daxpin_unpin(pin);
-        if ((write(from_peer[1], "", 1) != 1) ||
-            (read(to_peer[0], &byte, 1) != 1)) {
+        if ((write(from_member[1], "", 1) != 1) ||
+            (read(to_member[0], &byte, 1) != 1)) {
             _exit(1);
         }
         _exit(daxpin_file_state(file) != DAXPIN_STATE_REVOKED);
     }
-    CHECK(job_open(&job, directory, "peer") == 0, "%s", daxpin_errormsg());
+    CHECK(job_open(&job, directory, "member") == 0, "%s", daxpin_errormsg());
     daxpin_file_key(job.file, &key);
-    CHECK(write(to_peer[1], &key, sizeof(key)) == sizeof(key), "%m");
-    CHECK(read(from_peer[0], &byte, 1) == 1, "the peer has failed");
+    CHECK(write(to_member[1], &key, sizeof(key)) == sizeof(key), "%m");
+    CHECK(read(from_member[0], &byte, 1) == 1, "the member has failed");
     status = status_of(intruder(job.path, 0), 60000);
     CHECK(status == ETXTBSY, "truncate: %s", strerror(status));
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
@@ -609,13 +609,13 @@ static void test_peer(void)
     status = status_of(other, 60000);
     CHECK(status == 0, "where nothing is pinned: %s", strerror(status));
     CHECK(becomes(job.file, DAXPIN_STATE_HELD), "it is %s", state_of(&job));
-    CHECK(write(to_peer[1], "", 1) == 1, "%m");
-    CHECK(read(from_peer[0], &byte, 1) == 1, "the peer has failed");
+    CHECK(write(to_member[1], "", 1) == 1, "%m");
+    CHECK(read(from_member[0], &byte, 1) == 1, "the member has failed");
     status = status_of(intruder(job.path, 0), 60000);
     CHECK(status == 0, "truncate without a pin: %s", strerror(status));
     CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
-    CHECK(write(to_peer[1], "", 1) == 1, "%m");
-    CHECK(status_of(peer, 60000) == 0, "it is not revoked at the peer");
+    CHECK(write(to_member[1], "", 1) == 1, "%m");
+    CHECK(status_of(member, 60000) == 0, "it is not revoked at the member");
     job_close(&job);
 }
 
@@ -847,7 +847,7 @@ static void test_stopped(void)
     took = now() - begin;
     CHECK(took < 30, "a pin took %.1f s", took);
     CHECK(!(daxpin_file_locks(job.file) & DAXPIN_LOCK_GUARD),
-          "it is said to be guarded");
+          "it is reported as guarded");
     CHECK(status_of(intruder(job.path, 0), 60000) == 0,
           "the intruder was refused");
     CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
@@ -989,7 +989,7 @@ int main(int argc, char **argv)
     run("a writer stays beside the job", test_writer_stays);
     run("without a pin a truncate revokes", test_unpinned);
     run("nothing is guarded when the file is closed", test_closed);
-    run("a member's pin is guarded", test_peer);
+    run("a member's pin is guarded", test_member);
     run("intruders beside traffic", test_traffic);
     run("the daemon is killed and started again beside traffic", test_restart);
     run("the daemon is killed while a writer is in, blocks are held",

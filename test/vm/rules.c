@@ -515,7 +515,7 @@ static void test_lent(void)
     fd = open(me.path, O_RDONLY);
     CHECK((fd >= 0) && becomes(me.file, DAXPIN_STATE_LENT), "it is %s",
           daxpin_state_name(daxpin_file_state(me.file)));
-    pause_ms(2000); /* longer than anybody has patience with a truncate */
+    pause_ms(2000); /* longer than a truncate is waited for */
     CHECK(daxpin_file_state(me.file) == DAXPIN_STATE_LENT, "it is %s",
           daxpin_state_name(daxpin_file_state(me.file)));
     pid = start_intruder(&me);
@@ -676,15 +676,15 @@ static void test_owner(void)
     CHECK(record.used && (record.bytes == HALF) &&
           (record.owner_type == DAXPIN_OWNER_FILE) &&
           (record.holder_pid == (uint32_t)getpid()),
-          "the file that owns a pin is not told");
+          "the file that owns a pin is not reported");
     record = find_record(me.path, -1);
     CHECK(record.used && (record.bytes == LENGTH) &&
           (record.owner_type == DAXPIN_OWNER_PROCESS),
-          "the process that owns a pin is not told");
+          "the process that owns a pin is not reported");
     daxpin_unpin(mine);
     daxpin_unpin(pin);
     CHECK(!find_record(me.path, owner.fd).used &&
-          !find_record(me.path, -1).used, "pins that are gone are told");
+          !find_record(me.path, -1).used, "pins that are gone are reported");
     close(owner.fd);
     give_back(&me);
 }
@@ -843,7 +843,7 @@ int main(int argc, char **argv)
     daxpin_set_log(note);
     intrusion = find_intrusion(do_ftruncate);
     run("on a full file system a file is held, by the hold", test_full);
-    run("rule 0: device DAX is let alone, by none", test_device);
+    run("rule 0: device DAX is not touched, by none", test_device);
     run("rule 1: the user opts in with an exclusive lease, by F_WRLCK",
         test_opt_in);
     run("rule 2: a pin fails without a lease, by the library",
