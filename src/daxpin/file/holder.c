@@ -487,6 +487,18 @@ uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
 
     daxpin_holder_look(file, now, signaled, &facts);
     action = daxpin_decide(&file->lease, &facts);
+    if ((action.type == DAXPIN_ACTION_HOLD_AGAIN) &&
+        (facts.state == DAXPIN_STATE_LENT)) {
+        /* The guard failed a pin while the lease is lent: decide with the same
+         * facts, before a message can change them */
+        if (!daxpin_holder_place_hold_again(file)) {
+            return now;
+        }
+        facts.waived    = 0;
+        facts.contended = 0;
+        facts.held      = daxpin_hold_is_placed(&file->hold);
+        action          = daxpin_decide(&file->lease, &facts);
+    }
     if ((facts.state == DAXPIN_STATE_LENT) &&
         ((action.type == DAXPIN_ACTION_TRY) ||
          (action.type == DAXPIN_ACTION_WAIT))) {

@@ -15,7 +15,7 @@
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
 /* Take one step: check the file, decide and act. signaled: a lease may have
- * been broken. Return when to call again (ns). Loop thread only. */
+ * been broken. Return when to call again (ns). */
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled);
 
 #endif
