@@ -26,6 +26,9 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/* Above the descriptors of most programs, below the usual limit of 1024 */
+#define DAXPIN_HOLD_FD_MIN 800
+
 #define DAXPIN_HOLD_FILE_SYSTEMS 32
 
 /* A truncate that sleeps interruptibly at so many checks in a row waits for the
@@ -101,6 +104,22 @@ static int daxpin_hold_map(const char *path, int fd, void **page_p)
     return 0;
 }
 
+/* Give the pipe high numbers. The kernel closes the descriptors of a killed
+ * process from the highest down: so the page is free before another process
+ * hears of the death, and before the last descriptor of the file is gone. */
+static void daxpin_hold_raise_pipe(daxpin_hold_t *hold)
+{
+    int i, fd;
+
+    for (i = 0; i < 2; ++i) {
+        fd = fcntl(hold->pipe[i], F_DUPFD_CLOEXEC, DAXPIN_HOLD_FD_MIN);
+        if (fd >= 0) { /* else the limit is lower; the number is no matter */
+            close(hold->pipe[i]);
+            hold->pipe[i] = fd;
+        }
+    }
+}
+
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
 {
     struct iovec byte = {.iov_len = 1};
@@ -113,8 +132,11 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
         return ret;
     }
     byte.iov_base = hold->page;
-    if ((pipe2(hold->pipe, O_CLOEXEC) != 0) ||
-        (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
+    ret           = pipe2(hold->pipe, O_CLOEXEC);
+    if (ret == 0) {
+        daxpin_hold_raise_pipe(hold);
+    }
+    if ((ret != 0) || (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
         ret = daxpin_error(errno, "%s: cannot place a hold: cannot splice a "
                            "byte into a pipe: %m", path);
         daxpin_hold_drop(hold);
