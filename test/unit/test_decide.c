@@ -414,6 +414,14 @@ static void decide_check(const daxpin_lease_t *lease,
         assert_true((action->type == DAXPIN_ACTION_REVOKE) ||
                     (action->type == DAXPIN_ACTION_HOLD_AGAIN));
     }
+    /* A gap of the guard is never overlooked */
+    if ((facts->state == DAXPIN_STATE_LENT) && facts->guard.gap &&
+        daxpin_lease_is_guarded(lease) &&
+        (action->type != DAXPIN_ACTION_HOLD_AGAIN) &&
+        (action->type != DAXPIN_ACTION_WAIVE)) {
+        assert_true((action->type == DAXPIN_ACTION_REVOKE) ||
+                    (action->type == DAXPIN_ACTION_UNGUARD));
+    }
     if ((facts->state != DAXPIN_STATE_PENDING) &&
         (facts->state != DAXPIN_STATE_LENT)) {
         assert_int_not_equal(action->type, DAXPIN_ACTION_TRY);
