@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Watches of files by inotify */
+
+#include "watch.h"
+
+#include "clock.h"
+#include "loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+/* Between two events that wake the loop */
+#define DAXPIN_WATCH_PAUSE (2 * DAXPIN_MSEC)
+
+LIST_HEAD(daxpin_watches, daxpin_inode_watch);
+
+static struct {
+    int                   fd;
+    uint64_t              id;    /* of the loop; 0: events do not wake it */
+    uint64_t              again; /* ns, when they do again */
+    struct daxpin_watches list;
+} daxpin_watching = {
+    .fd = -1
+};
+
+void daxpin_watch_init(daxpin_inode_watch_t *watch)
+{
+    watch->wd   = -1;
+    watch->seen = 0;
+}
+
+int daxpin_watch_is_placed(const daxpin_inode_watch_t *watch)
+{
+    return watch->wd >= 0;
+}
+
+int daxpin_watch_fd(void)
+{
+    return daxpin_watching.fd;
+}
+
+/* The event only wakes the loop: each turn reads the queue. */
+static void daxpin_watch_event(void *arg, uint32_t events)
+{
+    (void)arg;
+    (void)events;
+    daxpin_loop_remove(daxpin_watching.id, daxpin_watching.fd);
+    daxpin_watching.id    = 0;
+    daxpin_watching.again = daxpin_now() + DAXPIN_WATCH_PAUSE;
+}
+
+uint64_t daxpin_watch_tick(uint64_t now)
+{
+    if ((daxpin_watching.fd < 0) || (daxpin_watching.id != 0)) {
+        return DAXPIN_NEVER;
+    }
+    if (now >= daxpin_watching.again) {
+        daxpin_watching.id = daxpin_loop_add(daxpin_watching.fd,
+                                             daxpin_watch_event, NULL);
+        daxpin_watching.again = now + DAXPIN_WATCH_PAUSE;
+    }
+    return (daxpin_watching.id != 0) ? DAXPIN_NEVER : daxpin_watching.again;
+}
+
+static int daxpin_watch_open(void)
+{
+    int fd;
+
+    if (daxpin_watching.fd >= 0) {
+        return 0;
+    }
+    fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0) {
+        return -errno;
+    }
+    daxpin_watching.fd    = fd;
+    daxpin_watching.again = 0;
+    daxpin_loop_wake(); /* for daxpin_watch_tick() */
+    return 0;
+}
+
+int daxpin_watch_place(daxpin_inode_watch_t *watch, int fd)
+{
+    const uint32_t mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE;
+    char path[64];
+    int ret, wd;
+
+    if (daxpin_watch_is_placed(watch)) {
+        return 0;
+    }
+    ret = daxpin_watch_open();
+    if (ret != 0) {
+        return ret;
+    }
+    /* The path would name another file after a rename */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    wd = inotify_add_watch(daxpin_watching.fd, path, mask);
+    if (wd < 0) {
+        return -errno;
+    }
+    watch->wd   = wd;
+    watch->seen = 0;
+    LIST_INSERT_HEAD(&daxpin_watching.list, watch, link);
+    return 0;
+}
+
+/* Return whether another file of this process is the same inode: an earlier
+ * life of it, which was revoked. They share the watch. */
+static int daxpin_watch_is_shared(const daxpin_inode_watch_t *watch)
+{
+    const daxpin_inode_watch_t *other;
+
+    LIST_FOREACH(other, &daxpin_watching.list, link) {
+        if ((other != watch) && (other->wd == watch->wd)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void daxpin_watch_drop(daxpin_inode_watch_t *watch)
+{
+    if (!daxpin_watch_is_placed(watch)) {
+        return;
+    }
+    if (!daxpin_watch_is_shared(watch)) {
+        inotify_rm_watch(daxpin_watching.fd, watch->wd);
+    }
+    LIST_REMOVE(watch, link);
+    watch->wd = -1;
+}
+
+static unsigned daxpin_watch_seen(uint32_t mask)
+{
+    unsigned seen = 0;
+
+    seen |= (mask & IN_MODIFY) ? DAXPIN_WATCH_CHANGE : 0;
+    seen |= (mask & IN_CLOSE_WRITE) ? DAXPIN_WATCH_WRITER : 0;
+    seen |= (mask & IN_CLOSE) ? DAXPIN_WATCH_CLOSE : 0;
+    seen |= (mask & (IN_Q_OVERFLOW | IN_UNMOUNT)) ? DAXPIN_WATCH_LOST : 0;
+    return seen;
+}
+
+void daxpin_watch_read(void)
+{
+    _Alignas(struct inotify_event) char buffer[4096];
+    const struct inotify_event *event;
+    daxpin_inode_watch_t *watch;
+    ssize_t length, at;
+
+    if (daxpin_watching.fd < 0) {
+        return;
+    }
+    while ((length = read(daxpin_watching.fd, buffer, sizeof(buffer))) > 0) {
+        for (at = 0; at < length;
+             at += (ssize_t)(sizeof(*event) + event->len)) {
+            event = (const struct inotify_event*)(buffer + at);
+            LIST_FOREACH(watch, &daxpin_watching.list, link) {
+                /* An overflow of the queue has no watch: it is about all */
+                if ((event->wd == watch->wd) || (event->wd < 0)) {
+                    watch->seen |= daxpin_watch_seen(event->mask);
+                }
+            }
+        }
+    }
+}
+
+unsigned daxpin_watch_take(daxpin_inode_watch_t *watch)
+{
+    unsigned seen = watch->seen;
+
+    watch->seen = 0;
+    return seen;
+}
+
+void daxpin_watch_fork(void)
+{
+    if (daxpin_watching.fd >= 0) {
+        close(daxpin_watching.fd);
+    }
+    daxpin_watching.fd = -1;
+    daxpin_watching.id = 0;
+    LIST_INIT(&daxpin_watching.list);
+}
