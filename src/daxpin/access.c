@@ -7,21 +7,29 @@
 
 #include "daxpin/file/file.h"
 #include "daxpin/file/maps.h"
+#include "daxpin/file/member.h"
 #include "daxpin/file/share.h"
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/watch.h"
 
 #include <errno.h>
 #include <libpmem2.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* A synchronisation waits for so long for a holder that has to act */
+#define DAXPIN_CHECK_BOUND (2 * DAXPIN_SEC)
 
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access)
 {
-    static const _Atomic uint32_t never_held = DAXPIN_STATE_PENDING;
+    static const _Atomic uint32_t never_open;
     static daxpin_slot_t unread_slot;
 
     access->state      = &file->control->state;
@@ -29,7 +37,7 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
                          ((slot_index == DAXPIN_SLOTS - 1) ?
                                   DAXPIN_CAREFUL_SHARED : 0);
-    access->fast_state = access->careful ? &never_held : access->state;
+    access->fast_open  = access->careful ? &never_open : &file->control->open;
     access->fast_slot  = access->careful ? &unread_slot : access->slot;
     access->file       = file;
     pthread_mutex_lock(&daxpin_mutex);
@@ -55,14 +63,14 @@ int daxpin_access_begin_slow(daxpin_access_t *access)
     }
     atomic_thread_fence(memory_order_seq_cst);
     if (daxpin_access_may_go_on(access)) {
-        return 0; /* while LENT or RELEASED, the end checks the file */
+        return 0; /* if the file is not open, the end checks the file */
     }
     daxpin_access_leave(access);
     return -ESTALE;
 }
 
-/* Check that the file still has the bytes up to end. While LENT or RELEASED a
- * truncate does not wait. A store beyond the new end, but in its last page,
+/* Check that the file still has the bytes up to end. While RELEASED, or LENT
+ * without a watch, a truncate does not wait and is not noticed. A store beyond the new end, but in its last page,
  * does not fault, and is lost. */
 static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
 {
@@ -92,7 +100,7 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     uint32_t state = atomic_load(access->state);
     int ret;
 
-    if (state == DAXPIN_STATE_HELD) {
+    if (atomic_load(&access->file->control->open) == DAXPIN_CONTROL_OPEN) {
         ret = 0; /* the access is careful */
     } else if (daxpin_state_allows(state)) {
         ret = daxpin_access_check_file(access, offset + length);
@@ -101,6 +109,86 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     }
     daxpin_access_leave(access);
     return ret;
+}
+
+/* Return whether the watch shows that nothing has happened to a lent file up to
+ * now: the holder has acted on all that it has read, and there is nothing to
+ * read. Without the holder's watch, wait until the holder has checked the file
+ * twice: the first check may have begun before. */
+static int daxpin_file_is_calm(daxpin_file_t *file, uint64_t first_check)
+{
+    struct pollfd pollfd = {.events = POLLIN};
+
+    pollfd.fd = file->holder ? daxpin_watch_fd() : file->watch_fd;
+    if (pollfd.fd < 0) {
+        return atomic_load(&file->control->checks) - first_check >= 2;
+    }
+    return !atomic_load(&file->control->judging) &&
+           (poll(&pollfd, 1, 0) == 0) && !atomic_load(&file->control->judging);
+}
+
+/* Return 1 if all accesses before are in the file, 0 if they may not be, and -1
+ * if the holder has to act first. */
+static int daxpin_file_is_sure(daxpin_file_t *file, uint64_t now,
+                               uint64_t first_check)
+{
+    int calm;
+
+    switch (daxpin_file_state(file)) {
+    case DAXPIN_STATE_HELD:
+        return (daxpin_member_is_sure(file, now) ||
+                daxpin_member_look(file, now)) ? 1 : -1;
+    case DAXPIN_STATE_LENT:
+        if (atomic_load(&file->control->open) != DAXPIN_CONTROL_OPEN) {
+            return 1; /* the accesses have checked the file */
+        }
+        calm = daxpin_file_is_calm(file, first_check);
+        return !calm ? -1 : daxpin_state_allows(daxpin_file_state(file));
+    case DAXPIN_STATE_RELEASED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int daxpin_file_check_slow(daxpin_file_t *file)
+{
+    const struct timespec pause = {.tv_nsec = 50 * DAXPIN_USEC};
+    const uint64_t first        = atomic_load(&file->control->checks);
+    const uint64_t deadline     = daxpin_now() + DAXPIN_CHECK_BOUND;
+    uint64_t now;
+    int ret;
+
+    for (;;) {
+        pthread_mutex_lock(&daxpin_mutex);
+        now = daxpin_now();
+        ret = daxpin_file_is_sure(file, now, first);
+        if ((ret < 0) && (now >= deadline)) {
+            if (!file->holder) {
+                daxpin_member_give_up(file);
+                daxpin_loop_wake();
+            }
+            ret = 0;
+        }
+        pthread_mutex_unlock(&daxpin_mutex);
+        if (ret >= 0) {
+            return (ret > 0) ? 0 : -ESTALE;
+        }
+        daxpin_loop_wake();
+        nanosleep(&pause, NULL);
+    }
+}
+
+int daxpin_file_check(daxpin_file_t *file)
+{
+    const daxpin_control_t *control = file->control;
+
+    if ((daxpin_file_state(file) == DAXPIN_STATE_HELD) &&
+        (daxpin_now_coarse() < atomic_load_explicit(&control->sure_until,
+                                                    memory_order_relaxed))) {
+        return 0;
+    }
+    return daxpin_file_check_slow(file);
 }
 
 /* Return the error for a range that is not in the file: it was cut off, or

@@ -21,11 +21,11 @@
 
 /* What one thread at a time needs to access one file. The user embeds it,
  * daxpin_access_init() fills it in, and it is valid as long as the user has a
- * reference to the file. If the access has to be careful, fast_state is never
- * HELD and no thread reads fast_slot, so that the fast path needs no extra
- * branch. */
+ * reference to the file. If the access has to be careful, fast_open is never
+ * DAXPIN_CONTROL_OPEN and no thread reads fast_slot, so that the fast path needs
+ * no extra branch. */
 typedef struct daxpin_access {
-    const _Atomic uint32_t *fast_state;
+    const _Atomic uint32_t *fast_open;
     daxpin_slot_t          *fast_slot;
     const _Atomic uint32_t *state;
     daxpin_slot_t          *slot;
@@ -41,7 +41,7 @@ typedef struct daxpin_access {
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
 
-/* Begin an access if the fast path has not: the state is not HELD, or the
+/* Begin an access if the fast path has not: the file is not open, or the
  * access is careful. Return 0 if access is allowed; else -ESTALE, and the slot
  * is free. */
 int daxpin_access_begin_slow(daxpin_access_t *access);
@@ -54,6 +54,12 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
 /* End an access without a check of its result. */
 void daxpin_access_leave(daxpin_access_t *access);
 
+/* Check at a synchronisation that all accesses of this process before it are in
+ * the file: the lease was whole, however dead the holder is, or the file is lent
+ * and nobody has changed it. Return 0 or -ESTALE. The wait for a holder that has
+ * to decide is 2 s at most. Caller does not hold daxpin_mutex. */
+int daxpin_file_check(daxpin_file_t *file);
+
 /* Return the control page, for processes that read it from another node. It is
  * valid until the file is closed. */
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
@@ -63,12 +69,13 @@ const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
  * writes. Caller does not hold daxpin_mutex. */
 int daxpin_range_is_control(uintptr_t addr, size_t length);
 
-/* Return whether the fast path may be used. */
-static inline int daxpin_access_is_held(const daxpin_access_t *access)
+/* Return whether the fast path may be used: the file is HELD, or it is LENT to
+ * a reader and the holder watches it. */
+static inline int daxpin_access_is_open(const daxpin_access_t *access)
 {
-    return __builtin_expect(atomic_load_explicit(access->fast_state,
+    return __builtin_expect(atomic_load_explicit(access->fast_open,
                                                  memory_order_acquire) ==
-                            DAXPIN_STATE_HELD, 1);
+                            DAXPIN_CONTROL_OPEN, 1);
 }
 
 /* Begin an access on the fast path alone. Return 1 if access is allowed. If
@@ -77,7 +84,7 @@ static inline int daxpin_access_try_begin(daxpin_access_t *access)
 {
     atomic_store_explicit(&access->fast_slot->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    return daxpin_access_is_held(access);
+    return daxpin_access_is_open(access);
 }
 
 /* Begin an access. Return 0, or -ESTALE if access is not allowed. */
@@ -102,7 +109,7 @@ static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 static inline int daxpin_access_try_end(daxpin_access_t *access)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    if (!daxpin_access_is_held(access)) {
+    if (!daxpin_access_is_open(access)) {
         return 0;
     }
     atomic_store_explicit(&access->fast_slot->busy, 0, memory_order_release);

@@ -17,7 +17,9 @@
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/proc.h"
 #include "daxpin/os/vma.h"
+#include "daxpin/os/watch.h"
 
 /* Take the steps that each file can take now. Return when to be called again
  * (ns). */
@@ -26,6 +28,7 @@ static uint64_t daxpin_library_tick(int signaled)
     uint64_t next = DAXPIN_NEVER, now;
     daxpin_file_t *file, *following;
 
+    daxpin_holders_read_watch();
     for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
         now = daxpin_now();
         ++file->refs; /* the file stays in the list while callbacks run */
@@ -33,7 +36,7 @@ static uint64_t daxpin_library_tick(int signaled)
             next = daxpin_earlier(next,
                                   daxpin_holder_tick(file, now, signaled));
         } else {
-            daxpin_member_tick(file);
+            next = daxpin_earlier(next, daxpin_member_tick(file, now));
         }
         next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
         next = daxpin_earlier(next, daxpin_share_tick(file, now));
@@ -42,7 +45,7 @@ static uint64_t daxpin_library_tick(int signaled)
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);
     }
-    return next;
+    return daxpin_earlier(next, daxpin_watch_tick(daxpin_now()));
 }
 
 /* Give up all that the child inherited, so that a death of the parent is
@@ -50,6 +53,7 @@ static uint64_t daxpin_library_tick(int signaled)
  * with the state REVOKED. */
 static void daxpin_library_forked(void)
 {
+    daxpin_watch_fork();
     daxpin_files_fork();
     daxpin_elect_fork();
     daxpin_report_fork();
@@ -66,6 +70,7 @@ int daxpin_library_start(void)
     int ret = daxpin_loop_start(&daxpin_library_ops);
 
     if (ret == 0) {
+        (void)daxpin_proc_locks_fd(); /* There may be no descriptor later */
         pthread_mutex_lock(&daxpin_mutex);
         daxpin_report_open();
         ret = daxpin_fault_install();

@@ -210,6 +210,8 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
              (file->pins.kmods > 0);
     if (!others) {
         ++file->growing;
+        file->grew = 1;
+        daxpin_share_send_grow(file, 1);
         daxpin_hold_drop(&file->hold);
         if (file->holder) {
             atomic_store(&file->control->growing, 1);
@@ -233,7 +235,12 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
 
     pthread_mutex_lock(&daxpin_mutex);
     state = daxpin_file_state(file);
-    if ((--file->growing == 0) && file->holder) {
+    --file->growing;
+    file->grew = 1;
+    if (file->growing == 0) {
+        daxpin_share_send_grow(file, 0);
+    }
+    if ((file->growing == 0) && file->holder) {
         if (file->holdable && ((state == DAXPIN_STATE_HELD) ||
                                (state == DAXPIN_STATE_LENT))) {
             daxpin_file_place_hold(file);

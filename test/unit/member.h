@@ -24,6 +24,8 @@
  *   set OFFSET BYTE       a plain store at OFFSET, outside an access
  *   begin, end            an access that lasts from begin to end
  *   traffic               accesses without pause, until one fails: -errno
+ *   check                 daxpin_file_check()
+ *   write OFFSET COUNT    pwrite() to the shared open file description
  *   cut LENGTH            ftruncate() of the shared open file description
  *   release               daxpin_lease_release()
  *   pin OFFSET LENGTH     0 or -errno
@@ -288,6 +290,21 @@ static UNIT_UNUSED int member_check(member_t *me, const char *what, char *args)
     return 1;
 }
 
+static UNIT_UNUSED int member_write(const member_t *me, char *args)
+{
+    static char bytes[4096];
+    long offset;
+    size_t count;
+
+    if ((sscanf(args, "%ld %zu", &offset, &count) != 2) ||
+        (count > sizeof(bytes))) {
+        return -1;
+    }
+    memset(bytes, 'o', count);
+    return (pwrite(member_number(me), bytes, count, offset) ==
+            (ssize_t)count) ? 0 : -errno;
+}
+
 static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
 {
     size_t offset;
@@ -316,6 +333,10 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return daxpin_access_begin(&me->access);
     } else if (strcmp(what, "end") == 0) {
         return daxpin_access_end(&me->access, 0, 1);
+    } else if (strcmp(what, "check") == 0) {
+        return daxpin_file_check(me->file);
+    } else if (strcmp(what, "write") == 0) {
+        return member_write(me, args);
     } else if (strcmp(what, "cut") == 0) {
         return (ftruncate(member_number(me), atol(args)) == 0) ? 0 : -errno;
     } else if (strcmp(what, "release") == 0) {

@@ -23,8 +23,11 @@ typedef struct decide_row {
 /* Facts that many rows share */
 #define DECIDE_PENDING .state = DAXPIN_STATE_PENDING, .now = DECIDE_NOW
 #define DECIDE_HELD    .state = DAXPIN_STATE_HELD, .now = DECIDE_NOW
-#define DECIDE_LENT    .state = DAXPIN_STATE_LENT, .now = DECIDE_NOW
-#define DECIDE_BROKEN  DECIDE_HELD, .broken = 1, .sees_all = 1
+#define DECIDE_LENT    .state = DAXPIN_STATE_LENT, .now = DECIDE_NOW, \
+                       .watched = 1
+#define DECIDE_BROKEN  DECIDE_HELD, .broken = DAXPIN_BREAK_SEEN, .watched = 1
+#define DECIDE_UNSEEN  DECIDE_HELD, .broken = DAXPIN_BREAK_UNSEEN, .watched = 1
+#define DECIDE_EXPIRED DECIDE_HELD, .broken = DAXPIN_BREAK_EXPIRED
 #define DECIDE_GUARDED .guard = {.covers = 1, .stands_in = 1}
 #define DECIDE_ALONE   .guard = {.stands_in = 1} /* no pins, no guard */
 
@@ -141,10 +144,42 @@ static const decide_row_t decide_rows[] = {
     {"the waiter is gone",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_BROKEN, .is_dax = 1},
      .type = DAXPIN_ACTION_LEND_READER},
-    {"fsdax without a lock: the waiter cannot be seen",
+    {"the waiter cannot be seen",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_UNSEEN},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_UNSEEN},
+    {"fsdax with a hold: the waiter cannot be seen",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_UNSEEN, .is_dax = 1, .held = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_UNSEEN},
+    {"the waiter cannot be seen, and may be a rank that comes late",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_UNSEEN, .late = 1},
+     .type = DAXPIN_ACTION_AWAIT_LATE},
+    {"the waiter cannot be seen, and the guard refuses what it could do",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_UNSEEN, DECIDE_GUARDED},
+     .type = DAXPIN_ACTION_LEND_WRITER},
+    {"without a watch a reader ends the lease",
      {.phase = DAXPIN_LEASE_WHOLE},
-     {DECIDE_HELD, .broken = 1, .is_dax = 1},
-     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_WAITER},
+     {DECIDE_HELD, .broken = DAXPIN_BREAK_SEEN, .readers = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_UNWATCHED},
+    {"without a watch the guard allows a reader",
+     {.phase = DAXPIN_LEASE_WHOLE},
+     {DECIDE_HELD, DECIDE_GUARDED, .broken = DAXPIN_BREAK_SEEN, .readers = 1},
+     .type = DAXPIN_ACTION_LEND_READER},
+    {"the lease has expired, and no process has changed the file",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_EXPIRED, .watched = 1},
+     .type = DAXPIN_ACTION_LEND_READER},
+    {"the lease has expired, and a process has changed the file",
+     {.phase = DAXPIN_LEASE_WHOLE},
+     {DECIDE_EXPIRED, .watched = 1, .changed = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_EXPIRED},
+    {"the lease has expired, and there was no watch",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_EXPIRED},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_EXPIRED},
+    {"fsdax without a lock: the lease has expired",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_EXPIRED, .watched = 1, .is_dax = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_EXPIRED},
+    {"a descriptor that was open before has truncated the file",
+     {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_HELD, .loss = DAXPIN_LOSS_SIZE},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_LOSS},
     {"a writer ends the lease",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_BROKEN, .writers = 1},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_WAITER},
@@ -229,6 +264,17 @@ static const decide_row_t decide_rows[] = {
     {"the file does not answer",
      {.phase = DAXPIN_LEASE_LENT}, {DECIDE_LENT, .loss = DAXPIN_LOSS_UNKNOWN},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_LOSS},
+    {"a reader has become a writer",
+     {.phase = DAXPIN_LEASE_LENT}, {DECIDE_LENT, .changed = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_CHANGED},
+    {"a writer does no harm while the guard covers the file",
+     {.phase = DAXPIN_LEASE_GUARDED}, {DECIDE_LENT, DECIDE_GUARDED,
+                                       .changed = 1},
+     .type = DAXPIN_ACTION_TRY},
+    {"the watch is gone while a reader is in",
+     {.phase = DAXPIN_LEASE_LENT},
+     {.state = DAXPIN_STATE_LENT, .now = DECIDE_NOW},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_UNWATCHED},
     {"a truncate waits for the hold, and readers behind it",
      {.phase = DAXPIN_LEASE_LENT},
      {DECIDE_LENT, DECIDE_ALONE, .is_dax = 1, .held = 1, .contended = 1,
@@ -289,7 +335,8 @@ static const decide_row_t decide_rows[] = {
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_FAULT},
     {"BREAKING is revoke.c's",
      {.phase = DAXPIN_LEASE_ENDED},
-     {.state = DAXPIN_STATE_BREAKING, .broken = 1, .writers = 1},
+     {.state = DAXPIN_STATE_BREAKING, .broken = DAXPIN_BREAK_SEEN,
+      .writers = 1},
      .type = DAXPIN_ACTION_NOTHING},
     {"REVOKED is the end",
      {.phase = DAXPIN_LEASE_REFUSED},
@@ -342,7 +389,7 @@ static void test_table_is_complete(void **state)
     assert_int_equal(phases, (1u << (DAXPIN_LEASE_ENDED + 1)) - 1);
     assert_int_equal(states, (1u << (DAXPIN_STATE_RELEASED + 1)) - 1);
     assert_int_equal(actions, (1u << (DAXPIN_ACTION_REVOKE + 1)) - 1);
-    assert_int_equal(causes, (1u << (DAXPIN_CAUSE_WAITER + 1)) - 1);
+    assert_int_equal(causes, (1u << (DAXPIN_CAUSE_CHANGED + 1)) - 1);
     (void)state;
 }
 
@@ -363,16 +410,17 @@ static void decide_unpack(unsigned bits, daxpin_lease_t *lease,
     facts->guard.gap       = (bits >> 7) & 1;
     facts->contended       = (bits >> 8) & 1;
     facts->contended_ns    = facts->contended * DAXPIN_SEC;
-    facts->broken          = (bits >> 9) & 1;
-    facts->readers         = (bits >> 10) & 1;
-    facts->writers         = (bits >> 11) & 1;
-    facts->sees_all        = (bits >> 12) & 1;
+    facts->broken          = (bits >> 9) & 3;
+    facts->readers         = (bits >> 11) & 1;
+    facts->writers         = (bits >> 12) & 1;
     facts->late            = (bits >> 13) & 1;
     facts->loss            = ((bits >> 14) & 1) ? DAXPIN_LOSS_SIZE :
                                                   DAXPIN_LOSS_NONE;
     facts->refused         = ((bits >> 15) & 1) ? EAGAIN : 0;
-    facts->state           = (bits >> 16) % 6;
-    lease->phase           = (bits >> 16) / 6;
+    facts->watched         = (bits >> 16) & 1;
+    facts->changed         = (bits >> 17) & 1;
+    facts->state           = (bits >> 18) % 6;
+    lease->phase           = (bits >> 18) / 6;
 }
 
 /* What has to be so, whatever the holder sees */
@@ -392,9 +440,26 @@ static void decide_check(const daxpin_lease_t *lease,
     /* No process is let in that could free a block under a mapping */
     if (lends && !locked) {
         assert_false(facts->readers || facts->writers);
-        assert_true(facts->sees_all);
+        assert_int_equal(facts->broken, DAXPIN_BREAK_SEEN);
     }
-    if (lends && facts->writers) {
+    /* Silence is no consent: without the guard, a process is let in only if
+     * the watch shows what it does; and a process that was let in while this
+     * one was stopped must have done nothing */
+    if (lends && !facts->guard.covers) {
+        assert_true(facts->watched);
+        assert_int_not_equal(facts->broken, DAXPIN_BREAK_UNSEEN);
+    }
+    if (lends && (facts->broken == DAXPIN_BREAK_EXPIRED)) {
+        assert_true(facts->watched && !facts->changed);
+    }
+    if ((facts->state == DAXPIN_STATE_LENT) &&
+        !daxpin_lease_is_guarded(lease) &&
+        (facts->changed || !facts->watched) && !facts->waived &&
+        !facts->contended) {
+        assert_int_equal(action->type, DAXPIN_ACTION_REVOKE);
+    }
+    if (lends && facts->writers &&
+        (facts->broken == DAXPIN_BREAK_SEEN)) {
         assert_true(facts->guard.covers);
     }
     if (action->type == DAXPIN_ACTION_WAIVE) {
@@ -433,7 +498,7 @@ static void decide_check(const daxpin_lease_t *lease,
 
 static void test_all_combinations(void **state)
 {
-    const unsigned end = (DAXPIN_LEASE_ENDED + 1) * 6u << 16;
+    const unsigned end = (DAXPIN_LEASE_ENDED + 1) * 6u << 18;
     daxpin_action_t action;
     daxpin_lease_t lease;
     daxpin_facts_t facts;

@@ -27,10 +27,15 @@ static const char *proc_locks(const char *text)
     return path;
 }
 
-static void proc_count(const char *text, daxpin_waiters_t *waiters)
+static daxpin_sight_t proc_count(const char *text, daxpin_waiters_t *waiters)
 {
-    daxpin_proc_count_waiters(proc_locks(text), &proc_inode, PROC_HOLDER,
-                              waiters);
+    int fd = open(proc_locks(text), O_RDONLY | O_CLOEXEC);
+    daxpin_sight_t sight;
+
+    assert_true(fd >= 0);
+    sight = daxpin_proc_count_waiters(fd, &proc_inode, PROC_HOLDER, waiters);
+    assert_int_equal(close(fd), 0);
+    return sight;
 }
 
 static daxpin_inode_t proc_inode_of(const char *path)
@@ -147,9 +152,50 @@ static void test_waiters(void **state)
     assert_int_equal(waiters.writers, 0);
     assert_int_equal(waiters.writer, 0);
 
-    daxpin_proc_count_waiters("/nonexistent", &proc_inode, PROC_HOLDER,
-                              &waiters);
+    (void)state;
+}
+
+/* A lease without waiters, a list without the lease, and no list differ. */
+static void test_sight(void **state)
+{
+    daxpin_waiters_t waiters;
+
+    assert_int_equal(proc_count("7: LEASE  BREAKING  UNLCK 2722 "
+                                "fe:00:11101448 0 EOF\n", &waiters),
+                     DAXPIN_SIGHT_LEASE);
     assert_int_equal(waiters.readers + waiters.writers, 0);
+    assert_int_equal(proc_count("7: LEASE  BREAKING  UNLCK 2722 "
+                                "fe:00:11101449 0 EOF\n"
+                                "7: -> LEASE  BREAKER   WRITE 2724 "
+                                "<none>:0 0 EOF\n", &waiters),
+                     DAXPIN_SIGHT_WITHOUT);
+    assert_int_equal(proc_count("", &waiters), DAXPIN_SIGHT_WITHOUT);
+    memset(&waiters, 0xff, sizeof(waiters));
+    assert_int_equal(daxpin_proc_count_waiters(-1, &proc_inode, PROC_HOLDER,
+                                               &waiters),
+                     DAXPIN_SIGHT_NONE);
+    assert_int_equal(waiters.readers + waiters.writers, 0);
+    (void)state;
+}
+
+/* The list does not fit into one read. */
+static void test_sight_of_long_list(void **state)
+{
+    const unsigned lines = 20000;
+    char *text           = malloc(64 * (size_t)lines), *end = text;
+    daxpin_waiters_t waiters;
+    unsigned i;
+
+    assert_non_null(text);
+    for (i = 0; i < lines; ++i) {
+        end += sprintf(end, "%u: POSIX  ADVISORY  WRITE 77 fe:00:12 %u %u\n", i,
+                       i, i);
+    }
+    strcpy(end, "7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 EOF\n"
+                "7: -> LEASE  BREAKER   WRITE 2724 <none>:0 0 EOF\n");
+    assert_int_equal(proc_count(text, &waiters), DAXPIN_SIGHT_LEASE);
+    assert_int_equal(waiters.writers, 1);
+    free(text);
     (void)state;
 }
 
@@ -196,7 +242,9 @@ static void test_waiter_of_kernel(void **state)
         close(fd);
         skip(); /* A file system whose numbers stat() does not tell */
     }
-    daxpin_proc_count_waiters(DAXPIN_PROC_LOCKS, &inode, getpid(), &waiters);
+    assert_int_equal(daxpin_proc_count_waiters(daxpin_proc_locks_fd(), &inode,
+                                               getpid(), &waiters),
+                     DAXPIN_SIGHT_LEASE);
     assert_int_equal(waiters.readers, 0);
     assert_int_equal(waiters.writers, 1);
     assert_int_equal(waiters.writer, child.pid);
@@ -416,6 +464,8 @@ int main(int argc, char **argv)
         unit_case(test_lease_lines),
         unit_case(test_lease_lines_end),
         unit_case(test_waiters),
+        unit_case(test_sight),
+        unit_case(test_sight_of_long_list),
         unit_case(test_waiters_of_others),
         unit_case(test_waiter_of_kernel),
         unit_case(test_open_file),

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
-#define SHARE_VERSION 2u
+#define SHARE_VERSION 3
 #define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
 enum {

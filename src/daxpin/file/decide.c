@@ -125,6 +125,26 @@ static daxpin_action_t daxpin_decide_delay(const daxpin_lease_t *lease,
     return action;
 }
 
+/* Decide what to do when the kernel has ended the lease, while this process was
+ * stopped. Whoever waited was let in: only the watch shows whether the file is
+ * what it was. */
+static daxpin_action_t daxpin_decide_expired(const daxpin_facts_t *facts)
+{
+    return (facts->watched && !facts->changed && daxpin_may_lend(facts)) ?
+                   daxpin_action(DAXPIN_ACTION_LEND_READER) :
+                   daxpin_action_revoke(DAXPIN_CAUSE_EXPIRED);
+}
+
+/* Decide whether to let readers in, or no process, because the waiter was
+ * killed or has opened the file with O_NONBLOCK. A reader can become a writer,
+ * which only the watch shows, or the guard makes harmless. */
+static daxpin_action_t daxpin_decide_reader(const daxpin_facts_t *facts)
+{
+    return (facts->watched || facts->guard.covers) ?
+                   daxpin_action(DAXPIN_ACTION_LEND_READER) :
+                   daxpin_action_revoke(DAXPIN_CAUSE_UNWATCHED);
+}
+
 static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
                                             const daxpin_facts_t *facts)
 {
@@ -133,11 +153,12 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
                               .until = facts->now + DAXPIN_DELAY_GUARD_PAUSE,
                               .delay_until = lease->delay_until};
 
-    /* Only readers wait; or no process waits, because it was killed or opened
-     * the file with O_NONBLOCK. Then the size of the file shows any harm. */
-    if ((facts->writers == 0) &&
-        (may_lend || ((facts->readers == 0) && facts->sees_all))) {
-        return daxpin_action(DAXPIN_ACTION_LEND_READER);
+    if (facts->broken == DAXPIN_BREAK_EXPIRED) {
+        return daxpin_decide_expired(facts);
+    }
+    if ((facts->broken == DAXPIN_BREAK_SEEN) && (facts->writers == 0) &&
+        (may_lend || (facts->readers == 0))) {
+        return daxpin_decide_reader(facts);
     }
     if (facts->late) {
         return daxpin_action(DAXPIN_ACTION_AWAIT_LATE);
@@ -150,6 +171,9 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
     }
     if (may_lend && facts->guard.coming) {
         return action;
+    }
+    if (facts->broken == DAXPIN_BREAK_UNSEEN) {
+        return daxpin_action_revoke(DAXPIN_CAUSE_UNSEEN);
     }
     return daxpin_decide_delay(lease, facts);
 }
@@ -210,6 +234,14 @@ static daxpin_action_t daxpin_decide_lent(const daxpin_lease_t *lease,
     if (facts->loss != DAXPIN_LOSS_NONE) {
         return daxpin_action_revoke(DAXPIN_CAUSE_LOSS);
     }
+    if (!daxpin_lease_is_guarded(lease)) {
+        if (facts->changed) {
+            return daxpin_action_revoke(DAXPIN_CAUSE_CHANGED);
+        }
+        if (!facts->watched) {
+            return daxpin_action_revoke(DAXPIN_CAUSE_UNWATCHED);
+        }
+    }
     return daxpin_decide_try(lease, facts);
 }
 
@@ -223,8 +255,12 @@ daxpin_action_t daxpin_decide(const daxpin_lease_t *lease,
     case DAXPIN_STATE_PENDING:
         return daxpin_decide_try(lease, facts);
     case DAXPIN_STATE_HELD:
-        return facts->broken ? daxpin_decide_broken(lease, facts) :
-                               daxpin_decide_held(facts);
+        if (facts->loss != DAXPIN_LOSS_NONE) {
+            return daxpin_action_revoke(DAXPIN_CAUSE_LOSS);
+        }
+        return (facts->broken != DAXPIN_BREAK_NONE) ?
+                       daxpin_decide_broken(lease, facts) :
+                       daxpin_decide_held(facts);
     case DAXPIN_STATE_LENT:
         return daxpin_decide_lent(lease, facts);
     default:

@@ -46,6 +46,16 @@
  * process that had the file open before can wait then */
 #define DAXPIN_HELD_PAUSE            (500 * DAXPIN_MSEC)
 
+/* The pause between looks at a lease that is held, because a signal may be lost;
+ * shorter where the lease expires soon */
+#define DAXPIN_LOOK_PAUSE            (5 * DAXPIN_SEC)
+
+/* Reads of /proc/locks until the lease must be in it */
+#define DAXPIN_SIGHT_TRIES           4
+
+/* The pause between searches of all processes for one that may have written */
+#define DAXPIN_SCAN_PAUSE            (20 * DAXPIN_MSEC)
+
 /* What the holder remembers of the lease, beside the state that members read */
 typedef enum daxpin_lease_phase {
     DAXPIN_LEASE_NONE,    /* PENDING: the lease is not wanted yet */
@@ -75,6 +85,16 @@ typedef struct daxpin_lease {
     uint64_t             pause;      /* ns, between that try and another */
     uint64_t             delay_until; /* ns, DELAYED by DAXPIN_ON_BREAK_HOLD; 0:
                                         it is not */
+    uint64_t             whole;      /* ns, when the lease was last seen */
+    uint64_t             look_again; /* ns, of the next look at it */
+    int                  unwatched;  /* the watch was not in place when the
+                                        lease was last whole */
+    unsigned             seen;       /* LENT: DAXPIN_WATCH_..., by the watch */
+    int                  suspicious; /* LENT: there was a change, and no search
+                                        for the process that made it */
+    uint64_t             scan;       /* ns, LENT: of the next such search */
+    int                  joined;     /* LENT: a member has joined, which may
+                                        have had the file open for writing */
 } daxpin_lease_t;
 
 /* The loss of a file while the lease was lent */
@@ -84,6 +104,15 @@ typedef enum daxpin_loss {
     DAXPIN_LOSS_BLOCKS,  /* the file has fewer blocks: a hole or a truncate */
     DAXPIN_LOSS_UNKNOWN  /* fstat() fails */
 } daxpin_loss_t;
+
+/* What is known of a break. Silence is not known to be harmless. */
+typedef enum daxpin_break {
+    DAXPIN_BREAK_NONE,    /* the lease is whole */
+    DAXPIN_BREAK_SEEN,    /* readers and writers are those that wait */
+    DAXPIN_BREAK_UNSEEN,  /* it cannot be found out which processes wait */
+    DAXPIN_BREAK_EXPIRED  /* the kernel has ended the lease, and has let all
+                             waiters in: this process was stopped */
+} daxpin_break_t;
 
 /* The facts of one turn of the loop. A fact that is expensive to gather is 0
  * unless the state needs it. */
@@ -105,11 +134,14 @@ typedef struct daxpin_facts {
     int            contended;      /* a process is in a truncate, hole punch or
                                       write, or waits in it for the hold */
     uint64_t       contended_ns;   /* since the holder noticed that process */
-    int            broken;         /* HELD: the kernel breaks the lease */
+    daxpin_break_t broken;         /* HELD */
     unsigned       readers;        /* that wait for the break */
     unsigned       writers;        /* that wait for the break */
     pid_t          waiter;         /* the first writer; 0: not known */
-    int            sees_all;       /* waiters of other pid namespaces, too */
+    int            watched;        /* the watch has been in place since the
+                                      lease was whole */
+    int            changed;        /* the watch has seen that another process
+                                      has written to the file, or could have */
     int            late;           /* no process accesses the file, and the
                                       waiter may be a rank that comes late */
     uint64_t       break_time;     /* ns, fs.lease-break-time */
@@ -124,7 +156,12 @@ typedef enum daxpin_cause {
     DAXPIN_CAUSE_REFUSED,   /* refused */
     DAXPIN_CAUSE_CONTENDED, /* LENT: a truncate waits for the hold */
     DAXPIN_CAUSE_UNGUARDED, /* LENT: RELIES, and the guard is gone */
-    DAXPIN_CAUSE_WAITER     /* HELD: a process truncates or opens the file */
+    DAXPIN_CAUSE_WAITER,    /* HELD: a process truncates or opens the file */
+    DAXPIN_CAUSE_UNSEEN,    /* HELD: DAXPIN_BREAK_UNSEEN */
+    DAXPIN_CAUSE_EXPIRED,   /* HELD: DAXPIN_BREAK_EXPIRED, and the file was
+                               changed or could have been */
+    DAXPIN_CAUSE_UNWATCHED, /* a reader must not be let in without a watch */
+    DAXPIN_CAUSE_CHANGED    /* LENT: changed */
 } daxpin_cause_t;
 
 typedef enum daxpin_action_type {

@@ -91,6 +91,7 @@ static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
             daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
             break;
         }
+        atomic_store(&file->control->open, 0);
         if (atomic_compare_exchange_weak(&file->control->state, &state,
                                          DAXPIN_STATE_BREAKING)) {
             break;

@@ -49,6 +49,11 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
 
 void daxpin_file_drop_fd(daxpin_file_t *file)
 {
+    daxpin_watch_drop(&file->watch);
+    if (file->watch_fd >= 0) {
+        close(file->watch_fd);
+        file->watch_fd = -1;
+    }
     if (file->fd >= 0) {
         close(file->fd);
         file->fd = -1;

@@ -10,6 +10,7 @@
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/ranges.h"
+#include "daxpin/os/watch.h"
 #include "decide.h"
 
 #include <pthread.h>
@@ -120,6 +121,8 @@ struct daxpin_file {
     daxpin_hold_t      hold;
     unsigned           growing;   /* calls that make the file longer; without
                                      a hold meanwhile */
+    int                grew;      /* holder: a process of daxpin has made the
+                                     file longer since that was last checked */
     int                holdable;  /* holder: a hold works on this file */
     daxpin_guard_t     guard;
     int                on_break;  /* daxpin_on_break_t */
@@ -136,6 +139,11 @@ struct daxpin_file {
     _Atomic int        faulted;   /* set by the SIGBUS handler */
 
     daxpin_lease_t     lease;     /* holder */
+    daxpin_inode_watch_t     watch;     /* holder */
+    int                watch_fd;  /* member: the holder's inotify instance; -1:
+                                     there is none */
+    uint64_t           sure_until; /* ns, member: as control->sure_until, by its
+                                      own look at the lease */
 
     struct {
         daxpin_phase_t phase;
@@ -184,7 +192,7 @@ void daxpin_file_note_size(daxpin_file_t *file);
  * daxpin_mutex. */
 int daxpin_file_dup(const daxpin_file_t *file);
 
-/* Close file->fd at the end of a revoke. Caller holds daxpin_mutex. */
+/* Close file->fd at the end of a revoke, and end the watch. Caller holds daxpin_mutex. */
 void daxpin_file_drop_fd(daxpin_file_t *file);
 
 #endif

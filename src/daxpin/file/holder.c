@@ -12,6 +12,7 @@
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/space.h"
+#include "daxpin/os/watch.h"
 #include "file.h"
 #include "guard.h"
 #include "keep.h"
@@ -79,6 +80,18 @@ static daxpin_loss_t daxpin_holder_look_for_loss(const daxpin_file_t *file)
                                                  DAXPIN_LOSS_NONE;
 }
 
+void daxpin_holders_read_watch(void)
+{
+    daxpin_file_t *file;
+
+    LIST_FOREACH(file, &daxpin_files, link) {
+        if (file->holder) {
+            atomic_store(&file->control->judging, 1);
+        }
+    }
+    daxpin_watch_read();
+}
+
 /* Find out whether a process waits for the hold, and since when, as far as the
  * holder has noticed. Skip that where no decision depends on it. */
 static void daxpin_holder_look_for_contention(daxpin_file_t *file,
@@ -103,19 +116,118 @@ static void daxpin_holder_look_for_contention(daxpin_file_t *file,
     facts->contended_ns = facts->now - file->lease.contended;
 }
 
-/* Find out for whom the kernel breaks the lease. */
-static void daxpin_holder_look_at_break(const daxpin_file_t *file,
-                                        daxpin_facts_t *facts)
+/* Place the watch unless it is there. Log once if that fails: then the holder is
+ * stricter, because it would not see what a reader does. */
+static int daxpin_holder_place_watch(daxpin_file_t *file)
+{
+    static int warned;
+    int ret = daxpin_watch_place(&file->watch, file->fd);
+
+    if ((ret != 0) && !warned) {
+        warned = 1;
+        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot watch it with inotify: %s; so "
+                   "any process that opens it ends access to it; raise "
+                   "fs.inotify.max_user_instances or the limit of open files "
+                   "(ulimit -n)", file->path, strerror(-ret));
+    }
+    return ret == 0;
+}
+
+/* Search for a process, other than members, that has the file open for writing.
+ * That takes a while, so pause between two searches. */
+static int daxpin_holder_look_for_writer(daxpin_file_t *file, uint64_t now)
 {
     const daxpin_inode_t inode = daxpin_holder_inode(file);
+
+    if (!file->lease.suspicious || (now < file->lease.scan)) {
+        return 0;
+    }
+    file->lease.suspicious = 0;
+    file->lease.scan       = now + DAXPIN_SCAN_PAUSE;
+    return daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
+                                   file) != 0;
+}
+
+/* Return whether the watch shows, while the file is lent, that another process
+ * has written to it, or could have. A change may be the program's own: it
+ * writes by a descriptor that it has, or makes the file longer. Then a process
+ * that has the file open for writing is searched for, and the one that closes
+ * such a descriptor is no member. */
+static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
+{
+    const unsigned seen = daxpin_watch_take(&file->watch);
+
+    file->lease.seen |= seen;
+    if (seen & DAXPIN_WATCH_CLOSE) {
+        file->lease.next  = now; /* the reader may be gone */
+        file->lease.pause = DAXPIN_TRY_PAUSE_MIN;
+    }
+    if (!file->exposed && !file->own) {
+        file->lease.seen = 0; /* a rank that comes late; nothing is lost */
+    }
+    if (file->lease.seen & DAXPIN_WATCH_LOST) {
+        return 1;
+    }
+    if ((file->lease.seen & DAXPIN_WATCH_WRITER) &&
+        (!file->lease.joined || (file->lease.seen & DAXPIN_WATCH_CHANGE))) {
+        return 1;
+    }
+    if (seen & DAXPIN_WATCH_CHANGE) {
+        if (file->own && !daxpin_share_take_grew(file)) {
+            return 1;
+        }
+        file->lease.suspicious = 1;
+    }
+    return daxpin_holder_look_for_writer(file, now);
+}
+
+/* Find out for which processes the kernel breaks the lease. Where that cannot be
+ * found out, only the time shows whether the lease has expired: the kernel ends
+ * it no sooner than fs.lease-break-time after it was whole. */
+static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
+                                                     uint64_t now,
+                                                     daxpin_waiters_t *waiters)
+{
+    const daxpin_inode_t inode   = daxpin_holder_inode(file);
+    const uint64_t break_time    = daxpin_lease_break_time() * DAXPIN_SEC;
+    daxpin_lease_state_t state   = daxpin_lease_state(file->fd);
+    daxpin_sight_t sight         = DAXPIN_SIGHT_NONE;
+    unsigned i;
+
+    /* Lines move while other processes lock and unlock: read again */
+    for (i = 0; (i < DAXPIN_SIGHT_TRIES) && (sight != DAXPIN_SIGHT_LEASE);
+         ++i) {
+        sight = daxpin_proc_count_waiters(daxpin_proc_locks_fd(), &inode,
+                                          getpid(), waiters);
+    }
+    if (sight == DAXPIN_SIGHT_LEASE) {
+        return DAXPIN_BREAK_SEEN;
+    }
+    if (state == DAXPIN_LEASE_STATE_READERS) {
+        waiters->readers = 1; /* at least; and no writer */
+        return DAXPIN_BREAK_SEEN;
+    }
+    return ((break_time > 0) && (now - file->lease.whole >= break_time)) ?
+                   DAXPIN_BREAK_EXPIRED :
+                   DAXPIN_BREAK_UNSEEN;
+}
+
+/* Gather what is known of a break. */
+static void daxpin_holder_look_at_break(daxpin_file_t *file,
+                                        daxpin_facts_t *facts)
+{
     daxpin_waiters_t waiters;
 
-    daxpin_proc_count_waiters(DAXPIN_PROC_LOCKS, &inode, getpid(), &waiters);
-    facts->broken   = 1;
-    facts->readers  = waiters.readers;
-    facts->writers  = waiters.writers;
-    facts->waiter   = waiters.writer;
-    facts->sees_all = daxpin_proc_sees_all_waiters();
+    facts->broken  = daxpin_holder_look_for_waiters(file, facts->now, &waiters);
+    facts->readers = waiters.readers;
+    facts->writers = waiters.writers;
+    facts->waiter  = waiters.writer;
+    facts->watched = daxpin_holder_place_watch(file) &&
+                     ((facts->broken == DAXPIN_BREAK_SEEN) ||
+                      !file->lease.unwatched);
+    if (facts->broken == DAXPIN_BREAK_EXPIRED) {
+        facts->changed = daxpin_watch_take(&file->watch) != 0;
+    }
     /* An unknown waiter or a reader may be a late rank, too. No process
      * accesses the file yet, so the waiter can be let in. */
     facts->late = !file->exposed && !file->own &&
@@ -123,6 +235,46 @@ static void daxpin_holder_look_at_break(const daxpin_file_t *file,
                    daxpin_report_exists(waiters.writer));
     if (facts->delays && (file->lease.delay_until == 0)) {
         facts->break_time = daxpin_lease_break_time() * DAXPIN_SEC;
+    }
+}
+
+/* Note that the lease is known to be there now: whole, or breaking and seen. */
+static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
+{
+    const uint64_t break_time = daxpin_lease_break_time() * DAXPIN_SEC;
+
+    file->lease.look_again = now + ((break_time > 0) ?
+                             daxpin_earlier(break_time / 4, DAXPIN_LOOK_PAUSE) :
+                             DAXPIN_LOOK_PAUSE);
+    atomic_store(&file->control->sure_until,
+                 (break_time > 0) ? now + break_time / 4 * 3 : DAXPIN_NEVER);
+}
+
+/* Look at a lease that is held: by a signal, and now and then, because a signal
+ * may be lost. What the watch has seen while the lease was whole was done by the
+ * leased description; it matters only if the file has become shorter. */
+static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
+                                        daxpin_facts_t *facts)
+{
+    const unsigned seen = file->watch.seen;
+
+    if (signaled || (seen != 0) || (facts->now >= file->lease.look_again) ||
+        (file->lease.phase == DAXPIN_LEASE_DELAYED)) {
+        if (daxpin_lease_is_whole(file->fd)) {
+            file->lease.whole     = facts->now;
+            file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
+            daxpin_holder_note_lease(file, facts->now);
+            daxpin_watch_take(&file->watch);
+        } else {
+            daxpin_holder_look_at_break(file, facts);
+            if (facts->broken == DAXPIN_BREAK_SEEN) {
+                daxpin_holder_note_lease(file, facts->now);
+            }
+        }
+    }
+    if ((seen & DAXPIN_WATCH_CHANGE) && file->own &&
+        !daxpin_share_take_grew(file)) {
+        facts->loss = daxpin_holder_look_for_loss(file);
     }
 }
 
@@ -144,17 +296,19 @@ static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
     facts->guard.coming    = daxpin_guard_is_coming(file);
     facts->guard.gap       = file->guard.gap;
     file->guard.gap        = 0;
-    if ((facts->state == DAXPIN_STATE_HELD) &&
-        (signaled || (file->lease.phase == DAXPIN_LEASE_DELAYED)) &&
-        !daxpin_lease_is_whole(file->fd)) {
-        daxpin_holder_look_at_break(file, facts);
-    } else if ((facts->state == DAXPIN_STATE_HELD) ||
-               (facts->state == DAXPIN_STATE_LENT)) {
+    if (facts->state == DAXPIN_STATE_HELD) {
+        daxpin_holder_look_at_lease(file, signaled, facts);
+    }
+    if ((facts->broken == DAXPIN_BREAK_NONE) &&
+        ((facts->state == DAXPIN_STATE_HELD) ||
+         (facts->state == DAXPIN_STATE_LENT))) {
         daxpin_holder_look_for_contention(file, facts);
     }
     if ((facts->state == DAXPIN_STATE_LENT) &&
         !daxpin_lease_is_guarded(&file->lease)) {
-        facts->loss = daxpin_holder_look_for_loss(file);
+        facts->loss    = daxpin_holder_look_for_loss(file);
+        facts->watched = daxpin_watch_is_placed(&file->watch);
+        facts->changed = daxpin_holder_was_changed(file, now);
     }
 }
 
@@ -254,6 +408,23 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
              (process[0] != '\0') ? process : "an unknown process");
 }
 
+static void daxpin_holder_cause_of_change(const daxpin_file_t *file,
+                                          char *cause)
+{
+    const daxpin_inode_t inode = daxpin_holder_inode(file);
+    char process[128]          = "";
+    pid_t pid;
+
+    pid = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
+                                  (void*)file);
+    if (pid > 0) {
+        daxpin_proc_describe(pid, process, sizeof(process));
+    }
+    snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s that was let in to "
+             "read has opened it for writing, or has written to it",
+             file->path, (process[0] != '\0') ? process : "another process");
+}
+
 /* Begin to revoke, with a sentence for the cause. */
 static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                               daxpin_cause_t why)
@@ -285,6 +456,29 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
         break;
     case DAXPIN_CAUSE_WAITER:
         daxpin_holder_cause_of_waiter(file, facts->waiter, cause);
+        break;
+    case DAXPIN_CAUSE_UNSEEN:
+        snprintf(cause, sizeof(cause), "%s was revoked: another process wants "
+                 "it, and /proc/locks does not show which and what for; check "
+                 "that /proc is mounted, and is that of this pid namespace",
+                 file->path);
+        break;
+    case DAXPIN_CAUSE_EXPIRED:
+        snprintf(cause, sizeof(cause), "%s was revoked: its holder (pid %d) "
+                 "was stopped for longer than fs.lease-break-time (%u s), and "
+                 "meanwhile %s", file->path, (int)getpid(),
+                 daxpin_lease_break_time(), facts->watched ?
+                 "another process has changed the file, or has had it open for "
+                 "writing" : "any process could have changed the file");
+        break;
+    case DAXPIN_CAUSE_UNWATCHED:
+        snprintf(cause, sizeof(cause), "%s was revoked: another process opens "
+                 "it, and cannot be watched, because no inotify instance is "
+                 "left; raise fs.inotify.max_user_instances or the limit of "
+                 "open files (ulimit -n)", file->path);
+        break;
+    case DAXPIN_CAUSE_CHANGED:
+        daxpin_holder_cause_of_change(file, cause);
         break;
     }
     daxpin_holder_revoke(file, cause);
@@ -348,24 +542,43 @@ static int daxpin_holder_place_hold_again(daxpin_file_t *file)
     return 1;
 }
 
-/* Enter HELD, because the lease was taken. First check the file once more, now
- * that it cannot change. */
-static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
+/* Check the file once more, now that it cannot change: a process that was let in
+ * may have changed it since this turn began. Return 0 if that ends access. */
+static int daxpin_holder_check_again(daxpin_file_t *file,
+                                     daxpin_facts_t *facts)
 {
-    if (!daxpin_lease_is_guarded(&file->lease)) {
-        facts->loss = daxpin_holder_look_for_loss(file);
+    if (daxpin_lease_is_guarded(&file->lease)) {
+        return 1;
     }
+    facts->loss = daxpin_holder_look_for_loss(file);
     if (facts->loss != DAXPIN_LOSS_NONE) {
         daxpin_holder_end(file, facts, DAXPIN_CAUSE_LOSS);
-        return;
+        return 0;
     }
-    if (!daxpin_holder_place_hold_again(file) ||
+    if (facts->state == DAXPIN_STATE_LENT) {
+        daxpin_holders_read_watch();
+        if (daxpin_holder_was_changed(file, facts->now)) {
+            daxpin_holder_end(file, facts, DAXPIN_CAUSE_CHANGED);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Enter HELD, because the lease was taken. */
+static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
+{
+    if (!daxpin_holder_check_again(file, facts) ||
+        !daxpin_holder_place_hold_again(file) ||
         !daxpin_holder_place_hold(file)) {
         return;
     }
     daxpin_file_note_size(file);
-    file->lease.phase = DAXPIN_LEASE_WHOLE;
-    daxpin_control_set_state(file->control, DAXPIN_STATE_HELD);
+    file->lease.phase     = DAXPIN_LEASE_WHOLE;
+    file->lease.whole     = facts->now;
+    file->lease.unwatched = !daxpin_holder_place_watch(file);
+    daxpin_holder_note_lease(file, facts->now);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_HELD, 1);
     daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
 }
@@ -375,9 +588,14 @@ static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
                                daxpin_lease_phase_t phase)
 {
     daxpin_file_note_size(file); /* Members may have made it longer */
-    daxpin_control_set_state(file->control, state);
+    daxpin_control_set_state(file->control, state,
+                             phase == DAXPIN_LEASE_LENT);
     daxpin_report_update(file);
     file->lease.phase       = phase;
+    file->lease.seen        = 0;
+    file->lease.joined      = 0;
+    file->lease.suspicious  = 0;
+    file->lease.scan        = 0;
     file->lease.delay_until = 0;
     file->lease.contended   = 0;
     file->lease.next        = 0;
@@ -392,7 +610,7 @@ static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
 static void daxpin_holder_await_late(daxpin_file_t *file,
                                      const daxpin_facts_t *facts)
 {
-    daxpin_control_set_state(file->control, DAXPIN_STATE_PENDING);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_PENDING, 0);
     daxpin_control_barrier();
     if (daxpin_share_is_exposed(file) || daxpin_slots_busy(file->slots)) {
         daxpin_holder_end(file, facts, DAXPIN_CAUSE_WAITER);
@@ -406,6 +624,26 @@ static void daxpin_holder_await_late(daxpin_file_t *file,
     atomic_fetch_and(&file->control->locks, ~(uint32_t)DAXPIN_LOCK_HOLD);
     file->lease.deadline = facts->now + file->lease.timeout_ms * DAXPIN_MSEC;
     daxpin_holder_lend(file, DAXPIN_STATE_PENDING, DAXPIN_LEASE_AGAIN);
+}
+
+/* Lend the file to readers, or to whoever was let in when the lease expired.
+ * While the lease was there, what the watch has seen was the program's own. */
+static void daxpin_holder_lend_reader(daxpin_file_t *file,
+                                      const daxpin_facts_t *facts)
+{
+    if (facts->broken == DAXPIN_BREAK_EXPIRED) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: its lease has expired, because this "
+                   "process was stopped for longer than fs.lease-break-time; "
+                   "no process has changed the file", file->path);
+    } else {
+        daxpin_holders_read_watch();
+        daxpin_watch_take(&file->watch);
+        daxpin_share_take_grew(file);
+    }
+    daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
+               facts->readers);
+    daxpin_holder_lend(file, DAXPIN_STATE_LENT, facts->guard.covers ?
+                       DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT);
 }
 
 static void daxpin_holder_waive(daxpin_file_t *file,
@@ -445,10 +683,7 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
         file->lease.delay_until = action->delay_until;
         return action->until;
     case DAXPIN_ACTION_LEND_READER:
-        daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
-                   facts->readers);
-        daxpin_holder_lend(file, DAXPIN_STATE_LENT, facts->guard.covers ?
-                           DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT);
+        daxpin_holder_lend_reader(file, facts);
         break;
     case DAXPIN_ACTION_LEND_WRITER:
         daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to pid %d, which may write",
@@ -468,7 +703,10 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
         }
         break;
     case DAXPIN_ACTION_UNGUARD:
+        /* What writers did while the guard covered the file was harmless */
         file->lease.phase = DAXPIN_LEASE_LENT;
+        file->lease.seen  = 0;
+        daxpin_watch_take(&file->watch);
         break;
     case DAXPIN_ACTION_REVOKE:
         daxpin_holder_end(file, facts, action->cause);
@@ -479,7 +717,9 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
     return facts->now;
 }
 
-uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
+/* Take one step. Return when to take the next one (ns). */
+static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
+                                   int signaled)
 {
     daxpin_action_t action;
     daxpin_facts_t facts;
@@ -517,6 +757,16 @@ uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
     return daxpin_holder_act(file, &facts, &action);
 }
 
+uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
+{
+    uint64_t next = daxpin_holder_step(file, now, signaled);
+
+    atomic_store(&file->control->judging, 0);
+    return (daxpin_file_state(file) == DAXPIN_STATE_HELD) ?
+                   daxpin_earlier(next, file->lease.look_again) :
+                   next;
+}
+
 int daxpin_lease_release(daxpin_file_t *file)
 {
     int ret = 0;
@@ -535,7 +785,7 @@ int daxpin_lease_release(daxpin_file_t *file)
         ret = -ESTALE;
     } else {
         file->lease.phase = DAXPIN_LEASE_ENDED;
-        daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED);
+        daxpin_control_set_state(file->control, DAXPIN_STATE_RELEASED, 0);
         daxpin_report_update(file);
         daxpin_lease_drop(file->fd);
     }

@@ -14,6 +14,10 @@
  * timeout. */
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
+/* Read what the watch has seen of all files. Members wait, at a synchronisation
+ * while LENT, until daxpin_holder_tick() has acted on it. */
+void daxpin_holders_read_watch(void);
+
 /* Take one step: check the file, decide and act. signaled: a lease may have
  * been broken. Return when to call again (ns). */
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled);

@@ -19,13 +19,17 @@
 
 #define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
 
-static void daxpin_welcome_discard(daxpin_welcome_t *welcome)
+void daxpin_welcome_discard(daxpin_welcome_t *welcome)
 {
-    if (welcome->fd >= 0) {
-        close(welcome->fd);
-        close(welcome->control_fd);
+    const int fds[] = {welcome->fd, welcome->control_fd, welcome->watch_fd,
+                       welcome->sock};
+    size_t i;
+
+    for (i = 0; i < sizeof(fds) / sizeof(fds[0]); ++i) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
     }
-    close(welcome->sock);
 }
 
 /* Check that the holder sent the requested file, open for writing. Return 0, or
@@ -35,9 +39,9 @@ static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
 {
     struct stat st;
 
-    if ((welcome->fd < 0) || (fstat(welcome->fd, &st) != 0) ||
-        !S_ISREG(st.st_mode) || (st.st_dev != key->dev) ||
-        (st.st_ino != key->ino) ||
+    if ((welcome->fd < 0) || (welcome->control_fd < 0) ||
+        (fstat(welcome->fd, &st) != 0) || !S_ISREG(st.st_mode) ||
+        (st.st_dev != key->dev) || (st.st_ino != key->ino) ||
         ((fcntl(welcome->fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
         return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d sent "
                             "the descriptor of another file; end that process",
@@ -70,7 +74,7 @@ static int daxpin_join_receive(const char *name, const daxpin_key_t *key,
 {
     daxpin_message_t message;
     ssize_t length;
-    int fds[2];
+    int fds[3];
 
     if (!daxpin_join_await(welcome->sock, deadline)) {
         return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: pid %d "
@@ -78,12 +82,13 @@ static int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                             "still allocates blocks", name, (int)welcome->pid);
     }
     length = daxpin_socket_receive(welcome->sock, &message, sizeof(message),
-                                   fds, 2);
+                                   fds, 3);
     if (length <= 0) {
         return -ECONNRESET; /* It has just exited, or has timed out */
     }
     welcome->fd         = fds[0];
     welcome->control_fd = fds[1];
+    welcome->watch_fd   = fds[2];
     if (!daxpin_message_is_valid(&message, length)) {
         return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d uses "
                             "another version of daxpin; use one version on a "
@@ -93,6 +98,10 @@ static int daxpin_join_receive(const char *name, const daxpin_key_t *key,
         return daxpin_error(ESTALE, "%s: cannot use the remote key: it is of "
                             "an earlier life of the file, which was revoked or "
                             "closed; create the window again", name);
+    }
+    if ((message.value == 0) && (welcome->watch_fd >= 0)) {
+        close(welcome->watch_fd);
+        welcome->watch_fd = -1;
     }
     welcome->generation = message.generation;
     return daxpin_join_check_file(name, key, welcome);
@@ -124,6 +133,7 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
 
     welcome->fd         = -1;
     welcome->control_fd = -1;
+    welcome->watch_fd   = -1;
     welcome->sock       = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (welcome->sock < 0) {
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);

@@ -17,6 +17,7 @@ typedef struct daxpin_welcome {
     int      sock;
     int      fd;         /* the open file description */
     int      control_fd; /* this member's description of the control page */
+    int      watch_fd;   /* the holder's inotify instance; -1: none */
     uint64_t generation;
     pid_t    pid;        /* of the holder */
 } daxpin_welcome_t;
@@ -29,5 +30,8 @@ typedef struct daxpin_welcome {
  * seconds if that is later. Caller does not hold daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
+
+/* Close what the member received. */
+void daxpin_welcome_discard(daxpin_welcome_t *welcome);
 
 #endif

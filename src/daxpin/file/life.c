@@ -11,6 +11,7 @@
 #include "daxpin/os/vma.h"
 #include "fault.h"
 #include "guard.h"
+#include "join.h"
 #include "maps.h"
 #include "pin.h"
 #include "revoke.h"
@@ -51,6 +52,8 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->fd              = -1;
     file->control_fd      = -1;
     file->share.listen_fd = -1;
+    file->watch_fd        = -1;
+    daxpin_watch_init(&file->watch);
     daxpin_hold_init(&file->hold);
     daxpin_guard_init(&file->guard);
     LIST_INIT(&file->maps);
@@ -90,9 +93,7 @@ static void daxpin_file_free(daxpin_file_t *file)
     if (file->control_fd >= 0) {
         close(file->control_fd);
     }
-    if (file->fd >= 0) {
-        close(file->fd);
-    }
+    daxpin_file_drop_fd(file);
     daxpin_slots_destroy(file->slots);
     free(file->path);
     free(file);
@@ -215,6 +216,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
     file->control = control;
     file->control_fd = welcome->control_fd;
     file->fd         = welcome->fd;
+    file->watch_fd   = welcome->watch_fd;
     file->holder_pid = welcome->pid;
     file->generation = welcome->generation;
     file->exposed    = exposed;
@@ -236,9 +238,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
     return 0;
 
 err:
-    close(welcome->control_fd);
-    close(welcome->fd);
-    close(welcome->sock);
+    daxpin_welcome_discard(welcome);
     return ret;
 }
 

@@ -5,6 +5,8 @@
 
 #include "member.h"
 
+#include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "guard.h"
 #include "keep.h"
 #include "report.h"
@@ -12,6 +14,9 @@
 #include "share.h"
 
 #include <stdio.h>
+
+/* The pause between looks at a holder, while there is no beat to wait for */
+#define DAXPIN_MEMBER_PAUSE (1 * DAXPIN_SEC)
 
 /* End all access of this member if an access of this process has met the end of
  * the file, and report that to the holder. */
@@ -40,7 +45,57 @@ void daxpin_member_waive_hold(daxpin_file_t *file)
     }
 }
 
-void daxpin_member_tick(daxpin_file_t *file)
+int daxpin_member_is_sure(const daxpin_file_t *file, uint64_t now)
+{
+    return (now < atomic_load(&file->control->sure_until)) ||
+           (now < file->sure_until);
+}
+
+int daxpin_member_look(daxpin_file_t *file, uint64_t now)
+{
+    if ((file->fd < 0) || !daxpin_lease_is_whole(file->fd)) {
+        return 0;
+    }
+    file->sure_until = now + daxpin_lease_break_time() * DAXPIN_SEC / 4 * 3;
+    return 1;
+}
+
+void daxpin_member_give_up(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (file->revoke.phase != DAXPIN_PHASE_NONE) {
+        return;
+    }
+    snprintf(cause, sizeof(cause), "%s was revoked: another process wants it, "
+             "and its holder on this node (pid %d) does not answer; check "
+             "whether that process is stopped", file->path,
+             (int)file->holder_pid);
+    daxpin_revoke_secede(file, cause);
+    daxpin_revoke_follow(file);
+}
+
+/* End all access before the lease can expire, if a process waits for it and the
+ * holder does nothing. Return when to look again (ns). */
+static uint64_t daxpin_member_check_holder(daxpin_file_t *file, uint64_t now)
+{
+    uint64_t until = atomic_load(&file->control->sure_until);
+
+    if ((file->revoke.phase != DAXPIN_PHASE_NONE) || (until == 0)) {
+        return DAXPIN_NEVER;
+    }
+    if (daxpin_file_state(file) != DAXPIN_STATE_HELD) {
+        return (daxpin_file_state(file) == DAXPIN_STATE_LENT) ?
+                       now + DAXPIN_MEMBER_PAUSE : DAXPIN_NEVER;
+    }
+    if (!daxpin_member_is_sure(file, now) && !daxpin_member_look(file, now)) {
+        daxpin_member_give_up(file);
+        return now;
+    }
+    return (until > file->sure_until) ? until : file->sure_until;
+}
+
+uint64_t daxpin_member_tick(daxpin_file_t *file, uint64_t now)
 {
     const unsigned notes = file->share.notes;
 
@@ -59,4 +114,5 @@ void daxpin_member_tick(daxpin_file_t *file)
         daxpin_revoke_orphan(file);
     }
     daxpin_member_check_fault(file);
+    return daxpin_member_check_holder(file, now);
 }

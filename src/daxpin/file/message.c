@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define DAXPIN_MESSAGE_MAGIC   0x6873786461ull
-#define DAXPIN_MESSAGE_VERSION 2u
+#define DAXPIN_MESSAGE_VERSION 3u
 #define DAXPIN_MESSAGE_BACKLOG 4096
 
 static socklen_t daxpin_message_address(uint64_t dev, uint64_t ino,

@@ -22,7 +22,8 @@
 typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_HELLO,   /* newcomer: it is about to access the file */
     DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself */
-    DAXPIN_MESSAGE_WELCOME, /* holder, with two descriptors */
+    DAXPIN_MESSAGE_WELCOME, /* holder, with three descriptors; value is 0 if the
+                               third is no watch */
     DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended */
     DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
@@ -30,7 +31,9 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_FAULT,   /* member: the file is shorter than it was */
     DAXPIN_MESSAGE_WAIVE,   /* holder: drop the hold, the guard stands in */
     DAXPIN_MESSAGE_HOLD,    /* holder: place the hold again */
-    DAXPIN_MESSAGE_GUARD    /* member: value is daxpin_guard_status_t */
+    DAXPIN_MESSAGE_GUARD,   /* member: value is daxpin_guard_status_t */
+    DAXPIN_MESSAGE_GROW     /* member: value is 1 before it makes the file
+                               longer or fills it, 0 afterwards */
 } daxpin_message_type_t;
 
 typedef struct daxpin_message {

@@ -59,7 +59,7 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
         return;
     }
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
-    daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING, 0);
     daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
     daxpin_revoke_enter_drain(file);
@@ -90,7 +90,7 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
  * it. */
 static void daxpin_revoke_unlock(daxpin_file_t *file)
 {
-    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     if (daxpin_control_leave(file->control_fd)) {
         daxpin_lease_drop(file->fd);
     }
@@ -162,14 +162,14 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     if (file->revoke.orphaned) {
         daxpin_revoke_unlock(file);
     } else if (file->revoke.seceded) {
-        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     }
 }
 
 static void daxpin_revoke_finish(daxpin_file_t *file)
 {
     file->revoke.phase = DAXPIN_PHASE_DONE;
-    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     daxpin_revoke_drop_locks(file);
     daxpin_lease_drop(file->fd);
     daxpin_share_close(file);

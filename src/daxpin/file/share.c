@@ -9,6 +9,7 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/socket.h"
+#include "daxpin/os/watch.h"
 #include "message.h"
 
 #include <errno.h>
@@ -52,8 +53,10 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
 static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
     daxpin_file_t *file = conn->file;
+    const int watch_fd  = daxpin_watch_fd();
     const int fds[]     = {file->fd,
-                           daxpin_control_open_member(file->control_fd)};
+                           daxpin_control_open_member(file->control_fd),
+                           (watch_fd >= 0) ? watch_fd : file->fd};
     daxpin_message_t message;
     daxpin_key_t key;
     int ret;
@@ -66,7 +69,8 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
     }
     daxpin_file_key(file, &key);
     daxpin_message_init(&message, DAXPIN_MESSAGE_WELCOME, &key);
-    ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 2);
+    message.value = watch_fd >= 0;
+    ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 3);
     close(fds[1]); /* The packet keeps the description, and its lock */
     return ret == 0;
 }
@@ -94,6 +98,8 @@ static int daxpin_conn_hello(daxpin_conn_t *conn,
     conn->member = 1;
     if (message->type == DAXPIN_MESSAGE_HELLO) {
         file->exposed = 1;
+    } else {
+        file->lease.joined = 1;
     }
     return 1;
 }
@@ -113,6 +119,10 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
     case DAXPIN_MESSAGE_GUARD:
         conn->guard = (int)message->value;
         return message->value <= DAXPIN_GUARD_STATUS_UNGUARDED;
+    case DAXPIN_MESSAGE_GROW:
+        conn->growing    = message->value != 0;
+        conn->file->grew = 1;
+        return 1;
     case DAXPIN_MESSAGE_FAULT:
         /* Believed: a member that lies could truncate the file as well */
         atomic_store(&conn->file->faulted, 1);
@@ -260,6 +270,22 @@ int daxpin_share_has_members(const daxpin_file_t *file)
         }
     }
     return 0;
+}
+
+/* A member has sent GROW before it changes the file, so the message is there if
+ * the change is. */
+int daxpin_share_take_grew(daxpin_file_t *file)
+{
+    const daxpin_conn_t *conn;
+    int grew;
+
+    daxpin_share_receive_all(file);
+    grew       = file->grew || (file->growing > 0);
+    file->grew = 0;
+    LIST_FOREACH(conn, &file->share.conns, link) {
+        grew |= conn->member && conn->growing;
+    }
+    return grew;
 }
 
 int daxpin_share_is_alone(daxpin_file_t *file)
@@ -449,6 +475,11 @@ void daxpin_share_send_guard(daxpin_file_t *file)
 {
     daxpin_share_send(file, DAXPIN_MESSAGE_GUARD,
                       (uint64_t)file->guard.status);
+}
+
+void daxpin_share_send_grow(daxpin_file_t *file, int grows)
+{
+    daxpin_share_send(file, DAXPIN_MESSAGE_GROW, (uint64_t)grows);
 }
 
 void daxpin_share_expose(daxpin_file_t *file)

@@ -28,6 +28,7 @@ struct daxpin_conn {
     int           member;   /* the holder accepted its HELLO */
     int           acked;    /* it has answered BREAK */
     int           guard;    /* daxpin_guard_status_t of its pins */
+    int           growing;  /* it makes the file longer */
     uint64_t      deadline; /* ns, for HELLO */
 };
 
@@ -61,6 +62,14 @@ void daxpin_share_expose(daxpin_file_t *file);
 /* Return whether a process accesses the file. Reads what members have sent.
  * Holder only. */
 int daxpin_share_is_exposed(daxpin_file_t *file);
+
+/* Report to the holder that this member begins or ends to make the file longer.
+ * Does nothing at the holder. */
+void daxpin_share_send_grow(daxpin_file_t *file, int grows);
+
+/* Return whether a process of daxpin makes the file longer, or has done so since
+ * the last call. Reads what members have sent. Holder only. */
+int daxpin_share_take_grew(daxpin_file_t *file);
 
 /* Return whether the file has members. Holder only. */
 int daxpin_share_has_members(const daxpin_file_t *file);

@@ -23,6 +23,15 @@ static inline uint64_t daxpin_now(void)
     return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
 }
 
+/* Return the time now, up to 10 ms late, for a tenth of the cost. */
+static inline uint64_t daxpin_now_coarse(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
+}
+
 /* Return the earlier of two times. */
 static inline uint64_t daxpin_earlier(uint64_t a, uint64_t b)
 {

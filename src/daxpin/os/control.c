@@ -159,10 +159,20 @@ void daxpin_control_destroy(daxpin_control_t *control)
     munmap(control, DAXPIN_CONTROL_SIZE);
 }
 
-void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state)
+/* A reader of one of the two words must not find more than the other allows:
+ * close before the state, open after it. */
+void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
+                              int is_open)
 {
+    if (!is_open) {
+        atomic_store(&control->open, 0);
+    }
     atomic_store_explicit(&control->state, (uint32_t)state,
                           memory_order_release);
+    if (is_open) {
+        atomic_store_explicit(&control->open, DAXPIN_CONTROL_OPEN,
+                              memory_order_release);
+    }
 }
 
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)

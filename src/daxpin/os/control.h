@@ -28,6 +28,7 @@
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
+#define DAXPIN_CONTROL_OPEN    0x6f70656eu /* "open" */
 #define DAXPIN_CAUSE_MAX       1024
 #define DAXPIN_PATH_MAX        2048
 
@@ -49,6 +50,12 @@ typedef struct daxpin_control {
                                     stop the holder. */
     _Atomic uint32_t waived;     /* 1: locks has the hold, but no process has
                                     placed it: the guard stands in for it */
+    _Atomic uint32_t open;       /* DAXPIN_CONTROL_OPEN: an access needs no look
+                                    at the file */
+    _Atomic uint32_t judging;    /* 1: the holder has read from its watch, and
+                                    has not yet acted on what it has read */
+    _Atomic uint64_t sure_until; /* ns, HELD: the lease cannot have expired
+                                    unseen before */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;
@@ -103,8 +110,10 @@ int daxpin_control_open_member(int fd);
  * other member is left. */
 int daxpin_control_leave(int member_fd);
 
-/* Set the state. Only the holder calls this. */
-void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state);
+/* Set the state. is_open: accesses need no look at the file; a state that allows
+ * no access is never open. Only the holder calls this. */
+void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
+                              int is_open);
 
 /* Replace the page by a private one with this state, in one step as seen by
  * other threads. Other processes see nothing of it. If there is no memory, the

@@ -31,9 +31,21 @@ void daxpin_lease_drop(int fd)
     fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
+daxpin_lease_state_t daxpin_lease_state(int fd)
+{
+    switch (fcntl(fd, F_GETLEASE)) {
+    case F_WRLCK:
+        return DAXPIN_LEASE_STATE_WHOLE;
+    case F_RDLCK:
+        return DAXPIN_LEASE_STATE_READERS;
+    default:
+        return DAXPIN_LEASE_STATE_BROKEN;
+    }
+}
+
 int daxpin_lease_is_whole(int fd)
 {
-    return fcntl(fd, F_GETLEASE) == F_WRLCK;
+    return daxpin_lease_state(fd) == DAXPIN_LEASE_STATE_WHOLE;
 }
 
 unsigned daxpin_lease_break_time(void)

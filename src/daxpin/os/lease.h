@@ -18,6 +18,17 @@ int daxpin_lease_take(int fd, pid_t tid, int signo);
 /* Give the lease back: processes that wait for it go on. */
 void daxpin_lease_drop(int fd);
 
+typedef enum daxpin_lease_state {
+    DAXPIN_LEASE_STATE_WHOLE,   /* it is there, and no break is under way */
+    DAXPIN_LEASE_STATE_READERS, /* a break for readers alone is under way */
+    DAXPIN_LEASE_STATE_BROKEN   /* a break for a writer is under way, or the
+                                   lease has expired, or was given back */
+} daxpin_lease_state_t;
+
+/* Return what the kernel has made of the lease. No descriptor and no /proc is
+ * needed. */
+daxpin_lease_state_t daxpin_lease_state(int fd);
+
 /* Return whether the lease is there and no break of it is under way. */
 int daxpin_lease_is_whole(int fd);
 

@@ -10,14 +10,20 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PROC_USERS_MAX 4 /* that a message names */
+
+#define PROC_READ_SIZE ((size_t)16 * 1024) /* bytes, least for one read() */
 
 int daxpin_proc_read_line(const char *path, char *buffer, size_t size)
 {
@@ -202,6 +208,50 @@ void daxpin_proc_list_users(const daxpin_inode_t *inode,
     daxpin_proc_each(proc_add_user, &users);
 }
 
+/* A search for a process that can write to a file */
+typedef struct proc_writer {
+    const daxpin_inode_t *inode;
+    int                  fd;    /* of the description that does not count */
+    daxpin_proc_func_t   skip;
+    void                 *arg;
+    pid_t                pid;   /* whose descriptors are read */
+} proc_writer_t;
+
+/* The link of a descriptor in /proc has the mode of the description. */
+static int proc_fd_can_write(int dir_fd, const char *name, void *arg)
+{
+    const proc_writer_t *search = arg;
+    struct stat st;
+
+    return (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) &&
+           (st.st_mode & S_IWUSR) && (fstatat(dir_fd, name, &st, 0) == 0) &&
+           proc_is_inode(search->inode, st.st_dev, st.st_ino) &&
+           (syscall(SYS_kcmp, getpid(), search->pid, KCMP_FILE, search->fd,
+                    atoi(name)) != 0);
+}
+
+static int proc_is_writer(pid_t pid, void *arg)
+{
+    proc_writer_t *search = arg;
+
+    if ((pid == getpid()) || search->skip(pid, search->arg)) {
+        return 0;
+    }
+    search->pid = pid;
+    return daxpin_proc_each_fd(pid, proc_fd_can_write, search) > 0;
+}
+
+pid_t daxpin_proc_find_writer(const daxpin_inode_t *inode, int fd,
+                              daxpin_proc_func_t skip, void *arg)
+{
+    proc_writer_t search = {.inode = inode,
+                            .fd    = fd,
+                            .skip  = skip,
+                            .arg   = arg};
+
+    return (daxpin_proc_each(proc_is_writer, &search) > 0) ? search.pid : 0;
+}
+
 /*
  * Leases
  */
@@ -237,24 +287,68 @@ static int proc_parse_lease(const char *text, daxpin_lease_line_t *line)
     return 1;
 }
 
-int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
-                           void *arg)
+/* Call func for each lease in the text of a list of locks; see
+ * daxpin_proc_each_lease(). */
+static int proc_each_lease(FILE *file, daxpin_lease_line_func_t func, void *arg)
 {
     daxpin_lease_line_t line;
     char text[512];
-    int ret    = 0;
-    FILE *file = fopen(locks, "re");
+    int ret = 0;
 
-    if (file == NULL) {
-        return -errno;
-    }
     while ((ret == 0) && (fgets(text, sizeof(text), file) != NULL)) {
         if (proc_parse_lease(text, &line)) {
             ret = func(&line, arg);
         }
     }
+    return ret;
+}
+
+int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
+                           void *arg)
+{
+    FILE *file = fopen(locks, "re");
+    int ret;
+
+    if (file == NULL) {
+        return -errno;
+    }
+    ret = proc_each_lease(file, func, arg);
     fclose(file);
     return ret;
+}
+
+/* Read all of a file from its beginning, whatever its size. Return the text,
+ * for the caller to free, or NULL. */
+static char *proc_read_all(int fd, size_t *length_p)
+{
+    size_t size = 0, used = 0;
+    char *text = NULL, *more;
+    ssize_t count;
+
+    if (lseek(fd, 0, SEEK_SET) != 0) {
+        return NULL;
+    }
+    do {
+        if (used + PROC_READ_SIZE > size) {
+            size = 2 * size + PROC_READ_SIZE;
+            more = realloc(text, size);
+            if (more == NULL) {
+                free(text);
+                return NULL;
+            }
+            text = more;
+        }
+        count = read(fd, text + used, size - used);
+        if (count > 0) {
+            used += (size_t)count;
+        }
+    } while ((count > 0) || ((count < 0) && (errno == EINTR)));
+    if (count < 0) {
+        free(text);
+        return NULL;
+    }
+    *length_p = used;
+    return text;
 }
 
 typedef struct proc_waiters {
@@ -262,6 +356,7 @@ typedef struct proc_waiters {
     pid_t                holder;
     daxpin_waiters_t     *waiters;
     int                  is_ours; /* the lease that the next lines wait for */
+    int                  seen;    /* the lease */
 } proc_waiters_t;
 
 static int proc_count_waiter(const daxpin_lease_line_t *line, void *arg)
@@ -271,6 +366,7 @@ static int proc_count_waiter(const daxpin_lease_line_t *line, void *arg)
     if (!line->waits) {
         search->is_ours = (line->pid == search->holder) &&
                           proc_is_inode(search->inode, line->dev, line->ino);
+        search->seen |= search->is_ours;
     } else if (search->is_ours && !line->write) {
         ++search->waiters->readers;
     } else if (search->is_ours && (search->waiters->writers++ == 0)) {
@@ -279,24 +375,61 @@ static int proc_count_waiter(const daxpin_lease_line_t *line, void *arg)
     return 0;
 }
 
-void daxpin_proc_count_waiters(const char *locks, const daxpin_inode_t *inode,
-                               pid_t holder, daxpin_waiters_t *waiters)
+int daxpin_proc_locks_fd(void)
+{
+    static _Atomic int kept = -1;
+    int none                = -1;
+    int fd                  = atomic_load(&kept);
+
+    if (fd >= 0) {
+        return fd;
+    }
+    fd = open(DAXPIN_PROC_LOCKS, O_RDONLY | O_CLOEXEC);
+    if ((fd >= 0) && !atomic_compare_exchange_strong(&kept, &none, fd)) {
+        close(fd); /* Another thread was first */
+        fd = none;
+    }
+    return fd;
+}
+
+/* Return whether /proc is about the pid namespace of this process. */
+static int proc_is_own(void)
+{
+    char target[32], pid[32];
+    ssize_t length = readlink("/proc/self", target, sizeof(target) - 1);
+
+    target[(length > 0) ? length : 0] = '\0';
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    return strcmp(target, pid) == 0;
+}
+
+daxpin_sight_t daxpin_proc_count_waiters(int locks_fd,
+                                         const daxpin_inode_t *inode,
+                                         pid_t holder,
+                                         daxpin_waiters_t *waiters)
 {
     proc_waiters_t search = {.inode   = inode,
                              .holder  = holder,
                              .waiters = waiters};
+    size_t length;
+    char *text;
+    FILE *file;
 
     memset(waiters, 0, sizeof(*waiters));
-    daxpin_proc_each_lease(locks, proc_count_waiter, &search);
-}
-
-int daxpin_proc_sees_all_waiters(void)
-{
-    const ino_t initial_pid_namespace = 0xeffffffc; /* <linux/proc_ns.h> */
-    struct stat st;
-
-    return (stat("/proc/self/ns/pid", &st) == 0) &&
-           (st.st_ino == initial_pid_namespace);
+    text = ((locks_fd >= 0) && proc_is_own()) ? proc_read_all(locks_fd, &length)
+                                              : NULL;
+    if (text == NULL) {
+        return DAXPIN_SIGHT_NONE;
+    }
+    file = (length > 0) ? fmemopen(text, length, "r") : NULL;
+    if (file != NULL) {
+        proc_each_lease(file, proc_count_waiter, &search);
+        fclose(file);
+    }
+    free(text);
+    return search.seen                      ? DAXPIN_SIGHT_LEASE :
+           ((file != NULL) || (length == 0)) ? DAXPIN_SIGHT_WITHOUT :
+                                               DAXPIN_SIGHT_NONE;
 }
 
 /* A file of which descriptors are searched for */

@@ -73,6 +73,12 @@ void daxpin_proc_list_users(const daxpin_inode_t *inode,
                             daxpin_proc_func_t skip, void *arg, char *buffer,
                             size_t size);
 
+/* Return another process that has the file open for writing, by another
+ * description than @a fd of this process, and for which skip returns 0; or 0 if
+ * there is none that this process may read. */
+pid_t daxpin_proc_find_writer(const daxpin_inode_t *inode, int fd,
+                              daxpin_proc_func_t skip, void *arg);
+
 /*
  * Leases
  */
@@ -97,21 +103,34 @@ typedef int (*daxpin_lease_line_func_t)(const daxpin_lease_line_t *line,
 int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
                            void *arg);
 
+/* Whether the list of locks shows a lease. Only a lease that is shown without
+ * waiters has none: silence is no answer. */
+typedef enum daxpin_sight {
+    DAXPIN_SIGHT_NONE,    /* the list cannot be read, or is not about this
+                             process's pid namespace */
+    DAXPIN_SIGHT_WITHOUT, /* the list does not have the lease: it has expired,
+                             or lines have moved while the list was read */
+    DAXPIN_SIGHT_LEASE    /* the list has the lease, and its waiters */
+} daxpin_sight_t;
+
 /* Processes that wait for a lease to end */
 typedef struct daxpin_waiters {
     unsigned readers;
     unsigned writers;
-    pid_t    writer;  /* the first */
+    pid_t    writer;  /* the first; 0: of another pid namespace */
 } daxpin_waiters_t;
 
-/* Count the processes that wait for the lease that a process has on a file.
- * locks: DAXPIN_PROC_LOCKS. If it cannot be read, there are none. */
-void daxpin_proc_count_waiters(const char *locks, const daxpin_inode_t *inode,
-                               pid_t holder, daxpin_waiters_t *waiters);
+/* Open DAXPIN_PROC_LOCKS, and keep it, so that no lack of descriptors blinds
+ * this process later. Return the descriptor, the same in each call, or -1. */
+int daxpin_proc_locks_fd(void);
 
-/* Return whether /proc/locks has the waiters of all processes: in a pid
- * namespace of its own it leaves out those of others. */
-int daxpin_proc_sees_all_waiters(void);
+/* Count the processes that wait for the lease that a process has on a file.
+ * locks_fd: daxpin_proc_locks_fd(); this moves its offset, so one thread at a
+ * time calls this. Without DAXPIN_SIGHT_LEASE the counts are 0. */
+daxpin_sight_t daxpin_proc_count_waiters(int locks_fd,
+                                         const daxpin_inode_t *inode,
+                                         pid_t holder,
+                                         daxpin_waiters_t *waiters);
 
 /*
  * Descriptors of this process

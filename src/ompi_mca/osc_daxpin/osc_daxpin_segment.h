@@ -33,9 +33,9 @@ static inline int osc_daxpin_allocates(int flavor)
 }
 
 /* Return whether a file can be accessed */
-static inline int osc_daxpin_file_is_good(const daxpin_file_t *file)
+static inline int osc_daxpin_file_is_good(daxpin_file_t *file)
 {
-    return daxpin_state_allows((uint32_t)daxpin_file_state(file));
+    return daxpin_file_check(file) == 0;
 }
 
 #endif
