@@ -37,12 +37,21 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
                          ((slot_index == DAXPIN_SLOTS - 1) ?
                                   DAXPIN_CAREFUL_SHARED : 0);
-    access->fast_open  = access->careful ? &never_open : &file->control->open;
+    access->fast_open  = access->careful ? &never_open : access->state;
     access->fast_slot  = access->careful ? &unread_slot : access->slot;
     access->file       = file;
+    access->relaxed    = 0;
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_expose(file);
     pthread_mutex_unlock(&daxpin_mutex);
+}
+
+void daxpin_access_relax(daxpin_access_t *access)
+{
+    access->relaxed = 1;
+    if (access->fast_open == access->state) {
+        access->fast_open = &access->file->control->open;
+    }
 }
 
 void daxpin_access_leave(daxpin_access_t *access)
@@ -100,7 +109,9 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
     uint32_t state = atomic_load(access->state);
     int ret;
 
-    if (atomic_load(&access->file->control->open) == DAXPIN_CONTROL_OPEN) {
+    if ((state == DAXPIN_STATE_HELD) ||
+        (access->relaxed && (atomic_load(&access->file->control->open) ==
+                             DAXPIN_CONTROL_OPEN))) {
         ret = 0; /* the access is careful */
     } else if (daxpin_state_allows(state)) {
         ret = daxpin_access_check_file(access, offset + length);

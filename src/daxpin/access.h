@@ -30,6 +30,7 @@ typedef struct daxpin_access {
     const _Atomic uint32_t *state;
     daxpin_slot_t          *slot;
     uint32_t                careful; /* DAXPIN_CAREFUL_... */
+    uint32_t                relaxed; /* daxpin_access_relax() */
     daxpin_file_t          *file;
 } daxpin_access_t;
 
@@ -40,6 +41,10 @@ typedef struct daxpin_access {
  * daxpin_mutex. */
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
+
+/* Let an access end without a look at the file while the file is lent, because
+ * the user calls daxpin_file_check() at each synchronisation. */
+void daxpin_access_relax(daxpin_access_t *access);
 
 /* Begin an access if the fast path has not: the file is not open, or the
  * access is careful. Return 0 if access is allowed; else -ESTALE, and the slot
@@ -69,8 +74,8 @@ const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
  * writes. Caller does not hold daxpin_mutex. */
 int daxpin_range_is_control(uintptr_t addr, size_t length);
 
-/* Return whether the fast path may be used: the file is HELD, or it is LENT to
- * a reader and the holder watches it. */
+/* Return whether the fast path may be used: the file is HELD, or the access is
+ * relaxed, and the file is LENT to a reader and watched. */
 static inline int daxpin_access_is_open(const daxpin_access_t *access)
 {
     return __builtin_expect(atomic_load_explicit(access->fast_open,

@@ -156,7 +156,6 @@ static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
                                         uct_daxpin_rkey_t *rkey)
 {
     static const _Atomic uint32_t always = DAXPIN_STATE_HELD;
-    static const _Atomic uint32_t open   = DAXPIN_CONTROL_OPEN;
     static daxpin_slot_t slots[DAXPIN_SLOTS];
     unsigned i;
 
@@ -165,7 +164,7 @@ static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
     rkey->length  = packed->length;
     for (i = 0; i < DAXPIN_SLOTS; ++i) {
         rkey->access[i].state     = &always;
-        rkey->access[i].fast_open = &open;
+        rkey->access[i].fast_open = &always;
         rkey->access[i].slot      = &slots[i];
         rkey->access[i].fast_slot = &slots[i];
     }

@@ -28,7 +28,7 @@
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
-#define DAXPIN_CONTROL_OPEN    0x6f70656eu /* "open" */
+#define DAXPIN_CONTROL_OPEN    ((uint32_t)DAXPIN_STATE_HELD)
 #define DAXPIN_CAUSE_MAX       1024
 #define DAXPIN_PATH_MAX        2048
 
@@ -51,7 +51,8 @@ typedef struct daxpin_control {
     _Atomic uint32_t waived;     /* 1: locks has the hold, but no process has
                                     placed it: the guard stands in for it */
     _Atomic uint32_t open;       /* DAXPIN_CONTROL_OPEN: an access needs no look
-                                    at the file */
+                                    at the file, if a synchronisation has one:
+                                    HELD, or LENT and watched */
     _Atomic uint32_t judging;    /* 1: the holder has read from its watch, and
                                     has not yet acted on what it has read */
     _Atomic uint64_t sure_until; /* ns, HELD: the lease cannot have expired

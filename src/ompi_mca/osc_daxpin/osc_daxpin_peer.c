@@ -183,6 +183,7 @@ static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                 target, daxpin_errormsg());
     }
     daxpin_access_init(file, module->slot, &mem->access);
+    daxpin_access_relax(&mem->access);
     mem->base = (target == module->rank) ?
                         module->segment.base :
                         osc_daxpin_peer_map(module, infos, target, file);

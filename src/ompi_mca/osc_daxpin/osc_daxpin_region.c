@@ -54,6 +54,7 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
         return;
     }
     daxpin_access_init(file, module->slot, &mem->access);
+    daxpin_access_relax(&mem->access);
     mem->base = daxpin_file_addr(file, region->offset, region->size);
     mem->dead = mem->base == NULL;
 }
