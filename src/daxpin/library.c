@@ -9,6 +9,7 @@
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/guard.h"
+#include "daxpin/file/handover.h"
 #include "daxpin/file/holder.h"
 #include "daxpin/file/life.h"
 #include "daxpin/file/member.h"
@@ -37,6 +38,7 @@ static uint64_t daxpin_library_tick(int signaled)
                                   daxpin_holder_tick(file, now, signaled));
         } else {
             next = daxpin_earlier(next, daxpin_member_tick(file, now));
+            next = daxpin_earlier(next, daxpin_handover_tick(file, now));
         }
         next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
         next = daxpin_earlier(next, daxpin_share_tick(file, now));

@@ -427,8 +427,10 @@ static void test_exec(void **state)
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     member_start_open(&member, path);
     child_send(&holder, "go");
-    assert_member_becomes(&member, REVOKED);
+    assert_true(unit_await(10000, child_query(&member, "holder") == 1));
+    assert_member_becomes(&member, HELD);
     intruder_run("truncate", path, 0, 500);
+    assert_member_becomes(&member, REVOKED);
     assert_int_equal(child_query(&holder, "77 from cat"), 77);
     close(holder.out);
     (void)child_reap(&holder, 2000);
@@ -446,7 +448,7 @@ static void test_exit_without_close(void **state)
     assert_child_ok(&member, "pin 0 4096");
     child_send(&holder, "exit");
     child_finish(&holder);
-    assert_member_becomes(&member, REVOKED);
+    assert_true(unit_await(10000, child_query(&member, "holder") == 1));
     child_send(&member, "exit");
     child_finish(&member);
     assert_string_equal(intruder_lease(path), "");

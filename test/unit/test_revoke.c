@@ -456,10 +456,120 @@ static void test_holder_is_killed(void **state)
         assert_int_equal(child_query(&members[i], "put 0 1 1"), -ESTALE);
         assert_int_equal(child_query(&members[i], "cause"), 0);
         assert_contains(members[i].text, path);
-        assert_contains(members[i].text, "holder");
         child_finish(&members[i]);
     }
     daxpin_file_close(unit_open(path, UNIT_LENGTH)); /* can be opened again */
+    (void)state;
+}
+
+/* Return the holder among members, or count if there is not exactly one. */
+static unsigned revoke_find_holder(child_t *members, unsigned count)
+{
+    unsigned holders = 0, holder = count, i;
+
+    for (i = 0; i < count; ++i) {
+        if (child_query(&members[i], "holder") == 1) {
+            holder = i;
+            ++holders;
+        }
+    }
+    return (holders == 1) ? holder : count;
+}
+
+/* Wait until one of the members is the holder, and all are HELD. Return which
+ * one it is. */
+static unsigned revoke_await_holder(child_t *members, unsigned count)
+{
+    unsigned i;
+
+    assert_true(unit_await(10000, revoke_find_holder(members, count) < count));
+    for (i = 0; i < count; ++i) {
+        assert_member_becomes(&members[i], HELD);
+    }
+    return revoke_find_holder(members, count);
+}
+
+/* As long as a process has the file, it goes on, whoever was the first. */
+static void test_holders_are_killed(void **state)
+{
+    const char *path = unit_path(unit_disk, "heirs");
+    child_t members[4], reader;
+    unsigned holder, i, count;
+
+    for (i = 0; i < 4; ++i) {
+        member_start_open(&members[i], path);
+    }
+    for (count = 4; count > 1; --count) {
+        holder = revoke_await_holder(members, count);
+        assert_child_ok(&members[holder], "put 0 100 1");
+        child_kill(&members[holder]);
+        members[holder] = members[count - 1];
+        for (i = 0; i < count - 1; ++i) {
+            assert_child_ok(&members[i], "put 100 100 2");
+            assert_child_ok(&members[i], "check");
+        }
+    }
+    assert_int_equal(revoke_await_holder(members, 1), 0);
+    assert_string_equal(intruder_lease(path), "ACTIVE");
+    /* The last one is a holder like the first */
+    member_start_open(&members[1], path);
+    intruder_start(&reader, "read", path, 0);
+    assert_int_equal(intruder_result(&reader, 2000), 0);
+    assert_member_becomes(&members[1], LENT);
+    child_finish(&reader);
+    assert_member_becomes(&members[1], HELD);
+    intruder_run("truncate", path, 0, 1000);
+    for (i = 0; i < 2; ++i) {
+        assert_member_becomes(&members[i], REVOKED);
+        assert_int_equal(child_query(&members[i], "put 0 1 1"), -ESTALE);
+        child_finish(&members[i]);
+    }
+    (void)state;
+}
+
+/* The same while the file is lent: a change in the moment without a holder is
+ * not overlooked, and no change is no reason to revoke. */
+static void test_holder_is_killed_while_lent(void **state)
+{
+    const char *path = unit_path(unit_disk, "heir-lent");
+    child_t holder, members[2], reader;
+    unsigned round, i;
+    int fd;
+
+    for (round = 0; round < 2; ++round) {
+        member_start_open(&holder, path);
+        for (i = 0; i < 2; ++i) {
+            member_start_open(&members[i], path);
+        }
+        intruder_start(&reader, "read", path, 0);
+        assert_int_equal(intruder_result(&reader, 2000), 0);
+        assert_member_becomes(&members[0], LENT);
+        assert_int_equal(kill(holder.pid, SIGSTOP), 0);
+        if (round > 0) {
+            fd = open(path, O_WRONLY | O_CLOEXEC);
+            assert_true(fd >= 0);
+            assert_int_equal(pwrite(fd, "X", 1, 0), 1);
+            close(fd);
+        }
+        child_kill(&holder);
+        for (i = 0; i < 2; ++i) {
+            if (round > 0) {
+                assert_member_becomes(&members[i], REVOKED);
+            } else {
+                assert_true(unit_await(10000,
+                                       revoke_find_holder(members, 2) < 2));
+            }
+        }
+        child_finish(&reader);
+        if (round == 0) {
+            revoke_await_holder(members, 2);
+        }
+        for (i = 0; i < 2; ++i) {
+            assert_int_equal(child_query(&members[i], "put 0 1 1"),
+                             (round > 0) ? -ESTALE : 0);
+            child_finish(&members[i]);
+        }
+    }
     (void)state;
 }
 
@@ -517,9 +627,8 @@ static void test_holder_is_killed_during_access(void **state)
     member_start_open(&busy, path);
     member_start_open(&idle, path);
     assert_child_ok(&busy, "begin");
-    start = unit_ms();
     child_kill(&holder);
-    assert_member_becomes(&idle, REVOKED);
+    start = unit_ms();
     intruder_start(&child, "truncate", path, 0);
     ret = child_answer_within(&child, 100);
     if (unit_ms() - start < REVOKE_DRAIN_MS) {
@@ -531,6 +640,8 @@ static void test_holder_is_killed_during_access(void **state)
         assert_int_equal(intruder_result(&child, 1000), 0);
     }
     child_finish(&child);
+    assert_member_becomes(&idle, REVOKED);
+    assert_member_becomes(&busy, REVOKED);
     child_finish(&idle);
     child_finish(&busy);
     (void)state;
@@ -618,8 +729,12 @@ static void test_lingering_holder_exits(void **state)
     member_start_open(&member, path);
     assert_child_ok(&holder, "close");
     child_finish(&holder);
-    assert_member_becomes(&member, REVOKED);
+    assert_true(unit_await(10000, child_query(&member, "holder") == 1));
+    assert_member_becomes(&member, HELD);
+    assert_child_ok(&member, "put 0 100 1");
+    assert_child_ok(&member, "check");
     intruder_run("truncate", path, 0, 500);
+    assert_member_becomes(&member, REVOKED);
     child_finish(&member);
     (void)state;
 }
@@ -807,6 +922,8 @@ int main(int argc, char **argv)
         unit_case(test_no_callback),
         unit_case(test_cancel_waits),
         unit_case(test_holder_is_killed),
+        unit_case(test_holders_are_killed),
+        unit_case(test_holder_is_killed_while_lent),
         unit_case(test_many_deaths),
         unit_case(test_holder_is_killed_during_access),
         unit_case(test_holder_is_killed_during_revoke),

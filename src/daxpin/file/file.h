@@ -87,7 +87,8 @@ typedef enum daxpin_note {
     DAXPIN_NOTE_BREAK = 1 << 0, /* end all access */
     DAXPIN_NOTE_WAIVE = 1 << 1, /* the guard stands in for the hold */
     DAXPIN_NOTE_HOLD  = 1 << 2, /* the guard does not stand in any more */
-    DAXPIN_NOTE_GONE  = 1 << 3  /* the connection has ended */
+    DAXPIN_NOTE_GONE  = 1 << 3, /* the connection has ended */
+    DAXPIN_NOTE_ANSWER = 1 << 4 /* a new holder answers; see handover.c */
 } daxpin_note_t;
 
 /* Where a revoke stands in this process; see revoke.c */
@@ -153,6 +154,13 @@ struct daxpin_file {
         uint64_t       deadline;  /* ns, of the phase */
         uint64_t       start;     /* ns */
     } revoke;
+
+    struct {
+        uint64_t       deadline;  /* ns, member: until when another process may
+                                     become the holder; 0: there is one */
+    } handover;
+    int                former_fd; /* holder: of the page of the holder before it;
+                                     -1: it is the first */
 
     struct {
         int                 listen_fd;       /* holder */

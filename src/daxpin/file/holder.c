@@ -646,6 +646,28 @@ static void daxpin_holder_lend_reader(daxpin_file_t *file,
                        DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT);
 }
 
+void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
+{
+    const int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+
+    file->lease.phase     = lent ? DAXPIN_LEASE_LENT : DAXPIN_LEASE_WHOLE;
+    file->lease.next      = 0;
+    file->lease.pause     = DAXPIN_TRY_PAUSE_MIN;
+    file->lease.whole     = now;
+    file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
+    daxpin_file_note_size(file);
+    if (lent) {
+        return;
+    }
+    if ((daxpin_lease_redirect(file->fd, daxpin_loop_tid(),
+                               daxpin_loop_signal()) == 0) &&
+        daxpin_lease_is_whole(file->fd) && !file->lease.unwatched) {
+        /* /proc/locks does not show waiters of a process that has ended */
+        daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT);
+    }
+    daxpin_loop_hint(); /* A break may have come meanwhile */
+}
+
 static void daxpin_holder_waive(daxpin_file_t *file,
                                 const daxpin_facts_t *facts)
 {

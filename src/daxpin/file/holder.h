@@ -14,6 +14,11 @@
  * timeout. */
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
+/* Go on with a lease that another holder has taken: this process gets the
+ * signal, and takes the lease under its own name as soon as possible. The watch
+ * is placed, if it can be. */
+void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now);
+
 /* Read what the watch has seen of all files. Members wait, at a synchronisation
  * while LENT, until daxpin_holder_tick() has acted on it. */
 void daxpin_holders_read_watch(void);

@@ -19,7 +19,7 @@
 
 #define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
 
-void daxpin_welcome_discard(daxpin_welcome_t *welcome)
+void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
 {
     const int fds[] = {welcome->fd, welcome->control_fd, welcome->watch_fd,
                        welcome->sock};
@@ -69,8 +69,8 @@ static int daxpin_join_await(int sock, uint64_t deadline)
     return ret != 0;
 }
 
-static int daxpin_join_receive(const char *name, const daxpin_key_t *key,
-                               uint64_t deadline, daxpin_welcome_t *welcome)
+int daxpin_join_receive(const char *name, const daxpin_key_t *key,
+                        uint64_t deadline, daxpin_welcome_t *welcome)
 {
     daxpin_message_t message;
     ssize_t length;
@@ -126,8 +126,8 @@ static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-int daxpin_join(const char *name, const daxpin_key_t *key, int join,
-                uint64_t deadline, daxpin_welcome_t *welcome)
+int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
+                    daxpin_welcome_t *welcome)
 {
     int ret;
 
@@ -139,22 +139,29 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);
     }
     ret = daxpin_join_connect(name, key, welcome);
-    if (ret != 0) {
-        goto err;
-    }
-    ret = daxpin_message_send(welcome->sock, join ? DAXPIN_MESSAGE_JOIN :
-                              DAXPIN_MESSAGE_HELLO, key, 0);
-    if (ret != 0) {
+    if ((ret == 0) &&
+        (daxpin_message_send(welcome->sock, join ? DAXPIN_MESSAGE_JOIN :
+                             DAXPIN_MESSAGE_HELLO, key, 0) != 0)) {
         ret = -ECONNRESET;
-        goto err;
+    }
+    if (ret != 0) {
+        daxpin_welcome_discard(welcome);
+    }
+    return ret;
+}
+
+int daxpin_join(const char *name, const daxpin_key_t *key, int join,
+                uint64_t deadline, daxpin_welcome_t *welcome)
+{
+    int ret;
+
+    ret = daxpin_join_ask(name, key, join, welcome);
+    if (ret != 0) {
+        return ret;
     }
     ret = daxpin_join_receive(name, key, deadline, welcome);
     if (ret != 0) {
-        goto err;
+        daxpin_welcome_discard(welcome);
     }
-    return 0;
-
-err:
-    daxpin_welcome_discard(welcome);
     return ret;
 }

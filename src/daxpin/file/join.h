@@ -31,7 +31,16 @@ typedef struct daxpin_welcome {
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 
+/* Connect to the holder and ask it, without waiting. Return 0, -ECONNREFUSED,
+ * -ECONNRESET, or another -errno with a message. */
+int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
+                    daxpin_welcome_t *welcome);
+
+/* Receive the answer; see daxpin_join(). */
+int daxpin_join_receive(const char *name, const daxpin_key_t *key,
+                        uint64_t deadline, daxpin_welcome_t *welcome);
+
 /* Close what the member received. */
-void daxpin_welcome_discard(daxpin_welcome_t *welcome);
+void daxpin_welcome_discard(const daxpin_welcome_t *welcome);
 
 #endif

@@ -53,6 +53,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->control_fd      = -1;
     file->share.listen_fd = -1;
     file->watch_fd        = -1;
+    file->former_fd       = -1;
     daxpin_watch_init(&file->watch);
     daxpin_hold_init(&file->hold);
     daxpin_guard_init(&file->guard);
@@ -92,6 +93,9 @@ static void daxpin_file_free(daxpin_file_t *file)
     }
     if (file->control_fd >= 0) {
         close(file->control_fd);
+    }
+    if (file->former_fd >= 0) {
+        close(file->former_fd);
     }
     daxpin_file_drop_fd(file);
     daxpin_slots_destroy(file->slots);
@@ -167,6 +171,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->control->dev        = file->dev;
     file->control->ino        = file->ino;
     file->control->generation = file->generation;
+    file->control->on_break   = (uint32_t)file->on_break;
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_inspect(file);
@@ -301,6 +306,10 @@ void daxpin_files_fork(void)
         if (file->control_fd >= 0) {
             close(file->control_fd);
             file->control_fd = -1;
+        }
+        if (file->former_fd >= 0) {
+            close(file->former_fd);
+            file->former_fd = -1;
         }
         daxpin_hold_drop(&file->hold);
         daxpin_pins_fork(&file->pins);

@@ -99,7 +99,7 @@ uint64_t daxpin_member_tick(daxpin_file_t *file, uint64_t now)
 {
     const unsigned notes = file->share.notes;
 
-    file->share.notes = 0;
+    file->share.notes &= DAXPIN_NOTE_GONE | DAXPIN_NOTE_ANSWER; /* handover.c */
     if (notes & DAXPIN_NOTE_WAIVE) {
         daxpin_member_waive_hold(file);
     }
@@ -109,9 +109,6 @@ uint64_t daxpin_member_tick(daxpin_file_t *file, uint64_t now)
     }
     if (notes & DAXPIN_NOTE_BREAK) {
         daxpin_revoke_follow(file);
-    }
-    if (notes & DAXPIN_NOTE_GONE) {
-        daxpin_revoke_orphan(file);
     }
     daxpin_member_check_fault(file);
     return daxpin_member_check_holder(file, now);

@@ -38,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DAXPIN_DRAIN_BOUND  (2 * DAXPIN_SEC)
 #define DAXPIN_ACKS_BOUND   (5 * DAXPIN_SEC)
@@ -178,6 +179,18 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
 
+/* Return whether a member of the holder before this one has not followed, and
+ * still ends its accesses by itself. It has a lock on the page of that holder. */
+static int daxpin_revoke_has_lost_members(daxpin_file_t *file)
+{
+    if ((file->former_fd < 0) || !daxpin_control_leave(file->former_fd)) {
+        return file->former_fd >= 0;
+    }
+    close(file->former_fd);
+    file->former_fd = -1;
+    return 0;
+}
+
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
 {
     char pids[256];
@@ -194,9 +207,13 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
         daxpin_revoke_drained(file);
     }
     if (file->revoke.phase == DAXPIN_PHASE_ACKS) {
-        if (daxpin_share_unacked(file, pids, sizeof(pids)) > 0) {
+        if ((daxpin_share_unacked(file, pids, sizeof(pids)) > 0) ||
+            daxpin_revoke_has_lost_members(file)) {
             if (now < file->revoke.deadline) {
-                return file->revoke.deadline;
+                return (file->former_fd < 0) ?
+                               file->revoke.deadline :
+                               daxpin_earlier(file->revoke.deadline,
+                                              now + DAXPIN_MSEC);
             }
             daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
                        "the revoke goes on; check whether that process is "

@@ -425,6 +425,10 @@ static void daxpin_share_holder_event(void *arg, uint32_t events)
     int ret;
 
     (void)events;
+    if (conn->asking) {
+        file->share.notes |= DAXPIN_NOTE_ANSWER;
+        return;
+    }
     ret = daxpin_message_receive(conn->fd, &message);
     if ((ret == 0) || ((ret > 0) && daxpin_share_note(file, &message))) {
         return;
@@ -451,6 +455,13 @@ int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid)
     }
     file->share.holder_conn = conn;
     return 0;
+}
+
+void daxpin_share_leave(daxpin_file_t *file)
+{
+    if (file->share.holder_conn != NULL) {
+        daxpin_conn_close(file->share.holder_conn);
+    }
 }
 
 static void daxpin_share_send(daxpin_file_t *file, daxpin_message_type_t type,
@@ -482,10 +493,15 @@ void daxpin_share_send_grow(daxpin_file_t *file, int grows)
     daxpin_share_send(file, DAXPIN_MESSAGE_GROW, (uint64_t)grows);
 }
 
+void daxpin_share_send_expose(daxpin_file_t *file)
+{
+    daxpin_share_send(file, DAXPIN_MESSAGE_EXPOSE, 0);
+}
+
 void daxpin_share_expose(daxpin_file_t *file)
 {
     if (!file->exposed) {
         file->exposed = 1;
-        daxpin_share_send(file, DAXPIN_MESSAGE_EXPOSE, 0);
+        daxpin_share_send_expose(file);
     }
 }

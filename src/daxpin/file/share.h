@@ -29,6 +29,7 @@ struct daxpin_conn {
     int           acked;    /* it has answered BREAK */
     int           guard;    /* daxpin_guard_status_t of its pins */
     int           growing;  /* it makes the file longer */
+    int           asking;   /* member: the holder is new, and has to answer */
     uint64_t      deadline; /* ns, for HELLO */
 };
 
@@ -39,6 +40,9 @@ int daxpin_share_serve(daxpin_file_t *file, int listen_fd);
 /* Follow the holder, process pid, at the other end of sock. Return 0, or -errno
  * with a message. Member only. */
 int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
+
+/* Close the connection to the holder, if there is one. Member only. */
+void daxpin_share_leave(daxpin_file_t *file);
 
 /* Send BREAK to all members. Holder only. */
 void daxpin_share_send_break(daxpin_file_t *file);
@@ -55,6 +59,9 @@ void daxpin_share_send_fault(daxpin_file_t *file);
 
 /* Report file->guard.status to the holder. Does nothing at the holder. */
 void daxpin_share_send_guard(daxpin_file_t *file);
+
+/* Report to the holder that this member accesses the file. */
+void daxpin_share_send_expose(daxpin_file_t *file);
 
 /* Note that this process is about to access the file; a member reports it. */
 void daxpin_share_expose(daxpin_file_t *file);

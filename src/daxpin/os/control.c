@@ -175,6 +175,14 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
     }
 }
 
+void daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)
+{
+    if (mremap(other, DAXPIN_CONTROL_SIZE, DAXPIN_CONTROL_SIZE,
+               MREMAP_MAYMOVE | MREMAP_FIXED, control) == MAP_FAILED) {
+        munmap(other, DAXPIN_CONTROL_SIZE);
+    }
+}
+
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
     daxpin_control_t *own;
@@ -189,10 +197,7 @@ void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
     own->generation = control->generation;
     atomic_store(&own->length, atomic_load(&control->length));
     atomic_store(&own->state, (uint32_t)state);
-    if (mremap(own, DAXPIN_CONTROL_SIZE, DAXPIN_CONTROL_SIZE,
-               MREMAP_MAYMOVE | MREMAP_FIXED, control) == MAP_FAILED) {
-        munmap(own, DAXPIN_CONTROL_SIZE);
-    }
+    daxpin_control_replace(control, own);
 }
 
 daxpin_slot_t *daxpin_slots_create(void)

@@ -39,6 +39,8 @@ typedef struct daxpin_control {
     uint64_t         dev;
     uint64_t         ino;
     uint64_t         generation;
+    uint32_t         on_break;   /* daxpin_on_break_t */
+    uint32_t         own;        /* daxpin_file_t's */
     _Atomic uint64_t length;     /* bytes under lease */
     _Atomic uint64_t checks;     /* while LENT: how often the holder has
                                     checked that the file is whole */
@@ -120,6 +122,10 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
  * other threads. Other processes see nothing of it. If there is no memory, the
  * page stays. Async-signal-safe. */
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
+
+/* Put another page in the place of one, in one step as seen by other threads. */
+void daxpin_control_replace(daxpin_control_t *control,
+                            daxpin_control_t *other);
 
 /* Wait until any thread that marked its slot and read the old state is seen in
  * the slot. */
