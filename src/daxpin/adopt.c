@@ -154,8 +154,8 @@ static int daxpin_adopt_descriptor(void *arg, const char *path,
     int own = daxpin_backing_find_fd(st->st_ino, st->st_dev);
     int fd;
 
-    (void)arg;
     (void)deadline;
+    *(int*)arg = 1;
     fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
          open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return (fd >= 0) ? fd :
@@ -163,13 +163,25 @@ static int daxpin_adopt_descriptor(void *arg, const char *path,
                         "and writing: %m", path);
 }
 
-static int daxpin_adopt_fill(void *arg, const char *path, int fd,
-                             const struct stat *now, int is_dax)
+/* Allocate all blocks on DAX, before the hold is placed. The program and the
+ * members may store to their mappings meanwhile. */
+static int daxpin_adopt_fill(void *arg, daxpin_file_t *file, int fd)
 {
+    daxpin_space_t space = {.path   = file->path,
+                            .fd     = fd,
+                            .end    = daxpin_file_length(file),
+                            .shared = 1,
+                            .check  = daxpin_description_check,
+                            .arg    = file};
+    int ret;
+
     (void)arg;
-    return (is_dax && (now->st_size > 0)) ?
-                   daxpin_space_allocate(path, fd, 0, (size_t)now->st_size) :
-                   0;
+    if (!file->is_dax || (space.end == 0)) {
+        return 0;
+    }
+    ret = daxpin_space_fill(&space);
+    daxpin_space_free(&space);
+    return ret;
 }
 
 static const daxpin_description_ops_t daxpin_adopt_description = {
@@ -189,30 +201,52 @@ static void daxpin_page_range(uintptr_t *addr_p, size_t *length_p)
     *length_p  = end - *addr_p;
 }
 
+static int daxpin_adopt_allocate_locked(daxpin_file_t *file, uint64_t offset,
+                                        size_t length)
+{
+    daxpin_space_t space = {.path   = file->path,
+                            .fd     = daxpin_file_borrow_fd(file),
+                            .offset = offset,
+                            .end    = offset + length,
+                            .shared = 1,
+                            .check  = daxpin_description_check,
+                            .arg    = file};
+    int ret;
+
+    if (space.fd < 0) {
+        return space.fd;
+    }
+    ret = daxpin_space_fill(&space);
+    daxpin_space_free(&space);
+    daxpin_file_return_fd(file);
+    return ret;
+}
+
 /* Allocate the blocks of the range, because no hole may be mapped. With a hold
  * the blocks were allocated before the hold was placed; fallocate() would wait
  * for the hold. */
 static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
-                                 size_t length)
+                                 size_t length, uint64_t deadline)
 {
-    int fd, ret;
+    int lock_fd, ret;
 
     if ((daxpin_file_locks(file) & DAXPIN_LOCK_HOLD) ||
         atomic_load(&file->control->waived)) {
         return 0;
     }
-    fd = daxpin_file_dup(file);
-    if (fd < 0) {
-        return fd;
+    ret = lock_fd = daxpin_control_lock_growth(file->control_fd, file->path,
+                                               deadline);
+    if (lock_fd >= 0) {
+        ret = daxpin_adopt_allocate_locked(file, offset, length);
+        close(lock_fd);
     }
-    ret = daxpin_space_allocate(file->path, fd, offset, length);
-    close(fd);
     return ret;
 }
 
 static int daxpin_adopt_finish(daxpin_file_t *file,
                                const daxpin_backing_t *backing, uintptr_t addr,
-                               size_t length, uint64_t offset)
+                               size_t length, uint64_t offset,
+                               uint64_t deadline)
 {
     uintptr_t start = addr;
     size_t size     = length;
@@ -225,7 +259,7 @@ static int daxpin_adopt_finish(daxpin_file_t *file,
                             "window", file->path, (void*)addr, length, offset,
                             daxpin_file_length(file));
     }
-    ret = daxpin_adopt_allocate(file, offset, length);
+    ret = daxpin_adopt_allocate(file, offset, length, deadline);
     if (ret != 0) {
         return ret;
     }
@@ -271,7 +305,7 @@ int daxpin_file_adopt(void *address, size_t length,
     daxpin_params_t known;
     daxpin_backing_t backing;
     uint64_t deadline;
-    int ret;
+    int ret, elected = 0;
 
     *file_p = NULL;
     if ((length == 0) || daxpin_cache_is_foreign(addr, length)) {
@@ -294,14 +328,19 @@ int daxpin_file_adopt(void *address, size_t length,
     }
     deadline = daxpin_elect_deadline(&known);
     ret      = daxpin_elect(backing.vma.path, &backing.st, 1, &known,
-                            &daxpin_adopt_description, NULL, &file);
+                            &daxpin_adopt_description, &elected, &file);
     if (ret != 0) {
         return ret;
     }
     *offset_p = backing.vma.offset + (addr - backing.vma.start);
-    ret       = daxpin_file_wait(file, deadline + DAXPIN_SEC);
+    deadline += DAXPIN_SEC;
+    ret       = elected ? daxpin_description_fill(file,
+                                                  &daxpin_adopt_description,
+                                                  &elected, deadline) :
+                          daxpin_file_wait(file, deadline);
     if (ret == 0) {
-        ret = daxpin_adopt_finish(file, &backing, addr, length, *offset_p);
+        ret = daxpin_adopt_finish(file, &backing, addr, length, *offset_p,
+                                  deadline);
     }
     if (ret != 0) {
         daxpin_file_close(file);

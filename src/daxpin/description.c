@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Open, check and fill the description that the holder of a file leases */
+/* Open and check the description that the holder of a file leases, and fill the
+ * file under the lease */
 
 #include "description.h"
 
+#include "daxpin/file/file.h"
+#include "daxpin/file/holder.h"
+#include "daxpin/file/keep.h"
+#include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/space.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often the lease may be broken while the file is filled */
+#define DAXPIN_FILL_TRIES 10
 
 static int daxpin_description_is_dax(int fd)
 {
@@ -24,8 +35,8 @@ int daxpin_description_get(const char *path, const struct stat *st,
                            uint64_t deadline,
                            const daxpin_description_ops_t *ops, void *arg)
 {
-    int fd, is_dax, ret = 0;
     struct stat now;
+    int fd, ret;
 
     fd = ops->open(arg, path, st, deadline);
     if (fd < 0) {
@@ -37,19 +48,96 @@ int daxpin_description_get(const char *path, const struct stat *st,
         return daxpin_error(ops->other_error, "%s: %s", path,
                             ops->other_message);
     }
-    is_dax = daxpin_description_is_dax(fd);
-    if (is_dax && ((now.st_size > 0) || ops->grows)) {
+    if (daxpin_description_is_dax(fd) && ((now.st_size > 0) || ops->grows)) {
         ret = daxpin_space_await_truncate(path, fd, deadline);
-    }
-    if (ret == 0) {
-        ret = ops->fill(arg, path, fd, &now, is_dax);
-    }
-    if (ret != 0) {
-        if (ops->undo != NULL) {
-            ops->undo(arg, path);
+        if (ret != 0) {
+            if (ops->undo != NULL) {
+                ops->undo(arg, path);
+            }
+            close(fd);
+            return ret;
         }
-        close(fd);
-        return ret;
     }
     return fd;
+}
+
+/* Wait until the lease is there, or the file is revoked. Return whether the
+ * file can be filled. */
+static int daxpin_description_await(daxpin_file_t *file)
+{
+    const struct timespec pause = {.tv_nsec = 100 * DAXPIN_USEC};
+    daxpin_lease_phase_t phase;
+    int alive;
+
+    for (;;) {
+        pthread_mutex_lock(&daxpin_mutex);
+        phase = file->lease.phase;
+        alive = daxpin_file_is_alive(file);
+        pthread_mutex_unlock(&daxpin_mutex);
+        if (!alive || (phase != DAXPIN_LEASE_FIRST)) {
+            return alive && (phase == DAXPIN_LEASE_FILLING);
+        }
+        nanosleep(&pause, NULL); /* decide.c has the time limit */
+    }
+}
+
+int daxpin_description_check(void *arg)
+{
+    daxpin_file_t *file = arg;
+    int ret             = 0;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    if (!daxpin_file_is_alive(file) || (file->fd < 0)) {
+        ret = daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                           file->path, file->control->cause);
+    } else if (file->unfilled && !daxpin_lease_is_whole(file->fd)) {
+        ret = -ECANCELED;
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return ret;
+}
+
+/* Fill the file once. Return 0, or -errno with a message after the file was
+ * restored; -ECANCELED, without a message, if the lease was broken. */
+static int daxpin_description_fill_once(daxpin_file_t *file,
+                                        const daxpin_description_ops_t *ops,
+                                        void *arg, int is_last)
+{
+    int ret, fd = daxpin_file_borrow_fd(file);
+
+    if (fd < 0) {
+        return fd;
+    }
+    ret = ops->fill(arg, file, fd);
+    if ((ret == -ECANCELED) && is_last) {
+        ret = daxpin_error(EAGAIN, "%s: cannot allocate its blocks: other "
+                           "processes keep opening it meanwhile; end them, or "
+                           "start again later", file->path);
+    }
+    if ((ret != 0) && (ret != -ECANCELED) && (ops->undo != NULL)) {
+        ops->undo(arg, file->path);
+    }
+    pthread_mutex_lock(&daxpin_mutex);
+    daxpin_holder_end_fill(file, ret);
+    pthread_mutex_unlock(&daxpin_mutex);
+    daxpin_file_return_fd(file);
+    return ret;
+}
+
+int daxpin_description_fill(daxpin_file_t *file,
+                            const daxpin_description_ops_t *ops, void *arg,
+                            uint64_t deadline)
+{
+    unsigned tries = DAXPIN_FILL_TRIES;
+    int ret        = -ECANCELED;
+
+    while ((ret == -ECANCELED) && daxpin_description_await(file)) {
+        ret = daxpin_description_fill_once(file, ops, arg, --tries == 0);
+    }
+    if ((ret == 0) || (ret == -ECANCELED)) {
+        return daxpin_file_wait(file, deadline);
+    }
+    (void)daxpin_file_wait(file, deadline); /* until it is revoked */
+    daxpin_error(-ret, "%s", file->control->cause);
+    return ret;
 }

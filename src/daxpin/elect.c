@@ -86,6 +86,7 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     pthread_mutex_lock(&daxpin_mutex);
     file->own          = !join;
     file->control->own = !join;
+    file->unfilled     = 1; /* the caller fills it */
     daxpin_holder_request_lease(file, daxpin_elect_timeout(params));
     /* Try to take the lease in this thread, because most often it succeeds */
     (void)daxpin_holder_tick(file, daxpin_now(), 0);

@@ -83,12 +83,31 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
 typedef struct daxpin_open {
     const char *path;
     size_t     length;
+    struct stat st;        /* the file at the start of this call */
     int        created;    /* by this call */
-    int        fd;         /* of the description, if this call opened it; else
-                              -1 */
-    off_t      old_length;
-    struct stat filled;    /* the file after daxpin_open_fill() */
+    int        elected;    /* this process became the holder in this call */
+    daxpin_space_t space;  /* what daxpin_open_fill() did */
 } daxpin_open_t;
+
+/* Delete the file if this call created it, and it is still empty. */
+static void daxpin_open_unlink(void *arg, const char *path)
+{
+    daxpin_open_t *open_args = arg;
+    struct stat st;
+
+    if (open_args->created && (stat(path, &st) == 0) && (st.st_size == 0) &&
+        (st.st_ino == open_args->st.st_ino) &&
+        (st.st_dev == open_args->st.st_dev)) {
+        unlink(path);
+    }
+    open_args->created = 0;
+}
+
+static int daxpin_open_error_empty(const char *path)
+{
+    return daxpin_error(EINVAL, "%s: cannot open: the file is empty, and no "
+                        "length was given; give a length", path);
+}
 
 /* Do not wait for another program's lease in open(): the lease may last longer
  * than the caller wants to wait. */
@@ -96,10 +115,13 @@ static int daxpin_open_descriptor(void *arg, const char *path,
                                   const struct stat *st, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    daxpin_open_t *open_args    = arg;
     int fd;
 
-    (void)arg;
-    (void)st;
+    if ((st->st_size == 0) && (open_args->length == 0)) {
+        daxpin_open_unlink(arg, path);
+        return daxpin_open_error_empty(path);
+    }
     while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
         if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
             return daxpin_error((errno == ENOENT) ? ESTALE : errno,
@@ -111,38 +133,29 @@ static int daxpin_open_descriptor(void *arg, const char *path,
         nanosleep(&pause, NULL);
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    open_args->elected = 1;
     return fd;
 }
 
-/* Grow the file before the lease is taken: no other process of daxpin has
- * access yet. */
-static int daxpin_open_fill(void *arg, const char *path, int fd,
-                            const struct stat *now, int is_dax)
+/* Grow and fill the file. No other process has it open, and members wait. */
+static int daxpin_open_fill(void *arg, daxpin_file_t *file, int fd)
 {
     daxpin_open_t *open_args = arg;
-    int ret;
+    size_t size              = daxpin_file_length(file);
 
-    ret = daxpin_space_grow(path, fd, is_dax, open_args->length, 1);
-    if (ret != 0) {
-        return ret;
+    if ((size == 0) && (open_args->length == 0)) {
+        return daxpin_open_error_empty(file->path); /* by now */
     }
-    if (fstat(fd, &open_args->filled) != 0) {
-        return daxpin_error(errno, "%s: cannot stat: %m", path);
-    }
-    open_args->old_length = now->st_size;
-    open_args->fd         = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    return 0;
-}
-
-/* Unlink a file that this call created. No other process of daxpin has it
- * before the election ends. */
-static void daxpin_open_unlink(void *arg, const char *path)
-{
-    const daxpin_open_t *open_args = arg;
-
-    if (open_args->created) {
-        unlink(path);
-    }
+    daxpin_space_free(&open_args->space);
+    open_args->space = (daxpin_space_t){
+        .path     = file->path,
+        .fd       = fd,
+        .end      = (open_args->length > size) ? open_args->length : size,
+        .converts = file->is_dax,
+        .check    = daxpin_description_check,
+        .arg      = file
+    };
+    return daxpin_space_fill(&open_args->space);
 }
 
 static const daxpin_description_ops_t daxpin_open_description = {
@@ -250,31 +263,62 @@ static void daxpin_open_grow_end(daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_mutex);
 }
 
-static int daxpin_open_grow(daxpin_file_t *file, size_t length)
+/* Grow the file, for one thread of all processes at a time. The new part has
+ * its blocks before any other thread sees the new length. */
+static int daxpin_open_grow_locked(daxpin_file_t *file, size_t length)
 {
-    int fd, ret;
+    daxpin_space_t space = {
+        .path     = file->path,
+        .fd       = daxpin_file_borrow_fd(file),
+        .end      = length,
+        .converts = file->is_dax,
+        .shared   = 1,
+        .check    = daxpin_description_check,
+        .arg      = file
+    };
+    int ret;
+
+    if (space.fd < 0) {
+        return space.fd;
+    }
+    ret = (daxpin_file_length(file) < length) ? daxpin_space_fill(&space) : 0;
+    daxpin_space_free(&space);
+    daxpin_file_return_fd(file);
+    return ret;
+}
+
+static int daxpin_open_grow(daxpin_file_t *file, size_t length,
+                            uint64_t deadline)
+{
+    int lock_fd, ret;
 
     ret = daxpin_open_grow_begin(file, length);
     if (ret != 0) {
         return ret;
     }
-    ret = fd = daxpin_file_dup(file);
-    if (fd >= 0) {
-        ret = daxpin_space_grow(file->path, fd, file->is_dax, length, 0);
-        close(fd);
+    ret = lock_fd = daxpin_control_lock_growth(file->control_fd, file->path,
+                                               deadline);
+    if (lock_fd >= 0) {
+        ret = daxpin_open_grow_locked(file, length);
+        close(lock_fd);
     }
     daxpin_open_grow_end(file);
     return ret;
 }
 
 /* Wait for the lease, then grow and map the file. */
-static int daxpin_open_finish(daxpin_file_t *file, size_t length,
+static int daxpin_open_finish(daxpin_open_t *open_args, daxpin_file_t *file,
                               uint64_t deadline)
 {
-    int ret = daxpin_file_wait(file, deadline + DAXPIN_SEC);
+    const size_t length = open_args->length;
+    int ret;
 
+    ret = open_args->elected ?
+          daxpin_description_fill(file, &daxpin_open_description, open_args,
+                                  deadline + DAXPIN_SEC) :
+          daxpin_file_wait(file, deadline + DAXPIN_SEC);
     if ((ret == 0) && (daxpin_file_length(file) < length)) {
-        ret = daxpin_open_grow(file, length);
+        ret = daxpin_open_grow(file, length, deadline + DAXPIN_SEC);
     }
     if (ret != 0) {
         return ret;
@@ -288,42 +332,28 @@ static int daxpin_open_finish(daxpin_file_t *file, size_t length,
     return 0;
 }
 
-/* Return whether no process has written to the file since daxpin_open_fill().
- * Without a lease, a process that opened the file without daxpin can write. */
-static int daxpin_open_is_untouched(const daxpin_open_t *open_args)
+/* Restore the file after it could not be mapped, unless another process has had
+ * it under this lease. Delete a new file that could not be leased, unless
+ * another process has it open. */
+static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
 {
-    const struct stat *filled = &open_args->filled;
-    struct stat st;
+    int may_unlink = 1;
 
-    return (fstat(open_args->fd, &st) == 0) &&
-           (st.st_size == filled->st_size) &&
-           (st.st_mtim.tv_sec == filled->st_mtim.tv_sec) &&
-           (st.st_mtim.tv_nsec == filled->st_mtim.tv_nsec);
-}
-
-/* Restore the file after it could not be leased or mapped, unless another
- * process has had it under this lease or has written to it. */
-static void daxpin_open_undo(const daxpin_open_t *open_args,
-                             daxpin_file_t *file)
-{
-    int undone = 0;
-
-    if (open_args->fd < 0) {
+    if (!open_args->elected || (file == NULL)) {
         return;
     }
     pthread_mutex_lock(&daxpin_mutex);
-    if ((file == NULL) || !daxpin_lease_was_held(&file->lease) ||
-        !daxpin_file_has_others(file)) {
-        if (file != NULL) {
-            daxpin_hold_drop(&file->hold);
-        }
-        undone = daxpin_open_is_untouched(open_args) &&
-                 (daxpin_space_cut(open_args->fd,
-                                  (size_t)open_args->old_length) == 0);
+    if (!daxpin_lease_was_held(&file->lease)) {
+        may_unlink = file->lease.error != EAGAIN;
+    } else if (!daxpin_file_has_others(file) && (file->fd >= 0)) {
+        daxpin_hold_drop(&file->hold);
+        daxpin_space_undo(&open_args->space);
+    } else {
+        may_unlink = 0;
     }
     pthread_mutex_unlock(&daxpin_mutex);
-    if (undone && open_args->created) {
-        unlink(open_args->path);
+    if (may_unlink) {
+        daxpin_open_unlink(open_args, open_args->path);
     }
 }
 
@@ -333,30 +363,27 @@ static int daxpin_open_try(const char *path, size_t length,
                            const daxpin_params_t *params, uint64_t deadline,
                            daxpin_file_t **file_p)
 {
-    daxpin_open_t open_args = {.length = length, .fd = -1};
+    daxpin_open_t open_args = {.length = length};
     char *real_path;
-    struct stat st;
     int ret;
 
-    ret = daxpin_open_create(path, params, &st, &open_args.created);
+    ret = daxpin_open_create(path, params, &open_args.st, &open_args.created);
     if (ret != 0) {
         return ret;
     }
     real_path      = realpath(path, NULL);
     open_args.path = (real_path != NULL) ? real_path : path;
-    ret = daxpin_elect(open_args.path, &st, 0, params, &daxpin_open_description,
-                       &open_args, file_p);
+    ret = daxpin_elect(open_args.path, &open_args.st, 0, params,
+                       &daxpin_open_description, &open_args, file_p);
     if (ret == 0) {
-        ret = daxpin_open_finish(*file_p, length, deadline);
+        ret = daxpin_open_finish(&open_args, *file_p, deadline);
     }
     if (ret != 0) {
         daxpin_open_undo(&open_args, *file_p);
         daxpin_file_close(*file_p);
         *file_p = NULL;
     }
-    if (open_args.fd >= 0) {
-        close(open_args.fd);
-    }
+    daxpin_space_free(&open_args.space);
     free(real_path);
     return ret;
 }

@@ -16,6 +16,8 @@
  *                         (os/control.h) has `state`
  *   slot, begin, end      access.h, os/control.c
  *   holder: wait          os/loop.c: signal and poll
+ *   filling               description.c: the thread that opened the file fills
+ *                         it under the lease, in PENDING
  *   holder: decide        file/holder.c gathers facts, file/decide.c decides.
  *                         The labels below are its actions: TRY, LEND_READER,
  *                         AWAIT_LATE, REVOKE.
@@ -38,6 +40,8 @@
  *   6  If the holder dies, members are revoked. [ltl orphans_end] If any
  *      process dies, in a slot or not, breaks still end.    [ltl breaks_end]
  *   7  A process that joins sees HELD or an error. [ltl joins_end, end states]
+ *   8  A process that opens the file never finds it filled in part, unless the
+ *      holder has died.                                           [assert]
  *
  * WHAT IS NOT MODELLED
  *   - The lease does not expire, as with lease-break-time 0. So property 2 does
@@ -199,6 +203,7 @@ bool        own[PROCESSES];      /* has a description of its own open */
 bool        waits_own[PROCESSES];
 bool        ref[PROCESSES];      /* has the leased description */
 bool        shrunk;              /* the file is shorter than it was */
+bool        changed;             /* has been filled in part */
 
 #define K_BREAKING (lease == TO_READ || lease == TO_UNLCK)
 #define K_WAITS    (waits_reader + waits_writer + waits_late)
@@ -477,6 +482,7 @@ inline wait_ack(p)
 
 proctype holder()
 {
+    bool filled; /* by the thread that opened the file */
     {
 #ifdef JOIN
         goto await_late;
@@ -578,6 +584,31 @@ try: /* TRY until the lease is back. Processes may join meanwhile. */
 #ifdef BUG_HELD_BEFORE_SIZE
             state = HELD;
 #endif
+#ifdef JOIN
+            /* Phase FILLING, once: if a process breaks the lease, undo, give
+             * the lease back and try again. */
+            if
+            :: !filled ->
+                changed = true;
+                do
+                :: atomic { HELLO_SENT -> serve() }
+                :: K_BREAKING ->
+#ifdef BUG_UNDO_LATE
+                    k_unlck();
+                    changed = false;
+#else
+                    changed = false;
+                    k_unlck();
+#endif
+                    goto try
+#ifndef PATIENT
+                :: changed = false; goto revoke /* no space */
+#endif
+                :: atomic { filled = true; changed = false; break }
+                od
+            :: else
+            fi;
+#endif
             if
             :: shrunk -> goto revoke
             :: else   ->
@@ -662,6 +693,7 @@ proctype member(byte p) UNLESS_STOPPED(p)
         }
         atomic {
             lease == NONE ->
+            assert(!changed || !alive[HOLDER]); /* 8 */
             if
             :: waits_own[p] -> waits_late--; waits_own[p] = false
             :: else
@@ -802,6 +834,7 @@ proctype intruder(byte kind)
 #endif
     fi;
 
+    assert(!changed || !alive[HOLDER]); /* 8 */
     if
     :: kind == WRITER -> shrunk = true
     :: true /* reads, or writes within the file */

@@ -58,6 +58,13 @@ static const decide_row_t decide_rows[] = {
      {.phase = DAXPIN_LEASE_FIRST, .deadline = 2 * DECIDE_NOW},
      {DECIDE_PENDING, .refused = EACCES},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_REFUSED},
+    {"the lease is there, and the file is being filled",
+     {.phase = DAXPIN_LEASE_FILLING, .deadline = DECIDE_NOW - 1},
+     {DECIDE_PENDING},
+     .type = DAXPIN_ACTION_NOTHING},
+    {"a file that is being filled ends with a fault",
+     {.phase = DAXPIN_LEASE_FILLING}, {DECIDE_PENDING, .faulted = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_FAULT},
     {"the lease is asked for again after a late member",
      {.phase = DAXPIN_LEASE_AGAIN, .deadline = 2 * DECIDE_NOW},
      {DECIDE_PENDING},
@@ -522,6 +529,7 @@ static void test_was_held(void **state)
         assert_int_equal(daxpin_lease_was_held(&lease),
                          (phase != DAXPIN_LEASE_NONE) &&
                          (phase != DAXPIN_LEASE_FIRST) &&
+                         (phase != DAXPIN_LEASE_FILLING) &&
                          (phase != DAXPIN_LEASE_REFUSED));
     }
     (void)state;

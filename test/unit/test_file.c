@@ -3,6 +3,7 @@
 
 /* Opening, sharing and closing files */
 
+#include "disk.h"
 #include "intruder.h"
 #include "daxpin/file/file.h"
 #include "member.h"
@@ -142,55 +143,21 @@ static void test_again_with_more(void **state)
     (void)state;
 }
 
-/* Make another process wait when it grows its file, by locking the file: the
- * library lets one process at a time grow it. number is that process's
- * descriptor. Return a descriptor of the same open file description. Closing it
- * ends the wait. */
-static int file_delay_growth(pid_t pid, int number)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int pidfd         = (int)syscall(SYS_pidfd_open, pid, 0);
-    int fd            = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
-    close(pidfd);
-    return fd;
-}
-
-/* Return whether a process waits to grow its file. */
-static int file_waits_to_grow(pid_t pid)
-{
-    FILE *locks = fopen("/proc/locks", "re");
-    char line[512];
-    int waits = 0, waiter;
-
-    while ((locks != NULL) && (fgets(line, sizeof(line), locks) != NULL)) {
-        waits |= (sscanf(line, "%*s -> POSIX %*s %*s %d", &waiter) == 1) &&
-                 (waiter == (int)pid);
-    }
-    if (locks != NULL) {
-        fclose(locks);
-    }
-    return waits;
-}
-
 /* A process that opens a file while the holder grows it waits until the file
  * has grown, because its hold would keep the file from growing. */
 static void test_join_while_growing(void **state)
 {
     const char *path = unit_path(unit_disk, "growing");
     child_t holder, late;
-    int bar;
 
     member_start_open(&holder, path);
     member_start(&late);
-    bar = file_delay_growth(holder.pid, (int)child_query(&holder, "number"));
+    disk_mark(path, "wait");
     child_send(&holder, "open %s %d 8000", path, 2 * UNIT_LENGTH);
-    assert_true(unit_await(5000, file_waits_to_grow(holder.pid)));
+    assert_int_equal(child_answer_within(&holder, 300), CHILD_SILENT);
     child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 300), CHILD_SILENT);
-    close(bar);
+    disk_unmark(path, "wait");
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
     assert_int_equal(unit_file_size(path), 2 * UNIT_LENGTH);
@@ -207,21 +174,18 @@ static void test_join_while_growing(void **state)
  * file meanwhile waits up to its own timeout. */
 static void test_join_while_created(void **state)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     const char *path  = unit_path(unit_disk, "created");
     child_t holder, late;
-    int bar;
 
     unit_make_file(path, UNIT_LENGTH, 'x');
-    bar = open(path, O_RDWR | O_CLOEXEC);
-    assert_int_equal(fcntl(bar, F_SETLK, &lock), 0);
+    disk_mark(path, "wait");
     member_start(&holder);
     member_start(&late);
-    child_send(&holder, "open %s %d 20000", path, UNIT_LENGTH);
-    assert_true(unit_await(5000, file_waits_to_grow(holder.pid)));
+    child_send(&holder, "open %s %d 20000", path, 2 * UNIT_LENGTH);
+    assert_true(unit_await(5000, strcmp(intruder_lease(path), "ACTIVE") == 0));
     child_send(&late, "open %s %d 20000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&late, 6000), CHILD_SILENT);
-    close(bar);
+    disk_unmark(path, "wait");
     assert_int_equal(child_answer(&holder, CHILD_WAIT_MS), 0);
     assert_int_equal(child_answer(&late, CHILD_WAIT_MS), 0);
     assert_child_ok(&late, "put 100 1 77");
@@ -483,8 +447,8 @@ static void test_open_elsewhere(void **state)
     (void)state;
 }
 
-/* While an open waits, another process writes to the part that the open has
- * added, or beyond it. The open fails, but the written data stays. */
+/* While an open waits, another process makes the file longer. The open fails,
+ * and the file is as the other process has left it. */
 static void test_open_elsewhere_and_written(void **state)
 {
     static const off_t offset[] = {3 * UNIT_LENGTH, 5 * UNIT_LENGTH};
@@ -500,13 +464,13 @@ static void test_open_elsewhere_and_written(void **state)
         assert_int_equal(intruder_result(&child, 5000), 0);
         member_start(&member);
         child_send(&member, "open %s %d %u", path, 4 * UNIT_LENGTH,
-                   2000 * unit_slow());
-        assert_true(unit_await(5000, unit_file_size(path) == 4 * UNIT_LENGTH));
-        unit_sleep_ms(200 * unit_slow()); /* on DAX until it is filled */
+                   1000 * unit_slow());
+        assert_int_equal(child_answer_within(&member, 300), CHILD_SILENT);
         assert_true((fd = open(path, O_WRONLY)) >= 0);
         assert_int_equal(pwrite(fd, &byte, 1, offset[i]), 1);
         close(fd);
         assert_int_equal(child_answer(&member, 5000), -EAGAIN);
+        assert_int_equal(unit_file_size(path), offset[i] + 1);
         assert_int_equal(unit_file_byte(path, offset[i]), 'w');
         child_finish(&member);
         child_finish(&child);

@@ -13,6 +13,7 @@ int daxpin_lease_was_held(const daxpin_lease_t *lease)
 {
     return (lease->phase != DAXPIN_LEASE_NONE) &&
            (lease->phase != DAXPIN_LEASE_FIRST) &&
+           (lease->phase != DAXPIN_LEASE_FILLING) &&
            (lease->phase != DAXPIN_LEASE_REFUSED);
 }
 
@@ -203,7 +204,8 @@ static daxpin_action_t daxpin_decide_refused(const daxpin_lease_t *lease,
 static daxpin_action_t daxpin_decide_try(const daxpin_lease_t *lease,
                                          const daxpin_facts_t *facts)
 {
-    if (lease->phase == DAXPIN_LEASE_NONE) {
+    if ((lease->phase == DAXPIN_LEASE_NONE) ||
+        (lease->phase == DAXPIN_LEASE_FILLING)) {
         return daxpin_action(DAXPIN_ACTION_NOTHING);
     }
     if (facts->refused != 0) {

@@ -60,6 +60,7 @@
 typedef enum daxpin_lease_phase {
     DAXPIN_LEASE_NONE,    /* PENDING: the lease is not wanted yet */
     DAXPIN_LEASE_FIRST,   /* PENDING: wanted; it was never held */
+    DAXPIN_LEASE_FILLING, /* PENDING: taken, and the file is being filled */
     DAXPIN_LEASE_AGAIN,   /* PENDING: wanted; given back for a late member */
     DAXPIN_LEASE_WHOLE,   /* HELD: no break is known */
     DAXPIN_LEASE_DELAYED, /* HELD: a break is delayed */
@@ -193,7 +194,7 @@ typedef struct daxpin_action {
 daxpin_action_t daxpin_decide(const daxpin_lease_t *lease,
                               const daxpin_facts_t *facts);
 
-/* Return whether the lease was ever held. */
+/* Return whether the lease was ever held, and the file filled. */
 int daxpin_lease_was_held(const daxpin_lease_t *lease);
 
 /* Return whether the guard has covered the file since the lease was lent. */

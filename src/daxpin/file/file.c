@@ -54,10 +54,41 @@ void daxpin_file_drop_fd(daxpin_file_t *file)
         close(file->watch_fd);
         file->watch_fd = -1;
     }
-    if (file->fd >= 0) {
-        close(file->fd);
-        file->fd = -1;
+    if (file->fd < 0) {
+        return;
     }
+    if (file->fd_users > 0) {
+        file->late_fd = file->fd;
+    } else {
+        close(file->fd);
+    }
+    file->fd = -1;
+}
+
+int daxpin_file_borrow_fd(daxpin_file_t *file)
+{
+    int fd;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    if (file->fd < 0) {
+        fd = daxpin_error(ESTALE, "%s: is not under lease any more: %s",
+                          file->path, file->control->cause);
+    } else {
+        fd = file->fd;
+        ++file->fd_users;
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return fd;
+}
+
+void daxpin_file_return_fd(daxpin_file_t *file)
+{
+    pthread_mutex_lock(&daxpin_mutex);
+    if ((--file->fd_users == 0) && (file->late_fd >= 0)) {
+        close(file->late_fd);
+        file->late_fd = -1;
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 void daxpin_file_ref(daxpin_file_t *file)

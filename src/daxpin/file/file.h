@@ -115,10 +115,15 @@ struct daxpin_file {
     uint64_t           map_ino;
     int                is_dax;
     int                numa_node; /* of its device; -1: not known */
+    int                unfilled;  /* holder: a thread has to fill the file when
+                                     the lease is there; see description.h */
     int                own;       /* opened by daxpin_file_open(): no member
                                      has the file open by itself */
     char               *path;
     int                fd;        /* the one open file description */
+    unsigned           fd_users;  /* threads that use it without the mutex */
+    int                late_fd;   /* fd of a revoked file, which the last of
+                                     them closes; -1: none */
     daxpin_hold_t      hold;
     unsigned           growing;   /* calls that make the file longer; without
                                      a hold meanwhile */
@@ -200,7 +205,17 @@ void daxpin_file_note_size(daxpin_file_t *file);
  * daxpin_mutex. */
 int daxpin_file_dup(const daxpin_file_t *file);
 
-/* Close file->fd at the end of a revoke, and end the watch. Caller holds daxpin_mutex. */
+/* Return file->fd for use without daxpin_mutex, or -errno with a message. A
+ * revoke does not close it before daxpin_file_return_fd(). The program's record
+ * locks on the file would end with the close of a duplicate. Caller does not
+ * hold daxpin_mutex. */
+int daxpin_file_borrow_fd(daxpin_file_t *file);
+
+/* End the use of file->fd. Caller does not hold daxpin_mutex. */
+void daxpin_file_return_fd(daxpin_file_t *file);
+
+/* Close file->fd at the end of a revoke, and end the watch. Caller holds
+ * daxpin_mutex. */
 void daxpin_file_drop_fd(daxpin_file_t *file);
 
 #endif

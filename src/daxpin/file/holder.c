@@ -565,9 +565,15 @@ static int daxpin_holder_check_again(daxpin_file_t *file,
     return 1;
 }
 
-/* Enter HELD, because the lease was taken. */
+/* Enter HELD, because the lease was taken. Before that the thread that opened the
+ * file fills it. */
 static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
 {
+    if (file->unfilled) {
+        file->lease.phase = DAXPIN_LEASE_FILLING;
+        atomic_store(&file->control->growing, 1);
+        return;
+    }
     if (!daxpin_holder_check_again(file, facts) ||
         !daxpin_holder_place_hold_again(file) ||
         !daxpin_holder_place_hold(file)) {
@@ -581,6 +587,30 @@ static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
     daxpin_control_set_state(file->control, DAXPIN_STATE_HELD, 1);
     daxpin_report_update(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lease held", file->path);
+}
+
+void daxpin_holder_end_fill(daxpin_file_t *file, int error)
+{
+    daxpin_facts_t facts = {.now = daxpin_now()};
+
+    if (file->lease.phase != DAXPIN_LEASE_FILLING) {
+        return; /* A fault has revoked the file */
+    }
+    if (error == 0) {
+        file->unfilled = 0;
+        atomic_store(&file->control->growing, 0);
+        daxpin_holder_enter_held(file, &facts);
+        daxpin_loop_hint(); /* A break may have come */
+    } else if (error == -ECANCELED) {
+        atomic_store(&file->control->growing, 0);
+        daxpin_lease_drop(file->fd);
+        daxpin_holder_request_lease(file, file->lease.timeout_ms);
+    } else {
+        /* control->growing stays: see daxpin_file_wait() */
+        file->lease.error = -error;
+        daxpin_holder_revoke(file, daxpin_errormsg());
+    }
+    daxpin_loop_wake();
 }
 
 /* Give the lease back, and try to take it again from now on. */

@@ -14,6 +14,12 @@
  * timeout. */
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
+/* End the filling of the file, in phase FILLING: enter HELD. error: 0;
+ * -ECANCELED if the lease was broken meanwhile, so that the loop gives it back
+ * and tries again; or another -errno with a message, to revoke the file. The
+ * file is as it was before, unless error is 0. */
+void daxpin_holder_end_fill(daxpin_file_t *file, int error);
+
 /* Go on with a lease that another holder has taken: this process gets the
  * signal, and takes the lease under its own name as soon as possible. The watch
  * is placed, if it can be. */

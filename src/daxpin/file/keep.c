@@ -76,6 +76,11 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
                                 "when that process has closed it", file->path,
                                 (int)file->holder_pid);
         case DAXPIN_STATE_REVOKED:
+            if (atomic_load(&file->control->growing)) {
+                /* The holder could not fill the file for itself, and left it
+                 * as it was; this process may want less */
+                return daxpin_error(ESTALE, "%s", cause);
+            }
             return daxpin_error(file->lease.error ? file->lease.error : EAGAIN,
                                 "%s", cause);
         default:

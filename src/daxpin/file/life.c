@@ -50,6 +50,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->map_dev         = st->st_dev;
     file->map_ino         = st->st_ino;
     file->fd              = -1;
+    file->late_fd         = -1;
     file->control_fd      = -1;
     file->share.listen_fd = -1;
     file->watch_fd        = -1;
@@ -313,7 +314,12 @@ void daxpin_files_fork(void)
         }
         daxpin_hold_drop(&file->hold);
         daxpin_pins_fork(&file->pins);
+        file->fd_users = 0; /* those threads are not here */
         daxpin_file_drop_fd(file);
+        if (file->late_fd >= 0) {
+            close(file->late_fd);
+            file->late_fd = -1;
+        }
     }
     daxpin_revoke_fork();
 }

@@ -5,6 +5,7 @@
 
 #include "control.h"
 
+#include "clock.h"
 #include "log.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -145,6 +147,40 @@ int daxpin_control_open_member(int fd)
         member_fd = -1;
     }
     return member_fd;
+}
+
+/* A description of its own excludes other threads as well as processes */
+int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char link[32];
+    int lock_fd, ret;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    lock_fd = open(link, O_RDWR | O_CLOEXEC);
+    if (lock_fd < 0) {
+        return daxpin_error(errno, "%s: cannot lock its growth: cannot open "
+                            "its control page: %m; check that /proc is "
+                            "mounted, and the limit of open files (ulimit -n)",
+                            path);
+    }
+    while (fcntl(lock_fd, F_OFD_SETLK, &lock) != 0) {
+        ret = errno;
+        if (((ret == EAGAIN) || (ret == EACCES)) && (daxpin_now() > deadline)) {
+            ret = daxpin_error(ETIMEDOUT, "%s: cannot wait longer to grow it "
+                               "or to allocate its blocks: another process or "
+                               "thread that uses it still does so", path);
+        } else if ((ret == EAGAIN) || (ret == EACCES) || (ret == EINTR)) {
+            nanosleep(&pause, NULL);
+            continue;
+        } else {
+            ret = daxpin_error(ret, "%s: cannot lock its growth: %m", path);
+        }
+        close(lock_fd);
+        return ret;
+    }
+    return lock_fd;
 }
 
 int daxpin_control_leave(int member_fd)

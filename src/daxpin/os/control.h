@@ -109,6 +109,13 @@ void daxpin_control_destroy(daxpin_control_t *control);
  * member's process. Return the descriptor, or -1 with errno. */
 int daxpin_control_open_member(int fd);
 
+/* Become the only thread, of all processes that use the file, that changes its
+ * length or its blocks. Return a descriptor, for the caller to close at the end
+ * of that; or -errno with a message: -ETIMEDOUT after the deadline (ns). The
+ * lock is on the control page: the file's own locks are the program's. path is
+ * for messages. */
+int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
+
 /* End the shared lock of a member that has left the file. Return whether no
  * other member is left. */
 int daxpin_control_leave(int member_fd);

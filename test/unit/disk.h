@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * A file system that behaves as a test wants it
+ *
+ * The functions below replace those of the C library in this program and its
+ * children. For a file PATH, these marks are files beside it:
+ *
+ *   PATH.dax    statx() reports that PATH is on DAX
+ *   PATH.wait   fallocate() of PATH waits until the mark is gone
+ *   PATH.full   the next fallocate() of PATH does half of its work, and fails
+ *               with ENOSPC; disk_full_hook() is called in between
+ *   PATH.never  fallocate() of PATH does nothing and fails with ENOSPC
+ */
+
+#ifndef DISK_H_
+#define DISK_H_
+
+#include "unit.h"
+
+#include <dlfcn.h>
+#include <sys/syscall.h>
+
+#define DISK_WRITTEN 'w' /* a byte that another program writes */
+#define DISK_BEHIND  8192 /* so many bytes behind the begin of a hole */
+#define DISK_POPULATE 23  /* MADV_POPULATE_WRITE */
+
+static unsigned disk_allocations; /* calls of fallocate() for a marked file */
+static int      disk_is_old;      /* no MADV_POPULATE_WRITE */
+static int      disk_writes;      /* another program writes to each hole that
+                                     the library has just found */
+static unsigned disk_written;     /* bytes */
+static void     (*disk_full_hook)(int fd, off_t offset);
+
+/* Called when the library makes a path absolute, which it does between the
+ * creation of a file and the lease */
+static void     (*disk_path_hook)(const char *path);
+
+static UNIT_UNUSED const char *disk_mark_path(const char *path,
+                                              const char *what)
+{
+    static __thread char mark[PATH_MAX + 64];
+
+    snprintf(mark, sizeof(mark), "%s.%s", path, what);
+    return mark;
+}
+
+static UNIT_UNUSED void disk_mark(const char *path, const char *what)
+{
+    int fd = open(disk_mark_path(path, what), O_CREAT | O_WRONLY | O_CLOEXEC,
+                  0666);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static UNIT_UNUSED void disk_unmark(const char *path, const char *what)
+{
+    assert_int_equal(unlink(disk_mark_path(path, what)), 0);
+}
+
+/* Return whether the file of a descriptor has a mark. */
+static int disk_has_mark(int fd, const char *what)
+{
+    char link[64], path[PATH_MAX];
+    ssize_t length;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    length = readlink(link, path, sizeof(path) - 1);
+    if (length < 0) {
+        return 0;
+    }
+    path[length] = '\0';
+    return access(disk_mark_path(path, what), F_OK) == 0;
+}
+
+int statx(int dir, const char *restrict path, int flags, unsigned mask,
+          struct statx *restrict stx)
+{
+    int ret   = (int)syscall(SYS_statx, dir, path, flags, mask, stx);
+    int error = errno;
+
+    if ((ret == 0) && (path[0] == '\0') && disk_has_mark(dir, "dax")) {
+        stx->stx_attributes |= STATX_ATTR_DAX;
+    }
+    errno = error;
+    return ret;
+}
+
+/* Allocate half of a range, and fail. */
+static int disk_fill_up(int fd, int mode, off_t offset, off_t length)
+{
+    char link[64], path[PATH_MAX] = "";
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if ((readlink(link, path, sizeof(path) - 1) < 0) ||
+        (unlink(disk_mark_path(path, "full")) != 0) ||
+        (syscall(SYS_fallocate, fd, mode, offset, (length + 1) / 2) != 0)) {
+        return -1;
+    }
+    if (disk_full_hook != NULL) {
+        disk_full_hook(fd, offset);
+    }
+    errno = ENOSPC;
+    return -1;
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    if (mode & ~FALLOC_FL_KEEP_SIZE) {
+        return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    }
+    while (disk_has_mark(fd, "wait")) {
+        disk_allocations = 1;
+        unit_sleep_ms(1);
+    }
+    if (disk_has_mark(fd, "never")) {
+        ++disk_allocations;
+        errno = ENOSPC;
+        return -1;
+    }
+    return disk_has_mark(fd, "full") ?
+           disk_fill_up(fd, mode, offset, length) :
+           (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+    const char byte = DISK_WRITTEN;
+    off_t ret       = syscall(SYS_lseek, fd, offset, whence);
+    int error       = errno;
+
+    if (disk_writes && (whence == SEEK_DATA)) {
+        assert_int_equal(pwrite(fd, &byte, 1, offset + DISK_BEHIND), 1);
+        ++disk_written;
+    }
+    errno = error;
+    return ret;
+}
+
+typedef char *(*disk_realpath_t)(const char *path, char *resolved);
+
+char *realpath(const char *restrict path, char *restrict resolved)
+{
+    disk_realpath_t next = (disk_realpath_t)dlsym(RTLD_NEXT, "realpath");
+
+    if (disk_path_hook != NULL) {
+        disk_path_hook(path);
+    }
+    return next(path, resolved);
+}
+
+int madvise(void *addr, size_t length, int advice)
+{
+    if (disk_writes && (advice == DISK_POPULATE) && (length > DISK_BEHIND) &&
+        (((char*)addr)[DISK_BEHIND] == 0)) {
+        ((char*)addr)[DISK_BEHIND] = DISK_WRITTEN;
+        ++disk_written;
+    }
+    if (disk_is_old && (advice == DISK_POPULATE)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, addr, length, advice);
+}
+
+#endif
