@@ -33,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +65,18 @@ static int is_waiting(pid_t pid, long ms)
         pause_ms(20);
     }
     return 1;
+}
+
+/* Get the free bytes of a file system. */
+static int get_free(int fd, off_t *bytes_p)
+{
+    struct statvfs fs;
+
+    if (fstatvfs(fd, &fs) != 0) {
+        return -1;
+    }
+    *bytes_p = (off_t)(fs.f_bfree * fs.f_frsize);
+    return 0;
 }
 
 static int becomes(daxpin_file_t *file, daxpin_state_t state)
@@ -802,6 +815,37 @@ static void test_full(void)
     CHECK(ret, "an ftruncate passes");
 }
 
+/* A sparse file may be longer than its file system has room for: it is refused,
+ * and the file system does not become full. */
+static void test_sparse(void)
+{
+    struct stat before, after;
+    uint64_t offset;
+    adopted_t me;
+    off_t length;
+    int ret;
+
+    me.fd = make_file(me.path, "sparse", 4096);
+    CHECK(get_free(me.fd, &length) == 0, "statvfs: %m");
+    length += 64 * LENGTH;
+    CHECK((ftruncate(me.fd, length) == 0) && (fstat(me.fd, &before) == 0),
+          "a sparse file: %m");
+    me.memory = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     me.fd, 0);
+    CHECK(me.memory != MAP_FAILED, "its mapping: %m");
+    ret = daxpin_file_adopt(me.memory, (size_t)length, NULL, &me.file, &offset);
+    munmap(me.memory, (size_t)length);
+    CHECK(ret == -ENOSPC, "adopted: %d: %s", ret, daxpin_errormsg());
+    close(me.fd);
+    ret = daxpin_file_open(me.path, 0, NULL, &me.file);
+    CHECK(ret == -ENOSPC, "opened: %d: %s", ret, daxpin_errormsg());
+    CHECK(stat(me.path, &after) == 0, "stat: %m");
+    CHECK((after.st_blocks == before.st_blocks) &&
+          (after.st_size == before.st_size), "it has %ld blocks instead of %ld",
+          (long)after.st_blocks, (long)before.st_blocks);
+    unlink(me.path);
+}
+
 static const intrusion_t *find_intrusion(int (*func)(const char *, int))
 {
     size_t i = 0;
@@ -843,6 +887,7 @@ int main(int argc, char **argv)
     daxpin_set_log(note);
     intrusion = find_intrusion(do_ftruncate);
     run("on a full file system a file is held, by the hold", test_full);
+    run("a sparse file that has no room stays sparse, by none", test_sparse);
     run("rule 0: device DAX is not touched, by none", test_device);
     run("rule 1: the user opts in with an exclusive lease, by F_WRLCK",
         test_opt_in);
