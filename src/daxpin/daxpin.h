@@ -135,7 +135,8 @@ typedef struct daxpin_params {
  * Open a file for one-sided access: find its holder on this node or become it.
  *
  * A new or short file grows to @a length; an existing one keeps its content.
- * Every block is allocated before the call returns, and on DAX also written.
+ * Every block is allocated before the call returns, and on DAX also converted.
+ * The file does not change before the lease is there.
  *
  * @param [in]  path     Regular file; its directory must exist.
  * @param [in]  length   Least length wanted; 0: the length of the file.
@@ -145,10 +146,12 @@ typedef struct daxpin_params {
  *                       with one more reference.
  *
  * @return 0; -EAGAIN another process has the file open (the message names it);
- *         -EACCES neither owner of the file nor CAP_LEASE; -ENOSPC; -EISDIR,
- *         -EINVAL not a regular file, or a file system without leases; other
- *         errors of open(2) and mmap(2). On error nothing is left behind that
- *         was not there before.
+ *         -EACCES neither owner of the file nor CAP_LEASE; -ENOSPC; -ETIMEDOUT
+ *         a process that uses the file still makes it longer; -EISDIR, -EINVAL
+ *         not a regular file, or a file system without leases; other errors of
+ *         open(2) and mmap(2). On error nothing is left behind that was not
+ *         there before; only an empty file stays that this call has created,
+ *         if another process has opened it meanwhile.
  */
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p);

@@ -195,6 +195,24 @@ static void test_converted(void **state)
     (void)state;
 }
 
+/* A file system that does not report holes: all is allocated. */
+static void test_hidden_holes(void **state)
+{
+    daxpin_file_t *opened;
+    struct stat st;
+    own_file_t file;
+
+    own_make(&file, unit_disk, "hidden");
+    disk_hides_holes = 1;
+    opened           = unit_open(file.path, OWN_LENGTH);
+    disk_hides_holes = 0;
+    assert_int_equal(stat(file.path, &st), 0);
+    assert_true(st.st_blocks * 512 >= OWN_LENGTH);
+    daxpin_file_close(opened);
+    own_check_content(&file);
+    (void)state;
+}
+
 /*
  * The lease is broken while the file is filled
  */
@@ -557,6 +575,7 @@ int main(int argc, char **argv)
         unit_case(test_refused_new_file),
         unit_case(test_written_while_filled),
         unit_case(test_converted),
+        unit_case(test_hidden_holes),
         unit_case(test_reader_while_filled),
         unit_case(test_full),
         unit_case(test_full_while_open),

@@ -132,12 +132,14 @@ static int daxpin_space_list_extents(const daxpin_space_t *space, off_t from,
     return (ret == 0) ? daxpin_space_add_hole(space, holes, hole, end) : ret;
 }
 
-/* List what has no data: that includes blocks that were never written, if the
- * file has more blocks than data. Return 0, or -errno with a message. */
+/* List what has no data. That includes blocks that were never written, if the
+ * file has more blocks than data; if it has fewer, the file system does not
+ * report its holes. Return 0, or -errno with a message. */
 static int daxpin_space_list_seek(daxpin_space_t *space, const struct stat *st,
                                   off_t from, off_t end)
 {
-    const off_t last = daxpin_space_round_up(st->st_size, st->st_blksize);
+    const off_t last   = daxpin_space_round_up(st->st_size, st->st_blksize);
+    const off_t blocks = st->st_blocks * 512;
     off_t hole, data, bytes = last;
     int ret = 0;
 
@@ -153,7 +155,11 @@ static int daxpin_space_list_seek(daxpin_space_t *space, const struct stat *st,
                                        (hole > from) ? hole : from,
                                        (data < end) ? data : end);
     }
-    space->exact = st->st_blocks * 512 <= bytes;
+    space->exact = blocks == bytes;
+    if (blocks < bytes) {
+        space->holes.count = 0;
+        return daxpin_space_add_hole(space, &space->holes, from, end);
+    }
     return (ret != 0) ? ret :
            daxpin_space_add_hole(space, &space->holes,
                                  (last > from) ? last : from, end);
