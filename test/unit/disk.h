@@ -8,7 +8,8 @@
  * children. For a file PATH, these marks are files beside it:
  *
  *   PATH.dax    statx() reports that PATH is on DAX
- *   PATH.wait   fallocate() of PATH waits until the mark is gone
+ *   PATH.wait   fallocate() of PATH waits until the mark is gone; PATH.waits
+ *               shows that it does
  *   PATH.full   the next fallocate() of PATH does half of its work, and fails
  *               with ENOSPC; disk_full_hook() is called in between
  *   PATH.never  fallocate() of PATH does nothing and fails with ENOSPC
@@ -63,19 +64,29 @@ static UNIT_UNUSED void disk_unmark(const char *path, const char *what)
     assert_int_equal(unlink(disk_mark_path(path, what)), 0);
 }
 
-/* Return whether the file of a descriptor has a mark. */
-static int disk_has_mark(int fd, const char *what)
+/* Get the path of a descriptor, or "". */
+static void disk_path_of(int fd, char path[PATH_MAX])
 {
-    char link[64], path[PATH_MAX];
+    char link[64];
     ssize_t length;
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    length = readlink(link, path, sizeof(path) - 1);
-    if (length < 0) {
-        return 0;
-    }
-    path[length] = '\0';
+    length                          = readlink(link, path, PATH_MAX - 1);
+    path[(length > 0) ? length : 0] = '\0';
+}
+
+static UNIT_UNUSED int disk_is_marked(const char *path, const char *what)
+{
     return access(disk_mark_path(path, what), F_OK) == 0;
+}
+
+/* Return whether the file of a descriptor has a mark. */
+static int disk_has_mark(int fd, const char *what)
+{
+    char path[PATH_MAX];
+
+    disk_path_of(fd, path);
+    return disk_is_marked(path, what);
 }
 
 int statx(int dir, const char *restrict path, int flags, unsigned mask,
@@ -94,11 +105,10 @@ int statx(int dir, const char *restrict path, int flags, unsigned mask,
 /* Allocate half of a range, and fail. */
 static int disk_fill_up(int fd, int mode, off_t offset, off_t length)
 {
-    char link[64], path[PATH_MAX] = "";
+    char path[PATH_MAX];
 
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    if ((readlink(link, path, sizeof(path) - 1) < 0) ||
-        (unlink(disk_mark_path(path, "full")) != 0) ||
+    disk_path_of(fd, path);
+    if ((unlink(disk_mark_path(path, "full")) != 0) ||
         (syscall(SYS_fallocate, fd, mode, offset, (length + 1) / 2) != 0)) {
         return -1;
     }
@@ -111,11 +121,14 @@ static int disk_fill_up(int fd, int mode, off_t offset, off_t length)
 
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
+    char path[PATH_MAX];
+
     if (mode & ~FALLOC_FL_KEEP_SIZE) {
         return (int)syscall(SYS_fallocate, fd, mode, offset, length);
     }
-    while (disk_has_mark(fd, "wait")) {
-        disk_allocations = 1;
+    disk_path_of(fd, path);
+    while (disk_is_marked(path, "wait")) {
+        disk_mark(path, "waits");
         unit_sleep_ms(1);
     }
     if (disk_has_mark(fd, "never")) {

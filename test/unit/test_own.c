@@ -227,8 +227,8 @@ static void test_reader_while_filled(void **state)
     disk_mark(file.path, "wait");
     member_start(&opener);
     child_send(&opener, "open %s %ld 20000", file.path, OWN_LENGTH);
-    assert_true(unit_await(5000, strcmp(intruder_lease(file.path),
-                                        "ACTIVE") == 0));
+    assert_true(unit_await(5000, disk_is_marked(file.path, "waits")));
+    assert_string_equal(intruder_lease(file.path), "ACTIVE");
     own_check_unchanged(&file);
     intruder_start(&reader, "read", file.path, 0);
     assert_blocked(&reader, 300);
@@ -435,8 +435,8 @@ static void test_holder_wants_too_much(void **state)
     member_start(&greedy);
     member_start(&modest);
     child_send(&greedy, "open %s %ld 20000", file.path, OWN_LENGTH);
-    assert_true(unit_await(5000, strcmp(intruder_lease(file.path),
-                                        "ACTIVE") == 0));
+    assert_true(unit_await(5000, disk_is_marked(file.path, "waits")));
+    assert_string_equal(intruder_lease(file.path), "ACTIVE");
     child_send(&modest, "open %s 0 20000", file.path);
     assert_int_equal(child_answer_within(&modest, 500), CHILD_SILENT);
     disk_mark(file.path, "full");
