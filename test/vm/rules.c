@@ -801,7 +801,7 @@ static void test_full(void)
     }
     ret = daxpin_file_open(me.path, LENGTH, NULL, &me.file);
     if (ret == 0) {
-        me.fd  = daxpin_file_dup(me.file);
+        me.fd  = fcntl(me.file->fd, F_DUPFD_CLOEXEC, 0);
         pid    = start_intruder(&me);
         ret    = is_waiting(pid, WATCH_MS);
         close(me.fd);

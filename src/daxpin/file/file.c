@@ -9,7 +9,6 @@
 #include "daxpin/os/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,25 +105,6 @@ size_t daxpin_file_size(const daxpin_file_t *file)
         return (size_t)st.st_size;
     }
     return atomic_load(&file->control->length);
-}
-
-int daxpin_file_dup(const daxpin_file_t *file)
-{
-    int fd;
-
-    pthread_mutex_lock(&daxpin_mutex);
-    if (file->fd < 0) {
-        fd = daxpin_error(ESTALE, "%s: is not under lease any more: %s",
-                          file->path, file->control->cause);
-    } else {
-        fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
-        fd = (fd >= 0) ? fd : daxpin_error(errno, "%s: cannot duplicate its "
-                                           "descriptor: %m; raise the limit of "
-                                           "open files (ulimit -n)",
-                                           file->path);
-    }
-    pthread_mutex_unlock(&daxpin_mutex);
-    return fd;
 }
 
 size_t daxpin_file_length(const daxpin_file_t *file)

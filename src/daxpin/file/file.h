@@ -200,11 +200,6 @@ size_t daxpin_file_size(const daxpin_file_t *file);
  * back. Caller holds daxpin_mutex. */
 void daxpin_file_note_size(daxpin_file_t *file);
 
-/* Return a duplicate of file->fd, for the caller to close, because a revoke
- * closes file->fd at any time; or -errno with a message. Caller does not hold
- * daxpin_mutex. */
-int daxpin_file_dup(const daxpin_file_t *file);
-
 /* Return file->fd for use without daxpin_mutex, or -errno with a message. A
  * revoke does not close it before daxpin_file_return_fd(). The program's record
  * locks on the file would end with the close of a duplicate. Caller does not

@@ -122,7 +122,7 @@ static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     struct daxpin_ioc_pin args;
     char *addr;
-    int fd, ret;
+    int ret;
 
     addr = daxpin_file_addr(file, offset, length);
     if (addr == NULL) {
@@ -132,9 +132,9 @@ static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
     args.offset = offset & ~(page - 1);
     args.addr   = (uintptr_t)addr - (offset - args.offset);
     args.length = ((offset + length + page - 1) & ~(page - 1)) - args.offset;
-    args.fd     = fd = daxpin_file_dup(file);
-    if (fd < 0) {
-        return fd;
+    args.fd     = daxpin_file_borrow_fd(file);
+    if (args.fd < 0) {
+        return args.fd;
     }
     ret = pin->fd = daxpin_kmod_open(file);
     if (ret < 0) {
@@ -157,7 +157,7 @@ static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
 err_close:
     close(pin->fd);
 out:
-    close(fd);
+    daxpin_file_return_fd(file);
     return (ret < 0) ? ret : 0;
 }
 
