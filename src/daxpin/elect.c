@@ -10,11 +10,12 @@
 #include "daxpin/file/holder.h"
 #include "daxpin/file/join.h"
 #include "daxpin/file/life.h"
-#include "daxpin/file/message.h"
 #include "daxpin/file/share.h"
+#include "daxpin/os/address.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/rundir.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -26,6 +27,8 @@
  * the first packet: on a busy machine a process may sleep for seconds before it
  * sends one */
 #define DAXPIN_ATTACH_TRIES 5
+#define DAXPIN_ATTACH_BOUND (5 * DAXPIN_SEC) /* while the holder is busy */
+#define DAXPIN_BUSY_PAUSE   (50 * DAXPIN_MSEC)
 
 /* A process has one election at a time; else two threads would bind and connect
  * against each other. A thread that waits for a lease does not hold the mutex,
@@ -60,8 +63,8 @@ static int daxpin_elect_exchange(daxpin_file_t **file_p)
 }
 
 static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
-                             int listen_fd, const daxpin_params_t *params,
-                             uint64_t deadline,
+                             daxpin_address_t *address,
+                             const daxpin_params_t *params, uint64_t deadline,
                              const daxpin_description_ops_t *ops, void *arg,
                              daxpin_file_t **file_p)
 {
@@ -70,10 +73,10 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
 
     fd = daxpin_description_get(path, st, deadline, ops, arg);
     if (fd < 0) {
-        close(listen_fd);
+        daxpin_address_close(address);
         return fd;
     }
-    ret = daxpin_file_create_holder(path, st, fd, listen_fd, params, &file);
+    ret = daxpin_file_create_holder(path, st, fd, address, params, &file);
     if (ret != 0) {
         return ret;
     }
@@ -105,25 +108,56 @@ static int daxpin_elect_follow(const char *path, const struct stat *st,
     return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
 }
 
+/* Return whether an election that met a holder has to try again: it does not
+ * listen yet, has exited or is about to exit, or cannot accept a member now. */
+static int daxpin_elect_may_retry(int ret)
+{
+    return (ret == -ECONNREFUSED) || (ret == -ECONNRESET) ||
+           (ret == -ESTALE) || (ret == -EBUSY);
+}
+
+static void daxpin_elect_pause(int ret)
+{
+    const struct timespec pause = {.tv_nsec = (ret == -EBUSY) ?
+                                              DAXPIN_BUSY_PAUSE : DAXPIN_MSEC};
+
+    nanosleep(&pause, NULL);
+}
+
+/* End an election in vain. ret is that of the last try. */
+static int daxpin_elect_give_up(const char *path, const struct stat *st,
+                                int ret)
+{
+    char holder[128];
+
+    if (ret == -EBUSY) {
+        return -ETIMEDOUT; /* The message has the reason */
+    }
+    daxpin_address_describe(st->st_dev, st->st_ino, holder, sizeof(holder));
+    return daxpin_error(ETIMEDOUT, "%s: cannot join: its holder on this node "
+                        "(last: %s) keeps exiting before it answers, or is "
+                        "stopped; try again", path, holder);
+}
+
 static int daxpin_elect_locked(const char *path, const struct stat *st,
                                int join, const daxpin_params_t *params,
                                const daxpin_description_ops_t *ops, void *arg,
                                daxpin_file_t **file_p)
 {
     const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
     uint64_t deadline      = daxpin_elect_deadline(params);
+    daxpin_address_t address;
     daxpin_welcome_t welcome;
-    int listen_fd, ret;
+    int ret;
 
     *file_p = daxpin_file_find(st->st_dev, st->st_ino);
     if (*file_p != NULL) {
         return join ? daxpin_elect_exchange(file_p) : 0;
     }
     for (;;) {
-        ret = daxpin_message_listen(st->st_dev, st->st_ino, &listen_fd);
+        ret = daxpin_address_listen(st->st_dev, st->st_ino, &address);
         if (ret == 0) {
-            return daxpin_elect_hold(path, st, join, listen_fd, params,
+            return daxpin_elect_hold(path, st, join, &address, params,
                                      deadline, ops, arg, file_p);
         }
         if (ret != -EADDRINUSE) {
@@ -133,17 +167,13 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         if (ret == 0) {
             return daxpin_elect_follow(path, st, join, &welcome, file_p);
         }
-        /* The holder does not listen yet, has exited or is about to exit */
-        if ((ret != -ECONNREFUSED) && (ret != -ECONNRESET) &&
-            (ret != -ESTALE)) {
+        if (!daxpin_elect_may_retry(ret)) {
             return ret;
         }
         if (daxpin_now() > deadline) {
-            return daxpin_error(ETIMEDOUT, "%s: cannot join: its holder on "
-                                "this node keeps exiting before it answers; "
-                                "try again", path);
+            return daxpin_elect_give_up(path, st, ret);
         }
-        nanosleep(&pause, NULL);
+        daxpin_elect_pause(ret);
     }
 }
 
@@ -166,6 +196,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     struct stat st = {.st_dev = key->dev, .st_ino = key->ino};
     daxpin_file_t *file = daxpin_file_find(key->dev, key->ino);
     unsigned tries      = DAXPIN_ATTACH_TRIES;
+    uint64_t deadline   = daxpin_now() + DAXPIN_ATTACH_BOUND;
     daxpin_welcome_t welcome;
     char name[64];
     int ret;
@@ -191,11 +222,17 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     }
     do {
         ret = daxpin_join(name, key, 0, 0, &welcome);
-    } while ((ret == -ECONNRESET) && (--tries > 0));
+        if (ret == -EBUSY) {
+            daxpin_elect_pause(ret);
+        }
+    } while (((ret == -EBUSY) && (daxpin_now() < deadline)) ||
+             ((ret == -ECONNRESET) && (--tries > 0)));
     if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
         return daxpin_error(ENOENT, "%s: cannot attach: no process on this "
                             "node holds it any more, because it was revoked or "
-                            "closed or its holder has died", name);
+                            "closed or its holder has died, or the holder is "
+                            "in a container that does not share the directory "
+                            DAXPIN_RUNDIR_VARIABLE, name);
     }
     if (ret != 0) {
         return ret;

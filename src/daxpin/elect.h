@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 
 /*
- * The first process of the node that binds the address of a file becomes the
- * holder. All other processes connect to that address and become members.
+ * The first process of the node that takes the address of a file (os/address.h)
+ * becomes the holder. All other processes connect to that address and become members.
  * Caller of a function below does not hold daxpin_mutex.
  */
 

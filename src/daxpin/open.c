@@ -127,7 +127,10 @@ static int daxpin_open_descriptor(void *arg, const char *path,
             return daxpin_error((errno == ENOENT) ? ESTALE : errno,
                                 "%s: cannot open for reading and writing: %s",
                                 path, (errno == EAGAIN) ?
-                                "another program has a lease on it" :
+                                "another program has a lease on it, perhaps "
+                                "daxpin in a container that does not share "
+                                "the directory DAXPIN_RUNTIME_DIR (see "
+                                "daxpin(7))" :
                                 strerror(errno));
         }
         nanosleep(&pause, NULL);

@@ -6,12 +6,14 @@
 #include "intruder.h"
 #include "member.h"
 
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
-#define SHARE_VERSION 3
+#define SHARE_VERSION 3u
+#define SHARE_SILENT    300 /* more than a holder keeps, which is 256 */
 #define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
 enum {
@@ -41,17 +43,15 @@ static socklen_t share_address(const char *path, uid_t uid,
                                struct sockaddr_un *address)
 {
     struct stat st;
-    int length;
 
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
     if (stat(path, &st) != 0) {
         return 0;
     }
-    length = snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1,
-                      "daxpin-%u-%lx-%lx", (unsigned)uid, st.st_dev,
-                      st.st_ino);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+    snprintf(address->sun_path, sizeof(address->sun_path),
+             "/dev/shm/daxpin-%u/%lx-%lx", (unsigned)uid, st.st_dev, st.st_ino);
+    return sizeof(*address);
 }
 
 static int share_connect(const char *path, uid_t uid)
@@ -231,16 +231,17 @@ static void test_silent_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "silent");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    int fds             = unit_count_fds(), silent[100];
+    int fds             = unit_count_fds(), silent[SHARE_SILENT];
     unsigned i;
 
-    for (i = 0; i < 100; ++i) {
+    for (i = 0; i < SHARE_SILENT; ++i) {
         silent[i] = share_connect(path, geteuid());
         assert_true(silent[i] >= 0);
     }
     share_check_alive(file, path);
+    assert_true(unit_count_fds() < fds + SHARE_SILENT + 256 + 16);
     /* Neither a process that joins nor a revoke waits for them */
-    for (i = 0; i < 100; ++i) {
+    for (i = 0; i < SHARE_SILENT; ++i) {
         assert_true(share_is_dropped(silent[i]));
         close(silent[i]);
     }
@@ -334,37 +335,34 @@ static void test_holder_without_descriptors(void **state)
  * Other users
  */
 
-/* Send a hello as another user. The arguments are a path and the user of the
- * address. Report 1 if the holder closes the connection. */
+/* Connect as another user. The arguments are a path and the user of the
+ * address. Report errno. */
 static int share_other_user_child(int argc, char **argv)
 {
-    share_message_t message;
     int fd;
 
     (void)argc;
-    share_fill(&message, argv[1], SHARE_HELLO);
     if (setuid(UNIT_NOBODY) != 0) {
         return 1;
     }
     fd = share_connect(argv[1], (uid_t)atoi(argv[2]));
-    if (fd < 0) {
-        return 1;
-    }
-    (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL);
-    child_report(share_is_dropped(fd), "dropped");
+    child_report((fd < 0) ? errno : 0, "connect");
     return 0;
 }
 
+/* Another user cannot connect; root can, and is dropped. */
 static void test_other_user_is_refused(void **state)
 {
     const char *path    = unit_path(unit_memory, "other-user");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    share_message_t message;
     child_t child;
     char uid[16];
+    int fd;
 
     snprintf(uid, sizeof(uid), "%d", (int)geteuid());
     child_spawn(&child, "other-user", path, uid, NULL);
-    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 1);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), EACCES);
     child_finish(&child);
 
     member_start(&child);
@@ -375,6 +373,18 @@ static void test_other_user_is_refused(void **state)
     child_finish(&child);
     share_check_alive(file, path);
     daxpin_file_close(file);
+
+    assert_int_equal(chown(path, UNIT_NOBODY, UNIT_NOBODY), 0);
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
+    fd = share_connect(path, UNIT_NOBODY);
+    assert_true(fd >= 0);
+    share_fill(&message, path, SHARE_HELLO);
+    (void)send(fd, &message, sizeof(message), MSG_NOSIGNAL);
+    assert_true(share_is_dropped(fd));
+    close(fd);
+    child_finish(&child);
     (void)state;
 }
 
@@ -419,25 +429,29 @@ static void share_squat_answer(int fd, const char *path, const char *what)
 }
 
 /* Take the address of a file's holder. The arguments are a path, the user of
- * this process, the user of the address, and the answer to give. End when the
- * input ends. */
+ * the address, and the answer to give. End when the input ends. */
 static int share_squatter_child(int argc, char **argv)
 {
+    const uid_t uid          = (uid_t)atoi(argv[2]);
     struct pollfd pollfds[2] = {{.fd = CHILD_IN, .events = POLLIN},
                                 {.events = POLLIN}};
     struct sockaddr_un address;
-    char hello[256];
+    char hello[256], name[256];
     socklen_t length;
-    int fd, conn;
+    int fd, lock, conn;
 
     (void)argc;
-    if ((atoi(argv[2]) != (int)geteuid()) &&
-        (setuid((uid_t)atoi(argv[2])) != 0)) {
+    snprintf(name, sizeof(name), "/dev/shm/daxpin-%d", (int)uid);
+    if ((mkdir(name, 0700) == 0) && (chown(name, uid, uid) != 0)) {
         return 1;
     }
-    length = share_address(argv[1], (uid_t)atoi(argv[3]), &address);
-    fd     = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if ((bind(fd, (struct sockaddr*)&address, length) != 0) ||
+    umask(0);
+    length = share_address(argv[1], uid, &address);
+    snprintf(name, sizeof(name), "%s.lock", address.sun_path);
+    lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    fd   = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if ((flock(lock, LOCK_EX | LOCK_NB) != 0) ||
+        (bind(fd, (struct sockaddr*)&address, length) != 0) ||
         (listen(fd, 16) != 0)) {
         return 1;
     }
@@ -447,7 +461,7 @@ static int share_squatter_child(int argc, char **argv)
         conn = accept(fd, NULL, NULL);
         /* If data is left unread, close() discards the answer */
         (void)!recv(conn, hello, sizeof(hello), 0);
-        share_squat_answer(conn, argv[1], argv[4]);
+        share_squat_answer(conn, argv[1], argv[3]);
         close(conn);
     }
     return 0;
@@ -456,32 +470,35 @@ static int share_squatter_child(int argc, char **argv)
 static void share_start_squatter(child_t *child, const char *path, int user,
                                  const char *what)
 {
-    char own[16], other[16];
+    char uid[16];
 
-    snprintf(own, sizeof(own), "%d", (int)geteuid());
-    snprintf(other, sizeof(other), "%d", user);
-    child_spawn(child, "squatter", path, other, own, what, NULL);
+    snprintf(uid, sizeof(uid), "%d", user);
+    child_spawn(child, "squatter", path, uid, what, NULL);
     assert_int_equal(child_answer(child, CHILD_WAIT_MS), 0);
 }
 
+/* Only root can take an address of another user, and is not believed. */
 static void test_squatter_of_another_user(void **state)
 {
     const char *path = unit_path(unit_memory, "squatter");
-    daxpin_file_t *file;
+    child_t child, member;
     char pid[32];
-    child_t child;
 
     unit_make_file(path, 4096, 'x');
+    assert_int_equal(chown(path, UNIT_NOBODY, UNIT_NOBODY), 0);
     share_start_squatter(&child, path, UNIT_NOBODY, "nothing");
-    assert_int_equal(daxpin_file_open(path, UNIT_LENGTH, NULL, &file),
+    member_start(&member);
+    assert_child_ok(&member, "user %d", UNIT_NOBODY);
+    assert_int_equal(child_query(&member, "open %s %d 5000", path, UNIT_LENGTH),
                      -EPERM);
     snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
-    assert_message(path);
-    assert_message(pid);
-    assert_message("another user");
+    assert_contains(member.text, path);
+    assert_contains(member.text, pid);
+    assert_contains(member.text, "another user");
     assert_int_equal(unit_file_size(path), 4096);
     child_finish(&child);
-    daxpin_file_close(unit_open(path, UNIT_LENGTH));
+    assert_child_ok(&member, "open %s %d 5000", path, UNIT_LENGTH);
+    child_finish(&member);
     (void)state;
 }
 

@@ -6,6 +6,7 @@
 
 /* A leased file of this process: the list of all files, references, state */
 #include "daxpin/daxpin.h"
+#include "daxpin/os/address.h"
 #include "daxpin/os/control.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/loop.h"
@@ -168,9 +169,13 @@ struct daxpin_file {
                                      -1: it is the first */
 
     struct {
-        int                 listen_fd;       /* holder */
+        daxpin_address_t    address;         /* holder */
         uint64_t            listen_id;
         uint64_t            retry;           /* ns, to listen again */
+        uint64_t            pause;           /* ns, before that */
+        int                 reserve_fd;      /* given up to accept a newcomer,
+                                                and to send it BUSY */
+        int                 logged_full;     /* that it cannot welcome any */
         daxpin_conn_t       *holder_conn;    /* member */
         unsigned            notes;           /* member: daxpin_note_t */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */

@@ -362,7 +362,7 @@ static int daxpin_guard_open(daxpin_guard_t *guard)
     if (ret != 0) {
         goto err;
     }
-    if ((uid != 0) && (uid != geteuid())) {
+    if ((uid != 0) && ((uid != geteuid()) || !daxpin_user_is_known(uid))) {
         ret = -EPERM;
         goto err;
     }

@@ -5,6 +5,7 @@
 
 #include "handover.h"
 
+#include "daxpin/os/address.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
@@ -12,7 +13,6 @@
 #include "holder.h"
 #include "join.h"
 #include "keep.h"
-#include "message.h"
 #include "report.h"
 #include "revoke.h"
 #include "share.h"
@@ -114,10 +114,11 @@ static void daxpin_handover_become_holder(daxpin_file_t *file,
 static int daxpin_handover_take(daxpin_file_t *file, uint64_t now)
 {
     const int was_lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
+    daxpin_address_t address;
     daxpin_control_t *control;
-    int listen_fd, control_fd, watched;
+    int control_fd, watched;
 
-    if (daxpin_message_listen(file->dev, file->ino, &listen_fd) != 0) {
+    if (daxpin_address_listen(file->dev, file->ino, &address) != 0) {
         return 0;
     }
     /* Watch first: from here on nothing is missed */
@@ -126,7 +127,7 @@ static int daxpin_handover_take(daxpin_file_t *file, uint64_t now)
         (daxpin_handover_make_control(file, &control, &control_fd) != 0)) {
         goto err_watch;
     }
-    if (daxpin_share_serve(file, listen_fd) != 0) {
+    if (daxpin_share_serve(file, &address) != 0) {
         daxpin_control_destroy(control);
         close(control_fd);
         goto err_watch;
@@ -137,7 +138,7 @@ static int daxpin_handover_take(daxpin_file_t *file, uint64_t now)
 
 err_watch:
     daxpin_watch_drop(&file->watch);
-    close(listen_fd);
+    daxpin_address_close(&address);
     daxpin_handover_fail(file);
     return 0;
 }
@@ -202,7 +203,7 @@ static void daxpin_handover_ask(daxpin_file_t *file)
     daxpin_key_t key;
 
     daxpin_file_key(file, &key);
-    if (daxpin_join_ask(file->path, &key, 0, &welcome) != 0) {
+    if (daxpin_join_ask(file->path, &key, 0, daxpin_now(), &welcome) != 0) {
         return;
     }
     if (daxpin_share_follow(file, welcome.sock, welcome.pid) != 0) {

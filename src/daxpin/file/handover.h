@@ -8,7 +8,7 @@
  * The holder has ended, and a member takes its place.
  *
  * The lease belongs to the open file description that all members share, so it
- * goes on. Each member tries to bind the address of the file: the one that can
+ * goes on. Each member tries to take the address of the file: the one that can
  * is the holder now, and the others connect to it. Until then accesses go on,
  * if daxpin_file_check() can still prove that the file is whole. If that takes
  * too long, access ends.

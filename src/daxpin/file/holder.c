@@ -374,7 +374,9 @@ static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
                  "again when it is closed", file->path,
                  (users[0] != '\0') ? users :
                  "by an unknown process (perhaps a private mapping or O_APPEND "
-                 "descriptor in this process, or a process of another user)");
+                 "descriptor in this process, a process of another user, or "
+                 "one in a container that does not share the directory "
+                 "DAXPIN_RUNTIME_DIR)");
         break;
     case EACCES:
         snprintf(cause, DAXPIN_CAUSE_MAX, "%s: cannot take a lease, because "

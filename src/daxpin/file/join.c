@@ -5,19 +5,31 @@
 
 #include "join.h"
 
+#include "daxpin/os/address.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/proc.h"
 #include "daxpin/os/socket.h"
 #include "message.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
+
+/* Write the holder, for a message. Return the buffer. */
+static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
+                                         char *buffer, size_t size)
+{
+    buffer[0] = '\0';
+    daxpin_proc_describe(welcome->pid, buffer, size);
+    return buffer;
+}
 
 void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
 {
@@ -37,15 +49,17 @@ void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
 static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
                                   const daxpin_welcome_t *welcome)
 {
+    char holder[128];
     struct stat st;
 
     if ((welcome->fd < 0) || (welcome->control_fd < 0) ||
         (fstat(welcome->fd, &st) != 0) || !S_ISREG(st.st_mode) ||
         (st.st_dev != key->dev) || (st.st_ino != key->ino) ||
         ((fcntl(welcome->fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
-        return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d sent "
-                            "the descriptor of another file; end that process",
-                            name, (int)welcome->pid);
+        return daxpin_error(EPROTO, "%s: cannot join its holder: %s sent the "
+                            "descriptor of another file; end that process",
+                            name, daxpin_welcome_holder(welcome, holder,
+                                                        sizeof(holder)));
     }
     return 0;
 }
@@ -55,12 +69,9 @@ static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
 static int daxpin_join_await(int sock, uint64_t deadline)
 {
     struct pollfd pollfd = {.fd = sock, .events = POLLIN};
-    uint64_t now         = daxpin_now();
+    uint64_t now;
     int ret;
 
-    if (deadline < now + DAXPIN_WELCOME_BOUND) {
-        deadline = now + DAXPIN_WELCOME_BOUND;
-    }
     do {
         now = daxpin_now();
         ret = (now < deadline) ?
@@ -73,13 +84,15 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                         uint64_t deadline, daxpin_welcome_t *welcome)
 {
     daxpin_message_t message;
+    char holder[128];
     ssize_t length;
     int fds[3];
 
+    daxpin_welcome_holder(welcome, holder, sizeof(holder));
     if (!daxpin_join_await(welcome->sock, deadline)) {
-        return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: pid %d "
-                            "does not answer; check whether it is stopped, or "
-                            "still allocates blocks", name, (int)welcome->pid);
+        return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "
+                            "not answer; check whether it is stopped, or still "
+                            "allocates blocks", name, holder);
     }
     length = daxpin_socket_receive(welcome->sock, &message, sizeof(message),
                                    fds, 3);
@@ -90,9 +103,18 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
     welcome->control_fd = fds[1];
     welcome->watch_fd   = fds[2];
     if (!daxpin_message_is_valid(&message, length)) {
-        return daxpin_error(EPROTO, "%s: cannot join its holder: pid %d uses "
+        return daxpin_error(EPROTO, "%s: cannot join its holder: %s uses "
                             "another version of daxpin; use one version on a "
-                            "node", name, (int)welcome->pid);
+                            "node", name, holder);
+    }
+    if (message.type == DAXPIN_MESSAGE_BUSY) {
+        daxpin_error(EBUSY, "%s: cannot join its holder: %s cannot accept a "
+                     "member: %s; %s", name, holder,
+                     strerror((int)message.value),
+                     (message.value == EWOULDBLOCK) ?
+                     "another member has locked the control page" :
+                     "raise its limit of open files (ulimit -n)");
+        return -EBUSY;
     }
     if (message.type == DAXPIN_MESSAGE_STALE) {
         return daxpin_error(ESTALE, "%s: cannot use the remote key: it is of "
@@ -109,53 +131,64 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
 
 /* Connect, and check that the process that listens is of this user. */
 static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
-                               daxpin_welcome_t *welcome)
+                               uint64_t deadline, daxpin_welcome_t *welcome)
 {
-    int ret = daxpin_message_connect(key->dev, key->ino, welcome->sock);
+    int ret = daxpin_address_connect(key->dev, key->ino, welcome->sock,
+                                     deadline);
+    char holder[128];
 
-    if (ret != 0) {
-        errno = -ret;
-        return (ret == -ECONNREFUSED) ? ret :
-               daxpin_error(errno, "%s: cannot reach its holder: %m", name);
+    if (ret == -ETIMEDOUT) {
+        daxpin_address_describe(key->dev, key->ino, holder, sizeof(holder));
+        return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "
+                            "not accept connections; check whether it is "
+                            "stopped", name, holder);
     }
-    if (!daxpin_message_is_same_user(welcome->sock, &welcome->pid)) {
-        return daxpin_error(EPERM, "%s: cannot join its holder: pid %d of "
-                            "another user listens at its address; have that "
-                            "process ended", name, (int)welcome->pid);
+    if (ret != 0) {
+        return ret;
+    }
+    if (!daxpin_socket_is_same_user(welcome->sock, &welcome->pid)) {
+        return daxpin_error(EPERM, "%s: cannot join its holder: %s of another "
+                            "user listens at its address; have that process "
+                            "ended", name,
+                            daxpin_welcome_holder(welcome, holder,
+                                                  sizeof(holder)));
     }
     return 0;
 }
 
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
-                    daxpin_welcome_t *welcome)
+                    uint64_t deadline, daxpin_welcome_t *welcome)
 {
     int ret;
 
     welcome->fd         = -1;
     welcome->control_fd = -1;
     welcome->watch_fd   = -1;
-    welcome->sock       = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    welcome->pid        = 0;
+    welcome->sock       = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
+                                 SOCK_NONBLOCK, 0);
     if (welcome->sock < 0) {
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);
     }
-    ret = daxpin_join_connect(name, key, welcome);
-    if ((ret == 0) &&
-        (daxpin_message_send(welcome->sock, join ? DAXPIN_MESSAGE_JOIN :
-                             DAXPIN_MESSAGE_HELLO, key, 0) != 0)) {
-        ret = -ECONNRESET;
-    }
+    ret = daxpin_join_connect(name, key, deadline, welcome);
     if (ret != 0) {
         daxpin_welcome_discard(welcome);
+        return ret;
     }
-    return ret;
+    /* If the holder has closed the connection, it may have sent the reason */
+    (void)daxpin_message_send(welcome->sock, join ? DAXPIN_MESSAGE_JOIN :
+                              DAXPIN_MESSAGE_HELLO, key, 0);
+    return 0;
 }
 
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome)
 {
+    uint64_t bound = daxpin_now() + DAXPIN_WELCOME_BOUND;
     int ret;
 
-    ret = daxpin_join_ask(name, key, join, welcome);
+    deadline = (deadline > bound) ? deadline : bound;
+    ret      = daxpin_join_ask(name, key, join, deadline, welcome);
     if (ret != 0) {
         return ret;
     }

@@ -19,22 +19,23 @@ typedef struct daxpin_welcome {
     int      control_fd; /* this member's description of the control page */
     int      watch_fd;   /* the holder's inotify instance; -1: none */
     uint64_t generation;
-    pid_t    pid;        /* of the holder */
+    pid_t    pid;        /* of the holder; 0: in another pid namespace */
 } daxpin_welcome_t;
 
 /* Join the holder of a file. key->generation 0: of any generation. join: this
  * process has the file open by itself. name is for messages. Return 0;
  * -ECONNREFUSED if no process listens; -ECONNRESET if the holder closed the
- * connection: try again; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT
+ * connection: try again; -EBUSY with a message if it has no descriptor free or
+ * another such reason: try again later; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT
  * with a message, if there was no answer by the deadline (ns), or in some
  * seconds if that is later. Caller does not hold daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 
-/* Connect to the holder and ask it, without waiting. Return 0, -ECONNREFUSED,
- * -ECONNRESET, or another -errno with a message. */
+/* Connect to the holder and ask it. Return as daxpin_join() does, without an
+ * answer. */
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
-                    daxpin_welcome_t *welcome);
+                    uint64_t deadline, daxpin_welcome_t *welcome);
 
 /* Receive the answer; see daxpin_join(). */
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,

@@ -52,15 +52,14 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->fd              = -1;
     file->late_fd         = -1;
     file->control_fd      = -1;
-    file->share.listen_fd = -1;
     file->watch_fd        = -1;
     file->former_fd       = -1;
     daxpin_watch_init(&file->watch);
+    daxpin_share_init(file);
     daxpin_hold_init(&file->hold);
     daxpin_guard_init(&file->guard);
     LIST_INIT(&file->maps);
     LIST_INIT(&file->callbacks);
-    LIST_INIT(&file->share.conns);
     return file;
 
 err_free:
@@ -146,7 +145,8 @@ static void daxpin_file_inspect(daxpin_file_t *file)
 }
 
 int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
-                              int listen_fd, const daxpin_params_t *params,
+                              daxpin_address_t *address,
+                              const daxpin_params_t *params,
                               daxpin_file_t **file_p)
 {
     daxpin_file_t *file = daxpin_file_alloc(path, st);
@@ -154,14 +154,13 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
 
     if (file == NULL) {
         close(fd);
-        close(listen_fd);
+        daxpin_address_close(address);
         return -ENOMEM;
     }
     file->fd              = fd;
     file->holder          = 1;
     file->holder_pid      = getpid();
     file->on_break        = params->on_break;
-    file->share.listen_fd = listen_fd;
     ret = daxpin_control_create(&file->control, &file->control_fd);
     if (ret != 0) {
         goto err;
@@ -179,7 +178,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->holdable = file->is_dax && daxpin_hold_works(path, fd, file->dev);
 
     pthread_mutex_lock(&daxpin_mutex);
-    ret = daxpin_share_serve(file, listen_fd);
+    ret = daxpin_share_serve(file, address);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
     }
@@ -191,7 +190,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     return 0;
 
 err:
-    close(listen_fd);
+    daxpin_address_close(address);
     daxpin_file_free(file);
     return ret;
 }
@@ -295,7 +294,7 @@ void daxpin_files_fork(void)
     while ((file = LIST_FIRST(&daxpin_files)) != NULL) {
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
-        daxpin_share_close(file);
+        daxpin_share_fork(file);
         daxpin_guard_fork(file);
         daxpin_file_replace_own_maps(file);
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);

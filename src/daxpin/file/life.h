@@ -9,10 +9,11 @@
 #include "file.h"
 #include "join.h"
 
-/* Create the file of a holder. Takes fd and listen_fd, even when it fails.
+/* Create the file of a holder. Takes fd and the address, even when it fails.
  * Return 0, or -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
-                              int listen_fd, const daxpin_params_t *params,
+                              daxpin_address_t *address,
+                              const daxpin_params_t *params,
                               daxpin_file_t **file_p);
 
 /* Create the file of a member. path NULL: the holder's path. Takes the

@@ -7,11 +7,10 @@
 /*
  * Messages between the holder of a file and its members.
  *
- * The holder listens on an abstract address made of user, device and inode.
- * Binding the address elects the holder, and the kernel removes the address
- * when the holder exits. Any process may connect to the address, so both sides
- * check SO_PEERCRED first. Messages are packets of one size; a process that
- * sends anything else is dropped. Nothing here needs a lock.
+ * The holder listens at the address of the file (os/address.h), which only
+ * processes of its user reach; both sides check SO_PEERCRED as well. Messages
+ * are packets of one size; a process that sends anything else is dropped.
+ * Nothing here needs a lock.
  */
 
 #include "daxpin/daxpin.h"
@@ -32,8 +31,10 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_WAIVE,   /* holder: drop the hold, the guard stands in */
     DAXPIN_MESSAGE_HOLD,    /* holder: place the hold again */
     DAXPIN_MESSAGE_GUARD,   /* member: value is daxpin_guard_status_t */
-    DAXPIN_MESSAGE_GROW     /* member: value is 1 before it makes the file
+    DAXPIN_MESSAGE_GROW,    /* member: value is 1 before it makes the file
                                longer or fills it, 0 afterwards */
+    DAXPIN_MESSAGE_BUSY     /* holder: it cannot welcome a newcomer now; value
+                               is the errno of the reason */
 } daxpin_message_type_t;
 
 typedef struct daxpin_message {
@@ -60,15 +61,5 @@ int daxpin_message_receive(int fd, daxpin_message_t *message);
 
 /* Return whether a packet of this length is a message. */
 int daxpin_message_is_valid(const daxpin_message_t *message, ssize_t length);
-
-/* Bind the address of a file and listen there. Return 0; -EADDRINUSE if another
- * process listens there; or another -errno with a message. */
-int daxpin_message_listen(uint64_t dev, uint64_t ino, int *fd_p);
-
-/* Connect to the address of a file. Return 0 or -errno, without a message. */
-int daxpin_message_connect(uint64_t dev, uint64_t ino, int fd);
-
-/* Get the process at the other end. Return whether it is of the same user. */
-int daxpin_message_is_same_user(int fd, pid_t *pid_p);
 
 #endif

@@ -182,5 +182,7 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
 
 int daxpin_report_exists(pid_t pid)
 {
-    return daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL) > 0;
+    /* 0 is an unknown process, or one of another pid namespace */
+    return (pid > 0) &&
+           (daxpin_proc_each_fd(pid, daxpin_report_is_fd, NULL) > 0);
 }

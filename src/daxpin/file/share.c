@@ -8,19 +8,24 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/proc.h"
 #include "daxpin/os/socket.h"
 #include "daxpin/os/watch.h"
 #include "message.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DAXPIN_SHARE_BURST   64 /* messages of one member, read at once */
+#define DAXPIN_SHARE_BURST   64  /* messages of one member, read at once */
+#define DAXPIN_NEWCOMERS_MAX 256 /* that have not sent a HELLO yet */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
+#define DAXPIN_LISTEN_MIN    (100 * DAXPIN_MSEC) /* pauses without room */
+#define DAXPIN_LISTEN_MAX    (2 * DAXPIN_SEC)
 
 /*
  * The holder's side
@@ -49,6 +54,20 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
     free(conn);
 }
 
+/* Report that newcomers cannot be welcome, once until one is welcome again.
+ * Each newcomer tries again, and reports the error when its time is over. */
+static void daxpin_share_log_full(daxpin_file_t *file, int error)
+{
+    if (file->share.logged_full) {
+        return;
+    }
+    file->share.logged_full = 1;
+    daxpin_log(DAXPIN_LOG_WARN, "%s: cannot accept a member: %s; %s",
+               file->path, strerror(error), (error == EWOULDBLOCK) ?
+               "a process of this user has locked the control page; end that "
+               "process" : "raise the limit of open files (ulimit -n)");
+}
+
 /* Send a newcomer what it needs. Return 0 to drop it. */
 static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
@@ -56,15 +75,14 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
     const int watch_fd  = daxpin_watch_fd();
     const int fds[]     = {file->fd,
                            daxpin_control_open_member(file->control_fd),
-                           (watch_fd >= 0) ? watch_fd : file->fd};
+                           (watch_fd >= 0) ? watch_fd : file->control_fd};
     daxpin_message_t message;
     daxpin_key_t key;
     int ret;
 
     if (fds[1] < 0) {
-        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot open its control page for pid "
-                   "%d: %m; that process cannot join", file->path,
-                   (int)conn->pid);
+        daxpin_share_log_full(file, -fds[1]);
+        daxpin_conn_send(conn, DAXPIN_MESSAGE_BUSY, (uint64_t)-fds[1]);
         return 0;
     }
     daxpin_file_key(file, &key);
@@ -95,7 +113,8 @@ static int daxpin_conn_hello(daxpin_conn_t *conn,
     if (!daxpin_conn_welcome(conn)) {
         return 0;
     }
-    conn->member = 1;
+    conn->member            = 1;
+    file->share.logged_full = 0;
     if (message->type == DAXPIN_MESSAGE_HELLO) {
         file->exposed = 1;
     } else {
@@ -184,36 +203,36 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
     return file->exposed;
 }
 
-/* Accept a newcomer. */
-static void daxpin_share_event(void *arg, uint32_t events)
+/* Drop the newcomer that is silent for the longest time, if there are too many:
+ * a newcomer that is about to send its HELLO does so at once, and tries again.
+ */
+static void daxpin_share_make_room(daxpin_file_t *file)
 {
-    daxpin_file_t *file = arg;
-    daxpin_conn_t *conn;
-    pid_t pid;
-    int fd;
+    daxpin_conn_t *conn, *oldest = NULL;
+    unsigned count = 0;
 
-    (void)events;
-    fd = accept4(file->share.listen_fd, NULL, NULL,
-                 SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
-        if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM)) {
-            /* The newcomer waits in the queue until there is room; the pause
-             * keeps the loop from spinning */
-            daxpin_log(DAXPIN_LOG_WARN, "%s: cannot accept a member: %m; raise "
-                       "the limit of open files (ulimit -n)", file->path);
-            daxpin_loop_remove(file->share.listen_id, file->share.listen_fd);
-            file->share.listen_id = 0;
-            file->share.retry     = daxpin_now() + 100 * DAXPIN_MSEC;
+    LIST_FOREACH(conn, &file->share.conns, link) {
+        if (!conn->member) {
+            ++count;
+            oldest = conn;
         }
-        return;
     }
-    conn = calloc(1, sizeof(*conn));
-    if ((conn == NULL) || !daxpin_message_is_same_user(fd, &pid)) {
+    if (count >= DAXPIN_NEWCOMERS_MAX) {
+        daxpin_conn_close(oldest);
+    }
+}
+
+/* Add a newcomer. Takes fd. */
+static void daxpin_share_add(daxpin_file_t *file, int fd)
+{
+    daxpin_conn_t *conn = calloc(1, sizeof(*conn));
+
+    if ((conn == NULL) || !daxpin_socket_is_same_user(fd, &conn->pid)) {
         goto err;
     }
+    daxpin_share_make_room(file);
     conn->file     = file;
     conn->fd       = fd;
-    conn->pid      = pid;
     conn->deadline = daxpin_now() + DAXPIN_HELLO_BOUND;
     conn->id       = daxpin_loop_add(fd, daxpin_conn_event, conn);
     if (conn->id == 0) {
@@ -227,13 +246,88 @@ err:
     close(fd);
 }
 
-int daxpin_share_serve(daxpin_file_t *file, int listen_fd)
+static int daxpin_share_accept(const daxpin_file_t *file)
 {
-    file->share.listen_fd = listen_fd;
-    file->share.listen_id = daxpin_loop_add(listen_fd, daxpin_share_event,
-                                            file);
-    return (file->share.listen_id != 0) ? 0 :
-           daxpin_error(errno, "%s: cannot watch a socket: %m", file->path);
+    return accept4(file->share.address.listen_fd, NULL, NULL,
+                   SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+/* Open a descriptor that can be given up, unless there is one. */
+static void daxpin_share_reserve(daxpin_file_t *file)
+{
+    if (file->share.reserve_fd < 0) {
+        file->share.reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+/* Send a newcomer that this process cannot welcome any, by way of the reserved
+ * descriptor. Then do not listen for a while, so that neither the loop nor the
+ * newcomers spin; without a descriptor, newcomers wait in the queue. */
+static void daxpin_share_refuse(daxpin_file_t *file, int error)
+{
+    daxpin_message_t hello;
+    daxpin_key_t key;
+    int fd;
+
+    daxpin_share_log_full(file, error);
+    if (file->share.reserve_fd >= 0) {
+        close(file->share.reserve_fd);
+        file->share.reserve_fd = -1;
+        fd                     = daxpin_share_accept(file);
+        if (fd >= 0) {
+            /* If its HELLO were left unread, close() would discard BUSY */
+            (void)daxpin_message_receive(fd, &hello);
+            daxpin_file_key(file, &key);
+            daxpin_message_send(fd, DAXPIN_MESSAGE_BUSY, &key,
+                                (uint64_t)error);
+            close(fd);
+        }
+        daxpin_share_reserve(file);
+    }
+    daxpin_loop_remove(file->share.listen_id, file->share.address.listen_fd);
+    file->share.listen_id = 0;
+    file->share.pause     = (file->share.pause == 0) ? DAXPIN_LISTEN_MIN :
+                            daxpin_earlier(2 * file->share.pause,
+                                           DAXPIN_LISTEN_MAX);
+    file->share.retry     = daxpin_now() + file->share.pause;
+}
+
+/* Accept a newcomer. */
+static void daxpin_share_event(void *arg, uint32_t events)
+{
+    daxpin_file_t *file = arg;
+    int fd              = daxpin_share_accept(file);
+
+    (void)events;
+    if (fd >= 0) {
+        file->share.pause = 0;
+        daxpin_share_reserve(file);
+        daxpin_share_add(file, fd);
+    } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
+               (errno == ENOBUFS)) {
+        daxpin_share_refuse(file, errno);
+    }
+}
+
+void daxpin_share_init(daxpin_file_t *file)
+{
+    daxpin_address_init(&file->share.address);
+    file->share.reserve_fd = -1;
+    LIST_INIT(&file->share.conns);
+}
+
+int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address)
+{
+    file->share.address   = *address;
+    file->share.listen_id = daxpin_loop_add(address->listen_fd,
+                                            daxpin_share_event, file);
+    if (file->share.listen_id == 0) {
+        daxpin_address_init(&file->share.address); /* It is the caller's */
+        return daxpin_error(errno, "%s: cannot watch a socket: %m",
+                            file->path);
+    }
+    daxpin_share_reserve(file);
+    return 0;
 }
 
 static void daxpin_share_send_all(daxpin_file_t *file,
@@ -299,7 +393,7 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
     const daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member && (conn->pid == pid)) {
+        if (conn->member && (conn->pid == pid) && (pid > 0)) {
             return 1;
         }
     }
@@ -327,14 +421,12 @@ unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
 {
     unsigned count = 0;
     daxpin_conn_t *conn;
-    size_t used;
 
     pids[0] = '\0';
     LIST_FOREACH(conn, &file->share.conns, link) {
         if (conn->member && !conn->acked) {
-            used = strlen(pids);
-            snprintf(pids + used, size - used, "%spid %d",
-                     (count++ > 0) ? ", " : "", (int)conn->pid);
+            ++count;
+            daxpin_proc_describe(conn->pid, pids, size);
         }
     }
     return count;
@@ -357,25 +449,41 @@ uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
             next = conn->deadline;
         }
     }
-    if ((file->share.listen_fd >= 0) && (file->share.listen_id == 0)) {
+    if ((file->share.address.listen_fd >= 0) && (file->share.listen_id == 0)) {
         if (now >= file->share.retry) {
             file->share.listen_id = daxpin_loop_add(
-                    file->share.listen_fd, daxpin_share_event, file);
-            file->share.retry = now + 100 * DAXPIN_MSEC;
+                    file->share.address.listen_fd, daxpin_share_event, file);
+            file->share.retry = now + DAXPIN_LISTEN_MIN;
         }
-        next = (file->share.retry < next) ? file->share.retry : next;
+        next = daxpin_earlier(next, file->share.retry);
     }
     return next;
 }
 
-void daxpin_share_stop_listening(daxpin_file_t *file)
+static void daxpin_share_unwatch(daxpin_file_t *file)
 {
-    if (file->share.listen_fd >= 0) {
-        daxpin_loop_remove(file->share.listen_id, file->share.listen_fd);
-        close(file->share.listen_fd);
-        file->share.listen_fd = -1;
+    if (file->share.address.listen_fd >= 0) {
+        daxpin_loop_remove(file->share.listen_id,
+                           file->share.address.listen_fd);
         file->share.listen_id = 0;
     }
+    if (file->share.reserve_fd >= 0) {
+        close(file->share.reserve_fd);
+        file->share.reserve_fd = -1;
+    }
+}
+
+void daxpin_share_stop_listening(daxpin_file_t *file)
+{
+    daxpin_share_unwatch(file);
+    daxpin_address_close(&file->share.address);
+}
+
+void daxpin_share_fork(daxpin_file_t *file)
+{
+    daxpin_share_unwatch(file);
+    daxpin_address_forget(&file->share.address);
+    daxpin_share_close(file);
 }
 
 void daxpin_share_close(daxpin_file_t *file)

@@ -24,7 +24,7 @@ struct daxpin_conn {
     daxpin_file_t *file;
     int           fd;
     uint64_t      id;       /* of the loop */
-    pid_t         pid;
+    pid_t         pid;      /* 0: in another pid namespace */
     int           member;   /* the holder accepted its HELLO */
     int           acked;    /* it has answered BREAK */
     int           guard;    /* daxpin_guard_status_t of its pins */
@@ -33,9 +33,12 @@ struct daxpin_conn {
     uint64_t      deadline; /* ns, for HELLO */
 };
 
-/* Accept members at listen_fd. Return 0, or -errno with a message. Holder
- * only. */
-int daxpin_share_serve(daxpin_file_t *file, int listen_fd);
+/* Initialize the socket of a file, before anything else. */
+void daxpin_share_init(daxpin_file_t *file);
+
+/* Accept members at an address, which the file takes if this succeeds. Also for
+ * a member that becomes the holder. Return 0, or -errno with a message. */
+int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address);
 
 /* Follow the holder, process pid, at the other end of sock. Return 0, or -errno
  * with a message. Member only. */
@@ -85,7 +88,8 @@ int daxpin_share_has_members(const daxpin_file_t *file);
  * those that have just closed the file do not count. Holder only. */
 int daxpin_share_is_alone(daxpin_file_t *file);
 
-/* Return whether a process is a member. Holder only. */
+/* Return whether a process is a member. Those of other pid namespaces, which
+ * have pid 0 here, are not found. Holder only. */
 int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
 
 /* Return whether there are pins, of the holder or of members, and all of them
@@ -100,8 +104,11 @@ unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
  * room. Return when to call again (ns). Loop thread only. */
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);
 
-/* Accept no more members. */
+/* Accept no more members, and give up the address. */
 void daxpin_share_stop_listening(daxpin_file_t *file);
+
+/* Close all connections in the child of a fork; the parent still listens. */
+void daxpin_share_fork(daxpin_file_t *file);
 
 /* Close all connections. */
 void daxpin_share_close(daxpin_file_t *file);

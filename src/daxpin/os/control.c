@@ -138,13 +138,18 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 int daxpin_control_open_member(int fd)
 {
     char path[32];
-    int member_fd;
+    int member_fd, ret;
 
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     member_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if ((member_fd >= 0) && (flock(member_fd, LOCK_SH) != 0)) {
+    if (member_fd < 0) {
+        return -errno;
+    }
+    /* Do not wait: any member can lock the page for itself */
+    if (flock(member_fd, LOCK_SH | LOCK_NB) != 0) {
+        ret = -errno;
         close(member_fd);
-        member_fd = -1;
+        return ret;
     }
     return member_fd;
 }

@@ -106,7 +106,8 @@ void daxpin_control_destroy(daxpin_control_t *control);
 /* Open a descriptor of the page for one member, with a shared lock that shows
  * that the member uses the file. The holder takes the lock before it sends the
  * descriptor, so that the member is never without; the lock ends with the
- * member's process. Return the descriptor, or -1 with errno. */
+ * member's process. Return the descriptor; -EWOULDBLOCK if a process of the user
+ * has locked the page for itself; or another -errno. */
 int daxpin_control_open_member(int fd);
 
 /* Become the only thread, of all processes that use the file, that changes its

@@ -71,6 +71,11 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
     size_t used = strlen(buffer);
     char path[64], comm[32];
 
+    if (pid <= 0) {
+        snprintf(buffer + used, size - used, "%san unknown process (perhaps in "
+                 "another container or pid namespace)", (used > 0) ? ", " : "");
+        return;
+    }
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
     if ((daxpin_proc_read_line(path, comm, sizeof(comm)) != 0) ||
         (comm[0] == '\0')) {
@@ -164,6 +169,9 @@ int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode)
     char maps[64];
     int ret, mapped;
 
+    if (pid <= 0) {
+        return -ESRCH; /* daxpin_proc_each_fd() would take it for this one */
+    }
     ret = daxpin_proc_each_fd(pid, proc_fd_is_file, (void*)inode);
     if (ret > 0) {
         return ret;

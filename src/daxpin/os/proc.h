@@ -39,8 +39,8 @@ typedef int (*daxpin_proc_func_t)(pid_t pid, void *arg);
  * returned last, or -errno. */
 int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
 
-/* Append "pid 17 (cat)" to a string, after a comma unless the string is
- * empty */
+/* Append "pid 17 (cat)" to a string, after a comma unless the string is empty.
+ * pid 0: a process that this one cannot see. */
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
 
 /*
@@ -63,7 +63,8 @@ typedef int (*daxpin_proc_link_func_t)(int dir_fd, int fd, const char *target,
 int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg);
 
 /* Check whether a process has a descriptor or a mapping of a file. Return 1, 0,
- * or -errno if its descriptors cannot be read. */
+ * or -errno if its descriptors cannot be read, as those of pid 0: a process
+ * that this one cannot see. */
 int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
 
 /* Write "pid 17 (cat), pid 18 (cp)": up to four other processes that have the

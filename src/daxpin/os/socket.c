@@ -6,6 +6,7 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 /* Room for more descriptors than a packet should have: those that a hostile
  * sender adds must be closed */
 #define DAXPIN_SOCKET_FDS_ROOM 8
+
+#define DAXPIN_USER_OVERFLOW   65534u /* the kernel's default */
 
 /* Aligned as sendmsg() requires */
 typedef union daxpin_ancillary {
@@ -114,4 +117,51 @@ int daxpin_socket_get_sender(int fd, uid_t *uid_p, pid_t *pid_p)
     *uid_p = sender.uid;
     *pid_p = sender.pid;
     return 0;
+}
+
+int daxpin_socket_is_same_user(int fd, pid_t *pid_p)
+{
+    uid_t uid;
+
+    *pid_p = 0;
+    return (daxpin_socket_get_sender(fd, &uid, pid_p) == 0) &&
+           (uid == geteuid()) && daxpin_user_is_known(uid);
+}
+
+/* Return the number of all users that a user namespace does not map. */
+static unsigned daxpin_user_overflow(void)
+{
+    FILE *file     = fopen("/proc/sys/fs/overflowuid", "re");
+    unsigned value = DAXPIN_USER_OVERFLOW;
+
+    if (file != NULL) {
+        if (fscanf(file, "%u", &value) != 1) {
+            value = DAXPIN_USER_OVERFLOW;
+        }
+        fclose(file);
+    }
+    return value;
+}
+
+/* Return whether this user namespace maps a user. If the map cannot be read,
+ * it does not. */
+static int daxpin_user_is_mapped(uid_t uid)
+{
+    FILE *file = fopen("/proc/self/uid_map", "re");
+    unsigned first, outside, count;
+    int found = 0;
+
+    while ((file != NULL) && !found &&
+           (fscanf(file, "%u %u %u", &first, &outside, &count) == 3)) {
+        found = (uid >= first) && (uid - first < count);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found;
+}
+
+int daxpin_user_is_known(uid_t uid)
+{
+    return (uid != daxpin_user_overflow()) || daxpin_user_is_mapped(uid);
 }

@@ -28,4 +28,13 @@ ssize_t daxpin_socket_receive(int fd, void *packet, size_t size, int *fds,
  * connected or listened. Return 0 or -errno. */
 int daxpin_socket_get_sender(int fd, uid_t *uid_p, pid_t *pid_p);
 
+/* Get the process at the other end; pid 0: it is in another pid namespace.
+ * Return whether it is of the same user as this process. */
+int daxpin_socket_is_same_user(int fd, pid_t *pid_p);
+
+/* Return whether a number is that of one user. In a user namespace, one number
+ * stands for all users that the namespace does not map: two processes that have
+ * it may be of different users. */
+int daxpin_user_is_known(uid_t uid);
+
 #endif

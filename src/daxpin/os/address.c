@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The address of a file: where its holder listens, and the election of it */
+
+#include "address.h"
+
+#include "clock.h"
+#include "log.h"
+#include "proc.h"
+#include "rundir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ADDRESS_BACKLOG   4096
+#define ADDRESS_SWEEP_MAX 1024 /* names that one sweep looks at */
+#define ADDRESS_LOCK      ".lock"
+
+/* The names of an address: device and inode, in hexadecimal */
+typedef struct address_names {
+    char socket[40];
+    char lock[48];
+} address_names_t;
+
+static void address_make_names(uint64_t dev, uint64_t ino,
+                               address_names_t *names)
+{
+    snprintf(names->socket, sizeof(names->socket), "%lx-%lx", dev, ino);
+    snprintf(names->lock, sizeof(names->lock), "%s" ADDRESS_LOCK,
+             names->socket);
+}
+
+/* Make the address of a socket. By way of the descriptor, the path is short
+ * enough, and nothing on the way to the directory can change. */
+static void address_make_path(int dir_fd, const address_names_t *names,
+                              struct sockaddr_un *path)
+{
+    memset(path, 0, sizeof(*path));
+    path->sun_family = AF_UNIX;
+    snprintf(path->sun_path, sizeof(path->sun_path), "/proc/self/fd/%d/%s",
+             dir_fd, names->socket);
+}
+
+void daxpin_address_init(daxpin_address_t *address)
+{
+    memset(address, 0, sizeof(*address));
+    address->dir_fd    = -1;
+    address->lock_fd   = -1;
+    address->listen_fd = -1;
+}
+
+/*
+ * The lock
+ */
+
+/* Return whether a name still is that of an open file. */
+static int address_is_name_of(int dir_fd, const char *name, int fd)
+{
+    struct stat named, opened;
+
+    return (fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0) &&
+           (fstat(fd, &opened) == 0) && (named.st_ino == opened.st_ino) &&
+           (named.st_dev == opened.st_dev);
+}
+
+/* Open a lock file and take its lock. Return the descriptor, -EWOULDBLOCK if
+ * another process has the lock or has just removed the file, or -errno. */
+static int address_lock(int dir_fd, const char *name, int flags)
+{
+    int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
+                    flags, 0600), ret;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    ret = (flock(fd, LOCK_EX | LOCK_NB) != 0) ? -errno :
+          address_is_name_of(dir_fd, name, fd) ? 0 : -EWOULDBLOCK;
+    if (ret != 0) {
+        close(fd);
+        return ret;
+    }
+    return fd;
+}
+
+/* Return the number of this process's pid namespace. */
+static uint64_t address_pid_namespace(void)
+{
+    struct stat st;
+
+    return (stat("/proc/self/ns/pid", &st) == 0) ? st.st_ino : 0;
+}
+
+/* Write this process into a lock file. The text is for messages only. */
+static void address_sign(int lock_fd)
+{
+    char text[64];
+    int length = snprintf(text, sizeof(text), "%d %lu\n", (int)getpid(),
+                          address_pid_namespace());
+
+    if ((ftruncate(lock_fd, 0) != 0) ||
+        (pwrite(lock_fd, text, (size_t)length, 0) != length)) {
+        daxpin_log(DAXPIN_LOG_DEBUG, "cannot write a lock file: %m");
+    }
+}
+
+void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,
+                             size_t size)
+{
+    char dir[DAXPIN_RUNDIR_MAX], text[64] = "";
+    unsigned long namespace_id = 0;
+    address_names_t names;
+    int pid = 0, dir_fd, fd;
+
+    buffer[0] = '\0';
+    dir_fd    = daxpin_rundir_open(dir);
+    if (dir_fd >= 0) {
+        address_make_names(dev, ino, &names);
+        fd = openat(dir_fd, names.lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+                    O_NONBLOCK);
+        if (fd >= 0) {
+            if ((pread(fd, text, sizeof(text) - 1, 0) <= 0) ||
+                (sscanf(text, "%d %lu", &pid, &namespace_id) != 2) ||
+                (namespace_id != address_pid_namespace())) {
+                pid = 0;
+            }
+            close(fd);
+        }
+        close(dir_fd);
+    }
+    daxpin_proc_describe((pid_t)pid, buffer, size);
+}
+
+/*
+ * Names that killed holders left behind
+ */
+
+/* Remove the names of an address, unless a process has its lock. */
+static void address_sweep_one(int dir_fd, const char *lock)
+{
+    const size_t suffix = strlen(ADDRESS_LOCK), length = strlen(lock);
+    char name[sizeof(((address_names_t*)NULL)->socket)];
+    int fd;
+
+    if ((length <= suffix) || (length - suffix >= sizeof(name)) ||
+        (strcmp(lock + length - suffix, ADDRESS_LOCK) != 0)) {
+        return;
+    }
+    fd = address_lock(dir_fd, lock, 0);
+    if (fd >= 0) {
+        snprintf(name, sizeof(name), "%.*s", (int)(length - suffix), lock);
+        unlinkat(dir_fd, name, 0);
+        unlinkat(dir_fd, lock, 0);
+        close(fd);
+    }
+}
+
+/* Remove what killed holders left behind, except at an address of which this
+ * process has the lock. An election that meets a lock of this function tries
+ * again. */
+static void address_sweep(int dir_fd)
+{
+    int fd   = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = (fd >= 0) ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    unsigned count;
+
+    if (dir == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return;
+    }
+    for (count = 0; (count < ADDRESS_SWEEP_MAX) &&
+                    ((entry = readdir(dir)) != NULL); ++count) {
+        address_sweep_one(dir_fd, entry->d_name);
+    }
+    closedir(dir);
+}
+
+/*
+ * Listen and connect
+ */
+
+/* Listen at an address of which this process has the lock. Return the socket,
+ * or -errno. */
+static int address_bind(int dir_fd, const address_names_t *names)
+{
+    struct sockaddr_un path;
+    int fd, ret;
+
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    address_make_path(dir_fd, names, &path);
+    if (((unlinkat(dir_fd, names->socket, 0) != 0) && (errno != ENOENT)) ||
+        (bind(fd, (struct sockaddr*)&path, sizeof(path)) != 0) ||
+        (listen(fd, ADDRESS_BACKLOG) != 0)) {
+        ret = -errno;
+        close(fd);
+        return ret;
+    }
+    return fd;
+}
+
+int daxpin_address_listen(uint64_t dev, uint64_t ino, daxpin_address_t *address)
+{
+    char dir[DAXPIN_RUNDIR_MAX];
+    address_names_t names;
+    int ret;
+
+    daxpin_address_init(address);
+    address->dev    = dev;
+    address->ino    = ino;
+    address->dir_fd = daxpin_rundir_open(dir);
+    if (address->dir_fd < 0) {
+        return address->dir_fd;
+    }
+    address_make_names(dev, ino, &names);
+    address->lock_fd = address_lock(address->dir_fd, names.lock, O_CREAT);
+    if (address->lock_fd == -EWOULDBLOCK) {
+        ret = -EADDRINUSE;
+        goto err;
+    }
+    if (address->lock_fd < 0) {
+        ret = daxpin_error(-address->lock_fd, "cannot lock %s/%s: %s", dir,
+                           names.lock, strerror(-address->lock_fd));
+        goto err;
+    }
+    address_sign(address->lock_fd);
+    address->listen_fd = address_bind(address->dir_fd, &names);
+    if (address->listen_fd < 0) {
+        ret = daxpin_error(-address->listen_fd, "cannot listen at %s/%s: %s",
+                           dir, names.socket, strerror(-address->listen_fd));
+        goto err;
+    }
+    address_sweep(address->dir_fd);
+    return 0;
+
+err:
+    daxpin_address_close(address);
+    return ret;
+}
+
+void daxpin_address_forget(daxpin_address_t *address)
+{
+    if (address->listen_fd >= 0) {
+        close(address->listen_fd);
+    }
+    if (address->lock_fd >= 0) {
+        close(address->lock_fd);
+    }
+    if (address->dir_fd >= 0) {
+        close(address->dir_fd);
+    }
+    daxpin_address_init(address);
+}
+
+void daxpin_address_close(daxpin_address_t *address)
+{
+    address_names_t names;
+
+    /* The names are of this process only while it has the lock, and while the
+     * lock file has its name */
+    if (address->lock_fd >= 0) {
+        address_make_names(address->dev, address->ino, &names);
+        if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
+            unlinkat(address->dir_fd, names.socket, 0);
+            unlinkat(address->dir_fd, names.lock, 0);
+        }
+    }
+    daxpin_address_forget(address);
+}
+
+int daxpin_address_connect(uint64_t dev, uint64_t ino, int fd,
+                           uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    char dir[DAXPIN_RUNDIR_MAX];
+    struct sockaddr_un path;
+    address_names_t names;
+    int dir_fd, ret;
+
+    dir_fd = daxpin_rundir_open(dir);
+    if (dir_fd < 0) {
+        return dir_fd;
+    }
+    address_make_names(dev, ino, &names);
+    address_make_path(dir_fd, &names, &path);
+    while (((ret = connect(fd, (struct sockaddr*)&path, sizeof(path))) != 0) &&
+           ((errno == EAGAIN) || (errno == EINTR)) &&
+           (daxpin_now() < deadline)) {
+        nanosleep(&pause, NULL);
+    }
+    if (ret != 0) {
+        ret = ((errno == ENOENT) || (errno == ECONNREFUSED)) ? -ECONNREFUSED :
+              (errno == EAGAIN) ? -ETIMEDOUT :
+              daxpin_error(errno, "cannot connect to %s/%s: %m", dir,
+                           names.socket);
+    }
+    close(dir_fd);
+    return ret;
+}

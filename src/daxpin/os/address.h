@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_ADDRESS_H_
+#define DAXPIN_ADDRESS_H_
+
+/*
+ * The address of a file: where its holder listens, and the election of it.
+ *
+ * An address is two names in the directory of rundir.h, made of device and
+ * inode: a socket, and a lock file beside it. The process that has the lock
+ * (flock) is the holder, and replaces a socket that a killed holder left
+ * behind. Nothing waits for the lock. The lock file has the pid of the holder,
+ * for messages. A holder that is killed leaves both names behind; the next
+ * holder of any file removes them. Network namespaces do not matter, because
+ * the socket has a name in a file system.
+ *
+ * No lock of the library is needed.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct daxpin_address {
+    uint64_t dev;       /* of the file that is to be leased */
+    uint64_t ino;
+    int      dir_fd;    /* -1: this process does not listen */
+    int      lock_fd;
+    int      listen_fd;
+} daxpin_address_t;
+
+/* Initialize an address at which no process listens. */
+void daxpin_address_init(daxpin_address_t *address);
+
+/* Take the address of a file and listen there: become the holder. A member may
+ * do so, when its holder has ended. Return 0; -EADDRINUSE if another process
+ * has the address; or another -errno with a message. */
+int daxpin_address_listen(uint64_t dev, uint64_t ino,
+                          daxpin_address_t *address);
+
+/* Stop to listen, and remove the names. */
+void daxpin_address_close(daxpin_address_t *address);
+
+/* Close the descriptors only, because the parent of this process listens. */
+void daxpin_address_forget(daxpin_address_t *address);
+
+/* Connect a socket, which does not block, to the address of a file. Try again
+ * until the deadline (ns) if the queue of the holder is full. Return 0;
+ * -ECONNREFUSED if no process listens, and -ETIMEDOUT, both without a message;
+ * or another -errno with a message. */
+int daxpin_address_connect(uint64_t dev, uint64_t ino, int fd,
+                           uint64_t deadline);
+
+/* Write the process that has the address of a file, for a message. */
+void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,
+                             size_t size);
+
+#endif

@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Where the processes of a user meet: the directory, other users, containers,
+ * and holders that were killed, are stopped or have no descriptor left */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <dirent.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define RENDEZVOUS_USER 1000
+
+/* Have this process and its children meet in a new directory. */
+static const char *rendezvous_dir(void)
+{
+    const char *dir = unit_path(unit_memory, "run");
+
+    assert_int_equal(setenv("DAXPIN_RUNTIME_DIR", dir, 1), 0);
+    return dir;
+}
+
+/* Return how many names a directory has; 0 if there is none. */
+static int rendezvous_count(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    struct dirent *entry;
+    int count = 0;
+
+    while ((stream != NULL) && ((entry = readdir(stream)) != NULL)) {
+        count += entry->d_name[0] != '.';
+    }
+    if (stream != NULL) {
+        closedir(stream);
+    }
+    return count;
+}
+
+/* Return how often a word is in the log. */
+static unsigned rendezvous_logged(const char *word)
+{
+    const char *text = unit_log;
+    unsigned count   = 0;
+
+    while ((text = strstr(text, word)) != NULL) {
+        ++text;
+        ++count;
+    }
+    return count;
+}
+
+/*
+ * The directory
+ */
+
+/* Check that a file cannot be opened, because of a directory. */
+static void rendezvous_check_refused(const char *dir, const char *word)
+{
+    const char *path = unit_path(unit_disk, "refused");
+    daxpin_file_t *file;
+
+    unit_make_file(path, 4096, 'x');
+    assert_int_equal(setenv("DAXPIN_RUNTIME_DIR", dir, 1), 0);
+    if (daxpin_file_open(path, UNIT_LENGTH, NULL, &file) == 0) {
+        daxpin_file_close(file);
+        fail_msg("a file was opened by way of %s (%s)", dir, word);
+    }
+    assert_message("DAXPIN_RUNTIME_DIR");
+    assert_message(dir);
+    assert_message(word);
+    assert_int_equal(unit_file_byte(path, 4095), 'x');
+    assert_int_equal(unit_file_size(path), 4096);
+}
+
+static void test_directory_that_is_not_ours(void **state)
+{
+    const char *dir    = unit_path(unit_memory, "own");
+    const char *link   = unit_path(unit_memory, "link");
+    const char *parent = unit_path(unit_memory, "none");
+    char slash[PATH_MAX];
+
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(symlink(dir, link), 0);
+    snprintf(slash, sizeof(slash), "%s/", link);
+    rendezvous_check_refused(link, "symbolic link");
+    assert_int_equal(setenv("DAXPIN_RUNTIME_DIR", slash, 1), 0);
+    snprintf(slash, sizeof(slash), "%s/below", parent);
+    rendezvous_check_refused(slash, "No such file");
+    rendezvous_check_refused("relative", "absolute");
+    assert_int_equal(chmod(dir, 0777), 0);
+    rendezvous_check_refused(dir, "777");
+    assert_int_equal(chmod(dir, 0700), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(dir, RENDEZVOUS_USER, RENDEZVOUS_USER), 0);
+        rendezvous_check_refused(dir, "belongs to user 1000");
+    }
+    (void)state;
+}
+
+/* Squat the usual directory, and open a file. The arguments are a path, and how
+ * to squat. Report the result of the open, and which directory has names. */
+static int rendezvous_squat_child(int argc, char **argv)
+{
+    const char *places[] = {"/dev/shm", "/run/user", "/tmp"};
+    char squatted[64], own[64];
+    daxpin_file_t *file;
+    int ret, i;
+
+    (void)argc;
+    snprintf(squatted, sizeof(squatted), "/dev/shm/daxpin-%d", (int)geteuid());
+    snprintf(own, sizeof(own), "/run/user/%d", (int)geteuid());
+    if ((unshare(CLONE_NEWNS) != 0) ||
+        (mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0)) {
+        return 1;
+    }
+    (void)mkdir(places[1], 0755);
+    for (i = 0; i < 2; ++i) {
+        if (mount("none", places[i], "tmpfs", 0, "mode=1777") != 0) {
+            return 1;
+        }
+    }
+    unsetenv("DAXPIN_RUNTIME_DIR");
+    ret = (strcmp(argv[2], "link") == 0) ? symlink("/etc", squatted) :
+          (mkdir(squatted, 0700) | chmod(squatted, 0777));
+    if (strcmp(argv[2], "user") == 0) {
+        ret |= chown(squatted, RENDEZVOUS_USER, RENDEZVOUS_USER);
+    }
+    if ((ret != 0) || (mkdir(own, 0700) != 0)) {
+        return 1;
+    }
+    strcat(own, "/daxpin");
+    ret = daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file);
+    child_report(ret, "%s", daxpin_errormsg());
+    child_report(rendezvous_count(own), "names");
+    child_report((strcmp(argv[2], "link") != 0) ? rendezvous_count(squatted) :
+                 0, "names");
+    daxpin_file_close(file);
+    return 0;
+}
+
+/* A process whose usual directory another user has taken goes to the next. */
+static void test_directory_is_squatted(void **state)
+{
+    const char *how[] = {"link", "mode", "user"};
+    child_t child;
+    unsigned i;
+
+    if (!unit_may_mount) {
+        skip();
+    }
+    for (i = 0; i < 3; ++i) {
+        child_spawn(&child, "squat", unit_path(unit_disk, "squat"), how[i],
+                    NULL);
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 2);
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+        child_finish(&child);
+    }
+    (void)state;
+}
+
+/*
+ * Other users
+ */
+
+/* Take the abstract name of a file's holder as another user, with a queue that
+ * is full. The argument is the path. End when the input ends. */
+static int rendezvous_abstract_child(int argc, char **argv)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t length;
+    struct stat st;
+    int fd, own;
+
+    (void)argc;
+    if (stat(argv[1], &st) != 0) {
+        return 1;
+    }
+    length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+             snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
+                      "daxpin-%u-%lx-%lx", (unsigned)geteuid(), st.st_dev,
+                      st.st_ino));
+    if (setuid(UNIT_NOBODY) != 0) {
+        return 1;
+    }
+    fd  = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    own = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if ((bind(fd, (struct sockaddr*)&address, length) != 0) ||
+        (listen(fd, 0) != 0) ||
+        (connect(own, (struct sockaddr*)&address, length) != 0)) {
+        return 1;
+    }
+    child_report(0, "squatting");
+    child_wait();
+    return 0;
+}
+
+/* No name that another user can take keeps a process from a file. */
+static void test_guessable_name(void **state)
+{
+    const char *path = unit_path(unit_disk, "guess");
+    child_t squatter, child;
+
+    if (geteuid() != 0) {
+        skip();
+    }
+    rendezvous_dir();
+    unit_make_file(path, 4096, 'x');
+    child_spawn(&squatter, "abstract", path, NULL);
+    assert_int_equal(child_answer(&squatter, CHILD_WAIT_MS), 0);
+    member_start_open(&child, path);
+    assert_int_equal(child_query(&child, "holder"), 1);
+    child_finish(&child);
+    child_finish(&squatter);
+    (void)state;
+}
+
+/* Open a file in a user namespace that maps no user. The argument is the path.
+ * Report the result. */
+static int rendezvous_unmapped_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    int ret;
+
+    (void)argc;
+    unsetenv("DAXPIN_RUNTIME_DIR");
+    if ((setresuid(RENDEZVOUS_USER, RENDEZVOUS_USER, RENDEZVOUS_USER) != 0) ||
+        (unshare(CLONE_NEWUSER) != 0)) {
+        return 1;
+    }
+    ret = daxpin_file_open(argv[1], 4096, NULL, &file);
+    child_report(ret, "%s", daxpin_errormsg());
+    daxpin_file_close(file);
+    return 0;
+}
+
+/* A user that is not mapped has the same number as each other one. */
+static void test_unmapped_user(void **state)
+{
+    const char *path = unit_path(unit_memory, "unmapped");
+    child_t child;
+    long ret;
+
+    if (geteuid() != 0) {
+        skip();
+    }
+    unit_make_file(path, 4096, 'x');
+    assert_int_equal(chown(path, RENDEZVOUS_USER, RENDEZVOUS_USER), 0);
+    child_spawn(&child, "unmapped", path, NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    if (ret == CHILD_DIED) {
+        skip(); /* no user namespaces here */
+    }
+    assert_int_equal(ret, -EPERM);
+    assert_contains(child.text, "user namespace");
+    child_finish(&child);
+    (void)state;
+}
+
+/* A user that has the number 65534 and is mapped is an ordinary one. */
+static void test_mapped_nobody(void **state)
+{
+    const char *path = unit_path(unit_memory, "nobody");
+    child_t child;
+
+    if (geteuid() != 0) {
+        skip();
+    }
+    unsetenv("DAXPIN_RUNTIME_DIR");
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    assert_int_equal(chown(path, UNIT_NOBODY, UNIT_NOBODY), 0);
+    member_start(&child);
+    assert_child_ok(&child, "user %d", UNIT_NOBODY);
+    assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
+    child_finish(&child);
+    (void)state;
+}
+
+/*
+ * Containers
+ */
+
+/* A member in other namespaces: of the network, "net", or of pids, "pid" */
+static int rendezvous_member_child(int argc, char **argv)
+{
+    const int pids = strcmp(argv[1], "pid") == 0;
+    int status     = 1;
+    pid_t pid;
+
+    if (unshare(pids ? CLONE_NEWPID | CLONE_NEWNS : CLONE_NEWNET) != 0) {
+        return 1;
+    }
+    pid = pids ? fork() : 0;
+    if (pid != 0) {
+        return (waitpid(pid, &status, 0) == pid) ? status : 1;
+    }
+    if (pids && ((mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0) ||
+                 (mount("none", "/proc", "proc", 0, "") != 0))) {
+        return 1;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    child_report(0, "ready");
+    return member_child(argc, argv);
+}
+
+/* Start a member in other namespaces. Skip the test if there are none. */
+static void rendezvous_start(child_t *child, const char *what)
+{
+    child_spawn(child, "elsewhere", what, NULL);
+    if (child_answer(child, CHILD_WAIT_MS) != 0) {
+        skip();
+    }
+}
+
+static void test_network_namespaces(void **state)
+{
+    const char *path = unit_path(unit_disk, "net");
+    daxpin_file_t *file;
+    child_t child;
+
+    rendezvous_dir();
+    file = unit_open(path, UNIT_LENGTH);
+    rendezvous_start(&child, "net");
+    assert_child_ok(&child, "open %s %d 1000", path, UNIT_LENGTH);
+    assert_int_equal(child_query(&child, "holder"), 0);
+    assert_child_ok(&child, "put 0 1 7");
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    assert_int_equal(*(char*)daxpin_file_addr(file, 0, 1), 7);
+    intruder_run("truncate", path, 0, 3000);
+    assert_member_becomes(&child, REVOKED);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+/* The holder is in a container of another directory: the error names that. */
+static void test_directory_is_not_shared(void **state)
+{
+    const char *path = unit_path(unit_disk, "apart");
+    daxpin_file_t *file;
+    child_t child;
+
+    rendezvous_dir();
+    member_start_open(&child, path);
+    rendezvous_dir();
+    assert_true(daxpin_file_open(path, UNIT_LENGTH,
+                                 &(daxpin_params_t){.timeout_ms = 300},
+                                 &file) != 0);
+    assert_message("container");
+    assert_message("DAXPIN_RUNTIME_DIR");
+    child_finish(&child);
+    (void)state;
+}
+
+/* A holder that cannot be seen is called so: it has no pid here. */
+static void test_pid_namespaces(void **state)
+{
+    const char *path = unit_path(unit_disk, "pid");
+    child_t holder, child;
+
+    rendezvous_dir();
+    member_start_open(&holder, path);
+    rendezvous_start(&child, "pid");
+    child_stop(&holder);
+    assert_int_equal(child_query(&child, "open %s %d 1000", path, UNIT_LENGTH),
+                     -ETIMEDOUT);
+    assert_contains(child.text, "pid namespace");
+    assert_null(strstr(child.text, "pid 0"));
+    assert_int_equal(kill(holder.pid, SIGCONT), 0);
+    assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
+    assert_int_equal(child_query(&child, "holder"), 0);
+    assert_child_ok(&child, "close");
+    child_finish(&child);
+    child_finish(&holder);
+    (void)state;
+}
+
+/*
+ * Holders in trouble
+ */
+
+/* A killed holder leaves names behind, which the next one takes or removes. */
+static void test_killed_holders(void **state)
+{
+    const char *dir  = rendezvous_dir(), *path = NULL;
+    daxpin_file_t *file;
+    child_t holder;
+    unsigned i;
+
+    for (i = 0; i < 5; ++i) {
+        path = unit_path(unit_disk, "killed");
+        member_start_open(&holder, path);
+        child_kill(&holder);
+        assert_int_equal(rendezvous_count(dir), 2);
+    }
+    file = unit_open(path, UNIT_LENGTH);
+    assert_int_equal(daxpin_file_is_holder(file), 1);
+    assert_int_equal(rendezvous_count(dir), 2);
+    daxpin_file_close(file);
+    assert_int_equal(rendezvous_count(dir), 0);
+    (void)state;
+}
+
+/* The child of a fork leaves the names of its parent alone. */
+static void test_fork_keeps_the_address(void **state)
+{
+    const char *dir     = rendezvous_dir();
+    const char *path    = unit_path(unit_disk, "fork");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    child_t member;
+    pid_t pid;
+
+    pid = fork();
+    if (pid == 0) {
+        daxpin_file_close(file);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(rendezvous_count(dir), 2);
+    member_start_open(&member, path);
+    assert_int_equal(child_query(&member, "holder"), 0);
+    child_finish(&member);
+    daxpin_file_close(file);
+    assert_int_equal(rendezvous_count(dir), 0);
+    (void)state;
+}
+
+/* Fill the queue of a stopped holder. */
+static int rendezvous_fill_queue(const char *dir, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat st;
+    int count = 0, fd;
+
+    assert_int_equal(stat(path, &st), 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%lx-%lx", dir,
+             st.st_dev, st.st_ino);
+    do {
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(fd >= 0);
+        ++count;
+    } while ((connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0) &&
+             (count < 10000));
+    assert_int_equal(errno, EAGAIN);
+    return count;
+}
+
+/* Let this process have many descriptors. */
+static int rendezvous_raise_limit(void)
+{
+    struct rlimit limit = {.rlim_cur = 12000, .rlim_max = 12000};
+
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/* Fill the queue of a holder. The arguments are directory and path. */
+static int rendezvous_flood_child(int argc, char **argv)
+{
+    (void)argc;
+    if (!rendezvous_raise_limit()) {
+        return 1;
+    }
+    child_report(rendezvous_fill_queue(argv[1], argv[2]), "connections");
+    child_wait();
+    return 0;
+}
+
+/* A holder that is stopped, and whose queue is full, does not keep another
+ * process waiting. */
+static void test_full_queue(void **state)
+{
+    const char *dir  = rendezvous_dir();
+    const char *path = unit_path(unit_disk, "queue");
+    child_t holder, flood, child;
+    char pid[32];
+
+    if (geteuid() != 0) {
+        skip(); /* cannot raise the limit */
+    }
+    member_start_open(&holder, path);
+    child_stop(&holder);
+    child_spawn(&flood, "flood", dir, path, NULL);
+    assert_true(child_answer(&flood, CHILD_WAIT_MS) > 0);
+    member_start(&child);
+    assert_int_equal(child_query(&child, "open %s %d 1000", path, UNIT_LENGTH),
+                     -ETIMEDOUT);
+    snprintf(pid, sizeof(pid), "pid %d", (int)holder.pid);
+    assert_contains(child.text, pid);
+    assert_contains(child.text, "stopped");
+    child_finish(&child);
+    child_finish(&flood);
+    assert_int_equal(kill(holder.pid, SIGCONT), 0);
+    child_finish(&holder);
+    (void)state;
+}
+
+/* Open descriptors until there is no number left. Return the limit before. */
+static rlim_t rendezvous_use_descriptors(int *fds, unsigned *count)
+{
+    struct rlimit limit;
+    rlim_t old;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    old            = limit.rlim_cur;
+    limit.rlim_cur = 128;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (*count = 0; *count < 128; ++*count) {
+        fds[*count] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+        if (fds[*count] < 0) {
+            break;
+        }
+    }
+    return old;
+}
+
+/* A holder without descriptors reports that once, and the newcomer learns
+ * why. */
+static void test_no_descriptors(void **state)
+{
+    const char *path     = unit_path(unit_disk, "descriptors");
+    struct rlimit limit  = {0};
+    daxpin_file_t *file;
+    child_t child;
+    unsigned count, i;
+    int fds[128];
+    rlim_t old;
+
+    rendezvous_dir();
+    file = unit_open(path, UNIT_LENGTH);
+    member_start(&child);
+    old = rendezvous_use_descriptors(fds, &count);
+    child_send(&child, "open %s %d 2000", path, UNIT_LENGTH);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), -ETIMEDOUT);
+    for (i = 0; i < count; ++i) {
+        close(fds[i]);
+    }
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = old;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(rendezvous_logged("cannot accept a member"), 1);
+    assert_contains(child.text, "ulimit");
+    assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+/* Lock the control page of a file, as a member. The argument is the path. */
+static int rendezvous_locker_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    char name[64], target[PATH_MAX];
+    int ret = daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file), fd;
+    ssize_t length;
+
+    (void)argc;
+    for (fd = 0; (ret == 0) && (fd < 256); ++fd) {
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        length = readlink(name, target, sizeof(target) - 1);
+        target[(length > 0) ? length : 0] = '\0';
+        if (strstr(target, "daxpin-control") != NULL) {
+            child_report(flock(fd, LOCK_EX | LOCK_NB), "locked");
+            child_wait();
+        }
+    }
+    daxpin_file_close(file);
+    return ret;
+}
+
+/* A member that locks the control page for itself keeps others from joining,
+ * and does not keep the holder from working. */
+static void test_locked_control_page(void **state)
+{
+    const char *path = unit_path(unit_disk, "page");
+    daxpin_file_t *file;
+    child_t locker, child;
+
+    rendezvous_dir();
+    file = unit_open(path, UNIT_LENGTH);
+    child_spawn(&locker, "locker", path, NULL);
+    assert_int_equal(child_answer(&locker, CHILD_WAIT_MS), 0);
+    member_start(&child);
+    assert_int_equal(child_query(&child, "open %s %d 500", path, UNIT_LENGTH),
+                     -ETIMEDOUT);
+    assert_contains(child.text, "control page");
+    assert_int_equal(rendezvous_logged("control page"), 1);
+    child_finish(&locker);
+    assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
+    child_finish(&child);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"squat", rendezvous_squat_child},
+        {"abstract", rendezvous_abstract_child},
+        {"unmapped", rendezvous_unmapped_child},
+        {"elsewhere", rendezvous_member_child},
+        {"flood", rendezvous_flood_child},
+        {"locker", rendezvous_locker_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_directory_that_is_not_ours),
+        unit_case(test_directory_is_squatted),
+        unit_case(test_guessable_name),
+        unit_case(test_unmapped_user),
+        unit_case(test_mapped_nobody),
+        unit_case(test_network_namespaces),
+        unit_case(test_directory_is_not_shared),
+        unit_case(test_pid_namespaces),
+        unit_case(test_killed_holders),
+        unit_case(test_fork_keeps_the_address),
+        unit_case(test_full_queue),
+        unit_case(test_no_descriptors),
+        unit_case(test_locked_control_page)
+    };
+
+    return unit_main("rendezvous", argc, argv, children, tests);
+}
