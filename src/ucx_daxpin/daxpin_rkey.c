@@ -4,6 +4,8 @@
 /* Pack a registration into a remote key; check, unpack and release the key */
 
 #include "daxpin_rkey.h"
+
+#include "daxpin/os/rundir.h"
 #include "daxpin_process.h"
 
 #include <ucs/debug/log_def.h>
@@ -19,7 +21,7 @@
 #define UCT_DAXPIN_RKEY_MAGIC         0x4e495044u
 #define UCT_DAXPIN_RKEY_MAGIC_PRIVATE 0x56495250u /* of ordinary memory */
 #define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* registration failed */
-#define UCT_DAXPIN_RKEY_VERSION       1u
+#define UCT_DAXPIN_RKEY_VERSION       2u
 
 /* FNV-1a. Detects bytes that were lost or made up, not malice: the holder's
  * socket refuses a process of another user. */
@@ -35,11 +37,22 @@ static uint64_t uct_daxpin_rkey_sum(const uct_daxpin_packed_rkey_t *packed)
     return sum;
 }
 
-static uint64_t uct_daxpin_ipc_ns(void)
+/* Return the number of one of this process's namespaces. */
+static uint64_t uct_daxpin_namespace(const char *path)
 {
     struct stat st;
 
-    return (stat("/proc/self/ns/ipc", &st) == 0) ? st.st_ino : 0;
+    return (stat(path, &st) == 0) ? st.st_ino : 0;
+}
+
+static uint64_t uct_daxpin_ipc_ns(void)
+{
+    return uct_daxpin_namespace("/proc/self/ns/ipc");
+}
+
+static uint64_t uct_daxpin_pid_ns(void)
+{
+    return uct_daxpin_namespace("/proc/self/ns/pid");
 }
 
 /* Return a number that tells apart processes with one pid, which live in
@@ -62,13 +75,15 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     packed->version = UCT_DAXPIN_RKEY_VERSION;
     packed->node    = ucs_get_system_id();
     packed->ipc_ns  = uct_daxpin_ipc_ns();
+    packed->pid_ns  = uct_daxpin_pid_ns();
     packed->va      = memh->va;
     packed->length  = memh->length;
     if (memh->status != UCS_OK) {
         packed->magic = UCT_DAXPIN_RKEY_MAGIC_DEAD;
     } else if (memh->file != NULL) {
-        packed->magic  = UCT_DAXPIN_RKEY_MAGIC;
-        packed->offset = memh->offset;
+        packed->magic      = UCT_DAXPIN_RKEY_MAGIC;
+        packed->offset     = memh->offset;
+        packed->rendezvous = daxpin_rundir_id();
         daxpin_file_key(memh->file, &packed->key);
     } else {
         packed->magic          = UCT_DAXPIN_RKEY_MAGIC_PRIVATE;
@@ -93,6 +108,26 @@ ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
     /* The buffer is part of a bigger key, and not aligned */
     memcpy(rkey_buffer, &packed, sizeof(packed));
     return UCS_OK;
+}
+
+/* Check whether this process meets the holder of a file. If it does not, and is
+ * in a container of its own, the target is on another node for it. Else UCX has
+ * lanes to the target's memory that go around the lease: fail. */
+static ucs_status_t
+uct_daxpin_rkey_check_rendezvous(const uct_daxpin_packed_rkey_t *packed)
+{
+    if (packed->rendezvous == daxpin_rundir_id()) {
+        return UCS_OK;
+    }
+
+    if (packed->pid_ns != uct_daxpin_pid_ns()) {
+        return UCS_ERR_UNREACHABLE;
+    }
+
+    ucs_error("daxpin: the target of a remote key meets other processes in"
+              " another directory than this process; set DAXPIN_RUNTIME_DIR to"
+              " one directory for all processes of the job");
+    return UCS_ERR_REJECTED;
 }
 
 /* Check a key. UNREACHABLE makes UCP take another lane, which is right for
@@ -148,7 +183,8 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
         return UCS_ERR_UNREACHABLE;
     }
 
-    return UCS_OK;
+    return (packed->magic == UCT_DAXPIN_RKEY_MAGIC) ?
+           uct_daxpin_rkey_check_rendezvous(packed) : UCS_OK;
 }
 
 /* Set up a key of ordinary memory, where the access check always succeeds */

@@ -24,13 +24,15 @@ typedef struct uct_daxpin_memh {
 typedef struct uct_daxpin_packed_rkey {
     uint32_t     magic;
     uint32_t     version;
-    uint64_t     node;   /* machine, and */
-    uint64_t     ipc_ns; /* namespace: posix's notion of the same node */
-    daxpin_key_t key;    /* holder, file, generation */
-    uint64_t     offset; /* of the range in the file */
-    uint64_t     va;     /* the target's address of it */
+    uint64_t     node;       /* machine, and */
+    uint64_t     ipc_ns;     /* namespace: posix's notion of the same node */
+    uint64_t     pid_ns;
+    uint64_t     rendezvous; /* the directory in which the target meets others */
+    daxpin_key_t key;        /* holder, file, generation */
+    uint64_t     offset;     /* of the range in the file */
+    uint64_t     va;         /* the target's address of it */
     uint64_t     length;
-    uint64_t     sum;    /* over all of the above */
+    uint64_t     sum;        /* over all of the above */
 } uct_daxpin_packed_rkey_t;
 
 /* An unpacked remote key, to which uct_rkey_t points. Several interfaces use

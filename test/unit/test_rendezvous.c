@@ -304,7 +304,11 @@ static int rendezvous_member_child(int argc, char **argv)
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     child_report(0, "ready");
-    return member_child(argc, argv);
+    status = member_child(argc, argv);
+    if (pids) {
+        _exit(status); /* LeakSanitizer does not work in a pid namespace */
+    }
+    return status;
 }
 
 /* Start a member in other namespaces. Skip the test if there are none. */
