@@ -139,6 +139,15 @@ static int daxpin_elect_give_up(const char *path, const struct stat *st,
                         "stopped; try again", path, holder);
 }
 
+/* Add the name of the file to the last message. Return ret. */
+static int daxpin_elect_name_file(const char *path, int ret)
+{
+    char text[DAXPIN_CAUSE_MAX];
+
+    snprintf(text, sizeof(text), "%s", daxpin_errormsg());
+    return daxpin_error(-ret, "%s: %s", path, text);
+}
+
 static int daxpin_elect_locked(const char *path, const struct stat *st,
                                int join, const daxpin_params_t *params,
                                const daxpin_description_ops_t *ops, void *arg,
@@ -161,7 +170,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
                                      deadline, ops, arg, file_p);
         }
         if (ret != -EADDRINUSE) {
-            return ret;
+            return daxpin_elect_name_file(path, ret);
         }
         ret = daxpin_join(path, &key, join, deadline, &welcome);
         if (ret == 0) {

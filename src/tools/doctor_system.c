@@ -8,8 +8,10 @@
 #include "locks.h"
 #include "rdma.h"
 
+#include "daxpin/daxpin.h"
 #include "daxpin/os/mount.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/rundir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -178,6 +180,22 @@ static void system_check_proc(daxpin_checkup_t *checkup)
     }
 }
 
+/* The directory in which the processes of a user meet */
+static void system_check_rundir(daxpin_checkup_t *checkup)
+{
+    char path[DAXPIN_RUNDIR_MAX];
+    int fd = daxpin_rundir_open(path);
+
+    if (fd < 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "meeting", "%s",
+                           daxpin_errormsg());
+    } else {
+        close(fd);
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "meeting",
+                           "processes of this user meet in %s", path);
+    }
+}
+
 /* Report an optional part: its absence is no fault */
 static void system_check_option(daxpin_checkup_t *checkup, const char *name,
                                 daxpin_verdict_t (*verdict_func)(char *reason))
@@ -202,6 +220,7 @@ void daxpin_check_system(daxpin_checkup_t *checkup)
     system_check_memlock(checkup, system_check_rdma(checkup));
     system_check_shm(checkup);
     system_check_proc(checkup);
+    system_check_rundir(checkup);
     system_check_option(checkup, "module", daxpin_kmod_verdict);
     system_check_option(checkup, "guard", daxpin_guard_verdict);
 }

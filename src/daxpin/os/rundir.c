@@ -109,7 +109,7 @@ static int rundir_create(const char *path, char *why)
 }
 
 /* Open the directory that the user has chosen. */
-static int rundir_open_chosen(const char *chosen, int create, char *path)
+static int rundir_open_chosen(const char *chosen, char *path)
 {
     char why[RUNDIR_WHY_MAX] = "";
     size_t length            = strlen(chosen);
@@ -125,7 +125,7 @@ static int rundir_open_chosen(const char *chosen, int create, char *path)
                             "absolute path", DAXPIN_RUNDIR_VARIABLE, chosen);
     }
     fd = rundir_try(path, why);
-    if ((fd == -ENOENT) && create) {
+    if (fd == -ENOENT) {
         fd = rundir_create(path, why);
     }
     if (fd < 0) {
@@ -139,8 +139,7 @@ static int rundir_open_chosen(const char *chosen, int create, char *path)
     return fd;
 }
 
-/* Open the directory. Return the descriptor, or -errno with a message. */
-static int rundir_open(int create, char *path)
+int daxpin_rundir_open(char *path)
 {
     const char *chosen       = secure_getenv(DAXPIN_RUNDIR_VARIABLE);
     char why[RUNDIR_WHY_MAX] = "";
@@ -153,17 +152,17 @@ static int rundir_open(int create, char *path)
                             "user_namespaces(7))", (unsigned)geteuid());
     }
     if ((chosen != NULL) && (chosen[0] != '\0')) {
-        return rundir_open_chosen(chosen, create, path);
+        return rundir_open_chosen(chosen, path);
     }
     for (i = 0; (i < RUNDIR_PLACES) && (fd < 0); ++i) {
         snprintf(path, DAXPIN_RUNDIR_MAX, rundir_places[i],
                  (unsigned)geteuid());
         fd = rundir_try(path, why);
     }
-    if (create && (fd < 0)) {
-        why[0] = '\0';
+    if (fd < 0) {
+        why[0] = '\0'; /* They are tried once more */
     }
-    for (i = 0; create && (i < RUNDIR_PLACES) && (fd < 0); ++i) {
+    for (i = 0; (i < RUNDIR_PLACES) && (fd < 0); ++i) {
         snprintf(path, DAXPIN_RUNDIR_MAX, rundir_places[i],
                  (unsigned)geteuid());
         fd = rundir_create(path, why);
@@ -171,14 +170,8 @@ static int rundir_open(int create, char *path)
     return (fd >= 0) ? fd :
            daxpin_error(EACCES, "cannot meet other processes of user %u: %s; "
                         "have that ended, or set %s to a directory of this "
-                        "user with mode 700", (unsigned)geteuid(),
-                        (why[0] != '\0') ? why : "there is no directory yet",
+                        "user with mode 700", (unsigned)geteuid(), why,
                         DAXPIN_RUNDIR_VARIABLE);
-}
-
-int daxpin_rundir_open(char *path)
-{
-    return rundir_open(1, path);
 }
 
 uint64_t daxpin_rundir_id(void)
@@ -188,7 +181,7 @@ uint64_t daxpin_rundir_id(void)
     struct stat st;
     int fd;
 
-    fd = rundir_open(1, path);
+    fd = daxpin_rundir_open(path);
     if (fd < 0) {
         return 0;
     }
@@ -197,15 +190,4 @@ uint64_t daxpin_rundir_id(void)
     }
     close(fd);
     return id;
-}
-
-void daxpin_rundir_name(char *name, size_t size)
-{
-    char path[DAXPIN_RUNDIR_MAX];
-    int fd = rundir_open(0, path);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    snprintf(name, size, "%s", (fd >= 0) ? path : DAXPIN_RUNDIR_VARIABLE);
 }

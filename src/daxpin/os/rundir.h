@@ -19,7 +19,6 @@
  * No lock is needed.
  */
 
-#include <stddef.h>
 #include <stdint.h>
 
 #define DAXPIN_RUNDIR_VARIABLE "DAXPIN_RUNTIME_DIR"
@@ -33,9 +32,5 @@ int daxpin_rundir_open(char *path);
 /* Return a number of the directory, which is the same in all processes of the
  * node that meet there; 0 with a message if there is no directory. */
 uint64_t daxpin_rundir_id(void);
-
-/* Write the name of the directory if there is one, without creating it. Else
- * write which one to set. */
-void daxpin_rundir_name(char *path, size_t size);
 
 #endif
