@@ -34,12 +34,14 @@ static int daxpin_file_has_others(daxpin_file_t *file)
 static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
 {
     int held = daxpin_hold_is_placed(&file->hold);
+    char holder[DAXPIN_HOLDER_NAME];
     int ret;
 
     if (!file->holder) {
+        daxpin_file_holder_name(file, holder, sizeof(holder));
         return daxpin_error(EPERM, "%s: cannot shrink to %zu bytes: this "
-                            "process is not its holder; shrink it in pid %d",
-                            file->path, length, (int)file->holder_pid);
+                            "process is not its holder; shrink it in %s",
+                            file->path, length, holder);
     }
     if (!daxpin_file_is_alive(file)) {
         return daxpin_error(ESTALE, "%s: cannot shrink to %zu bytes: access "

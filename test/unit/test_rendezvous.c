@@ -377,6 +377,8 @@ static void test_pid_namespaces(void **state)
     assert_int_equal(kill(holder.pid, SIGCONT), 0);
     assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
     assert_int_equal(child_query(&child, "holder"), 0);
+    assert_int_equal(child_query(&child, "release"), -EPERM);
+    assert_contains(child.text, "pid namespace");
     assert_child_ok(&child, "close");
     child_finish(&child);
     child_finish(&holder);

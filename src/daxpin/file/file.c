@@ -30,6 +30,17 @@ int daxpin_file_is_alive(const daxpin_file_t *file)
             (state == DAXPIN_STATE_LENT));
 }
 
+const char *daxpin_file_holder_name(const daxpin_file_t *file, char *buffer,
+                                    size_t size)
+{
+    if (file->holder_pid > 0) {
+        snprintf(buffer, size, "pid %d", (int)file->holder_pid);
+    } else {
+        snprintf(buffer, size, "a process of another pid namespace");
+    }
+    return buffer;
+}
+
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
 {
     daxpin_file_t *file;

@@ -108,7 +108,7 @@ struct daxpin_file {
     LIST_ENTRY(daxpin_file) link;
     unsigned           refs;      /* 0: only the loop still needs the file */
     int                holder;
-    pid_t              holder_pid;
+    pid_t              holder_pid;    /* 0: in another pid namespace */
     uint64_t           generation;
     dev_t              dev;       /* as of fstat() */
     uint64_t           ino;
@@ -182,6 +182,8 @@ struct daxpin_file {
     } share;
 };
 
+#define DAXPIN_HOLDER_NAME 64 /* room for its name in a message */
+
 LIST_HEAD(daxpin_files, daxpin_file);
 
 extern struct daxpin_files daxpin_files;
@@ -189,6 +191,10 @@ extern struct daxpin_files daxpin_files;
 /* Return whether processes may join the file: not revoked or released. Caller
  * holds daxpin_mutex. */
 int daxpin_file_is_alive(const daxpin_file_t *file);
+
+/* Write the holder, "pid 17", for a message. Return the buffer. */
+const char *daxpin_file_holder_name(const daxpin_file_t *file, char *buffer,
+                                    size_t size);
 
 /* Return a live file of this process with one more reference, or NULL. Caller
  * does not hold daxpin_mutex. */

@@ -823,13 +823,14 @@ uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
 
 int daxpin_lease_release(daxpin_file_t *file)
 {
+    char holder[DAXPIN_HOLDER_NAME];
     int ret = 0;
 
     pthread_mutex_lock(&daxpin_mutex);
     if (!file->holder) {
+        daxpin_file_holder_name(file, holder, sizeof(holder));
         ret = daxpin_error(EPERM, "%s: cannot release the lease: only its "
-                           "holder (pid %d) can", file->path,
-                           (int)file->holder_pid);
+                           "holder (%s) can", file->path, holder);
     } else if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) &&
                (daxpin_file_state(file) != DAXPIN_STATE_LENT)) {
         ret = daxpin_error(ESTALE, "%s: cannot release the lease: the file is "

@@ -55,10 +55,12 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = 100 * DAXPIN_USEC};
     const char *cause           = file->control->cause;
+    char holder[DAXPIN_HOLDER_NAME];
 
     if (file->holder) {
         deadline += DAXPIN_USERS_BOUND;
     }
+    daxpin_file_holder_name(file, holder, sizeof(holder));
     for (;;) {
         switch (daxpin_file_state(file)) {
         case DAXPIN_STATE_HELD:
@@ -71,10 +73,10 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             pthread_mutex_unlock(&daxpin_mutex);
             return 0;
         case DAXPIN_STATE_RELEASED:
-            return daxpin_error(ESTALE, "%s: cannot join: its holder (pid %d) "
+            return daxpin_error(ESTALE, "%s: cannot join: its holder (%s) "
                                 "has released the lease; open the file again "
                                 "when that process has closed it", file->path,
-                                (int)file->holder_pid);
+                                holder);
         case DAXPIN_STATE_REVOKED:
             if (atomic_load(&file->control->growing)) {
                 /* The holder could not fill the file for itself, and left it
@@ -88,10 +90,10 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
         }
         if (daxpin_now() > deadline) {
             return daxpin_error(ETIMEDOUT, "%s: cannot wait longer for the "
-                                "lease: its holder (pid %d) does not get it, "
+                                "lease: its holder (%s) does not get it, "
                                 "or still makes the file longer; check whether "
                                 "that process is stopped", file->path,
-                                (int)file->holder_pid);
+                                holder);
         }
         nanosleep(&pause, NULL);
     }

@@ -99,14 +99,15 @@ static void daxpin_revoke_unlock(daxpin_file_t *file)
 
 void daxpin_revoke_orphan(daxpin_file_t *file)
 {
-    char cause[DAXPIN_CAUSE_MAX];
+    char cause[DAXPIN_CAUSE_MAX], holder[DAXPIN_HOLDER_NAME];
 
     if (daxpin_file_state(file) == DAXPIN_STATE_REVOKED) {
         daxpin_revoke_follow(file);
         return;
     }
     snprintf(cause, sizeof(cause), "%s was revoked: its holder on this node "
-             "(pid %d) has exited", file->path, (int)file->holder_pid);
+             "(%s) has exited", file->path,
+             daxpin_file_holder_name(file, holder, sizeof(holder)));
     /* The pins of the holder are not guarded any more */
     daxpin_file_place_hold_again(file);
     daxpin_revoke_secede(file, cause);
