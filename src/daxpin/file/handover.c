@@ -184,7 +184,8 @@ static void daxpin_handover_answer(daxpin_file_t *file)
     int ret;
 
     daxpin_file_key(file, &key);
-    ret          = daxpin_join_receive(file->path, &key, 0, &welcome);
+    ret = daxpin_join_receive(file->path, &key, daxpin_now() + DAXPIN_MSEC,
+                              &welcome); /* it is there */
     conn->asking = 0;
     if ((ret != 0) || !daxpin_handover_follow(file, &welcome)) {
         daxpin_share_leave(file);
