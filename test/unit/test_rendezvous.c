@@ -294,9 +294,11 @@ static int rendezvous_member_child(int argc, char **argv)
     if (unshare(pids ? CLONE_NEWPID | CLONE_NEWNS : CLONE_NEWNET) != 0) {
         return 1;
     }
-    pid = pids ? fork() : 0;
+    pid = fork();
     if (pid != 0) {
-        return (waitpid(pid, &status, 0) == pid) ? status : 1;
+        /* LeakSanitizer does not work where new processes are in another pid
+         * namespace */
+        _exit(((waitpid(pid, &status, 0) == pid) && (status == 0)) ? 0 : 1);
     }
     if (pids && ((mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0) ||
                  (mount("none", "/proc", "proc", 0, "") != 0))) {
@@ -304,11 +306,7 @@ static int rendezvous_member_child(int argc, char **argv)
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     child_report(0, "ready");
-    status = member_child(argc, argv);
-    if (pids) {
-        _exit(status); /* LeakSanitizer does not work in a pid namespace */
-    }
-    return status;
+    _exit(member_child(argc, argv));
 }
 
 /* Start a member in other namespaces. Skip the test if there are none. */

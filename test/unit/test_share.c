@@ -321,7 +321,8 @@ static void test_holder_without_descriptors(void **state)
     limit.rlim_cur = 5;
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &limit, NULL), 0);
     member_start(&member);
-    child_send(&member, "open %s %d 4000", path, UNIT_LENGTH);
+    child_send(&member, "open %s %d %u", path, UNIT_LENGTH,
+               4000 * unit_slow());
     assert_int_equal(child_answer(&member, 300), CHILD_SILENT);
     assert_true(member_has_state(&holder, HELD));
     assert_int_equal(prlimit(holder.pid, RLIMIT_NOFILE, &old, NULL), 0);
