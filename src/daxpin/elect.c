@@ -13,6 +13,7 @@
 #include "daxpin/file/share.h"
 #include "daxpin/os/address.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/fork.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/rundir.h"
@@ -35,10 +36,12 @@
  * because the process that has to release the file may wait for this one. */
 static pthread_mutex_t daxpin_elect_lock = PTHREAD_MUTEX_INITIALIZER;
 
-void daxpin_elect_fork(void)
+static void daxpin_elect_fork(void)
 {
     pthread_mutex_init(&daxpin_elect_lock, NULL);
 }
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_ELECT, daxpin_elect_fork)
 
 static unsigned daxpin_elect_timeout(const daxpin_params_t *params)
 {

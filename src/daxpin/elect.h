@@ -35,7 +35,4 @@ int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 /* Return when an election with these parameters ends (ns). */
 uint64_t daxpin_elect_deadline(const daxpin_params_t *params);
 
-/* Free the mutex of an election. Called in the child of a fork. */
-void daxpin_elect_fork(void);
-
 #endif

@@ -5,7 +5,6 @@
 
 #include "library.h"
 
-#include "daxpin/elect.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/guard.h"
@@ -57,7 +56,6 @@ static void daxpin_library_forked(void)
 {
     daxpin_watch_fork();
     daxpin_files_fork();
-    daxpin_elect_fork();
     daxpin_report_fork();
     daxpin_vma_fork();
 }

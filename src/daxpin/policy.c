@@ -6,6 +6,7 @@
 #include "policy.h"
 
 #include "daxpin/file/report.h"
+#include "daxpin/os/fork.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 
@@ -24,6 +25,8 @@ static struct {
     unsigned        num_dirs;
     char            *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
 } daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .fsdax = 1};
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_POLICY, &daxpin_policy.lock)
 
 static void daxpin_policy_clear(void)
 {

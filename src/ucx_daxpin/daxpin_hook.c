@@ -5,6 +5,8 @@
 
 #include "daxpin_hook.h"
 
+#include "daxpin/os/fork.h"
+
 #include <ucs/debug/log_def.h>
 
 #include <pthread.h>
@@ -26,6 +28,8 @@ static unsigned uct_daxpin_num_hooked_tls;
 /* By address of the interface; written under the lock, read without */
 static pthread_mutex_t uct_daxpin_hooks_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(uct_daxpin_hook_t*) uct_daxpin_hooks[UCT_DAXPIN_HOOK_BUCKETS];
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_UCX_HOOK, &uct_daxpin_hooks_lock)
 
 ucs_status_t uct_daxpin_hook_tl(uct_tl_t *tl,
                                 uct_daxpin_iface_open_func_t iface_open)

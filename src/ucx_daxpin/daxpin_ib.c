@@ -22,6 +22,7 @@
 #include "daxpin_stage.h"
 #include "daxpin/access.h"
 #include "daxpin/os/backing.h"
+#include "daxpin/os/fork.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
@@ -42,11 +43,11 @@
  * takes the first of these lanes that the key is good for. */
 #define UCT_DAXPIN_IB_LANE_TYPE UCS_MEMORY_TYPE_ROCM_MANAGED
 
-/* One memory domain, found by the operations that it was given */
+/* One memory domain, found by the operations that it was given. What follows
+ * them is written under the lock of the component. */
 typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
     uct_md_ops_t         *inner; /* those that it had */
-    pthread_mutex_t      lock;   /* for what follows */
     uct_daxpin_mr_caps_t caps;
     int                  reported_mr;
     int                  reported_null;
@@ -63,6 +64,15 @@ static struct {
                                    const void *rkey_buffer, uct_rkey_t *rkey_p,
                                    void **handle_p);
 } uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A registration that waits for a lease holds the lock for seconds. In a child
+ * nobody waits, and no device registers for the parent. */
+static void uct_daxpin_ib_fork(void)
+{
+    pthread_mutex_init(&uct_daxpin_ib.lock, NULL);
+}
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_UCX_IB, uct_daxpin_ib_fork)
 
 static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
 {
@@ -100,7 +110,7 @@ static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
     ucs_status_t status;
     const char *how;
 
-    pthread_mutex_lock(&ib->lock);
+    pthread_mutex_lock(&uct_daxpin_ib.lock);
     if (!ib->caps.is_known) {
         uct_daxpin_mr_query(md, ib->name, &ib->caps);
     }
@@ -110,7 +120,7 @@ static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
         *memh_p = &mr->super;
     }
     uct_daxpin_ib_report(ib, address, length, status == UCS_OK, how);
-    pthread_mutex_unlock(&ib->lock);
+    pthread_mutex_unlock(&uct_daxpin_ib.lock);
     return status;
 }
 
@@ -254,7 +264,6 @@ static void uct_daxpin_ib_md_close(uct_md_h md)
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
 
     md->ops = ib->inner;
-    pthread_mutex_destroy(&ib->lock);
     ucs_free(ib);
     uct_daxpin_process_put();
     md->ops->close(md);
@@ -279,7 +288,6 @@ uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
         return status;
     }
 
-    pthread_mutex_init(&ib->lock, NULL);
     snprintf(ib->name, sizeof(ib->name), "%s", md_name);
     ib->inner          = (*md_p)->ops;
     ib->ops            = *ib->inner;

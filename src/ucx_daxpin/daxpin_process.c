@@ -5,6 +5,8 @@
 
 #include "daxpin_process.h"
 
+#include "daxpin/os/fork.h"
+
 #include <ucm/api/ucm.h>
 #include <ucs/debug/log_def.h>
 
@@ -20,6 +22,8 @@ static struct {
     unsigned        own_mds; /* memory domains of daxpin */
     daxpin_params_t params;  /* of the one opened last */
 } uct_daxpin_process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_UCX_PROCESS, &uct_daxpin_process.lock)
 
 ucs_status_t uct_daxpin_status(int ret)
 {

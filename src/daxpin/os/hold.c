@@ -6,6 +6,7 @@
 #include "hold.h"
 
 #include "clock.h"
+#include "fork.h"
 #include "log.h"
 #include "thread.h"
 
@@ -48,10 +49,15 @@ typedef struct daxpin_hold_answer {
 } daxpin_hold_answer_t;
 
 static struct {
-    pthread_mutex_t      lock;
+    pthread_mutex_t      turn;   /* one trial at a time; it may take seconds */
+    pthread_mutex_t      lock;   /* for what follows */
+    daxpin_hold_t        *trial; /* that a trial has placed now, or NULL */
     unsigned             count;
     daxpin_hold_answer_t answers[DAXPIN_HOLD_FILE_SYSTEMS];
-} daxpin_holds = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} daxpin_holds = {
+    .turn = PTHREAD_MUTEX_INITIALIZER,
+    .lock = PTHREAD_MUTEX_INITIALIZER
+};
 
 static void daxpin_hold_close(daxpin_hold_t *hold)
 {
@@ -224,6 +230,44 @@ static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
     return (asleep >= DAXPIN_HOLD_CHECKS) && !atomic_load(&trial->passed);
 }
 
+/* Place the hold of a trial. A child of fork() that has its pipe would keep the
+ * intruder waiting. */
+static int daxpin_hold_begin(const char *path, int fd, daxpin_hold_t *hold)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_holds.lock);
+    ret                = daxpin_hold_place(path, fd, hold);
+    daxpin_holds.trial = (ret == 0) ? hold : NULL;
+    pthread_mutex_unlock(&daxpin_holds.lock);
+    return ret;
+}
+
+static void daxpin_hold_end(daxpin_hold_t *hold)
+{
+    pthread_mutex_lock(&daxpin_holds.lock);
+    daxpin_hold_close(hold);
+    daxpin_holds.trial = NULL;
+    pthread_mutex_unlock(&daxpin_holds.lock);
+}
+
+static void daxpin_hold_fork(void)
+{
+    if (daxpin_holds.trial != NULL) {
+        daxpin_hold_drop(daxpin_holds.trial);
+        daxpin_holds.trial = NULL;
+    }
+}
+
+static void daxpin_hold_fork_turn(void)
+{
+    pthread_mutex_init(&daxpin_holds.turn, NULL);
+}
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_HOLD, &daxpin_holds.lock)
+DAXPIN_FORK_CHILD(DAXPIN_FORK_HOLD, daxpin_hold_fork)
+DAXPIN_FORK_CHILD(DAXPIN_FORK_HOLD_TRIAL, daxpin_hold_fork_turn)
+
 static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
 {
     daxpin_hold_trial_t trial = {.fd = fd, .is_scratch = is_scratch};
@@ -231,14 +275,15 @@ static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
     pthread_t intruder;
     int works = 0;
 
-    if (daxpin_hold_place(path, fd, &hold) != 0) {
+    if (daxpin_hold_begin(path, fd, &hold) != 0) {
         return 0;
     }
     if (daxpin_thread_create(&intruder, daxpin_hold_intrude, &trial) == 0) {
         works = daxpin_hold_observe(&trial);
-        daxpin_hold_close(&hold); /* the intruder goes on; the page is mapped */
+        daxpin_hold_end(&hold); /* the intruder goes on; the page is mapped */
         pthread_join(intruder, NULL);
     }
+    daxpin_hold_end(&hold);
     daxpin_hold_drop(&hold);
     return works;
 }
@@ -264,7 +309,8 @@ static int daxpin_hold_try(const char *path, int fd)
     return works;
 }
 
-int daxpin_hold_works(const char *path, int fd, dev_t dev)
+/* Return the result of an earlier trial, or -1 */
+static int daxpin_hold_known(dev_t dev)
 {
     int works = -1;
     unsigned i;
@@ -275,13 +321,30 @@ int daxpin_hold_works(const char *path, int fd, dev_t dev)
             works = daxpin_holds.answers[i].works;
         }
     }
-    if (works < 0) {
-        works = daxpin_hold_try(path, fd);
-        if (daxpin_holds.count < DAXPIN_HOLD_FILE_SYSTEMS) {
-            daxpin_holds.answers[daxpin_holds.count].dev     = dev;
-            daxpin_holds.answers[daxpin_holds.count++].works = works;
-        }
+    pthread_mutex_unlock(&daxpin_holds.lock);
+    return works;
+}
+
+static void daxpin_hold_note(dev_t dev, int works)
+{
+    pthread_mutex_lock(&daxpin_holds.lock);
+    if (daxpin_holds.count < DAXPIN_HOLD_FILE_SYSTEMS) {
+        daxpin_holds.answers[daxpin_holds.count].dev     = dev;
+        daxpin_holds.answers[daxpin_holds.count++].works = works;
     }
     pthread_mutex_unlock(&daxpin_holds.lock);
+}
+
+int daxpin_hold_works(const char *path, int fd, dev_t dev)
+{
+    int works;
+
+    pthread_mutex_lock(&daxpin_holds.turn);
+    works = daxpin_hold_known(dev);
+    if (works < 0) {
+        works = daxpin_hold_try(path, fd);
+        daxpin_hold_note(dev, works);
+    }
+    pthread_mutex_unlock(&daxpin_holds.turn);
     return works;
 }

@@ -6,6 +6,7 @@
 #include "loop.h"
 
 #include "clock.h"
+#include "fork.h"
 #include "log.h"
 #include "thread.h"
 
@@ -237,40 +238,30 @@ static void daxpin_loop_close(void)
     close(daxpin_loop.epoll_fd);
     close(daxpin_loop.signal_fd);
     close(daxpin_loop.wake_fd);
-    daxpin_loop.epoll_fd  = -1;
-    daxpin_loop.signal_fd = -1;
-    daxpin_loop.wake_fd   = -1;
-    daxpin_loop.started   = 0;
-    daxpin_loop.tid       = 0;
-}
-
-static void daxpin_loop_fork_prepare(void)
-{
-    pthread_mutex_lock(&daxpin_loop.start_lock);
-    pthread_mutex_lock(&daxpin_mutex);
-}
-
-static void daxpin_loop_fork_parent(void)
-{
-    pthread_mutex_unlock(&daxpin_mutex);
-    pthread_mutex_unlock(&daxpin_loop.start_lock);
+    daxpin_loop.epoll_fd = -1;
+    daxpin_loop.wake_fd  = -1;
+    daxpin_loop.started  = 0;
+    daxpin_loop.tid      = 0;
 }
 
 /* Close the epoll instance first, because it is the parent's too: forked() must
  * not remove the parent's descriptors from it. */
-static void daxpin_loop_fork_child(void)
+static void daxpin_loop_fork(void)
 {
     if (daxpin_loop.started) {
         daxpin_loop_close();
     }
-    daxpin_loop.ops->forked();
-    pthread_mutex_init(&daxpin_mutex, NULL);
-    pthread_mutex_init(&daxpin_loop.start_lock, NULL);
+    if (daxpin_loop.ops != NULL) {
+        daxpin_loop.ops->forked();
+    }
 }
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_START, &daxpin_loop.start_lock)
+DAXPIN_FORK_LOCK(DAXPIN_FORK_LOOP, &daxpin_mutex)
+DAXPIN_FORK_CHILD(DAXPIN_FORK_LOOP, daxpin_loop_fork)
 
 static int daxpin_loop_create(void)
 {
-    static int fork_handlers;
     pthread_t thread;
     int ret;
 
@@ -287,11 +278,6 @@ static int daxpin_loop_create(void)
     pthread_detach(thread);
     while (daxpin_loop_tid() == 0) {
         sched_yield();
-    }
-    if (!fork_handlers) {
-        pthread_atfork(daxpin_loop_fork_prepare, daxpin_loop_fork_parent,
-                       daxpin_loop_fork_child);
-        fork_handlers = 1;
     }
     daxpin_loop.started = 1;
     return 0;

@@ -6,6 +6,7 @@
 #include "vma.h"
 
 #include "daxpin/daxpin.h"
+#include "fork.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -289,6 +290,16 @@ static void daxpin_answers_replace(daxpin_answers_t *answers, unsigned i,
     }
     answers->count += added + i - j;
 }
+
+static void daxpin_cache_fork(void)
+{
+    daxpin_cache.foreign.count = 0;
+    daxpin_cache.fsdax.count   = 0;
+    ++daxpin_cache.epoch;
+    daxpin_cache_unlock();
+}
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_CACHE, daxpin_cache_fork)
 
 void daxpin_cache_enable(int enable)
 {
