@@ -41,7 +41,18 @@ extern "C" {
  * SIGBUS: the library installs a handler with the first file, as the last
  * resort against a truncate that no lease can see. It passes other faults on
  * to the handler that was there before. A program that installs a handler later
- * should pass on the faults that do not concern it.
+ * should pass on the faults that do not concern it. A thread that accesses
+ * memory of a file by itself must not have SIGBUS blocked: then the kernel
+ * calls no handler, and such a truncate ends the process.
+ *
+ * Signals: the library uses one real-time signal that the program does not use
+ * when the first file is opened: no handler, and not blocked in that thread. If
+ * the program uses this signal later, the library gives back what it has read
+ * of it, and moves to another one. Signals that kill() sent then have the
+ * si_code SI_QUEUE, those of a descriptor SI_SIGIO. The library uses no other
+ * signal, and its threads have all but SIGBUS blocked.
+ *
+ * dlclose(): the library stays loaded, because its thread and its handler do.
  *
  * fork(): the child is not a member. Its handles read as DAXPIN_STATE_REVOKED,
  * memory from daxpin_file_addr() is anonymous, as after a revoke, and the child

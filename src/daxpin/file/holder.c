@@ -799,8 +799,7 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
         atomic_fetch_add(&file->control->checks, 1); /* The file is whole */
     }
     if (action.type == DAXPIN_ACTION_TRY) {
-        ret = daxpin_lease_take(file->fd, daxpin_loop_tid(),
-                                daxpin_loop_signal());
+        ret = daxpin_loop_take_lease(file->fd);
         if (ret == 0) {
             daxpin_holder_enter_held(file, &facts);
             return now; /* A break may have come already */

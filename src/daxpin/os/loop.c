@@ -5,6 +5,7 @@
 
 #include "loop.h"
 
+#include "breaks.h"
 #include "clock.h"
 #include "fork.h"
 #include "log.h"
@@ -13,14 +14,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,7 +40,6 @@ static struct {
     int                     started;
     _Atomic pid_t           tid;
     int                     epoll_fd;
-    int                     signal_fd;
     _Atomic int             wake_fd;
     uint64_t                last_id;
     int                     signaled; /* a lease may have been broken */
@@ -49,7 +47,6 @@ static struct {
 } daxpin_loop = {
     .start_lock = PTHREAD_MUTEX_INITIALIZER,
     .epoll_fd   = -1,
-    .signal_fd  = -1,
     .wake_fd    = -1
 };
 
@@ -63,12 +60,14 @@ int daxpin_loop_is_self(void)
     return gettid() == atomic_load(&daxpin_loop.tid);
 }
 
-/* The signal is sent to the loop thread alone, and blocked there. So any number
- * works; one near the end is the least likely to confuse the user of a
- * debugger. */
 int daxpin_loop_signal(void)
 {
-    return SIGRTMAX - 3;
+    return daxpin_breaks_signal();
+}
+
+int daxpin_loop_take_lease(int fd)
+{
+    return daxpin_breaks_take_lease(fd, daxpin_loop_tid());
 }
 
 void daxpin_loop_wake(void)
@@ -129,16 +128,13 @@ void daxpin_loop_hint(void)
     daxpin_loop.signaled = 1;
 }
 
+/* A signal is only a hint: the tick checks which lease was broken. So no break
+ * is lost if a signal was merged with another. */
 static void daxpin_loop_on_signal(void *arg, uint32_t events)
 {
-    struct signalfd_siginfo info[16];
-
     (void)arg;
     (void)events;
-    /* A signal is only a hint: the tick checks which lease was broken. So no
-     * break is lost if a signal was merged with another, or came as SIGIO
-     * because the queue was full. */
-    while (read(daxpin_loop.signal_fd, info, sizeof(info)) > 0) {
+    if (daxpin_breaks_read()) {
         daxpin_loop_hint();
     }
 }
@@ -195,9 +191,11 @@ static void *daxpin_loop_main(void *arg)
     (void)arg;
     pthread_mutex_lock(&daxpin_mutex);
     for (;;) {
-        signaled             = daxpin_loop.signaled;
+        signaled             = daxpin_breaks_tick(daxpin_now()) ||
+                               daxpin_loop.signaled;
         daxpin_loop.signaled = 0;
         next                 = daxpin_loop.ops->tick(signaled);
+        next                 = daxpin_earlier(next, daxpin_breaks_next());
         pthread_mutex_unlock(&daxpin_mutex);
         daxpin_loop_wait(next);
     }
@@ -206,20 +204,15 @@ static void *daxpin_loop_main(void *arg)
 
 static int daxpin_loop_open(void)
 {
-    sigset_t signals;
+    int signal_fd = daxpin_breaks_open();
 
-    sigemptyset(&signals);
-    sigaddset(&signals, daxpin_loop_signal());
-    sigaddset(&signals, SIGIO);
-    daxpin_loop.epoll_fd  = epoll_create1(EPOLL_CLOEXEC);
-    daxpin_loop.signal_fd = signalfd(-1, &signals,
-                                     SFD_CLOEXEC | SFD_NONBLOCK);
-    daxpin_loop.wake_fd   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if ((daxpin_loop.epoll_fd < 0) || (daxpin_loop.signal_fd < 0) ||
+    daxpin_loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    daxpin_loop.wake_fd  = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if ((daxpin_loop.epoll_fd < 0) || (signal_fd < 0) ||
         (daxpin_loop.wake_fd < 0) ||
         (daxpin_loop_add(daxpin_loop.wake_fd, daxpin_loop_on_wake,
                          NULL) == 0) ||
-        (daxpin_loop_add(daxpin_loop.signal_fd, daxpin_loop_on_signal,
+        (daxpin_loop_add(signal_fd, daxpin_loop_on_signal,
                          NULL) == 0)) {
         return daxpin_error(errno, "cannot start the thread that watches "
                             "leases: %m");
@@ -236,7 +229,7 @@ static void daxpin_loop_close(void)
         free(event);
     }
     close(daxpin_loop.epoll_fd);
-    close(daxpin_loop.signal_fd);
+    daxpin_breaks_close();
     close(daxpin_loop.wake_fd);
     daxpin_loop.epoll_fd = -1;
     daxpin_loop.wake_fd  = -1;

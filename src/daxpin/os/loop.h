@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 /*
- * The loop thread is one in a process, and has all signals blocked. It waits
+ * The loop thread is one in a process, and has all signals but SIGBUS blocked. It waits
  * for lease breaks, sockets and deadlines, and takes every step of every file
  * that no caller takes. Caller of a function below holds daxpin_mutex, unless
  * its comment has another rule.
@@ -51,8 +51,12 @@ void daxpin_loop_wake(void);
 /* Let the next tick() check whether a lease was broken. */
 void daxpin_loop_hint(void);
 
-/* Return the loop thread and the signal for it, for F_SETOWN_EX and F_SETSIG.
- * tid 0: the loop does not run. No lock is needed. */
+/* Take the lease on a descriptor, so that the loop notices when it breaks.
+ * Return as daxpin_lease_take() does. */
+int daxpin_loop_take_lease(int fd);
+
+/* Return the loop thread and the signal that breaks of leases send it. tid 0:
+ * the loop does not run. No lock is needed. */
 pid_t daxpin_loop_tid(void);
 int   daxpin_loop_signal(void);
 

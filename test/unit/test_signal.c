@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The program's signals beside the loop. All of it runs in other processes,
+ * because cmocka has handlers. */
+
+#include "daxpin/os/loop.h"
+#include "child.h"
+#include "intruder.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#define SIGNALS 200
+
+/* Check a condition in a child: report the line and end. */
+#define SIGNAL_CHECK(_condition) \
+    do { \
+        if (!(_condition)) { \
+            child_report(__LINE__, "%s (%s)", #_condition, \
+                         daxpin_errormsg()); \
+            _exit(0); \
+        } \
+    } while (0)
+
+static _Atomic int signal_count;
+static int         signal_values[SIGNALS];
+static pid_t       signal_sender;
+
+static void signal_handler(int signo, siginfo_t *info, void *context)
+{
+    int value = info->si_value.sival_int;
+
+    if ((value >= 0) && (value < SIGNALS)) {
+        ++signal_values[value];
+    }
+    signal_sender = info->si_pid;
+    ++signal_count;
+    (void)signo;
+    (void)context;
+}
+
+static void signal_handle(int signo)
+{
+    struct sigaction action = {.sa_sigaction = signal_handler,
+                               .sa_flags     = SA_SIGINFO | SA_RESTART};
+
+    sigaction(signo, &action, NULL);
+}
+
+static sigset_t signal_block(int signo)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, signo);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    return signals;
+}
+
+static int signal_take(const sigset_t *signals, siginfo_t *info)
+{
+    const struct timespec timeout = {.tv_sec = 3 * unit_slow()};
+
+    return sigtimedwait(signals, info, &timeout);
+}
+
+static daxpin_file_t *signal_open(const char *path)
+{
+    daxpin_file_t *file = NULL;
+
+    SIGNAL_CHECK(daxpin_file_open(path, UNIT_LENGTH, NULL, &file) == 0);
+    return file;
+}
+
+/* Report to the test that all went well, and the state after the test has let a
+ * process truncate the file. */
+static int signal_finish(daxpin_file_t *file)
+{
+    child_report(0, "ok");
+    child_wait();
+    child_report(daxpin_file_state(file), "state");
+    child_wait();
+    return 0;
+}
+
+/* SIGIO of the process: each one arrives, by a handler and by a wait, also if
+ * the loop had time to read it. */
+static int signal_io_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    sigset_t signals;
+    int i;
+
+    (void)argc;
+    signal_handle(SIGIO);
+    for (i = 0; i < SIGNALS; ++i) {
+        signals = signal_block(SIGIO);
+        kill(getpid(), SIGIO);
+        unit_sleep_ms(1);
+        if (i % 2 == 0) {
+            pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+            SIGNAL_CHECK(signal_count == i / 2 + 1);
+        } else {
+            SIGNAL_CHECK(signal_take(&signals, NULL) == SIGIO);
+        }
+    }
+    return signal_finish(file);
+}
+
+/* The program begins to handle the very signal that the loop has chosen. */
+static int signal_handler_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    const int signo     = daxpin_loop_signal();
+    sigset_t signals    = signal_block(signo);
+    union sigval value;
+    int i;
+
+    (void)argc;
+    signal_handle(signo);
+    for (i = 0; i < SIGNALS; ++i) {
+        value.sival_int = i;
+        SIGNAL_CHECK(sigqueue(getpid(), signo, value) == 0);
+    }
+    unit_sleep_ms(20);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    SIGNAL_CHECK(unit_await(3000, signal_count == SIGNALS));
+    for (i = 0; i < SIGNALS; ++i) {
+        SIGNAL_CHECK(signal_values[i] == 1);
+    }
+    SIGNAL_CHECK(signal_sender == getpid());
+    return signal_finish(file);
+}
+
+/* Have another process send a signal by kill(). Return its pid. */
+static pid_t signal_send_from_other(int signo)
+{
+    const pid_t pid = fork();
+
+    if (pid == 0) {
+        kill(getppid(), signo);
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    return pid;
+}
+
+static void signal_start_timer(int signo)
+{
+    struct sigevent event = {.sigev_notify          = SIGEV_SIGNAL,
+                             .sigev_signo           = signo,
+                             .sigev_value.sival_int = 77};
+    const struct itimerspec soon = {.it_value.tv_nsec = 1};
+    timer_t timer;
+
+    SIGNAL_CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    SIGNAL_CHECK(timer_settime(timer, 0, &soon, NULL) == 0);
+}
+
+/* The program waits for the signal that the loop has chosen, and the loop has
+ * read all of them by then: each comes back with its sender and value. */
+static int signal_wait_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    const int signo     = daxpin_loop_signal();
+    sigset_t signals    = signal_block(signo);
+    union sigval value;
+    siginfo_t info;
+    pid_t sender;
+    int i;
+
+    (void)argc;
+    sender = signal_send_from_other(signo);
+    SIGNAL_CHECK(unit_await(3000, daxpin_loop_signal() != signo));
+    SIGNAL_CHECK(signal_take(&signals, &info) == signo);
+    SIGNAL_CHECK(info.si_pid == sender);
+    for (i = 0; i < SIGNALS; ++i) {
+        value.sival_int = i;
+        SIGNAL_CHECK(sigqueue(getpid(), signo, value) == 0);
+    }
+    for (i = 0; i < SIGNALS; ++i) {
+        SIGNAL_CHECK(signal_take(&signals, &info) == signo);
+        SIGNAL_CHECK((info.si_code == SI_QUEUE) &&
+                     (info.si_value.sival_int == i));
+    }
+    return signal_finish(file);
+}
+
+static int signal_timer_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    const int signo     = daxpin_loop_signal();
+    sigset_t signals    = signal_block(signo);
+    siginfo_t info;
+
+    (void)argc;
+    signal_start_timer(signo);
+    SIGNAL_CHECK(unit_await(3000, daxpin_loop_signal() != signo));
+    SIGNAL_CHECK(signal_take(&signals, &info) == signo);
+    SIGNAL_CHECK((info.si_code == SI_TIMER) &&
+                 (info.si_value.sival_int == 77));
+    return signal_finish(file);
+}
+
+/* The program sends all real-time signals, one after the other: the loop has to
+ * do without one. */
+static int signal_all_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    sigset_t signals;
+    int signo;
+
+    (void)argc;
+    for (signo = SIGRTMIN; signo <= SIGRTMAX; ++signo) {
+        signal_block(signo);
+    }
+    while ((signo = daxpin_loop_signal()) >= SIGRTMIN) {
+        signals = signal_block(signo);
+        kill(getpid(), signo);
+        SIGNAL_CHECK(unit_await(3000, daxpin_loop_signal() != signo));
+        SIGNAL_CHECK(signal_take(&signals, NULL) == signo);
+    }
+    return signal_finish(file);
+}
+
+/* The queue of signals is full: the kernel sends SIGIO instead. */
+static int signal_full_child(int argc, char **argv)
+{
+    const struct rlimit none = {0, 0};
+    daxpin_file_t *file;
+
+    (void)argc;
+    SIGNAL_CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+    file = signal_open(argv[1]);
+    return signal_finish(file);
+}
+
+/* The queue is full when the loop has to give signals back: they come when
+ * there is room, and until then the file can be revoked. */
+static int signal_back_child(int argc, char **argv)
+{
+    daxpin_file_t *file = signal_open(argv[1]);
+    const int signo     = daxpin_loop_signal();
+    sigset_t signals    = signal_block(signo);
+    struct rlimit limit, none;
+    union sigval value;
+    siginfo_t info;
+    int i;
+
+    (void)argc;
+    SIGNAL_CHECK(getrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+    none          = limit;
+    none.rlim_cur = 0;
+    pthread_mutex_lock(&daxpin_mutex); /* The loop waits until all is set */
+    for (i = 0; i < SIGNALS; ++i) {
+        value.sival_int = i;
+        SIGNAL_CHECK(sigqueue(getpid(), signo, value) == 0);
+    }
+    SIGNAL_CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+    pthread_mutex_unlock(&daxpin_mutex);
+    SIGNAL_CHECK(unit_await(3000, daxpin_loop_signal() != signo));
+    child_report(0, "ok");
+    child_wait();
+    SIGNAL_CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+    for (i = 0; i < SIGNALS; ++i) {
+        SIGNAL_CHECK(signal_take(&signals, &info) == signo);
+        ++signal_values[info.si_value.sival_int];
+    }
+    for (i = 0; i < SIGNALS; ++i) {
+        SIGNAL_CHECK(signal_values[i] == 1);
+    }
+    child_report(daxpin_file_state(file), "state");
+    child_wait();
+    return 0;
+}
+
+/* Run a child. Then its file must still be revoked when a process truncates
+ * it. */
+static void signal_run(const char *name)
+{
+    const char *path = unit_path(unit_disk, name);
+    child_t child;
+    long ret;
+
+    child_spawn(&child, name, path, NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    if (ret != 0) {
+        fail_msg("line %ld: %s", ret, child.text);
+    }
+    intruder_run("truncate", path, 0, 3000);
+    assert_int_equal(child_query(&child, "state"), DAXPIN_STATE_REVOKED);
+    child_send(&child, "end");
+    child_finish(&child);
+}
+
+static void test_io_of_program(void **state)
+{
+    signal_run("io");
+    (void)state;
+}
+
+static void test_handler_of_program(void **state)
+{
+#ifdef __SANITIZE_THREAD__
+    skip(); /* ThreadSanitizer merges signals of one number */
+#endif
+    signal_run("handler");
+    (void)state;
+}
+
+static void test_wait_of_program(void **state)
+{
+    signal_run("wait");
+    (void)state;
+}
+
+static void test_timer_of_program(void **state)
+{
+    signal_run("timer");
+    (void)state;
+}
+
+static void test_all_signals_used(void **state)
+{
+    signal_run("all");
+    (void)state;
+}
+
+static void test_full_queue(void **state)
+{
+    signal_run("full");
+    (void)state;
+}
+
+static void test_full_queue_at_giving_back(void **state)
+{
+    signal_run("back");
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        {"io", signal_io_child},
+        {"handler", signal_handler_child},
+        {"wait", signal_wait_child},
+        {"timer", signal_timer_child},
+        {"all", signal_all_child},
+        {"full", signal_full_child},
+        {"back", signal_back_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_io_of_program),
+        unit_case(test_handler_of_program),
+        unit_case(test_wait_of_program),
+        unit_case(test_timer_of_program),
+        unit_case(test_all_signals_used),
+        unit_case(test_full_queue),
+        unit_case(test_full_queue_at_giving_back)
+    };
+
+    return unit_main("signal", argc, argv, children, tests);
+}
