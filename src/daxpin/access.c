@@ -12,6 +12,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/thread.h"
 #include "daxpin/os/watch.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     static const _Atomic uint32_t never_open;
     static daxpin_slot_t unread_slot;
 
+    daxpin_thread_unblock();
     access->state      = &file->control->state;
     access->slot       = &file->slots[slot_index];
     access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
@@ -65,6 +67,12 @@ void daxpin_access_leave(daxpin_access_t *access)
 
 int daxpin_access_begin_slow(daxpin_access_t *access)
 {
+    static _Thread_local int unblocked;
+
+    if (!unblocked) {
+        daxpin_thread_unblock(); /* It may not be the thread of the init */
+        unblocked = 1;
+    }
     if (access->careful & DAXPIN_CAREFUL_SHARED) {
         atomic_fetch_add(&access->slot->busy, 1);
     } else if (access->careful) {

@@ -37,8 +37,8 @@ typedef struct daxpin_access {
 #define DAXPIN_CAREFUL_FENCE  1u /* there is no membarrier */
 #define DAXPIN_CAREFUL_SHARED 2u /* the slot is a counter for many threads */
 
-/* Fill in an access with an index from daxpin_slot_get(). Caller does not hold
- * daxpin_mutex. */
+/* Fill in an access with an index from daxpin_slot_get(), and unblock SIGBUS in
+ * this thread. Caller does not hold daxpin_mutex. */
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
 

@@ -5,6 +5,7 @@
 
 #include "daxpin_ep.h"
 #include "daxpin_rkey.h"
+#include "daxpin/os/thread.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
@@ -491,6 +492,7 @@ static ucs_status_t uct_daxpin_ep_create(const uct_ep_params_t *params,
         return UCS_ERR_NO_MEMORY;
     }
 
+    daxpin_thread_unblock(); /* Most often this thread will use it */
     status = iface->hook->inner.ep_create(params, &ep->inner);
     if (status != UCS_OK) {
         ucs_free(ep);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The program's signals beside the loop. All of it runs in other processes,
- * because cmocka has handlers. */
+/* The program's signals beside the loop, and SIGBUS in threads that block all
+ * signals. All of it runs in other processes, because cmocka has handlers. */
 
+#include "daxpin/access.h"
+#include "daxpin/file/file.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/thread.h"
 #include "child.h"
 #include "intruder.h"
 
@@ -339,6 +342,98 @@ static void test_full_queue_at_giving_back(void **state)
     (void)state;
 }
 
+/*
+ * SIGBUS
+ */
+
+typedef struct fault {
+    daxpin_file_t   *file;
+    daxpin_access_t access;
+    int             init;  /* in the thread that accesses */
+    int             ret;
+} fault_t;
+
+/* Meet the end of the file in an access. */
+static void *fault_access(void *arg)
+{
+    fault_t *fault        = arg;
+    volatile char *memory = daxpin_file_addr(fault->file, 0, UNIT_LENGTH);
+
+    if (fault->init) {
+        daxpin_access_init(fault->file, 0, &fault->access);
+    }
+    fault->ret = daxpin_access_begin(&fault->access);
+    if (fault->ret == 0) {
+        if (ftruncate(fault->file->fd, 0) != 0) {
+            abort();
+        }
+        memory[4096] = 1;
+        fault->ret   = daxpin_access_end(&fault->access, 4096, 1);
+    }
+    return NULL;
+}
+
+/* The arguments are a path, and "init": the thread begins with
+ * daxpin_access_init(); "shared": it uses the slot of many threads; or "own":
+ * it is one of the library's threads. */
+static int fault_child(int argc, char **argv)
+{
+    fault_t fault = {.init = strcmp(argv[2], "init") == 0};
+    pthread_t thread;
+    sigset_t all;
+
+    (void)argc;
+    fault.file = signal_open(argv[1]);
+    daxpin_access_init(fault.file, DAXPIN_SLOTS - 1, &fault.access);
+    sigfillset(&all);
+    if (strcmp(argv[2], "own") == 0) {
+        /* No slow path: the thread itself has SIGBUS unblocked */
+        daxpin_access_init(fault.file, 0, &fault.access);
+        SIGNAL_CHECK(daxpin_thread_create(&thread, fault_access, &fault) == 0);
+    } else {
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+        SIGNAL_CHECK(pthread_create(&thread, NULL, fault_access, &fault) == 0);
+    }
+    pthread_join(thread, NULL);
+    SIGNAL_CHECK(fault.ret == -ESTALE);
+    child_report(0, "ok");
+    return 0;
+}
+
+static void fault_run(const char *how)
+{
+    child_t child;
+    long ret;
+
+    child_spawn(&child, "fault", unit_path(unit_disk, how), how, NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    if (ret == CHILD_DIED) {
+        fail_msg("the process died, with status 0x%x",
+                 (unsigned)child_reap(&child, CHILD_WAIT_MS));
+    } else if (ret != 0) {
+        fail_msg("line %ld: %s", ret, child.text);
+    }
+    child_finish(&child);
+}
+
+static void test_fault_in_thread_of_program(void **state)
+{
+    fault_run("init");
+    (void)state;
+}
+
+static void test_fault_in_thread_with_shared_slot(void **state)
+{
+    fault_run("shared");
+    (void)state;
+}
+
+static void test_fault_in_thread_of_library(void **state)
+{
+    fault_run("own");
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -350,6 +445,7 @@ int main(int argc, char **argv)
         {"all", signal_all_child},
         {"full", signal_full_child},
         {"back", signal_back_child},
+        {"fault", fault_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -359,7 +455,10 @@ int main(int argc, char **argv)
         unit_case(test_timer_of_program),
         unit_case(test_all_signals_used),
         unit_case(test_full_queue),
-        unit_case(test_full_queue_at_giving_back)
+        unit_case(test_full_queue_at_giving_back),
+        unit_case(test_fault_in_thread_of_program),
+        unit_case(test_fault_in_thread_with_shared_slot),
+        unit_case(test_fault_in_thread_of_library)
     };
 
     return unit_main("signal", argc, argv, children, tests);
