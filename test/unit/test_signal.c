@@ -11,6 +11,7 @@
 #include "child.h"
 #include "intruder.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -434,6 +435,70 @@ static void test_fault_in_thread_of_library(void **state)
     (void)state;
 }
 
+/*
+ * dlclose()
+ */
+
+typedef int (*unload_open_t)(const char *, size_t, const daxpin_params_t *,
+                             daxpin_file_t **);
+typedef void (*unload_close_t)(daxpin_file_t *);
+
+/* Load the library, use it, unload it, and go on with signals of all kinds. The
+ * arguments are the library and a path. */
+static int unload_child(int argc, char **argv)
+{
+    unload_close_t file_close;
+    unload_open_t file_open;
+    daxpin_file_t *file;
+    void *library;
+    int i;
+
+    (void)argc;
+    signal_handle(SIGIO);
+    signal_handle(SIGBUS);
+    library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        child_report(1, "%s", dlerror());
+        return 0;
+    }
+    file_open  = (unload_open_t)dlsym(library, "daxpin_file_open");
+    file_close = (unload_close_t)dlsym(library, "daxpin_file_close");
+    SIGNAL_CHECK((file_open != NULL) && (file_close != NULL));
+    SIGNAL_CHECK(file_open(argv[2], UNIT_LENGTH, NULL, &file) == 0);
+    file_close(file);
+    SIGNAL_CHECK(dlclose(library) == 0);
+    for (i = 0; i < 10; ++i) {
+        kill(getpid(), SIGIO);
+        kill(getpid(), SIGBUS);
+        unit_sleep_ms(10);
+    }
+    SIGNAL_CHECK(unit_await(3000, signal_count >= 20));
+    child_report(0, "ok");
+    return 0;
+}
+
+static void test_unload(void **state)
+{
+    char library[PATH_MAX] = "";
+    child_t child;
+    char *slash;
+    long ret;
+
+    assert_true(readlink("/proc/self/exe", library, sizeof(library) - 64) > 0);
+    slash = strrchr(library, '/');
+    strcpy(slash, "/../../src/daxpin/.libs/libdaxpin.so");
+    child_spawn(&child, "unload", library, unit_path(unit_disk, "unload"),
+                NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    if (ret != 0) {
+        fail_msg("%ld: %s (died with status 0x%x)", ret, child.text,
+                 (ret == CHILD_DIED) ?
+                         (unsigned)child_reap(&child, CHILD_WAIT_MS) : 0);
+    }
+    child_finish(&child);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -446,6 +511,7 @@ int main(int argc, char **argv)
         {"full", signal_full_child},
         {"back", signal_back_child},
         {"fault", fault_child},
+        {"unload", unload_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -458,7 +524,8 @@ int main(int argc, char **argv)
         unit_case(test_full_queue_at_giving_back),
         unit_case(test_fault_in_thread_of_program),
         unit_case(test_fault_in_thread_with_shared_slot),
-        unit_case(test_fault_in_thread_of_library)
+        unit_case(test_fault_in_thread_of_library),
+        unit_case(test_unload)
     };
 
     return unit_main("signal", argc, argv, children, tests);
