@@ -97,7 +97,8 @@ static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
     query.query_addr    = addr;
     query.vma_name_addr = (uintptr_t)vma->path;
     query.vma_name_size = sizeof(vma->path);
-    vma->path[0]        = '\0';
+    /* valgrind does not know that the kernel writes to it */
+    memset(vma->path, 0, sizeof(vma->path));
     if (ioctl(fd, DAXPIN_PROCMAP_QUERY, &query) != 0) {
         return -errno;
     }
