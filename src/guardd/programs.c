@@ -28,6 +28,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u
+#endif
+
 #define GUARD_HINT                                                \
     "the kernel has to have BTF and the BPF LSM: CONFIG_BPF_LSM " \
     "and \"bpf\" in /sys/kernel/security/lsm (boot with "         \
@@ -190,7 +194,10 @@ int guard_programs_start(void)
     if (ret != 0) {
         return ret;
     }
-    fd  = memfd_create("daxpin-guardd", MFD_CLOEXEC);
+    fd = memfd_create("daxpin-guardd", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if ((fd < 0) && (errno == EINVAL)) { /* Linux before 6.3 */
+        fd = memfd_create("daxpin-guardd", MFD_CLOEXEC);
+    }
     ret = (fd >= 0) ? guard_programs_try(fd) : -errno;
     close(fd);
     if (ret != 0) {

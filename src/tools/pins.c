@@ -9,6 +9,7 @@
 
 #include "daxpin/daxpin.h"
 #include "daxpin/os/control.h"
+#include "daxpin/os/memfd.h"
 #include "wire/report.h"
 
 #include <errno.h>
@@ -76,7 +77,7 @@ typedef struct pins_args {
 static dev_t pins_memfd_dev(void)
 {
     struct stat st = {.st_dev = 0};
-    int fd         = memfd_create("daxpin", MFD_CLOEXEC);
+    int fd         = daxpin_memfd_create("daxpin", 0);
 
     if (fd >= 0) {
         fstat(fd, &st);

@@ -6,6 +6,7 @@
 #include "report.h"
 
 #include "daxpin/os/log.h"
+#include "daxpin/os/memfd.h"
 #include "daxpin/os/proc.h"
 #include "file.h"
 
@@ -28,7 +29,7 @@ void daxpin_report_open(void)
     if (daxpin_report != NULL) {
         return;
     }
-    fd = memfd_create(DAXPIN_REPORT_NAME, MFD_CLOEXEC);
+    fd = daxpin_memfd_create(DAXPIN_REPORT_NAME, 0);
     if ((fd < 0) || (ftruncate(fd, sizeof(*daxpin_report)) != 0)) {
         goto err;
     }

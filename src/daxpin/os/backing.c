@@ -5,6 +5,7 @@
 
 #include "backing.h"
 
+#include "memfd.h"
 #include "proc.h"
 
 #include <fcntl.h>
@@ -82,7 +83,7 @@ static dev_t daxpin_nameless_dev(void)
     int fd;
 
     if (dev == 0) {
-        fd = memfd_create("daxpin", MFD_CLOEXEC);
+        fd = daxpin_memfd_create("daxpin", 0);
         if (fd >= 0) {
             dev = (fstat(fd, &st) == 0) ? st.st_dev : 0;
             close(fd);

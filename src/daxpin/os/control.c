@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "memfd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +75,7 @@ int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
     daxpin_control_t *control;
     int fd, ret;
 
-    fd = memfd_create("daxpin-control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd = daxpin_memfd_create("daxpin-control", MFD_ALLOW_SEALING);
     if (fd < 0) {
         return daxpin_error(errno, "cannot create a control page: %m");
     }

@@ -9,6 +9,7 @@
 
 #include "osc_daxpin_node.h"
 
+#include "daxpin/os/memfd.h"
 #include "osc_daxpin_error.h"
 
 #include <errno.h>
@@ -57,7 +58,7 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 
 static int osc_daxpin_node_make(osc_daxpin_node_t *node)
 {
-    node->fd = memfd_create("daxpin-window", MFD_CLOEXEC);
+    node->fd = daxpin_memfd_create("daxpin-window", 0);
     if ((node->fd < 0) || (ftruncate(node->fd, (off_t)node->length) != 0)) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot make %zu "
                                 "bytes that the ranks of a node share: %s",
