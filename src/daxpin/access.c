@@ -151,18 +151,22 @@ static int daxpin_file_is_calm(daxpin_file_t *file, uint64_t first_check)
 static int daxpin_file_is_sure(daxpin_file_t *file, uint64_t now,
                                uint64_t first_check)
 {
-    int calm;
+    int sure;
 
+    /* What was found out counts only if the state is the same afterwards */
     switch (daxpin_file_state(file)) {
     case DAXPIN_STATE_HELD:
-        return (daxpin_member_is_sure(file, now) ||
-                daxpin_member_look(file, now)) ? 1 : -1;
+        sure = daxpin_member_is_sure(file, now) ||
+               daxpin_member_look(file, now);
+        return (sure && (daxpin_file_state(file) == DAXPIN_STATE_HELD)) ? 1 :
+                                                                          -1;
     case DAXPIN_STATE_LENT:
         if (atomic_load(&file->control->open) != DAXPIN_CONTROL_OPEN) {
             return 1; /* the accesses have checked the file */
         }
-        calm = daxpin_file_is_calm(file, first_check);
-        return !calm ? -1 : daxpin_state_allows(daxpin_file_state(file));
+        sure = daxpin_file_is_calm(file, first_check);
+        return (sure && (daxpin_file_state(file) == DAXPIN_STATE_LENT)) ? 1 :
+                                                                          -1;
     case DAXPIN_STATE_RELEASED:
         return 1;
     default:
@@ -202,9 +206,10 @@ int daxpin_file_check(daxpin_file_t *file)
 {
     const daxpin_control_t *control = file->control;
 
-    if ((daxpin_file_state(file) == DAXPIN_STATE_HELD) &&
-        (daxpin_now_coarse() < atomic_load_explicit(&control->sure_until,
-                                                    memory_order_relaxed))) {
+    /* First the beat, then the state: the holder may have found out since */
+    if ((daxpin_now_coarse() < atomic_load_explicit(&control->sure_until,
+                                                    memory_order_acquire)) &&
+        (daxpin_file_state(file) == DAXPIN_STATE_HELD)) {
         return 0;
     }
     return daxpin_file_check_slow(file);

@@ -84,6 +84,9 @@ void daxpin_holders_read_watch(void)
 {
     daxpin_file_t *file;
 
+    if (!daxpin_watch_is_readable()) {
+        return; /* Nothing is to be acted on, so no member has to wait */
+    }
     LIST_FOREACH(file, &daxpin_files, link) {
         if (file->holder) {
             atomic_store(&file->control->judging, 1);
@@ -691,10 +694,9 @@ void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
     if (lent) {
         return;
     }
-    if ((daxpin_lease_redirect(file->fd, daxpin_loop_tid(),
-                               daxpin_loop_signal()) == 0) &&
-        daxpin_lease_is_whole(file->fd) && !file->lease.unwatched) {
-        /* /proc/locks does not show waiters of a process that has ended */
+    if (daxpin_lease_is_whole(file->fd) && !file->lease.unwatched) {
+        /* Take the lease once more, for the signal, and because /proc/locks
+         * does not show waiters of a process that has ended */
         daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT);
     }
     daxpin_loop_hint(); /* A break may have come meanwhile */

@@ -9,25 +9,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-int daxpin_lease_redirect(int fd, pid_t tid, int signo)
+int daxpin_lease_take(int fd, pid_t tid, int signo)
 {
     struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = tid};
 
-    return ((fcntl(fd, F_SETSIG, signo) == 0) &&
-            (fcntl(fd, F_SETOWN_EX, &owner) == 0)) ? 0 : -errno;
-}
-
-int daxpin_lease_take(int fd, pid_t tid, int signo)
-{
     /* Signal and owner come first: F_UNLCK resets them, and the default signal
      * would kill the process if the lease was broken before F_SETSIG. */
-    if ((daxpin_lease_redirect(fd, tid, signo) != 0) ||
+    if ((fcntl(fd, F_SETSIG, signo) != 0) ||
+        (fcntl(fd, F_SETOWN_EX, &owner) != 0) ||
         (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)) {
         return -errno;
     }
     /* The kernel has made the calling thread's process the owner if there was
      * none: name the thread once more. */
-    (void)daxpin_lease_redirect(fd, tid, signo);
+    fcntl(fd, F_SETOWN_EX, &owner);
     return 0;
 }
 

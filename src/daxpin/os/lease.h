@@ -15,10 +15,6 @@
  * another -errno. Without a message. */
 int daxpin_lease_take(int fd, pid_t tid, int signo);
 
-/* Send the signal of a break to another thread. The kernel goes on to show the
- * process that took the lease. Return 0 or -errno. */
-int daxpin_lease_redirect(int fd, pid_t tid, int signo);
-
 /* Give the lease back: processes that wait for it go on. */
 void daxpin_lease_drop(int fd);
 

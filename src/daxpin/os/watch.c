@@ -9,6 +9,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -143,6 +144,13 @@ static unsigned daxpin_watch_seen(uint32_t mask)
     seen |= (mask & IN_CLOSE) ? DAXPIN_WATCH_CLOSE : 0;
     seen |= (mask & (IN_Q_OVERFLOW | IN_UNMOUNT)) ? DAXPIN_WATCH_LOST : 0;
     return seen;
+}
+
+int daxpin_watch_is_readable(void)
+{
+    struct pollfd pollfd = {.fd = daxpin_watching.fd, .events = POLLIN};
+
+    return (daxpin_watching.fd >= 0) && (poll(&pollfd, 1, 0) > 0);
 }
 
 void daxpin_watch_read(void)

@@ -47,6 +47,9 @@ void daxpin_watch_drop(daxpin_inode_watch_t *watch);
  * events are queued. */
 int daxpin_watch_fd(void);
 
+/* Return whether events are queued. */
+int daxpin_watch_is_readable(void);
+
 /* Note all queued events at their watches. */
 void daxpin_watch_read(void);
 
