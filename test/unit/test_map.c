@@ -5,15 +5,10 @@
 
 #include "child.h"
 #include "daxpin/os/vma.h"
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
+#include "old_kernel.h"
 
 #define MAP_PAGE   4096ul
 #define MAP_PAGES  64ul
-#define MAP_IOCTL  0xc0686611u /* PROCMAP_QUERY of <linux/fs.h> */
 #define MAP_ASKED  600u        /* addresses */
 
 /* An area of our own, so that neighbours are known */
@@ -67,14 +62,13 @@ static void test_anonymous(void **state)
     (void)state;
 }
 
-static int map_has_ioctl(void)
+/* Return whether the mapping at an address is of a file. */
+static int map_is_of(uintptr_t addr, dev_t dev, uint64_t ino)
 {
-    unsigned long query[13] = {sizeof(query)};
-    int fd  = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int has = (ioctl(fd, MAP_IOCTL, query) == 0) || (errno != ENOTTY);
+    daxpin_piece_t piece;
 
-    close(fd);
-    return has;
+    return (daxpin_vma_find(addr, &piece) == 0) && (piece.start <= addr) &&
+           (piece.dev == dev) && (piece.ino == ino);
 }
 
 static void map_check_file(const char *dir)
@@ -98,10 +92,8 @@ static void map_check_file(const char *dir)
     assert_int_equal(vma.shared, 1);
     assert_int_equal(vma.prot, PROT_READ | PROT_WRITE);
     assert_string_equal(vma.path, path);
-    assert_int_equal(daxpin_vma_is_file(vma.start, vma.dev, vma.ino), 1);
-    /* Before Linux 6.11 a signal handler cannot know, and says yes */
-    assert_int_equal(daxpin_vma_is_file(vma.start, vma.dev, vma.ino + 1),
-                     !map_has_ioctl());
+    assert_int_equal(map_is_of(vma.start, vma.dev, vma.ino), 1);
+    assert_int_equal(map_is_of(vma.start, vma.dev, vma.ino + 1), 0);
 
     assert_int_equal(daxpin_vma_query(vma.end, &vma), 0);
     assert_int_equal(vma.offset, 9 * MAP_PAGE);
@@ -197,25 +189,6 @@ static void test_odd_name(void **state)
  * answers as an old one does
  */
 
-static int map_forget_ioctl(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                 offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                 offsetof(struct seccomp_data, args[1])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_IOCTL, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-    };
-    struct sock_fprog program = {.len    = 6,
-                                 .filter = filter};
-
-    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
-           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
-}
-
 /* Addresses: the start, the middle and the end of all that there is. Nothing
  * is mapped between the two rounds. */
 static unsigned map_collect(uintptr_t *addrs)
@@ -243,6 +216,24 @@ static int map_same(const daxpin_vma_t *a, const daxpin_vma_t *b)
            (a->ino == b->ino) && (a->prot == b->prot) &&
            (a->shared == b->shared) &&
            ((a->ino == 0) || (strcmp(a->path, b->path) == 0));
+}
+
+/* What a signal handler finds out is the same */
+static int map_finds(uintptr_t addr, const daxpin_vma_t *vma)
+{
+    daxpin_piece_t piece;
+    int ret = daxpin_vma_find(addr, &piece);
+
+    if (vma->start == 0) {
+        return (ret == -ENOENT) || (piece.start >= UINTPTR_MAX / 2);
+    }
+    if (vma->ino == 0) {
+        return ret == 0; /* The stack may grow */
+    }
+    return (ret == 0) && (piece.start == vma->start) &&
+           (piece.end == vma->end) && (piece.offset == vma->offset) &&
+           (piece.dev == vma->dev) && (piece.ino == vma->ino) &&
+           (piece.prot == vma->prot) && (piece.shared == vma->shared);
 }
 
 /* So that malloc() has room, and maps nothing between the two rounds */
@@ -279,7 +270,7 @@ static int map_text_child(int argc, char **argv)
         answers[i].start = (uintptr_t)daxpin_vma_query(addrs[i], &answers[i]) ?
                                    0 : answers[i].start;
     }
-    if (!map_forget_ioctl()) {
+    if (!old_kernel_begin()) {
         child_report(-1, "no seccomp here");
         return 0;
     }
@@ -294,6 +285,7 @@ static int map_text_child(int argc, char **argv)
             continue; /* its memory changes as it goes */
         }
         if ((again.start != answers[i].start) ||
+            !map_finds(addrs[i], &answers[i]) ||
             ((again.start != 0) && !map_same(&answers[i], &again))) {
             ++bad;
         }

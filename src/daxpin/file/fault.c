@@ -32,6 +32,19 @@ static _Atomic unsigned daxpin_num_watches; /* all in use are below */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
 
+/* Check whether the mapping at the address is of the file. If nobody knows, the
+ * answer is yes. */
+static int daxpin_fault_is_in_file(uintptr_t addr, const daxpin_file_t *file)
+{
+    daxpin_piece_t piece;
+    int ret = daxpin_vma_find(addr, &piece);
+
+    return (ret == 0) ? ((piece.start <= addr) &&
+                         (piece.ino == file->map_ino) &&
+                         (piece.dev == file->map_dev)) :
+                        (ret != -ENOENT);
+}
+
 static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
 {
     unsigned i, count = atomic_load(&daxpin_num_watches);
@@ -45,7 +58,7 @@ static daxpin_file_t *daxpin_fault_file(uintptr_t addr)
             continue;
         }
         file = atomic_load(&daxpin_watches[i].file);
-        if (daxpin_vma_is_file(addr, file->map_dev, file->map_ino)) {
+        if (daxpin_fault_is_in_file(addr, file)) {
             return file;
         }
     }

@@ -67,11 +67,15 @@ static int daxpin_maps_open(void)
 
 int daxpin_vma_replace(void *addr, size_t length, int prot, int flags)
 {
-    return (mmap(addr, length, prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1,
-                 0) == MAP_FAILED) ?
-                   -errno :
-                   0;
+    const int anonymous = MAP_ANONYMOUS | MAP_FIXED | flags;
+
+    /* Shared memory does not count as data (RLIMIT_DATA) */
+    return ((mmap(addr, length, prot, MAP_PRIVATE | anonymous, -1, 0) !=
+             MAP_FAILED) ||
+            (mmap(addr, length, prot, MAP_SHARED | anonymous, -1, 0) !=
+             MAP_FAILED)) ?
+                   0 :
+                   -errno;
 }
 
 void daxpin_vma_fork(void)
@@ -83,24 +87,39 @@ void daxpin_vma_fork(void)
     }
 }
 
-static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
+static int daxpin_procmap_prot(uint64_t flags)
 {
-    daxpin_procmap_query_t query;
+    return ((flags & DAXPIN_PROCMAP_READABLE) ? PROT_READ : 0) |
+           ((flags & DAXPIN_PROCMAP_WRITABLE) ? PROT_WRITE : 0) |
+           ((flags & DAXPIN_PROCMAP_EXECUTABLE) ? PROT_EXEC : 0);
+}
+
+static int daxpin_procmap_query(uintptr_t addr, daxpin_procmap_query_t *query)
+{
     int fd = daxpin_maps_open();
 
     if (fd < 0) {
         return -errno;
     }
+    query->size        = sizeof(*query);
+    query->query_flags = DAXPIN_PROCMAP_COVER_NEXT;
+    query->query_addr  = addr;
+    return (ioctl(fd, DAXPIN_PROCMAP_QUERY, query) != 0) ? -errno : 0;
+}
+
+static int daxpin_vma_ioctl(uintptr_t addr, daxpin_vma_t *vma)
+{
+    daxpin_procmap_query_t query;
+    int ret;
+
     memset(&query, 0, sizeof(query));
-    query.size          = sizeof(query);
-    query.query_flags   = flags;
-    query.query_addr    = addr;
     query.vma_name_addr = (uintptr_t)vma->path;
     query.vma_name_size = sizeof(vma->path);
     /* valgrind does not know that the kernel writes to it */
     memset(vma->path, 0, sizeof(vma->path));
-    if (ioctl(fd, DAXPIN_PROCMAP_QUERY, &query) != 0) {
-        return -errno;
+    ret = daxpin_procmap_query(addr, &query);
+    if (ret != 0) {
+        return ret;
     }
     if (query.vma_name_size == 0) {
         vma->path[0] = '\0';
@@ -112,10 +131,7 @@ static int daxpin_vma_ioctl(uintptr_t addr, uint64_t flags, daxpin_vma_t *vma)
     vma->dev    = makedev(query.dev_major, query.dev_minor);
     vma->ino    = query.inode;
     vma->shared = (query.vma_flags & DAXPIN_PROCMAP_SHARED) != 0;
-    vma->prot   =
-            ((query.vma_flags & DAXPIN_PROCMAP_READABLE) ? PROT_READ : 0) |
-            ((query.vma_flags & DAXPIN_PROCMAP_WRITABLE) ? PROT_WRITE : 0) |
-            ((query.vma_flags & DAXPIN_PROCMAP_EXECUTABLE) ? PROT_EXEC : 0);
+    vma->prot   = daxpin_procmap_prot(query.vma_flags);
     return 0;
 }
 
@@ -195,7 +211,7 @@ static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
 
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
 {
-    int ret = daxpin_vma_ioctl(addr, DAXPIN_PROCMAP_COVER_NEXT, vma);
+    int ret = daxpin_vma_ioctl(addr, vma);
 
     if (ret == -ENAMETOOLONG) {
         /* Nobody can open such a path; the text form cuts the path off */
@@ -207,19 +223,148 @@ int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
     return ret;
 }
 
-int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino)
+/* A line of /proc/self/maps, read one character after the other:
+ * start-end perms offset major:minor inode name */
+typedef struct daxpin_maps_line {
+    unsigned       field;
+    uint64_t       value; /* of the field, so far */
+    unsigned       major_id;
+    daxpin_piece_t piece;
+} daxpin_maps_line_t;
+
+static void daxpin_maps_line_digit(daxpin_maps_line_t *line, char c)
 {
+    unsigned base  = (line->field == 6) ? 10 : 16;
+    unsigned digit = (c >= 'a') ? (unsigned)(c - 'a') + 10 :
+                                  (unsigned)(c - '0');
+
+    line->value = line->value * base + digit;
+}
+
+static void daxpin_maps_line_perm(daxpin_piece_t *piece, char c)
+{
+    piece->prot   |= (c == 'r') ? PROT_READ :
+                     (c == 'w') ? PROT_WRITE :
+                     (c == 'x') ? PROT_EXEC : 0;
+    piece->shared |= c == 's';
+}
+
+static void daxpin_maps_line_end_field(daxpin_maps_line_t *line)
+{
+    daxpin_piece_t *piece = &line->piece;
+
+    switch (line->field) {
+    case 0:
+        piece->start = line->value;
+        break;
+    case 1:
+        piece->end = line->value;
+        break;
+    case 3:
+        piece->offset = line->value;
+        break;
+    case 4:
+        line->major_id = (unsigned)line->value;
+        break;
+    case 5:
+        piece->dev = makedev(line->major_id, (unsigned)line->value);
+        break;
+    case 6:
+        piece->ino = line->value;
+        break;
+    default:
+        break;
+    }
+    line->value = 0;
+    ++line->field;
+}
+
+/* Return whether the line is complete. */
+static int daxpin_maps_line_add(daxpin_maps_line_t *line, char c)
+{
+    static const char ends[] = "-   : ";
+
+    if (c == '\n') {
+        daxpin_maps_line_end_field(line);
+        return 1;
+    }
+    if (line->field > 6) {
+        return 0; /* the name */
+    }
+    if (c == ((line->field < 6) ? ends[line->field] : ' ')) {
+        daxpin_maps_line_end_field(line);
+    } else if (line->field == 2) {
+        daxpin_maps_line_perm(&line->piece, c);
+    } else {
+        daxpin_maps_line_digit(line, c);
+    }
+    return 0;
+}
+
+int daxpin_vma_scan(daxpin_piece_func_t func, void *arg)
+{
+    int own = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int fd  = (own >= 0) ? own : atomic_load(&daxpin_maps_fd);
+    int ret = 0;
+    daxpin_maps_line_t line = {0};
+    char buffer[512]; /* the stack of a signal handler may be small */
+    off_t at = 0;
+    ssize_t got, i;
+
+    do {
+        got = pread(fd, buffer, sizeof(buffer), at);
+        for (i = 0; (i < got) && (ret == 0); ++i) {
+            if (daxpin_maps_line_add(&line, buffer[i])) {
+                ret  = func(&line.piece, arg);
+                line = (daxpin_maps_line_t){0};
+            }
+        }
+        at += got;
+    } while ((got > 0) && (ret == 0));
+    ret = (got < 0) ? -errno : ret;
+    if (own >= 0) {
+        close(own);
+    }
+    return ret;
+}
+
+typedef struct daxpin_piece_search {
+    uintptr_t      addr;
+    daxpin_piece_t *piece;
+} daxpin_piece_search_t;
+
+static int daxpin_piece_found(const daxpin_piece_t *piece, void *arg)
+{
+    const daxpin_piece_search_t *search = arg;
+
+    if (search->addr >= piece->end) {
+        return 0;
+    }
+    *search->piece = *piece;
+    return 1;
+}
+
+int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece)
+{
+    daxpin_piece_search_t search = {.addr = addr, .piece = piece};
     daxpin_procmap_query_t query;
-    int fd = atomic_load(&daxpin_maps_fd);
+    int ret;
 
     memset(&query, 0, sizeof(query));
-    query.size       = sizeof(query);
-    query.query_addr = addr;
-    if ((fd < 0) || (ioctl(fd, DAXPIN_PROCMAP_QUERY, &query) != 0)) {
-        return errno != ENOENT;
+    ret = daxpin_procmap_query(addr, &query);
+    if ((ret != 0) && (ret != -ENOENT)) {
+        /* The kernel is older than 6.11, or refuses */
+        ret = daxpin_vma_scan(daxpin_piece_found, &search);
+        return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
     }
-    return (query.inode == ino) &&
-           (makedev(query.dev_major, query.dev_minor) == dev);
+    piece->start  = query.vma_start;
+    piece->end    = query.vma_end;
+    piece->offset = query.vma_offset;
+    piece->dev    = makedev(query.dev_major, query.dev_minor);
+    piece->ino    = query.inode;
+    piece->prot   = daxpin_procmap_prot(query.vma_flags);
+    piece->shared = (query.vma_flags & DAXPIN_PROCMAP_SHARED) != 0;
+    return ret;
 }
 
 #define DAXPIN_CACHE_MAX 256

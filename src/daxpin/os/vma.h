@@ -39,15 +39,33 @@ int daxpin_vma_for_each(daxpin_vma_func_t func, void *arg);
 /* Do the same for a maps file: /proc/<pid>/maps. Thread-safe. */
 int daxpin_vma_read(const char *maps, daxpin_vma_func_t func, void *arg);
 
-/* Check whether the mapping at the address is of this file. Without
- * PROCMAP_QUERY in the kernel the answer is yes. Async-signal-safe. */
-int daxpin_vma_is_file(uintptr_t addr, dev_t dev, uint64_t ino);
+/* A mapping without its name, for callers that must not allocate */
+typedef struct daxpin_piece {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t  offset;
+    dev_t     dev;
+    uint64_t  ino;    /* 0: no file */
+    int       prot;
+    int       shared;
+} daxpin_piece_t;
 
-/* Replace all mappings of a page-aligned range by private anonymous memory, in
- * one step as seen by other threads. flags: MAP_NORESERVE for a range that may
- * be large and is hardly touched, so that it does not count against the limit
- * of memory; 0 for memory that is about to be written. Return 0 or -errno,
- * without a message. Async-signal-safe, but it may change errno. */
+/* Do what daxpin_vma_query() does, also where nothing can be allocated or
+ * opened any more. Async-signal-safe, but it may change errno. */
+int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece);
+
+typedef int (*daxpin_piece_func_t)(const daxpin_piece_t *piece, void *arg);
+
+/* Do what daxpin_vma_for_each() does, also where nothing can be allocated or
+ * opened any more. Async-signal-safe, but it may change errno. */
+int daxpin_vma_scan(daxpin_piece_func_t func, void *arg);
+
+/* Replace all mappings of a page-aligned range by anonymous memory, private if
+ * the limits of the process allow it, in one step as seen by other threads.
+ * flags: MAP_NORESERVE for a range that may be large and is hardly touched, so
+ * that it does not count against the limit of memory; 0 for memory that is
+ * about to be written. Return 0 or -errno, without a message.
+ * Async-signal-safe, but it may change errno. */
 int daxpin_vma_replace(void *addr, size_t length, int prot, int flags);
 
 /* Close what was opened. Called in the child of a fork. */
