@@ -25,7 +25,7 @@ extern "C" {
  * holder sends them that description. A thread of the library, the loop thread,
  * watches the lease. When another process truncates the file, or opens it for
  * writing, the loop thread revokes the file: it stops new accesses, waits for
- * those under way, replaces the mappings in all processes by anonymous memory,
+ * those under way, replaces the mappings in all processes by memory of no file,
  * and only then gives the lease back, so that the other process goes on.
  *
  * Errors: functions return 0 or a negative errno value; daxpin_errormsg() then
@@ -40,10 +40,11 @@ extern "C" {
  *
  * SIGBUS: the library installs a handler with the first file, as the last
  * resort against a truncate that no lease can see. It passes other faults on
- * to the handler that was there before. A program that installs a handler later
- * should pass on the faults that do not concern it. A thread that accesses
- * memory of a file by itself must not have SIGBUS blocked: then the kernel
- * calls no handler, and such a truncate ends the process.
+ * to the handler that was there before; if there was none, the process ends as
+ * it would have. A program that installs a handler later should pass on the
+ * faults that do not concern it. A thread that accesses memory of a file by
+ * itself must not have SIGBUS blocked: then the kernel calls no handler, and
+ * such a truncate ends the process.
  *
  * Signals: the library uses one real-time signal that the program does not use
  * when the first file is opened: no handler, and not blocked in that thread. If
@@ -68,7 +69,7 @@ typedef enum daxpin_state {
                                     guard keeps in check; access is allowed;
                                     the lease comes back when it has left */
     DAXPIN_STATE_BREAKING = 3, /**< Being revoked: no access */
-    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is anonymous */
+    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is of no file */
     DAXPIN_STATE_RELEASED = 5  /**< The user gave the lease back; pins and
                                     accesses remain, no new pins */
 } daxpin_state_t;
@@ -233,9 +234,9 @@ int daxpin_file_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 void daxpin_file_ref(daxpin_file_t *file);
 
 /**
- * End an adoption: the range may be unmapped from now on, and a revoke does not
- * replace it any more. One call for every daxpin_file_adopt(), before
- * daxpin_file_close().
+ * End an adoption: the range need not show the file any more. With the last
+ * range of the file, a revoke replaces the program's mappings no longer. One
+ * call for every daxpin_file_adopt(), before daxpin_file_close().
  */
 void daxpin_file_unadopt(daxpin_file_t *file, void *addr, size_t length);
 
@@ -262,8 +263,8 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length);
  * Get the address where the library has mapped a range of the file.
  *
  * @return The address, or NULL if the file is shorter or the mapping failed. It
- *         is valid until daxpin_file_close(); after a revoke it is anonymous
- *         memory.
+ *         is valid until daxpin_file_close(); after a revoke it is memory of
+ *         no file.
  */
 void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length);
 

@@ -18,6 +18,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/sink.h"
 #include "daxpin/os/vma.h"
 #include "daxpin/os/watch.h"
 
@@ -57,6 +58,7 @@ static void daxpin_library_forked(void)
     daxpin_watch_fork();
     daxpin_files_fork();
     daxpin_report_fork();
+    daxpin_sink_fork();
     daxpin_vma_fork();
 }
 

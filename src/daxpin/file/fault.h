@@ -9,10 +9,12 @@
  *
  * A lease does not see a truncate through an inherited descriptor, and no
  * process holds the lease while a reader is let in. After such a truncate an
- * access meets SIGBUS. The handler maps an anonymous page there, and takes the
- * state away from HELD, so that the access is reported as failed. Then the
- * handler wakes the loop, which revokes. Any other SIGBUS goes to the handler
- * that was installed before.
+ * access meets SIGBUS. The handler maps another page there, and takes the state
+ * away from HELD, so that the access is reported as failed. Then the handler
+ * wakes the loop, which revokes. An access that was under way when a page was
+ * replaced is tried again. Any other SIGBUS goes to the handler that was
+ * installed before; if there was none, the process ends as it would have. The
+ * handler is never uninstalled in a process that goes on.
  */
 
 #include "daxpin/daxpin.h"
@@ -26,6 +28,11 @@ int daxpin_fault_install(void);
 /* Let the handler act on faults in a mapping of the file. Return 0, or -errno
  * with a message. Caller holds daxpin_mutex. */
 int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end);
+
+/* Let the handler forget mappings in a range that no entry of file->maps
+ * overlaps any more. Caller holds daxpin_mutex. */
+void daxpin_fault_unwatch_range(daxpin_file_t *file, uintptr_t start,
+                                uintptr_t end);
 
 /* Let the handler forget all mappings of the file. Caller holds
  * daxpin_mutex. */

@@ -144,6 +144,8 @@ struct daxpin_file {
     int                calling;   /* callbacks are running */
     daxpin_pins_t      pins;
     _Atomic int        faulted;   /* set by the SIGBUS handler */
+    _Atomic dev_t      sink_dev;  /* of the memory after a revoke */
+    _Atomic uint64_t   sink_ino;
 
     daxpin_lease_t     lease;     /* holder */
     daxpin_inode_watch_t     watch;     /* holder */

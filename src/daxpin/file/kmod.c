@@ -8,7 +8,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
-#include "daxpin/os/vma.h"
+#include "daxpin/os/sink.h"
 #include "wire/ioctl.h"
 #include "file.h"
 #include "maps.h"
@@ -249,9 +249,8 @@ void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
     daxpin_kmod_close(pin);
     if ((pin->addr != NULL) && !pin->revoked) {
         pin->revoked = 1;
-        ret          = daxpin_vma_replace(pin->addr, pin->length,
-                                          PROT_READ | PROT_WRITE,
-                                          MAP_NORESERVE);
+        ret          = daxpin_sink_replace_range(pin->addr, pin->length,
+                                                 PROT_READ | PROT_WRITE);
         if (ret != 0) {
             daxpin_log(DAXPIN_LOG_ERROR, "cannot replace the mapping of pinned "
                        "blocks at %p: %s; the blocks stay pinned until this "

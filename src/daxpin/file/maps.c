@@ -6,45 +6,174 @@
 #include "maps.h"
 
 #include "daxpin/os/log.h"
+#include "daxpin/os/sink.h"
 #include "daxpin/os/vma.h"
 #include "fault.h"
 
 #include <errno.h>
 #include <libpmem2.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static void daxpin_map_replace(const daxpin_file_t *file,
-                               const daxpin_map_t *map)
+/* What a pass over the mappings of this process replaces */
+typedef struct daxpin_replace {
+    daxpin_file_t *file;
+    daxpin_sink_t sink;
+} daxpin_replace_t;
+
+static void daxpin_replace_failed(const daxpin_file_t *file, uintptr_t addr,
+                                  int error)
 {
-    int ret = daxpin_vma_replace(map->addr, map->length, map->prot,
-                                 MAP_NORESERVE);
+    daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at %p: %s; an "
+               "access there may meet the end of the file", file->path,
+               (void*)addr, strerror(-error));
+}
 
-    if (ret != 0) {
-        daxpin_log(DAXPIN_LOG_ERROR, "%s: cannot replace its mapping at %p: "
-                   "%s; an access there may meet the end of the file",
-                   file->path, map->addr, strerror(-ret));
+static void daxpin_replace_piece(daxpin_replace_t *replace, uintptr_t start,
+                                 uintptr_t end, int prot)
+{
+    int ret;
+
+    if (start < end) {
+        ret = daxpin_sink_replace(&replace->sink, (void*)start, end - start,
+                                  prot);
+        if (ret != 0) {
+            daxpin_replace_failed(replace->file, start, ret);
+        }
     }
+}
+
+/* Return whether a mapping shows the file, or the page that the fault handler
+ * has put there. */
+static int daxpin_piece_is_of(const daxpin_piece_t *piece,
+                              const daxpin_file_t *file)
+{
+    return piece->shared && (((piece->ino == file->map_ino) &&
+                              (piece->dev == file->map_dev)) ||
+                             ((piece->offset == 0) &&
+                              daxpin_sink_is_reserve(piece->dev, piece->ino)));
+}
+
+/* Replace what still shows the file in a range: the program may have unmapped
+ * some of it, mapped other memory there, or protected it. If that cannot be
+ * found out, replace all. */
+static void daxpin_replace_range(daxpin_replace_t *replace,
+                                 const daxpin_map_t *map)
+{
+    uintptr_t addr = (uintptr_t)map->addr, end = addr + map->length;
+    daxpin_piece_t piece;
+    int ret;
+
+    while (addr < end) {
+        ret = daxpin_vma_find(addr, &piece);
+        if ((ret == -ENOENT) || ((ret == 0) && (piece.start >= end))) {
+            return;
+        }
+        if (ret != 0) {
+            daxpin_replace_piece(replace, addr, end, map->prot);
+            return;
+        }
+        addr = (piece.start > addr) ? piece.start : addr;
+        if (piece.end > end) {
+            piece.end = end;
+        }
+        if (daxpin_piece_is_of(&piece, replace->file)) {
+            daxpin_replace_piece(replace, addr, piece.end, piece.prot);
+        }
+        addr = piece.end;
+    }
+}
+
+/* Return whether another handle, which is not revoked, has the mapping. */
+static int daxpin_replace_spares(const daxpin_file_t *file,
+                                 const daxpin_piece_t *piece)
+{
+    const daxpin_file_t *other;
+    const daxpin_map_t *map;
+
+    LIST_FOREACH(other, &daxpin_files, link) {
+        LIST_FOREACH(map, &other->maps, link) {
+            if ((other != file) && ((uintptr_t)map->addr < piece->end) &&
+                ((uintptr_t)map->addr + map->length > piece->start)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Replace a mapping of the file outside of the known ranges: the program has
+ * moved it, or made it later. A mapping of a description that is open for
+ * reading only is another one, and stays: mprotect() tells. The held page
+ * stays, too: it keeps the blocks until the hold is dropped. */
+static int daxpin_replace_elsewhere(const daxpin_piece_t *piece, void *arg)
+{
+    daxpin_replace_t *replace = arg;
+    daxpin_file_t *file       = replace->file;
+    uintptr_t held            = (uintptr_t)file->hold.page;
+    uintptr_t held_end        = held + (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    if (!piece->shared || (piece->ino != file->map_ino) ||
+        (piece->dev != file->map_dev) || daxpin_replace_spares(file, piece)) {
+        return 0;
+    }
+    if ((held < piece->start) || (held >= piece->end)) {
+        held = held_end = piece->end;
+    }
+    if (!(piece->prot & PROT_WRITE) && (piece->start < held) &&
+        (mprotect((void*)piece->start, held - piece->start,
+                  piece->prot | PROT_WRITE) != 0)) {
+        return 0;
+    }
+    daxpin_replace_piece(replace, piece->start, held, piece->prot);
+    daxpin_replace_piece(replace, held_end, piece->end, piece->prot);
+    return 0;
 }
 
 void daxpin_file_replace_maps(daxpin_file_t *file)
 {
+    daxpin_replace_t replace = {.file = file};
+    size_t longest           = 0;
     daxpin_map_t *map;
+    int ret;
 
+    if (LIST_EMPTY(&file->maps)) {
+        return; /* Mappings that were never adopted stay the program's */
+    }
     LIST_FOREACH(map, &file->maps, link) {
-        daxpin_map_replace(file, map);
+        longest = (map->length > longest) ? map->length : longest;
+    }
+    daxpin_sink_open(&replace.sink, longest);
+    atomic_store(&file->sink_dev, replace.sink.dev);
+    atomic_store(&file->sink_ino, replace.sink.ino);
+    LIST_FOREACH(map, &file->maps, link) {
+        daxpin_replace_range(&replace, map);
+    }
+    ret = daxpin_vma_scan(daxpin_replace_elsewhere, &replace);
+    daxpin_sink_close(&replace.sink);
+    if (ret != 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: cannot read /proc/self/maps: %s; a "
+                   "mapping that the program has moved still shows the file",
+                   file->path, strerror(-ret));
     }
 }
 
+/* In the child of a fork, whose memory is to be its own */
 void daxpin_file_replace_own_maps(daxpin_file_t *file)
 {
     daxpin_map_t *map;
+    int ret;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if (map->pmem2 != NULL) {
-            daxpin_map_replace(file, map);
+        ret = (map->pmem2 == NULL) ? 0 :
+              daxpin_vma_replace(map->addr, map->length, map->prot,
+                                 MAP_NORESERVE);
+        if (ret != 0) {
+            daxpin_replace_failed(file, (uintptr_t)map->addr, ret);
         }
     }
 }
@@ -119,6 +248,20 @@ void *daxpin_file_addr(daxpin_file_t *file, uint64_t offset, size_t length)
     return (map != NULL) ? (char*)map->addr + offset : NULL;
 }
 
+/* Drop a reference to an adopted range. With the last one the fault handler
+ * forgets the range. */
+static void daxpin_map_put(daxpin_file_t *file, daxpin_map_t *map)
+{
+    uintptr_t start = (uintptr_t)map->addr;
+    uintptr_t end   = start + map->length;
+
+    if (--map->refs == 0) {
+        LIST_REMOVE(map, link);
+        free(map);
+        daxpin_fault_unwatch_range(file, start, end);
+    }
+}
+
 int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
                         uint64_t offset, int prot)
 {
@@ -144,14 +287,15 @@ int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
     map->prot   = prot;
     map->refs   = 1;
     LIST_INSERT_HEAD(&file->maps, map, link);
+    ret = daxpin_fault_watch(file, addr, addr + length);
+    if (ret != 0) {
+        daxpin_map_put(file, map);
+    }
 out:
     /* A revoke before the range was in the list has not replaced it */
     if ((ret == 0) && !daxpin_file_is_alive(file)) {
         ret = daxpin_error(ESTALE, "%s", file->control->cause);
-        if (--map->refs == 0) {
-            LIST_REMOVE(map, link);
-            free(map);
-        }
+        daxpin_map_put(file, map);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return ret;
@@ -168,9 +312,8 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length)
             break;
         }
     }
-    if ((map != NULL) && (--map->refs == 0)) {
-        LIST_REMOVE(map, link);
-        free(map);
+    if (map != NULL) {
+        daxpin_map_put(file, map);
     }
     pthread_mutex_unlock(&daxpin_mutex);
 }

@@ -8,8 +8,10 @@
 
 #include "file.h"
 
-/* Replace all ranges of this process that show the file by anonymous memory.
- * Caller holds daxpin_mutex. */
+/* Replace all mappings of this process that show the file through the holder's
+ * description by a sink: what is left of them in the known ranges, and what the
+ * program has moved elsewhere. Nothing is replaced where no range is known, as
+ * when an adoption has failed. Caller holds daxpin_mutex. */
 void daxpin_file_replace_maps(daxpin_file_t *file);
 
 /* Return a mapping of the library's own that reaches to end, or NULL. Caller

@@ -1,0 +1,696 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* SIGBUS, and the memory that takes the place of a revoked file: signals that
+ * come late or concern others, strict limits, memory that was used again. Each
+ * in a process of its own, because cmocka has its own handler of SIGBUS. */
+
+#include "intruder.h"
+#include "member.h"
+#include "old_kernel.h"
+
+#include "daxpin/file/file.h"
+#include "daxpin/os/sink.h"
+#include "daxpin/os/vma.h"
+
+#include <sys/resource.h>
+
+#define FAULT_PAGE    4096ul
+#define FAULT_BIG     (160ul << 20)
+#define FAULT_ROUNDS  4300 /* more than there are watches */
+#define FAULT_SIGNALS 5000 /* more than an access is tried again */
+
+/* Report where a child has found something wrong. */
+#define fault_check(_condition) \
+    do { \
+        if (!(_condition)) { \
+            child_report(__LINE__, "%s; %s", #_condition, daxpin_errormsg()); \
+            return 0; \
+        } \
+    } while (0)
+
+#define fault_check_becomes(_file, _state) \
+    fault_check(unit_await(10000, daxpin_file_state(_file) == \
+                                  DAXPIN_STATE_##_state))
+
+static volatile sig_atomic_t fault_count;
+static sigjmp_buf            fault_jump;
+static volatile sig_atomic_t fault_jumps;
+
+static void fault_on_bus(int signo)
+{
+    (void)signo;
+    ++fault_count;
+    if (fault_jumps) {
+        siglongjmp(fault_jump, 1);
+    }
+}
+
+static void fault_set_handler(const char *kind)
+{
+    unit_set_signal(SIGBUS, (strcmp(kind, "ignore") == 0) ? SIG_IGN :
+                            (strcmp(kind, "plain") == 0)  ? fault_on_bus :
+                                                            SIG_DFL);
+}
+
+static int fault_handler_is(const struct sigaction *wanted)
+{
+    struct sigaction action;
+
+    return (sigaction(SIGBUS, NULL, &action) == 0) &&
+           (action.sa_sigaction == wanted->sa_sigaction);
+}
+
+/* Truncate the file through its one description, which breaks no lease. On DAX
+ * a hold would make this wait, so the tests use unit_memory. */
+static int fault_cut(daxpin_file_t *file, off_t length)
+{
+    member_t me = {.file = file};
+
+    return ftruncate(member_number(&me), length);
+}
+
+static UNIT_RACY void fault_store(char *memory, char byte)
+{
+    *(volatile char*)memory = byte;
+}
+
+static UNIT_RACY char fault_load(const char *memory)
+{
+    return *(const volatile char*)memory;
+}
+
+/* Return whether a file is mapped at an address. */
+static int fault_shows(const void *addr, uint64_t ino)
+{
+    daxpin_piece_t piece;
+
+    return (daxpin_vma_find((uintptr_t)addr, &piece) == 0) &&
+           (piece.start <= (uintptr_t)addr) && (piece.ino == ino);
+}
+
+/* Deliver the signal of an access that met the end of a file. */
+static void fault_queue(void *addr)
+{
+    siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_ADRERR};
+
+    info.si_addr = addr;
+    syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info);
+}
+
+/* Start a child and check that it finds nothing wrong. */
+static void fault_run(const char *func, const char *a, const char *b,
+                      const char *c)
+{
+    child_t child;
+    long line;
+
+    child_spawn(&child, func, a, b, c, NULL);
+    line = child_answer(&child, 2 * CHILD_WAIT_MS);
+    if (line != 0) {
+        fail_msg("%s %s %s: line %ld: %s", func, a, b, line, child.text);
+    }
+    child_finish(&child);
+}
+
+/* Start a child that is to die of SIGBUS. */
+static void fault_run_to_death(const char *func, const char *a, const char *b,
+                               const char *c)
+{
+    child_t child;
+    int status;
+
+    child_spawn(&child, func, a, b, c, NULL);
+    if (child_answer(&child, CHILD_WAIT_MS) != CHILD_DIED) {
+        fail_msg("%s %s %s lives: %s", func, a, b, child.text);
+    }
+    close(child.out);
+    status = child_reap(&child, CHILD_WAIT_MS);
+    assert_true(WIFSIGNALED(status) && (WTERMSIG(status) == SIGBUS));
+}
+
+/*
+ * Late signals
+ */
+
+/* Two threads meet the end of a file at one page. The signal of the second one
+ * arrives when the page was replaced. The arguments are the handler that was
+ * there before, a path, and "old" for a kernel without PROCMAP_QUERY. */
+static int fault_late_child(int argc, char **argv)
+{
+    struct sigaction action;
+    daxpin_file_t *file;
+    char *memory;
+    int i;
+
+    (void)argc;
+    if ((strcmp(argv[3], "old") == 0) && !old_kernel_begin()) {
+        child_report(0, "no seccomp");
+        return 0;
+    }
+    fault_set_handler(argv[1]);
+    fault_check(daxpin_file_open(argv[2], UNIT_LENGTH, NULL, &file) == 0);
+    memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    fault_check(sigaction(SIGBUS, NULL, &action) == 0);
+    fault_check(fault_cut(file, 0) == 0);
+    fault_store(memory + 5000, 1);
+    fault_queue(memory + 5000);
+    fault_check_becomes(file, REVOKED);
+    fault_queue(memory + 5000);
+    fault_check(fault_shows(memory + 5000, file->sink_ino));
+
+    /* An access that cannot get memory gets the page that is there */
+    for (i = 0; i < 10; ++i) {
+        fault_queue(memory + 9000);
+    }
+    fault_check(!fault_shows(memory + 9000, file->sink_ino));
+    fault_check(fault_shows(memory + 5000, file->sink_ino));
+    fault_store(memory + 9000, 1);
+    fault_check(fault_count == 0);
+    fault_check(fault_handler_is(&action));
+
+    /* A signal that comes again and again is another one's */
+    for (i = 0; (i < FAULT_SIGNALS) && (strcmp(argv[1], "plain") == 0); ++i) {
+        munmap(memory + 5 * FAULT_PAGE, FAULT_PAGE);
+        fault_queue(memory + 5 * FAULT_PAGE);
+    }
+    fault_check((fault_count > 0) == (strcmp(argv[1], "plain") == 0));
+    child_report(0, "well");
+    return 0;
+}
+
+static void test_late_signal(void **state)
+{
+    fault_run("late", "plain", unit_path(unit_memory, "late"), "new");
+    fault_run("late", "default", unit_path(unit_memory, "late"), "new");
+    fault_run("late", "plain", unit_path(unit_memory, "late"), "old");
+    fault_run("late", "ignore", unit_path(unit_memory, "late"), "old");
+    (void)state;
+}
+
+/*
+ * Signals that concern others
+ */
+
+/* A process sends SIGBUS. If this process goes on, so does the handler. The
+ * arguments are the handler that was there before, and a path. */
+static int fault_sent_child(int argc, char **argv)
+{
+    struct sigaction action;
+    daxpin_file_t *file;
+    char *memory;
+
+    (void)argc;
+    fault_set_handler(argv[1]);
+    fault_check(daxpin_file_open(argv[2], UNIT_LENGTH, NULL, &file) == 0);
+    memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    fault_check(sigaction(SIGBUS, NULL, &action) == 0);
+    kill(getpid(), SIGBUS);
+    fault_check(fault_count == (strcmp(argv[1], "plain") == 0));
+    fault_check(fault_handler_is(&action));
+    fault_check(fault_cut(file, 0) == 0);
+    fault_store(memory + 5000, 1);
+    fault_check_becomes(file, REVOKED);
+    child_report(0, "well");
+    return 0;
+}
+
+/* An access of this process meets the end of a file that is not leased. */
+static int fault_other_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    char *memory;
+    int fd;
+
+    (void)argc;
+    fault_set_handler(argv[1]);
+    fault_check(daxpin_file_open(argv[2], UNIT_LENGTH, NULL, &file) == 0);
+    fd     = open(argv[3], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    memory = mmap(NULL, FAULT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    fault_store(memory, 1);
+    child_report(0, "lives");
+    return 0;
+}
+
+static void test_signals_of_others(void **state)
+{
+    fault_run("sent", "plain", unit_path(unit_memory, "sent"), NULL);
+    fault_run("sent", "ignore", unit_path(unit_memory, "sent"), NULL);
+    if (!UNIT_SANITIZED) { /* they have a handler of their own */
+        fault_run_to_death("sent", "default", unit_path(unit_memory, "sent"),
+                           NULL);
+        fault_run_to_death("other", "default", unit_path(unit_memory, "sent"),
+                           unit_path(unit_memory, "other"));
+        fault_run_to_death("other", "ignore", unit_path(unit_memory, "sent"),
+                           unit_path(unit_memory, "other"));
+    }
+    (void)state;
+}
+
+/*
+ * Limits
+ */
+
+static long fault_status(const char *file, const char *name)
+{
+    char line[256];
+    long value = 0;
+    FILE *stream = fopen(file, "re");
+
+    while ((stream != NULL) && (fgets(line, sizeof(line), stream) != NULL)) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            value = atol(line + strlen(name));
+            break;
+        }
+    }
+    if (stream != NULL) {
+        fclose(stream);
+    }
+    return value;
+}
+
+static int fault_limit(int resource, rlim_t value)
+{
+    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+
+    return setrlimit(resource, &limit) == 0;
+}
+
+/* Use up all mappings that a process may have. Neighbours differ, so that no
+ * two are merged. */
+static int fault_use_mappings(void)
+{
+    unsigned i;
+    char *page;
+
+    for (i = 0; i < 1000000; ++i) {
+        page = mmap(NULL, FAULT_PAGE, (i % 2) ? PROT_READ : PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (page == MAP_FAILED) {
+            return i > 1000;
+        }
+    }
+    return 0;
+}
+
+static int fault_set_limit(const char *name)
+{
+    long kib = fault_status("/proc/self/status", "VmSize:");
+
+    if (strcmp(name, "data") == 0) {
+        return fault_limit(RLIMIT_DATA, 1);
+    } else if (strcmp(name, "space") == 0) {
+        return fault_limit(RLIMIT_AS, (rlim_t)kib * 1024);
+    } else if (strcmp(name, "files") == 0) {
+        return fault_limit(RLIMIT_NOFILE, 0);
+    } else if (strcmp(name, "size") == 0) {
+        return fault_limit(RLIMIT_FSIZE, FAULT_PAGE);
+    }
+    return fault_use_mappings();
+}
+
+/* Be revoked under a limit, and store into all of the memory. The arguments are
+ * a path, the name of the limit, and "cut" or "path". Report 0 before the
+ * truncate through the path, and again at the end. */
+static int fault_limit_child(int argc, char **argv)
+{
+    const char *dirs[]    = {"/", NULL};
+    const size_t length   = DAXPIN_SINK_MIN + (1 << 20); /* two mappings */
+    daxpin_file_t *file, *adopted;
+    char *memory, *own;
+    uint64_t offset;
+    int fd;
+
+    (void)argc;
+    fault_check(daxpin_set_files(dirs) == 0);
+    fault_check(daxpin_file_open(argv[1], length, NULL, &file) == 0);
+    memory = daxpin_file_addr(file, 0, length);
+    fd     = member_number(&(member_t){.file = file});
+    own    = mmap(NULL, 4 * FAULT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+               FAULT_PAGE);
+    fault_check(own != MAP_FAILED);
+    fault_check(daxpin_file_adopt(own, 4 * FAULT_PAGE, NULL, &adopted,
+                                  &offset) == 0);
+    fault_check(fault_set_limit(argv[2]));
+    if (strcmp(argv[3], "cut") == 0) {
+        fault_check(ftruncate(fd, 0) == 0);
+        fault_store(own + 5000, 1);
+        fault_store(memory + 5000, 1);
+    }
+    child_report(0, "ready");
+    fault_check_becomes(file, REVOKED);
+    memset(memory, 1, length);
+    memset(own, 1, 4 * FAULT_PAGE);
+    child_report(0, "well");
+    _exit(0); /* The search for leaks needs descriptors */
+}
+
+static void fault_check_limit(const char *name, const char *how)
+{
+    const char *path = unit_path(unit_memory, name);
+    child_t child;
+    long line;
+
+    child_spawn(&child, "limit", path, name, how, NULL);
+    line = child_answer(&child, CHILD_WAIT_MS);
+    if ((line == 0) && (strcmp(how, "path") == 0)) {
+        intruder_run("truncate", path, 0, 5000);
+    }
+    if (line == 0) {
+        line = child_answer(&child, CHILD_WAIT_MS);
+    }
+    if (line != 0) {
+        fail_msg("%s %s: line %ld: %s", name, how, line, child.text);
+    }
+    assert_int_equal(unit_file_size(path), 0);
+    child_finish(&child);
+    unlink(path);
+}
+
+static void test_limits(void **state)
+{
+    static const char *limits[] = {"files", "size", "data", "maps", "space"};
+    unsigned i;
+
+    /* Sanitizers need memory and mappings of their own all the time */
+    for (i = 0; i < (UNIT_SANITIZED ? 2 : 5); ++i) {
+        fault_check_limit(limits[i], "path");
+        fault_check_limit(limits[i], "cut");
+    }
+    (void)state;
+}
+
+/* Store into all of a large window after the revoke. The argument is a path. */
+static int fault_big_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    char *memory;
+    long before, after;
+    size_t i;
+
+    (void)argc;
+    fault_check(daxpin_file_open(argv[1], FAULT_BIG, NULL, &file) == 0);
+    memory = daxpin_file_addr(file, 0, FAULT_BIG);
+    child_report(0, "ready");
+    fault_check_becomes(file, REVOKED);
+    before = fault_status("/proc/self/smaps_rollup", "Pss:");
+    for (i = 0; i < FAULT_BIG; i += FAULT_PAGE) {
+        fault_check(fault_load(memory + i) == 0);
+    }
+    memset(memory, 1, FAULT_BIG);
+    after = fault_status("/proc/self/smaps_rollup", "Pss:");
+    fault_check(before > 0);
+    child_report(after - before, "KiB");
+    return 0;
+}
+
+/* The memory that is stored into has a limit, not the length of the file. */
+static void test_memory_is_bounded(void **state)
+{
+    const char *path = unit_path(unit_memory, "big");
+    child_t child;
+    long grown;
+
+    child_spawn(&child, "big", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    intruder_run("truncate", path, 0, 5000);
+    grown = child_answer(&child, CHILD_WAIT_MS);
+    if (labs(grown - (long)(DAXPIN_SINK_MIN >> 10)) > (16 << 10)) {
+        fail_msg("%ld KiB of %lu", grown, FAULT_BIG >> 10);
+    }
+    child_finish(&child);
+    unlink(path);
+    (void)state;
+}
+
+/* A small memory is not repeated, and each file has its own. */
+static void test_memory_is_apart(void **state)
+{
+    const char *paths[2] = {unit_path(unit_disk, "apart"),
+                            unit_path(unit_disk, "apart")};
+    daxpin_file_t *files[2];
+    char *memories[2];
+    unsigned i, j;
+
+    for (i = 0; i < 2; ++i) {
+        files[i]    = unit_open(paths[i], UNIT_LENGTH);
+        memories[i] = daxpin_file_addr(files[i], 0, UNIT_LENGTH);
+        intruder_run("truncate", paths[i], 0, 5000);
+        for (j = 0; j < UNIT_LENGTH; j += FAULT_PAGE) {
+            assert_int_equal(memories[i][j], 0);
+            memset(memories[i] + j, (int)i + 1, FAULT_PAGE);
+        }
+    }
+    for (i = 0; i < 2; ++i) {
+        for (j = 0; j < UNIT_LENGTH; ++j) {
+            assert_int_equal(memories[i][j], i + 1);
+        }
+        daxpin_file_close(files[i]);
+    }
+    (void)state;
+}
+
+/*
+ * Watches
+ */
+
+static char *fault_map(const char *path, size_t size, int *fd_p)
+{
+    unit_make_file(path, size, 'x');
+    *fd_p = open(path, O_RDWR | O_CLOEXEC);
+    return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd_p, 0);
+}
+
+/* Adopt, unadopt and unmap without end, while the file is in use. */
+static void test_watches_are_given_back(void **state)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    const char *path   = unit_path(unit_disk, "rounds");
+    daxpin_file_t *file, *again;
+    char *memory, *other;
+    uint64_t offset;
+    int fd, i;
+
+    memory = fault_map(path, 4 * FAULT_PAGE, &fd);
+    assert_ok(daxpin_set_files(dirs));
+    assert_ok(daxpin_file_adopt(memory, FAULT_PAGE, NULL, &file, &offset));
+    /* Each at another address */
+    other = mmap(NULL, FAULT_ROUNDS * FAULT_PAGE, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (i = 0; i < FAULT_ROUNDS; ++i) {
+        assert_ptr_equal(mmap(other, FAULT_PAGE, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_FIXED, fd, 0), other);
+        assert_ok(daxpin_file_adopt(other, FAULT_PAGE, NULL, &again, &offset));
+        daxpin_file_unadopt(again, other, FAULT_PAGE);
+        daxpin_file_close(again);
+        munmap(other, FAULT_PAGE);
+        other += FAULT_PAGE;
+    }
+    daxpin_file_unadopt(file, memory, FAULT_PAGE);
+    daxpin_file_close(file);
+    munmap(memory, 4 * FAULT_PAGE);
+    close(fd);
+    (void)state;
+}
+
+/* Adopted memory is unmapped, another file is mapped there, and an access meets
+ * its end. The arguments are two paths and "old" or "new". */
+static int fault_stale_child(int argc, char **argv)
+{
+    const char *dirs[] = {"/", NULL};
+    daxpin_file_t *file;
+    char *memory, *moved;
+    uint64_t offset;
+    int fd, other;
+
+    (void)argc;
+    if ((strcmp(argv[3], "old") == 0) && !old_kernel_begin()) {
+        child_report(0, "no seccomp");
+        return 0;
+    }
+    fault_set_handler("plain");
+    fault_check(daxpin_set_files(dirs) == 0);
+    memory = fault_map(argv[1], 8 * FAULT_PAGE, &fd);
+    fault_check(daxpin_file_adopt(memory, 8 * FAULT_PAGE, NULL, &file,
+                                  &offset) == 0);
+    munmap(memory, 4 * FAULT_PAGE);
+    other = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fault_check(mmap(memory, FAULT_PAGE, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_FIXED, other, 0) == memory);
+    fault_jumps = 1;
+    if (sigsetjmp(fault_jump, 1) == 0) {
+        fault_store(memory, 1);
+    }
+    fault_jumps = 0;
+    fault_check(fault_count == 1);
+    fault_check(daxpin_file_state(file) == DAXPIN_STATE_HELD);
+    fault_check(fault_load(memory + 4 * FAULT_PAGE) == 'x');
+
+    /* The rest is still watched, and also what is moved away */
+    moved = mmap(NULL, 8 * FAULT_PAGE, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fault_check(mremap(memory + 6 * FAULT_PAGE, 2 * FAULT_PAGE, 2 * FAULT_PAGE,
+                       MREMAP_MAYMOVE | MREMAP_FIXED, moved) == moved);
+    fault_check(ftruncate(fd, 0) == 0);
+    fault_store(moved + FAULT_PAGE, 1);
+    fault_store(memory + 4 * FAULT_PAGE, 1);
+    fault_check_becomes(file, REVOKED);
+    fault_check(fault_count == 1);
+    child_report(0, "well");
+    return 0;
+}
+
+static void test_stale_watch(void **state)
+{
+    fault_run("stale", unit_path(unit_memory, "stale"),
+              unit_path(unit_memory, "other"), "new");
+    fault_run("stale", unit_path(unit_memory, "stale"),
+              unit_path(unit_memory, "other"), "old");
+    (void)state;
+}
+
+/*
+ * Memory that is not the file's any more, or is it elsewhere
+ */
+
+/* The arguments are a path, and "old" or "new". Report 0 before the truncate,
+ * and again at the end. */
+static int fault_reuse_child(int argc, char **argv)
+{
+    const char *dirs[] = {"/", NULL};
+    char *memory, *moved, *later;
+    daxpin_vma_t vma;
+    daxpin_file_t *file;
+    uint64_t offset;
+    int fd, i;
+
+    (void)argc;
+    if ((strcmp(argv[2], "old") == 0) && !old_kernel_begin()) {
+        child_report(0, "no seccomp");
+    }
+    fault_check(daxpin_set_files(dirs) == 0);
+    memory = fault_map(argv[1], 32 * FAULT_PAGE, &fd);
+    fault_check(daxpin_file_adopt(memory, 32 * FAULT_PAGE, NULL, &file,
+                                  &offset) == 0);
+    /* Pages 4 to 7 are other memory, 8 to 11 unmapped, 12 to 15 read-only, 16
+     * to 19 moved away; one more mapping is made later */
+    fault_check(mmap(memory + 4 * FAULT_PAGE, 4 * FAULT_PAGE,
+                     PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                     0) != MAP_FAILED);
+    memset(memory + 4 * FAULT_PAGE, 'q', 4 * FAULT_PAGE);
+    munmap(memory + 8 * FAULT_PAGE, 4 * FAULT_PAGE);
+    mprotect(memory + 12 * FAULT_PAGE, 4 * FAULT_PAGE, PROT_READ);
+    moved = mmap(NULL, 4 * FAULT_PAGE, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fault_check(mremap(memory + 16 * FAULT_PAGE, 4 * FAULT_PAGE,
+                       4 * FAULT_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                       moved) == moved);
+    later = mmap(NULL, FAULT_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    child_report(0, "ready");
+    fault_check_becomes(file, REVOKED);
+
+    for (i = 0; i < (int)(4 * FAULT_PAGE); ++i) {
+        fault_check(fault_load(memory + i) == 0);
+        fault_check(fault_load(memory + 4 * FAULT_PAGE + i) == 'q');
+        fault_check(fault_load(memory + 12 * FAULT_PAGE + i) == 0);
+    }
+    fault_check(daxpin_vma_query((uintptr_t)memory + 8 * FAULT_PAGE, &vma) ==
+                0);
+    fault_check(vma.start == (uintptr_t)memory + 12 * FAULT_PAGE);
+    fault_check(vma.prot == PROT_READ);
+    memset(memory, 's', 4 * FAULT_PAGE);
+    memset(memory + 20 * FAULT_PAGE, 's', 12 * FAULT_PAGE);
+    memset(moved, 's', 4 * FAULT_PAGE);
+    fault_check(mprotect(later, FAULT_PAGE, PROT_READ | PROT_WRITE) == 0);
+    memset(later, 's', FAULT_PAGE);
+    child_report(0, "well");
+    return 0;
+}
+
+static void fault_check_reuse(const char *kernel)
+{
+    const char *path = unit_path(unit_disk, "reuse");
+    child_t child;
+    long line, i;
+
+    child_spawn(&child, "reuse", path, kernel, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    if (strcmp(child.text, "no seccomp") == 0) {
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    }
+    /* Page 18 becomes the last one, so that the moved part is cut, too */
+    intruder_run("truncate", path, 18 * FAULT_PAGE + 5, 5000);
+    line = child_answer(&child, CHILD_WAIT_MS);
+    if (line != 0) {
+        fail_msg("%s: line %ld: %s", kernel, line, child.text);
+    }
+    child_finish(&child);
+    for (i = 0; i < (long)(18 * FAULT_PAGE + 5); i += 100) {
+        if (unit_file_byte(path, i) != 'x') {
+            fail_msg("byte %ld of the file is '%c'", i,
+                     unit_file_byte(path, i));
+        }
+    }
+}
+
+static void test_reused_memory(void **state)
+{
+    fault_check_reuse("new");
+    fault_check_reuse("old");
+    (void)state;
+}
+
+/* A mapping of the program through a description of its own that only reads
+ * stays as it is. */
+static void test_other_reader_stays(void **state)
+{
+    const char *path    = unit_path(unit_disk, "reader");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    char *read_only;
+    int fd;
+
+    memory[0] = 'x';
+    fd        = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    read_only = mmap(NULL, FAULT_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(read_only != MAP_FAILED);
+    close(fd);
+    intruder_run("truncate", path, 100, 5000);
+    assert_becomes(file, REVOKED);
+    assert_int_equal(memory[0], 0);
+    assert_int_equal(read_only[0], 'x');
+    munmap(read_only, FAULT_PAGE);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {"late", fault_late_child},
+        {"sent", fault_sent_child},
+        {"other", fault_other_child},
+        {"limit", fault_limit_child},
+        {"big", fault_big_child},
+        {"stale", fault_stale_child},
+        {"reuse", fault_reuse_child},
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_late_signal),
+        unit_case(test_signals_of_others),
+        unit_case(test_limits),
+        unit_case(test_memory_is_bounded),
+        unit_case(test_memory_is_apart),
+        unit_case(test_watches_are_given_back),
+        unit_case(test_stale_watch),
+        unit_case(test_reused_memory),
+        unit_case(test_other_reader_stays)
+    };
+
+    return unit_main("fault", argc, argv, children, tests);
+}
