@@ -29,11 +29,11 @@
 
 /* A watched mapping. The handler reads it without a lock: start is set last and
  * cleared first */
-typedef struct daxpin_watch {
+typedef struct daxpin_watched {
     _Atomic uintptr_t        start; /* 0: free */
     _Atomic uintptr_t        end;
     _Atomic(daxpin_file_t *) file;
-} daxpin_watch_t;
+} daxpin_watched_t;
 
 /* What the handler does about a fault */
 typedef enum daxpin_fault {
@@ -44,7 +44,7 @@ typedef enum daxpin_fault {
     DAXPIN_FAULT_RETRY  /* the page was replaced meanwhile */
 } daxpin_fault_t;
 
-static daxpin_watch_t   daxpin_watches[DAXPIN_WATCHES];
+static daxpin_watched_t   daxpin_watched_ranges[DAXPIN_WATCHES];
 static _Atomic unsigned daxpin_num_watches; /* all in use are below */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
@@ -58,7 +58,7 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 } daxpin_retries;
 
 /* Read a watch. Return its file, or NULL if it is free or changes now. */
-static daxpin_file_t *daxpin_watch_read(daxpin_watch_t *watch,
+static daxpin_file_t *daxpin_watched_read(daxpin_watched_t *watch,
                                         uintptr_t *start_p, uintptr_t *end_p)
 {
     daxpin_file_t *file;
@@ -117,7 +117,7 @@ static daxpin_fault_t daxpin_fault_judge(uintptr_t addr, daxpin_piece_t *piece,
         ret = -ENOENT;
     }
     for (i = 0; i < count; ++i) {
-        file = daxpin_watch_read(&daxpin_watches[i], &start, &end);
+        file = daxpin_watched_read(&daxpin_watched_ranges[i], &start, &end);
         if (file == NULL) {
             continue;
         }
@@ -288,14 +288,14 @@ int daxpin_fault_install(void)
     return 0;
 }
 
-static void daxpin_watch_clear(daxpin_watch_t *watch)
+static void daxpin_watched_clear(daxpin_watched_t *watch)
 {
     atomic_store(&watch->start, 0);
     atomic_store(&watch->file, NULL);
 }
 
 /* Return whether a mapping of the file is left in a watched range. */
-static int daxpin_watch_is_needed(daxpin_watch_t *watch)
+static int daxpin_watched_is_needed(daxpin_watched_t *watch)
 {
     const daxpin_file_t *file = atomic_load(&watch->file);
     uintptr_t addr            = atomic_load(&watch->start);
@@ -317,29 +317,29 @@ static int daxpin_watch_is_needed(daxpin_watch_t *watch)
 }
 
 /* Forget watches whose mappings the program has unmapped. */
-static void daxpin_watches_clean(void)
+static void daxpin_watched_clean(void)
 {
     unsigned i;
 
     for (i = 0; i < DAXPIN_WATCHES; ++i) {
-        if ((atomic_load(&daxpin_watches[i].start) != 0) &&
-            !daxpin_watch_is_needed(&daxpin_watches[i])) {
-            daxpin_watch_clear(&daxpin_watches[i]);
+        if ((atomic_load(&daxpin_watched_ranges[i].start) != 0) &&
+            !daxpin_watched_is_needed(&daxpin_watched_ranges[i])) {
+            daxpin_watched_clear(&daxpin_watched_ranges[i]);
         }
     }
 }
 
 /* Return a free watch, or NULL. *covered_p is whether the range is watched. */
-static daxpin_watch_t *daxpin_watch_find(const daxpin_file_t *file,
+static daxpin_watched_t *daxpin_watched_find(const daxpin_file_t *file,
                                          uintptr_t start, uintptr_t end,
                                          int *covered_p)
 {
-    daxpin_watch_t *unused = NULL, *watch;
+    daxpin_watched_t *unused = NULL, *watch;
     unsigned i;
 
     *covered_p = 0;
     for (i = 0; i < DAXPIN_WATCHES; ++i) {
-        watch = &daxpin_watches[i];
+        watch = &daxpin_watched_ranges[i];
         if (atomic_load(&watch->start) == 0) {
             unused = (unused != NULL) ? unused : watch;
         } else if ((atomic_load(&watch->file) == file) &&
@@ -354,17 +354,17 @@ static daxpin_watch_t *daxpin_watch_find(const daxpin_file_t *file,
 
 int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
 {
-    daxpin_watch_t *watch;
+    daxpin_watched_t *watch;
     unsigned i;
     int covered;
 
-    watch = daxpin_watch_find(file, start, end, &covered);
+    watch = daxpin_watched_find(file, start, end, &covered);
     if (covered) {
         return 0;
     }
     if (watch == NULL) {
-        daxpin_watches_clean();
-        watch = daxpin_watch_find(file, start, end, &covered);
+        daxpin_watched_clean();
+        watch = daxpin_watched_find(file, start, end, &covered);
     }
     if (watch == NULL) {
         return daxpin_error(ENOSPC, "%s: cannot watch its mapping: this "
@@ -375,7 +375,7 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
     atomic_store(&watch->end, end);
     atomic_store(&watch->file, file);
     atomic_store(&watch->start, start);
-    i = (unsigned)(watch - daxpin_watches);
+    i = (unsigned)(watch - daxpin_watched_ranges);
     if (atomic_load(&daxpin_num_watches) <= i) {
         atomic_store(&daxpin_num_watches, i + 1);
     }
@@ -383,7 +383,7 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
 }
 
 /* Return whether a range of the file that a revoke replaces is in a watch. */
-static int daxpin_watch_has_map(daxpin_watch_t *watch)
+static int daxpin_watched_has_map(daxpin_watched_t *watch)
 {
     const daxpin_file_t *file = atomic_load(&watch->file);
     daxpin_map_t *map;
@@ -401,15 +401,15 @@ void daxpin_fault_unwatch_range(daxpin_file_t *file, uintptr_t start,
                                 uintptr_t end)
 {
     unsigned i, count = atomic_load(&daxpin_num_watches);
-    daxpin_watch_t *watch;
+    daxpin_watched_t *watch;
 
     for (i = 0; i < count; ++i) {
-        watch = &daxpin_watches[i];
+        watch = &daxpin_watched_ranges[i];
         if ((atomic_load(&watch->file) == file) &&
             (atomic_load(&watch->start) < end) &&
             (atomic_load(&watch->end) > start) &&
-            !daxpin_watch_has_map(watch)) {
-            daxpin_watch_clear(watch);
+            !daxpin_watched_has_map(watch)) {
+            daxpin_watched_clear(watch);
         }
     }
 }
@@ -419,8 +419,8 @@ void daxpin_fault_unwatch(daxpin_file_t *file)
     unsigned i, count = atomic_load(&daxpin_num_watches);
 
     for (i = 0; i < count; ++i) {
-        if (atomic_load(&daxpin_watches[i].file) == file) {
-            daxpin_watch_clear(&daxpin_watches[i]);
+        if (atomic_load(&daxpin_watched_ranges[i].file) == file) {
+            daxpin_watched_clear(&daxpin_watched_ranges[i]);
         }
     }
 }

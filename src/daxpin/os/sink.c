@@ -5,6 +5,7 @@
 
 #include "sink.h"
 
+#include "memfd.h"
 #include "vma.h"
 
 #include <errno.h>
@@ -68,7 +69,7 @@ static int daxpin_sink_create(uint64_t size)
         errno = EFBIG;
         return -1;
     }
-    fd = memfd_create("daxpin-revoked", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd = daxpin_memfd_create("daxpin-revoked", MFD_ALLOW_SEALING);
     if ((fd >= 0) &&
         ((ftruncate(fd, (off_t)size) != 0) ||
          (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
