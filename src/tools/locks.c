@@ -278,7 +278,12 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
     daxpin_set_log(locks_ignore_message);
     works = daxpin_hold_works(path, -1, storage->st.st_dev);
     daxpin_set_log(NULL);
-    if (!works) {
+    if (works < 0) {
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "cannot try a hold: cannot create a file with DAX "
+                             "in %s", storage->dir);
+    }
+    if (works == 0) {
         return locks_explain(DAXPIN_VERDICT_NO, reason,
                              "tried: on this kernel, a truncate does not wait "
                              "for a held block");

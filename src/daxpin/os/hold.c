@@ -14,17 +14,24 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
+#endif
+#ifndef STATX_ATTR_DAX
+#define STATX_ATTR_DAX 0x00200000
 #endif
 
 /* Above the descriptors of most programs, below the usual limit of 1024 */
@@ -42,7 +49,9 @@
 #define DAXPIN_HOLD_FAR  (1ll << 43)
 #define DAXPIN_HOLD_PAGE 4096
 
-/* The result of the trial on one file system */
+/* The result of the trial with a DAX file of one file system. Where DAX is a
+ * flag of each file, a trial with any other file says nothing, so that there is
+ * no result of one. */
 typedef struct daxpin_hold_answer {
     dev_t dev;
     int   works;
@@ -171,29 +180,53 @@ int daxpin_hold_is_contended(int fd)
  * The trial of a file system
  */
 
+/* What a hold of the first page should make wait. A hold is relied upon for all
+ * other pages, so that no way frees the held page itself. */
+typedef enum daxpin_hold_way {
+    DAXPIN_HOLD_PUNCH, /* a hole behind the held page */
+    DAXPIN_HOLD_CUT,   /* a truncate to the held page */
+    DAXPIN_HOLD_BEYOND /* a range far beyond the end: a file of the user must
+                          not change, even if it grows at this moment */
+} daxpin_hold_way_t;
+
 typedef struct daxpin_hold_trial {
-    int         fd;
-    int         is_scratch;
-    _Atomic int tid;
-    _Atomic int passed;
+    int               fd;
+    daxpin_hold_way_t way;
+    unsigned          checks; /* of all ways, so that the time has one bound */
+    _Atomic int       tid;
+    _Atomic int       passed;
 } daxpin_hold_trial_t;
 
-/* Free blocks of the file, which a hold should make wait. A file of the user
- * must not change, even if it grows at this moment: a range far beyond its end
- * has to wait as well. */
+static void daxpin_hold_free_blocks(const daxpin_hold_trial_t *trial)
+{
+    const off_t page = (off_t)sysconf(_SC_PAGESIZE);
+
+    /* The results do not matter: only whether the calls wait does */
+    switch (trial->way) {
+    case DAXPIN_HOLD_PUNCH:
+        (void)fallocate(trial->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        page, page);
+        break;
+    case DAXPIN_HOLD_CUT:
+        (void)!ftruncate(trial->fd, page);
+        break;
+    case DAXPIN_HOLD_BEYOND:
+        (void)fallocate(trial->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+                        DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
+        break;
+    }
+}
+
 static void *daxpin_hold_intrude(void *arg)
 {
     daxpin_hold_trial_t *trial = arg;
-    int ret;
 
     atomic_store(&trial->tid, gettid());
-    ret = trial->is_scratch ? ftruncate(trial->fd, 0) :
-          fallocate(trial->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-                    DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
+    daxpin_hold_free_blocks(trial);
     atomic_store(&trial->passed, 1);
-    if ((ret == 0) && !trial->is_scratch) {
-        fallocate(trial->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
+    if (trial->way == DAXPIN_HOLD_BEYOND) {
+        (void)fallocate(trial->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        DAXPIN_HOLD_FAR, DAXPIN_HOLD_PAGE);
     }
     return NULL;
 }
@@ -219,11 +252,11 @@ static int daxpin_hold_intruder_sleeps(daxpin_hold_trial_t *trial)
 static int daxpin_hold_observe(daxpin_hold_trial_t *trial)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_HOLD_CHECK_PAUSE};
-    unsigned checks, asleep = 0;
+    unsigned asleep = 0;
 
-    for (checks = 0; (checks < DAXPIN_HOLD_CHECKS_MAX) &&
-                     (asleep < DAXPIN_HOLD_CHECKS) &&
-                     !atomic_load(&trial->passed); ++checks) {
+    for (; (trial->checks < DAXPIN_HOLD_CHECKS_MAX) &&
+           (asleep < DAXPIN_HOLD_CHECKS) && !atomic_load(&trial->passed);
+         ++trial->checks) {
         nanosleep(&pause, NULL);
         asleep = daxpin_hold_intruder_sleeps(trial) ? asleep + 1 : 0;
     }
@@ -268,18 +301,23 @@ DAXPIN_FORK_LOCK(DAXPIN_FORK_HOLD, &daxpin_holds.lock)
 DAXPIN_FORK_CHILD(DAXPIN_FORK_HOLD, daxpin_hold_fork)
 DAXPIN_FORK_CHILD(DAXPIN_FORK_HOLD_TRIAL, daxpin_hold_fork_turn)
 
-static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
+/* Return whether one way of freeing blocks waits for a hold; -1 with a message
+ * if that cannot be tried. */
+static int daxpin_hold_try_way(const char *path, daxpin_hold_way_t way,
+                               daxpin_hold_trial_t *trial)
 {
-    daxpin_hold_trial_t trial = {.fd = fd, .is_scratch = is_scratch};
     daxpin_hold_t hold;
     pthread_t intruder;
-    int works = 0;
+    int works = -1;
 
-    if (daxpin_hold_begin(path, fd, &hold) != 0) {
-        return 0;
+    trial->way = way;
+    atomic_store(&trial->tid, 0);
+    atomic_store(&trial->passed, 0);
+    if (daxpin_hold_begin(path, trial->fd, &hold) != 0) {
+        return -1;
     }
-    if (daxpin_thread_create(&intruder, daxpin_hold_intrude, &trial) == 0) {
-        works = daxpin_hold_observe(&trial);
+    if (daxpin_thread_create(&intruder, daxpin_hold_intrude, trial) == 0) {
+        works = daxpin_hold_observe(trial);
         daxpin_hold_end(&hold); /* the intruder goes on; the page is mapped */
         pthread_join(intruder, NULL);
     }
@@ -288,24 +326,109 @@ static int daxpin_hold_try_file(const char *path, int fd, int is_scratch)
     return works;
 }
 
-/* Try on a scratch file; if none can be created, on the file itself. */
+static int daxpin_hold_is_dax(int fd)
+{
+    struct statx stx;
+
+    return (statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
+           ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+}
+
+/* Open a file without a name that is used with DAX. Return its descriptor or
+ * -1. */
+static int daxpin_hold_open_scratch(const char *dir)
+{
+    int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+
+    if ((fd >= 0) && !daxpin_hold_is_dax(fd)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Set the flag with which new files in a directory are used with DAX. */
+static int daxpin_hold_flag_dir(const char *path)
+{
+    struct fsxattr attributes;
+    int fd  = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int ret = -1;
+
+    if (fd < 0) {
+        return -1;
+    }
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) == 0) {
+        attributes.fsx_xflags |= FS_XFLAG_DAX;
+        ret = ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+    }
+    close(fd);
+    return ret;
+}
+
+/* With dax=inode, a new file inherits the flag of its directory, and a flag
+ * that is set later counts only when the inode is loaded again, which a file
+ * without a name never is. So if the directory has no flag, a scratch directory
+ * in it gets one. */
+static int daxpin_hold_make_scratch(const char *dir)
+{
+    int scratch = daxpin_hold_open_scratch(dir);
+    char path[PATH_MAX + 32];
+
+    if (scratch >= 0) {
+        return scratch;
+    }
+    snprintf(path, sizeof(path), "%s/.daxpin.XXXXXX", dir);
+    if (mkdtemp(path) == NULL) {
+        return -1;
+    }
+    if (daxpin_hold_flag_dir(path) == 0) {
+        scratch = daxpin_hold_open_scratch(path);
+    }
+    rmdir(path);
+    return scratch;
+}
+
+/* Give a scratch file the held page and one behind it. */
+static int daxpin_hold_fill_scratch(int scratch)
+{
+    const off_t page = (off_t)sysconf(_SC_PAGESIZE);
+
+    return (pwrite(scratch, "daxpin", 6, 0) == 6) &&
+           (pwrite(scratch, "daxpin", 6, page) == 6) &&
+           (ftruncate(scratch, 2 * page) == 0);
+}
+
+/* Try on a scratch file; if none can be created, on the file itself. Return -1
+ * if neither can be tried. */
 static int daxpin_hold_try(const char *path, int fd)
 {
+    daxpin_hold_trial_t trial = {.fd = fd};
     char dir[PATH_MAX];
-    int scratch, works;
+    int scratch, works = -1;
 
     snprintf(dir, sizeof(dir), "%s", path);
-    scratch = open(dirname(dir), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if ((scratch >= 0) && (pwrite(scratch, "daxpin", 6, 0) == 6)) {
-        works = daxpin_hold_try_file(path, scratch, 1);
-    } else {
-        works = (fd >= 0) && daxpin_hold_try_file(path, fd, 0);
+    scratch = daxpin_hold_make_scratch(dirname(dir));
+    if ((scratch >= 0) && daxpin_hold_fill_scratch(scratch)) {
+        trial.fd = scratch;
+        works    = daxpin_hold_try_way(path, DAXPIN_HOLD_PUNCH, &trial);
+        if (works == 1) {
+            works = daxpin_hold_try_way(path, DAXPIN_HOLD_CUT, &trial);
+        }
+    } else if ((fd >= 0) && daxpin_hold_is_dax(fd)) {
+        works = daxpin_hold_try_way(path, DAXPIN_HOLD_BEYOND, &trial);
     }
     if (scratch >= 0) {
         close(scratch);
     }
-    daxpin_log(DAXPIN_LOG_INFO, "%s: a hold on a page %s a truncate on its "
-               "file system", path, works ? "stops" : "does not stop");
+    if (works >= 0) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: a hold on a page %s a truncate on its "
+                   "file system", path, works ? "stops" : "does not stop");
+    } else {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: cannot try whether a hold on a page "
+                   "stops a truncate on its file system, with a file in its "
+                   "directory or with itself: none is used, and any process "
+                   "that opens the file ends access", path);
+    }
     return works;
 }
 
@@ -328,7 +451,7 @@ static int daxpin_hold_known(dev_t dev)
 static void daxpin_hold_note(dev_t dev, int works)
 {
     pthread_mutex_lock(&daxpin_holds.lock);
-    if (daxpin_holds.count < DAXPIN_HOLD_FILE_SYSTEMS) {
+    if ((works >= 0) && (daxpin_holds.count < DAXPIN_HOLD_FILE_SYSTEMS)) {
         daxpin_holds.answers[daxpin_holds.count].dev     = dev;
         daxpin_holds.answers[daxpin_holds.count++].works = works;
     }

@@ -34,11 +34,13 @@ typedef struct daxpin_hold {
 /* Initialize a hold that is not placed. */
 void daxpin_hold_init(daxpin_hold_t *hold);
 
-/* Return whether a hold makes a truncate wait on the file system of this file.
- * The trial takes tens of milliseconds, once in a process for each file system.
- * It uses a scratch file in the same directory. If none can be created there,
- * it uses a range beyond the end of this file, which must have blocks; with fd
- * -1 the answer is then no. No lock is needed. */
+/* Return whether a hold makes a truncate wait on the file system of this file,
+ * which is used with DAX; -1 if that cannot be tried, so that no hold may be
+ * relied upon. The trial takes tens of milliseconds, once in a process for each
+ * file system. It uses a scratch file in the same directory that is used with
+ * DAX as well, if need be in a scratch directory with the flag for DAX. If none
+ * can be created there, it uses a range beyond the end of this file, which must
+ * have blocks; with fd -1 the answer is then -1. No lock is needed. */
 int daxpin_hold_works(const char *path, int fd, dev_t dev);
 
 /* Place a hold on the file. Return 0, or -errno with a message. path is for the
