@@ -136,6 +136,12 @@ typedef struct daxpin_params {
                                        0: DAXPIN_TIMEOUT_DEFAULT_MS */
     daxpin_on_break_t on_break;
     mode_t            mode;       /**< Mode of a new file; 0: 0600 */
+    int               any_fs;     /**< Not 0: take also a file whose file system
+                                       does not notify of every process that
+                                       changes it, such as overlayfs or NFS,
+                                       with a warning; see daxpin(7). 0: as the
+                                       environment variable DAXPIN_ANY_FS
+                                       says */
 } daxpin_params_t;
 
 #define DAXPIN_TIMEOUT_DEFAULT_MS 10000
@@ -160,10 +166,12 @@ typedef struct daxpin_params {
  * @return 0; -EAGAIN another process has the file open (the message names it);
  *         -EACCES neither owner of the file nor CAP_LEASE; -ENOSPC; -ETIMEDOUT
  *         a process that uses the file still makes it longer; -EISDIR, -EINVAL
- *         not a regular file, or a file system without leases; other errors of
- *         open(2) and mmap(2). On error nothing is left behind that was not
- *         there before; only an empty file stays that this call has created,
- *         if another process has opened it meanwhile.
+ *         not a regular file, or a file system without leases; -EOPNOTSUPP a
+ *         file system whose leases do not tell of every process that changes
+ *         the file, see daxpin_params_t.any_fs; other errors of open(2) and
+ *         mmap(2). On error nothing is left behind that was not there before;
+ *         only an empty file stays that this call has created, if another
+ *         process has opened it meanwhile.
  */
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p);

@@ -13,6 +13,7 @@
 #include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/space.h"
+#include "policy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@ static int daxpin_description_is_dax(int fd)
 }
 
 int daxpin_description_get(const char *path, const struct stat *st,
-                           uint64_t deadline,
+                           const daxpin_params_t *params, uint64_t deadline,
                            const daxpin_description_ops_t *ops, void *arg)
 {
     struct stat now;
@@ -48,15 +49,17 @@ int daxpin_description_get(const char *path, const struct stat *st,
         return daxpin_error(ops->other_error, "%s: %s", path,
                             ops->other_message);
     }
-    if (daxpin_description_is_dax(fd) && ((now.st_size > 0) || ops->grows)) {
+    ret = daxpin_policy_check_fs(path, fd, params);
+    if ((ret == 0) && daxpin_description_is_dax(fd) &&
+        ((now.st_size > 0) || ops->grows)) {
         ret = daxpin_space_await_truncate(path, fd, deadline);
-        if (ret != 0) {
-            if (ops->undo != NULL) {
-                ops->undo(arg, path);
-            }
-            close(fd);
-            return ret;
+    }
+    if (ret != 0) {
+        if (ops->undo != NULL) {
+            ops->undo(arg, path);
         }
+        close(fd);
+        return ret;
     }
     return fd;
 }

@@ -48,11 +48,11 @@ typedef struct daxpin_description_ops {
     void (*undo)(void *arg, const char *path);
 } daxpin_description_ops_t;
 
-/* Open the description, check that it is of file @a st, and wait on DAX until
- * no process truncates the file. Return the descriptor, or -errno with a
- * message. Caller does not hold daxpin_mutex. */
+/* Open the description, check that it is of file @a st and on a file system that
+ * may be leased, and wait on DAX until no process truncates the file. Return the
+ * descriptor, or -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_description_get(const char *path, const struct stat *st,
-                           uint64_t deadline,
+                           const daxpin_params_t *params, uint64_t deadline,
                            const daxpin_description_ops_t *ops, void *arg);
 
 /* Wait for the lease, fill the file, and wait until it is HELD. Called by the

@@ -74,7 +74,7 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     daxpin_file_t *file;
     int fd, ret;
 
-    fd = daxpin_description_get(path, st, deadline, ops, arg);
+    fd = daxpin_description_get(path, st, params, deadline, ops, arg);
     if (fd < 0) {
         daxpin_address_close(address);
         return fd;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Which files daxpin_file_adopt() leases */
+/* Which files daxpin leases */
 
 #include "policy.h"
 
 #include "daxpin/file/report.h"
 #include "daxpin/os/fork.h"
+#include "daxpin/os/fstype.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 
@@ -15,8 +16,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define DAXPIN_DIRS_MAX 64
+#define DAXPIN_DIRS_MAX  64
+#define DAXPIN_FILES_MAX 64
 
 /* Set before the first adoption, then only read */
 static struct {
@@ -96,4 +99,64 @@ int daxpin_policy_names_path(const char *path)
 int daxpin_policy_names_fsdax(void)
 {
     return daxpin_policy.fsdax;
+}
+
+/* Files of any file system that the user was warned of; the oldest are
+ * forgotten */
+static struct {
+    pthread_mutex_t lock;
+    unsigned        count;
+    struct {
+        dev_t dev;
+        ino_t ino;
+    } files[DAXPIN_FILES_MAX];
+} daxpin_warned = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Return whether the user was warned of this file, and remember it. */
+static int daxpin_policy_was_warned(int fd)
+{
+    struct stat st;
+    unsigned i;
+    int found = 0;
+
+    if (fstat(fd, &st) != 0) {
+        return 0;
+    }
+    pthread_mutex_lock(&daxpin_warned.lock);
+    for (i = 0; (i < daxpin_warned.count) && (i < DAXPIN_FILES_MAX); ++i) {
+        found |= (daxpin_warned.files[i].dev == st.st_dev) &&
+                 (daxpin_warned.files[i].ino == st.st_ino);
+    }
+    if (!found) {
+        i                          = daxpin_warned.count++ % DAXPIN_FILES_MAX;
+        daxpin_warned.files[i].dev = st.st_dev;
+        daxpin_warned.files[i].ino = st.st_ino;
+    }
+    pthread_mutex_unlock(&daxpin_warned.lock);
+    return found;
+}
+
+int daxpin_policy_check_fs(const char *path, int fd,
+                           const daxpin_params_t *params)
+{
+    char text[DAXPIN_FSTYPE_TEXT_MAX];
+    daxpin_fstype_t type;
+    int ret = daxpin_fstype_of_fd(fd, &type);
+
+    if (type.why == NULL) {
+        return 0;
+    }
+    if (!params->any_fs && !daxpin_fstype_allows_any()) {
+        return (ret != 0) ?
+               daxpin_error(-ret, "%s: cannot lease: cannot find out what file "
+                            "system it is on: %s", path, strerror(-ret)) :
+               daxpin_error(EOPNOTSUPP, "%s: cannot lease: %s", path,
+                            daxpin_fstype_explain(&type, text, sizeof(text)));
+    }
+    if (!daxpin_policy_was_warned(fd)) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: leased although it is on %s: the "
+                   "lease %s", path,
+                   daxpin_fstype_name(&type, text, sizeof(text)), type.why);
+    }
+    return 0;
 }

@@ -244,8 +244,8 @@ void daxpin_file_note_size(daxpin_file_t *file)
     if (fstat(file->fd, &st) == 0) {
         atomic_store(&file->control->length, (uint64_t)st.st_size);
         /* No more than the length needs: the file system may free blocks that
-         * it has allocated beyond the end */
-        file->lease.blocks = st.st_size / 512;
+         * it has allocated beyond the end. None if it compresses. */
+        file->lease.blocks = file->counts ? st.st_size / 512 : 0;
         if (st.st_blocks < file->lease.blocks) {
             file->lease.blocks = st.st_blocks;
         }

@@ -5,6 +5,7 @@
 
 #include "life.h"
 
+#include "daxpin/os/fstype.h"
 #include "daxpin/os/lease.h"
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
@@ -128,6 +129,7 @@ static void daxpin_file_warn_far(const daxpin_file_t *file)
 static void daxpin_file_inspect(daxpin_file_t *file)
 {
     void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
+    daxpin_fstype_t type;
     daxpin_vma_t vma;
     struct statx stx;
 
@@ -140,6 +142,8 @@ static void daxpin_file_inspect(daxpin_file_t *file)
     }
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+    (void)daxpin_fstype_of_fd(file->fd, &type);
+    file->counts    = type.counts;
     file->numa_node = daxpin_locality_of_file(file->fd, "");
     daxpin_file_warn_far(file);
 }
