@@ -24,6 +24,14 @@ TMP=$(mktemp -d "${TMPDIR:-/tmp}/daxpin-test.XXXXXX") || exit 1
 MARK=${TMP##*/}
 export DAXPIN_TEST_MARK=$MARK
 
+# A command that runs another one, where $TMP/overlay/all is an overlay; it fails
+# if this user cannot mount one
+# shellcheck disable=SC2016,SC2034 # for the shell that it starts
+in_overlay=(unshare -m sh -c 'mkdir -p "$0" && mount -t tmpfs none "$0" &&
+mkdir "$0/lower" "$0/upper" "$0/work" "$0/all" &&
+mount -t overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" \
+    none "$0/all" && exec "$@"' "$TMP/overlay")
+
 ok()
 {
     echo "ok $1"

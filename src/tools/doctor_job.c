@@ -8,6 +8,8 @@
 #include "list.h"
 #include "probe.h"
 
+#include "daxpin/os/fstype.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +255,19 @@ static void job_prepare(daxpin_checkup_t *checkup)
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
 }
 
+/* Return where the job's file is if no directory was good for it. In a
+ * container, /tmp may be on an overlay, which daxpin refuses. */
+static const char *job_spare_dir(void)
+{
+    const char *dir = getenv("TMPDIR");
+    daxpin_fstype_t type;
+
+    dir = (dir != NULL) ? dir : "/tmp";
+    (void)daxpin_fstype_of_path(dir, &type);
+    return ((type.why == NULL) || daxpin_fstype_allows_any()) ? dir :
+                                                                "/dev/shm";
+}
+
 static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
                      job_t *job)
 {
@@ -276,8 +291,8 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
         return -ENOMEM;
     }
     snprintf(named, sizeof(named), "%d", checkup->dir[0] != '\0');
-    snprintf(dir, sizeof(dir), "%s", (checkup->dir[0] != '\0') ? checkup->dir :
-             (getenv("TMPDIR") != NULL) ? getenv("TMPDIR") : "/tmp");
+    snprintf(dir, sizeof(dir), "%s", (checkup->dir[0] != '\0') ?
+             checkup->dir : job_spare_dir());
     memcpy(argv, launcher, count * sizeof(*argv));
     argv[count]     = probe;
     argv[count + 1] = dir;

@@ -77,6 +77,8 @@ static void storage_check(daxpin_checkup_t *checkup,
                            "no lease is available: %s", reason);
     } else if (lease == DAXPIN_VERDICT_UNKNOWN) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, name, "%s", reason);
+    } else if (daxpin_trust_verdict(storage, reason) == DAXPIN_VERDICT_NO) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, name, "%s", reason);
     } else if ((storage->dax == 1) && (hold != DAXPIN_VERDICT_YES)) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, name,
                            "DAX and leases, but no hold: %s; a process that "

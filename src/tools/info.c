@@ -31,6 +31,7 @@ typedef struct info {
     daxpin_rdma_t    *rdma;
     size_t           rdma_count;
     daxpin_openers_t openers;
+    info_verdict_t   trust;
     info_verdict_t   lease;
     info_verdict_t   hold;
     info_verdict_t   kmod;
@@ -52,6 +53,7 @@ static int info_query(const char *name, info_t *info)
     }
     info->rdma = daxpin_rdma_list(storage->numa_node, &info->rdma_count);
     daxpin_openers_find(storage, &info->openers);
+    info->trust.verdict  = daxpin_trust_verdict(storage, info->trust.reason);
     info->lease.verdict  = daxpin_lease_verdict(storage, &info->openers,
                                                 info->lease.reason);
     info->hold.verdict   = daxpin_hold_verdict(storage, info->hold.reason);
@@ -201,6 +203,9 @@ static void info_print(const info_t *info)
                   info_allocated(storage), (long long)storage->st.st_size);
         info_print_openers(&info->openers);
     }
+    if (storage->has_mount) {
+        info_print_verdict("trusted:", &info->trust);
+    }
     info_print_verdict("lease:", &info->lease);
     info_print_verdict("hold:", &info->hold);
     info_print_verdict("module:", &info->kmod);
@@ -306,6 +311,7 @@ static void info_print_json(const info_t *info)
     info_json_storage(&json, &info->storage);
     info_json_rdma(&json, info);
     info_json_openers(&json, &info->openers);
+    info_json_verdict(&json, "trusted", &info->trust);
     info_json_verdict(&json, "lease", &info->lease);
     info_json_verdict(&json, "hold", &info->hold);
     info_json_verdict(&json, "module", &info->kmod);

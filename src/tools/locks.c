@@ -210,6 +210,27 @@ static daxpin_verdict_t locks_lease_of_file(const daxpin_storage_t *storage,
     return DAXPIN_VERDICT_YES;
 }
 
+daxpin_verdict_t daxpin_trust_verdict(const daxpin_storage_t *storage,
+                                      char *reason)
+{
+    char text[DAXPIN_FSTYPE_TEXT_MAX];
+
+    reason[0] = '\0';
+    if (storage->fstype.why == NULL) {
+        return DAXPIN_VERDICT_YES;
+    }
+    if (daxpin_fstype_allows_any()) {
+        return locks_explain(DAXPIN_VERDICT_NO, reason,
+                             "it is on %s, which %s allows: a lease there %s",
+                             daxpin_fstype_name(&storage->fstype, text,
+                                                sizeof(text)),
+                             DAXPIN_FSTYPE_ENV, storage->fstype.why);
+    }
+    return locks_explain(DAXPIN_VERDICT_NO, reason, "%s",
+                         daxpin_fstype_explain(&storage->fstype, text,
+                                               sizeof(text)));
+}
+
 daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
                                       const daxpin_openers_t *openers,
                                       char *reason)
@@ -227,6 +248,10 @@ daxpin_verdict_t daxpin_lease_verdict(const daxpin_storage_t *storage,
     }
     if (error != 0) {
         return locks_lease_refused(storage, error, reason);
+    }
+    if (!daxpin_fstype_allows_any() &&
+        (daxpin_trust_verdict(storage, reason) == DAXPIN_VERDICT_NO)) {
+        return DAXPIN_VERDICT_NO;
     }
     if (S_ISREG(storage->st.st_mode) &&
         (locks_lease_of_file(storage, openers, reason) == DAXPIN_VERDICT_NO)) {

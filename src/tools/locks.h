@@ -32,6 +32,11 @@ void daxpin_openers_find(const daxpin_storage_t *storage,
 /* Each of these writes why, and what to do about it, into a buffer of
  * LOCKS_REASON_MAX bytes; "": nothing needs to be said. */
 
+/* Check whether leases on the file system notify of every process that changes
+ * a file. If not, daxpin refuses the file, or the environment allows it. */
+daxpin_verdict_t daxpin_trust_verdict(const daxpin_storage_t *storage,
+                                      char *reason);
+
 /* Check whether daxpin would get the lease on a file, or on a new file in a
  * directory. The file is not opened: that alone could break another process's
  * lease. */

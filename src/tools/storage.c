@@ -276,6 +276,7 @@ int daxpin_storage_query(const char *path, daxpin_storage_t *storage)
         storage->dev       = storage->has_mount ?
                                      daxpin_mount_device(&storage->mount) :
                                      0;
+        (void)daxpin_fstype_of_path(storage->path, &storage->fstype);
         storage_device_name(storage->dev, storage->device,
                             sizeof(storage->device));
         storage_query_dax(storage);

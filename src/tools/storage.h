@@ -6,6 +6,7 @@
 #ifndef DAXPIN_TOOLS_STORAGE_H_
 #define DAXPIN_TOOLS_STORAGE_H_
 
+#include "daxpin/os/fstype.h"
 #include "daxpin/os/mount.h"
 
 #include <limits.h>
@@ -20,6 +21,7 @@ typedef struct daxpin_storage {
     int            is_device_dax;
     int            has_mount;
     daxpin_mount_t mount;
+    daxpin_fstype_t fstype;       /* of a file or directory */
     int            scratch_error; /* errno value: no scratch file in dir */
     int            dax;           /* 1, 0; -1: not known */
     char           no_dax_reason[STORAGE_REASON_MAX]; /* and what to do */

@@ -70,6 +70,7 @@ typedef struct osc_daxpin_spec {
     int                  attach;        /* a dynamic window is for files;
                                            -1: the key is missing */
     int                  temporary;     /* unlink the file once it is open */
+    int                  any_fs;        /* take a file of any file system */
 } osc_daxpin_spec_t;
 
 /* Space for what is added to the path of a temporary file: a dot, a rank */

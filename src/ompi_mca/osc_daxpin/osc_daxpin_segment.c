@@ -138,7 +138,8 @@ static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
     const daxpin_params_t params  = {
         .size       = sizeof(params),
         .timeout_ms = module->timeout_ms,
-        .on_break   = module->spec.on_break
+        .on_break   = module->spec.on_break,
+        .any_fs     = module->spec.any_fs
     };
     char *base;
 

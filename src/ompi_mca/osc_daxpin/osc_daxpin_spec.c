@@ -5,6 +5,7 @@
 
 #include "osc_daxpin_spec.h"
 
+#include "daxpin/os/fstype.h"
 #include "osc_daxpin_error.h"
 
 #include "opal/util/info.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 typedef struct osc_daxpin_word {
@@ -232,6 +232,10 @@ static int osc_daxpin_spec_own(opal_info_t *info, int rank,
         ret = osc_daxpin_spec_word(info, "daxpin_attach",
                                    osc_daxpin_bool_words, &spec->attach);
     }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_spec_word(info, "daxpin_any_fs",
+                                   osc_daxpin_bool_words, &spec->any_fs);
+    }
     if ((ret == OMPI_SUCCESS) &&
         osc_daxpin_spec_get(info, "daxpin_path", template)) {
         if (template[0] == '\0') {
@@ -272,25 +276,14 @@ int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
 
 static void osc_daxpin_file_system(const char *path, char *name, size_t size)
 {
-    static const struct {
-        unsigned   magic;
-        const char *name;
-    } known[] = {
-        {0xef53, "ext4"}, {0x58465342, "xfs"}, {0x01021994, "tmpfs"},
-        {0x9123683e, "btrfs"}, {0x794c7630, "overlayfs"}
-    };
-    struct statfs st;
-    size_t i;
+    daxpin_fstype_t type;
 
-    if (statfs(path, &st) != 0) {
+    if (daxpin_fstype_of_path(path, &type) != 0) {
         snprintf(name, size, "unknown");
-        return;
-    }
-    snprintf(name, size, "0x%lx", (unsigned long)st.f_type);
-    for (i = 0; i < sizeof(known) / sizeof(known[0]); ++i) {
-        if (known[i].magic == (unsigned)st.f_type) {
-            snprintf(name, size, "%s", known[i].name);
-        }
+    } else if (type.name != NULL) {
+        snprintf(name, size, "%s", type.name);
+    } else {
+        snprintf(name, size, "0x%lx", type.magic);
     }
 }
 
@@ -323,6 +316,8 @@ void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
     opal_info_set(info, "daxpin_holder",
                   daxpin_file_is_holder(segment->file) ? "true" : "false");
     opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
+                                                               "false");
+    opal_info_set(info, "daxpin_any_fs", module->spec.any_fs ? "true" :
                                                                "false");
     opal_info_set(info, "daxpin_on_break", on_break[module->spec.on_break]);
     opal_info_set(info, "daxpin_persist", persist[module->spec.persist]);
