@@ -25,16 +25,19 @@ static void test_none(void **state)
 
 static void test_sizes(void **state)
 {
-    daxpin_params_t given = {.timeout_ms = 7, .mode = 0640}, params;
+    daxpin_params_t given = {.timeout_ms = 7, .mode = 0640, .any_fs = 1};
+    daxpin_params_t params;
 
     assert_int_equal(daxpin_params_copy(&given, &params), 0);
     assert_int_equal(params.timeout_ms, 7);
     assert_int_equal(params.mode, 0640);
+    assert_int_equal(params.any_fs, 1);
 
     given.size = sizeof(given);
     assert_int_equal(daxpin_params_copy(&given, &params), 0);
     assert_int_equal(params.timeout_ms, 7);
     assert_int_equal(params.mode, 0640);
+    assert_int_equal(params.any_fs, 1);
     (void)state;
 }
 

@@ -12,7 +12,7 @@
 
 /* Up to the last member of 0.1, the first release with a size */
 #define DAXPIN_PARAMS_SIZE_MIN \
-    (offsetof(daxpin_params_t, mode) + sizeof(mode_t))
+    (offsetof(daxpin_params_t, any_fs) + sizeof(int))
 #define DAXPIN_OWNER_SIZE_MIN (offsetof(daxpin_owner_t, fd) + sizeof(int))
 
 static int daxpin_is_zero(const char *bytes, size_t length)
