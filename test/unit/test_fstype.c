@@ -95,6 +95,7 @@ static void test_unknown(void **state)
 {
     char text[DAXPIN_FSTYPE_TEXT_MAX];
     daxpin_fstype_t type;
+    int fd;
 
     daxpin_fstype_find(0x12345678, &type);
     assert_non_null(type.why);
@@ -108,6 +109,10 @@ static void test_unknown(void **state)
     assert_null(type.why);
     assert_ok(daxpin_fstype_of_path("/proc", &type));
     assert_non_null(type.why);
+    fd = memfd_create("fstype", MFD_CLOEXEC); /* its mount is not listed */
+    assert_ok(daxpin_fstype_of_fd(fd, &type));
+    assert_null(type.why);
+    close(fd);
     (void)state;
 }
 

@@ -5,11 +5,17 @@
 
 #include "fstype.h"
 
+#include "mount.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 /* Why not to trust a type: "a lease there ..." */
 #define FSTYPE_NODES \
@@ -83,31 +89,69 @@ void daxpin_fstype_find(unsigned long magic, daxpin_fstype_t *type)
     *type = (daxpin_fstype_t){.magic = magic, .why = FSTYPE_UNKNOWN};
 }
 
-static int daxpin_fstype_get(int ret, const struct statfs *fs,
-                             daxpin_fstype_t *type)
+/* Find the type that /proc/self/mountinfo has for a descriptor. */
+static void daxpin_fstype_of_mount(int fd, daxpin_fstype_t *type)
 {
-    if (ret != 0) {
-        ret = -errno;
-        daxpin_fstype_find(0, type);
-        return ret;
+    daxpin_mount_t mount;
+    size_t i;
+
+    if (daxpin_mount_find(fd, "", &mount) == 0) {
+        for (i = 0; i < sizeof(daxpin_fstypes) / sizeof(daxpin_fstypes[0]);
+             ++i) {
+            if (strcasecmp(daxpin_fstypes[i].name, mount.type) == 0) {
+                *type = daxpin_fstypes[i];
+                return;
+            }
+        }
     }
-    /* The kernel's number has 32 bits; f_type may be signed */
-    daxpin_fstype_find((unsigned long)fs->f_type & 0xffffffff, type);
-    return 0;
+    daxpin_fstype_find(0, type);
+}
+
+/* Check whether a file is on what statfs() says it is on, because a server of 9p
+ * reports the type of its own file system. Only a file of tmpfs or hugetlbfs has
+ * seals, and 9p is on no block device. memfd_create() uses a mount that is not
+ * in /proc/self/mountinfo. */
+static int daxpin_fstype_is_real(int fd)
+{
+    struct stat st;
+
+    return (fcntl(fd, F_GET_SEALS) >= 0) ||
+           ((fstat(fd, &st) == 0) && (major(st.st_dev) != 0));
 }
 
 int daxpin_fstype_of_fd(int fd, daxpin_fstype_t *type)
 {
+    unsigned long magic;
     struct statfs fs;
+    int ret;
 
-    return daxpin_fstype_get(fstatfs(fd, &fs), &fs, type);
+    if (fstatfs(fd, &fs) != 0) {
+        ret = -errno;
+        daxpin_fstype_find(0, type);
+        return ret;
+    }
+    magic = (unsigned long)fs.f_type & 0xffffffff; /* f_type may be signed */
+    daxpin_fstype_find(magic, type);
+    if ((type->why == NULL) && !daxpin_fstype_is_real(fd)) {
+        daxpin_fstype_of_mount(fd, type);
+        type->magic = (type->name == NULL) ? magic : type->magic;
+    }
+    return 0;
 }
 
 int daxpin_fstype_of_path(const char *path, daxpin_fstype_t *type)
 {
-    struct statfs fs;
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    int ret;
 
-    return daxpin_fstype_get(statfs(path, &fs), &fs, type);
+    if (fd < 0) {
+        ret = -errno;
+        daxpin_fstype_find(0, type);
+        return ret;
+    }
+    ret = daxpin_fstype_of_fd(fd, type);
+    close(fd);
+    return ret;
 }
 
 char *daxpin_fstype_name(const daxpin_fstype_t *type, char *buffer,
