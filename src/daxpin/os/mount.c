@@ -7,16 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#ifndef STATX_MNT_ID
-#define STATX_MNT_ID 0x00001000U
-#endif
+#include <unistd.h>
 
 /* Undo the escapes of mountinfo: \040 is a blank */
 static void mount_copy(char *to, size_t size, const char *from)
@@ -109,21 +106,48 @@ static int mount_has_id(const daxpin_mount_t *mount, void *arg)
     return 1;
 }
 
+/* Read the number of a descriptor's mount. statx() reports it since Linux 5.8
+ * only. */
+static int mount_read_id(int fd, uint64_t *id_p)
+{
+    char name[64], *line = NULL;
+    size_t size = 0;
+    int ret     = -ENOENT;
+    FILE *file;
+
+    snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
+    file = fopen(name, "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    while ((ret != 0) && (getline(&line, &size, file) > 0)) {
+        ret = (sscanf(line, "mnt_id: %" SCNu64, id_p) == 1) ? 0 : -ENOENT;
+    }
+    free(line);
+    fclose(file);
+    return ret;
+}
+
 int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount)
 {
     mount_search_t search = {.mount = mount};
-    struct statx stx;
+    int fd                = dirfd;
     int ret;
 
-    if (statx(dirfd, path, AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_MNT_ID,
-              &stx) != 0) {
-        return -errno;
+    if (path[0] != '\0') {
+        fd = openat(dirfd, path, O_PATH | O_CLOEXEC);
+        if (fd < 0) {
+            return -errno;
+        }
     }
-    if (!(stx.stx_mask & STATX_MNT_ID)) {
-        return -ENOSYS; /* Before Linux 5.8 */
+    ret = mount_read_id(fd, &search.id);
+    if (fd != dirfd) {
+        close(fd);
     }
-    search.id = stx.stx_mnt_id;
-    ret       = daxpin_mount_walk(mount_has_id, &search);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_mount_walk(mount_has_id, &search);
     return (ret == 1) ? 0 : (ret == 0) ? -ENOENT : ret;
 }
 

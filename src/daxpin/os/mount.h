@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 typedef struct daxpin_mount {
-    int   id;                /* as of statx() */
+    int   id;                /* as in fdinfo */
     dev_t dev;               /* may be a number that no device has */
     char  point[PATH_MAX];
     char  type[64];
@@ -24,8 +24,9 @@ typedef int (*daxpin_mount_func_t)(const daxpin_mount_t *mount, void *arg);
  * returned last, or -errno. */
 int daxpin_mount_walk(daxpin_mount_func_t func, void *arg);
 
-/* Find the mount that a file is on. dirfd and path as for statx(), which opens
- * nothing; path "" stands for dirfd itself. Return 0 or -errno. */
+/* Find the mount that a file is on. dirfd and path as for statx(); path "" stands
+ * for dirfd itself. The file is not opened but with O_PATH, which breaks no
+ * lease. Return 0 or -errno. */
 int daxpin_mount_find(int dirfd, const char *path, daxpin_mount_t *mount);
 
 /* Check whether a mount has an option; of one with a value: "name=value" */
