@@ -10,7 +10,8 @@
 # one for the job, and one for results.
 #
 #   DAXPIN_BUILD         build directory; default: build/main
-#   DAXPIN_VM_KERNEL     6.1 (default) or 6.12: Debian's kernel of that series
+#   DAXPIN_VM_KERNEL     6.1 (default), 6.12, or 7: Debian's kernel of that series;
+#                        7 is the newest of Debian 13's backports
 #   DAXPIN_VM_CACHE      where kernels are unpacked; default:
 #                        $DAXPIN_BUILD/test/vm. Remove it to get newer ones.
 #   DAXPIN_VM_TIMEOUT    seconds from power-on to power-off; default: 600
@@ -41,6 +42,8 @@ fi
 
 VM_SERIES=${DAXPIN_VM_KERNEL:-6.1}
 VM_CACHE=${DAXPIN_VM_CACHE:-$DAXPIN_BUILD/test/vm}
+VM_APT=() # options of apt-get and apt-cache, for a series; see vm_apt
+VM_BACKPORTS=trixie-backports # the suite that has the kernels 7
 # shellcheck disable=SC2034 # used by scripts that source this
 VM_TIMEOUT=${DAXPIN_VM_TIMEOUT:-600}
 VM_MEMORY_MB=${DAXPIN_VM_MEMORY_MB:-3072}
@@ -111,8 +114,9 @@ vm_package_pattern()
     case $1 in
     6.1) echo '^linux-image-6\.1\.0-[0-9]+-amd64$' ;;
     6.12) echo '^linux-image-6\.12\.[0-9]+\+deb12-amd64$' ;;
+    7) echo '^linux-image-7\.[0-9]+\.[0-9]+\+deb13-amd64$' ;;
     *)
-        vm_error "DAXPIN_VM_KERNEL=$1: there are 6.1 and 6.12"
+        vm_error "DAXPIN_VM_KERNEL=$1: there are 6.1, 6.12 and 7"
         return 1 ;;
     esac
 }
@@ -126,18 +130,59 @@ vm_cached_kernel()
         grep -E "$pattern" | sort -V | tail -n 1
 }
 
-# Fetch the newest package of a series into the current directory
+# Set VM_APT, so that apt has the packages of a series: series. 7 is of a suite
+# that this machine need not know: it is on the mirror that apt has Debian from.
+# Lists are of their own, so that apt on this machine stays as it is.
+vm_apt()
+{
+    local apt=$VM_CACHE/apt mirror
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    VM_APT=()
+    [ "$1" = 7 ] || return 0
+    # shellcheck disable=SC2016 # names that apt replaces
+    mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' \
+                 'Identifier: Packages' 'Origin: Debian' |
+                 sed -n 's/^Debian main //p' | head -n 1)
+    if [ -z "$mirror" ]; then
+        echo "apt has no lists of a mirror of Debian"
+        return 1
+    fi
+    mkdir -p "$apt"/{parts,lists/partial,cache/archives/partial} &&
+        echo "deb [signed-by=$keys] $mirror $VM_BACKPORTS main" \
+            >"$apt/sources.list" || return
+    VM_APT=(-o "Dir::Etc::SourceList=$apt/sources.list"
+            -o "Dir::Etc::SourceParts=$apt/parts"
+            -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
+}
+
+# Update the lists of packages: series
+vm_update()
+{
+    # A mirror of another suite is in the lists of this machine
+    if [ "$1" = 7 ] && ! vm_apt "$1"; then
+        apt-get -q update && vm_apt "$1" || return
+    fi
+    apt-get "${VM_APT[@]}" -q update
+}
+
+# Fetch the newest package of a series into the current directory. That of 7 is
+# empty; it depends on those that have the kernel and its modules.
 vm_download()
 {
-    local pattern package
-    pattern=$(vm_package_pattern "$1") || return
-    package=$(apt-cache search --names-only "$pattern" | cut -d' ' -f1 |
-                  sort -V | tail -n 1)
+    local pattern package parts
+    vm_apt "$1" && pattern=$(vm_package_pattern "$1") || return
+    package=$(apt-cache "${VM_APT[@]}" search --names-only "$pattern" |
+                  cut -d' ' -f1 | sort -V | tail -n 1)
     if [ -z "$package" ]; then
         echo "apt-cache knows no package $pattern"
         return 1
     fi
-    apt-get -q download "$package" && echo "$package" >name
+    apt-get "${VM_APT[@]}" -q download "$package" || return
+    parts=$(dpkg-deb -f ./*.deb Depends |
+                grep -oE 'linux-(base|binary|modules)-[0-9][^ ,]*')
+    # shellcheck disable=SC2086
+    [ -z "$parts" ] || apt-get "${VM_APT[@]}" -q download $parts || return
+    echo "$package" >name
 }
 
 # Fetch and unpack a kernel, without installing it: series, new directory
@@ -146,11 +191,19 @@ vm_unpack_kernel()
     cd "$2" || exit
     if ! vm_download "$1"; then
         # The lists may be missing or old
-        apt-get -q update && vm_download "$1" || exit
+        vm_update "$1" && vm_download "$1" || exit
     fi
-    mkdir root && dpkg -x ./*.deb root && rm ./*.deb || exit
+    mkdir root || exit
+    for package in ./*.deb; do
+        dpkg -x "$package" root || exit
+    done
+    rm ./*.deb
+    # Modules are in /usr/lib in 7, with the kernel among them
+    [ -e root/lib ] || ln -s usr/lib root/lib || exit
     basename root/lib/modules/* >release
-    depmod -b root "$(cat release)" && mv root/boot/vmlinuz-* vmlinuz
+    depmod -b root "$(cat release)" &&
+        mv "$(find root/boot root/usr/lib/modules -name 'vmlinuz*' \
+                  2>/dev/null)" vmlinuz
 )
 
 # Make sure that there is a kernel, and set VM_KERNEL to its directory, which
@@ -237,25 +290,26 @@ vm_build_module()
 
 # The files of the modules that the initrd needs, in the order of loading
 vm_module_files()
-{
-    local module
+(
+    set -o pipefail
     for module in "${VM_MODULES[@]}"; do
         modprobe -d "$VM_KERNEL/root" -S "$(cat "$VM_KERNEL/release")" \
             --show-depends "$module" || return
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
-}
+)
 
 # Make the initrd, if it is older than what goes into it
 vm_initrd()
 {
-    local root file name
+    local root file files name
     [ "$VM_KERNEL/initrd" -nt "$VM_HERE/init" ] && return
+    files=$(vm_module_files) || return
     root=$(mktemp -d "$VM_KERNEL/initrd.XXXXXX") || return
     mkdir "$root"/{bin,dev,proc,sys,modules,new,lower,upper}
     cp "$(command -v busybox)" "$root/bin/busybox"
     ln -s busybox "$root/bin/sh"
     cp "$VM_HERE/init" "$root/init"
-    for file in $(vm_module_files); do
+    for file in $files; do
         name=$(basename "${file%.xz}")
         case $file in
         *.xz) xz -dc "$file" >"$root/modules/$name" ;;
