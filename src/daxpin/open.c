@@ -58,7 +58,7 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             "module pins ranges of it; unpin them first",
                             file->path, length);
     }
-    daxpin_hold_drop(&file->hold); /* it would stop this truncate as well */
+    daxpin_file_drop_hold(file); /* it would stop this truncate as well */
     ret = daxpin_space_cut(file->fd, length);
     if (ret != 0) {
         daxpin_error(-ret, "%s: cannot shrink to %zu bytes: %s", file->path,
@@ -230,7 +230,7 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
         ++file->growing;
         file->grew = 1;
         daxpin_share_send_grow(file, 1);
-        daxpin_hold_drop(&file->hold);
+        daxpin_file_drop_hold(file);
         if (file->holder) {
             atomic_store(&file->control->growing, 1);
         }
@@ -351,7 +351,7 @@ static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
     if (!daxpin_lease_was_held(&file->lease)) {
         may_unlink = file->lease.error != EAGAIN;
     } else if (!daxpin_file_has_others(file) && (file->fd >= 0)) {
-        daxpin_hold_drop(&file->hold);
+        daxpin_file_drop_hold(file);
         daxpin_space_undo(&open_args->space);
     } else {
         may_unlink = 0;

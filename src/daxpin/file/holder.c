@@ -654,7 +654,7 @@ static void daxpin_holder_await_late(daxpin_file_t *file,
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: waiting for pid %d to join", file->path,
                (int)facts->waiter);
     /* The rank may make the file longer, which waits for any hold */
-    daxpin_hold_drop(&file->hold);
+    daxpin_file_drop_hold(file);
     atomic_store(&file->control->waived, 0);
     atomic_fetch_and(&file->control->locks, ~(uint32_t)DAXPIN_LOCK_HOLD);
     file->lease.deadline = facts->now + file->lease.timeout_ms * DAXPIN_MSEC;
@@ -713,8 +713,8 @@ static void daxpin_holder_waive(daxpin_file_t *file,
         file->lease.phase = DAXPIN_LEASE_RELIES; /* Nothing was lost so far */
     }
     file->lease.contended = facts->now;
+    daxpin_share_send_hold(file); /* first, because all have to drop theirs */
     daxpin_member_waive_hold(file);
-    daxpin_share_send_hold(file);
 }
 
 /* Do the action. Return when to take the next step (ns). */

@@ -7,6 +7,7 @@
 
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
+#include "maps.h"
 #include "report.h"
 
 #include <errno.h>
@@ -15,12 +16,33 @@
 /* Time for the holder to find the processes that have a file open */
 #define DAXPIN_USERS_BOUND (10 * DAXPIN_SEC)
 
+/* How often the held page is unmapped for a process that waits, every ms */
+#define DAXPIN_UNMAPS_MAX 100
+
 void daxpin_file_place_hold(daxpin_file_t *file)
 {
     if (daxpin_hold_place(file->path, file->fd, &file->hold) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
     } else if (file->holder) {
         atomic_fetch_or(&file->control->locks, DAXPIN_LOCK_HOLD);
+    }
+}
+
+void daxpin_file_drop_hold(daxpin_file_t *file)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    unsigned i;
+
+    daxpin_hold_drop(&file->hold);
+    if (!file->is_dax || (file->fd < 0)) {
+        return;
+    }
+    /* An access of another thread may map the page before the waiter has seen
+     * that no process has it mapped */
+    for (i = 0; (i < DAXPIN_UNMAPS_MAX) && daxpin_hold_is_contended(file->fd);
+         ++i) {
+        daxpin_file_unmap_held(file);
+        nanosleep(&pause, NULL);
     }
 }
 

@@ -17,6 +17,12 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
  * daxpin_mutex. */
 void daxpin_file_place_hold(daxpin_file_t *file);
 
+/* Drop the hold of this process, if it is placed. If a process waits for the
+ * hold, take the held page out of the mappings of this process, a bounded
+ * number of times. Caller holds daxpin_mutex, and has not replaced the
+ * mappings. */
+void daxpin_file_drop_hold(daxpin_file_t *file);
+
 /* Place the hold of this process again, if it is waived and this process may
  * access the file. Caller holds daxpin_mutex. */
 void daxpin_file_place_hold_again(daxpin_file_t *file);

@@ -13,6 +13,7 @@
 #include "fault.h"
 #include "guard.h"
 #include "join.h"
+#include "keep.h"
 #include "maps.h"
 #include "pin.h"
 #include "revoke.h"
@@ -277,6 +278,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     }
     LIST_REMOVE(file, link);
     daxpin_share_close(file);
+    daxpin_file_drop_hold(file);
     daxpin_fault_unwatch(file);
     daxpin_file_free(file);
 }

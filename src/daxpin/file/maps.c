@@ -5,6 +5,7 @@
 
 #include "maps.h"
 
+#include "daxpin/os/hold.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/sink.h"
 #include "daxpin/os/vma.h"
@@ -178,6 +179,28 @@ void daxpin_file_replace_own_maps(daxpin_file_t *file)
     }
 }
 
+/* The program may have unmapped an adopted range without a word */
+static void daxpin_map_unmap_held(const daxpin_file_t *file,
+                                  const daxpin_map_t *map)
+{
+    if ((file->revoke.phase == DAXPIN_PHASE_NONE) &&
+        !atomic_load(&file->faulted) &&
+        ((map->pmem2 != NULL) ||
+         daxpin_vma_is_file((uintptr_t)map->addr, file->map_dev,
+                            file->map_ino))) {
+        daxpin_hold_unmap(map->addr, map->length, map->offset);
+    }
+}
+
+void daxpin_file_unmap_held(const daxpin_file_t *file)
+{
+    daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        daxpin_map_unmap_held(file, map);
+    }
+}
+
 /* Map the whole file. No length is set, because libpmem2 requires one to be a
  * multiple of a page. Caller holds daxpin_mutex. */
 static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
@@ -313,6 +336,10 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length)
         }
     }
     if (map != NULL) {
+        if ((map->refs == 1) && file->is_dax && (file->fd >= 0) &&
+            daxpin_hold_is_contended(file->fd)) {
+            daxpin_map_unmap_held(file, map);
+        }
         daxpin_map_put(file, map);
     }
     pthread_mutex_unlock(&daxpin_mutex);

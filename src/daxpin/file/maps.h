@@ -14,6 +14,11 @@
  * when an adoption has failed. Caller holds daxpin_mutex. */
 void daxpin_file_replace_maps(daxpin_file_t *file);
 
+/* Take the held page out of all mappings of this process that a revoke would
+ * replace. Skip that if a revoke may have replaced them already: other memory
+ * is there then. Caller holds daxpin_mutex. */
+void daxpin_file_unmap_held(const daxpin_file_t *file);
+
 /* Return a mapping of the library's own that reaches to end, or NULL. Caller
  * holds daxpin_mutex. */
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
@@ -23,7 +28,9 @@ daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
 int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
                         uint64_t offset, int prot);
 
-/* Drop a reference to an adopted range. Caller does not hold daxpin_mutex. */
+/* Drop a reference to an adopted range. If a process waits for the hold, take
+ * the held page out of the range, because that can be done only as long as the
+ * range is the library's to replace. Caller does not hold daxpin_mutex. */
 void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length);
 
 /* Replace the library's own mappings in the child of a fork. Each would keep

@@ -40,7 +40,7 @@ void daxpin_member_waive_hold(daxpin_file_t *file)
 {
     if (atomic_load(&file->control->waived) && daxpin_file_is_alive(file) &&
         daxpin_guard_stands_in(file)) {
-        daxpin_hold_drop(&file->hold);
+        daxpin_file_drop_hold(file);
         daxpin_report_update(file);
     }
 }

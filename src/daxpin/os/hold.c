@@ -34,8 +34,15 @@
 #define STATX_ATTR_DAX 0x00200000
 #endif
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 /* Above the descriptors of most programs, below the usual limit of 1024 */
 #define DAXPIN_HOLD_FD_MIN 800
+
+/* The kernel may use so much of the file at once, as one huge page */
+#define DAXPIN_HOLD_HUGE (2ul << 20)
 
 #define DAXPIN_HOLD_FILE_SYSTEMS 32
 
@@ -80,6 +87,7 @@ static void daxpin_hold_close(daxpin_hold_t *hold)
 void daxpin_hold_init(daxpin_hold_t *hold)
 {
     hold->pipe[0] = hold->pipe[1] = -1;
+    hold->path_fd = -1;
     hold->page    = NULL;
 }
 
@@ -89,6 +97,20 @@ void daxpin_hold_drop(daxpin_hold_t *hold)
     if (hold->page != NULL) {
         munmap(hold->page, (size_t)sysconf(_SC_PAGESIZE));
         hold->page = NULL;
+    }
+    if (hold->path_fd >= 0) {
+        close(hold->path_fd); /* last, see daxpin_hold_create_pipe() */
+        hold->path_fd = -1;
+    }
+}
+
+void daxpin_hold_unmap(void *addr, size_t length, uint64_t offset)
+{
+    if (offset < DAXPIN_HOLD_HUGE) {
+        length = (length < DAXPIN_HOLD_HUGE - offset) ?
+                         length : DAXPIN_HOLD_HUGE - offset;
+        /* Fails before Linux 5.18, where mapped pages stop no process */
+        madvise(addr, length, MADV_DONTNEED_LOCKED);
     }
 }
 
@@ -119,20 +141,57 @@ static int daxpin_hold_map(const char *path, int fd, void **page_p)
     return 0;
 }
 
-/* Give the pipe high numbers. The kernel closes the descriptors of a killed
- * process from the highest down: so the page is free before another process
- * hears of the death, and before the last descriptor of the file is gone. */
-static void daxpin_hold_raise_pipe(daxpin_hold_t *hold)
+/* Move a descriptor to a number of at least min. Return whether it was. */
+static int daxpin_hold_move_fd(int *fd, int min)
 {
-    int i, fd;
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, min);
 
+    if (moved >= 0) {
+        close(*fd);
+        *fd = moved;
+    }
+    return moved >= 0;
+}
+
+/*
+ * Create the pipe, and a descriptor of the file with a lower number.
+ *
+ * When a process ends, or executes another program, the kernel drops its
+ * mappings, then its descriptors from the lowest number up. It puts each open
+ * file description that has no user left on a list, and then works through the
+ * list from the last entry to the first. So a description is closed by the
+ * highest number that it had, and the highest of all is closed first.
+ *
+ * The pipe has to be closed early, with a high number: so the page is free
+ * before another process hears of the death by a socket. And the pipe has to be
+ * closed before the last user of the file. If the file has no name any more,
+ * the kernel frees it then. Since Linux 6.15 that waits for the hold, and no
+ * signal ends the wait: the process would wait for ever for itself. A number of
+ * the program's may be higher than those of the pipe. So the file has one more
+ * description, O_PATH, with a number below the pipe, which is closed after it.
+ * It keeps no lease away.
+ */
+static int daxpin_hold_create_pipe(int fd, daxpin_hold_t *hold)
+{
+    char path[64];
+    int i;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    hold->path_fd = open(path, O_PATH | O_CLOEXEC);
+    if ((hold->path_fd < 0) || (pipe2(hold->pipe, O_CLOEXEC) != 0)) {
+        return -errno;
+    }
     for (i = 0; i < 2; ++i) {
-        fd = fcntl(hold->pipe[i], F_DUPFD_CLOEXEC, DAXPIN_HOLD_FD_MIN);
-        if (fd >= 0) { /* else the limit is lower; the number is no matter */
-            close(hold->pipe[i]);
-            hold->pipe[i] = fd;
+        /* The limit of descriptors may be lower. Another thread may have closed
+         * a lower number in between. */
+        if (((hold->path_fd >= DAXPIN_HOLD_FD_MIN) ||
+             !daxpin_hold_move_fd(&hold->pipe[i], DAXPIN_HOLD_FD_MIN)) &&
+            (hold->pipe[i] < hold->path_fd) &&
+            !daxpin_hold_move_fd(&hold->pipe[i], hold->path_fd + 1)) {
+            return -errno;
         }
     }
+    return 0;
 }
 
 int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
@@ -146,12 +205,17 @@ int daxpin_hold_place(const char *path, int fd, daxpin_hold_t *hold)
         daxpin_hold_drop(hold);
         return ret;
     }
-    byte.iov_base = hold->page;
-    ret           = pipe2(hold->pipe, O_CLOEXEC);
-    if (ret == 0) {
-        daxpin_hold_raise_pipe(hold);
+    ret = daxpin_hold_create_pipe(fd, hold);
+    if (ret != 0) {
+        ret = daxpin_error(-ret, "%s: cannot place a hold: cannot create a "
+                           "pipe and a descriptor of the file below it: %s; "
+                           "raise the limit of open files (ulimit -n)", path,
+                           strerror(-ret));
+        daxpin_hold_drop(hold);
+        return ret;
     }
-    if ((ret != 0) || (vmsplice(hold->pipe[1], &byte, 1, 0) != 1)) {
+    byte.iov_base = hold->page;
+    if (vmsplice(hold->pipe[1], &byte, 1, 0) != 1) {
         ret = daxpin_error(errno, "%s: cannot place a hold: cannot splice a "
                            "byte into a pipe: %m", path);
         daxpin_hold_drop(hold);
