@@ -28,6 +28,8 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,7 @@
 #define LENGTH   (1 << 20)
 #define HALF     (LENGTH / 2)
 #define EXTENT   65536
+#define HUGE     (2 << 20)
 #define WATCH_MS 700   /* a process that waits so long counts as waiting */
 #define PASS_MS  30000 /* a process that has to pass passes within it */
 
@@ -537,6 +540,90 @@ static void test_lent(void)
     give_back(&me);
 }
 
+/*
+ * A process that waits for the hold goes on when the hold is dropped, although
+ * the pages are used meanwhile, and so mapped. Since Linux 6.15 the kernel
+ * waits for that, too.
+ */
+
+/* The range that the file is mapped to may be locked, with huge pages. */
+static void test_used(void)
+{
+    const size_t size = 4 * HUGE;
+    uint64_t offset;
+    adopted_t me;
+    pid_t pid;
+    int error;
+
+    me.fd     = make_file(me.path, "used", size);
+    me.memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, me.fd, 0);
+    CHECK(me.memory != MAP_FAILED, "%m");
+    memset(me.memory, 'a', size);
+    CHECK(mlock(me.memory, size) == 0, "mlock: %m");
+    CHECK(daxpin_file_adopt(me.memory, size, NULL, &me.file, &offset) == 0,
+          "%s", daxpin_errormsg());
+    pid = start_intruder(&me);
+    CHECK(is_waiting(pid, WATCH_MS), "the intruder did not wait");
+    me.memory[HUGE - 1] = 'b'; /* of the same huge page, if there are any */
+    me.memory[0] = 'b';
+    daxpin_file_unadopt(me.file, me.memory, size);
+    daxpin_file_close(me.file);
+    error = end_intruder(pid, PASS_MS);
+    CHECK(error == 0, "the intruder gets error %d", error);
+    munmap(me.memory, size);
+    close(me.fd);
+    unlink(me.path);
+}
+
+typedef struct user {
+    char        *memory;
+    _Atomic int done;
+} user_t;
+
+static void *use_page(void *arg)
+{
+    user_t *user = arg;
+
+    while (!atomic_load(&user->done)) {
+        (*(volatile char*)user->memory)++;
+        pause_ms(1);
+    }
+    return NULL;
+}
+
+/* The library drops the hold to make the file longer, and then waits for the
+ * process that waits for the hold. */
+static void test_used_grow(void)
+{
+    daxpin_file_t *longer = NULL;
+    user_t user           = {.done = 0};
+    pthread_t thread;
+    adopted_t me;
+    int error, ret;
+    pid_t pid;
+
+    snprintf(me.path, sizeof(me.path), "%s/grow", directory);
+    CHECK(daxpin_file_open(me.path, LENGTH, NULL, &me.file) == 0, "%s",
+          daxpin_errormsg());
+    me.fd       = daxpin_file_dup(me.file);
+    user.memory = daxpin_file_addr(me.file, 0, LENGTH);
+    CHECK((me.fd >= 0) && (user.memory != NULL), "%s", daxpin_errormsg());
+    pid = start_intruder(&me);
+    CHECK(is_waiting(pid, WATCH_MS), "the intruder did not wait");
+    CHECK(pthread_create(&thread, NULL, use_page, &user) == 0, "no thread");
+    pause_ms(100);
+    ret   = daxpin_file_open(me.path, 2 * LENGTH, NULL, &longer);
+    error = end_intruder(pid, PASS_MS);
+    atomic_store(&user.done, 1);
+    pthread_join(thread, NULL);
+    daxpin_file_close(longer);
+    daxpin_file_close(me.file);
+    close(me.fd);
+    unlink(me.path);
+    CHECK(ret == 0, "making it longer gives %d", ret);
+    CHECK(error == 0, "the intruder gets error %d", error);
+}
+
 /* A dead process holds nothing. */
 static void test_death(void)
 {
@@ -872,6 +959,12 @@ static void run_intrusions(void)
         test_expiry);
     run("rule 3: a truncate while a reader is let in waits for the revoke, by "
         "the hold", test_lent);
+    intrusion = find_intrusion(do_punch);
+    run("rule 3: a hole punch goes on when the file is given back, though its "
+        "pages are used, by unmapping", test_used);
+    run("rule 3: a hole punch goes on while the file is made longer, though "
+        "its pages are used, by unmapping", test_used_grow);
+    intrusion = find_intrusion(do_truncate);
     run("rule 3: a truncate does not wait longer once the holder is killed, "
         "by none", test_death);
 }
