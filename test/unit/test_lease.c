@@ -8,6 +8,7 @@
 #include "member.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #define LEASE_FILES  4
 #define LEASE_AT_ONCE 3
@@ -490,6 +491,61 @@ static void test_locks_with_hold(void **state)
     (void)state;
 }
 
+/* Place a hold and check that a process that ends closes the pipe before the
+ * last descriptor of the file: see os/hold.c. */
+static void check_hold_descriptors(const char *path, int fd)
+{
+    struct stat st, pinned;
+    daxpin_hold_t hold;
+    int i;
+
+    assert_ok(daxpin_hold_place(path, fd, &hold));
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(fstat(hold.path_fd, &pinned), 0);
+    assert_int_equal(pinned.st_ino, st.st_ino);
+    assert_true(fcntl(hold.path_fd, F_GETFL) & O_PATH);
+    assert_true(fcntl(hold.path_fd, F_GETFD) & FD_CLOEXEC);
+    for (i = 0; i < 2; ++i) {
+        assert_true(hold.pipe[i] > hold.path_fd);
+        assert_true(fcntl(hold.pipe[i], F_GETFD) & FD_CLOEXEC);
+    }
+    daxpin_hold_drop(&hold);
+    assert_int_equal(hold.path_fd, -1);
+}
+
+static void test_hold_descriptors(void **state)
+{
+    const char *path    = unit_path(unit_memory, "hold-order");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    int crowd[900], fd, next, i;
+    struct rlimit limit, low;
+
+    fd   = daxpin_file_dup(file);
+    next = fcntl(fd, F_DUPFD, 0);
+    close(next);
+    check_hold_descriptors(path, fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    low = (struct rlimit){200, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    check_hold_descriptors(path, fd);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (i = 0; i < 900; ++i) {
+        crowd[i] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        assert_true(crowd[i] >= 0);
+    }
+    check_hold_descriptors(path, fd);
+    for (i = 0; i < 900; ++i) {
+        close(crowd[i]);
+    }
+    /* Nothing is left open */
+    i = fcntl(fd, F_DUPFD, 0);
+    assert_int_equal(i, next);
+    close(i);
+    close(fd);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 static void test_locks_names(void **state)
 {
     char text[DAXPIN_LOCKS_NAMES_MAX];
@@ -753,6 +809,7 @@ int main(int argc, char **argv)
         unit_case(test_truncate_of_grown_while_lent),
         unit_case(test_locks),
         unit_case(test_locks_with_hold),
+        unit_case(test_hold_descriptors),
         unit_case(test_locks_names),
         unit_case(test_on_break_hold),
         unit_case(test_on_break_hold_and_reader),

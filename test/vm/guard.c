@@ -619,6 +619,89 @@ static void test_member(void)
     job_close(&job);
 }
 
+typedef struct user {
+    char       *page;
+    atomic_int stop;
+} user_t;
+
+static void *use_page(void *arg)
+{
+    user_t *user = arg;
+
+    while (!atomic_load(&user->stop)) {
+        ++*(volatile char*)user->page;
+        pause_ms(1);
+    }
+    return NULL;
+}
+
+/* A member that uses the held page until a byte comes */
+static int use_as_member(const daxpin_key_t *key, int ready, int end)
+{
+    struct pollfd byte = {.fd = end, .events = POLLIN};
+    daxpin_file_t *file;
+    daxpin_pin_t *pin;
+    char *memory;
+
+    if ((daxpin_file_attach(key, &file) != 0) ||
+        (daxpin_pin(file, START, END - START, NULL, &pin) != 0) ||
+        ((memory = daxpin_file_addr(file, 0, LENGTH)) == NULL) ||
+        (write(ready, "", 1) != 1)) {
+        return 1;
+    }
+    while (poll(&byte, 1, 1) == 0) {
+        ++*(volatile char*)memory;
+    }
+    return 0;
+}
+
+/* Holder and member drop their holds for an intruder, and go on to use the held
+ * page. */
+static void test_used(void)
+{
+    int to_member[2], from_member[2], status, fd;
+    char path[PATH_MAX], byte;
+    user_t user = {.stop = 0};
+    daxpin_file_t *file;
+    pthread_t thread;
+    uint64_t offset;
+    daxpin_key_t key;
+    pid_t member, other;
+
+    snprintf(path, sizeof(path), "%s/used", directory);
+    CHECK((pipe(to_member) == 0) && (pipe(from_member) == 0), "%m");
+    member = fork();
+    if (member == 0) {
+        _exit((read(to_member[0], &key, sizeof(key)) != sizeof(key)) ||
+              use_as_member(&key, from_member[1], to_member[0]));
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK((fd >= 0) && (ftruncate(fd, LENGTH) == 0), "%m");
+    user.page = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(daxpin_file_adopt(user.page, LENGTH, NULL, &file, &offset) == 0, "%s",
+          daxpin_errormsg());
+    daxpin_file_key(file, &key);
+    CHECK(write(to_member[1], &key, sizeof(key)) == sizeof(key), "%m");
+    CHECK(read(from_member[0], &byte, 1) == 1, "the member has failed");
+    CHECK(pthread_create(&thread, NULL, use_page, &user) == 0, "no thread");
+    other = fork();
+    if (other == 0) {
+        _exit((fallocate(fd, PUNCH, END, PAGE) == 0) ? 0 : errno);
+    }
+    status = status_of(other, 60000);
+    kill(other, SIGKILL);
+    atomic_store(&user.stop, 1);
+    pthread_join(thread, NULL);
+    CHECK(write(to_member[1], "", 1) == 1, "%m");
+    CHECK(status_of(member, 60000) == 0, "the member has failed");
+    daxpin_file_unadopt(file, user.page, LENGTH);
+    daxpin_file_close(file);
+    munmap(user.page, LENGTH);
+    close(fd);
+    unlink(path);
+    CHECK(status == 0, "the hole punch: %d", status);
+}
+
 typedef struct traffic {
     job_t       *job;
     atomic_int  stop;
@@ -990,6 +1073,7 @@ int main(int argc, char **argv)
     run("without a pin a truncate revokes", test_unpinned);
     run("nothing is guarded when the file is closed", test_closed);
     run("a member's pin is guarded", test_member);
+    run("an intruder goes on though the held page is used", test_used);
     run("intruders beside traffic", test_traffic);
     run("the daemon is killed and started again beside traffic", test_restart);
     run("the daemon is killed while a writer is in, blocks are held",

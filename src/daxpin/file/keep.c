@@ -34,7 +34,8 @@ void daxpin_file_drop_hold(daxpin_file_t *file)
     unsigned i;
 
     daxpin_hold_drop(&file->hold);
-    if (!file->is_dax || (file->fd < 0)) {
+    if (!file->is_dax || (file->fd < 0) ||
+        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
         return;
     }
     /* An access of another thread may map the page before the waiter has seen

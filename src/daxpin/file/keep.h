@@ -19,8 +19,7 @@ void daxpin_file_place_hold(daxpin_file_t *file);
 
 /* Drop the hold of this process, if it is placed. If a process waits for the
  * hold, take the held page out of the mappings of this process, a bounded
- * number of times. Caller holds daxpin_mutex, and has not replaced the
- * mappings. */
+ * number of times. Caller holds daxpin_mutex. */
 void daxpin_file_drop_hold(daxpin_file_t *file);
 
 /* Place the hold of this process again, if it is waived and this process may
