@@ -8,8 +8,9 @@
  *   process 0       the holder: a thread that accesses, and the loop thread
  *   process 1..     members: the same, with the holder's description
  *   intruders       processes that open the file by its name: readers, writers
- *                   (open for writing, truncate), and opens with O_NONBLOCK
- *   the kernel      one lease, /proc/locks, one signal
+ *                   (open for writing, truncate), opens with O_NONBLOCK, and
+ *                   turners (readers that are lent the file, then write)
+ *   the kernel      one lease, /proc/locks, one signal, one inotify queue
  *
  * WHERE IT IS IN THE CODE (src/daxpin)
  *   PENDING .. RELEASED   daxpin_state_t in daxpin.h; the control page
@@ -24,6 +25,10 @@
  *   k_*                   the kernel, as os/lease.c uses it: F_GETLEASE,
  *                         F_SETLEASE, F_UNLCK, /proc/locks
  *   revoke                file/revoke.c: the sequence that ends a lease
+ *   watch                 the holder's inotify descriptor, which members have
+ *                         too; `judging` is a word of the control page
+ *   synchronise           what a thread does after its accesses, before it
+ *                         reports them as done
  *   serve                 file/share.c: socket, SCM_RIGHTS, BREAK, ACK, EXPOSE
  *   member                file/join.c: how a process joins; file/member.c,
  *                         file/revoke.c: what follows a BREAK or a hang-up
@@ -36,11 +41,17 @@
  *   3  The holder handles every break, whenever it comes.   [ltl breaks_end]
  *   4  A reader or an open with O_NONBLOCK never causes a revoke or a failed
  *      operation [assert], and the lease comes back.       [ltl held_again]
+ *      Without a watch a reader does cause a revoke (NO_WATCH).
  *   5  If an operation is reported as done, its data is in the file. [assert]
  *   6  If the holder dies, members are revoked. [ltl orphans_end] If any
  *      process dies, in a slot or not, breaks still end.    [ltl breaks_end]
  *   7  A process that joins sees HELD or an error. [ltl joins_end, end states]
- *   8  A process that opens the file never finds it filled in part, unless the
+ *   8  The state becomes HELD only if no outsider has changed the content since
+ *      it was HELD, be it by calls or through a mapping.            [assert]
+ *   9  When a synchronisation succeeds, no call of an outsider that has returned
+ *      had changed the content when the synchronisation looked. Stores through
+ *      an outsider's mapping show only when it closes the file.     [assert]
+ *  10  A process that opens the file never finds it filled in part, unless the
  *      holder has died.                                           [assert]
  *
  * WHAT IS NOT MODELLED
@@ -50,13 +61,18 @@
  *   - The hold (vmsplice), the guard, pins, and DAXPIN_ON_BREAK_HOLD with the
  *     actions DELAY, LEND_WRITER, WAIVE, HOLD_AGAIN, UNGUARD. DELAY only adds
  *     time. Callbacks are a step before REVOKED that does not block.
- *   - A file that shrinks in LENT and grows again before the holder checks its
- *     size: `shrunk` stays set. The code compares st_blocks as well as st_size,
- *     because the file has no holes when it is opened.
+ *   - A file that shrinks in PENDING and grows again: only its size is checked
+ *     then. There is no access in PENDING, and late members close what they
+ *     have opened for writing, so the events of that time are dropped.
+ *   - An inotify queue that overflows: that is an event.
+ *   - The intruder's call changes the content before it queues the event. A
+ *     store that faults between the two is a failed operation by itself.
  *
  * CONFIGURATIONS (-D)
  *   MEMBERS=n          0, 1, 2
- *   READERS, WRITERS, NONBLOCKS = n
+ *   READERS, WRITERS, NONBLOCKS, TURNERS = n
+ *   NO_WATCH           the holder has no inotify instance
+ *   ONE_LOOK           a synchronisation reads `judging` after its poll only
  *   KILL               a waiting intruder may be killed
  *   DIES_HOLDER, DIES_MEMBER   the process may die at any step (DIES_MEMBER:
  *                      process 1)
@@ -95,6 +111,9 @@
 #ifndef NONBLOCKS
 #define NONBLOCKS 0
 #endif
+#ifndef TURNERS
+#define TURNERS 0
+#endif
 #if defined(SLOW) || defined(STOP)
 #define CPU_COPY
 #endif
@@ -103,11 +122,11 @@
 #define HOLDER    0
 
 /* In these configurations a revoke is a bug, and a failed operation (4). */
-#if (WRITERS == 0) && !defined(JOIN) && !defined(DIES_HOLDER) && \
+#if (WRITERS + TURNERS == 0) && !defined(NO_WATCH) && !defined(JOIN) && !defined(DIES_HOLDER) && \
     !defined(CLOSE)
 #define NO_FAILURE true
 #define NO_REVOKE  true
-#elif (WRITERS == 0) && (MEMBERS == 1) && defined(PATIENT) && \
+#elif (WRITERS + TURNERS == 0) && (MEMBERS == 1) && defined(PATIENT) && \
       !defined(DIES_HOLDER) && !defined(NEVER_JOINS)
 #define NO_FAILURE false
 #define NO_REVOKE  true
@@ -121,13 +140,14 @@ mtype:lease  = { NONE, GRANTED, TO_READ, TO_UNLCK };
 mtype:map    = { NOTHING, THE_FILE, ANONYMOUS };
 mtype:slot   = { FREE, BUFFERED, BUSY };
 mtype:answer = { SILENCE, WELCOME, REFUSED };
-mtype:intruder_kind = { READER, WRITER, NONBLOCK };
+mtype:intruder_kind = { READER, WRITER, NONBLOCK, TURNER };
 
 
 /* ------------------------------------------------------------- shared state */
 
 /* The control page: the holder writes it, all processes see it at once. */
 mtype:state state;
+bool        judging; /* the holder has read events, the state is not yet set */
 
 /* Of each process. */
 bool         alive[PROCESSES];
@@ -135,6 +155,7 @@ mtype:map    map[PROCESSES];     /* what its mapping of the file shows */
 mtype:slot   slot[PROCESSES];    /* of its thread that accesses */
 bool         usable[PROCESSES];  /* attached, has seen HELD: may access */
 bool         orphan[PROCESSES];  /* has seen the holder die: is REVOKED */
+bool         seceded[PROCESSES]; /* could not synchronise: is REVOKED */
 bool         joining[PROCESSES]; /* on the way from connect() to HELD */
 
 /* The holder's socket, with one connection for each member. The connections
@@ -160,14 +181,18 @@ bool          exposed;           /* holder: a member may access, so a late
 #define EXPOSE_SENT (expose[1] || expose[2])
 #endif
 
-/* The state as a process sees it: an orphaned member replaces the page. */
-#define VIEW(p)    (orphan[p] -> REVOKED : state)
+/* The state as a process sees it: an orphaned member replaces the page, and so
+ * does one that has seceded. */
+#define VIEW(p)    ((orphan[p] || seceded[p]) -> REVOKED : state)
 #define MAY(s)     ((s) == HELD || (s) == LENT || (s) == RELEASED)
 
 /* Variables for the properties, not in the code */
 bool forbidden;                  /* 1: from F_UNLCK to the next lease */
 bool excused[PROCESSES];         /* was not waited for any longer */
 bool is_stopped[PROCESSES];
+bool wrote;                      /* 8, 9: an outsider's call has changed the
+                                  * content while accesses were allowed */
+bool stored;                     /* 8: the same, through a mapping */
 
 #ifdef STOP
 #define UNLESS_STOPPED(p) provided (!is_stopped[p])
@@ -204,6 +229,23 @@ bool        waits_own[PROCESSES];
 bool        ref[PROCESSES];      /* has the leased description */
 bool        shrunk;              /* the file is shorter than it was */
 bool        changed;             /* has been filled in part */
+
+bool         event;              /* inotify: the queue is not empty */
+
+#ifdef NO_WATCH
+#define WATCHED false
+#else
+#define WATCHED true
+#endif
+
+/* An outsider's call has changed the content. */
+inline k_modify()
+{
+    d_step {
+        event = WATCHED;
+        wrote = wrote || state == HELD || state == LENT
+    }
+}
 
 #define K_BREAKING (lease == TO_READ || lease == TO_UNLCK)
 #define K_WAITS    (waits_reader + waits_writer + waits_late)
@@ -304,11 +346,60 @@ inline k_exit(p)
 
 /* ----------------------------------------------------- an access (access.h) */
 
-#ifdef BUG_NO_SIZE_CHECK
-#define SIZE_IS_FINE true
+#ifdef BUG_FAULT_FORGOTTEN
+#define NO_FAULT(landed) true
 #else
-#define SIZE_IS_FINE (!shrunk)
+#define NO_FAULT(landed) (landed)
 #endif
+
+/*
+ * Prove that what the thread has accessed until now is in the file that nobody
+ * else has changed. The holder sets `judging` before it takes events out of the
+ * queue, and clears it after the state that follows from them. So a queue that
+ * looks empty, with `judging` clear afterwards, means that the state tells.
+ */
+inline synchronise(p)
+{
+    do
+    :: atomic {
+        VIEW(p) != LENT ->
+        seen  = VIEW(p);
+        clean = !wrote
+    };  break
+#if !defined(ONE_LOOK) && !defined(BUG_NO_JUDGING)
+    :: VIEW(p) == LENT && !judging ->
+#else
+    :: VIEW(p) == LENT ->
+#endif
+        if
+        :: atomic { !event -> clean = !wrote }
+#ifndef BUG_NO_JUDGING
+            if
+            :: !judging -> seen = VIEW(p); goto looked
+            :: judging  -> skip
+            fi
+#else
+            seen = VIEW(p);
+            goto looked
+#endif
+        :: event -> (!event || VIEW(p) != LENT || BOUND_EXPIRES)
+        fi
+    :: BOUND_EXPIRES && p != HOLDER -> seceded[p] = true; seen = REVOKED;
+        break
+    od;
+looked:
+    atomic {
+        if
+        :: seen == HELD || seen == LENT ->
+            assert(landed || excused[p]); /* 5: done */
+            assert(clean || excused[p])   /* 9 */
+        :: else ->
+            assert(!NO_FAILURE) /* 4: reported as failed */
+        fi;
+        landed = false;
+        clean  = false
+    }
+}
 
 /*
  * Mark the slot, check the state, copy, check again, clear the slot. The mark
@@ -320,6 +411,8 @@ proctype thread(byte p) UNLESS_STOPPED(p)
     mtype:state seen;
     bool        reaches; /* the copy is into the file */
     bool        landed;  /* all of it is in the file */
+    bool        clean;   /* nobody had changed the file at the last look */
+    bool        lent;    /* a synchronisation must follow */
 
 end_idle: {
         usable[p];
@@ -346,7 +439,7 @@ end_idle: {
                                                      anonymous memory */
                     reaches = false
                 }
-                /* Check again, and the size too if there is no lease. */
+                /* Check again, and after a release the size too. */
                 atomic {
                     seen = VIEW(p);
                     if
@@ -356,19 +449,30 @@ end_idle: {
                          * of a fault, or because it missed the file */
                     :: seen == HELD && !(excused[p] && !landed) ->
                         assert(landed && (!shrunk || excused[p])) /* 5: done */
-                    :: (seen == LENT || seen == RELEASED) && SIZE_IS_FINE &&
+                    :: seen == RELEASED && !shrunk &&
                        !(excused[p] && !landed) ->
-                        assert(landed && !shrunk) /* 5: done */
+                        assert(landed) /* 5: done */
+                    :: seen == LENT && NO_FAULT(landed) &&
+                       !(excused[p] && !landed) ->
+                        lent = true
                     :: else ->
                         assert(!NO_FAILURE) /* 4: reported as failed */
                     fi;
-                    landed = false
+                    landed = landed && lent
                 }
             :: else ->
                 assert(!NO_FAILURE) /* 4 */
             fi;
             atomic {
-                slot[p] = FREE;
+                slot[p] = FREE
+            }
+            if
+            :: lent ->
+                lent = false;
+                synchronise(p)
+            :: else
+            fi;
+            atomic {
                 if
                 :: seen == BREAKING || seen == REVOKED -> break
                 :: else -> seen = 0
@@ -511,6 +615,9 @@ decide: /* The signal is only a hint. Check the lease. */
         :: else       -> goto wait
         fi;
 
+#ifdef NO_WATCH
+        goto revoke; /* to lend without a watch is to lend blindly */
+#endif
         /* Which waiters are there? Read /proc/locks once. */
         if
 #ifdef BUG_READER_AS_WRITER
@@ -523,7 +630,7 @@ decide: /* The signal is only a hint. Check the lease. */
         :: else -> goto lend_reader /* readers, or no waiter is left */
         fi;
 
-lend_reader: /* LEND_READER. Accesses go on, and check the size. */
+lend_reader: /* LEND_READER. Accesses go on, the watch tells of writers. */
 #ifdef BUG_LENT_LATE
         k_unlck();
         state = LENT;
@@ -573,7 +680,15 @@ try: /* TRY until the lease is back. Processes may join meanwhile. */
 #else
         :: atomic { HELLO_SENT -> serve() }
 #endif
-        :: shrunk -> goto revoke
+        :: state == PENDING && shrunk -> goto revoke
+#ifndef BUG_WATCH_UNREAD
+        :: state == LENT && event -> /* read in each turn */
+#ifndef BUG_NO_JUDGING
+            judging = true;
+#endif
+            event = false;
+            goto revoke
+#endif
 #ifdef CLOSE
         :: true -> goto revoke
 #endif
@@ -581,9 +696,6 @@ try: /* TRY until the lease is back. Processes may join meanwhile. */
         :: state == PENDING -> goto revoke /* the time limit */
 #endif
         :: k_setlease() ->
-#ifdef BUG_HELD_BEFORE_SIZE
-            state = HELD;
-#endif
 #ifdef JOIN
             /* Phase FILLING, once: if a process breaks the lease, undo, give
              * the lease back and try again. */
@@ -610,16 +722,30 @@ try: /* TRY until the lease is back. Processes may join meanwhile. */
             fi;
 #endif
             if
-            :: shrunk -> goto revoke
-            :: else   ->
+            :: state == PENDING && shrunk -> goto revoke
+            :: state == PENDING && !shrunk ->
+                event = false /* of late members, which had no access */
+            :: state == LENT ->
+#if !defined(BUG_READ_BEFORE_SETLEASE) && !defined(BUG_WATCH_UNREAD)
+                judging = true;
+                if
+                :: event -> event = false; goto revoke
+                :: else
+                fi
+#endif
+            fi;
+            atomic {
                 state = HELD;
-                goto done
-            fi
+                assert(!wrote && !stored) /* 8 */
+            }
+            judging = false;
+            goto done
         od;
 
 revoke: /* REVOKE */
         assert(!NO_REVOKE); /* 4 */
-        state = BREAKING;
+        state   = BREAKING;
+        judging = false; /* after the state */
 #ifdef BUG_UNLCK_EARLY
         k_unlck_for_good();
 #endif
@@ -693,7 +819,7 @@ proctype member(byte p) UNLESS_STOPPED(p)
         }
         atomic {
             lease == NONE ->
-            assert(!changed || !alive[HOLDER]); /* 8 */
+            assert(!changed || !alive[HOLDER]); /* 10 */
             if
             :: waits_own[p] -> waits_late--; waits_own[p] = false
             :: else
@@ -801,7 +927,7 @@ proctype intruder(byte kind)
         :: lease != NONE && kind == NONBLOCK ->
             k_break(TO_UNLCK);
             goto leave /* EAGAIN */
-        :: lease != NONE && kind == READER ->
+        :: lease != NONE && (kind == READER || kind == TURNER) ->
             k_break(TO_READ);
             waits = true;
             waits_reader++
@@ -818,7 +944,7 @@ proctype intruder(byte kind)
     :: atomic {
         waits && lease == NONE ->
         if
-        :: kind == READER -> waits_reader--
+        :: kind == READER || kind == TURNER -> waits_reader--
         :: else           -> waits_writer--
         fi
     }
@@ -826,7 +952,7 @@ proctype intruder(byte kind)
     :: atomic {
         waits ->
         if
-        :: kind == READER -> waits_reader--
+        :: kind == READER || kind == TURNER -> waits_reader--
         :: else           -> waits_writer--
         fi;
         goto leave
@@ -834,10 +960,24 @@ proctype intruder(byte kind)
 #endif
     fi;
 
-    assert(!changed || !alive[HOLDER]); /* 8 */
+    assert(!changed || !alive[HOLDER]); /* 10 */
     if
-    :: kind == WRITER -> shrunk = true
-    :: true /* reads, or writes within the file */
+    :: kind == WRITER -> /* truncates */
+        shrunk = true;
+        k_modify()
+    :: kind == TURNER -> /* opens for writing: it is in. The size is the same
+                          * in the end. */
+        shrunk = true;
+        k_modify();
+        shrunk = false;
+        k_modify()
+    :: kind == WRITER || kind == TURNER -> /* stores to a mapping */
+        stored = stored || state == HELD || state == LENT
+    :: true /* reads, or has opened for writing for nothing */
+    fi;
+    if
+    :: kind == WRITER || kind == TURNER -> event = WATCHED /* CLOSE_WRITE */
+    :: else
     fi;
 
 leave:
@@ -921,6 +1061,11 @@ init {
 #if NONBLOCKS > 0
         for (i : 1 .. NONBLOCKS) {
             run intruder(NONBLOCK);
+        }
+#endif
+#if TURNERS > 0
+        for (i : 1 .. TURNERS) {
+            run intruder(TURNER);
         }
 #endif
 #ifdef DIES_HOLDER
