@@ -19,6 +19,7 @@
  *   holder: wait          os/loop.c: signal and poll
  *   filling               description.c: the thread that opened the file fills
  *                         it under the lease, in PENDING
+ *   beat                  a time in the control page, while the lease is whole
  *   holder: decide        file/holder.c gathers facts, file/decide.c decides.
  *                         The labels below are its actions: TRY, LEND_READER,
  *                         AWAIT_LATE, REVOKE.
@@ -55,9 +56,10 @@
  *      holder has died.                                           [assert]
  *
  * WHAT IS NOT MODELLED
- *   - The lease does not expire, as with lease-break-time 0. So property 2 does
- *     not depend on it. In the code, the sum of all time limits must be less
- *     than the lease-break-time, because property 1 fails when it expires.
+ *   - The lease expires only with EXPIRE, else the lease-break-time is 0. So
+ *     property 2 does not depend on it. In the code, the sum of all time limits
+ *     must be less than the lease-break-time. If a lease expires all the same,
+ *     an access is known to be good only when it has been synchronised (9).
  *   - The hold (vmsplice), the guard, pins, and DAXPIN_ON_BREAK_HOLD with the
  *     actions DELAY, LEND_WRITER, WAIVE, HOLD_AGAIN, UNGUARD. DELAY only adds
  *     time. Callbacks are a step before REVOKED that does not block.
@@ -90,6 +92,9 @@
  *                      (SIGSTOP) for good. It shows that there are time limits.
  *                      STOP needs spin without partial order reduction, so
  *                      there is SLOW too.
+ *   EXPIRE             the holder may be stopped, and then a break may expire;
+ *                      the time limits of others expire while it is stopped.
+ *                      Implies CPU_COPY, needs NOREDUCE as STOP does.
  *   CPU_COPY           replacing the mapping stops a copy, as it does for loads
  *                      and stores. Without it a copy under way (by the kernel
  *                      or a device) reaches the pages it began with, so the
@@ -114,7 +119,7 @@
 #ifndef TURNERS
 #define TURNERS 0
 #endif
-#if defined(SLOW) || defined(STOP)
+#if defined(SLOW) || defined(STOP) || defined(EXPIRE)
 #define CPU_COPY
 #endif
 
@@ -147,6 +152,8 @@ mtype:intruder_kind = { READER, WRITER, NONBLOCK, TURNER };
 
 /* The control page: the holder writes it, all processes see it at once. */
 mtype:state state;
+bool        beat_valid; /* the holder's last beat is young. A beat carries the
+                         * time of before the look that saw the lease whole. */
 bool        judging; /* the holder has read events, the state is not yet set */
 
 /* Of each process. */
@@ -194,7 +201,7 @@ bool wrote;                      /* 8, 9: an outsider's call has changed the
                                   * content while accesses were allowed */
 bool stored;                     /* 8: the same, through a mapping */
 
-#ifdef STOP
+#if defined(STOP) || defined(EXPIRE)
 #define UNLESS_STOPPED(p) provided (!is_stopped[p])
 #else
 #define UNLESS_STOPPED(p)
@@ -210,6 +217,8 @@ bool stored;                     /* 8: the same, through a mapping */
 #endif
 #if defined(SLOW) || defined(STOP)
 #define BOUND_EXPIRES          true
+#elif defined(EXPIRE)
+#define BOUND_EXPIRES          is_stopped[HOLDER]
 #else
 #define BOUND_EXPIRES          false
 #endif
@@ -230,6 +239,7 @@ bool        ref[PROCESSES];      /* has the leased description */
 bool        shrunk;              /* the file is shorter than it was */
 bool        changed;             /* has been filled in part */
 
+bool         fresh;              /* the time that the next beat carries */
 bool         event;              /* inotify: the queue is not empty */
 
 #ifdef NO_WATCH
@@ -361,8 +371,30 @@ inline k_exit(p)
 inline synchronise(p)
 {
     do
+#ifdef EXPIRE
+    :: VIEW(p) == HELD ->
+        if
+        :: atomic { beat_valid -> clean = !wrote }
+        :: atomic { !beat_valid && lease == GRANTED -> clean = !wrote }
+        :: atomic {
+            !beat_valid && lease != GRANTED ->
+            (VIEW(p) != HELD || beat_valid || lease == GRANTED || BOUND_EXPIRES)
+        }
+            goto again
+        fi;
+        /* LENT would not have led back to HELD with a change. */
+        if
+        :: atomic { VIEW(p) == HELD -> seen = HELD }
+            break
+        :: VIEW(p) != HELD
+        fi;
+again:  skip
+#define UNPROVED(s) ((s) == HELD)
+#else
+#define UNPROVED(s) false
+#endif
     :: atomic {
-        VIEW(p) != LENT ->
+        VIEW(p) != LENT && !UNPROVED(VIEW(p)) ->
         seen  = VIEW(p);
         clean = !wrote
     };  break
@@ -375,7 +407,17 @@ inline synchronise(p)
         :: atomic { !event -> clean = !wrote }
 #ifndef BUG_NO_JUDGING
             if
-            :: !judging -> seen = VIEW(p); goto looked
+            :: !judging ->
+                seen = VIEW(p);
+#ifndef BUG_POLL_THEN_HELD
+                /* HELD: the queue may have been read after an expiry. */
+                if
+                :: !UNPROVED(seen) -> goto looked
+                :: else
+                fi
+#else
+                goto looked
+#endif
             :: judging  -> skip
             fi
 #else
@@ -447,8 +489,13 @@ end_idle: {
                         skip
                         /* The operation has failed in every state, because
                          * of a fault, or because it missed the file */
+#ifdef EXPIRE
+                    :: seen == HELD && landed -> lent = true
+                    :: seen == HELD && !landed && !excused[p] -> skip
+#else
                     :: seen == HELD && !(excused[p] && !landed) ->
                         assert(landed && (!shrunk || excused[p])) /* 5: done */
+#endif
                     :: seen == RELEASED && !shrunk &&
                        !(excused[p] && !landed) ->
                         assert(landed) /* 5: done */
@@ -584,7 +631,7 @@ inline wait_ack(p)
     }
 }
 
-proctype holder()
+proctype holder() UNLESS_STOPPED(HOLDER)
 {
     bool filled; /* by the thread that opened the file */
     {
@@ -610,7 +657,32 @@ end_wait:
         fi;
 
 decide: /* The signal is only a hint. Check the lease. */
+#ifdef EXPIRE
+        fresh = true;
+#endif
         if
+#ifdef EXPIRE
+        :: state == HELD && lease == NONE -> /* it has expired */
+#ifdef NO_WATCH
+            goto revoke
+#elif defined(BUG_EXPIRED_IS_POKE)
+            k_setlease();
+            atomic {
+                state = HELD;
+                assert(!wrote && !stored)
+            }
+            goto done
+#else
+            state = LENT; /* the watch tells whether to revoke */
+            goto try
+#endif
+        :: lease == GRANTED ->
+#ifdef BUG_STAMP_LATE
+            fresh = true;
+#endif
+            d_step { beat_valid = fresh; fresh = false }
+            goto wait
+#endif
         :: K_BREAKING -> skip
         :: else       -> goto wait
         fi;
@@ -992,12 +1064,33 @@ proctype death(byte p)
     fi
 }
 
+/* The kernel takes the lease from a stopped holder. A beat that was young when
+ * the break came is not young any more. */
+proctype expiry()
+{
+    if
+    :: d_step {
+        is_stopped[HOLDER] && K_BREAKING ->
+        lease  = NONE;
+        setsig = false;
+        fresh  = false;
+#ifndef BUG_BEAT_BLIND
+        beat_valid = false
+#endif
+    }
+    :: beat_valid = false
+    :: true
+    fi
+}
+
 proctype stopper(byte p)
 {
     is_stopped[p] = true;
     if
     :: is_stopped[p] = false
+#ifdef STOP
     :: true
+#endif
     fi
 }
 
@@ -1076,6 +1169,10 @@ init {
 #endif
 #ifdef STOP
         run stopper(1);
+#endif
+#ifdef EXPIRE
+        run stopper(HOLDER);
+        run expiry();
 #endif
         i = 0;
     }
