@@ -49,13 +49,17 @@ static _Atomic unsigned daxpin_num_watches; /* all in use are below */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
 
-/* The accesses of this thread that were tried again. The model spares a signal
- * handler the allocation of thread-local storage. */
-static __thread __attribute__((tls_model("initial-exec"))) struct {
-    uintptr_t page;
-    unsigned  count;
-    uint64_t  first; /* ns */
-} daxpin_retries;
+/* How often a thread has tried an access to a page again. Not in memory of the
+ * thread: a signal handler may not allocate it, and a library that is loaded
+ * late gets none in advance. So threads whose numbers are alike share an
+ * entry. */
+#define DAXPIN_RETRY_THREADS 256
+
+static struct {
+    _Atomic uintptr_t page;
+    _Atomic unsigned  count;
+    _Atomic uint64_t  first; /* ns */
+} daxpin_retries[DAXPIN_RETRY_THREADS];
 
 /* Read a watch. Return its file, or NULL if it is free or changes now. */
 static daxpin_file_t *daxpin_watched_read(daxpin_watched_t *watch,
@@ -137,16 +141,17 @@ static daxpin_fault_t daxpin_fault_judge(uintptr_t addr, daxpin_piece_t *piece,
  * about a file that was revoked. */
 static int daxpin_fault_may_retry(uintptr_t addr, unsigned retries)
 {
+    unsigned i     = (unsigned)gettid() % DAXPIN_RETRY_THREADS;
     uintptr_t page = addr & ~(daxpin_page_size - 1);
     uint64_t now   = daxpin_now();
 
-    if ((page != daxpin_retries.page) ||
-        (now - daxpin_retries.first > DAXPIN_RETRY_PERIOD)) {
-        daxpin_retries.page  = page;
-        daxpin_retries.count = 0;
-        daxpin_retries.first = now;
+    if ((page != atomic_load(&daxpin_retries[i].page)) ||
+        (now - atomic_load(&daxpin_retries[i].first) > DAXPIN_RETRY_PERIOD)) {
+        atomic_store(&daxpin_retries[i].page, page);
+        atomic_store(&daxpin_retries[i].count, 0);
+        atomic_store(&daxpin_retries[i].first, now);
     }
-    return ++daxpin_retries.count <= retries;
+    return atomic_fetch_add(&daxpin_retries[i].count, 1) < retries;
 }
 
 /* Set the default action, and raise the signal again. It is pending until the
