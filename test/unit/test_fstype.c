@@ -220,15 +220,21 @@ static daxpin_state_t fstype_lose_block(daxpin_file_t *file)
     intruder_start(&child, "read", daxpin_file_path(file), 0);
     assert_int_equal(intruder_result(&child, CHILD_WAIT_MS), 0);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_LENT);
-    fd = daxpin_file_dup(file);
+    fd = daxpin_file_borrow_fd(file);
     assert_true(fd >= 0);
+    pthread_mutex_lock(&daxpin_mutex);
+    ++file->growing; /* else the watch takes it for another process */
+    pthread_mutex_unlock(&daxpin_mutex);
     assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                UNIT_LENGTH / 2, UNIT_LENGTH / 4), 0);
-    close(fd);
+    daxpin_file_return_fd(file);
     child_finish(&child);
     unit_await(CHILD_WAIT_MS,
                (daxpin_file_state(file) == DAXPIN_STATE_HELD) ||
                (daxpin_file_state(file) == DAXPIN_STATE_REVOKED));
+    pthread_mutex_lock(&daxpin_mutex);
+    --file->growing;
+    pthread_mutex_unlock(&daxpin_mutex);
     return daxpin_file_state(file);
 }
 

@@ -520,7 +520,7 @@ static void test_hold_descriptors(void **state)
     int crowd[900], fd, next, i;
     struct rlimit limit, low;
 
-    fd   = daxpin_file_dup(file);
+    fd   = daxpin_file_borrow_fd(file);
     next = fcntl(fd, F_DUPFD, 0);
     close(next);
     check_hold_descriptors(path, fd);
@@ -541,7 +541,7 @@ static void test_hold_descriptors(void **state)
     i = fcntl(fd, F_DUPFD, 0);
     assert_int_equal(i, next);
     close(i);
-    close(fd);
+    daxpin_file_return_fd(file);
     daxpin_file_close(file);
     (void)state;
 }

@@ -179,15 +179,24 @@ void daxpin_file_replace_own_maps(daxpin_file_t *file)
     }
 }
 
-/* The program may have unmapped an adopted range without a word */
+/* Return whether a range still shows the file at its beginning: the program may
+ * have unmapped an adopted range without a word. */
+static int daxpin_map_is_there(const daxpin_file_t *file,
+                               const daxpin_map_t *map)
+{
+    daxpin_piece_t piece;
+
+    return (map->pmem2 != NULL) ||
+           ((daxpin_vma_find((uintptr_t)map->addr, &piece) == 0) &&
+            (piece.start <= (uintptr_t)map->addr) &&
+            daxpin_piece_is_of(&piece, file));
+}
+
 static void daxpin_map_unmap_held(const daxpin_file_t *file,
                                   const daxpin_map_t *map)
 {
     if ((file->revoke.phase == DAXPIN_PHASE_NONE) &&
-        !atomic_load(&file->faulted) &&
-        ((map->pmem2 != NULL) ||
-         daxpin_vma_is_file((uintptr_t)map->addr, file->map_dev,
-                            file->map_ino))) {
+        !atomic_load(&file->faulted) && daxpin_map_is_there(file, map)) {
         daxpin_hold_unmap(map->addr, map->length, map->offset);
     }
 }
