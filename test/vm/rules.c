@@ -605,7 +605,7 @@ static void test_used_grow(void)
     snprintf(me.path, sizeof(me.path), "%s/grow", directory);
     CHECK(daxpin_file_open(me.path, LENGTH, NULL, &me.file) == 0, "%s",
           daxpin_errormsg());
-    me.fd       = daxpin_file_dup(me.file);
+    me.fd       = dup(me.file->fd);
     user.memory = daxpin_file_addr(me.file, 0, LENGTH);
     CHECK((me.fd >= 0) && (user.memory != NULL), "%s", daxpin_errormsg());
     pid = start_intruder(&me);
