@@ -10,6 +10,7 @@
 #include "daxpin/file/holder.h"
 #include "daxpin/file/keep.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/hold.h"
 #include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/space.h"
@@ -112,6 +113,11 @@ static int daxpin_description_fill_once(daxpin_file_t *file,
         return fd;
     }
     ret = ops->fill(arg, file, fd);
+    if (ret == 0) {
+        /* Now, because the trial may need a page of the file */
+        file->holdable = file->is_dax &&
+                         (daxpin_hold_works(file->path, fd, file->dev) > 0);
+    }
     if ((ret == -ECANCELED) && is_last) {
         ret = daxpin_error(EAGAIN, "%s: cannot allocate its blocks: other "
                            "processes keep opening it meanwhile; end them, or "

@@ -180,8 +180,6 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     snprintf(file->control->path, sizeof(file->control->path), "%s", path);
     file->fence = daxpin_control_needs_fence(file->control);
     daxpin_file_inspect(file);
-    file->holdable = file->is_dax &&
-                     (daxpin_hold_works(path, fd, file->dev) > 0);
 
     pthread_mutex_lock(&daxpin_mutex);
     ret = daxpin_share_serve(file, address);
