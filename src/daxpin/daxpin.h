@@ -252,7 +252,8 @@ void daxpin_file_unadopt(daxpin_file_t *file, void *addr, size_t length);
  * Drop a reference to the handle. With the last one, the lease, the socket and
  * the library's mapping and descriptors are closed; adopted memory stays mapped
  * to the file. A holder with members serves them until they have closed the
- * file too, or until it exits, which is a revoke for them. NULL is allowed.
+ * file too. When it exits or is killed before, one of them becomes the holder,
+ * and they go on. NULL is allowed.
  */
 void daxpin_file_close(daxpin_file_t *file);
 

@@ -133,6 +133,13 @@ static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
     ++unit_log_count;
 }
 
+/* Check that the log has a revoke and nothing else. */
+#define assert_one_revoke() \
+    do { \
+        assert_contains(unit_log, "does not reach the file\n"); \
+        assert_int_equal(strchr(unit_log, '\n')[1], '\0'); \
+    } while (0)
+
 static UNIT_UNUSED void unit_log_clear(void)
 {
     memset(unit_log_text, 0, sizeof(unit_log_text));

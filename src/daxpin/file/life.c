@@ -271,8 +271,9 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
         return;
     }
     daxpin_guard_close(file);
-    if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE)) {
-        daxpin_lease_drop(file->fd);
+    if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE) &&
+        !daxpin_share_has_lost_members(file)) {
+        daxpin_lease_drop(file->fd); /* else the lost members have it */
     }
     LIST_REMOVE(file, link);
     daxpin_share_close(file);

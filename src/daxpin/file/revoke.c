@@ -54,6 +54,15 @@ static void daxpin_revoke_enter_drain(daxpin_file_t *file)
     file->revoke.phase    = DAXPIN_PHASE_DRAIN;
 }
 
+/* Report a revoke, once for each file at its holder, and at each member that ends
+ * access by itself. The memory stays, so a program that only stores would not
+ * notice. */
+static void daxpin_revoke_log(const char *cause)
+{
+    daxpin_log(DAXPIN_LOG_WARN, "%s; what is stored into its memory from now "
+               "on does not reach the file", cause);
+}
+
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
 {
     if (file->revoke.phase != DAXPIN_PHASE_NONE) {
@@ -62,7 +71,11 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING, 0);
     daxpin_report_update(file);
-    daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
+    if (file->lease.phase == DAXPIN_LEASE_REFUSED) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s", cause); /* the caller gets it */
+    } else {
+        daxpin_revoke_log(cause);
+    }
     daxpin_revoke_enter_drain(file);
     daxpin_share_stop_listening(file);
     daxpin_share_send_break(file);
@@ -82,7 +95,7 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
     }
     daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
-    daxpin_log(DAXPIN_LOG_INFO, "%s", cause);
+    daxpin_revoke_log(cause);
     file->revoke.seceded = 1;
 }
 
@@ -180,18 +193,6 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
 
-/* Return whether a member of the holder before this one has not followed, and
- * still ends its accesses by itself. It has a lock on the page of that holder. */
-static int daxpin_revoke_has_lost_members(daxpin_file_t *file)
-{
-    if ((file->former_fd < 0) || !daxpin_control_leave(file->former_fd)) {
-        return file->former_fd >= 0;
-    }
-    close(file->former_fd);
-    file->former_fd = -1;
-    return 0;
-}
-
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
 {
     char pids[256];
@@ -209,7 +210,7 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
     }
     if (file->revoke.phase == DAXPIN_PHASE_ACKS) {
         if ((daxpin_share_unacked(file, pids, sizeof(pids)) > 0) ||
-            daxpin_revoke_has_lost_members(file)) {
+            daxpin_share_has_lost_members(file)) {
             if (now < file->revoke.deadline) {
                 return (file->former_fd < 0) ?
                                file->revoke.deadline :
@@ -218,7 +219,8 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
             }
             daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
                        "the revoke goes on; check whether that process is "
-                       "stopped", file->path, pids);
+                       "stopped", file->path, (pids[0] != '\0') ? pids :
+                       "a member of the holder before this one");
         }
         daxpin_revoke_finish(file);
     }

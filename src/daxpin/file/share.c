@@ -366,6 +366,14 @@ int daxpin_share_has_members(const daxpin_file_t *file)
     return 0;
 }
 
+/* This process keeps the lock of a member on the page of the holder before it. So
+ * a member that ends its accesses by itself is not the last one, and does not
+ * give the lease back. */
+int daxpin_share_has_lost_members(const daxpin_file_t *file)
+{
+    return (file->former_fd >= 0) && daxpin_control_has_others(file->former_fd);
+}
+
 /* A member has sent GROW before it changes the file, so the message is there if
  * the change is. */
 int daxpin_share_take_grew(daxpin_file_t *file)

@@ -84,6 +84,10 @@ int daxpin_share_take_grew(daxpin_file_t *file);
 /* Return whether the file has members. Holder only. */
 int daxpin_share_has_members(const daxpin_file_t *file);
 
+/* Return whether a member of the holder before this one has not followed it yet:
+ * it will, or it ends its accesses by itself. Holder only. */
+int daxpin_share_has_lost_members(const daxpin_file_t *file);
+
 /* Return whether the file has no members. Reads what members have sent, so that
  * those that have just closed the file do not count. Holder only. */
 int daxpin_share_is_alone(daxpin_file_t *file);

@@ -136,8 +136,21 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     return 0;
 }
 
+/* Bytes of the page that stand for what is locked with F_OFD_SETLK */
+#define DAXPIN_CONTROL_GROWTH 0 /* the file is made longer */
+#define DAXPIN_CONTROL_MEMBER 1 /* a member uses the page */
+
+static struct flock daxpin_control_byte(off_t byte, short type)
+{
+    return (struct flock){.l_type   = type,
+                          .l_whence = SEEK_SET,
+                          .l_start  = byte,
+                          .l_len    = 1};
+}
+
 int daxpin_control_open_member(int fd)
 {
+    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_RDLCK);
     char path[32];
     int member_fd, ret;
 
@@ -147,7 +160,8 @@ int daxpin_control_open_member(int fd)
         return -errno;
     }
     /* Do not wait: any member can lock the page for itself */
-    if (flock(member_fd, LOCK_SH | LOCK_NB) != 0) {
+    if ((flock(member_fd, LOCK_SH | LOCK_NB) != 0) ||
+        (fcntl(member_fd, F_OFD_SETLK, &lock) != 0)) {
         ret = -errno;
         close(member_fd);
         return ret;
@@ -159,7 +173,7 @@ int daxpin_control_open_member(int fd)
 int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_GROWTH, F_WRLCK);
     char link[32];
     int lock_fd, ret;
 
@@ -189,8 +203,19 @@ int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
     return lock_fd;
 }
 
+int daxpin_control_has_others(int member_fd)
+{
+    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_WRLCK);
+
+    return (fcntl(member_fd, F_OFD_GETLK, &lock) != 0) ||
+           (lock.l_type != F_UNLCK);
+}
+
 int daxpin_control_leave(int member_fd)
 {
+    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_UNLCK);
+
+    fcntl(member_fd, F_OFD_SETLK, &lock);
     /* A conversion that fails drops the shared lock as well. So if two members
      * leave at once, one of them is the last. */
     return flock(member_fd, LOCK_EX | LOCK_NB) == 0;

@@ -117,6 +117,9 @@ int daxpin_control_open_member(int fd);
  * for messages. */
 int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
 
+/* Return whether another member uses the page, or may do so. Changes no lock. */
+int daxpin_control_has_others(int member_fd);
+
 /* End the shared lock of a member that has left the file. Return whether no
  * other member is left. */
 int daxpin_control_leave(int member_fd);
