@@ -65,6 +65,15 @@ static int daxpin_elect_exchange(daxpin_file_t **file_p)
     return ret;
 }
 
+/* Try to take the lease in this thread, because most often it succeeds. Before
+ * an exchange, it then shows that nothing needs to be exchanged. */
+static void daxpin_elect_try(daxpin_file_t *file)
+{
+    pthread_mutex_lock(&daxpin_mutex);
+    (void)daxpin_holder_tick(file, daxpin_now(), 0);
+    pthread_mutex_unlock(&daxpin_mutex);
+}
+
 static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
                              daxpin_address_t *address,
                              const daxpin_params_t *params, uint64_t deadline,
@@ -83,20 +92,20 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     if (ret != 0) {
         return ret;
     }
-    if (join) {
-        ret = daxpin_elect_exchange(&file);
-        if (ret != 0) {
-            return ret;
-        }
-    }
     pthread_mutex_lock(&daxpin_mutex);
     file->own          = !join;
     file->control->own = !join;
     file->unfilled     = 1; /* the caller fills it */
     daxpin_holder_request_lease(file, daxpin_elect_timeout(params));
-    /* Try to take the lease in this thread, because most often it succeeds */
-    (void)daxpin_holder_tick(file, daxpin_now(), 0);
     pthread_mutex_unlock(&daxpin_mutex);
+    daxpin_elect_try(file);
+    if (join) {
+        ret = daxpin_elect_exchange(&file);
+        if (ret != 0) {
+            return ret;
+        }
+        daxpin_elect_try(file);
+    }
     daxpin_loop_wake();
     *file_p = file;
     return 0;

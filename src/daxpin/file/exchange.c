@@ -6,6 +6,7 @@
 
 #include "exchange.h"
 
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/vma.h"
@@ -20,38 +21,114 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int daxpin_exchange_vma(daxpin_file_t *file, const daxpin_vma_t *vma)
+#define DAXPIN_SPANS_STEP 16
+
+/* One pass over the mappings of the file in this process */
+typedef struct daxpin_exchange {
+    daxpin_file_t  *file;
+    int            is_sole; /* there is no other description of the file */
+    daxpin_spans_t spans;   /* by address */
+} daxpin_exchange_t;
+
+/* Return whether an earlier pass has seen to all of the span. It may have seen
+ * several mappings, which the kernel shows as one when they are alike. */
+static int daxpin_spans_cover(const daxpin_spans_t *spans,
+                              const daxpin_span_t *span)
 {
-    size_t length = vma->end - vma->start;
-    void *addr    = (void*)vma->start;
+    uintptr_t addr = span->start;
+    const daxpin_span_t *known;
+    size_t i;
+
+    for (i = 0; (i < spans->count) && (addr < span->end); ++i) {
+        known = &spans->spans[i];
+        if ((addr >= known->start) && (addr < known->end) &&
+            (known->offset + (addr - known->start) ==
+             span->offset + (addr - span->start))) {
+            addr = known->end;
+        }
+    }
+    return addr >= span->end;
+}
+
+static daxpin_span_t *daxpin_spans_add(daxpin_spans_t *spans)
+{
+    daxpin_span_t *more;
+
+    if (spans->count % DAXPIN_SPANS_STEP == 0) {
+        more = realloc(spans->spans,
+                       (spans->count + DAXPIN_SPANS_STEP) * sizeof(*more));
+        if (more == NULL) {
+            return NULL;
+        }
+        spans->spans = more;
+    }
+    return &spans->spans[spans->count++];
+}
+
+/* Note a mapping, and whether it is to be mapped anew. While the lease is
+ * whole, nobody has another description of the file. Memory on DAX is mapped
+ * anew even so, once, for the sake of MAP_SYNC. */
+static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
+{
+    daxpin_exchange_t *exchange = arg;
+    const daxpin_file_t *file   = exchange->file;
+    daxpin_span_t *span;
+
+    if (!vma->shared || (vma->ino != file->map_ino) ||
+        (vma->dev != file->map_dev)) {
+        return 0;
+    }
+    span = daxpin_spans_add(&exchange->spans);
+    if (span == NULL) {
+        return daxpin_error(ENOMEM, "%s: out of memory", file->path);
+    }
+    span->start  = vma->start;
+    span->end    = vma->end;
+    span->offset = vma->offset;
+    span->prot   = vma->prot;
+    span->is_old = !(exchange->is_sole && !file->is_dax) &&
+                   !daxpin_spans_cover(&file->spans, span);
+    return 0;
+}
+
+static int daxpin_exchange_map(daxpin_file_t *file, const daxpin_span_t *span)
+{
+    size_t length = span->end - span->start;
+    void *addr    = (void*)span->start;
 
     /* One system call: no thread meets an unmapped range, and the pages are
      * those of the file before and after */
     if (file->is_dax &&
-        (mmap(addr, length, vma->prot,
+        (mmap(addr, length, span->prot,
               MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED, file->fd,
-              (off_t)vma->offset) == addr)) {
+              (off_t)span->offset) == addr)) {
         return 0;
     }
-    if (mmap(addr, length, vma->prot, MAP_SHARED | MAP_FIXED, file->fd,
-             (off_t)vma->offset) != addr) {
+    if (mmap(addr, length, span->prot, MAP_SHARED | MAP_FIXED, file->fd,
+             (off_t)span->offset) != addr) {
         return daxpin_error(errno, "%s: cannot map it again at %p through the "
                             "descriptor of its holder: %m", file->path, addr);
     }
     return 0;
 }
 
-static int daxpin_exchange_map(const daxpin_vma_t *vma, void *arg)
+static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
 {
-    daxpin_file_t *file = arg;
-    int ret;
+    daxpin_file_t *file = exchange->file;
+    daxpin_span_t *span;
+    int ret = 0;
+    size_t i;
 
-    if (!vma->shared || (vma->ino != file->map_ino) ||
-        (vma->dev != file->map_dev)) {
-        return 0;
+    for (i = 0; (i < exchange->spans.count) && (ret == 0); ++i) {
+        span = &exchange->spans.spans[i];
+        if (span->is_old) {
+            ret = daxpin_exchange_map(file, span);
+        }
+        if (ret == 0) {
+            ret = daxpin_fault_watch(file, span->start, span->end);
+        }
     }
-    ret = daxpin_exchange_vma(file, vma);
-    return (ret != 0) ? ret : daxpin_fault_watch(file, vma->start, vma->end);
+    return ret;
 }
 
 static int daxpin_exchange_fd(int fd, void *arg)
@@ -71,14 +148,36 @@ static int daxpin_exchange_fd(int fd, void *arg)
     return 0;
 }
 
+static int daxpin_exchange_all(daxpin_exchange_t *exchange)
+{
+    daxpin_file_t *file = exchange->file;
+    daxpin_spans_t former;
+    int ret;
+
+    ret = daxpin_vma_for_each(daxpin_exchange_note, exchange);
+    if (ret == 0) {
+        ret = daxpin_exchange_maps(exchange);
+    }
+    if (ret != 0) {
+        return ret;
+    }
+    daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
+    former          = file->spans;
+    file->spans     = exchange->spans;
+    exchange->spans = former;
+    return 0;
+}
+
 int daxpin_file_exchange(daxpin_file_t *file)
 {
+    daxpin_exchange_t exchange = {.file = file};
     int ret = 0;
 
     pthread_mutex_lock(&daxpin_mutex);
     if (file->fd >= 0) {
-        ret = daxpin_vma_for_each(daxpin_exchange_map, file);
-        daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
+        exchange.is_sole = daxpin_lease_is_whole(file->fd);
+        ret = daxpin_exchange_all(&exchange);
+        free(exchange.spans.spans);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return ret;

@@ -10,7 +10,8 @@
 #include "file.h"
 
 /* Make every mapping and descriptor of the file in this process one of
- * file->fd's open file description. Return 0, or -errno with a message. Caller
+ * file->fd's open file description. What is one already stays untouched, as far
+ * as that can be told. Return 0, or -errno with a message. Caller
  * does not hold daxpin_mutex. */
 int daxpin_file_exchange(daxpin_file_t *file);
 

@@ -32,6 +32,20 @@ typedef struct daxpin_map {
     struct pmem2_map  *pmem2; /* of libpmem2; NULL: adopted */
 } daxpin_map_t;
 
+/* A mapping of the file in this process, whoever made it */
+typedef struct daxpin_span {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t  offset;
+    int       prot;
+    int       is_old; /* it may be of another description than file->fd */
+} daxpin_span_t;
+
+typedef struct daxpin_spans {
+    daxpin_span_t *spans; /* by address */
+    size_t        count;
+} daxpin_spans_t;
+
 typedef struct daxpin_callback {
     LIST_ENTRY(daxpin_callback) link;
     daxpin_revoke_cb_t cb;
@@ -141,6 +155,8 @@ struct daxpin_file {
     daxpin_slot_t      *slots;    /* DAXPIN_SLOTS, private */
     uint32_t           fence;
     LIST_HEAD(, daxpin_map) maps;
+    daxpin_spans_t     spans;     /* of file->fd's description, as of the last
+                                     exchange */
     LIST_HEAD(, daxpin_callback) callbacks;
     int                calling;   /* callbacks are running */
     daxpin_pins_t      pins;

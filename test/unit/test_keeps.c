@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What an adoption leaves to the program: its mappings, and what it asked of
+ * them; its descriptors and locks */
+
+#include "intruder.h"
+#include "member.h"
+
+#include <sys/resource.h>
+
+#define KEEPS_PAGE   4096ul
+#define KEEPS_LENGTH (64ul << 20)
+#define KEEPS_FAULTS 256ul /* that other threads may cause meanwhile */
+#define KEEPS_LOCKED (1ul << 20)
+
+typedef struct keeps_map {
+    const char    *path;
+    int           fd;
+    size_t        length;
+    char          *memory;
+    daxpin_file_t *file;  /* of the whole mapping */
+    daxpin_file_t *more;  /* of its second page */
+} keeps_map_t;
+
+static void keeps_map(keeps_map_t *map, const char *path, int flags)
+{
+    const char *dirs[] = {unit_disk, unit_memory, NULL};
+
+    map->path   = path;
+    map->fd     = open(path, O_RDWR | O_CLOEXEC | flags);
+    map->length = (size_t)unit_file_size(path);
+    map->memory = mmap(NULL, map->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       map->fd, 0);
+    map->file   = NULL;
+    map->more   = NULL;
+    assert_true((map->fd >= 0) && (map->memory != MAP_FAILED));
+    assert_ok(daxpin_set_files(dirs));
+}
+
+static void keeps_make(keeps_map_t *map, const char *dir, size_t length,
+                       int flags)
+{
+    const char *path = unit_path(dir, "keeps");
+
+    unit_make_file(path, length, 'x');
+    keeps_map(map, path, flags);
+}
+
+static int keeps_adopt(keeps_map_t *map)
+{
+    daxpin_params_t params = {.timeout_ms = 8000};
+    uint64_t offset;
+
+    return daxpin_file_adopt(map->memory, map->length, &params, &map->file,
+                             &offset);
+}
+
+static int keeps_adopt_more(keeps_map_t *map)
+{
+    uint64_t offset;
+
+    return daxpin_file_adopt(map->memory + KEEPS_PAGE, KEEPS_PAGE, NULL,
+                             &map->more, &offset);
+}
+
+static void keeps_end(keeps_map_t *map)
+{
+    if (map->more != NULL) {
+        daxpin_file_unadopt(map->more, map->memory + KEEPS_PAGE, KEEPS_PAGE);
+        daxpin_file_close(map->more);
+    }
+    if (map->file != NULL) {
+        daxpin_file_unadopt(map->file, map->memory, map->length);
+        daxpin_file_close(map->file);
+    }
+    munmap(map->memory, map->length);
+    close(map->fd);
+}
+
+/*
+ * Mappings
+ */
+
+/* Touch all pages. Return how many had to be mapped for it. */
+static unsigned long keeps_touch(const keeps_map_t *map)
+{
+    struct rusage before, after;
+    size_t i;
+
+    getrusage(RUSAGE_SELF, &before);
+    for (i = 0; i < map->length; i += KEEPS_PAGE) {
+        ++((volatile char*)map->memory)[i];
+    }
+    getrusage(RUSAGE_SELF, &after);
+    return (unsigned long)(after.ru_minflt - before.ru_minflt);
+}
+
+/* Return how many bytes of this process are locked in memory. */
+static size_t keeps_locked(void)
+{
+    FILE *file  = fopen("/proc/self/status", "re");
+    size_t size = 0;
+    char line[256];
+
+    assert_non_null(file);
+    while ((fgets(line, sizeof(line), file) != NULL) &&
+           (sscanf(line, "VmLck: %zu kB", &size) != 1)) {
+    }
+    fclose(file);
+    return size * 1024;
+}
+
+/* Check that one more adoption does not map the memory again. */
+static void keeps_check_more(keeps_map_t *map)
+{
+    size_t locked = keeps_locked();
+    unsigned long faults;
+
+    assert_int_equal(mlock(map->memory, KEEPS_LOCKED), 0);
+    keeps_touch(map);
+    assert_in_range(keeps_touch(map), 0, KEEPS_FAULTS);
+    assert_int_equal(keeps_locked(), locked + KEEPS_LOCKED);
+    assert_ok(keeps_adopt_more(map));
+    assert_ptr_equal(map->file, map->more);
+    faults = keeps_touch(map);
+    if (faults > KEEPS_FAULTS) {
+        fail_msg("%lu faults after one more adoption", faults);
+    }
+    assert_int_equal(keeps_locked(), locked + KEEPS_LOCKED);
+}
+
+static void test_more_of_holder(void **state)
+{
+    keeps_map_t map;
+
+    keeps_make(&map, unit_memory, KEEPS_LENGTH, 0);
+    assert_ok(keeps_adopt(&map));
+    keeps_check_more(&map);
+    keeps_end(&map);
+    (void)state;
+}
+
+/* A second description makes the holder exchange what it has, once. */
+static void test_more_of_two_descriptions(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_memory, KEEPS_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    assert_ok(keeps_adopt(&map));
+    keeps_check_more(&map);
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
+/* The first adoption exchanges nothing either, if there is nothing else. */
+static void test_sole_description(void **state)
+{
+    keeps_map_t map;
+
+    keeps_make(&map, unit_memory, KEEPS_LENGTH, 0);
+    keeps_touch(&map);
+    assert_ok(keeps_adopt(&map));
+    assert_in_range(keeps_touch(&map), 0, KEEPS_FAULTS);
+    keeps_end(&map);
+    (void)state;
+}
+
+/* Start a process that adopts a file, then map it here: this process is known
+ * to use daxpin, so that the holder waits for it to join. */
+static void keeps_join(keeps_map_t *map, child_t *holder, size_t length)
+{
+    const char *path = unit_path(unit_memory, "member");
+
+    unit_make_file(path, length, 'x');
+    member_start(holder);
+    daxpin_file_close(unit_open(unit_path(unit_memory, "other"), 4096));
+    assert_child_ok(holder, "map %s %zu -", path, length);
+    assert_child_ok(holder, "adopt %s 8000", unit_memory);
+    keeps_map(map, path, 0);
+}
+
+static void test_more_of_member(void **state)
+{
+    keeps_map_t map;
+    child_t holder;
+
+    keeps_join(&map, &holder, KEEPS_LENGTH);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(daxpin_file_is_holder(map.file), 0);
+    keeps_check_more(&map);
+    keeps_end(&map);
+    child_finish(&holder);
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const child_entry_t children[] = {
+        INTRUDER_ENTRY,
+        MEMBER_ENTRY,
+        {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_more_of_holder),
+        unit_case(test_more_of_two_descriptions),
+        unit_case(test_sole_description),
+        unit_case(test_more_of_member)
+    };
+
+    return unit_main("keeps", argc, argv, children, tests);
+}
