@@ -194,9 +194,14 @@ int daxpin_set_files(const char *const *paths);
  * Processes that each opened and mapped the same file find each other here: one
  * becomes the holder. The others exchange what they have (every mapping of this
  * file, and every descriptor of it without O_APPEND) for the holder's open file
- * description, in place; from then on they share its file offset. The call
- * returns when the lease is held. No other thread may map or unmap this file
- * meanwhile.
+ * description, in place; from then on they share its file offset, and a
+ * descriptor that was read-only or write-only is for reading and writing. What
+ * is of that description already is not touched. The call returns when the
+ * lease is held. No other thread may map or unmap this file meanwhile.
+ *
+ * An exchange would lose other properties of a description, so that the call
+ * fails with -EBUSY, and names the descriptor: O_SYNC, O_DSYNC, O_DIRECT or
+ * O_NOATIME that the holder's description does not have, or has alone.
  *
  * Memory from daxpin_file_addr() is always taken, whatever daxpin_set_files()
  * names. DAXPIN_FOREIGN is returned for anonymous and private memory, character
@@ -210,8 +215,8 @@ int daxpin_set_files(const char *const *paths);
  *
  * @return 0; DAXPIN_FOREIGN; -EACCES a read-only mapping; -EFAULT the range
  *         spans mappings of different files or leaves the file; -ENOENT a
- *         deleted file without a descriptor in this process; or as
- *         daxpin_file_open().
+ *         deleted file without a descriptor in this process; -EBUSY an exchange
+ *         would lose something of the program's; or as daxpin_file_open().
  */
 int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,
                       daxpin_file_t **file_p, uint64_t *offset_p);

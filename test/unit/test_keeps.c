@@ -171,7 +171,8 @@ static void test_sole_description(void **state)
 
 /* Start a process that adopts a file, then map it here: this process is known
  * to use daxpin, so that the holder waits for it to join. */
-static void keeps_join(keeps_map_t *map, child_t *holder, size_t length)
+static void keeps_join(keeps_map_t *map, child_t *holder, size_t length,
+                       int flags)
 {
     const char *path = unit_path(unit_memory, "member");
 
@@ -180,7 +181,7 @@ static void keeps_join(keeps_map_t *map, child_t *holder, size_t length)
     daxpin_file_close(unit_open(unit_path(unit_memory, "other"), 4096));
     assert_child_ok(holder, "map %s %zu -", path, length);
     assert_child_ok(holder, "adopt %s 8000", unit_memory);
-    keeps_map(map, path, 0);
+    keeps_map(map, path, flags);
 }
 
 static void test_more_of_member(void **state)
@@ -188,12 +189,113 @@ static void test_more_of_member(void **state)
     keeps_map_t map;
     child_t holder;
 
-    keeps_join(&map, &holder, KEEPS_LENGTH);
+    keeps_join(&map, &holder, KEEPS_LENGTH, 0);
     assert_ok(keeps_adopt(&map));
     assert_int_equal(daxpin_file_is_holder(map.file), 0);
     keeps_check_more(&map);
     keeps_end(&map);
     child_finish(&holder);
+    (void)state;
+}
+
+/*
+ * Descriptors
+ */
+
+#define KEEPS_STATUS (O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+
+/* Check that the file is not adopted because of a descriptor, which stays as it
+ * is, and that the message has the descriptor and a word. */
+static void keeps_check_refused(keeps_map_t *map, int fd, const char *word)
+{
+    int flags = fcntl(fd, F_GETFL);
+    char name[32];
+
+    assert_int_equal(keeps_adopt(map), -EBUSY);
+    assert_null(map->file);
+    snprintf(name, sizeof(name), "descriptor %d ", fd);
+    assert_message(map->path);
+    assert_message(name);
+    assert_message(word);
+    assert_int_equal(fcntl(fd, F_GETFL), flags);
+}
+
+static void keeps_check_flag(int flag, const char *name)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC | flag);
+    if (fd < 0) {
+        assert_int_equal(errno, EINVAL); /* O_DIRECT is not for every disk */
+        keeps_end(&map);
+        return;
+    }
+    keeps_check_refused(&map, fd, name);
+    close(fd);
+    assert_ok(keeps_adopt(&map));
+    keeps_end(&map);
+
+    /* The other way around: the shared one would give the flag to the other */
+    keeps_make(&map, unit_disk, UNIT_LENGTH, flag);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    keeps_check_refused(&map, fd, name);
+    close(fd);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(fcntl(map.fd, F_GETFL) & KEEPS_STATUS, flag);
+    keeps_end(&map);
+}
+
+static void test_status_flags(void **state)
+{
+    keeps_check_flag(O_DSYNC, "O_DSYNC");
+    keeps_check_flag(O_SYNC, "O_SYNC");
+    keeps_check_flag(O_NOATIME, "O_NOATIME");
+    keeps_check_flag(O_DIRECT, "O_DIRECT");
+    (void)state;
+}
+
+static void test_same_status_flags(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, O_DSYNC);
+    fd = open(map.path, O_RDWR | O_CLOEXEC | O_DSYNC);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(fcntl(fd, F_GETFL) & KEEPS_STATUS, O_DSYNC);
+    assert_int_equal(fcntl(map.fd, F_GETFL) & KEEPS_STATUS, O_DSYNC);
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
+static void test_status_flags_of_member(void **state)
+{
+    keeps_map_t map;
+    child_t holder;
+
+    keeps_join(&map, &holder, UNIT_LENGTH, O_DSYNC);
+    keeps_check_refused(&map, map.fd, "O_DSYNC");
+    keeps_end(&map);
+    child_finish(&holder);
+    (void)state;
+}
+
+/* A narrower mode gets wider, as daxpin.h says. */
+static void test_read_only(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDONLY);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(fd, F_GETFD), 0);
+    close(fd);
+    keeps_end(&map);
     (void)state;
 }
 
@@ -208,7 +310,11 @@ int main(int argc, char **argv)
         unit_case(test_more_of_holder),
         unit_case(test_more_of_two_descriptions),
         unit_case(test_sole_description),
-        unit_case(test_more_of_member)
+        unit_case(test_more_of_member),
+        unit_case(test_status_flags),
+        unit_case(test_same_status_flags),
+        unit_case(test_status_flags_of_member),
+        unit_case(test_read_only)
     };
 
     return unit_main("keeps", argc, argv, children, tests);

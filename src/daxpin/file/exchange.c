@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -131,21 +133,135 @@ static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
     return ret;
 }
 
+/* Return whether a descriptor of the file is to be exchanged. O_PATH does not
+ * keep a lease away. O_APPEND stays as it is, because through the holder's
+ * description its writes would go elsewhere. */
+static int daxpin_exchange_is_due(const daxpin_file_t *file, int fd)
+{
+    return (fd != file->fd) &&
+           ((fcntl(fd, F_GETFL) & (O_PATH | O_APPEND)) == 0) &&
+           (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, file->fd) !=
+            0);
+}
+
+/* The flags that a description keeps, and that a program relies on */
+#define DAXPIN_STATUS_FLAGS (O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+
+static const char *daxpin_status_names(int status, char *buffer, size_t size)
+{
+    int is_sync = (status & O_SYNC) == O_SYNC;
+
+    snprintf(buffer, size, "%s%s%s%s", is_sync ? " O_SYNC" : "",
+             (!is_sync && (status & O_DSYNC)) ? " O_DSYNC" : "",
+             (status & O_DIRECT) ? " O_DIRECT" : "",
+             (status & O_NOATIME) ? " O_NOATIME" : "");
+    return (buffer[0] != '\0') ? buffer + 1 : "no such flag";
+}
+
+static int daxpin_exchange_check_flags(const daxpin_file_t *file, int fd)
+{
+    int status = fcntl(fd, F_GETFL) & DAXPIN_STATUS_FLAGS;
+    int shared = fcntl(file->fd, F_GETFL) & DAXPIN_STATUS_FLAGS;
+    char holder[DAXPIN_HOLDER_NAME], has[64], lacks[64];
+
+    if (status == shared) {
+        return 0;
+    }
+    return daxpin_error(EBUSY, "%s: cannot adopt it: descriptor %d has %s, and "
+                        "the one of %s, which all would share, has %s; open "
+                        "the file with the same flags everywhere, or close the "
+                        "descriptor", file->path, fd,
+                        daxpin_status_names(status, has, sizeof(has)),
+                        daxpin_file_holder_name(file, holder, sizeof(holder)),
+                        daxpin_status_names(shared, lacks, sizeof(lacks)));
+}
+
+/* Check that no lock is on a descriptor: the exchange would end it. A lock on
+ * the holder's description would exclude nobody who gets that description. */
+static int daxpin_exchange_check_locks(const daxpin_file_t *file, int fd)
+{
+    int locks  = daxpin_fd_locks(fd);
+    int shared = daxpin_fd_locks(file->fd);
+    char holder[DAXPIN_HOLDER_NAME];
+
+    if ((locks < 0) || (shared < 0)) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: the locks of "
+                            "descriptor %d cannot be read: %s; check "
+                            "/proc/self/fdinfo", file->path, fd,
+                            strerror((locks < 0) ? -locks : -shared));
+    }
+    if (locks & DAXPIN_FD_LOCK_RECORD) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: to exchange "
+                            "descriptor %d would end the record locks "
+                            "(F_SETLK) of this process on the file; unlock it, "
+                            "and lock it again afterwards", file->path, fd);
+    }
+    if (locks != 0) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: to exchange "
+                            "descriptor %d would end its lock (%s); unlock it, "
+                            "or lock another file", file->path, fd,
+                            (locks & DAXPIN_FD_LOCK_OFD) ? "F_OFD_SETLK" :
+                                                           "flock");
+    }
+    if (shared & ~DAXPIN_FD_LOCK_RECORD) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: descriptor %d would "
+                            "share the lock (%s) of %s, which would exclude it "
+                            "no more; unlock it there, or lock another file",
+                            file->path, fd,
+                            (shared & DAXPIN_FD_LOCK_OFD) ? "F_OFD_SETLK" :
+                                                            "flock",
+                            daxpin_file_holder_name(file, holder,
+                                                    sizeof(holder)));
+    }
+    return 0;
+}
+
+/* Check that a descriptor can be exchanged, and nothing of it is lost. */
+static int daxpin_exchange_check_fd(int fd, void *arg)
+{
+    const daxpin_file_t *file = arg;
+    int ret;
+
+    if (!daxpin_exchange_is_due(file, fd)) {
+        return 0;
+    }
+    ret = daxpin_exchange_check_flags(file, fd);
+    return (ret == 0) ? daxpin_exchange_check_locks(file, fd) : ret;
+}
+
 static int daxpin_exchange_fd(int fd, void *arg)
 {
     const daxpin_file_t *file = arg;
     int flags                 = fcntl(fd, F_GETFD);
-    int status                = fcntl(fd, F_GETFL);
+    int mode                  = fcntl(fd, F_GETFL) & O_ACCMODE;
 
-    /* O_PATH does not keep a lease away. O_APPEND stays as it is, because
-     * through the holder's description its writes would go elsewhere. */
-    if ((fd == file->fd) || (status & (O_PATH | O_APPEND)) ||
-        (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, file->fd) ==
-         0)) {
+    if (!daxpin_exchange_is_due(file, fd)) {
         return 0;
     }
-    dup3(file->fd, fd, (flags & FD_CLOEXEC) ? O_CLOEXEC : 0);
+    if (dup3(file->fd, fd, (flags & FD_CLOEXEC) ? O_CLOEXEC : 0) < 0) {
+        return daxpin_error(EBUSY, "%s: cannot exchange descriptor %d for that "
+                            "of its holder: %s", file->path, fd,
+                            strerror(errno));
+    }
+    if (mode != O_RDWR) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: descriptor %d was %s and is for "
+                   "reading and writing now, as all of an adopted file",
+                   file->path, fd,
+                   (mode == O_RDONLY) ? "read-only" : "write-only");
+    }
     return 0;
+}
+
+/* Call func for each descriptor of the file. */
+static int daxpin_exchange_fds(daxpin_file_t *file, daxpin_fd_func_t func)
+{
+    int ret = daxpin_fd_for_each(file->ino, file->dev, func, file);
+
+    /* func returns -EBUSY with a message; the search leaves none */
+    return ((ret == 0) || (ret == -EBUSY)) ? ret :
+           daxpin_error(-ret, "%s: cannot adopt it: the descriptors of this "
+                        "process cannot be exchanged: %s", file->path,
+                        strerror(-ret));
 }
 
 static int daxpin_exchange_all(daxpin_exchange_t *exchange)
@@ -154,14 +270,19 @@ static int daxpin_exchange_all(daxpin_exchange_t *exchange)
     daxpin_spans_t former;
     int ret;
 
-    ret = daxpin_vma_for_each(daxpin_exchange_note, exchange);
+    ret = daxpin_exchange_fds(file, daxpin_exchange_check_fd);
+    if (ret == 0) {
+        ret = daxpin_vma_for_each(daxpin_exchange_note, exchange);
+    }
     if (ret == 0) {
         ret = daxpin_exchange_maps(exchange);
+    }
+    if (ret == 0) {
+        ret = daxpin_exchange_fds(file, daxpin_exchange_fd);
     }
     if (ret != 0) {
         return ret;
     }
-    daxpin_fd_for_each(file->ino, file->dev, daxpin_exchange_fd, file);
     former          = file->spans;
     file->spans     = exchange->spans;
     exchange->spans = former;

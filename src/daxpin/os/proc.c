@@ -469,3 +469,39 @@ int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
 
     return daxpin_proc_each_fd(0, daxpin_fd_search_one, &search);
 }
+
+/* Parse a line of /proc/self/fdinfo/<fd>, such as:
+ *   lock: 1: POSIX  ADVISORY  WRITE 2722 fe:00:11101448 0 EOF */
+static int daxpin_fd_parse_lock(const char *line)
+{
+    char kind[16];
+
+    if (sscanf(line, "lock: %*u: %15s", kind) != 1) {
+        return 0;
+    }
+    return (strcmp(kind, "POSIX") == 0)  ? DAXPIN_FD_LOCK_RECORD :
+           (strcmp(kind, "OFDLCK") == 0) ? DAXPIN_FD_LOCK_OFD :
+           (strcmp(kind, "FLOCK") == 0)  ? DAXPIN_FD_LOCK_FLOCK :
+                                           0;
+}
+
+int daxpin_fd_locks(int fd)
+{
+    char line[256];
+    int locks = 0;
+    FILE *file;
+
+    snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", fd);
+    file = fopen(line, "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        locks |= daxpin_fd_parse_lock(line);
+    }
+    if (ferror(file)) {
+        locks = -EIO;
+    }
+    fclose(file);
+    return locks;
+}

@@ -145,4 +145,16 @@ typedef int (*daxpin_fd_func_t)(int fd, void *arg);
 int daxpin_fd_for_each(uint64_t ino, dev_t dev, daxpin_fd_func_t func,
                        void *arg);
 
+/* Locks on a file; a lease is none */
+typedef enum daxpin_fd_lock {
+    DAXPIN_FD_LOCK_RECORD = 1 << 0, /* F_SETLK: of this process; the close of
+                                       any descriptor of the file ends it */
+    DAXPIN_FD_LOCK_OFD    = 1 << 1, /* F_OFD_SETLK: of the description */
+    DAXPIN_FD_LOCK_FLOCK  = 1 << 2  /* flock(): of the description */
+} daxpin_fd_lock_t;
+
+/* Return the locks of a descriptor of this process, a mask of daxpin_fd_lock_t;
+ * or -errno if they cannot be read. */
+int daxpin_fd_locks(int fd);
+
 #endif
