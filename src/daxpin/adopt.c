@@ -12,6 +12,7 @@
 #include "daxpin/file/report.h"
 #include "daxpin/os/backing.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/close.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
@@ -156,7 +157,7 @@ static int daxpin_adopt_descriptor(void *arg, const char *path,
 
     (void)deadline;
     *(int*)arg = 1;
-    fd = (own >= 0) ? fcntl(own, F_DUPFD_CLOEXEC, 0) :
+    fd = (own >= 0) ? daxpin_close_reuse(own) :
          open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return (fd >= 0) ? fd :
            daxpin_error(errno, "%s: cannot open the mapped file for reading "

@@ -201,7 +201,11 @@ int daxpin_set_files(const char *const *paths);
  *
  * An exchange would lose other properties of a description, so that the call
  * fails with -EBUSY, and names the descriptor: O_SYNC, O_DSYNC, O_DIRECT or
- * O_NOATIME that the holder's description does not have, or has alone.
+ * O_NOATIME that the holder's description does not have, or has alone; a lock
+ * by F_OFD_SETLK or flock() on one of the two; record locks (F_SETLK) of this
+ * process on the file. A lock that is taken by flock() or F_OFD_SETLK later is
+ * one of all processes that share the description. Record locks that are taken
+ * later stay: a descriptor of the library stays open until they are gone.
  *
  * Memory from daxpin_file_addr() is always taken, whatever daxpin_set_files()
  * names. DAXPIN_FOREIGN is returned for anonymous and private memory, character

@@ -10,6 +10,7 @@
 #include "daxpin/file/holder.h"
 #include "daxpin/file/keep.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/close.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
@@ -46,7 +47,7 @@ int daxpin_description_get(const char *path, const struct stat *st,
     }
     if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
         (now.st_dev != st->st_dev)) {
-        close(fd);
+        daxpin_close(fd);
         return daxpin_error(ops->other_error, "%s: %s", path,
                             ops->other_message);
     }
@@ -59,7 +60,7 @@ int daxpin_description_get(const char *path, const struct stat *st,
         if (ops->undo != NULL) {
             ops->undo(arg, path);
         }
-        close(fd);
+        daxpin_close(fd);
         return ret;
     }
     return fd;

@@ -16,6 +16,7 @@
 #include "daxpin/file/revoke.h"
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/close.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/sink.h"
@@ -47,6 +48,7 @@ static uint64_t daxpin_library_tick(int signaled)
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);
     }
+    next = daxpin_earlier(next, daxpin_close_tick(daxpin_now()));
     return daxpin_earlier(next, daxpin_watch_tick(daxpin_now()));
 }
 
@@ -56,6 +58,7 @@ static uint64_t daxpin_library_tick(int signaled)
 static void daxpin_library_forked(void)
 {
     daxpin_watch_fork();
+    daxpin_close_fork();
     daxpin_files_fork();
     daxpin_report_fork();
     daxpin_sink_fork();

@@ -7,6 +7,7 @@
 #include "intruder.h"
 #include "member.h"
 
+#include <sys/file.h>
 #include <sys/resource.h>
 
 #define KEEPS_PAGE   4096ul
@@ -299,6 +300,147 @@ static void test_read_only(void **state)
     (void)state;
 }
 
+/*
+ * Locks
+ */
+
+static int keeps_lock(int fd, int command, int type)
+{
+    struct flock lock = {.l_type = (short)type, .l_len = 100};
+
+    return fcntl(fd, command, &lock);
+}
+
+/* Return whether there is a lock of another kind than the command asks for:
+ * F_GETLK sees those of F_OFD_SETLK, and the other way around. */
+static int keeps_has_lock(int fd, int command)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_len = 100};
+
+    assert_int_equal(fcntl(fd, command, &lock), 0);
+    return lock.l_type != F_UNLCK;
+}
+
+/* Record locks stay when nothing is exchanged, and when the library closes its
+ * descriptors. */
+static void test_record_lock_of_holder(void **state)
+{
+    int fds = unit_count_fds(), before, i;
+    keeps_map_t map;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_WRLCK), 0);
+    for (i = 0; i < 3; ++i) {
+        assert_ok(keeps_adopt(&map));
+        assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+        daxpin_file_unadopt(map.file, map.memory, map.length);
+        daxpin_file_close(map.file);
+        map.file = NULL;
+        assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+        before = (i == 0) ? unit_count_fds() : before;
+    }
+    assert_int_equal(unit_count_fds(), before); /* one is kept, not three */
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_UNLCK), 0);
+    assert_true(unit_await(10000, unit_count_fds() < before));
+    keeps_end(&map);
+    assert_in_range(unit_count_fds(), 0, fds + 8); /* of the loop */
+    (void)state;
+}
+
+/* As before, but the lock is taken after the adoption, and the lease ends with
+ * a revoke. */
+static void test_record_lock_and_revoke(void **state)
+{
+    keeps_map_t map;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_WRLCK), 0);
+    intruder_run("truncate", map.path, UNIT_LENGTH, 2000);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
+    assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+    keeps_end(&map);
+    (void)state;
+}
+
+static void test_record_lock_of_member(void **state)
+{
+    keeps_map_t map;
+    child_t holder;
+
+    keeps_join(&map, &holder, UNIT_LENGTH, 0);
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_WRLCK), 0);
+    keeps_check_refused(&map, map.fd, "record locks");
+    assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_UNLCK), 0);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(daxpin_file_is_holder(map.file), 0);
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_WRLCK), 0);
+    daxpin_file_unadopt(map.file, map.memory, map.length);
+    daxpin_file_close(map.file);
+    map.file = NULL;
+    assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+    keeps_end(&map);
+    child_finish(&holder);
+    (void)state;
+}
+
+static void test_record_lock_and_two_descriptions(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(keeps_lock(map.fd, F_SETLK, F_WRLCK), 0);
+    keeps_check_refused(&map, fd, "record locks");
+    assert_true(keeps_has_lock(map.fd, F_OFD_GETLK));
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
+/* A lock of a description: of the one that would be replaced, or of the one
+ * that would replace it. */
+static void test_locks_of_description(void **state)
+{
+    keeps_map_t map;
+    int fd, *locked;
+    unsigned i;
+
+    for (i = 0; i < 2; ++i) {
+        keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
+        fd     = open(map.path, O_RDWR | O_CLOEXEC);
+        locked = (i == 0) ? &fd : &map.fd;
+        assert_int_equal(flock(*locked, LOCK_EX), 0);
+        keeps_check_refused(&map, fd, "flock");
+        assert_int_equal(flock((i == 0) ? map.fd : fd, LOCK_EX | LOCK_NB), -1);
+        assert_int_equal(flock(*locked, LOCK_UN), 0);
+
+        assert_int_equal(keeps_lock(*locked, F_OFD_SETLK, F_WRLCK), 0);
+        keeps_check_refused(&map, fd, "F_OFD_SETLK");
+        assert_true(keeps_has_lock(map.fd, F_GETLK));
+        assert_int_equal(keeps_lock(*locked, F_OFD_SETLK, F_UNLCK), 0);
+        assert_ok(keeps_adopt(&map));
+        close(fd);
+        keeps_end(&map);
+    }
+    (void)state;
+}
+
+static void test_flock_of_member(void **state)
+{
+    keeps_map_t map;
+    child_t holder;
+
+    keeps_join(&map, &holder, UNIT_LENGTH, 0);
+    assert_int_equal(flock(map.fd, LOCK_EX | LOCK_NB), 0);
+    keeps_check_refused(&map, map.fd, "flock");
+    keeps_end(&map);
+    child_finish(&holder);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -314,7 +456,13 @@ int main(int argc, char **argv)
         unit_case(test_status_flags),
         unit_case(test_same_status_flags),
         unit_case(test_status_flags_of_member),
-        unit_case(test_read_only)
+        unit_case(test_read_only),
+        unit_case(test_record_lock_of_holder),
+        unit_case(test_record_lock_and_revoke),
+        unit_case(test_record_lock_of_member),
+        unit_case(test_record_lock_and_two_descriptions),
+        unit_case(test_locks_of_description),
+        unit_case(test_flock_of_member)
     };
 
     return unit_main("keeps", argc, argv, children, tests);

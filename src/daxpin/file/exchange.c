@@ -6,6 +6,8 @@
 
 #include "exchange.h"
 
+#include "daxpin/os/clock.h"
+#include "daxpin/os/close.h"
 #include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/proc.h"
@@ -180,17 +182,17 @@ static int daxpin_exchange_check_flags(const daxpin_file_t *file, int fd)
  * the holder's description would exclude nobody who gets that description. */
 static int daxpin_exchange_check_locks(const daxpin_file_t *file, int fd)
 {
-    int locks  = daxpin_fd_locks(fd);
-    int shared = daxpin_fd_locks(file->fd);
+    int locks  = daxpin_fd_locks(fd) & ~DAXPIN_FD_LOCK_RECORD;
+    int shared = daxpin_fd_locks(file->fd) & ~DAXPIN_FD_LOCK_RECORD;
+    int record = daxpin_fd_record_locks(fd);
     char holder[DAXPIN_HOLDER_NAME];
 
-    if ((locks < 0) || (shared < 0)) {
+    if ((locks < 0) || (shared < 0) || (record < 0)) {
         return daxpin_error(EBUSY, "%s: cannot adopt it: the locks of "
-                            "descriptor %d cannot be read: %s; check "
-                            "/proc/self/fdinfo", file->path, fd,
-                            strerror((locks < 0) ? -locks : -shared));
+                            "descriptor %d cannot be read; check "
+                            "/proc/self/fdinfo", file->path, fd);
     }
-    if (locks & DAXPIN_FD_LOCK_RECORD) {
+    if (record != 0) {
         return daxpin_error(EBUSY, "%s: cannot adopt it: to exchange "
                             "descriptor %d would end the record locks "
                             "(F_SETLK) of this process on the file; unlock it, "
@@ -203,7 +205,7 @@ static int daxpin_exchange_check_locks(const daxpin_file_t *file, int fd)
                             (locks & DAXPIN_FD_LOCK_OFD) ? "F_OFD_SETLK" :
                                                            "flock");
     }
-    if (shared & ~DAXPIN_FD_LOCK_RECORD) {
+    if (shared != 0) {
         return daxpin_error(EBUSY, "%s: cannot adopt it: descriptor %d would "
                             "share the lock (%s) of %s, which would exclude it "
                             "no more; unlock it there, or lock another file",
@@ -294,6 +296,7 @@ int daxpin_file_exchange(daxpin_file_t *file)
     daxpin_exchange_t exchange = {.file = file};
     int ret = 0;
 
+    (void)daxpin_close_tick(daxpin_now()); /* They would be exchanged, too */
     pthread_mutex_lock(&daxpin_mutex);
     if (file->fd >= 0) {
         exchange.is_sole = daxpin_lease_is_whole(file->fd);

@@ -5,6 +5,7 @@
 
 #include "file.h"
 
+#include "daxpin/os/close.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/log.h"
 
@@ -70,7 +71,7 @@ void daxpin_file_drop_fd(daxpin_file_t *file)
     if (file->fd_users > 0) {
         file->late_fd = file->fd;
     } else {
-        close(file->fd);
+        daxpin_close(file->fd);
     }
     file->fd = -1;
 }
@@ -95,7 +96,7 @@ void daxpin_file_return_fd(daxpin_file_t *file)
 {
     pthread_mutex_lock(&daxpin_mutex);
     if ((--file->fd_users == 0) && (file->late_fd >= 0)) {
-        close(file->late_fd);
+        daxpin_close(file->late_fd);
         file->late_fd = -1;
     }
     pthread_mutex_unlock(&daxpin_mutex);

@@ -7,6 +7,7 @@
 
 #include "daxpin/os/address.h"
 #include "daxpin/os/clock.h"
+#include "daxpin/os/close.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/socket.h"
@@ -33,10 +34,12 @@ static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
 
 void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
 {
-    const int fds[] = {welcome->fd, welcome->control_fd, welcome->watch_fd,
-                       welcome->sock};
+    const int fds[] = {welcome->control_fd, welcome->watch_fd, welcome->sock};
     size_t i;
 
+    if (welcome->fd >= 0) {
+        daxpin_close(welcome->fd);
+    }
     for (i = 0; i < sizeof(fds) / sizeof(fds[0]); ++i) {
         if (fds[i] >= 0) {
             close(fds[i]);

@@ -5,6 +5,7 @@
 
 #include "life.h"
 
+#include "daxpin/os/close.h"
 #include "daxpin/os/fstype.h"
 #include "daxpin/os/lease.h"
 #include "daxpin/os/locality.h"
@@ -159,7 +160,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     int ret;
 
     if (file == NULL) {
-        close(fd);
+        daxpin_close(fd);
         daxpin_address_close(address);
         return -ENOMEM;
     }

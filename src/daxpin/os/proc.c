@@ -505,3 +505,24 @@ int daxpin_fd_locks(int fd)
     fclose(file);
     return locks;
 }
+
+static int daxpin_fd_find_record_lock(int fd, void *arg)
+{
+    int locks = daxpin_fd_locks(fd);
+
+    (void)arg;
+    /* Another thread may have closed the descriptor meanwhile */
+    return (locks == -ENOENT) ? 0 :
+           (locks < 0)        ? locks :
+                                locks & DAXPIN_FD_LOCK_RECORD;
+}
+
+int daxpin_fd_record_locks(int fd)
+{
+    struct stat st;
+
+    return (fstat(fd, &st) != 0) ?
+                   -errno :
+                   daxpin_fd_for_each(st.st_ino, st.st_dev,
+                                      daxpin_fd_find_record_lock, NULL);
+}

@@ -154,7 +154,12 @@ typedef enum daxpin_fd_lock {
 } daxpin_fd_lock_t;
 
 /* Return the locks of a descriptor of this process, a mask of daxpin_fd_lock_t;
- * or -errno if they cannot be read. */
+ * or -errno if they cannot be read. Record locks are those that were set by the
+ * description of this descriptor. */
 int daxpin_fd_locks(int fd);
+
+/* Return DAXPIN_FD_LOCK_RECORD if this process has record locks on the file of
+ * a descriptor, else 0; or -errno if that cannot be read. */
+int daxpin_fd_record_locks(int fd);
 
 #endif
