@@ -199,13 +199,16 @@ int daxpin_set_files(const char *const *paths);
  * is of that description already is not touched. The call returns when the
  * lease is held. No other thread may map or unmap this file meanwhile.
  *
- * An exchange would lose other properties of a description, so that the call
- * fails with -EBUSY, and names the descriptor: O_SYNC, O_DSYNC, O_DIRECT or
- * O_NOATIME that the holder's description does not have, or has alone; a lock
- * by F_OFD_SETLK or flock() on one of the two; record locks (F_SETLK) of this
- * process on the file. A lock that is taken by flock() or F_OFD_SETLK later is
- * one of all processes that share the description. Record locks that are taken
- * later stay: a descriptor of the library stays open until they are gone.
+ * An exchange would lose the following, so that the call fails with -EBUSY, and
+ * says where: O_SYNC, O_DSYNC, O_DIRECT or O_NOATIME of a descriptor, if the
+ * flags of the holder's are others; a lock by F_OFD_SETLK or flock() on one of
+ * the two; record locks (F_SETLK) of this process on the file; a mapping that
+ * is registered with a userfaultfd, or has a protection key. What mlock() and
+ * madvise() have set is set again.
+ *
+ * A lock that is taken by flock() or F_OFD_SETLK after the exchange is one of
+ * all processes that share the description. Record locks stay: a descriptor of
+ * the library stays open until they are gone.
  *
  * Memory from daxpin_file_addr() is always taken, whatever daxpin_set_files()
  * names. DAXPIN_FOREIGN is returned for anonymous and private memory, character

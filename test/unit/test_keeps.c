@@ -7,7 +7,9 @@
 #include "intruder.h"
 #include "member.h"
 
+#include <linux/userfaultfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #define KEEPS_PAGE   4096ul
@@ -441,6 +443,119 @@ static void test_flock_of_member(void **state)
     (void)state;
 }
 
+/*
+ * Attributes of mappings
+ */
+
+/* Return the line VmFlags of the mapping. */
+static const char *keeps_flags(const keeps_map_t *map)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    static char line[PATH_MAX + 128];
+    unsigned long start, end;
+    int is_ours = 0;
+
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
+            is_ours = start == (unsigned long)map->memory;
+        } else if (is_ours && (strncmp(line, "VmFlags:", 8) == 0)) {
+            break;
+        }
+    }
+    fclose(file);
+    return line;
+}
+
+/* Check that an exchange leaves what madvise() or mlock2() has set. */
+static void keeps_check_advice(int advice, const char *flag)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    if (advice >= 0) {
+        assert_int_equal(madvise(map.memory, map.length, advice), 0);
+    } else {
+        assert_int_equal(mlock2(map.memory, map.length,
+                                (advice == -1) ? 0 : MLOCK_ONFAULT), 0);
+    }
+    assert_contains(keeps_flags(&map), flag);
+    assert_ok(keeps_adopt(&map));
+    assert_contains(keeps_flags(&map), flag);
+    close(fd);
+    keeps_end(&map);
+}
+
+static void test_advice(void **state)
+{
+    keeps_check_advice(-1, " lo");
+    keeps_check_advice(-2, " lf");
+    keeps_check_advice(MADV_DONTFORK, " dc");
+    keeps_check_advice(MADV_DONTDUMP, " dd");
+    keeps_check_advice(MADV_RANDOM, " rr");
+    keeps_check_advice(MADV_SEQUENTIAL, " sr");
+    (void)state;
+}
+
+static void test_huge_pages(void **state)
+{
+    if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) {
+        skip();
+    }
+    keeps_check_advice(MADV_HUGEPAGE, " hg");
+    keeps_check_advice(MADV_NOHUGEPAGE, " nh");
+    (void)state;
+}
+
+static void test_userfault(void **state)
+{
+    struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+    struct uffdio_api api        = {.api = UFFD_API};
+    keeps_map_t map;
+    int fd, fault;
+
+    fault = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    if ((fault < 0) || (ioctl(fault, UFFDIO_API, &api) != 0)) {
+        skip();
+    }
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    range.range.start = (uintptr_t)map.memory;
+    range.range.len   = map.length;
+    assert_int_equal(ioctl(fault, UFFDIO_REGISTER, &range), 0);
+    assert_int_equal(keeps_adopt(&map), -EBUSY);
+    assert_message("userfaultfd");
+    assert_contains(keeps_flags(&map), " um");
+    close(fault);
+    assert_ok(keeps_adopt(&map));
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
+static void test_protection_key(void **state)
+{
+    int fd, key = pkey_alloc(0, 0);
+    keeps_map_t map;
+
+    if (key < 0) {
+        skip();
+    }
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd = open(map.path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pkey_mprotect(map.memory, map.length,
+                                   PROT_READ | PROT_WRITE, key), 0);
+    assert_int_equal(keeps_adopt(&map), -EBUSY);
+    assert_message("protection key");
+    close(fd);
+    assert_ok(keeps_adopt(&map));
+    keeps_end(&map);
+    pkey_free(key);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -462,7 +577,11 @@ int main(int argc, char **argv)
         unit_case(test_record_lock_of_member),
         unit_case(test_record_lock_and_two_descriptions),
         unit_case(test_locks_of_description),
-        unit_case(test_flock_of_member)
+        unit_case(test_flock_of_member),
+        unit_case(test_advice),
+        unit_case(test_huge_pages),
+        unit_case(test_userfault),
+        unit_case(test_protection_key)
     };
 
     return unit_main("keeps", argc, argv, children, tests);

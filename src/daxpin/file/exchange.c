@@ -6,6 +6,7 @@
 
 #include "exchange.h"
 
+#include "daxpin/os/advice.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/close.h"
 #include "daxpin/os/lease.h"
@@ -89,10 +90,84 @@ static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
     span->start  = vma->start;
     span->end    = vma->end;
     span->offset = vma->offset;
+    span->advice = 0;
+    span->is_known = 0;
     span->prot   = vma->prot;
     span->is_old = !(exchange->is_sole && !file->is_dax) &&
                    !daxpin_spans_cover(&file->spans, span);
     return 0;
+}
+
+static void daxpin_exchange_take_advice(uintptr_t start, uintptr_t end,
+                                        unsigned advice, void *arg)
+{
+    daxpin_exchange_t *exchange = arg;
+    daxpin_span_t *span;
+    size_t i;
+
+    for (i = 0; i < exchange->spans.count; ++i) {
+        span = &exchange->spans.spans[i];
+        if ((span->start == start) && (span->end == end)) {
+            span->advice   = advice;
+            span->is_known = 1;
+        }
+    }
+}
+
+/* Check that another mapping can have what this one has. */
+static int daxpin_exchange_check_span(const daxpin_file_t *file,
+                                      const daxpin_span_t *span)
+{
+    if (!span->is_known) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: the attributes of its "
+                            "mapping at %p cannot be read; check "
+                            "/proc/self/smaps", file->path,
+                            (void*)span->start);
+    }
+    if (span->advice & (DAXPIN_ADVICE_USERFAULT | DAXPIN_ADVICE_KEY)) {
+        return daxpin_error(EBUSY, "%s: cannot adopt it: its mapping at %p "
+                            "%s, which would be lost; map it without, and "
+                            "set that when it is adopted", file->path,
+                            (void*)span->start,
+                            (span->advice & DAXPIN_ADVICE_KEY) ?
+                            "has a protection key" :
+                            "is registered with a userfaultfd");
+    }
+    return 0;
+}
+
+/* Read what the program has asked of the mappings that are to be exchanged. */
+static int daxpin_exchange_get_advice(daxpin_exchange_t *exchange)
+{
+    const daxpin_span_t *spans = exchange->spans.spans;
+    size_t i, count = exchange->spans.count, olds = 0;
+    int ret = 0;
+
+    for (i = 0; i < count; ++i) {
+        olds += (size_t)spans[i].is_old;
+    }
+    if (olds > 0) { /* The kernel looks at each page for this */
+        (void)daxpin_advice_each(daxpin_exchange_take_advice, exchange);
+    }
+    for (i = 0; (i < count) && (ret == 0); ++i) {
+        if (spans[i].is_old) {
+            ret = daxpin_exchange_check_span(exchange->file, &spans[i]);
+        }
+    }
+    return ret;
+}
+
+static int daxpin_exchange_apply_advice(const daxpin_file_t *file,
+                                        const daxpin_span_t *span)
+{
+    const char *name;
+    int ret = daxpin_advice_apply(span->start, span->end, span->advice, &name);
+
+    return (ret == 0) ? 0 :
+           daxpin_error(-ret, "%s: its mapping at %p was exchanged, and %s "
+                        "cannot be set again: %s; check the limits of the "
+                        "process (ulimit -l)", file->path, (void*)span->start,
+                        name, strerror(-ret));
 }
 
 static int daxpin_exchange_map(daxpin_file_t *file, const daxpin_span_t *span)
@@ -127,6 +202,9 @@ static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
         span = &exchange->spans.spans[i];
         if (span->is_old) {
             ret = daxpin_exchange_map(file, span);
+        }
+        if ((ret == 0) && span->is_old) {
+            ret = daxpin_exchange_apply_advice(file, span);
         }
         if (ret == 0) {
             ret = daxpin_fault_watch(file, span->start, span->end);
@@ -275,6 +353,9 @@ static int daxpin_exchange_all(daxpin_exchange_t *exchange)
     ret = daxpin_exchange_fds(file, daxpin_exchange_check_fd);
     if (ret == 0) {
         ret = daxpin_vma_for_each(daxpin_exchange_note, exchange);
+    }
+    if (ret == 0) {
+        ret = daxpin_exchange_get_advice(exchange);
     }
     if (ret == 0) {
         ret = daxpin_exchange_maps(exchange);

@@ -39,6 +39,8 @@ typedef struct daxpin_span {
     uint64_t  offset;
     int       prot;
     int       is_old; /* it may be of another description than file->fd */
+    int       is_known; /* advice is set */
+    unsigned  advice; /* daxpin_advice_t, if it is old */
 } daxpin_span_t;
 
 typedef struct daxpin_spans {

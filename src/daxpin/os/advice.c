@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What the program has asked of its mappings */
+
+#include "advice.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const struct {
+    const char *flag;  /* in the line VmFlags */
+    unsigned   advice;
+    int        call;   /* of madvise(); -1: none */
+    const char *name;
+} daxpin_advices[] = {
+    {"lo", DAXPIN_ADVICE_LOCK, -1, "mlock"},
+    {"lf", DAXPIN_ADVICE_ONFAULT, -1, "mlock2"},
+    {"dc", DAXPIN_ADVICE_DONTFORK, MADV_DONTFORK, "MADV_DONTFORK"},
+    {"dd", DAXPIN_ADVICE_DONTDUMP, MADV_DONTDUMP, "MADV_DONTDUMP"},
+    {"rr", DAXPIN_ADVICE_RANDOM, MADV_RANDOM, "MADV_RANDOM"},
+    {"sr", DAXPIN_ADVICE_SEQUENTIAL, MADV_SEQUENTIAL, "MADV_SEQUENTIAL"},
+    {"hg", DAXPIN_ADVICE_HUGEPAGE, MADV_HUGEPAGE, "MADV_HUGEPAGE"},
+    {"nh", DAXPIN_ADVICE_NOHUGEPAGE, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE"},
+    {"um", DAXPIN_ADVICE_USERFAULT, -1, "userfaultfd"},
+    {"uw", DAXPIN_ADVICE_USERFAULT, -1, "userfaultfd"},
+    {"ui", DAXPIN_ADVICE_USERFAULT, -1, "userfaultfd"}
+};
+
+#define DAXPIN_ADVICES (sizeof(daxpin_advices) / sizeof(daxpin_advices[0]))
+
+/* Parse the flags, "rd wr sh lo". */
+static unsigned daxpin_advice_parse(const char *flags)
+{
+    unsigned advice = 0;
+    const char *flag;
+    size_t i;
+
+    for (i = 0; i < DAXPIN_ADVICES; ++i) {
+        for (flag = strstr(flags, daxpin_advices[i].flag); flag != NULL;
+             flag = strstr(flag + 1, daxpin_advices[i].flag)) {
+            if ((flag > flags) && (flag[-1] == ' ')) {
+                advice |= daxpin_advices[i].advice;
+            }
+        }
+    }
+    return advice;
+}
+
+int daxpin_advice_each(daxpin_advice_func_t func, void *arg)
+{
+    unsigned long start = 0, end = 0, from, to;
+    unsigned key        = 0;
+    char line[PATH_MAX + 128], perms[5];
+    int ret    = 0;
+    FILE *file = fopen("/proc/self/smaps", "re");
+
+    if (file == NULL) {
+        return -errno;
+    }
+    /* Each mapping has a first line as in maps, and VmFlags as its last */
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, perms) == 3) {
+            start = from;
+            end   = to;
+            key   = 0;
+        } else if (strncmp(line, "VmFlags:", 8) == 0) {
+            func(start, end, daxpin_advice_parse(line + 8) |
+                 ((key != 0) ? DAXPIN_ADVICE_KEY : 0), arg);
+        } else {
+            (void)sscanf(line, "ProtectionKey: %u", &key);
+        }
+    }
+    if (ferror(file)) {
+        ret = -EIO;
+    }
+    fclose(file);
+    return ret;
+}
+
+int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
+                        const char **name_p)
+{
+    void *addr    = (void*)start;
+    size_t length = end - start;
+    size_t i;
+
+    for (i = 0; i < DAXPIN_ADVICES; ++i) {
+        if ((advice & daxpin_advices[i].advice) &&
+            (daxpin_advices[i].call >= 0) &&
+            (madvise(addr, length, daxpin_advices[i].call) != 0)) {
+            *name_p = daxpin_advices[i].name;
+            return -errno;
+        }
+    }
+    if ((advice & DAXPIN_ADVICE_LOCK) &&
+        (mlock2(addr, length, (advice & DAXPIN_ADVICE_ONFAULT) ?
+                              MLOCK_ONFAULT : 0) != 0)) {
+        *name_p = "mlock";
+        return -errno;
+    }
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_ADVICE_H_
+#define DAXPIN_ADVICE_H_
+
+/* What the program has asked of its mappings by mlock(), madvise() and the
+ * like. A mapping that takes the place of another has nothing of it. */
+
+#include <stdint.h>
+
+typedef enum daxpin_advice {
+    DAXPIN_ADVICE_LOCK       = 1 << 0, /* mlock() */
+    DAXPIN_ADVICE_ONFAULT    = 1 << 1, /* with MLOCK_ONFAULT */
+    DAXPIN_ADVICE_DONTFORK   = 1 << 2,
+    DAXPIN_ADVICE_DONTDUMP   = 1 << 3,
+    DAXPIN_ADVICE_RANDOM     = 1 << 4,
+    DAXPIN_ADVICE_SEQUENTIAL = 1 << 5,
+    DAXPIN_ADVICE_HUGEPAGE   = 1 << 6,
+    DAXPIN_ADVICE_NOHUGEPAGE = 1 << 7,
+
+    /* These cannot be applied to another mapping */
+    DAXPIN_ADVICE_USERFAULT  = 1 << 8, /* userfaultfd() */
+    DAXPIN_ADVICE_KEY        = 1 << 9  /* pkey_mprotect() */
+} daxpin_advice_t;
+
+typedef void (*daxpin_advice_func_t)(uintptr_t start, uintptr_t end,
+                                     unsigned advice, void *arg);
+
+/* Call func for each mapping of this process, with a mask of daxpin_advice_t.
+ * Return 0 or -errno. */
+int daxpin_advice_each(daxpin_advice_func_t func, void *arg);
+
+/* Apply the advice to a mapping. Return 0 or -errno; *name_p is then the call
+ * that has failed. */
+int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
+                        const char **name_p);
+
+#endif
