@@ -551,10 +551,10 @@ static void torment(act_t act, uint32_t round)
     case ACT_PUNCH:
         must_wait(act, WATCH_MS, 0);
         if (odd && !is_mpi) {
-            kill_member(holder); /* the others have to revoke the file */
-        } else {
-            end_round(round);
+            kill_member(holder); /* another one is the holder now */
+            must_wait(act, WATCH_MS, 0);
         }
+        end_round(round);
         break;
     case ACT_EXPIRE:
         if (board->on_break == 0) {
