@@ -26,7 +26,8 @@ typedef struct decide_row {
 #define DECIDE_LENT    .state = DAXPIN_STATE_LENT, .now = DECIDE_NOW, \
                        .watched = 1
 #define DECIDE_BROKEN  DECIDE_HELD, .broken = DAXPIN_BREAK_SEEN, .watched = 1
-#define DECIDE_UNSEEN  DECIDE_HELD, .broken = DAXPIN_BREAK_UNSEEN, .watched = 1
+#define DECIDE_UNSEEN  DECIDE_HELD, .broken = DAXPIN_BREAK_UNSEEN, \
+                       .watched = 1, .unseen_ns = DAXPIN_UNSEEN_MAX
 #define DECIDE_EXPIRED DECIDE_HELD, .broken = DAXPIN_BREAK_EXPIRED
 #define DECIDE_GUARDED .guard = {.covers = 1, .stands_in = 1}
 #define DECIDE_ALONE   .guard = {.stands_in = 1} /* no pins, no guard */
@@ -151,6 +152,11 @@ static const decide_row_t decide_rows[] = {
     {"the waiter is gone",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_BROKEN, .is_dax = 1},
      .type = DAXPIN_ACTION_LEND_READER},
+    {"the waiter cannot be seen, and may be in a moment",
+     {.phase = DAXPIN_LEASE_WHOLE},
+     {DECIDE_HELD, .broken = DAXPIN_BREAK_UNSEEN,
+      .unseen_ns = DAXPIN_UNSEEN_MAX - 1},
+     .type = DAXPIN_ACTION_WAIT, .after = DAXPIN_UNSEEN_PAUSE},
     {"the waiter cannot be seen",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_UNSEEN},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_UNSEEN},

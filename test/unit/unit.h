@@ -140,6 +140,20 @@ static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
         assert_int_equal(strchr(unit_log, '\n')[1], '\0'); \
     } while (0)
 
+/* Check that the log has nothing but revokes. */
+#define assert_only_revokes() \
+    do { \
+        const char *unit_line = unit_log; \
+        while (*unit_line != '\0') { \
+            const char *unit_next = strchr(unit_line, '\n'); \
+            const char *unit_end = strstr(unit_line, "reach the file\n"); \
+            if ((unit_end == NULL) || (unit_end > unit_next)) { \
+                fail_msg("\"%s\" is more than revokes", unit_line); \
+            } \
+            unit_line = unit_next + 1; \
+        } \
+    } while (0)
+
 static UNIT_UNUSED void unit_log_clear(void)
 {
     memset(unit_log_text, 0, sizeof(unit_log_text));

@@ -174,7 +174,9 @@ static daxpin_action_t daxpin_decide_broken(const daxpin_lease_t *lease,
         return action;
     }
     if (facts->broken == DAXPIN_BREAK_UNSEEN) {
-        return daxpin_action_revoke(DAXPIN_CAUSE_UNSEEN);
+        return (facts->unseen_ns >= DAXPIN_UNSEEN_MAX) ?
+                       daxpin_action_revoke(DAXPIN_CAUSE_UNSEEN) :
+                       daxpin_action_wait(facts->now + DAXPIN_UNSEEN_PAUSE);
     }
     return daxpin_decide_delay(lease, facts);
 }

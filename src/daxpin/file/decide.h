@@ -50,6 +50,11 @@
  * shorter where the lease expires soon */
 #define DAXPIN_LOOK_PAUSE            (5 * DAXPIN_SEC)
 
+/* A break whose waiters cannot be seen for so long ends access, with a pause
+ * between looks */
+#define DAXPIN_UNSEEN_MAX            (50 * DAXPIN_MSEC)
+#define DAXPIN_UNSEEN_PAUSE          (5 * DAXPIN_MSEC)
+
 /* Reads of /proc/locks until the lease must be in it */
 #define DAXPIN_SIGHT_TRIES           4
 
@@ -88,6 +93,8 @@ typedef struct daxpin_lease {
                                         it is not */
     uint64_t             whole;      /* ns, when the lease was last seen */
     uint64_t             look_again; /* ns, of the next look at it */
+    uint64_t             unseen;     /* ns, since when the waiters of a break
+                                        cannot be seen; 0: they can */
     int                  unwatched;  /* the watch was not in place when the
                                         lease was last whole */
     unsigned             seen;       /* LENT: DAXPIN_WATCH_..., by the watch */
@@ -136,6 +143,7 @@ typedef struct daxpin_facts {
                                       write, or waits in it for the hold */
     uint64_t       contended_ns;   /* since the holder noticed that process */
     daxpin_break_t broken;         /* HELD */
+    uint64_t       unseen_ns;      /* since when it is DAXPIN_BREAK_UNSEEN */
     unsigned       readers;        /* that wait for the break */
     unsigned       writers;        /* that wait for the break */
     pid_t          waiter;         /* the first writer; 0: not known */

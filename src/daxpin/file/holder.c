@@ -188,7 +188,6 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
  * found out, only the time shows whether the lease has expired: the kernel ends
  * it no sooner than fs.lease-break-time after it was whole. */
 static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
-                                                     uint64_t now,
                                                      daxpin_waiters_t *waiters)
 {
     const daxpin_inode_t inode   = daxpin_holder_inode(file);
@@ -210,7 +209,9 @@ static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
         waiters->readers = 1; /* at least; and no writer */
         return DAXPIN_BREAK_SEEN;
     }
-    return ((break_time > 0) && (now - file->lease.whole >= break_time)) ?
+    /* Not the time of this turn: the lease may have expired since */
+    return ((break_time > 0) &&
+            (daxpin_now() - file->lease.whole >= break_time)) ?
                    DAXPIN_BREAK_EXPIRED :
                    DAXPIN_BREAK_UNSEEN;
 }
@@ -221,7 +222,14 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
 {
     daxpin_waiters_t waiters;
 
-    facts->broken  = daxpin_holder_look_for_waiters(file, facts->now, &waiters);
+    facts->broken = daxpin_holder_look_for_waiters(file, &waiters);
+    if (facts->broken != DAXPIN_BREAK_UNSEEN) {
+        file->lease.unseen = 0;
+    } else if (file->lease.unseen == 0) {
+        file->lease.unseen = facts->now;
+    }
+    facts->unseen_ns = (file->lease.unseen > 0) ?
+                               facts->now - file->lease.unseen : 0;
     facts->readers = waiters.readers;
     facts->writers = waiters.writers;
     facts->waiter  = waiters.writer;
@@ -262,8 +270,10 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
     const unsigned seen = file->watch.seen;
 
     if (signaled || (seen != 0) || (facts->now >= file->lease.look_again) ||
-        (file->lease.phase == DAXPIN_LEASE_DELAYED)) {
+        (file->lease.phase == DAXPIN_LEASE_DELAYED) ||
+        (file->lease.unseen > 0)) {
         if (daxpin_lease_is_whole(file->fd)) {
+            file->lease.unseen    = 0;
             file->lease.whole     = facts->now;
             file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
             daxpin_holder_note_lease(file, facts->now);
