@@ -87,8 +87,8 @@ int daxpin_access_begin_slow(daxpin_access_t *access)
 }
 
 /* Check that the file still has the bytes up to end. While RELEASED, or LENT
- * without a watch, a truncate does not wait and is not noticed. A store beyond the new end, but in its last page,
- * does not fault, and is lost. */
+ * without a watch, a truncate does not wait and is not noticed. A store beyond
+ * the new end, but in its last page, does not fault, and is lost. */
 static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
 {
     daxpin_file_t *file = access->file;

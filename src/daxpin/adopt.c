@@ -235,11 +235,10 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
         atomic_load(&file->control->waived)) {
         return 0;
     }
-    ret = lock_fd = daxpin_control_lock_growth(file->control_fd, file->path,
-                                               deadline);
+    ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_adopt_allocate_locked(file, offset, length);
-        close(lock_fd);
+        daxpin_control_unlock_growth(lock_fd);
     }
     return ret;
 }

@@ -69,7 +69,9 @@ typedef enum daxpin_state {
                                     guard keeps in check; access is allowed;
                                     the lease comes back when it has left */
     DAXPIN_STATE_BREAKING = 3, /**< Being revoked: no access */
-    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is of no file */
+    DAXPIN_STATE_REVOKED  = 4, /**< Revoked: the memory is of no file, or of
+                                    none as soon as this process goes on, if it
+                                    was stopped meanwhile */
     DAXPIN_STATE_RELEASED = 5  /**< The user gave the lease back; pins and
                                     accesses remain, no new pins */
 } daxpin_state_t;

@@ -59,6 +59,7 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             file->path, length);
     }
     daxpin_file_drop_hold(file); /* it would stop this truncate as well */
+    file->grew = 1;
     ret = daxpin_space_cut(file->fd, length);
     if (ret != 0) {
         daxpin_error(-ret, "%s: cannot shrink to %zu bytes: %s", file->path,
@@ -301,11 +302,10 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length,
     if (ret != 0) {
         return ret;
     }
-    ret = lock_fd = daxpin_control_lock_growth(file->control_fd, file->path,
-                                               deadline);
+    ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_open_grow_locked(file, length);
-        close(lock_fd);
+        daxpin_control_unlock_growth(lock_fd);
     }
     daxpin_open_grow_end(file);
     return ret;
@@ -350,8 +350,10 @@ static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
     pthread_mutex_lock(&daxpin_mutex);
     if (!daxpin_lease_was_held(&file->lease)) {
         may_unlink = file->lease.error != EAGAIN;
-    } else if (!daxpin_file_has_others(file) && (file->fd >= 0)) {
+    } else if (!daxpin_file_has_others(file) && (file->fd >= 0) &&
+               (daxpin_file_state(file) == DAXPIN_STATE_HELD)) {
         daxpin_file_drop_hold(file);
+        file->grew = 1;
         daxpin_space_undo(&open_args->space);
     } else {
         may_unlink = 0;

@@ -24,6 +24,7 @@
  *   set OFFSET BYTE       a plain store at OFFSET, outside an access
  *   begin, end            an access that lasts from begin to end
  *   traffic               accesses without pause, until one fails: -errno
+ *   has FD                whether this process has the descriptor
  *   check                 daxpin_file_check()
  *   write OFFSET COUNT    pwrite() to the shared open file description
  *   cut LENGTH            ftruncate() of the shared open file description
@@ -333,6 +334,8 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
         return daxpin_access_begin(&me->access);
     } else if (strcmp(what, "end") == 0) {
         return daxpin_access_end(&me->access, 0, 1);
+    } else if (strcmp(what, "has") == 0) {
+        return fcntl(atoi(args), F_GETFD) >= 0;
     } else if (strcmp(what, "check") == 0) {
         return daxpin_file_check(me->file);
     } else if (strcmp(what, "write") == 0) {

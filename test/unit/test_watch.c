@@ -283,6 +283,22 @@ static void test_own_growth(void **state)
     (void)state;
 }
 
+/* The holder shortens its file that is lent. */
+static void test_own_cut(void **state)
+{
+    lent_t lent;
+
+    watch_lend(&lent, unit_memory);
+    assert_ok(daxpin_file_shrink(lent.file, UNIT_LENGTH / 2));
+    unit_sleep_ms(30);
+    assert_int_equal(daxpin_file_state(lent.file), DAXPIN_STATE_LENT);
+    assert_int_equal(daxpin_file_check(lent.file), 0);
+    assert_child_ok(&lent.other, "close");
+    assert_becomes(lent.file, HELD);
+    watch_end(&lent);
+    (void)state;
+}
+
 /*
  * A process that cannot look
  */
@@ -459,6 +475,31 @@ static void test_stopped_holder(void **state)
     (void)state;
 }
 
+/* The same, but the member makes no synchronisation: its loop looks. */
+static void test_stopped_holder_and_idle_member(void **state)
+{
+    const char *path       = unit_path(unit_disk, "idle");
+    const unsigned seconds = watch_break_time();
+    child_t holder, member, other;
+
+    if ((seconds == 0) || (seconds > 3)) {
+        skip();
+    }
+    member_start_open(&holder, path);
+    member_start_open(&member, path);
+    assert_int_equal(kill(holder.pid, SIGSTOP), 0);
+    child_spawn(&other, "other", path, NULL);
+    child_send(&other, "write");
+    assert_int_equal(child_answer(&other, 10000 + seconds * 1000), 0);
+    assert_true(unit_await(1000, !member_has_state(&member, HELD)));
+    assert_int_equal(child_query(&member, "put 0 8 1"), -ESTALE);
+    assert_int_equal(kill(holder.pid, SIGCONT), 0);
+    child_finish(&other);
+    child_finish(&member);
+    child_finish(&holder);
+    (void)state;
+}
+
 /* The same, but the other program only reads. */
 static void test_stopped_holder_and_reader(void **state)
 {
@@ -498,10 +539,12 @@ int main(int argc, char **argv)
         unit_case(test_stores),
         unit_case(test_own_writes),
         unit_case(test_own_growth),
+        unit_case(test_own_cut),
         unit_case(test_no_descriptors),
         unit_case(test_no_proc),
         unit_case(test_no_inotify),
         unit_case(test_stopped_holder),
+        unit_case(test_stopped_holder_and_idle_member),
         unit_case(test_stopped_holder_and_reader)
     };
 

@@ -379,6 +379,7 @@ int daxpin_file_exchange(daxpin_file_t *file)
 
     (void)daxpin_close_tick(daxpin_now()); /* They would be exchanged, too */
     pthread_mutex_lock(&daxpin_mutex);
+    file->adopted = 1;
     if (file->fd >= 0) {
         exchange.is_sole = daxpin_lease_is_whole(file->fd);
         ret = daxpin_exchange_all(&exchange);

@@ -10,6 +10,7 @@
 #include "daxpin/os/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,6 +59,17 @@ daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
     return file;
 }
 
+/* A process that has not mapped the file by itself has no descriptor of its own,
+ * because that would have kept the lease away, and so no record lock. */
+static void daxpin_file_close_fd(const daxpin_file_t *file, int fd)
+{
+    if (file->adopted) {
+        daxpin_close(fd);
+    } else {
+        close(fd);
+    }
+}
+
 void daxpin_file_drop_fd(daxpin_file_t *file)
 {
     daxpin_watch_drop(&file->watch);
@@ -71,7 +83,7 @@ void daxpin_file_drop_fd(daxpin_file_t *file)
     if (file->fd_users > 0) {
         file->late_fd = file->fd;
     } else {
-        daxpin_close(file->fd);
+        daxpin_file_close_fd(file, file->fd);
     }
     file->fd = -1;
 }
@@ -96,10 +108,27 @@ void daxpin_file_return_fd(daxpin_file_t *file)
 {
     pthread_mutex_lock(&daxpin_mutex);
     if ((--file->fd_users == 0) && (file->late_fd >= 0)) {
-        daxpin_close(file->late_fd);
+        daxpin_file_close_fd(file, file->late_fd);
         file->late_fd = -1;
     }
     pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* A hand-over may close file->control_fd meanwhile, so lock by a duplicate. */
+int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline)
+{
+    int control_fd, lock_fd;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    control_fd = fcntl(file->control_fd, F_DUPFD_CLOEXEC, 0);
+    pthread_mutex_unlock(&daxpin_mutex);
+    if (control_fd < 0) {
+        return daxpin_error(errno, "%s: cannot lock its growth: %m; raise the "
+                            "limit of open files (ulimit -n)", file->path);
+    }
+    lock_fd = daxpin_control_lock_growth(control_fd, file->path, deadline);
+    close(control_fd);
+    return lock_fd;
 }
 
 void daxpin_file_ref(daxpin_file_t *file)

@@ -123,8 +123,9 @@ typedef enum daxpin_phase {
 struct daxpin_file {
     LIST_ENTRY(daxpin_file) link;
     unsigned           refs;      /* 0: only the loop still needs the file */
-    int                holder;
-    pid_t              holder_pid;    /* 0: in another pid namespace */
+    _Atomic int        holder;        /* any thread reads these two; a member
+                                         may become the holder */
+    _Atomic pid_t      holder_pid;    /* 0: in another pid namespace */
     uint64_t           generation;
     dev_t              dev;       /* as of fstat() */
     uint64_t           ino;
@@ -145,6 +146,8 @@ struct daxpin_file {
     daxpin_hold_t      hold;
     unsigned           growing;   /* calls that make the file longer; without
                                      a hold meanwhile */
+    int                adopted;   /* this process has mapped the file by itself,
+                                     and may have record locks on it */
     int                grew;      /* holder: a process of daxpin has made the
                                      file longer since that was last checked */
     int                holdable;  /* holder: a hold works on this file */
@@ -231,6 +234,10 @@ size_t daxpin_file_size(const daxpin_file_t *file);
 /* Note the length and the blocks that the file must have when the lease comes
  * back. Caller holds daxpin_mutex. */
 void daxpin_file_note_size(daxpin_file_t *file);
+
+/* Lock the growth of the file; see daxpin_control_lock_growth(). Caller does not
+ * hold daxpin_mutex. */
+int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline);
 
 /* Return file->fd for use without daxpin_mutex, or -errno with a message. A
  * revoke does not close it before daxpin_file_return_fd(). The program's record

@@ -86,23 +86,25 @@ static int daxpin_handover_make_control(const daxpin_file_t *file,
 /* Become the holder, which listens at the address of the file by now. From here
  * on nothing fails but by a revoke. */
 static void daxpin_handover_become_holder(daxpin_file_t *file,
-                                          daxpin_control_t *control,
                                           int control_fd)
 {
     const pid_t old = file->holder_pid;
 
     file->holder     = 1;
     file->holder_pid = getpid();
-    file->own        = (int)control->own;
-    file->on_break   = (int)control->on_break;
+    file->own        = (int)file->control->own;
+    file->on_break   = (int)file->control->on_break;
     file->exposed    = 1;
     file->holdable   = file->is_dax && ((daxpin_hold_is_placed(&file->hold)) ||
-                                        (atomic_load(&control->locks) &
+                                        (atomic_load(&file->control->locks) &
                                          DAXPIN_LOCK_HOLD));
     /* Members that cannot follow have the old page, and its lock */
     file->former_fd  = file->control_fd;
     file->control_fd = control_fd;
-    daxpin_control_replace(file->control, control);
+    if (file->watch_fd >= 0) {
+        close(file->watch_fd); /* There is an own watch */
+        file->watch_fd = -1;
+    }
     file->handover.deadline = 0;
     daxpin_log(DAXPIN_LOG_INFO, "%s: its holder (pid %d) has ended; pid %d is "
                "the holder now", file->path, (int)old, (int)getpid());
@@ -127,12 +129,15 @@ static int daxpin_handover_take(daxpin_file_t *file, uint64_t now)
         (daxpin_handover_make_control(file, &control, &control_fd) != 0)) {
         goto err_watch;
     }
-    if (daxpin_share_serve(file, &address) != 0) {
-        daxpin_control_destroy(control);
+    if (daxpin_control_replace(file->control, control) != 0) {
         close(control_fd);
         goto err_watch;
     }
-    daxpin_handover_become_holder(file, control, control_fd);
+    if (daxpin_share_serve(file, &address) != 0) {
+        close(control_fd);
+        goto err_watch;
+    }
+    daxpin_handover_become_holder(file, control_fd);
     daxpin_holder_take_over(file, now);
     return 1;
 
@@ -156,7 +161,9 @@ static int daxpin_handover_follow(daxpin_file_t *file,
         (daxpin_control_attach(welcome->control_fd, &key, &control) != 0)) {
         return 0;
     }
-    daxpin_control_replace(file->control, control);
+    if (daxpin_control_replace(file->control, control) != 0) {
+        return 0;
+    }
     close(file->control_fd); /* and so leave the old page */
     file->control_fd    = welcome->control_fd;
     welcome->control_fd = -1;
@@ -170,6 +177,9 @@ static int daxpin_handover_follow(daxpin_file_t *file,
     if (file->exposed) {
         daxpin_share_send_expose(file);
     }
+    if (file->growing > 0) {
+        daxpin_share_send_grow(file, 1);
+    }
     daxpin_share_send_guard(file);
     daxpin_report_update(file);
     return 1;
@@ -179,7 +189,11 @@ static int daxpin_handover_follow(daxpin_file_t *file,
 static void daxpin_handover_answer(daxpin_file_t *file)
 {
     daxpin_conn_t *conn      = file->share.holder_conn;
-    daxpin_welcome_t welcome = {.sock = conn->fd, .pid = conn->pid};
+    daxpin_welcome_t welcome = {.sock       = conn->fd,
+                                .fd         = -1,
+                                .control_fd = -1,
+                                .watch_fd   = -1,
+                                .pid        = conn->pid};
     daxpin_key_t key;
     int ret;
 

@@ -141,14 +141,19 @@ static int daxpin_holder_place_watch(daxpin_file_t *file)
 static int daxpin_holder_look_for_writer(daxpin_file_t *file, uint64_t now)
 {
     const daxpin_inode_t inode = daxpin_holder_inode(file);
+    uint64_t end;
+    int found;
 
     if (!file->lease.suspicious || (now < file->lease.scan)) {
         return 0;
     }
     file->lease.suspicious = 0;
-    file->lease.scan       = now + DAXPIN_SCAN_PAUSE;
-    return daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
-                                   file) != 0;
+    found = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
+                                    file) != 0;
+    end   = daxpin_now();
+    file->lease.scan = end + DAXPIN_SCAN_PAUSE +
+                       DAXPIN_SCAN_SHARE * (end - now);
+    return found;
 }
 
 /* Return whether the watch shows, while the file is lent, that another process
@@ -165,11 +170,12 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
         file->lease.next  = now; /* the reader may be gone */
         file->lease.pause = DAXPIN_TRY_PAUSE_MIN;
     }
-    if (!file->exposed && !file->own) {
-        file->lease.seen = 0; /* a rank that comes late; nothing is lost */
-    }
     if (file->lease.seen & DAXPIN_WATCH_LOST) {
         return 1;
+    }
+    if (!file->exposed && !file->own) {
+        file->lease.seen = 0; /* a rank that comes late; nothing is lost */
+        return 0;
     }
     if ((file->lease.seen & DAXPIN_WATCH_WRITER) &&
         (!file->lease.joined || (file->lease.seen & DAXPIN_WATCH_CHANGE))) {
@@ -253,12 +259,18 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
 static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
 {
     const uint64_t break_time = daxpin_lease_break_time() * DAXPIN_SEC;
+    uint64_t until            = now + break_time / 4 * 3;
+
+    if (!daxpin_hold_is_placed(&file->hold)) {
+        /* A break may be under way since then; else the hold keeps the blocks */
+        until = daxpin_earlier(until, file->lease.whole + break_time);
+    }
 
     file->lease.look_again = now + ((break_time > 0) ?
                              daxpin_earlier(break_time / 4, DAXPIN_LOOK_PAUSE) :
                              DAXPIN_LOOK_PAUSE);
     atomic_store(&file->control->sure_until,
-                 (break_time > 0) ? now + break_time / 4 * 3 : DAXPIN_NEVER);
+                 (break_time > 0) ? until : DAXPIN_NEVER);
 }
 
 /* Look at a lease that is held: by a signal, and now and then, because a signal
@@ -628,8 +640,9 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
     daxpin_loop_wake();
 }
 
-/* Give the lease back, and try to take it again from now on. */
-static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
+/* Give the lease back, and try to take it again from now on. Return whether the
+ * lease was there until now. */
+static int daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
                                daxpin_lease_phase_t phase)
 {
     daxpin_file_note_size(file); /* Members may have made it longer */
@@ -645,7 +658,7 @@ static void daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
     file->lease.contended   = 0;
     file->lease.next        = 0;
     file->lease.pause       = DAXPIN_TRY_PAUSE_MIN;
-    daxpin_lease_drop(file->fd);
+    return daxpin_lease_drop(file->fd) == 0;
 }
 
 /* Wait for a rank that comes late to map the same file. That is possible
@@ -676,19 +689,25 @@ static void daxpin_holder_await_late(daxpin_file_t *file,
 static void daxpin_holder_lend_reader(daxpin_file_t *file,
                                       const daxpin_facts_t *facts)
 {
+    unsigned seen = 0;
+
     if (facts->broken == DAXPIN_BREAK_EXPIRED) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: its lease has expired, because this "
                    "process was stopped for longer than fs.lease-break-time; "
                    "no process has changed the file", file->path);
     } else {
         daxpin_holders_read_watch();
-        daxpin_watch_take(&file->watch);
+        seen = daxpin_watch_take(&file->watch);
         daxpin_share_take_grew(file);
     }
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
                facts->readers);
-    daxpin_holder_lend(file, DAXPIN_STATE_LENT, facts->guard.covers ?
-                       DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT);
+    if (!daxpin_holder_lend(file, DAXPIN_STATE_LENT, facts->guard.covers ?
+                            DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT) &&
+        (seen != 0)) {
+        /* It expired meanwhile, so others may have done what was seen */
+        file->lease.seen = DAXPIN_WATCH_LOST;
+    }
 }
 
 void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
@@ -704,7 +723,9 @@ void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
     if (lent) {
         return;
     }
-    if (daxpin_lease_is_whole(file->fd) && !file->lease.unwatched) {
+    if (daxpin_lease_is_whole(file->fd) && !file->lease.unwatched &&
+        (!file->is_dax || daxpin_hold_is_placed(&file->hold) ||
+         atomic_load(&file->control->waived))) {
         /* Take the lease once more, for the signal, and because /proc/locks
          * does not show waiters of a process that has ended */
         daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT);
@@ -720,7 +741,9 @@ static void daxpin_holder_waive(daxpin_file_t *file,
                    "guard stands in for it", file->path);
     }
     if (facts->state == DAXPIN_STATE_LENT) {
-        file->lease.phase = DAXPIN_LEASE_RELIES; /* Nothing was lost so far */
+        /* Nothing was lost so far. From now on accesses look at the file */
+        daxpin_control_set_state(file->control, DAXPIN_STATE_LENT, 0);
+        file->lease.phase = DAXPIN_LEASE_RELIES;
     }
     file->lease.contended = facts->now;
     daxpin_share_send_hold(file); /* first, because all have to drop theirs */
@@ -805,7 +828,7 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
         facts.held      = daxpin_hold_is_placed(&file->hold);
         action          = daxpin_decide(&file->lease, &facts);
     }
-    if ((facts.state == DAXPIN_STATE_LENT) &&
+    if ((facts.state == DAXPIN_STATE_LENT) && !file->lease.suspicious &&
         ((action.type == DAXPIN_ACTION_TRY) ||
          (action.type == DAXPIN_ACTION_WAIT))) {
         atomic_fetch_add(&file->control->checks, 1); /* The file is whole */
@@ -825,8 +848,15 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
 {
     uint64_t next = daxpin_holder_step(file, now, signaled);
+    int unclear;
 
-    atomic_store(&file->control->judging, 0);
+    /* While a change is not explained, members wait */
+    unclear = (daxpin_file_state(file) == DAXPIN_STATE_LENT) &&
+              !daxpin_lease_is_guarded(&file->lease) && file->lease.suspicious;
+    atomic_store(&file->control->judging, (uint32_t)unclear);
+    if (unclear) {
+        next = daxpin_earlier(next, file->lease.scan);
+    }
     return (daxpin_file_state(file) == DAXPIN_STATE_HELD) ?
                    daxpin_earlier(next, file->lease.look_again) :
                    next;

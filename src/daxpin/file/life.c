@@ -184,9 +184,12 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     daxpin_file_inspect(file);
 
     pthread_mutex_lock(&daxpin_mutex);
+    (void)daxpin_watch_place(&file->watch, fd); /* Members get the instance */
     ret = daxpin_share_serve(file, address);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
+    } else {
+        daxpin_watch_drop(&file->watch);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
@@ -245,6 +248,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
         daxpin_file_free(file);
         return ret;
     }
+    daxpin_loop_wake(); /* for daxpin_member_tick(): when to look again */
     *file_p = file;
     return 0;
 

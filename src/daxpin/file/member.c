@@ -81,12 +81,12 @@ static uint64_t daxpin_member_check_holder(daxpin_file_t *file, uint64_t now)
 {
     uint64_t until = atomic_load(&file->control->sure_until);
 
-    if ((file->revoke.phase != DAXPIN_PHASE_NONE) || (until == 0)) {
+    if ((file->revoke.phase != DAXPIN_PHASE_NONE) ||
+        !daxpin_file_is_alive(file)) {
         return DAXPIN_NEVER;
     }
-    if (daxpin_file_state(file) != DAXPIN_STATE_HELD) {
-        return (daxpin_file_state(file) == DAXPIN_STATE_LENT) ?
-                       now + DAXPIN_MEMBER_PAUSE : DAXPIN_NEVER;
+    if ((daxpin_file_state(file) != DAXPIN_STATE_HELD) || (until == 0)) {
+        return now + DAXPIN_MEMBER_PAUSE;
     }
     if (!daxpin_member_is_sure(file, now) && !daxpin_member_look(file, now)) {
         daxpin_member_give_up(file);

@@ -167,6 +167,10 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     daxpin_pins_revoke(&file->pins);
     daxpin_revoke_call(file);
     if (file->holder) {
+        if (file->former_fd >= 0) {
+            /* Another holder may wait for this one */
+            daxpin_control_end_access(file->former_fd);
+        }
         file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
         file->revoke.phase    = DAXPIN_PHASE_ACKS;
         return;

@@ -382,7 +382,8 @@ int daxpin_share_take_grew(daxpin_file_t *file)
     int grew;
 
     daxpin_share_receive_all(file);
-    grew       = file->grew || (file->growing > 0);
+    grew       = file->grew || (file->growing > 0) ||
+                 daxpin_share_has_lost_members(file);
     file->grew = 0;
     LIST_FOREACH(conn, &file->share.conns, link) {
         grew |= conn->member && conn->growing;

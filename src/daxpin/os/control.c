@@ -169,6 +169,15 @@ int daxpin_control_open_member(int fd)
     return member_fd;
 }
 
+void daxpin_control_unlock_growth(int lock_fd)
+{
+    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_GROWTH, F_UNLCK);
+
+    /* The close alone would leave the lock to a child of fork() */
+    fcntl(lock_fd, F_OFD_SETLK, &lock);
+    close(lock_fd);
+}
+
 /* A description of its own excludes other threads as well as processes */
 int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
 {
@@ -211,11 +220,16 @@ int daxpin_control_has_others(int member_fd)
            (lock.l_type != F_UNLCK);
 }
 
-int daxpin_control_leave(int member_fd)
+void daxpin_control_end_access(int member_fd)
 {
     struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_UNLCK);
 
     fcntl(member_fd, F_OFD_SETLK, &lock);
+}
+
+int daxpin_control_leave(int member_fd)
+{
+    daxpin_control_end_access(member_fd);
     /* A conversion that fails drops the shared lock as well. So if two members
      * leave at once, one of them is the last. */
     return flock(member_fd, LOCK_EX | LOCK_NB) == 0;
@@ -242,12 +256,14 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
     }
 }
 
-void daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)
+int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)
 {
     if (mremap(other, DAXPIN_CONTROL_SIZE, DAXPIN_CONTROL_SIZE,
                MREMAP_MAYMOVE | MREMAP_FIXED, control) == MAP_FAILED) {
         munmap(other, DAXPIN_CONTROL_SIZE);
+        return -ENOMEM;
     }
+    return 0;
 }
 
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
@@ -264,7 +280,7 @@ void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
     own->generation = control->generation;
     atomic_store(&own->length, atomic_load(&control->length));
     atomic_store(&own->state, (uint32_t)state);
-    daxpin_control_replace(control, own);
+    (void)daxpin_control_replace(control, own);
 }
 
 daxpin_slot_t *daxpin_slots_create(void)

@@ -117,8 +117,15 @@ int daxpin_control_open_member(int fd);
  * for messages. */
 int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
 
-/* Return whether another member uses the page, or may do so. Changes no lock. */
+/* End that lock, and close its descriptor. */
+void daxpin_control_unlock_growth(int lock_fd);
+
+/* Return whether another member accesses the file, or may do so. Changes no
+ * lock. */
 int daxpin_control_has_others(int member_fd);
+
+/* Show that this member has ended all accesses, but keep its shared lock. */
+void daxpin_control_end_access(int member_fd);
 
 /* End the shared lock of a member that has left the file. Return whether no
  * other member is left. */
@@ -134,9 +141,9 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
  * page stays. Async-signal-safe. */
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
 
-/* Put another page in the place of one, in one step as seen by other threads. */
-void daxpin_control_replace(daxpin_control_t *control,
-                            daxpin_control_t *other);
+/* Put another page in the place of one, in one step as seen by other threads.
+ * Return 0; or -ENOMEM without a message, and the other page is unmapped. */
+int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other);
 
 /* Wait until any thread that marked its slot and read the old state is seen in
  * the slot. */

@@ -26,9 +26,9 @@ int daxpin_lease_take(int fd, pid_t tid, int signo)
     return 0;
 }
 
-void daxpin_lease_drop(int fd)
+int daxpin_lease_drop(int fd)
 {
-    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return (fcntl(fd, F_SETLEASE, F_UNLCK) == 0) ? 0 : -errno;
 }
 
 daxpin_lease_state_t daxpin_lease_state(int fd)

@@ -15,8 +15,9 @@
  * another -errno. Without a message. */
 int daxpin_lease_take(int fd, pid_t tid, int signo);
 
-/* Give the lease back: processes that wait for it go on. */
-void daxpin_lease_drop(int fd);
+/* Give the lease back: processes that wait for it go on. Return 0; or -errno,
+ * -EAGAIN if the lease was not there any more. */
+int daxpin_lease_drop(int fd);
 
 typedef enum daxpin_lease_state {
     DAXPIN_LEASE_STATE_WHOLE,   /* it is there, and no break is under way */

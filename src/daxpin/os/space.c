@@ -219,12 +219,18 @@ static int daxpin_space_check_free(const daxpin_space_t *space)
 
 static int daxpin_space_check(daxpin_space_t *space)
 {
+    int ret;
+
     const uint64_t now = daxpin_now();
 
     if (daxpin_lease_is_whole(space->fd)) {
         space->owned = now;
     }
-    return (space->check != NULL) ? space->check(space->arg) : 0;
+    ret = (space->check != NULL) ? space->check(space->arg) : 0;
+    if ((ret != 0) && (ret != -ECANCELED)) {
+        space->owned = 0; /* A revoke has given the lease back */
+    }
+    return ret;
 }
 
 static int daxpin_space_allocate_piece(daxpin_space_t *space, off_t start,
