@@ -353,8 +353,11 @@ static void test_directory_is_not_shared(void **state)
     rendezvous_dir();
     if (daxpin_file_open(path, UNIT_LENGTH,
                          &(daxpin_params_t){.timeout_ms = 300}, &file) != 0) {
-        assert_message("container");
-        assert_message("DAXPIN_RUNTIME_DIR");
+        /* If it is let in without the lease, it sees the process itself */
+        if (strstr(daxpin_errormsg(), "open elsewhere: pid") == NULL) {
+            assert_message("container");
+            assert_message("DAXPIN_RUNTIME_DIR");
+        }
     } else {
         assert_true(member_has_state(&child, REVOKED));
         daxpin_file_close(file);

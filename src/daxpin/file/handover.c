@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* A new holder that does not answer by then is stopped, or there is none */
-#define DAXPIN_HANDOVER_BOUND (2 * DAXPIN_SEC)
+#define DAXPIN_HANDOVER_BOUND (10 * DAXPIN_SEC)
 #define DAXPIN_HANDOVER_PAUSE (2 * DAXPIN_MSEC)
 
 /* Return whether the old holder has left the file in a state that can go on:

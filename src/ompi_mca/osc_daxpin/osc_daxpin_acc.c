@@ -363,9 +363,9 @@ static int osc_daxpin_acc_finish(ompi_win_t *win, int target, int ret,
 
     if ((ret == OMPI_SUCCESS) && way->is_remote) {
         ret = way->complete(module, target);
-        if (ret == OMPI_SUCCESS) {
-            ret = osc_daxpin_peer_check(module, target);
-        }
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_peer_check(module, target);
     }
     *request = &ompi_request_empty;
     return ret;

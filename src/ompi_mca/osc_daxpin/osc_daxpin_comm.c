@@ -11,6 +11,7 @@
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 #include "osc_daxpin_request.h"
+#include "osc_daxpin_state.h"
 
 static __attribute__((always_inline)) inline int
 osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
@@ -139,6 +140,15 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
                    osc_daxpin_request_start(module, target, inner, request);
 }
 
+/* Check the target, because the request is complete: its end is a
+ * synchronisation. Return ret, or the error of the target. */
+static int osc_daxpin_settle_request(ompi_win_t *win, int target, int ret)
+{
+    return ((ret == OMPI_SUCCESS) && (target != MPI_PROC_NULL)) ?
+                   osc_daxpin_peer_check(osc_daxpin_module(win), target) :
+                   ret;
+}
+
 int osc_daxpin_rput(const void *origin, int origin_count,
                     ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
                     int target_count, ompi_datatype_t *target_dt,
@@ -158,8 +168,9 @@ int osc_daxpin_rput(const void *origin, int origin_count,
         return osc_daxpin_rmove(win, target, &move, request);
     }
     *request = &ompi_request_empty;
-    return osc_daxpin_put(origin, origin_count, origin_dt, target, disp,
-                          target_count, target_dt, win);
+    return osc_daxpin_settle_request(
+            win, target, osc_daxpin_put(origin, origin_count, origin_dt, target,
+                                        disp, target_count, target_dt, win));
 }
 
 int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
@@ -180,6 +191,7 @@ int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
         return osc_daxpin_rmove(win, target, &move, request);
     }
     *request = &ompi_request_empty;
-    return osc_daxpin_get(origin, origin_count, origin_dt, target, disp,
-                          target_count, target_dt, win);
+    return osc_daxpin_settle_request(
+            win, target, osc_daxpin_get(origin, origin_count, origin_dt, target,
+                                        disp, target_count, target_dt, win));
 }
