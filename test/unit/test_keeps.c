@@ -482,11 +482,11 @@ static void keeps_check_advice(int advice, const char *flag)
         assert_int_equal(mlock2(map.memory, map.length,
                                 (advice == -1) ? 0 : MLOCK_ONFAULT), 0);
     }
-    if (strstr(keeps_flags(&map), flag) == NULL) {
-        close(fd);
-        keeps_end(&map); /* Linux 6.1 shows "lf" as "??" */
-        return;
+    if ((strcmp(flag, " lf") == 0) &&
+        (strstr(keeps_flags(&map), " ??") != NULL)) {
+        flag = " ??"; /* as Linux 6.1 shows it */
     }
+    assert_contains(keeps_flags(&map), flag);
     assert_ok(keeps_adopt(&map));
     assert_contains(keeps_flags(&map), flag);
     close(fd);

@@ -20,6 +20,7 @@ static const struct {
 } daxpin_advices[] = {
     {"lo", DAXPIN_ADVICE_LOCK, -1, "mlock"},
     {"lf", DAXPIN_ADVICE_ONFAULT, -1, "mlock2"},
+    {"lo ??", DAXPIN_ADVICE_ONFAULT, -1, "mlock2"}, /* the same on Linux 6.1 */
     {"dc", DAXPIN_ADVICE_DONTFORK, MADV_DONTFORK, "MADV_DONTFORK"},
     {"dd", DAXPIN_ADVICE_DONTDUMP, MADV_DONTDUMP, "MADV_DONTDUMP"},
     {"rr", DAXPIN_ADVICE_RANDOM, MADV_RANDOM, "MADV_RANDOM"},
