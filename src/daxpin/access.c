@@ -151,6 +151,7 @@ static int daxpin_file_is_calm(daxpin_file_t *file, uint64_t first_check)
 static int daxpin_file_is_sure(daxpin_file_t *file, uint64_t now,
                                uint64_t first_check)
 {
+    uint32_t open;
     int sure;
 
     /* What was found out counts only if the state is the same afterwards */
@@ -161,10 +162,10 @@ static int daxpin_file_is_sure(daxpin_file_t *file, uint64_t now,
         return (sure && (daxpin_file_state(file) == DAXPIN_STATE_HELD)) ? 1 :
                                                                           -1;
     case DAXPIN_STATE_LENT:
-        if (atomic_load(&file->control->open) != DAXPIN_CONTROL_OPEN) {
-            return 1; /* the accesses have checked the file */
-        }
-        sure = daxpin_file_is_calm(file, first_check);
+        open = atomic_load(&file->control->open);
+        sure = (open == DAXPIN_CONTROL_CHECKED) || /* by each access */
+               ((open == DAXPIN_CONTROL_OPEN) &&
+                daxpin_file_is_calm(file, first_check));
         return (sure && (daxpin_file_state(file) == DAXPIN_STATE_LENT)) ? 1 :
                                                                           -1;
     case DAXPIN_STATE_RELEASED:

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "log.h"
 #include "memfd.h"
+#include "vma.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -246,7 +247,8 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
                               int is_open)
 {
     if (!is_open) {
-        atomic_store(&control->open, 0);
+        atomic_store(&control->open, daxpin_state_allows(state) ?
+                                             DAXPIN_CONTROL_CHECKED : 0);
     }
     atomic_store_explicit(&control->state, (uint32_t)state,
                           memory_order_release);
@@ -266,21 +268,37 @@ int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)
     return 0;
 }
 
+static void daxpin_control_note_end(daxpin_control_t *control,
+                                    uint64_t generation, uint64_t length,
+                                    daxpin_state_t state)
+{
+    control->generation = generation;
+    atomic_store(&control->length, length);
+    atomic_store(&control->state, (uint32_t)state);
+}
+
 void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state)
 {
+    const uint64_t generation = control->generation;
+    const uint64_t length     = atomic_load(&control->length);
     daxpin_control_t *own;
 
     /* Complete the page before it appears at the address: a thread of this
      * process may be in an access, and read the state. */
     own = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (own == MAP_FAILED) {
-        return;
+    if (own != MAP_FAILED) {
+        daxpin_control_note_end(own, generation, length, state);
+        if (daxpin_control_replace(control, own) == 0) {
+            return;
+        }
     }
-    own->generation = control->generation;
-    atomic_store(&own->length, atomic_load(&control->length));
-    atomic_store(&own->state, (uint32_t)state);
-    (void)daxpin_control_replace(control, own);
+    /* The process may have no more memory or mappings. Mapped in the place of
+     * the page, a new one needs neither, and allows no access from the first
+     * moment on, because the state of a page of zeros is PENDING. */
+    (void)daxpin_vma_replace(control, DAXPIN_CONTROL_SIZE,
+                             PROT_READ | PROT_WRITE, 0);
+    daxpin_control_note_end(control, generation, length, state);
 }
 
 daxpin_slot_t *daxpin_slots_create(void)

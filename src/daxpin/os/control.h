@@ -29,6 +29,7 @@
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
 #define DAXPIN_CONTROL_OPEN    ((uint32_t)DAXPIN_STATE_HELD)
+#define DAXPIN_CONTROL_CHECKED ((uint32_t)DAXPIN_STATE_LENT)
 #define DAXPIN_CAUSE_MAX       1024
 #define DAXPIN_PATH_MAX        2048
 
@@ -54,7 +55,10 @@ typedef struct daxpin_control {
                                     placed it: the guard stands in for it */
     _Atomic uint32_t open;       /* DAXPIN_CONTROL_OPEN: an access needs no look
                                     at the file, if a synchronisation has one:
-                                    HELD, or LENT and watched */
+                                    HELD, or LENT and watched.
+                                    DAXPIN_CONTROL_CHECKED: an access looks at
+                                    the file. 0: access ends, or has ended, and
+                                    the state shows that soon */
     _Atomic uint32_t judging;    /* 1: the holder has read from its watch, and
                                     has not yet acted on what it has read */
     _Atomic uint64_t sure_until; /* ns, HELD: the lease cannot have expired

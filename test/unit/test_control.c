@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* The control page, when access ends */
+
+#include "child.h"
+#include "daxpin/access.h"
+#include "daxpin/file/file.h"
+#include "intruder.h"
+
+#include <sys/resource.h>
+
+/* Set the limit of the address space to what is in use. */
+static int control_fill_space(void)
+{
+    FILE *file          = fopen("/proc/self/statm", "re");
+    unsigned long pages = 0;
+    struct rlimit limit;
+
+    if ((file == NULL) || (fscanf(file, "%lu", &pages) != 1)) {
+        return -EIO;
+    }
+    fclose(file);
+    limit.rlim_cur = limit.rlim_max = pages * (rlim_t)sysconf(_SC_PAGESIZE);
+    return setrlimit(RLIMIT_AS, &limit);
+}
+
+/* Leave no room for another mapping, and end access to a page that is mapped
+ * read-only. Answer with the state and whether the page says more. */
+static int control_room_child(int argc, char **argv)
+{
+    daxpin_control_t *first, *control;
+    daxpin_key_t key = {0};
+    int fd;
+
+    (void)argc;
+    (void)argv;
+    if ((daxpin_control_create(&first, &fd) != 0) ||
+        (daxpin_control_attach(fd, &key, &control) != 0)) {
+        child_report(-1, "%s", daxpin_errormsg());
+        return 0;
+    }
+    atomic_store(&first->length, 4096);
+    daxpin_control_set_state(first, DAXPIN_STATE_HELD, 1);
+    if (control_fill_space() != 0) {
+        child_report(-1, "cannot limit the address space");
+        return 0;
+    }
+    daxpin_control_detach(control, DAXPIN_STATE_BREAKING);
+    child_report((long)atomic_load(&control->state), "open %u length %lu",
+                 atomic_load(&control->open), atomic_load(&control->length));
+    _exit(0); /* The search for leaks needs memory */
+}
+
+static void test_no_room(void **state)
+{
+    child_t child;
+
+    if (UNIT_SANITIZED) {
+        skip(); /* they need memory of their own all the time */
+    }
+    child_spawn(&child, "room", NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS),
+                     DAXPIN_STATE_BREAKING);
+    assert_string_equal(child.text, "open 0 length 4096");
+    child_finish(&child);
+    (void)state;
+}
+
+/* Access to a lent file ends in two stores, and a synchronisation may come
+ * between them. It must not take the first for a file that each access looks
+ * at. */
+static void test_end_of_lent_file(void **state)
+{
+    const char *path = unit_path(unit_disk, "ends");
+    daxpin_access_t access;
+    daxpin_file_t *file;
+    child_t reader;
+
+    file = unit_open(path, UNIT_LENGTH);
+    daxpin_access_init(file, 0, &access);
+    intruder_start(&reader, "read", path, 0);
+    assert_int_equal(intruder_result(&reader, 2000), 0);
+    assert_true(unit_await(10000, daxpin_file_state(file) ==
+                                          DAXPIN_STATE_LENT));
+    assert_int_equal(daxpin_file_check(file), 0);
+    atomic_store(&file->control->open, 0);
+    assert_int_equal(daxpin_file_check(file), -ESTALE);
+    atomic_store(&file->control->open, DAXPIN_CONTROL_CHECKED);
+    assert_int_equal(daxpin_file_check(file), 0);
+    child_finish(&reader);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    static const child_entry_t children[] = {
+        INTRUDER_ENTRY, {"room", control_room_child}, {NULL, NULL}
+    };
+    const struct CMUnitTest tests[] = {
+        unit_case(test_no_room),
+        unit_case(test_end_of_lent_file)
+    };
+
+    return unit_main("control", argc, argv, children, tests);
+}
