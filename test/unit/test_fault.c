@@ -9,7 +9,9 @@
 #include "member.h"
 #include "old_kernel.h"
 
+#include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
+#include "daxpin/os/loop.h"
 #include "daxpin/os/sink.h"
 #include "daxpin/os/vma.h"
 
@@ -17,7 +19,8 @@
 
 #define FAULT_PAGE    4096ul
 #define FAULT_BIG     (160ul << 20)
-#define FAULT_ROUNDS  4300 /* more than there are watches */
+#define FAULT_TAKEN   3900 /* of the watches, which are 4096 */
+#define FAULT_ROUNDS  400  /* more than there are left */
 #define FAULT_SIGNALS 5000 /* more than an access is tried again */
 
 /* Report where a child has found something wrong. */
@@ -461,6 +464,20 @@ static char *fault_map(const char *path, size_t size, int *fd_p)
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd_p, 0);
 }
 
+/* Use most of the watches, by ranges of a mapping that stays. */
+static void fault_take_watches(daxpin_file_t *file, const char *memory)
+{
+    uintptr_t start = (uintptr_t)memory;
+    int i;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    for (i = 1; i <= FAULT_TAKEN; ++i) {
+        assert_ok(daxpin_fault_watch(file, start + i,
+                                     start + i + 4 * FAULT_PAGE));
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+}
+
 /* Adopt, unadopt and unmap without end, while the file is in use. */
 static void test_watches_are_given_back(void **state)
 {
@@ -474,6 +491,7 @@ static void test_watches_are_given_back(void **state)
     memory = fault_map(path, 4 * FAULT_PAGE, &fd);
     assert_ok(daxpin_set_files(dirs));
     assert_ok(daxpin_file_adopt(memory, FAULT_PAGE, NULL, &file, &offset));
+    fault_take_watches(file, memory);
     /* Each at another address */
     other = mmap(NULL, FAULT_ROUNDS * FAULT_PAGE, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
