@@ -188,7 +188,7 @@ static UNIT_UNUSED int member_put(member_t *me, char *args)
 
 static UNIT_UNUSED int member_traffic(member_t *me)
 {
-    uint64_t end = unit_ms() + 20000;
+    uint64_t end = unit_ms() + 20000 * unit_slow();
     size_t offset;
     int ret, i;
 
