@@ -210,6 +210,7 @@ static int daxpin_adopt_allocate_locked(daxpin_file_t *file, uint64_t offset,
                             .offset = offset,
                             .end    = offset + length,
                             .shared = 1,
+                            .lends  = 1,
                             .check  = daxpin_description_check,
                             .arg    = file};
     int ret;

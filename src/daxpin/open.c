@@ -279,6 +279,7 @@ static int daxpin_open_grow_locked(daxpin_file_t *file, size_t length)
         .end      = length,
         .converts = file->is_dax,
         .shared   = 1,
+        .lends    = 1,
         .check    = daxpin_description_check,
         .arg      = file
     };

@@ -37,6 +37,9 @@ static int      disk_writes;      /* another program writes to each hole that
 static unsigned disk_written;     /* bytes */
 static void     (*disk_full_hook)(int fd, off_t offset);
 
+/* Called when the library is about to set the length of a file */
+static void     (*disk_length_hook)(int fd);
+
 /* Called when the library makes a path absolute, which it does between the
  * creation of a file and the lease */
 static void     (*disk_path_hook)(const char *path);
@@ -126,6 +129,9 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     if (mode & ~FALLOC_FL_KEEP_SIZE) {
         return (int)syscall(SYS_fallocate, fd, mode, offset, length);
     }
+    if ((mode == 0) && (disk_length_hook != NULL)) {
+        disk_length_hook(fd);
+    }
     disk_path_of(fd, path);
     while (disk_is_marked(path, "wait")) {
         disk_mark(path, "waits");
@@ -139,6 +145,14 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     return disk_has_mark(fd, "full") ?
            disk_fill_up(fd, mode, offset, length) :
            (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+int ftruncate(int fd, off_t length)
+{
+    if (disk_length_hook != NULL) {
+        disk_length_hook(fd);
+    }
+    return (int)syscall(SYS_ftruncate, fd, length);
 }
 
 off_t lseek(int fd, off_t offset, int whence)

@@ -167,6 +167,48 @@ static void test_written_while_filled(void **state)
     (void)state;
 }
 
+static const char *own_appends; /* the path */
+static off_t      own_appended; /* the offset of the byte; 0: not yet */
+
+/* Append as a process does that was let in, behind what the library is about to
+ * make the length. */
+static void own_append(int fd)
+{
+    const char byte = DISK_WRITTEN;
+    char path[PATH_MAX];
+
+    disk_path_of(fd, path);
+    if ((own_appended == 0) && (strcmp(path, own_appends) == 0)) {
+        own_appended = OWN_LENGTH;
+        assert_int_equal(pwrite(fd, &byte, 1, own_appended), 1);
+    }
+}
+
+/* What another process appends while the file grows is not cut off: neither
+ * when the file is opened, nor later. */
+static void test_appended_while_grown(void **state)
+{
+    daxpin_file_t *file, *more;
+    own_file_t made;
+    unsigned i;
+
+    for (i = 0; i < 2; ++i) {
+        own_make(&made, unit_disk, "appended");
+        file             = (i == 0) ? NULL : unit_open(made.path, OWN_MIB);
+        own_appends      = made.path;
+        own_appended     = 0;
+        disk_length_hook = own_append;
+        more             = unit_open(made.path, OWN_LENGTH);
+        disk_length_hook = NULL;
+        assert_int_equal(own_appended, OWN_LENGTH);
+        assert_int_equal(unit_file_size(made.path), OWN_LENGTH + 1);
+        assert_int_equal(unit_file_byte(made.path, OWN_LENGTH), DISK_WRITTEN);
+        daxpin_file_close(more);
+        daxpin_file_close(file);
+    }
+    (void)state;
+}
+
 /* On DAX no hole is left, and no block that was never written. */
 static void own_check_converted(const char *dir)
 {
@@ -293,6 +335,45 @@ static void test_full_while_open(void **state)
     assert_int_equal(after.st_blocks, before.st_blocks);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     daxpin_file_close(file);
+    (void)state;
+}
+
+static daxpin_file_t *own_lent;
+static child_t       own_reader;
+
+/* Have a reader let in before the library finds that there is no space. */
+static void own_lend(int fd, off_t offset)
+{
+    (void)fd;
+    (void)offset;
+    intruder_start(&own_reader, "read", own_lent->path, 0);
+    assert_int_equal(intruder_result(&own_reader, 5000), 0);
+    assert_int_equal(daxpin_file_state(own_lent), DAXPIN_STATE_LENT);
+    own_appends      = own_lent->path;
+    own_appended     = 0;
+    disk_length_hook = own_append;
+}
+
+/* When the lease was given back meanwhile, nothing is cut off: another process
+ * may append at any moment. */
+static void test_full_while_lent(void **state)
+{
+    const char *path = unit_path(unit_disk, "lent-full");
+    daxpin_file_t *more;
+    int fd;
+
+    own_lent = unit_open(path, OWN_MIB);
+    fd       = member_number(&(member_t){.file = own_lent});
+    disk_mark(path, "full");
+    disk_full_hook = own_lend;
+    assert_int_equal(daxpin_file_open(path, OWN_LENGTH, NULL, &more), -ENOSPC);
+    disk_full_hook = NULL;
+    own_append(fd); /* if the library did not set the length at all */
+    disk_length_hook = NULL;
+    assert_int_equal(unit_file_size(path), OWN_LENGTH + 1);
+    assert_int_equal(unit_file_byte(path, OWN_LENGTH), DISK_WRITTEN);
+    child_finish(&own_reader);
+    daxpin_file_close(own_lent);
     (void)state;
 }
 
@@ -574,11 +655,13 @@ int main(int argc, char **argv)
         unit_case(test_refused),
         unit_case(test_refused_new_file),
         unit_case(test_written_while_filled),
+        unit_case(test_appended_while_grown),
         unit_case(test_converted),
         unit_case(test_hidden_holes),
         unit_case(test_reader_while_filled),
         unit_case(test_full),
         unit_case(test_full_while_open),
+        unit_case(test_full_while_lent),
         unit_case(test_full_beside_allocated),
         unit_case(test_adopt_full),
         unit_case(test_too_sparse),

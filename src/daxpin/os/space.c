@@ -373,6 +373,24 @@ static int daxpin_space_convert(daxpin_space_t *space)
     return ret;
 }
 
+/* Make the file as long as the range. A process that was let in may append to
+ * the file at the same time, so that ftruncate() could cut what it has written;
+ * fallocate() makes no file shorter. It may need free blocks though it allocates
+ * none. Where only this process has the file, ftruncate() does. */
+static int daxpin_space_set_size(const daxpin_space_t *space)
+{
+    int ret;
+
+    do {
+        ret = fallocate(space->fd, 0, (off_t)space->end - 1, 1);
+    } while ((ret != 0) && (errno == EINTR));
+    if ((ret != 0) && !space->shared &&
+        ((errno == ENOSPC) || (errno == EOPNOTSUPP))) {
+        ret = ftruncate(space->fd, (off_t)space->end);
+    }
+    return ret;
+}
+
 /* Grow the file, which has its blocks by now. */
 static int daxpin_space_extend(daxpin_space_t *space)
 {
@@ -385,7 +403,7 @@ static int daxpin_space_extend(daxpin_space_t *space)
     if (st.st_size >= (off_t)space->end) {
         return 0;
     }
-    if (ftruncate(space->fd, (off_t)space->end) != 0) {
+    if (daxpin_space_set_size(space) != 0) {
         return daxpin_error(errno, "%s: cannot grow to %lu bytes: %m",
                             space->path, space->end);
     }
@@ -421,7 +439,8 @@ int daxpin_space_fill(daxpin_space_t *space)
  */
 
 /* Return whether no other process can have the file open yet: the lease is
- * whole, or was so recently that it cannot have ended since. */
+ * whole; or it was so recently that it cannot have ended since, and nobody has
+ * given it back. */
 static int daxpin_space_is_owned(daxpin_space_t *space)
 {
     const uint64_t now = daxpin_now();
@@ -431,7 +450,7 @@ static int daxpin_space_is_owned(daxpin_space_t *space)
         space->owned = now;
         return 1;
     }
-    return (space->owned != 0) &&
+    return (space->owned != 0) && !space->lends &&
            ((bound == 0) || /* it does not end by itself */
             (now < space->owned + bound / 100 * DAXPIN_SPACE_PERCENT));
 }

@@ -35,6 +35,8 @@ typedef struct daxpin_space {
                                fault, which a NIC cannot wait for */
     int           shared;   /* other threads or processes may store to the
                                range meanwhile, or see the new length */
+    int           lends;    /* the holder may give the lease back meanwhile, to
+                               let another process in */
     /* Called between two pieces of the work, which need a second at most:
      * return 0; or -errno with a message, to stop; or NULL */
     int           (*check)(void *arg);
