@@ -205,8 +205,9 @@ int daxpin_set_files(const char *const *paths);
  * says where: O_SYNC, O_DSYNC, O_DIRECT or O_NOATIME of a descriptor, if the
  * flags of the holder's are others; a lock by F_OFD_SETLK or flock() on one of
  * the two; record locks (F_SETLK) of this process on the file; a mapping that
- * is registered with a userfaultfd, or has a protection key. What mlock() and
- * madvise() have set is set again.
+ * is registered with a userfaultfd, or has a protection key; what mlock() or
+ * madvise() has set, if it could not be set again. Else that and what mbind()
+ * has set is set again.
  *
  * A lock that is taken by flock() or F_OFD_SETLK after the exchange is one of
  * all processes that share the description. Record locks stay: a descriptor of

@@ -7,6 +7,8 @@
 #include "intruder.h"
 #include "member.h"
 
+#include <linux/capability.h>
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -328,7 +330,7 @@ static int keeps_has_lock(int fd, int command)
  * descriptors. */
 static void test_record_lock_of_holder(void **state)
 {
-    int fds = unit_count_fds(), before, i;
+    int fds = unit_count_fds(), before = 0, i;
     keeps_map_t map;
 
     keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
@@ -514,6 +516,130 @@ static void test_huge_pages(void **state)
     (void)state;
 }
 
+/* Have a privileged process obey the limit of locked memory, too. */
+static int keeps_drop_privilege(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) != 0) {
+        return 0;
+    }
+    data[0].effective &= ~(1u << CAP_IPC_LOCK);
+    return syscall(SYS_capset, &header, data) == 0;
+}
+
+/* Adopt a mapping that is locked, when no memory may be locked any more. The
+ * arguments are the two directories. */
+static int keeps_limit_child(int argc, char **argv)
+{
+    struct rlimit limit = {0, 0};
+    keeps_map_t map;
+    size_t locked;
+    int fd, ret;
+
+    (void)argc;
+    snprintf(unit_disk, sizeof(unit_disk), "%s", argv[1]);
+    snprintf(unit_memory, sizeof(unit_memory), "%s", argv[2]);
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd     = open(map.path, O_RDWR | O_CLOEXEC);
+    locked = keeps_locked();
+    if ((mlock(map.memory, map.length) != 0) ||
+        (keeps_locked() != locked + map.length)) {
+        child_report(0, "cannot lock");
+        return 0;
+    }
+    locked = keeps_locked();
+    if ((setrlimit(RLIMIT_MEMLOCK, &limit) != 0) || !keeps_drop_privilege()) {
+        child_report(0, "cannot lock");
+        return 0;
+    }
+    ret = keeps_adopt(&map);
+    if (keeps_locked() != locked) {
+        child_report(__LINE__, "%zu bytes are locked, and not %zu",
+                     keeps_locked(), locked);
+    } else if (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, map.fd) ==
+               0) {
+        child_report(__LINE__, "the descriptor is another one");
+    } else {
+        child_report(ret, "%s", daxpin_errormsg());
+    }
+    close(fd);
+    return 0;
+}
+
+/* What cannot be set again is not lost: there is no adoption. */
+static void test_lock_beyond_limit(void **state)
+{
+    child_t child;
+    long ret;
+
+    child_spawn(&child, "limit", unit_disk, unit_memory, NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    if ((ret == 0) && (strcmp(child.text, "cannot lock") == 0)) {
+        child_finish(&child);
+        skip();
+    }
+    if (ret != -EBUSY) {
+        fail_msg("%ld: %s", ret, child.text);
+    }
+    assert_contains(child.text, "mlock");
+    child_finish(&child);
+    (void)state;
+}
+
+static int keeps_set_policy(char *addr, size_t length, int mode)
+{
+    unsigned long nodes = 1;
+
+    return (int)syscall(SYS_mbind, addr, length, mode, &nodes, 64ul, 0);
+}
+
+static int keeps_policy(const char *addr)
+{
+    int mode = -1;
+
+    (void)syscall(SYS_get_mempolicy, &mode, NULL, 0ul, addr, MPOL_F_ADDR);
+    return mode;
+}
+
+/* The policy of a mapping stays; and where a file system keeps the policies of
+ * the parts of a file, each part has its own. */
+static void keeps_check_policy(const char *dir)
+{
+    keeps_map_t map;
+    char *middle;
+    int fd;
+
+    keeps_make(&map, dir, UNIT_LENGTH, 0);
+    fd     = open(map.path, O_RDWR | O_CLOEXEC);
+    middle = map.memory + 4 * KEEPS_PAGE;
+    assert_int_equal(keeps_set_policy(middle, KEEPS_PAGE, MPOL_BIND), 0);
+    assert_int_equal(keeps_policy(middle), MPOL_BIND);
+    assert_ok(keeps_adopt(&map));
+    assert_int_equal(keeps_policy(map.memory), MPOL_DEFAULT);
+    assert_int_equal(keeps_policy(middle), MPOL_BIND);
+    assert_int_equal(keeps_policy(middle + KEEPS_PAGE), MPOL_DEFAULT);
+    close(fd);
+    keeps_end(&map);
+}
+
+static void test_policy(void **state)
+{
+    char *memory = mmap(NULL, KEEPS_PAGE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if ((keeps_set_policy(memory, KEEPS_PAGE, MPOL_BIND) != 0) ||
+        (keeps_policy(memory) != MPOL_BIND)) {
+        munmap(memory, KEEPS_PAGE);
+        skip();
+    }
+    munmap(memory, KEEPS_PAGE);
+    keeps_check_policy(unit_disk);
+    keeps_check_policy(unit_memory);
+    (void)state;
+}
+
 static void test_userfault(void **state)
 {
     struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
@@ -566,6 +692,7 @@ int main(int argc, char **argv)
     const child_entry_t children[] = {
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
+        {"limit", keeps_limit_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -585,6 +712,8 @@ int main(int argc, char **argv)
         unit_case(test_flock_of_member),
         unit_case(test_advice),
         unit_case(test_huge_pages),
+        unit_case(test_lock_beyond_limit),
+        unit_case(test_policy),
         unit_case(test_userfault),
         unit_case(test_protection_key)
     };

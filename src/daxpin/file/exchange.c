@@ -114,10 +114,15 @@ static void daxpin_exchange_take_advice(uintptr_t start, uintptr_t end,
     }
 }
 
-/* Check that another mapping can have what this one has. */
+/* Check that another mapping can have what this one has. To apply the advice to
+ * the mapping that has it changes nothing, and fails where the same would fail
+ * afterwards: a limit may have become lower. */
 static int daxpin_exchange_check_span(const daxpin_file_t *file,
                                       const daxpin_span_t *span)
 {
+    const char *name;
+    int ret;
+
     if (!span->is_known) {
         return daxpin_error(EBUSY, "%s: cannot adopt it: the attributes of its "
                             "mapping at %p cannot be read; check "
@@ -133,7 +138,13 @@ static int daxpin_exchange_check_span(const daxpin_file_t *file,
                             "has a protection key" :
                             "is registered with a userfaultfd");
     }
-    return 0;
+    ret = daxpin_advice_apply(span->start, span->end, span->advice, &name);
+    return (ret == 0) ? 0 :
+           daxpin_error(EBUSY, "%s: cannot adopt it: to exchange its mapping "
+                        "at %p would end what %s has set, which cannot be set "
+                        "again: %s; check the limits of the process (ulimit "
+                        "-l)", file->path, (void*)span->start, name,
+                        strerror(-ret));
 }
 
 /* Read what the program has asked of the mappings that are to be exchanged. */
@@ -158,16 +169,21 @@ static int daxpin_exchange_get_advice(daxpin_exchange_t *exchange)
 }
 
 static int daxpin_exchange_apply_advice(const daxpin_file_t *file,
-                                        const daxpin_span_t *span)
+                                        const daxpin_span_t *span,
+                                        const daxpin_policy_t *policy)
 {
     const char *name;
     int ret = daxpin_advice_apply(span->start, span->end, span->advice, &name);
 
+    if (ret == 0) {
+        name = "mbind";
+        ret  = daxpin_policy_apply(span->start, span->end, policy);
+    }
     return (ret == 0) ? 0 :
-           daxpin_error(-ret, "%s: its mapping at %p was exchanged, and %s "
-                        "cannot be set again: %s; check the limits of the "
-                        "process (ulimit -l)", file->path, (void*)span->start,
-                        name, strerror(-ret));
+           daxpin_error(-ret, "%s: its mapping at %p was exchanged, and what "
+                        "%s had set is lost, because it cannot be set again: "
+                        "%s; check the limits of the process (ulimit -l)",
+                        file->path, (void*)span->start, name, strerror(-ret));
 }
 
 static int daxpin_exchange_map(daxpin_file_t *file, const daxpin_span_t *span)
@@ -191,6 +207,17 @@ static int daxpin_exchange_map(daxpin_file_t *file, const daxpin_span_t *span)
     return 0;
 }
 
+/* Map a span anew, with what the program has asked of it. */
+static int daxpin_exchange_span(daxpin_file_t *file, const daxpin_span_t *span)
+{
+    daxpin_policy_t policy;
+    int ret;
+
+    daxpin_policy_get(span->start, &policy);
+    ret = daxpin_exchange_map(file, span);
+    return (ret == 0) ? daxpin_exchange_apply_advice(file, span, &policy) : ret;
+}
+
 static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
 {
     daxpin_file_t *file = exchange->file;
@@ -201,10 +228,7 @@ static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
     for (i = 0; (i < exchange->spans.count) && (ret == 0); ++i) {
         span = &exchange->spans.spans[i];
         if (span->is_old) {
-            ret = daxpin_exchange_map(file, span);
-        }
-        if ((ret == 0) && span->is_old) {
-            ret = daxpin_exchange_apply_advice(file, span);
+            ret = daxpin_exchange_span(file, span);
         }
         if (ret == 0) {
             ret = daxpin_fault_watch(file, span->start, span->end);

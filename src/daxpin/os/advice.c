@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/mempolicy.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static const struct {
     const char *flag;  /* in the line VmFlags */
@@ -105,4 +108,27 @@ int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
         return -errno;
     }
     return 0;
+}
+
+void daxpin_policy_get(uintptr_t addr, daxpin_policy_t *policy)
+{
+    memset(policy, 0, sizeof(*policy));
+    if (syscall(SYS_get_mempolicy, &policy->mode, policy->nodes,
+                (unsigned long)DAXPIN_POLICY_NODES, addr, MPOL_F_ADDR) != 0) {
+        policy->mode = MPOL_DEFAULT;
+    }
+}
+
+int daxpin_policy_apply(uintptr_t start, uintptr_t end,
+                        const daxpin_policy_t *policy)
+{
+    daxpin_policy_t now;
+
+    daxpin_policy_get(start, &now);
+    if ((now.mode == policy->mode) &&
+        (memcmp(now.nodes, policy->nodes, sizeof(now.nodes)) == 0)) {
+        return 0;
+    }
+    return (syscall(SYS_mbind, start, end - start, policy->mode, policy->nodes,
+                    (unsigned long)DAXPIN_POLICY_NODES, 0) == 0) ? 0 : -errno;
 }

@@ -4,8 +4,8 @@
 #ifndef DAXPIN_ADVICE_H_
 #define DAXPIN_ADVICE_H_
 
-/* What the program has asked of its mappings by mlock(), madvise() and the
- * like. A mapping that takes the place of another has nothing of it. */
+/* What the program has asked of its mappings by mlock(), madvise(), mbind() and
+ * the like. A mapping that takes the place of another has nothing of it. */
 
 #include <stdint.h>
 
@@ -35,5 +35,23 @@ int daxpin_advice_each(daxpin_advice_func_t func, void *arg);
  * that has failed. */
 int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
                         const char **name_p);
+
+#define DAXPIN_POLICY_NODES 1024 /* as many as the kernel can have */
+
+/* The NUMA policy of a mapping, by mbind() */
+typedef struct daxpin_policy {
+    int           mode;
+    unsigned long nodes[DAXPIN_POLICY_NODES / (8 * sizeof(unsigned long))];
+} daxpin_policy_t;
+
+/* Get the policy of the mapping at an address; none where the kernel reports
+ * none. */
+void daxpin_policy_get(uintptr_t addr, daxpin_policy_t *policy);
+
+/* Set the policy of a mapping that has taken the place of another, unless it
+ * has that policy: some file systems keep it with the file. Return 0 or
+ * -errno. */
+int daxpin_policy_apply(uintptr_t start, uintptr_t end,
+                        const daxpin_policy_t *policy);
 
 #endif
