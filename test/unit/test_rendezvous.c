@@ -7,6 +7,8 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/file/file.h"
+
 #include <dirent.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -417,6 +419,90 @@ static void test_killed_holders(void **state)
     (void)state;
 }
 
+/* Remove from a directory the names that contain a word. */
+static void rendezvous_remove(const char *dir, const char *word)
+{
+    DIR *stream = opendir(dir);
+    struct dirent *entry;
+    char path[PATH_MAX];
+
+    assert_non_null(stream);
+    while ((entry = readdir(stream)) != NULL) {
+        if ((entry->d_name[0] != '.') &&
+            (strstr(entry->d_name, word) != NULL)) {
+            snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+            assert_int_equal(unlink(path), 0);
+        }
+    }
+    closedir(stream);
+}
+
+/* Check that the holder makes its names again, and a newcomer finds it. */
+static void rendezvous_check_restored(const char *dir, daxpin_file_t *file,
+                                      int count)
+{
+    child_t child;
+
+    assert_true(unit_await(10000, rendezvous_count(dir) == count));
+    member_start(&child);
+    assert_child_ok(&child, "open %s %d 5000", file->path, UNIT_LENGTH);
+    assert_int_equal(child_query(&child, "holder"), 0);
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    child_finish(&child);
+}
+
+/* Something removes what the user has in the directory, or the directory, as
+ * systemd-logind does at the end of the last login. */
+static void test_removed_names(void **state)
+{
+    const char *dir     = rendezvous_dir();
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "gone"), UNIT_LENGTH);
+    daxpin_file_t *more = unit_open(unit_path(unit_disk, "too"), UNIT_LENGTH);
+
+    unit_log_clear();
+    rendezvous_remove(dir, "");
+    assert_int_equal(rmdir(dir), 0);
+    rendezvous_check_restored(dir, file, 4);
+    assert_contains(unit_log, "are made again");
+    rendezvous_remove(dir, ".lock");
+    rendezvous_check_restored(dir, more, 4);
+    rendezvous_remove(dir, "-");
+    rendezvous_check_restored(dir, file, 4);
+    unit_log_clear();
+    daxpin_file_close(more);
+    daxpin_file_close(file);
+    assert_int_equal(rendezvous_count(dir), 0);
+    (void)state;
+}
+
+/* Another process has the address by now: the holder reports that once, and
+ * takes the address back when that process has ended. */
+static void test_removed_and_taken(void **state)
+{
+    const char *dir     = rendezvous_dir();
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "taken"), UNIT_LENGTH);
+    char lock[PATH_MAX], taken[PATH_MAX + 8];
+    int fd;
+
+    unit_log_clear();
+    snprintf(lock, sizeof(lock), "%s/%lx-%lx.lock", dir, file->dev, file->ino);
+    snprintf(taken, sizeof(taken), "%s.new", lock);
+    fd = open(taken, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(rename(taken, lock), 0);
+    assert_true(unit_await(10000, rendezvous_logged("has the file by now")));
+    unit_sleep_ms(1200); /* it looks again */
+    assert_int_equal(rendezvous_logged("has the file by now"), 1);
+    close(fd);
+    assert_true(unit_await(10000, rendezvous_logged("are made again")));
+    rendezvous_check_restored(dir, file, 2);
+    unit_log_clear();
+    daxpin_file_close(file);
+    assert_int_equal(rendezvous_count(dir), 0);
+    (void)state;
+}
+
 /* The child of a fork leaves the names of its parent alone. */
 static void test_fork_keeps_the_address(void **state)
 {
@@ -630,6 +716,8 @@ int main(int argc, char **argv)
         unit_case(test_directory_is_not_shared),
         unit_case(test_pid_namespaces),
         unit_case(test_killed_holders),
+        unit_case(test_removed_names),
+        unit_case(test_removed_and_taken),
         unit_case(test_fork_keeps_the_address),
         unit_case(test_full_queue),
         unit_case(test_no_descriptors),

@@ -200,6 +200,8 @@ struct daxpin_file {
         int                 reserve_fd;      /* given up to accept a newcomer,
                                                 and to send it BUSY */
         int                 logged_full;     /* that it cannot welcome any */
+        uint64_t            check;           /* ns, to look for the address */
+        int                 logged_lost;     /* that the address is gone */
         daxpin_conn_t       *holder_conn;    /* member */
         unsigned            notes;           /* member: daxpin_note_t */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */

@@ -27,6 +27,9 @@
 #define DAXPIN_LISTEN_MIN    (100 * DAXPIN_MSEC) /* pauses without room */
 #define DAXPIN_LISTEN_MAX    (2 * DAXPIN_SEC)
 
+/* How often to look whether the names of the address are there */
+#define DAXPIN_ADDRESS_PAUSE (500 * DAXPIN_MSEC)
+
 /*
  * The holder's side
  */
@@ -441,7 +444,8 @@ unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
     return count;
 }
 
-uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
+/* Drop newcomers that are silent. Return when to do so again (ns). */
+static uint64_t daxpin_share_drop_silent(daxpin_file_t *file, uint64_t now)
 {
     uint64_t next = DAXPIN_NEVER;
     daxpin_conn_t *conn, *following;
@@ -458,15 +462,69 @@ uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
             next = conn->deadline;
         }
     }
-    if ((file->share.address.listen_fd >= 0) && (file->share.listen_id == 0)) {
-        if (now >= file->share.retry) {
-            file->share.listen_id = daxpin_loop_add(
-                    file->share.address.listen_fd, daxpin_share_event, file);
-            file->share.retry = now + DAXPIN_LISTEN_MIN;
+    return next;
+}
+
+/* Make the address again. Log that, or why it fails, once. */
+static void daxpin_share_restore(daxpin_file_t *file)
+{
+    int ret;
+
+    daxpin_loop_remove(file->share.listen_id, file->share.address.listen_fd);
+    file->share.listen_id = 0;
+    file->share.retry     = 0; /* see daxpin_share_listen_again() */
+    ret = daxpin_address_restore(&file->share.address);
+    if (ret == 0) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: the names by which other processes "
+                   "find this one were removed, and are made again; exempt the "
+                   "directory from whatever removed them (see daxpin(7), "
+                   "Meeting)", file->path);
+    } else if (!file->share.logged_lost) {
+        daxpin_log(DAXPIN_LOG_WARN, "%s: the names by which other processes "
+                   "find this one were removed, and cannot be made again: %s",
+                   file->path, (ret == -EADDRINUSE) ?
+                   "another process of this user has the file by now" :
+                   daxpin_errormsg());
+    }
+    file->share.logged_lost = ret != 0;
+}
+
+/* Look for the names of the address now and then: at the end of a login,
+ * systemd-logind removes what the user has in /dev/shm. Then a newcomer would
+ * take itself for the first process. */
+static void daxpin_share_check_address(daxpin_file_t *file, uint64_t now)
+{
+    if (now >= file->share.check) {
+        if (daxpin_address_is_lost(&file->share.address)) {
+            daxpin_share_restore(file);
         }
+        file->share.check = now + DAXPIN_ADDRESS_PAUSE;
+    }
+}
+
+/* Listen again after a pause. */
+static void daxpin_share_listen_again(daxpin_file_t *file, uint64_t now)
+{
+    if ((file->share.listen_id == 0) && (now >= file->share.retry)) {
+        file->share.listen_id = daxpin_loop_add(file->share.address.listen_fd,
+                                                daxpin_share_event, file);
+        file->share.retry     = now + DAXPIN_LISTEN_MIN;
+    }
+}
+
+uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
+{
+    uint64_t next = daxpin_share_drop_silent(file, now);
+
+    if (file->share.address.listen_fd < 0) {
+        return next;
+    }
+    daxpin_share_check_address(file, now);
+    daxpin_share_listen_again(file, now);
+    if (file->share.listen_id == 0) {
         next = daxpin_earlier(next, file->share.retry);
     }
-    return next;
+    return daxpin_earlier(next, file->share.check);
 }
 
 static void daxpin_share_unwatch(daxpin_file_t *file)

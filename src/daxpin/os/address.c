@@ -252,6 +252,54 @@ err:
     return ret;
 }
 
+int daxpin_address_is_lost(const daxpin_address_t *address)
+{
+    address_names_t names;
+    struct stat st;
+
+    address_make_names(address->dev, address->ino, &names);
+    return !address_is_name_of(address->dir_fd, names.lock,
+                               address->lock_fd) ||
+           (fstatat(address->dir_fd, names.socket, &st, AT_SYMLINK_NOFOLLOW) !=
+            0);
+}
+
+/* Listen at another socket. The lock has its name, so that it still elects this
+ * process. */
+static int address_bind_again(daxpin_address_t *address)
+{
+    address_names_t names;
+    int fd;
+
+    address_make_names(address->dev, address->ino, &names);
+    fd = address_bind(address->dir_fd, &names);
+    if (fd < 0) {
+        return daxpin_error(-fd, "cannot listen at %s: %s", names.socket,
+                            strerror(-fd));
+    }
+    close(address->listen_fd);
+    address->listen_fd = fd;
+    return 0;
+}
+
+int daxpin_address_restore(daxpin_address_t *address)
+{
+    daxpin_address_t restored;
+    address_names_t names;
+    int ret;
+
+    address_make_names(address->dev, address->ino, &names);
+    if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
+        return address_bind_again(address);
+    }
+    ret = daxpin_address_listen(address->dev, address->ino, &restored);
+    if (ret == 0) {
+        daxpin_address_forget(address);
+        *address = restored;
+    }
+    return ret;
+}
+
 void daxpin_address_forget(daxpin_address_t *address)
 {
     if (address->listen_fd >= 0) {

@@ -38,6 +38,15 @@ void daxpin_address_init(daxpin_address_t *address);
 int daxpin_address_listen(uint64_t dev, uint64_t ino,
                           daxpin_address_t *address);
 
+/* Return whether something has removed the names of an address at which this
+ * process listens, so that no process finds it any more. */
+int daxpin_address_is_lost(const daxpin_address_t *address);
+
+/* Make the names of a lost address again, with another socket to listen at.
+ * Return 0; -EADDRINUSE if another process has the address by now; or another
+ * -errno with a message. Unless 0, the address stays as it is. */
+int daxpin_address_restore(daxpin_address_t *address);
+
 /* Stop to listen, and remove the names. */
 void daxpin_address_close(daxpin_address_t *address);
 
