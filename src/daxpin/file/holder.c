@@ -310,8 +310,8 @@ static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
     memset(facts, 0, sizeof(*facts));
     facts->now             = now;
     facts->state           = daxpin_file_state(file);
-    facts->faulted         = atomic_exchange(&file->faulted, 0) &&
-                             (file->revoke.phase == DAXPIN_PHASE_NONE);
+    facts->faulted         = (file->revoke.phase == DAXPIN_PHASE_NONE) &&
+                             atomic_exchange(&file->faulted, 0);
     facts->is_dax          = file->is_dax;
     facts->held            = daxpin_hold_is_placed(&file->hold);
     facts->waived          = (int)atomic_load(&file->control->waived);

@@ -48,15 +48,20 @@ static void daxpin_replace_piece(daxpin_replace_t *replace, uintptr_t start,
     }
 }
 
-/* Return whether a mapping shows the file, or the page that the fault handler
- * has put there. */
+/* Return whether a mapping is the page that the fault handler has put there. */
+static int daxpin_piece_is_page(const daxpin_piece_t *piece)
+{
+    return piece->shared && (piece->offset == 0) &&
+           daxpin_sink_is_reserve(piece->dev, piece->ino);
+}
+
+/* Return whether a mapping shows the file, or the page of the fault handler. */
 static int daxpin_piece_is_of(const daxpin_piece_t *piece,
                               const daxpin_file_t *file)
 {
-    return piece->shared && (((piece->ino == file->map_ino) &&
-                              (piece->dev == file->map_dev)) ||
-                             ((piece->offset == 0) &&
-                              daxpin_sink_is_reserve(piece->dev, piece->ino)));
+    return daxpin_piece_is_page(piece) ||
+           (piece->shared && (piece->ino == file->map_ino) &&
+            (piece->dev == file->map_dev));
 }
 
 /* Replace what still shows the file in a range: the program may have unmapped
@@ -160,6 +165,33 @@ void daxpin_file_replace_maps(daxpin_file_t *file)
         daxpin_log(DAXPIN_LOG_WARN, "%s: cannot read /proc/self/maps: %s; a "
                    "mapping that the program has moved still shows the file",
                    file->path, strerror(-ret));
+    }
+}
+
+/* Replace the pages of the fault handler in a range. One that cannot be replaced
+ * stays, which is memory, too. */
+static void daxpin_replace_pages(const daxpin_map_t *map)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t addr    = (uintptr_t)map->addr, end = addr + map->length;
+    daxpin_piece_t piece;
+
+    while ((addr < end) && (daxpin_vma_find(addr, &piece) == 0) &&
+           (piece.start < end)) {
+        if ((piece.start >= addr) && daxpin_piece_is_page(&piece)) {
+            (void)daxpin_vma_replace((void*)piece.start, page, piece.prot,
+                                     MAP_NORESERVE);
+        }
+        addr = piece.end;
+    }
+}
+
+void daxpin_file_replace_late(const daxpin_file_t *file)
+{
+    const daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        daxpin_replace_pages(map);
     }
 }
 

@@ -14,6 +14,10 @@
  * when an adoption has failed. Caller holds daxpin_mutex. */
 void daxpin_file_replace_maps(daxpin_file_t *file);
 
+/* Replace the pages that the fault handler has put into the known ranges after
+ * they were replaced. Caller holds daxpin_mutex. */
+void daxpin_file_replace_late(const daxpin_file_t *file);
+
 /* Take the held page out of all mappings of this process that a revoke would
  * replace. Skip that if a revoke may have replaced them already: other memory
  * is there then. Caller holds daxpin_mutex. */

@@ -24,8 +24,8 @@ static void daxpin_member_check_fault(daxpin_file_t *file)
 {
     char cause[DAXPIN_CAUSE_MAX];
 
-    if (!atomic_exchange(&file->faulted, 0) ||
-        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
+    if ((file->revoke.phase != DAXPIN_PHASE_NONE) || /* see revoke.c */
+        !atomic_exchange(&file->faulted, 0)) {
         return;
     }
     snprintf(cause, sizeof(cause), "%s was truncated while another process "

@@ -197,9 +197,23 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
 
+/* Replace a page once more that the fault handler has replaced after the revoke:
+ * it had judged the fault before. All such pages are one, so that a store to one
+ * of them would show in the others. */
+static void daxpin_revoke_late_faults(daxpin_file_t *file)
+{
+    if (((file->revoke.phase == DAXPIN_PHASE_ACKS) ||
+         (file->revoke.phase == DAXPIN_PHASE_DONE)) &&
+        atomic_exchange(&file->faulted, 0)) {
+        daxpin_file_replace_late(file);
+    }
+}
+
 uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
 {
     char pids[256];
+
+    daxpin_revoke_late_faults(file);
 
     if (file->revoke.phase == DAXPIN_PHASE_DRAIN) {
         if (daxpin_slots_busy(file->slots)) {
