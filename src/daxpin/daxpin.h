@@ -278,8 +278,9 @@ void daxpin_file_close(daxpin_file_t *file);
  * @a length must not be accessed any more.
  *
  * @return 0, also if the file is no longer than that; -EPERM not the holder;
- *         -EBUSY there is a member, another reference or a kernel pin; -ESTALE
- *         revoked; other errors of ftruncate(2).
+ *         -EBUSY there is a member, another reference or a kernel pin; -EAGAIN
+ *         another process truncates the file; -ESTALE revoked; other errors of
+ *         ftruncate(2).
  */
 int daxpin_file_shrink(daxpin_file_t *file, size_t length);
 

@@ -10,6 +10,7 @@
 #include "daxpin/file/guard.h"
 #include "daxpin/file/handover.h"
 #include "daxpin/file/holder.h"
+#include "daxpin/file/keep.h"
 #include "daxpin/file/life.h"
 #include "daxpin/file/member.h"
 #include "daxpin/file/report.h"
@@ -44,10 +45,12 @@ static uint64_t daxpin_library_tick(int signaled)
         next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
         next = daxpin_earlier(next, daxpin_share_tick(file, now));
         next = daxpin_earlier(next, daxpin_guard_tick(file, now));
+        next = daxpin_earlier(next, daxpin_file_unmap_tick(file, now));
         --file->refs;
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);
     }
+    next = daxpin_earlier(next, daxpin_files_leave(daxpin_now()));
     next = daxpin_earlier(next, daxpin_close_tick(daxpin_now()));
     return daxpin_earlier(next, daxpin_watch_tick(daxpin_now()));
 }

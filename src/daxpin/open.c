@@ -24,6 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* How often to try to shrink a file that another process changes now, every
+ * ms */
+#define DAXPIN_SHRINK_TRIES 100
+
 static int daxpin_file_has_others(daxpin_file_t *file)
 {
     return (file->refs > 1) || !daxpin_share_is_alone(file);
@@ -58,6 +62,11 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             "module pins ranges of it; unpin them first",
                             file->path, length);
     }
+    if (file->is_dax && daxpin_hold_is_contended(file->fd)) {
+        return daxpin_error(EAGAIN, "%s: cannot shrink to %zu bytes: another "
+                            "process truncates it, or waits to do so; try "
+                            "again", file->path, length);
+    }
     daxpin_file_drop_hold(file); /* it would stop this truncate as well */
     file->grew = 1;
     ret = daxpin_space_cut(file->fd, length);
@@ -74,11 +83,18 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
 
 int daxpin_file_shrink(daxpin_file_t *file, size_t length)
 {
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    unsigned i                  = 0;
     int ret;
 
-    pthread_mutex_lock(&daxpin_mutex);
-    ret = daxpin_file_shrink_locked(file, length);
-    pthread_mutex_unlock(&daxpin_mutex);
+    do {
+        if (i > 0) {
+            nanosleep(&pause, NULL);
+        }
+        pthread_mutex_lock(&daxpin_mutex);
+        ret = daxpin_file_shrink_locked(file, length);
+        pthread_mutex_unlock(&daxpin_mutex);
+    } while ((ret == -EAGAIN) && (++i < DAXPIN_SHRINK_TRIES));
     return ret;
 }
 

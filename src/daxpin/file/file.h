@@ -144,6 +144,10 @@ struct daxpin_file {
     int                late_fd;   /* fd of a revoked file, which the last of
                                      them closes; -1: none */
     daxpin_hold_t      hold;
+    struct {
+        unsigned       left;      /* how often to unmap the held page again */
+        uint64_t       next;      /* ns, when */
+    } unmap;
     unsigned           growing;   /* calls that make the file longer; without
                                      a hold meanwhile */
     int                adopted;   /* this process has mapped the file by itself,

@@ -7,6 +7,7 @@
 
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "maps.h"
 #include "report.h"
 
@@ -30,21 +31,35 @@ void daxpin_file_place_hold(daxpin_file_t *file)
 
 void daxpin_file_drop_hold(daxpin_file_t *file)
 {
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    unsigned i;
-
     daxpin_hold_drop(&file->hold);
-    if (!file->is_dax || (file->fd < 0) ||
-        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
-        return;
+    file->unmap.left = 0;
+    if (file->is_dax) {
+        file->unmap.left = DAXPIN_UNMAPS_MAX;
+        file->unmap.next = 0;
+        if (daxpin_file_unmap_tick(file, daxpin_now()) != DAXPIN_NEVER) {
+            daxpin_loop_wake();
+        }
     }
-    /* An access of another thread may map the page before the waiter has seen
-     * that no process has it mapped */
-    for (i = 0; (i < DAXPIN_UNMAPS_MAX) && daxpin_hold_is_contended(file->fd);
-         ++i) {
-        daxpin_file_unmap_held(file);
-        nanosleep(&pause, NULL);
+}
+
+/* An access of another thread may map the page before the waiter has seen that
+ * no process has it mapped */
+uint64_t daxpin_file_unmap_tick(daxpin_file_t *file, uint64_t now)
+{
+    if ((file->unmap.left > 0) && (now < file->unmap.next)) {
+        return file->unmap.next;
     }
+    if ((file->unmap.left == 0) || (file->fd < 0) ||
+        (file->revoke.phase != DAXPIN_PHASE_NONE) ||
+        daxpin_hold_is_placed(&file->hold) ||
+        !daxpin_hold_is_contended(file->fd)) {
+        file->unmap.left = 0;
+        return DAXPIN_NEVER;
+    }
+    daxpin_file_unmap_held(file);
+    --file->unmap.left;
+    file->unmap.next = now + DAXPIN_MSEC;
+    return file->unmap.next;
 }
 
 /* Place the hold of a member that may access the file. Every such member has a

@@ -5,6 +5,7 @@
 
 #include "life.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/close.h"
 #include "daxpin/os/fstype.h"
 #include "daxpin/os/lease.h"
@@ -34,6 +35,10 @@
 /* Files of the parent, in the child of a fork: the program can only close
  * them */
 static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
+
+/* Files without a user, whose held page is to be unmapped once more */
+static struct daxpin_files daxpin_leaving =
+        LIST_HEAD_INITIALIZER(daxpin_leaving);
 
 static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
 {
@@ -271,6 +276,19 @@ static int daxpin_file_is_needed(const daxpin_file_t *file)
            daxpin_share_has_members(file);
 }
 
+/* Return whether there are mappings that stay when the file is closed. */
+static int daxpin_file_has_adopted(const daxpin_file_t *file)
+{
+    const daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        if (map->pmem2 == NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void daxpin_file_destroy_if_unused(daxpin_file_t *file)
 {
     if (daxpin_file_is_needed(file)) {
@@ -285,7 +303,27 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     daxpin_share_close(file);
     daxpin_file_drop_hold(file);
     daxpin_fault_unwatch(file);
-    daxpin_file_free(file);
+    if ((file->unmap.left > 0) && daxpin_file_has_adopted(file)) {
+        LIST_INSERT_HEAD(&daxpin_leaving, file, link);
+    } else {
+        daxpin_file_free(file);
+    }
+}
+
+uint64_t daxpin_files_leave(uint64_t now)
+{
+    uint64_t next = DAXPIN_NEVER;
+    daxpin_file_t *file, *following;
+
+    for (file = LIST_FIRST(&daxpin_leaving); file != NULL; file = following) {
+        following = LIST_NEXT(file, link);
+        next = daxpin_earlier(next, daxpin_file_unmap_tick(file, now));
+        if (file->unmap.left == 0) {
+            LIST_REMOVE(file, link);
+            daxpin_file_free(file);
+        }
+    }
+    return next;
 }
 
 void daxpin_file_close(daxpin_file_t *file)
@@ -297,6 +335,26 @@ void daxpin_file_close(daxpin_file_t *file)
     --file->refs;
     daxpin_file_destroy_if_unused(file);
     pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* Close the descriptors of the parent in the child of a fork. */
+static void daxpin_file_fork_fds(daxpin_file_t *file)
+{
+    if (file->control_fd >= 0) {
+        close(file->control_fd);
+        file->control_fd = -1;
+    }
+    if (file->former_fd >= 0) {
+        close(file->former_fd);
+        file->former_fd = -1;
+    }
+    daxpin_hold_drop(&file->hold);
+    file->fd_users = 0; /* those threads are not here */
+    daxpin_file_drop_fd(file);
+    if (file->late_fd >= 0) {
+        close(file->late_fd);
+        file->late_fd = -1;
+    }
 }
 
 void daxpin_files_fork(void)
@@ -315,22 +373,14 @@ void daxpin_files_fork(void)
                  "it; open the file in this process", file->path);
         file->revoke.phase = DAXPIN_PHASE_DONE;
         file->calling      = 0;
-        if (file->control_fd >= 0) {
-            close(file->control_fd);
-            file->control_fd = -1;
-        }
-        if (file->former_fd >= 0) {
-            close(file->former_fd);
-            file->former_fd = -1;
-        }
-        daxpin_hold_drop(&file->hold);
         daxpin_pins_fork(&file->pins);
-        file->fd_users = 0; /* those threads are not here */
-        daxpin_file_drop_fd(file);
-        if (file->late_fd >= 0) {
-            close(file->late_fd);
-            file->late_fd = -1;
-        }
+        daxpin_file_fork_fds(file);
+    }
+    while ((file = LIST_FIRST(&daxpin_leaving)) != NULL) {
+        LIST_REMOVE(file, link);
+        LIST_INSERT_HEAD(&daxpin_forked, file, link);
+        daxpin_file_replace_own_maps(file);
+        daxpin_file_fork_fds(file);
     }
     daxpin_revoke_fork();
 }

@@ -27,6 +27,11 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
  * other reason to stay. Caller holds daxpin_mutex. */
 void daxpin_file_destroy_if_unused(daxpin_file_t *file);
 
+/* Go on to unmap the held pages of files that were destroyed, while processes
+ * wait for the holds, and free these files. Return when to call again (ns).
+ * Caller holds daxpin_mutex. */
+uint64_t daxpin_files_leave(uint64_t now);
+
 /* Close all files in the child of a fork, and allow no access to them. Caller
  * holds daxpin_mutex. */
 void daxpin_files_fork(void);
