@@ -12,12 +12,11 @@
 #include "daxpin/file/file.h"
 #include "wire/guardd.h"
 #include "member.h"
+#include "mutex.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -31,7 +30,8 @@ typedef enum guard_mode {
     GUARD_REFUSES,
     GUARD_SILENT,
     GUARD_SENDS_GARBAGE,
-    GUARD_DISCONNECTS
+    GUARD_DISCONNECTS,
+    GUARD_STAYS /* confirms, and does not end the connection */
 } guard_mode_t;
 
 static struct {
@@ -105,7 +105,8 @@ static int guard_serve(int sock)
     int fd;
 
     if (recvmsg(sock, &header, MSG_CMSG_CLOEXEC) <= 0) {
-        return 0;
+        unit_sleep_ms(guard.mode == GUARD_STAYS);
+        return guard.mode == GUARD_STAYS;
     }
     fd = guard_take_fd(&header);
     guard_count(&message, fd);
@@ -297,6 +298,38 @@ static void test_daemon_is_silent(void **state)
     guard_end_daemon("k");
     assert_contains(unit_log, "does not answer");
     unit_log_clear();
+}
+
+/* No thread waits with daxpin_mutex for a daemon that does not end guarding: at
+ * the end of a file, and in a revoke. */
+static void test_daemon_stays(void **state)
+{
+    const char *path = unit_path(unit_memory, "stays");
+    daxpin_file_t *file;
+    daxpin_pin_t *pin;
+    int fd;
+
+    guard_start_daemon(GUARD_STAYS, 0);
+    mutex_sleeps = 0;
+    file         = unit_open(path, UNIT_LENGTH);
+    pin          = guard_pin(file, 0, GUARD_PAGE);
+    assert_true(guard_is_on(file));
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    assert_string_equal(intruder_lease(path), "");
+
+    file = unit_open(path, UNIT_LENGTH);
+    pin  = guard_pin(file, 0, GUARD_PAGE);
+    fd   = member_number(&(member_t){.file = file});
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_becomes(file, REVOKED);
+    assert_true(unit_await(10000, intruder_lease(path)[0] == '\0'));
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    assert_int_equal(mutex_sleeps, 0);
+    guard_end_daemon("k");
+    unit_log_clear();
+    (void)state;
 }
 
 static void test_pins_are_guarded(void **state)
@@ -519,6 +552,7 @@ int main(int argc, char **argv)
         unit_case(test_daemon_sends_garbage),
         unit_case(test_daemon_disconnects),
         unit_case(test_daemon_is_silent),
+        unit_case(test_daemon_stays),
         unit_case(test_pins_are_guarded),
         unit_case(test_writer_is_let_in),
         unit_case(test_truncate_behind_pins),

@@ -7,41 +7,16 @@
 #include "disk.h"
 #include "intruder.h"
 #include "member.h"
+#include "mutex.h"
 
 #include "daxpin/file/file.h"
 
-#include <poll.h>
 #include <sys/uio.h>
 
 #define MUTEX_TRIES 5 /* at least, while a process waits for a hold */
 
-static _Atomic unsigned mutex_sleeps;    /* with the mutex */
 static _Atomic unsigned mutex_looks;     /* for a process that waits */
 static _Atomic int      mutex_contended; /* a process waits for the hold */
-
-static void mutex_check(void)
-{
-    if (daxpin_mutex.__data.__owner == gettid()) {
-        ++mutex_sleeps;
-    }
-}
-
-int nanosleep(const struct timespec *pause, struct timespec *rest)
-{
-    mutex_check();
-    return (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, pause, rest);
-}
-
-int poll(struct pollfd *fds, nfds_t count, int ms)
-{
-    const struct timespec timeout = {.tv_sec  = ms / 1000,
-                                     .tv_nsec = ms % 1000 * 1000000l};
-
-    if (ms != 0) {
-        mutex_check();
-    }
-    return ppoll(fds, count, (ms >= 0) ? &timeout : NULL, NULL);
-}
 
 /* A read that must not wait shows whether a process has the inode locked. */
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset,

@@ -85,6 +85,8 @@ typedef struct daxpin_guard {
     int      gap;              /* the file was not guarded for a while; the
                                   holder clears this */
     int      stalled;          /* the daemon does not answer */
+    uint64_t closing;          /* ns, until when to wait for the daemon to end
+                                  guarding; 0: it is not to end */
     int      status;           /* daxpin_guard_status_t, as reported last */
     int      logged_error;     /* errno value that was logged last */
     unsigned unanswered;
@@ -112,7 +114,8 @@ typedef enum daxpin_note {
 typedef enum daxpin_phase {
     DAXPIN_PHASE_NONE,
     DAXPIN_PHASE_DRAIN, /* accesses of this process are still under way */
-    DAXPIN_PHASE_ACKS,  /* holder: members have not answered yet */
+    DAXPIN_PHASE_ACKS,  /* the guard is still on; or, at the holder, members
+                           have not answered yet */
     DAXPIN_PHASE_DONE
 } daxpin_phase_t;
 

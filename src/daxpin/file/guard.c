@@ -16,7 +16,6 @@
 #include "share.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,7 +36,7 @@
 
 /* A new pin waits so long for the daemon to confirm it */
 #define DAXPIN_GUARD_WAIT_BOUND  (1 * DAXPIN_SEC)
-#define DAXPIN_GUARD_CLOSE_MS    100
+#define DAXPIN_GUARD_CLOSE_BOUND (100 * DAXPIN_MSEC)
 
 struct daxpin_guard_request {
     uint16_t             type; /* daxpin_guard_type_t */
@@ -293,7 +292,12 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
     (void)events;
     length = daxpin_socket_receive(guard->fd, &answer, sizeof(answer), NULL,
                                    0);
-    if ((length == -EAGAIN) || (length == -EINTR)) {
+    if ((length == -EAGAIN) || (length == -EINTR) ||
+        ((guard->closing != 0) && (length > 0))) {
+        return;
+    }
+    if (guard->closing != 0) {
+        daxpin_guard_disconnect(guard); /* see daxpin_guard_close() */
         return;
     }
     if (length <= 0) {
@@ -441,10 +445,21 @@ static void daxpin_guard_request(daxpin_file_t *file, uint16_t type,
     daxpin_guard_report(file);
 }
 
+/* End the connection, and forget all of it. */
+static void daxpin_guard_reset(daxpin_guard_t *guard)
+{
+    daxpin_guard_disconnect(guard);
+    free(guard->queue);
+    daxpin_guard_init(guard);
+}
+
 void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
 {
     daxpin_guard_t *guard = &file->guard;
 
+    if (guard->closing != 0) {
+        daxpin_guard_reset(guard); /* The file is in use again */
+    }
     guard->grace_extra = 1; /* A dead daemon has not confirmed this pin */
     if (guard->fd >= 0) {
         daxpin_guard_request(file, DAXPIN_GUARD_ADD, start, end);
@@ -458,7 +473,7 @@ void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
 
 void daxpin_guard_remove(daxpin_file_t *file, uint64_t start, uint64_t end)
 {
-    if (file->guard.fd >= 0) {
+    if ((file->guard.fd >= 0) && (file->guard.closing == 0)) {
         daxpin_guard_request(file, DAXPIN_GUARD_REMOVE, start, end);
     }
     daxpin_guard_report(file);
@@ -512,6 +527,9 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
     daxpin_guard_t *guard = &file->guard;
 
+    if (guard->closing != 0) {
+        return guard->closing;
+    }
     if ((file->pins.ranges.count == 0) || !daxpin_file_is_alive(file)) {
         return DAXPIN_NEVER;
     }
@@ -535,26 +553,36 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
  * The end
  */
 
-void daxpin_guard_close(daxpin_file_t *file)
+/* The daemon closes the connection when nothing is guarded any more */
+uint64_t daxpin_guard_close(daxpin_file_t *file, uint64_t now)
 {
     daxpin_guard_t *guard = &file->guard;
-    struct pollfd pollfd  = {.fd = guard->fd, .events = POLLIN};
-    uint64_t deadline     = daxpin_now() + DAXPIN_GUARD_CLOSE_MS * DAXPIN_MSEC;
-    daxpin_guard_head_t answer;
-    ssize_t length = 1;
 
-    if (guard->fd >= 0) {
+    if ((guard->fd >= 0) && (guard->closing == 0)) {
         shutdown(guard->fd, SHUT_WR);
+        guard->closing = now + DAXPIN_GUARD_CLOSE_BOUND;
     }
-    /* The daemon closes the connection when nothing is guarded any more */
-    while ((guard->fd >= 0) && (length > 0) && (daxpin_now() < deadline) &&
-           (poll(&pollfd, 1, DAXPIN_GUARD_CLOSE_MS) == 1)) {
-        length = daxpin_socket_receive(guard->fd, &answer, sizeof(answer),
-                                       NULL, 0);
+    if ((guard->fd >= 0) && (now < guard->closing)) {
+        return guard->closing;
     }
-    daxpin_guard_disconnect(guard);
-    free(guard->queue);
-    daxpin_guard_init(guard);
+    daxpin_guard_reset(guard);
+    return DAXPIN_NEVER;
+}
+
+void daxpin_guard_close_wait(daxpin_file_t *file)
+{
+    uint64_t now = daxpin_now(), end, left;
+    struct timespec until;
+
+    while ((end = daxpin_guard_close(file, now)) != DAXPIN_NEVER) {
+        daxpin_loop_wake(); /* It may wait without a bound */
+        clock_gettime(CLOCK_REALTIME, &until);
+        left           = (uint64_t)until.tv_nsec + (end - now);
+        until.tv_sec  += (time_t)(left / DAXPIN_SEC);
+        until.tv_nsec  = (long)(left % DAXPIN_SEC);
+        pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_mutex, &until);
+        now = daxpin_now();
+    }
 }
 
 void daxpin_guard_fork(daxpin_file_t *file)

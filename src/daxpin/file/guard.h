@@ -54,9 +54,14 @@ int daxpin_guard_stands_in(const daxpin_file_t *file);
  * restarted, and will answer soon. */
 int daxpin_guard_is_coming(const daxpin_file_t *file);
 
-/* End guarding of the file. Waits for the daemon for a moment: a slow one may
- * still guard after the return. */
-void daxpin_guard_close(daxpin_file_t *file);
+/* Begin to end guarding of the file, or go on with that. Return DAXPIN_NEVER if
+ * guarding has ended; else until when to wait at most (ns), and the loop wakes
+ * when it has ended: a slow daemon may still guard then. */
+uint64_t daxpin_guard_close(daxpin_file_t *file, uint64_t now);
+
+/* End guarding of the file, and wait for that. Releases daxpin_mutex meanwhile.
+ * Not in the loop thread. */
+void daxpin_guard_close_wait(daxpin_file_t *file);
 
 /* Forget the parent's connection, in the child of a fork. */
 void daxpin_guard_fork(daxpin_file_t *file);

@@ -11,6 +11,7 @@
 #include "daxpin/os/lease.h"
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "daxpin/os/vma.h"
 #include "fault.h"
 #include "guard.h"
@@ -294,7 +295,10 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     if (daxpin_file_is_needed(file)) {
         return;
     }
-    daxpin_guard_close(file);
+    if (daxpin_guard_close(file, daxpin_now()) != DAXPIN_NEVER) {
+        daxpin_loop_wake(); /* It calls this again */
+        return;
+    }
     if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE) &&
         !daxpin_share_has_lost_members(file)) {
         daxpin_lease_drop(file->fd); /* else the lost members have it */
@@ -326,12 +330,26 @@ uint64_t daxpin_files_leave(uint64_t now)
     return next;
 }
 
+/* Return whether nothing needs the file but one reference. */
+static int daxpin_file_is_last_ref(daxpin_file_t *file)
+{
+    int is_needed;
+
+    --file->refs;
+    is_needed = daxpin_file_is_needed(file);
+    ++file->refs;
+    return !is_needed;
+}
+
 void daxpin_file_close(daxpin_file_t *file)
 {
     if (file == NULL) {
         return;
     }
     pthread_mutex_lock(&daxpin_mutex);
+    if (daxpin_file_is_last_ref(file) && !daxpin_loop_is_self()) {
+        daxpin_guard_close_wait(file);
+    }
     --file->refs;
     daxpin_file_destroy_if_unused(file);
     pthread_mutex_unlock(&daxpin_mutex);

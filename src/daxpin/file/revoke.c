@@ -10,6 +10,7 @@
  *   drain own accesses                      drain own accesses
  *   replace own mappings                    replace own mappings
  *   callbacks                               callbacks
+ *   end the guard                           end the guard
  *   wait for the members                    drop the hold; send ACK
  *   REVOKED; drop the hold
  *   F_UNLCK: the waiter goes on
@@ -153,7 +154,6 @@ static void daxpin_revoke_call(daxpin_file_t *file)
 
 static void daxpin_revoke_drop_locks(daxpin_file_t *file)
 {
-    daxpin_guard_close(file);
     daxpin_hold_drop(&file->hold);
     if (file->holder) {
         atomic_store(&file->control->locks, 0);
@@ -166,15 +166,17 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     daxpin_file_replace_maps(file);
     daxpin_pins_revoke(&file->pins);
     daxpin_revoke_call(file);
-    if (file->holder) {
-        if (file->former_fd >= 0) {
-            /* Another holder may wait for this one */
-            daxpin_control_end_access(file->former_fd);
-        }
-        file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
-        file->revoke.phase    = DAXPIN_PHASE_ACKS;
-        return;
+    if (file->holder && (file->former_fd >= 0)) {
+        /* Another holder may wait for this one */
+        daxpin_control_end_access(file->former_fd);
     }
+    file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
+    file->revoke.phase    = DAXPIN_PHASE_ACKS;
+}
+
+/* End the revoke of a member. */
+static void daxpin_revoke_answer(daxpin_file_t *file)
+{
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_revoke_drop_locks(file);
     daxpin_share_send_ack(file);
@@ -209,44 +211,75 @@ static void daxpin_revoke_late_faults(daxpin_file_t *file)
     }
 }
 
-uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
+/* Wait for accesses of this process to end. Return when to look again (ns). */
+static uint64_t daxpin_revoke_drain(daxpin_file_t *file, uint64_t now)
+{
+    if (daxpin_slots_busy(file->slots)) {
+        if (now < file->revoke.deadline) {
+            return now + DAXPIN_DRAIN_PAUSE;
+        }
+        daxpin_log(DAXPIN_LOG_WARN, "%s: an access of this process has not "
+                   "ended for 2 s, and will be reported as failed",
+                   file->path);
+    }
+    daxpin_revoke_drained(file);
+    return DAXPIN_NEVER;
+}
+
+/* Wait for members to answer, at the holder. Return when to look again (ns). */
+static uint64_t daxpin_revoke_await_acks(daxpin_file_t *file, uint64_t now)
 {
     char pids[256];
 
-    daxpin_revoke_late_faults(file);
-
-    if (file->revoke.phase == DAXPIN_PHASE_DRAIN) {
-        if (daxpin_slots_busy(file->slots)) {
-            if (now < file->revoke.deadline) {
-                return now + DAXPIN_DRAIN_PAUSE;
-            }
-            daxpin_log(DAXPIN_LOG_WARN, "%s: an access of this process has "
-                       "not ended for 2 s, and will be reported as failed",
-                       file->path);
+    if ((daxpin_share_unacked(file, pids, sizeof(pids)) > 0) ||
+        daxpin_share_has_lost_members(file)) {
+        if (now < file->revoke.deadline) {
+            return (file->former_fd < 0) ?
+                           file->revoke.deadline :
+                           daxpin_earlier(file->revoke.deadline,
+                                          now + DAXPIN_MSEC);
         }
-        daxpin_revoke_drained(file);
+        daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
+                   "the revoke goes on; check whether that process is "
+                   "stopped", file->path, (pids[0] != '\0') ? pids :
+                   "a member of the holder before this one");
+    }
+    daxpin_revoke_finish(file);
+    return DAXPIN_NEVER;
+}
+
+/* Wait for the end of the guard, which would refuse the waiter's truncate, and
+ * for the members. Return when to look again (ns). */
+static uint64_t daxpin_revoke_await(daxpin_file_t *file, uint64_t now)
+{
+    uint64_t until = daxpin_guard_close(file, now);
+
+    if (until != DAXPIN_NEVER) {
+        return until;
+    }
+    if (file->holder) {
+        return daxpin_revoke_await_acks(file, now);
+    }
+    daxpin_revoke_answer(file);
+    return DAXPIN_NEVER;
+}
+
+uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
+{
+    uint64_t next = DAXPIN_NEVER;
+
+    daxpin_revoke_late_faults(file);
+    if (file->revoke.phase == DAXPIN_PHASE_DRAIN) {
+        next = daxpin_revoke_drain(file, now);
     }
     if (file->revoke.phase == DAXPIN_PHASE_ACKS) {
-        if ((daxpin_share_unacked(file, pids, sizeof(pids)) > 0) ||
-            daxpin_share_has_lost_members(file)) {
-            if (now < file->revoke.deadline) {
-                return (file->former_fd < 0) ?
-                               file->revoke.deadline :
-                               daxpin_earlier(file->revoke.deadline,
-                                              now + DAXPIN_MSEC);
-            }
-            daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
-                       "the revoke goes on; check whether that process is "
-                       "stopped", file->path, (pids[0] != '\0') ? pids :
-                       "a member of the holder before this one");
-        }
-        daxpin_revoke_finish(file);
+        next = daxpin_revoke_await(file, now);
     }
     if ((file->revoke.phase == DAXPIN_PHASE_DONE) && !file->holder &&
         (file->share.holder_conn == NULL)) {
         daxpin_file_drop_fd(file); /* An orphan needed it until now */
     }
-    return DAXPIN_NEVER;
+    return next;
 }
 
 int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
