@@ -197,8 +197,9 @@ int daxpin_set_files(const char *const *paths);
  * becomes the holder. The others exchange what they have (every mapping of this
  * file, and every descriptor of it without O_APPEND) for the holder's open file
  * description, in place; from then on they share its file offset, and a
- * descriptor that was read-only or write-only is for reading and writing. What
- * is of that description already is not touched. The call returns when the
+ * descriptor that was read-only or write-only is for reading and writing, which
+ * is logged as a warning, once for each file. What is of that description
+ * already is not touched. The call returns when the
  * lease is held. No other thread may map or unmap this file meanwhile.
  *
  * An exchange would lose the following, so that the call fails with -EBUSY, and

@@ -289,18 +289,29 @@ static void test_status_flags_of_member(void **state)
     (void)state;
 }
 
-/* A narrower mode gets wider, as daxpin.h says. */
+/* A narrower mode gets wider, as daxpin.h says. That is reported once. */
 static void test_read_only(void **state)
 {
+    char expected[PATH_MAX + 64];
     keeps_map_t map;
-    int fd;
+    int fds[2];
 
     keeps_make(&map, unit_disk, UNIT_LENGTH, 0);
-    fd = open(map.path, O_RDONLY);
+    fds[0] = open(map.path, O_RDONLY);
+    fds[1] = open(map.path, O_RDONLY | O_CLOEXEC);
+    unit_log_clear();
     assert_ok(keeps_adopt(&map));
-    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
-    assert_int_equal(fcntl(fd, F_GETFD), 0);
-    close(fd);
+    assert_int_equal(fcntl(fds[0], F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(fds[1], F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(fds[0], F_GETFD), 0);
+    assert_int_equal(fcntl(fds[1], F_GETFD), FD_CLOEXEC);
+    snprintf(expected, sizeof(expected), "%s: descriptor %d was read-only",
+             map.path, (fds[0] < fds[1]) ? fds[0] : fds[1]);
+    assert_contains(unit_log, expected);
+    assert_null(strstr(strstr(unit_log, "read-only") + 1, "read-only"));
+    unit_log_clear();
+    close(fds[0]);
+    close(fds[1]);
     keeps_end(&map);
     (void)state;
 }

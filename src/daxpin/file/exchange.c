@@ -333,11 +333,24 @@ static int daxpin_exchange_check_fd(int fd, void *arg)
     return (ret == 0) ? daxpin_exchange_check_locks(file, fd) : ret;
 }
 
+/* Report, once for each file, that a descriptor has got another mode: the kernel
+ * grants no lease beside a description that is open for reading only. */
+static void daxpin_exchange_log_mode(daxpin_file_t *file, int fd, int mode)
+{
+    daxpin_log(file->logged_mode ? DAXPIN_LOG_DEBUG : DAXPIN_LOG_WARN,
+               "%s: descriptor %d was %s and is for reading and writing now, "
+               "because all descriptors of a file under lease are one open "
+               "file description; open it for reading and writing, or close it "
+               "first", file->path, fd,
+               (mode == O_RDONLY) ? "read-only" : "write-only");
+    file->logged_mode = 1;
+}
+
 static int daxpin_exchange_fd(int fd, void *arg)
 {
-    const daxpin_file_t *file = arg;
-    int flags                 = fcntl(fd, F_GETFD);
-    int mode                  = fcntl(fd, F_GETFL) & O_ACCMODE;
+    daxpin_file_t *file = arg;
+    int flags           = fcntl(fd, F_GETFD);
+    int mode            = fcntl(fd, F_GETFL) & O_ACCMODE;
 
     if (!daxpin_exchange_is_due(file, fd)) {
         return 0;
@@ -348,10 +361,7 @@ static int daxpin_exchange_fd(int fd, void *arg)
                             strerror(errno));
     }
     if (mode != O_RDWR) {
-        daxpin_log(DAXPIN_LOG_INFO, "%s: descriptor %d was %s and is for "
-                   "reading and writing now, as all of an adopted file",
-                   file->path, fd,
-                   (mode == O_RDONLY) ? "read-only" : "write-only");
+        daxpin_exchange_log_mode(file, fd, mode);
     }
     return 0;
 }

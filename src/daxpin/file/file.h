@@ -155,6 +155,8 @@ struct daxpin_file {
                                      a hold meanwhile */
     int                adopted;   /* this process has mapped the file by itself,
                                      and may have record locks on it */
+    int                logged_mode; /* that an exchange has made a descriptor
+                                       one for reading and writing */
     int                grew;      /* holder: a process of daxpin has made the
                                      file longer since that was last checked */
     int                holdable;  /* holder: a hold works on this file */
