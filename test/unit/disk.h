@@ -67,17 +67,6 @@ static UNIT_UNUSED void disk_unmark(const char *path, const char *what)
     assert_int_equal(unlink(disk_mark_path(path, what)), 0);
 }
 
-/* Get the path of a descriptor, or "". */
-static void disk_path_of(int fd, char path[PATH_MAX])
-{
-    char link[64];
-    ssize_t length;
-
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    length                          = readlink(link, path, PATH_MAX - 1);
-    path[(length > 0) ? length : 0] = '\0';
-}
-
 static UNIT_UNUSED int disk_is_marked(const char *path, const char *what)
 {
     return access(disk_mark_path(path, what), F_OK) == 0;
@@ -88,7 +77,7 @@ static int disk_has_mark(int fd, const char *what)
 {
     char path[PATH_MAX];
 
-    disk_path_of(fd, path);
+    unit_fd_path(fd, path);
     return disk_is_marked(path, what);
 }
 
@@ -110,7 +99,7 @@ static int disk_fill_up(int fd, int mode, off_t offset, off_t length)
 {
     char path[PATH_MAX];
 
-    disk_path_of(fd, path);
+    unit_fd_path(fd, path);
     if ((unlink(disk_mark_path(path, "full")) != 0) ||
         (syscall(SYS_fallocate, fd, mode, offset, (length + 1) / 2) != 0)) {
         return -1;
@@ -132,7 +121,7 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     if ((mode == 0) && (disk_length_hook != NULL)) {
         disk_length_hook(fd);
     }
-    disk_path_of(fd, path);
+    unit_fd_path(fd, path);
     while (disk_is_marked(path, "wait")) {
         disk_mark(path, "waits");
         unit_sleep_ms(1);

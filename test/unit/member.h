@@ -131,8 +131,7 @@ static UNIT_UNUSED int member_map(member_t *me, char *args)
     if (me->fd < 0) {
         return -errno;
     }
-    me->memory = mmap(NULL, me->length, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      me->fd, 0);
+    me->memory = unit_map(me->fd, me->length);
     return (me->memory != MAP_FAILED) ? 0 : -errno;
 }
 

@@ -17,13 +17,6 @@ typedef struct adopt_map {
     uint64_t      offset;
 } adopt_map_t;
 
-static void adopt_set_dir(const char *dir)
-{
-    const char *dirs[] = {dir, NULL};
-
-    assert_ok(daxpin_set_files(dirs));
-}
-
 static void adopt_map_flags(adopt_map_t *map, const char *dir, int open_flags,
                             int prot, int flags)
 {
@@ -33,7 +26,7 @@ static void adopt_map_flags(adopt_map_t *map, const char *dir, int open_flags,
     map->fd     = open(map->path, open_flags | O_CLOEXEC);
     map->memory = mmap(NULL, UNIT_LENGTH, prot, flags, map->fd, 0);
     assert_true((map->fd >= 0) && (map->memory != MAP_FAILED));
-    adopt_set_dir(dir);
+    unit_use_dir(dir);
 }
 
 static void adopt_map(adopt_map_t *map, const char *dir)
@@ -201,12 +194,12 @@ static void test_other_memory_is_not_adopted(void **state)
 
     /* In a directory that was not passed to daxpin_set_files() */
     adopt_map(&map, unit_disk);
-    adopt_set_dir(unit_memory);
+    unit_use_dir(unit_memory);
     assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
     adopt_end(&map);
 
     /* Stack, heap, nothing, a character device, shared memory without a file */
-    adopt_set_dir("/");
+    unit_use_dir("/");
     map.memory = (char*)&map;
     assert_int_equal(adopt_part(&map, 0, 8), DAXPIN_FOREIGN);
     map.memory = malloc(100);
@@ -216,14 +209,14 @@ static void test_other_memory_is_not_adopted(void **state)
     map.memory = NULL;
     assert_int_equal(adopt_part(&map, 0, 4096), DAXPIN_FOREIGN);
     fd     = open("/dev/zero", O_RDWR | O_CLOEXEC);
-    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memory = unit_map(fd, 8192);
     map.memory = memory;
     assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
     munmap(memory, 8192);
     close(fd);
     fd     = memfd_create("adopt", MFD_CLOEXEC);
     assert_int_equal(ftruncate(fd, 8192), 0);
-    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memory = unit_map(fd, 8192);
     map.memory = memory;
     assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
     munmap(memory, 8192);
@@ -233,7 +226,7 @@ static void test_other_memory_is_not_adopted(void **state)
     map.memory = memory;
     assert_int_equal(adopt_part(&map, 0, 8192), DAXPIN_FOREIGN);
     munmap(memory, 8192);
-    adopt_set_dir(unit_disk);
+    unit_use_dir(unit_disk);
     (void)state;
 }
 
@@ -243,11 +236,11 @@ static void test_fsdax(void **state)
     adopt_map_t map;
 
     adopt_map(&map, unit_memory);
-    adopt_set_dir("fsdax");
+    unit_use_dir("fsdax");
     assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
     adopt_end(&map);
     adopt_map(&map, unit_disk);
-    adopt_set_dir("fsdax");
+    unit_use_dir("fsdax");
     if (unit_is_dax(unit_disk)) {
         assert_ok(adopt_all(&map));
         adopt_check_held(&map);
@@ -268,14 +261,14 @@ static void test_directories(void **state)
     adopt_map(&map, unit_disk);
     snprintf(name, sizeof(name), "%s/dir", unit_disk);
     assert_int_equal(mkdir(name, 0700), 0);
-    adopt_set_dir(name);
+    unit_use_dir(name);
     assert_int_equal(adopt_all(&map), DAXPIN_FOREIGN);
-    adopt_set_dir("/");
+    unit_use_dir("/");
     assert_ok(adopt_all(&map));
     adopt_end(&map);
     assert_int_equal(daxpin_set_files(none), -ENOENT);
     assert_message("/nowhere");
-    adopt_set_dir(unit_disk);
+    unit_use_dir(unit_disk);
     (void)state;
 }
 
@@ -494,7 +487,7 @@ static void test_same_number_elsewhere(void **state)
     assert_int_equal(fstat(map.fd, &st), 0);
     assert_int_equal(fstat(other.fd, &other_st), 0);
     assert_int_equal(st.st_ino, other_st.st_ino);
-    adopt_set_dir(one);
+    unit_use_dir(one);
     assert_ok(adopt_all(&map));
     assert_int_equal(map.memory[0], 'a');
     assert_int_equal(other.memory[0], 'b'); /* is not adopted */

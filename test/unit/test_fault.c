@@ -275,7 +275,7 @@ static int fault_other_child(int argc, char **argv)
     fault_set_handler(argv[1]);
     fault_check(daxpin_file_open(argv[2], UNIT_LENGTH, NULL, &file) == 0);
     fd     = open(argv[3], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    memory = mmap(NULL, FAULT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memory = unit_map(fd, FAULT_PAGE);
     fault_store(memory, 1);
     child_report(0, "lives");
     return 0;
@@ -299,24 +299,6 @@ static void test_signals_of_others(void **state)
 /*
  * Limits
  */
-
-static long fault_status(const char *file, const char *name)
-{
-    char line[256];
-    long value = 0;
-    FILE *stream = fopen(file, "re");
-
-    while ((stream != NULL) && (fgets(line, sizeof(line), stream) != NULL)) {
-        if (strncmp(line, name, strlen(name)) == 0) {
-            value = atol(line + strlen(name));
-            break;
-        }
-    }
-    if (stream != NULL) {
-        fclose(stream);
-    }
-    return value;
-}
 
 static int fault_limit(int resource, rlim_t value)
 {
@@ -344,7 +326,7 @@ static int fault_use_mappings(void)
 
 static int fault_set_limit(const char *name)
 {
-    long kib = fault_status("/proc/self/status", "VmSize:");
+    long kib = unit_number_in("/proc/self/status", "VmSize:");
 
     if (strcmp(name, "data") == 0) {
         return fault_limit(RLIMIT_DATA, 1);
@@ -442,12 +424,12 @@ static int fault_big_child(int argc, char **argv)
     memory = daxpin_file_addr(file, 0, FAULT_BIG);
     child_report(0, "ready");
     fault_check_becomes(file, REVOKED);
-    before = fault_status("/proc/self/smaps_rollup", "Pss:");
+    before = unit_number_in("/proc/self/smaps_rollup", "Pss:");
     for (i = 0; i < FAULT_BIG; i += FAULT_PAGE) {
         fault_check(fault_load(memory + i) == 0);
     }
     memset(memory, 1, FAULT_BIG);
-    after = fault_status("/proc/self/smaps_rollup", "Pss:");
+    after = unit_number_in("/proc/self/smaps_rollup", "Pss:");
     fault_check(before > 0);
     child_report(after - before, "KiB");
     return 0;
@@ -506,8 +488,7 @@ static void test_memory_is_apart(void **state)
 static char *fault_map(const char *path, size_t size, int *fd_p)
 {
     unit_make_file(path, size, 'x');
-    *fd_p = open(path, O_RDWR | O_CLOEXEC);
-    return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd_p, 0);
+    return unit_map_file(path, size, fd_p);
 }
 
 /* Use most of the watches, by ranges of a mapping that stays. */

@@ -692,17 +692,15 @@ static void test_persist(void **state)
  * mapped. */
 static void test_persist_of_adopted_after_revoke(void **state)
 {
-    const char *dirs[] = {unit_disk, NULL};
-    const char *path   = unit_path(unit_disk, "persist-adopted");
+    const char *path = unit_path(unit_disk, "persist-adopted");
     daxpin_file_t *file;
     uint64_t offset;
     char *memory;
     int fd;
 
     unit_make_file(path, 8192, 'x');
-    fd     = open(path, O_RDWR | O_CLOEXEC);
-    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_ok(daxpin_set_files(dirs));
+    memory = unit_map_file(path, 8192, &fd);
+    unit_use_dir(unit_disk);
     assert_ok(daxpin_file_adopt(memory, 8192, NULL, &file, &offset));
     intruder_run("truncate", path, 10, 5000);
     assert_int_equal(daxpin_file_persist(file, 0, 100), -ESTALE);

@@ -143,16 +143,13 @@ static void fork_check_adopted(void *arg)
 
 static void test_adopted_in_child(void **state)
 {
-    const char *dirs[] = {unit_disk, NULL};
     fork_files_t files = {.path = unit_path(unit_disk, "adopted")};
     uint64_t offset;
     int fd;
 
     unit_make_file(files.path, UNIT_LENGTH, 'x');
-    fd           = open(files.path, O_RDWR | O_CLOEXEC);
-    files.memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED,
-                        fd, 0);
-    assert_ok(daxpin_set_files(dirs));
+    files.memory = unit_map_file(files.path, UNIT_LENGTH, &fd);
+    unit_use_dir(unit_disk);
     assert_ok(daxpin_file_adopt(files.memory, UNIT_LENGTH, NULL, &files.file,
                                 &offset));
     fork_run(fork_check_adopted, &files);
@@ -203,20 +200,8 @@ static void test_child_opens(void **state)
 
 static daxpin_report_t *fork_find_report(void)
 {
-    char path[64], target[64];
-    ssize_t length;
-    int fd;
-
-    for (fd = 0; fd < 1024; ++fd) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        length = readlink(path, target, sizeof(target) - 1);
-        target[(length > 0) ? length : 0] = '\0';
-        if (strstr(target, DAXPIN_REPORT_NAME) != NULL) {
-            return mmap(NULL, sizeof(daxpin_report_t), PROT_READ, MAP_SHARED,
-                        fd, 0);
-        }
-    }
-    return MAP_FAILED;
+    return mmap(NULL, sizeof(daxpin_report_t), PROT_READ, MAP_SHARED,
+                unit_find_fd(DAXPIN_REPORT_NAME), 0);
 }
 
 /* Check that the child's report has the child's pin only, and that unpinning

@@ -149,20 +149,17 @@ static void test_refused(void **state)
  * an error, rather than memory that daxpin has no concern with. */
 static void test_adopt_refused(void **state)
 {
-    const char *path, *files[2] = {NULL};
+    const char *path;
     daxpin_file_t *file = NULL;
     uint64_t offset;
     void *memory;
     int fd;
 
     fstype_need_overlay();
-    path     = unit_path(fstype_overlay, "adopted");
-    files[0] = fstype_overlay;
+    path = unit_path(fstype_overlay, "adopted");
     unit_make_file(path, 8192, 'x');
-    assert_ok(daxpin_set_files(files));
-    fd     = open(path, O_RDWR | O_CLOEXEC);
-    memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_true(memory != MAP_FAILED);
+    unit_use_dir(fstype_overlay);
+    memory = unit_map_file(path, 8192, &fd);
     assert_int_equal(daxpin_file_adopt(memory, 8192, NULL, &file, &offset),
                      -EOPNOTSUPP);
     assert_null(file);

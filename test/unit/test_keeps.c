@@ -35,8 +35,7 @@ static void keeps_map(keeps_map_t *map, const char *path, int flags)
     map->path   = path;
     map->fd     = open(path, O_RDWR | O_CLOEXEC | flags);
     map->length = (size_t)unit_file_size(path);
-    map->memory = mmap(NULL, map->length, PROT_READ | PROT_WRITE, MAP_SHARED,
-                       map->fd, 0);
+    map->memory = unit_map(map->fd, map->length);
     map->file   = NULL;
     map->more   = NULL;
     assert_true((map->fd >= 0) && (map->memory != MAP_FAILED));
@@ -104,16 +103,7 @@ static unsigned long keeps_touch(const keeps_map_t *map)
 /* Return how many bytes of this process are locked in memory. */
 static size_t keeps_locked(void)
 {
-    FILE *file  = fopen("/proc/self/status", "re");
-    size_t size = 0;
-    char line[256];
-
-    assert_non_null(file);
-    while ((fgets(line, sizeof(line), file) != NULL) &&
-           (sscanf(line, "VmLck: %zu kB", &size) != 1)) {
-    }
-    fclose(file);
-    return size * 1024;
+    return (size_t)unit_number_in("/proc/self/status", "VmLck:") * 1024;
 }
 
 /* Check that one more adoption does not map the memory again. */

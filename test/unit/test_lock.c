@@ -152,8 +152,7 @@ static void *lock_adopt_thread(void *arg)
     while (!lock_end) {
         fd     = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         (void)!posix_fallocate(fd, 0, UNIT_LENGTH);
-        memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      fd, 0);
+        memory = unit_map(fd, UNIT_LENGTH);
         if (daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset) ==
             0) {
             daxpin_file_unadopt(file, memory, UNIT_LENGTH);

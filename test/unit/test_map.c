@@ -480,13 +480,12 @@ static int map_adopt(void *addr, size_t length)
 /* A cached answer is not asked for again, and is forgotten with the memory */
 static void test_cache_in_use(void **state)
 {
-    const char *dirs[] = {unit_disk, NULL};
     char path[PATH_MAX];
     int fd     = map_open(unit_disk, "cached", path);
     char *area = map_reserve();
 
     daxpin_cache_enable(1);
-    assert_ok(daxpin_set_files(dirs));
+    unit_use_dir(unit_disk);
     map_at(area, 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
            0);
     assert_int_equal(map_adopt(area + 100, 5000), DAXPIN_FOREIGN);
@@ -500,11 +499,9 @@ static void test_cache_in_use(void **state)
     assert_int_equal(daxpin_cache_is_foreign((uintptr_t)area, 1), 0);
 
     /* Another rule, another answer */
-    dirs[0] = unit_memory;
-    assert_ok(daxpin_set_files(dirs));
+    unit_use_dir(unit_memory);
     assert_int_equal(map_adopt(area + 100, 5000), DAXPIN_FOREIGN);
-    dirs[0] = unit_disk;
-    assert_ok(daxpin_set_files(dirs));
+    unit_use_dir(unit_disk);
     assert_int_equal(map_adopt(area + 100, 5000), 0);
     daxpin_cache_enable(0);
     map_release(area);

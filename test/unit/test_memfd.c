@@ -16,13 +16,10 @@
 static int memfd_seals(int fd)
 {
     static const char prefix[] = "/memfd:daxpin";
-    char path[64], target[64];
-    ssize_t length;
+    char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    length                            = readlink(path, target, 63);
-    target[(length > 0) ? length : 0] = '\0';
-    return (strncmp(target, prefix, sizeof(prefix) - 1) == 0) ?
+    unit_fd_path(fd, path);
+    return (strncmp(path, prefix, sizeof(prefix) - 1) == 0) ?
                    fcntl(fd, F_GET_SEALS) : -1;
 }
 

@@ -403,16 +403,12 @@ static int own_adopt(const own_file_t *file, const char *dir, char **memory_p,
                      daxpin_file_t **file_p)
 {
     daxpin_params_t params = {.timeout_ms = 1000};
-    const char *dirs[]     = {dir, NULL};
     size_t length          = (size_t)file->st.st_size;
     uint64_t offset;
     int fd;
 
-    fd = open(file->path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    *memory_p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_ptr_not_equal(*memory_p, MAP_FAILED);
-    assert_ok(daxpin_set_files(dirs));
+    *memory_p = unit_map_file(file->path, length, &fd);
+    unit_use_dir(dir);
     close(fd);
     return daxpin_file_adopt(*memory_p, length, &params, file_p, &offset);
 }
@@ -584,8 +580,7 @@ static int own_is_locked(int fd)
  * allocated. */
 static void test_own_lock_stays(void **state)
 {
-    struct flock lock  = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-    const char *dirs[] = {unit_disk, NULL};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     daxpin_file_t *adopted, *again;
     own_file_t file;
     uint64_t offset;
@@ -593,11 +588,8 @@ static void test_own_lock_stays(void **state)
     int fd;
 
     own_make(&file, unit_disk, "own-lock");
-    fd     = open(file.path, O_RDWR | O_CLOEXEC);
-    memory = mmap(NULL, 2 * OWN_ISLAND, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                  0);
-    assert_ptr_not_equal(memory, MAP_FAILED);
-    assert_ok(daxpin_set_files(dirs));
+    memory = unit_map_file(file.path, 2 * OWN_ISLAND, &fd);
+    unit_use_dir(unit_disk);
     assert_ok(daxpin_file_adopt(memory, OWN_ISLAND, NULL, &adopted, &offset));
     assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
     assert_true(own_is_locked(fd));

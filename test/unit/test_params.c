@@ -72,7 +72,6 @@ static void test_calls(void **state)
     const char *path             = unit_path(unit_disk, "params");
     const daxpin_params_t params = {.size = 3};
     const daxpin_owner_t owner   = {.size = 3};
-    const char *const files[]    = {unit_disk, NULL};
     daxpin_file_t *file;
     daxpin_pin_t *pin;
     uint64_t offset;
@@ -87,10 +86,8 @@ static void test_calls(void **state)
     assert_null(pin);
     daxpin_file_close(file);
 
-    assert_ok(daxpin_set_files(files));
-    fd     = open(path, O_RDWR | O_CLOEXEC);
-    memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_true(memory != MAP_FAILED);
+    unit_use_dir(unit_disk);
+    memory = unit_map_file(path, 4096, &fd);
     assert_int_equal(daxpin_file_adopt(memory, 8, &params, &file, &offset),
                      -EINVAL);
     assert_null(file);

@@ -294,22 +294,15 @@ static void test_no_pin_after_revoke(void **state)
 
 static daxpin_report_t *pin_map_report(void)
 {
-    daxpin_report_t *report = MAP_FAILED;
-    char path[64], target[64];
-    ssize_t length;
-    int fd, own;
+    daxpin_report_t *report;
+    char path[64];
+    int own;
 
-    for (fd = 0; (fd < 1024) && (report == MAP_FAILED); ++fd) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        length = readlink(path, target, sizeof(target) - 1);
-        target[(length > 0) ? length : 0] = '\0';
-        if (strstr(target, DAXPIN_REPORT_NAME) != NULL) {
-            own    = open(path, O_RDONLY | O_CLOEXEC);
-            report = mmap(NULL, sizeof(*report), PROT_READ, MAP_SHARED, own,
-                          0);
-            close(own);
-        }
-    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d",
+             unit_find_fd(DAXPIN_REPORT_NAME));
+    own    = open(path, O_RDONLY | O_CLOEXEC);
+    report = mmap(NULL, sizeof(*report), PROT_READ, MAP_SHARED, own, 0);
+    close(own);
     assert_true(report != MAP_FAILED);
     assert_int_equal(report->magic, DAXPIN_REPORT_MAGIC);
     assert_int_equal(report->version, DAXPIN_REPORT_VERSION);

@@ -651,19 +651,13 @@ static void test_no_descriptors(void **state)
 static int rendezvous_locker_child(int argc, char **argv)
 {
     daxpin_file_t *file;
-    char name[64], target[PATH_MAX];
-    int ret = daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file), fd;
-    ssize_t length;
+    int ret = daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file);
 
     (void)argc;
-    for (fd = 0; (ret == 0) && (fd < 256); ++fd) {
-        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-        length = readlink(name, target, sizeof(target) - 1);
-        target[(length > 0) ? length : 0] = '\0';
-        if (strstr(target, "daxpin-control") != NULL) {
-            child_report(flock(fd, LOCK_EX | LOCK_NB), "locked");
-            child_wait();
-        }
+    if (ret == 0) {
+        child_report(flock(unit_find_fd("daxpin-control"), LOCK_EX | LOCK_NB),
+                     "locked");
+        child_wait();
     }
     daxpin_file_close(file);
     return ret;

@@ -861,7 +861,7 @@ static int revoke_bus_child(int argc, char **argv)
         return 1;
     }
     fd     = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memory = unit_map(fd, 4096);
     if (sigsetjmp(revoke_jump, 1) == 0) {
         memory[0] = 1; /* beyond the end of the file */
     }

@@ -78,8 +78,7 @@ static int other_do(other_t *me, const char *what)
     } else if (strcmp(what, "over") == 0) {
         return other_over(me);
     } else if (strcmp(what, "map") == 0) {
-        me->memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-                          me->write_fd, 0);
+        me->memory = unit_map(me->write_fd, 4096);
         close(me->write_fd);
         return (me->memory != MAP_FAILED) ? 0 : errno;
     } else if (strcmp(what, "set") == 0) {
@@ -431,13 +430,7 @@ static void test_no_inotify(void **state)
 
 static unsigned watch_break_time(void)
 {
-    unsigned seconds = 0;
-    FILE *file       = fopen("/proc/sys/fs/lease-break-time", "re");
-
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%u", &seconds), 1);
-    fclose(file);
-    return seconds;
+    return (unsigned)unit_number_in("/proc/sys/fs/lease-break-time", "");
 }
 
 /* The lease of a stopped holder expires, and another program writes as much.

@@ -235,6 +235,79 @@ static UNIT_UNUSED int unit_count_fds(void)
     return count;
 }
 
+/* Get the path of a descriptor, or "". */
+static UNIT_UNUSED void unit_fd_path(int fd, char path[PATH_MAX])
+{
+    char link[64];
+    ssize_t length;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    length                          = readlink(link, path, PATH_MAX - 1);
+    path[(length > 0) ? length : 0] = '\0';
+}
+
+/* Return the first descriptor of this process that has a word in its path, or
+ * -1. */
+static UNIT_UNUSED int unit_find_fd(const char *word)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    for (fd = 0; fd < 4096; ++fd) {
+        unit_fd_path(fd, path);
+        if (strstr(path, word) != NULL) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+/* Return the number behind a word at the begin of a line, as in files of /proc;
+ * 0 if there is no such line. */
+static UNIT_UNUSED long unit_number_in(const char *path, const char *word)
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+    long number = 0;
+
+    while ((file != NULL) && (fgets(line, sizeof(line), file) != NULL)) {
+        if (strncmp(line, word, strlen(word)) == 0) {
+            number = atol(line + strlen(word));
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return number;
+}
+
+/* Map a file for reading and writing, as a program does. */
+static UNIT_UNUSED char *unit_map(int fd, size_t length)
+{
+    return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+/* Do that with a file that the function opens. */
+static UNIT_UNUSED char *unit_map_file(const char *path, size_t length,
+                                       int *fd_p)
+{
+    char *memory;
+
+    *fd_p  = open(path, O_RDWR | O_CLOEXEC);
+    memory = unit_map(*fd_p, length);
+    assert_true((*fd_p >= 0) && (memory != MAP_FAILED));
+    return memory;
+}
+
+/* Have daxpin adopt mappings of the files in one directory only. */
+static UNIT_UNUSED void unit_use_dir(const char *dir)
+{
+    const char *dirs[] = {dir, NULL};
+
+    assert_ok(daxpin_set_files(dirs));
+}
+
 /* Open a file under lease with the default parameters. The test closes it. */
 static UNIT_UNUSED daxpin_file_t *unit_open(const char *path, size_t length)
 {
