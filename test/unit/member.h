@@ -305,7 +305,7 @@ static UNIT_UNUSED int member_write(const member_t *me, char *args)
             (ssize_t)count) ? 0 : -errno;
 }
 
-static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
+static UNIT_UNUSED long member_do(member_t *me, const char *what, char *args)
 {
     size_t offset;
     int byte;
@@ -353,14 +353,15 @@ static UNIT_UNUSED int member_do(member_t *me, const char *what, char *args)
     return -1;
 }
 
-static UNIT_UNUSED int member_child(int argc, char **argv)
+typedef long (*member_func_t)(member_t *me, const char *what, char *args);
+
+/* Execute commands by a function until there are no more. */
+static UNIT_UNUSED void member_serve(member_func_t func)
 {
     char line[CHILD_LINE_MAX], *args;
     static member_t me; /* so that leak detection finds its file after "exit" */
-    int ret;
+    long ret;
 
-    (void)argc;
-    (void)argv;
     while (child_read(line, sizeof(line))) {
         args = line + strcspn(line, " ");
         if (*args != '\0') {
@@ -370,10 +371,17 @@ static UNIT_UNUSED int member_child(int argc, char **argv)
             exit(0);
         }
         if (!member_check(&me, line, args)) {
-            ret = member_do(&me, line, args);
+            ret = func(&me, line, args);
             child_report(ret, "%s", (ret != 0) ? daxpin_errormsg() : "");
         }
     }
+}
+
+static UNIT_UNUSED int member_child(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    member_serve(member_do);
     return 0;
 }
 

@@ -210,25 +210,9 @@ static long player_do(member_t *me, const char *what, char *args)
 
 static int player_child(int argc, char **argv)
 {
-    char line[CHILD_LINE_MAX], *args;
-    static member_t me;
-    long ret;
-
     (void)argc;
     (void)argv;
-    while (child_read(line, sizeof(line))) {
-        args = line + strcspn(line, " ");
-        if (*args != '\0') {
-            *args++ = '\0';
-        }
-        if (strcmp(line, "exit") == 0) {
-            exit(0);
-        }
-        if (!member_check(&me, line, args)) {
-            ret = player_do(&me, line, args);
-            child_report(ret, "%s", (ret < 0) ? daxpin_errormsg() : "");
-        }
-    }
+    member_serve(player_do);
     if (player_is_limited) {
         _exit(0); /* The search for leaks needs descriptors */
     }
