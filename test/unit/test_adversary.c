@@ -36,6 +36,7 @@
 #define ADVERSARY_SECOND  2048 /* where the second thread of a member begins */
 #define ADVERSARY_AGAIN   5    /* ms after which the file is looked at again */
 #define ADVERSARY_ACKS    7000 /* ms that a revoke waits for a member */
+#define ADVERSARY_PAUSE   5000 /* us */
 #define ADVERSARY_GOES_ON 1    /* the result of accesses that do not fail */
 
 /*
@@ -44,7 +45,8 @@
  * It understands the commands of member.h, and:
  *
  *   run OFFSET MARK FLAGS  start a thread that writes from OFFSET on; FLAGS: b
- *                          for all signals blocked
+ *                          for all signals blocked, s for a pause after each
+ *                          write, so that many programs can run at a time
  *   acked N                the last number of the Nth thread that was
  *                          acknowledged
  *   asked N                when daxpin_file_check() was called for that (ns)
@@ -60,6 +62,7 @@ typedef struct player_thread {
     size_t        offset;
     char          mark;
     int           blocked;
+    int           is_slow;
     unsigned      slot;
     _Atomic long  acked;
     _Atomic long  asked;
@@ -128,13 +131,16 @@ static void *player_run(void *arg)
     daxpin_access_init(me->member->file, me->slot, &access);
     while ((ret == 0) && !player_end) {
         ret = player_write(me, &access, ++number);
+        if (me->is_slow) {
+            usleep(ADVERSARY_PAUSE);
+        }
     }
     if (ret != 0) {
         me->result = ret;
     }
     while (!player_end) {
         player_fill(me, ++number);
-        usleep(50);
+        usleep(me->is_slow ? ADVERSARY_PAUSE : 50);
     }
     return NULL;
 }
@@ -149,6 +155,7 @@ static int player_start(member_t *member, char *args)
     }
     me->member  = member;
     me->blocked = strchr(flags, 'b') != NULL;
+    me->is_slow = strchr(flags, 's') != NULL;
     me->slot    = daxpin_slot_get();
     me->acked   = 0;
     me->asked   = 0;
@@ -443,6 +450,28 @@ typedef struct scene {
 
 typedef void (*act_t)(scene_t *scene);
 
+/* Return the number of rounds that somebody has asked for, or 0. */
+static unsigned adversary_asked(void)
+{
+    const char *value = getenv("DAXPIN_ADVERSARY_ROUNDS");
+
+    return (value != NULL) ? (unsigned)atoi(value) : 0;
+}
+
+static unsigned adversary_rounds(void)
+{
+    const unsigned asked = adversary_asked();
+
+    return (asked > 0)    ? asked :
+           UNIT_SANITIZED ? 2 : pace_rounds(20, 5);
+}
+
+/* Return after how many seconds a lease expires. */
+static unsigned adversary_break_time(void)
+{
+    return (unsigned)unit_number_in("/proc/sys/fs/lease-break-time", "");
+}
+
 /* Return the first member from number i on that has not ended. */
 static unsigned scene_next(const scene_t *scene, unsigned i)
 {
@@ -483,12 +512,28 @@ scene_all(scene_t *scene, const char *format, ...)
     }
 }
 
+/* Check that nothing has happened to the members so far. */
+static void scene_check_undisturbed(scene_t *scene)
+{
+    unsigned i;
+
+    for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
+        if (!member_has_state(&scene->members[i], HELD) ||
+            (child_query(&scene->members[i], "result 0") !=
+             ADVERSARY_GOES_ON)) {
+            (void)child_query(&scene->members[i], "cause");
+            fail_msg("round %u: member %u is disturbed before the act: %s",
+                     scene->round, i, scene->members[i].text);
+        }
+    }
+}
+
 /* Start three members, and wait until each has something acknowledged. */
 static void scene_begin(scene_t *scene, const char *dir, const char *flags)
 {
     unsigned i;
 
-    alarm(UNIT_SECONDS * unit_slow());
+    alarm((UNIT_SECONDS + adversary_break_time()) * unit_slow());
     scene->path   = unit_path(dir, "adversary");
     scene->absent = ADVERSARY_MEMBERS;
     unit_make_file(scene->path, UNIT_LENGTH, 0);
@@ -505,6 +550,7 @@ static void scene_begin(scene_t *scene, const char *dir, const char *flags)
     for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
         assert_true(unit_await(10000, scene_acked(scene, i) > 0));
     }
+    scene_check_undisturbed(scene);
 }
 
 static void scene_end(scene_t *scene)
@@ -542,14 +588,14 @@ static void scene_other(scene_t *scene, const char *what)
     }
 }
 
-/* Check that the file as the other program reads it now has all that was
- * acknowledged. */
-static void scene_check_content(scene_t *scene, const long *acked)
+/* Check that what the other program has read has all that was acknowledged. */
+static void scene_check_content(scene_t *scene, const char *content,
+                                const long *acked)
 {
     long found[ADVERSARY_MEMBERS];
     unsigned i;
 
-    i = (unsigned)sscanf(scene->other.text, "%ld %ld %ld", &found[0],
+    i = (unsigned)sscanf(content, "%ld %ld %ld", &found[0],
                          &found[1], &found[2]);
     assert_int_equal(i, ADVERSARY_MEMBERS);
     for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
@@ -570,7 +616,7 @@ static void scene_read(scene_t *scene)
         acked[i] = scene_acked(scene, i);
     }
     scene_other(scene, "load");
-    scene_check_content(scene, acked);
+    scene_check_content(scene, scene->other.text, acked);
 }
 
 static void scene_check_revoked(scene_t *scene)
@@ -635,14 +681,6 @@ static void scene_check_goes_on(scene_t *scene)
     }
 }
 
-static unsigned adversary_rounds(void)
-{
-    const char *value = getenv("DAXPIN_ADVERSARY_ROUNDS");
-
-    return (value != NULL) ? (unsigned)atoi(value) :
-           UNIT_SANITIZED  ? 2 : pace_rounds(20, 5);
-}
-
 /* Play an act. With a cut, the shared open file description is truncated, which
  * waits for a hold where there is one. */
 static void play(act_t act, unsigned rounds, int cut, const char *flags)
@@ -688,8 +726,14 @@ static void act_change_lent(scene_t *scene, const char *what)
     scene_check_lost(scene);
 }
 
+/* While it is not lent, the writer waits, and the file is its own at once. */
 static void act_overwrite(scene_t *scene)
 {
+    if (scene->round / 2 % 2 != 0) {
+        scene_change(scene, "over");
+        scene_check_pure(scene);
+        return;
+    }
     act_lend(scene);
     act_change_lent(scene, "over");
 }
@@ -712,7 +756,7 @@ static void act_rewrite(scene_t *scene)
         acked[i] = scene_acked(scene, i);
     }
     scene_other(scene, "load");
-    scene_check_content(scene, acked);
+    scene_check_content(scene, scene->other.text, acked);
     scene_other(scene, "put");
     scene_check_pure(scene);
 }
@@ -873,7 +917,51 @@ static void act_suspend(scene_t *scene)
 /* Each round takes as long as a revoke waits for a member. */
 static void test_suspend(void **state)
 {
-    play(act_suspend, (adversary_rounds() + 19) / 20, 1, "-");
+    play(act_suspend, (adversary_rounds() + 19) / 20, 1, "s");
+    (void)state;
+}
+
+/* The holder is stopped until its lease has expired, and the other program is let
+ * in and writes. By then the other members have found out by themselves. The
+ * holder finds out when it goes on; until then its threads store to the file. */
+static void act_suspend_holder(scene_t *scene)
+{
+    const uint64_t ms     = adversary_break_time() * 1000 + 5000;
+    const unsigned holder = scene_holder(scene);
+    long acked[ADVERSARY_MEMBERS], opened, asked;
+    char content[CHILD_LINE_MAX];
+    unsigned i;
+
+    assert_true(holder < ADVERSARY_MEMBERS);
+    child_stop(&scene->members[holder]);
+    child_send(&scene->other, "write");
+    assert_int_equal(child_answer(&scene->other, ms), 0);
+    opened = atol(scene->other.text);
+    scene_other(scene, "load");
+    snprintf(content, sizeof(content), "%s", scene->other.text);
+    scene_other(scene, "put");
+    assert_int_equal(kill(scene->members[holder].pid, SIGCONT), 0);
+    scene_check_revoked(scene);
+    for (i = 0; i < ADVERSARY_MEMBERS; ++i) {
+        acked[i] = scene_acked(scene, i);
+        asked    = child_query(&scene->members[i], "asked 0");
+        if ((asked < 0) || (asked > opened)) {
+            fail_msg("round %u: member %u of holder %u: acknowledged %ld ns "
+                     "after the lease has expired", scene->round, i, holder,
+                     asked - opened);
+        }
+    }
+    scene_check_content(scene, content, acked);
+    scene_check_lost(scene);
+}
+
+/* Each round takes as long as a lease stays. */
+static void test_suspend_holder(void **state)
+{
+    if ((adversary_asked() == 0) && (adversary_break_time() > 3)) {
+        skip(); /* the setting is that of the whole machine */
+    }
+    play(act_suspend_holder, (adversary_rounds() + 19) / 20, 1, "s");
     (void)state;
 }
 
@@ -977,6 +1065,7 @@ int main(int argc, char **argv)
         unit_case(test_blocked_signals),
         unit_case(test_two_faults),
         unit_case(test_suspend),
+        unit_case(test_suspend_holder),
         unit_case(test_reader),
         unit_case(test_lock),
         unit_case(test_meeting_place),
