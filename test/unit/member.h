@@ -396,7 +396,8 @@ static UNIT_UNUSED void member_start(child_t *child)
 static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
 {
     member_start(child);
-    assert_child_ok(child, "open %s %d 5000", path, UNIT_LENGTH);
+    assert_child_ok(child, "open %s %d %u", path, UNIT_LENGTH,
+                    5000 * unit_slow());
 }
 
 #define member_has_state(_child, _state) \

@@ -541,7 +541,8 @@ static void scene_begin(scene_t *scene, const char *dir, const char *flags)
     for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
         child_spawn(&scene->members[i], "player", NULL);
     }
-    scene_all(scene, "open %s %d 5000", scene->path, UNIT_LENGTH);
+    scene_all(scene, "open %s %d %u", scene->path, UNIT_LENGTH,
+              5000 * unit_slow());
     child_spawn(&scene->other, "other", scene->path, NULL);
     for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
         assert_child_ok(&scene->members[i], "run %u %c %s",
