@@ -512,6 +512,20 @@ scene_all(scene_t *scene, const char *format, ...)
     }
 }
 
+static __attribute__((noreturn)) void
+scene_fail(const scene_t *scene, unsigned i, const char *what)
+{
+    child_t member = scene->members[i];
+    char state[CHILD_LINE_MAX];
+
+    (void)child_query(&member, "state");
+    snprintf(state, sizeof(state), "%s", member.text);
+    (void)child_query(&member, "cause");
+    fail_msg("round %u: member %u: %s: %s: %s", scene->round, i, what, state,
+             member.text);
+    abort();
+}
+
 /* Check that nothing has happened to the members so far. */
 static void scene_check_undisturbed(scene_t *scene)
 {
@@ -521,9 +535,7 @@ static void scene_check_undisturbed(scene_t *scene)
         if (!member_has_state(&scene->members[i], HELD) ||
             (child_query(&scene->members[i], "result 0") !=
              ADVERSARY_GOES_ON)) {
-            (void)child_query(&scene->members[i], "cause");
-            fail_msg("round %u: member %u is disturbed before the act: %s",
-                     scene->round, i, scene->members[i].text);
+            scene_fail(scene, i, "disturbed before the act");
         }
     }
 }
@@ -674,11 +686,15 @@ static void scene_check_goes_on(scene_t *scene)
     long acked;
 
     for (i = 0; (i = scene_next(scene, i)) < ADVERSARY_MEMBERS; ++i) {
-        assert_member_becomes(&scene->members[i], HELD);
+        if (!unit_await(10000, member_has_state(&scene->members[i], HELD))) {
+            scene_fail(scene, i, "does not go on");
+        }
         acked = scene_acked(scene, i);
-        assert_true(unit_await(10000, scene_acked(scene, i) > acked));
-        assert_int_equal(child_query(&scene->members[i], "result 0"),
-                         ADVERSARY_GOES_ON);
+        if (!unit_await(10000, scene_acked(scene, i) > acked) ||
+            (child_query(&scene->members[i], "result 0") !=
+             ADVERSARY_GOES_ON)) {
+            scene_fail(scene, i, "accesses do not go on");
+        }
     }
 }
 
