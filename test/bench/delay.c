@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Time truncate(2) of a file that two processes have under lease */
+
+/*
+ * usage: delay DIRECTORY [ROUNDS]; prints lines of WHAT MEDIAN_US P99_US
+ *
+ * plain   no process has the file open
+ * break   a process has a lease of the kernel's on it, and gives that back as
+ *         soon as it gets the signal
+ * idle    two processes have it open with daxpin
+ * puts    and write 8 bytes at a time to it, each in an access
+ *
+ * The four take turns, each time with a new file.
+ */
+
+#define _GNU_SOURCE
+
+#include "daxpin/access.h"
+#include "stats.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LENGTH     65536
+#define MEMBERS    2
+#define ROUNDS     200
+#define ROUNDS_MAX 10000
+#define SETTLE_US  3000
+#define PATH_BYTES 4096
+
+typedef enum kind {
+    KIND_PLAIN,
+    KIND_BREAK,
+    KIND_IDLE,
+    KIND_PUTS,
+    KINDS
+} kind_t;
+
+static const char *const kind_names[KINDS] = {"plain", "break", "idle",
+                                              "puts"};
+
+/* A process that has the file open. It opens the file when it reads the kind of
+ * the round, writes a byte when that is done, and closes the file when it reads
+ * another byte. */
+typedef struct member {
+    int in;
+    int out;
+} member_t;
+
+static char path[PATH_BYTES];
+
+/* Each round ends with a warning, which takes time. */
+static void be_silent(daxpin_log_level_t level, const char *message)
+{
+    (void)level;
+    (void)message;
+}
+
+static void give_up(const char *what)
+{
+    fprintf(stderr, "delay: %s: %s\n", what, daxpin_errormsg());
+    exit(1);
+}
+
+static char read_byte(int fd)
+{
+    char byte;
+
+    if (read(fd, &byte, 1) != 1) {
+        exit(1); /* the other side is gone */
+    }
+    return byte;
+}
+
+static void write_byte(int fd, int byte)
+{
+    char c = (char)byte;
+
+    if (write(fd, &c, 1) != 1) {
+        exit(1);
+    }
+}
+
+/*
+ * Members
+ */
+
+/* Put until the file is revoked. */
+static void put(daxpin_file_t *file, unsigned slot)
+{
+    volatile uint64_t *memory = daxpin_file_addr(file, 0, LENGTH);
+    daxpin_access_t access;
+    uint64_t i = 0;
+    int ret    = 0;
+
+    daxpin_access_init(file, slot, &access);
+    daxpin_access_relax(&access);
+    while (ret == 0) {
+        ret = daxpin_access_begin(&access);
+        if (ret == 0) {
+            memory[i % 512] = i;
+            ++i;
+            ret = daxpin_access_end(&access, 0, LENGTH);
+        }
+    }
+}
+
+static void open_file(kind_t kind, int in, int out)
+{
+    static unsigned slot;
+    daxpin_file_t *file;
+
+    if (daxpin_file_open(path, LENGTH, NULL, &file) != 0) {
+        give_up(path);
+    }
+    slot = (slot == 0) ? daxpin_slot_get() : slot;
+    write_byte(out, 'o');
+    if (kind == KIND_PUTS) {
+        put(file, slot);
+    }
+    read_byte(in);
+    daxpin_file_close(file);
+}
+
+/* Take a lease without daxpin, and give it back when it is broken. */
+static void open_lease(int in, int out)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    if ((fcntl(fd, F_SETSIG, SIGUSR1) != 0) ||
+        (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)) {
+        give_up("F_SETLEASE");
+    }
+    write_byte(out, 'o');
+    sigwaitinfo(&set, NULL);
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    read_byte(in);
+    close(fd);
+}
+
+static void member_main(int in, int out)
+{
+    kind_t kind;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    daxpin_set_log(be_silent);
+    for (;;) {
+        kind = (kind_t)read_byte(in);
+        if (kind == KIND_BREAK) {
+            open_lease(in, out);
+        } else {
+            open_file(kind, in, out);
+        }
+        write_byte(out, 'c');
+    }
+}
+
+static void start_member(member_t *member)
+{
+    int to[2], from[2];
+
+    if ((pipe2(to, O_CLOEXEC) != 0) || (pipe2(from, O_CLOEXEC) != 0)) {
+        give_up("pipe");
+    }
+    if (fork() == 0) {
+        close(to[1]);
+        close(from[0]);
+        member_main(to[0], from[1]);
+    }
+    close(to[0]);
+    close(from[1]);
+    member->out = to[1];
+    member->in  = from[0];
+}
+
+/*
+ * The process that truncates
+ */
+
+static double time_round(kind_t kind, member_t *members)
+{
+    const int count = (kind == KIND_PLAIN) ? 0 :
+                      (kind == KIND_BREAK) ? 1 : MEMBERS;
+    double start;
+    int fd, i;
+
+    unlink(path);
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if ((fd < 0) || (posix_fallocate(fd, 0, LENGTH) != 0)) {
+        give_up(path);
+    }
+    close(fd);
+    for (i = 0; i < count; ++i) {
+        write_byte(members[i].out, kind);
+        read_byte(members[i].in);
+    }
+    usleep(SETTLE_US);
+    start = now();
+    if (truncate(path, 0) != 0) {
+        give_up("truncate");
+    }
+    start = now() - start;
+    for (i = 0; i < count; ++i) {
+        write_byte(members[i].out, 'c');
+        read_byte(members[i].in);
+    }
+    return start * 1e6;
+}
+
+int main(int argc, char **argv)
+{
+    const int rounds = (argc > 2) ? atoi(argv[2]) : ROUNDS;
+    static double times[KINDS][ROUNDS_MAX];
+    member_t members[MEMBERS];
+    double middle;
+    int i, kind;
+
+    if ((argc < 2) || (rounds < 1) || (rounds > ROUNDS_MAX)) {
+        fprintf(stderr, "usage: delay DIRECTORY [ROUNDS]\n");
+        return 2;
+    }
+    snprintf(path, sizeof(path), "%s/delay", argv[1]);
+    for (i = 0; i < MEMBERS; ++i) {
+        start_member(&members[i]);
+    }
+    for (i = 0; i < rounds; ++i) {
+        for (kind = 0; kind < KINDS; ++kind) {
+            times[kind][i] = time_round((kind_t)kind, members);
+        }
+    }
+    unlink(path);
+    for (kind = 0; kind < KINDS; ++kind) {
+        middle = median(times[kind], rounds); /* which sorts them */
+        printf("%s %.1f %.1f\n", kind_names[kind], middle,
+               times[kind][rounds * 99 / 100]);
+    }
+    return 0;
+}
