@@ -177,7 +177,7 @@ static void own_append(int fd)
     const char byte = DISK_WRITTEN;
     char path[PATH_MAX];
 
-    disk_path_of(fd, path);
+    unit_fd_path(fd, path);
     if ((own_appended == 0) && (strcmp(path, own_appends) == 0)) {
         own_appended = OWN_LENGTH;
         assert_int_equal(pwrite(fd, &byte, 1, own_appended), 1);
