@@ -199,6 +199,36 @@ static void test_sight_of_long_list(void **state)
     (void)state;
 }
 
+/* A child of fork() has the same offset in the list as its parent, and may read
+ * at the same time: both read the list from its beginning. */
+static void test_sight_in_two_processes(void **state)
+{
+    int fd = memfd_create("locks", MFD_CLOEXEC), status;
+    daxpin_waiters_t waiters;
+    pid_t child;
+
+    assert_true(fd >= 0);
+    assert_true(dprintf(fd, "7: LEASE  BREAKING  UNLCK 2722 fe:00:11101448 0 "
+                        "EOF\n7: -> LEASE  BREAKER   WRITE 2724 <none>:0 0 "
+                        "EOF\n") > 0);
+    assert_int_equal(lseek(fd, 17, SEEK_SET), 17);
+    child = fork();
+    if (child == 0) {
+        _exit((daxpin_proc_count_waiters(fd, &proc_inode, PROC_HOLDER,
+                                         &waiters) == DAXPIN_SIGHT_LEASE) ?
+                      0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 17);
+    assert_int_equal(daxpin_proc_count_waiters(fd, &proc_inode, PROC_HOLDER,
+                                               &waiters),
+                     DAXPIN_SIGHT_LEASE);
+    assert_int_equal(waiters.writers, 1);
+    close(fd);
+    (void)state;
+}
+
 /* Waiters for another file with this number, for another process's lease, and
  * for another kind of lock */
 static void test_waiters_of_others(void **state)
@@ -466,6 +496,7 @@ int main(int argc, char **argv)
         unit_case(test_waiters),
         unit_case(test_sight),
         unit_case(test_sight_of_long_list),
+        unit_case(test_sight_in_two_processes),
         unit_case(test_waiters_of_others),
         unit_case(test_waiter_of_kernel),
         unit_case(test_open_file),

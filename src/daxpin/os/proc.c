@@ -325,17 +325,15 @@ int daxpin_proc_each_lease(const char *locks, daxpin_lease_line_func_t func,
     return ret;
 }
 
-/* Read all of a file from its beginning, whatever its size. Return the text,
- * for the caller to free, or NULL. */
+/* Read all of a file from its beginning, whatever its size. Children of fork()
+ * share the offset of the description, so neither use nor move it. Return the
+ * text, for the caller to free, or NULL. */
 static char *proc_read_all(int fd, size_t *length_p)
 {
     size_t size = 0, used = 0;
     char *text = NULL, *more;
     ssize_t count;
 
-    if (lseek(fd, 0, SEEK_SET) != 0) {
-        return NULL;
-    }
     do {
         if (used + PROC_READ_SIZE > size) {
             size = 2 * size + PROC_READ_SIZE;
@@ -346,7 +344,7 @@ static char *proc_read_all(int fd, size_t *length_p)
             }
             text = more;
         }
-        count = read(fd, text + used, size - used);
+        count = pread(fd, text + used, size - used, (off_t)used);
         if (count > 0) {
             used += (size_t)count;
         }

@@ -126,8 +126,8 @@ typedef struct daxpin_waiters {
 int daxpin_proc_locks_fd(void);
 
 /* Count the processes that wait for the lease that a process has on a file.
- * locks_fd: daxpin_proc_locks_fd(); this moves its offset, so one thread at a
- * time calls this. Without DAXPIN_SIGHT_LEASE the counts are 0. */
+ * locks_fd: daxpin_proc_locks_fd(); its offset does not matter. Without
+ * DAXPIN_SIGHT_LEASE the counts are 0. */
 daxpin_sight_t daxpin_proc_count_waiters(int locks_fd,
                                          const daxpin_inode_t *inode,
                                          pid_t holder,
