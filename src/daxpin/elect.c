@@ -146,6 +146,13 @@ static int daxpin_elect_give_up(const char *path, const struct stat *st,
         return -ETIMEDOUT; /* The message has the reason */
     }
     daxpin_address_describe(st->st_dev, st->st_ino, holder, sizeof(holder));
+    if (daxpin_address_has_members(st->st_dev, st->st_ino)) {
+        return daxpin_error(ETIMEDOUT, "%s: cannot join: its holder on this "
+                            "node (last: %s) is stopped, or has ended, and no "
+                            "other process that uses the file takes its place; "
+                            "check whether those processes are stopped", path,
+                            holder);
+    }
     return daxpin_error(ETIMEDOUT, "%s: cannot join: its holder on this node "
                         "(last: %s) keeps exiting before it answers, or is "
                         "stopped; try again", path, holder);
@@ -176,7 +183,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         return join ? daxpin_elect_exchange(file_p) : 0;
     }
     for (;;) {
-        ret = daxpin_address_listen(st->st_dev, st->st_ino, &address);
+        ret = daxpin_address_listen(st->st_dev, st->st_ino, -1, &address);
         if (ret == 0) {
             return daxpin_elect_hold(path, st, join, &address, params,
                                      deadline, ops, arg, file_p);
@@ -211,6 +218,15 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
     return ret;
 }
 
+/* Return whether an attach has to wait: the holder is busy, or it has ended and a
+ * member is about to take its place. */
+static int daxpin_elect_holder_comes(const daxpin_key_t *key, int ret)
+{
+    return (ret == -EBUSY) ||
+           (((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) &&
+            daxpin_address_has_members(key->dev, key->ino));
+}
+
 static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                                       daxpin_file_t **file_p)
 {
@@ -220,7 +236,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     uint64_t deadline   = daxpin_now() + DAXPIN_ATTACH_BOUND;
     daxpin_welcome_t welcome;
     char name[64];
-    int ret;
+    int ret, comes;
 
     snprintf(name, sizeof(name), "inode %lu of pid %u", key->ino, key->pid);
     if (file != NULL) {
@@ -242,11 +258,12 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                             "generation; create the window again", name);
     }
     do {
-        ret = daxpin_join(name, key, 0, 0, &welcome);
-        if (ret == -EBUSY) {
+        ret   = daxpin_join(name, key, 0, 0, &welcome);
+        comes = daxpin_elect_holder_comes(key, ret);
+        if (comes) {
             daxpin_elect_pause(ret);
         }
-    } while (((ret == -EBUSY) && (daxpin_now() < deadline)) ||
+    } while ((comes && (daxpin_now() < deadline)) ||
              ((ret == -ECONNRESET) && (--tries > 0)));
     if ((ret == -ECONNREFUSED) || (ret == -ECONNRESET)) {
         return daxpin_error(ENOENT, "%s: cannot attach: no process on this "

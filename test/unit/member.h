@@ -29,6 +29,7 @@
  *   write OFFSET COUNT    pwrite() to the shared open file description
  *   cut LENGTH            ftruncate() of the shared open file description
  *   release               daxpin_lease_release()
+ *   lease                 F_SETLEASE by the shared open file description
  *   pin OFFSET LENGTH     0 or -errno
  *   same PID FD           kcmp() of the member's descriptor and FD of PID
  *   number                the member's descriptor of the file
@@ -343,6 +344,9 @@ static UNIT_UNUSED long member_do(member_t *me, const char *what, char *args)
         return (ftruncate(member_number(me), atol(args)) == 0) ? 0 : -errno;
     } else if (strcmp(what, "release") == 0) {
         return daxpin_lease_release(me->file);
+    } else if (strcmp(what, "lease") == 0) {
+        return (fcntl(member_number(me), F_SETLEASE, F_WRLCK) == 0) ? 0 :
+                                                                      -errno;
     } else if (strcmp(what, "user") == 0) {
         return (setuid((uid_t)atoi(args)) == 0) ? 0 : -errno;
     } else if ((strcmp(what, "set") == 0) &&
@@ -403,8 +407,26 @@ static UNIT_UNUSED void member_start_open(child_t *child, const char *path)
 #define member_has_state(_child, _state) \
     (child_query(_child, "state") == DAXPIN_STATE_##_state)
 
+/* Fail, and show in which state a member is and why. */
+static UNIT_UNUSED void member_complain(child_t *child, const char *what)
+{
+    char state[32];
+    long holder;
+
+    (void)child_query(child, "state");
+    snprintf(state, sizeof(state), "%.31s", child->text);
+    holder = child_query(child, "holder");
+    (void)child_query(child, "cause");
+    fail_msg("%s: pid %d is %s, %s: \"%s\"", what, (int)child->pid, state,
+             (holder == 1) ? "the holder" : "a member", child->text);
+}
+
 #define assert_member_becomes(_child, _state) \
-    assert_true(unit_await(10000, member_has_state(_child, _state)))
+    do { \
+        if (!unit_await(10000, member_has_state(_child, _state))) { \
+            member_complain(_child, "does not become " #_state); \
+        } \
+    } while (0)
 
 #define assert_becomes(_file, _state) \
     assert_true(unit_await(10000, daxpin_file_state(_file) == \

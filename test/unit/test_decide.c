@@ -193,6 +193,38 @@ static const decide_row_t decide_rows[] = {
     {"a descriptor that was open before has truncated the file",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_HELD, .loss = DAXPIN_LOSS_SIZE},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_LOSS},
+    {"a hand-over: members rely on the lease by the page before",
+     {.phase = DAXPIN_LEASE_INHERITED}, {DECIDE_HELD, .lost = 1, .watched = 1},
+     .type = DAXPIN_ACTION_WAIT, .after = DAXPIN_LOST_PAUSE},
+    {"a hand-over: so does an unseen process wait",
+     {.phase = DAXPIN_LEASE_INHERITED},
+     {DECIDE_UNSEEN, .lost = 1},
+     .type = DAXPIN_ACTION_WAIT, .after = DAXPIN_LOST_PAUSE},
+    {"a hand-over: all have followed",
+     {.phase = DAXPIN_LEASE_INHERITED}, {DECIDE_HELD, .watched = 1},
+     .type = DAXPIN_ACTION_RENEW},
+    {"a hand-over: the watch shows what an unseen process does",
+     {.phase = DAXPIN_LEASE_INHERITED}, {DECIDE_UNSEEN},
+     .type = DAXPIN_ACTION_RENEW},
+    {"a hand-over without a watch",
+     {.phase = DAXPIN_LEASE_INHERITED}, {DECIDE_HELD},
+     .type = DAXPIN_ACTION_WAIT, .after = DAXPIN_INHERITED_PAUSE},
+    {"a hand-over without a watch, and a process waits",
+     {.phase = DAXPIN_LEASE_INHERITED},
+     {DECIDE_HELD, .broken = DAXPIN_BREAK_UNSEEN},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_INHERITED},
+    {"fsdax without a lock: a hand-over, and a process waits",
+     {.phase = DAXPIN_LEASE_INHERITED},
+     {DECIDE_UNSEEN, .is_dax = 1},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_INHERITED},
+    {"a hand-over while the guard stands in, which has ended",
+     {.phase = DAXPIN_LEASE_INHERITED},
+     {DECIDE_HELD, .watched = 1, .is_dax = 1, .waived = 1},
+     .type = DAXPIN_ACTION_HOLD_AGAIN},
+    {"a hand-over, and the file is shorter",
+     {.phase = DAXPIN_LEASE_INHERITED},
+     {DECIDE_HELD, .watched = 1, .loss = DAXPIN_LOSS_SIZE},
+     .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_LOSS},
     {"a writer ends the lease",
      {.phase = DAXPIN_LEASE_WHOLE}, {DECIDE_BROKEN, .writers = 1},
      .type = DAXPIN_ACTION_REVOKE, .cause = DAXPIN_CAUSE_WAITER},
@@ -427,6 +459,7 @@ static void decide_unpack(unsigned bits, daxpin_lease_t *lease,
     facts->readers         = (bits >> 11) & 1;
     facts->writers         = (bits >> 12) & 1;
     facts->late            = (bits >> 13) & 1;
+    facts->lost            = (bits >> 13) & 1;
     facts->loss            = ((bits >> 14) & 1) ? DAXPIN_LOSS_SIZE :
                                                   DAXPIN_LOSS_NONE;
     facts->refused         = ((bits >> 15) & 1) ? EAGAIN : 0;
@@ -474,6 +507,13 @@ static void decide_check(const daxpin_lease_t *lease,
     if (lends && facts->writers &&
         (facts->broken == DAXPIN_BREAK_SEEN)) {
         assert_true(facts->guard.covers);
+    }
+    /* The same for a lease whose waiters cannot be seen. It stays as long as
+     * members rely on it that do not see the state of this holder. */
+    if (action->type == DAXPIN_ACTION_RENEW) {
+        assert_int_equal(facts->state, DAXPIN_STATE_HELD);
+        assert_int_equal(lease->phase, DAXPIN_LEASE_INHERITED);
+        assert_true(facts->watched && locked && !facts->lost);
     }
     if (action->type == DAXPIN_ACTION_WAIVE) {
         assert_true(facts->guard.stands_in);

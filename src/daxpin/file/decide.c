@@ -104,6 +104,28 @@ static daxpin_action_t daxpin_decide_held(const daxpin_facts_t *facts)
                                        DAXPIN_HELD_PAUSE));
 }
 
+/* Decide what to do with the lease of a holder that has ended. Its waiters cannot
+ * be seen. They are let in when the lease is renewed, and the watch shows what
+ * they do. Until all members have followed, the lease stays, because they rely on
+ * it by the page of that holder. */
+static daxpin_action_t daxpin_decide_inherited(const daxpin_facts_t *facts)
+{
+    const daxpin_action_t action = daxpin_decide_hold(facts);
+
+    if (action.type != DAXPIN_ACTION_NOTHING) {
+        return action;
+    }
+    if (facts->lost) {
+        return daxpin_action_wait(facts->now + DAXPIN_LOST_PAUSE);
+    }
+    if (facts->watched && daxpin_may_lend(facts)) {
+        return daxpin_action(DAXPIN_ACTION_RENEW);
+    }
+    return (facts->broken == DAXPIN_BREAK_NONE) ?
+                   daxpin_action_wait(facts->now + DAXPIN_INHERITED_PAUSE) :
+                   daxpin_action_revoke(DAXPIN_CAUSE_INHERITED);
+}
+
 /* Decide how long to delay a break. Such a break ends when its waiter gives up,
  * or is let in. No signal reports that the waiter gave up, and other processes
  * may wait behind it, so the holder checks now and then. */
@@ -261,6 +283,9 @@ daxpin_action_t daxpin_decide(const daxpin_lease_t *lease,
     case DAXPIN_STATE_HELD:
         if (facts->loss != DAXPIN_LOSS_NONE) {
             return daxpin_action_revoke(DAXPIN_CAUSE_LOSS);
+        }
+        if (lease->phase == DAXPIN_LEASE_INHERITED) {
+            return daxpin_decide_inherited(facts);
         }
         return (facts->broken != DAXPIN_BREAK_NONE) ?
                        daxpin_decide_broken(lease, facts) :

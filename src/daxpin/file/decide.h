@@ -58,6 +58,14 @@
 /* Reads of /proc/locks until the lease must be in it */
 #define DAXPIN_SIGHT_TRIES           4
 
+/* The pause between looks for members that have not followed yet, and at a lease
+ * that cannot be renewed, because no signal reports that it breaks */
+#define DAXPIN_LOST_PAUSE            (2 * DAXPIN_MSEC)
+#define DAXPIN_INHERITED_PAUSE       (100 * DAXPIN_MSEC)
+
+/* How long such members are waited for where no lease expires */
+#define DAXPIN_LOST_MAX              (30 * DAXPIN_SEC)
+
 /* The pause between searches of all processes for one that may have written */
 #define DAXPIN_SCAN_PAUSE            (20 * DAXPIN_MSEC)
 #define DAXPIN_SCAN_SHARE            4 /* times as long as a search took */
@@ -69,6 +77,8 @@ typedef enum daxpin_lease_phase {
     DAXPIN_LEASE_FILLING, /* PENDING: taken, and the file is being filled */
     DAXPIN_LEASE_AGAIN,   /* PENDING: wanted; given back for a late member */
     DAXPIN_LEASE_WHOLE,   /* HELD: no break is known */
+    DAXPIN_LEASE_INHERITED, /* HELD: as the holder before this one has left it;
+                             /proc/locks does not show its waiters */
     DAXPIN_LEASE_DELAYED, /* HELD: a break is delayed */
     DAXPIN_LEASE_LENT,    /* LENT: any loss of the file ends the lease */
     DAXPIN_LEASE_GUARDED, /* LENT: the guard has covered all pins ever since the
@@ -102,6 +112,9 @@ typedef struct daxpin_lease {
     int                  suspicious; /* LENT: there was a change, and no search
                                         for the process that made it */
     uint64_t             scan;       /* ns, LENT: of the next such search */
+    uint64_t             lost_until; /* ns, after a hand-over: until when members
+                                        of the holder before this one may be
+                                        sure of the lease */
     int                  joined;     /* LENT: a member has joined, which may
                                         have had the file open for writing */
 } daxpin_lease_t;
@@ -154,6 +167,9 @@ typedef struct daxpin_facts {
                                       has written to the file, or could have */
     int            late;           /* no process accesses the file, and the
                                       waiter may be a rank that comes late */
+    int            lost;           /* INHERITED: members of the holder before
+                                      this one have not followed, and may be
+                                      sure of the lease */
     uint64_t       break_time;     /* ns, fs.lease-break-time */
     daxpin_loss_t  loss;           /* LENT, not guarded */
     int            refused;        /* errno value of the try to take the lease
@@ -168,6 +184,7 @@ typedef enum daxpin_cause {
     DAXPIN_CAUSE_UNGUARDED, /* LENT: RELIES, and the guard is gone */
     DAXPIN_CAUSE_WAITER,    /* HELD: a process truncates or opens the file */
     DAXPIN_CAUSE_UNSEEN,    /* HELD: DAXPIN_BREAK_UNSEEN */
+    DAXPIN_CAUSE_INHERITED, /* HELD: INHERITED, and it is broken */
     DAXPIN_CAUSE_EXPIRED,   /* HELD: DAXPIN_BREAK_EXPIRED, and the file was
                                changed or could have been */
     DAXPIN_CAUSE_UNWATCHED, /* a reader must not be let in without a watch */
@@ -183,6 +200,8 @@ typedef enum daxpin_action_type {
     DAXPIN_ACTION_LEND_READER, /* give the lease back for as long as other
                                   processes have the file open */
     DAXPIN_ACTION_LEND_WRITER, /* the same, and rely on the guard */
+    DAXPIN_ACTION_RENEW,       /* give the lease back, to take it in the name of
+                                  this process */
     DAXPIN_ACTION_AWAIT_LATE,  /* PENDING again, if no process accesses the
                                   file */
     DAXPIN_ACTION_DELAY,       /* let the waiter wait until a time */

@@ -181,7 +181,8 @@ struct daxpin_file {
     daxpin_lease_t     lease;     /* holder */
     daxpin_inode_watch_t     watch;     /* holder */
     int                watch_fd;  /* member: the holder's inotify instance; -1:
-                                     there is none */
+                                     there is none. INHERITED: that of the
+                                     holder before this one */
     uint64_t           sure_until; /* ns, member: as control->sure_until, by its
                                       own look at the lease */
 
@@ -198,8 +199,10 @@ struct daxpin_file {
         uint64_t       deadline;  /* ns, member: until when another process may
                                      become the holder; 0: there is one */
     } handover;
-    int                former_fd; /* holder: of the page of the holder before it;
-                                     -1: it is the first */
+    int                roster_fd; /* this process's place on the roster */
+    pid_t              former_pid; /* holder: the holder before this one */
+    uint32_t           turn;      /* of the holder whose page this process has;
+                                     0: the first */
 
     struct {
         daxpin_address_t    address;         /* holder */

@@ -9,6 +9,7 @@
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/roster.h"
 #include "daxpin/os/watch.h"
 #include "holder.h"
 #include "join.h"
@@ -18,13 +19,12 @@
 #include "share.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 /* A new holder that does not answer by then is stopped, or there is none */
-#define DAXPIN_HANDOVER_BOUND (10 * DAXPIN_SEC)
+#define DAXPIN_HANDOVER_BOUND (20 * DAXPIN_SEC)
 #define DAXPIN_HANDOVER_PAUSE (2 * DAXPIN_MSEC)
 
 /* Return whether the old holder has left the file in a state that can go on:
@@ -43,16 +43,24 @@ static int daxpin_handover_is_possible(const daxpin_file_t *file)
  * watch lives as long as a member has the descriptor. */
 static int daxpin_handover_is_calm(const daxpin_file_t *file)
 {
-    struct pollfd pollfd = {.fd = file->watch_fd, .events = POLLIN};
-
-    return (file->watch_fd >= 0) && !atomic_load(&file->control->judging) &&
-           (poll(&pollfd, 1, 0) == 0);
+    return !atomic_load(&file->control->judging) &&
+           daxpin_watch_is_calm(file->watch_fd);
 }
 
-static void daxpin_handover_fail(daxpin_file_t *file)
+static void daxpin_handover_fail(daxpin_file_t *file, const char *why)
 {
     file->handover.deadline = 0;
-    daxpin_revoke_orphan(file);
+    daxpin_revoke_orphan(file, why);
+}
+
+/* Fail because of the last message of this thread. */
+static void daxpin_handover_fail_with_message(daxpin_file_t *file)
+{
+    char why[DAXPIN_CAUSE_MAX / 2];
+
+    snprintf(why, sizeof(why), ", and this process cannot go on: %.*s",
+             (int)sizeof(why) / 2, daxpin_errormsg());
+    daxpin_handover_fail(file, why);
 }
 
 /* Make a control page of this process that continues the old holder's. */
@@ -72,6 +80,7 @@ static int daxpin_handover_make_control(const daxpin_file_t *file,
     control->generation = file->generation;
     control->on_break   = old->on_break;
     control->own        = old->own;
+    control->turn       = file->turn + 1;
     atomic_store(&control->length, atomic_load(&old->length));
     atomic_store(&control->checks, atomic_load(&old->checks));
     atomic_store(&control->locks, atomic_load(&old->locks));
@@ -98,17 +107,73 @@ static void daxpin_handover_become_holder(daxpin_file_t *file,
     file->holdable   = file->is_dax && ((daxpin_hold_is_placed(&file->hold)) ||
                                         (atomic_load(&file->control->locks) &
                                          DAXPIN_LOCK_HOLD));
-    /* Members that cannot follow have the old page, and its lock */
-    file->former_fd  = file->control_fd;
+    ++file->turn;
+    file->former_pid = old;
+    close(file->control_fd);
     file->control_fd = control_fd;
-    if (file->watch_fd >= 0) {
-        close(file->watch_fd); /* There is an own watch */
-        file->watch_fd = -1;
-    }
+    /* watch_fd stays until the lease is renewed */
     file->handover.deadline = 0;
     daxpin_log(DAXPIN_LOG_INFO, "%s: its holder (pid %d) has ended; pid %d is "
                "the holder now", file->path, (int)old, (int)getpid());
     daxpin_report_update(file);
+}
+
+/* Become the holder at an address. Return 0, or -errno with a message; then the
+ * file has to be revoked. */
+static int daxpin_handover_take_at(daxpin_file_t *file,
+                                   const daxpin_address_t *address)
+{
+    daxpin_control_t *control;
+    int control_fd, ret;
+
+    ret = daxpin_handover_make_control(file, &control, &control_fd);
+    if (ret != 0) {
+        return ret;
+    }
+    /* Others see from now on that there was a new holder */
+    ret = daxpin_roster_advance(file->roster_fd, file->turn);
+    if (ret != 0) {
+        daxpin_control_destroy(control);
+        close(control_fd);
+        return daxpin_error(-ret, "%s: cannot lock its roster: %s", file->path,
+                            strerror(-ret));
+    }
+    ret = daxpin_control_replace(file->control, control);
+    if (ret != 0) {
+        ret = daxpin_error(-ret, "%s: cannot map its control page: %s",
+                           file->path, strerror(-ret));
+    } else {
+        ret = daxpin_share_serve(file, address);
+    }
+    if (ret != 0) {
+        close(control_fd);
+        return ret;
+    }
+    daxpin_handover_become_holder(file, control_fd);
+    return 0;
+}
+
+/* Check that the file can go on from a state in which the old holder has lent it,
+ * now that this process watches it. Return 0 if access has to end. */
+static int daxpin_handover_check_lent(daxpin_file_t *file, int watched)
+{
+    if (!watched) {
+        daxpin_handover_fail(file, ", and no inotify instance is left for "
+                             "this process, while another process has it open; "
+                             "raise fs.inotify.max_user_instances or the limit "
+                             "of open files (ulimit -n)");
+        return 0;
+    }
+    if (!daxpin_handover_is_calm(file)) {
+        daxpin_handover_fail(file, " while another process had it open, and "
+                             "that process may have written to it: the holder "
+                             "did not look any more at what its watch had "
+                             "seen");
+        return 0;
+    }
+    close(file->watch_fd); /* There is an own watch */
+    file->watch_fd = -1;
+    return 1;
 }
 
 /* Try to take the place of the holder. Return 0 if another member was first, or
@@ -117,34 +182,37 @@ static int daxpin_handover_take(daxpin_file_t *file, uint64_t now)
 {
     const int was_lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
     daxpin_address_t address;
-    daxpin_control_t *control;
-    int control_fd, watched;
+    int watched, ret;
 
-    if (daxpin_address_listen(file->dev, file->ino, &address) != 0) {
+    ret = daxpin_address_listen(file->dev, file->ino, file->roster_fd,
+                                &address);
+    if (ret == -ESTALE) {
+        daxpin_handover_fail(file, ", and so has a holder after that one, or "
+                             "the names of the file in the directory in which "
+                             "processes meet were removed");
+    }
+    if (ret != 0) {
+        return 0;
+    }
+    if (daxpin_roster_has_later(file->roster_fd, file->turn)) {
+        daxpin_address_leave(&address); /* It is for one of those */
         return 0;
     }
     /* Watch first: from here on nothing is missed */
     watched = daxpin_watch_place(&file->watch, file->fd) == 0;
-    if ((was_lent && (!watched || !daxpin_handover_is_calm(file))) ||
-        (daxpin_handover_make_control(file, &control, &control_fd) != 0)) {
-        goto err_watch;
+    if (was_lent && !daxpin_handover_check_lent(file, watched)) {
+        goto err;
     }
-    if (daxpin_control_replace(file->control, control) != 0) {
-        close(control_fd);
-        goto err_watch;
+    if (daxpin_handover_take_at(file, &address) != 0) {
+        daxpin_handover_fail_with_message(file);
+        goto err;
     }
-    if (daxpin_share_serve(file, &address) != 0) {
-        close(control_fd);
-        goto err_watch;
-    }
-    daxpin_handover_become_holder(file, control_fd);
     daxpin_holder_take_over(file, now);
     return 1;
 
-err_watch:
+err:
     daxpin_watch_drop(&file->watch);
-    daxpin_address_close(&address);
-    daxpin_handover_fail(file);
+    daxpin_address_leave(&address);
     return 0;
 }
 
@@ -161,12 +229,20 @@ static int daxpin_handover_follow(daxpin_file_t *file,
         (daxpin_control_attach(welcome->control_fd, &key, &control) != 0)) {
         return 0;
     }
+    if (control->turn <= file->turn) {
+        daxpin_control_destroy(control);
+        return 0;
+    }
+    file->turn = control->turn;
     if (daxpin_control_replace(file->control, control) != 0) {
         return 0;
     }
-    close(file->control_fd); /* and so leave the old page */
+    close(file->control_fd);
     file->control_fd    = welcome->control_fd;
     welcome->control_fd = -1;
+    close(file->roster_fd); /* It has another place already, with this turn */
+    file->roster_fd     = welcome->roster_fd;
+    welcome->roster_fd  = -1;
     if (file->watch_fd >= 0) {
         close(file->watch_fd);
     }
@@ -193,18 +269,21 @@ static void daxpin_handover_answer(daxpin_file_t *file)
                                 .fd         = -1,
                                 .control_fd = -1,
                                 .watch_fd   = -1,
+                                .roster_fd  = -1,
                                 .pid        = conn->pid};
     daxpin_key_t key;
     int ret;
 
     daxpin_file_key(file, &key);
-    ret = daxpin_join_receive(file->path, &key, daxpin_now() + DAXPIN_MSEC,
-                              &welcome); /* it is there */
+    ret = daxpin_join_receive(file->path, &key, &welcome);
+    if (ret == -EAGAIN) {
+        return; /* It is not there yet */
+    }
     conn->asking = 0;
     if ((ret != 0) || !daxpin_handover_follow(file, &welcome)) {
         daxpin_share_leave(file);
-        if ((ret != -ECONNRESET) && (ret != 0)) {
-            daxpin_handover_fail(file); /* else try again */
+        if ((ret != 0) && (ret != -ECONNRESET) && (ret != -EBUSY)) {
+            daxpin_handover_fail_with_message(file); /* else try again */
         }
     }
     welcome.sock = -1;
@@ -231,9 +310,14 @@ static void daxpin_handover_ask(daxpin_file_t *file)
 static void daxpin_handover_begin(daxpin_file_t *file, uint64_t now)
 {
     if (!daxpin_handover_is_possible(file)) {
-        daxpin_handover_fail(file);
+        daxpin_handover_fail(file, (daxpin_file_state(file) ==
+                                    DAXPIN_STATE_LENT) ?
+                             " while another process had it open that was not "
+                             "watched" : "");
     } else if (file->handover.deadline == 0) {
         file->handover.deadline = now + DAXPIN_HANDOVER_BOUND;
+        /* A new holder does not know for how long this process was sure */
+        file->sure_until        = 0;
     }
 }
 
@@ -253,7 +337,8 @@ uint64_t daxpin_handover_tick(daxpin_file_t *file, uint64_t now)
     if ((file->revoke.phase != DAXPIN_PHASE_NONE) ||
         (now >= file->handover.deadline)) {
         daxpin_share_leave(file);
-        daxpin_handover_fail(file);
+        daxpin_handover_fail(file, ", and no other process that uses it has "
+                             "taken its place; check whether one is stopped");
         return now;
     }
     if ((file->share.holder_conn == NULL) &&

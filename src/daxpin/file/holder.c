@@ -283,6 +283,7 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
 
     if (signaled || (seen != 0) || (facts->now >= file->lease.look_again) ||
         (file->lease.phase == DAXPIN_LEASE_DELAYED) ||
+        (file->lease.phase == DAXPIN_LEASE_INHERITED) ||
         (file->lease.unseen > 0)) {
         if (daxpin_lease_is_whole(file->fd)) {
             file->lease.unseen    = 0;
@@ -290,6 +291,8 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
             file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
             daxpin_holder_note_lease(file, facts->now);
             daxpin_watch_take(&file->watch);
+        } else if (file->lease.phase == DAXPIN_LEASE_INHERITED) {
+            facts->broken = DAXPIN_BREAK_UNSEEN;
         } else {
             daxpin_holder_look_at_break(file, facts);
             if (facts->broken == DAXPIN_BREAK_SEEN) {
@@ -300,6 +303,12 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
     if ((seen & DAXPIN_WATCH_CHANGE) && file->own &&
         !daxpin_share_take_grew(file)) {
         facts->loss = daxpin_holder_look_for_loss(file);
+    }
+    if (file->lease.phase == DAXPIN_LEASE_INHERITED) {
+        facts->loss    = daxpin_holder_look_for_loss(file);
+        facts->watched = daxpin_watch_is_placed(&file->watch);
+        facts->lost    = (facts->now < file->lease.lost_until) &&
+                         daxpin_share_has_lost_members(file);
     }
 }
 
@@ -490,10 +499,18 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                  "that /proc is mounted, and is that of this pid namespace",
                  file->path);
         break;
+    case DAXPIN_CAUSE_INHERITED:
+        snprintf(cause, sizeof(cause), "%s was revoked: another process wants "
+                 "it, and it cannot be seen which and what for, because the "
+                 "holder before this one (pid %d) has ended", file->path,
+                 (int)file->former_pid);
+        break;
     case DAXPIN_CAUSE_EXPIRED:
         snprintf(cause, sizeof(cause), "%s was revoked: its holder (pid %d) "
                  "was stopped for longer than fs.lease-break-time (%u s), and "
-                 "meanwhile %s", file->path, (int)getpid(),
+                 "meanwhile %s", file->path,
+                 (int)((file->lease.phase == DAXPIN_LEASE_INHERITED) ?
+                       file->former_pid : getpid()),
                  daxpin_lease_break_time(), facts->watched ?
                  "another process has changed the file, or has had it open for "
                  "writing" : "any process could have changed the file");
@@ -712,25 +729,50 @@ static void daxpin_holder_lend_reader(daxpin_file_t *file,
 
 void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
 {
+    const uint64_t break_time = daxpin_lease_break_time() * DAXPIN_SEC;
     const int lent = daxpin_file_state(file) == DAXPIN_STATE_LENT;
 
-    file->lease.phase     = lent ? DAXPIN_LEASE_LENT : DAXPIN_LEASE_WHOLE;
-    file->lease.next      = 0;
-    file->lease.pause     = DAXPIN_TRY_PAUSE_MIN;
-    file->lease.whole     = now;
-    file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
-    daxpin_file_note_size(file);
+    file->lease.phase      = lent ? DAXPIN_LEASE_LENT : DAXPIN_LEASE_INHERITED;
+    file->lease.next       = 0;
+    file->lease.pause      = DAXPIN_TRY_PAUSE_MIN;
+    file->lease.whole      = now;
+    file->lease.lost_until = now + ((break_time > 0) ? break_time / 4 * 3 :
+                                                       DAXPIN_LOST_MAX);
+    file->lease.unwatched  = !daxpin_watch_is_placed(&file->watch);
+    if (daxpin_holder_look_for_loss(file) == DAXPIN_LOSS_NONE) {
+        daxpin_file_note_size(file);
+    }
     if (lent) {
-        return;
+        /* The holder may have ended between the lease and HELD. No signal
+         * reports that this lease breaks, and /proc/locks does not show its
+         * waiters. */
+        daxpin_lease_drop(file->fd);
     }
-    if (daxpin_lease_is_whole(file->fd) && !file->lease.unwatched &&
-        (!file->is_dax || daxpin_hold_is_placed(&file->hold) ||
-         atomic_load(&file->control->waived))) {
-        /* Take the lease once more, for the signal, and because /proc/locks
-         * does not show waiters of a process that has ended */
-        daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT);
+    daxpin_loop_wake();
+}
+
+/* Give back the lease that a holder before this one has taken, and let in
+ * whoever waits for it. If it is not there any more, any process may have been
+ * let in before this one placed its watch; what the old watch has seen shows. */
+static void daxpin_holder_renew(daxpin_file_t *file,
+                                const daxpin_facts_t *facts)
+{
+    unsigned seen;
+    int calm;
+
+    daxpin_holders_read_watch();
+    seen = daxpin_watch_take(&file->watch);
+    daxpin_share_take_grew(file);
+    calm = (seen == 0) && daxpin_watch_is_calm(file->watch_fd);
+    if (!daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT) &&
+        !calm) {
+        file->lease.phase = DAXPIN_LEASE_INHERITED;
+        daxpin_holder_end(file, facts, DAXPIN_CAUSE_EXPIRED);
     }
-    daxpin_loop_hint(); /* A break may have come meanwhile */
+    if (file->watch_fd >= 0) {
+        close(file->watch_fd);
+        file->watch_fd = -1;
+    }
 }
 
 static void daxpin_holder_waive(daxpin_file_t *file,
@@ -778,6 +820,9 @@ static uint64_t daxpin_holder_act(daxpin_file_t *file,
         daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to pid %d, which may write",
                    file->path, (int)facts->waiter);
         daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_RELIES);
+        break;
+    case DAXPIN_ACTION_RENEW:
+        daxpin_holder_renew(file, facts);
         break;
     case DAXPIN_ACTION_AWAIT_LATE:
         daxpin_holder_await_late(file, facts);
@@ -877,6 +922,10 @@ int daxpin_lease_release(daxpin_file_t *file)
         ret = daxpin_error(ESTALE, "%s: cannot release the lease: the file is "
                            "%s", file->path,
                            daxpin_state_name(daxpin_file_state(file)));
+    } else if (daxpin_share_has_lost_members(file)) {
+        ret = daxpin_error(EAGAIN, "%s: cannot release the lease: other "
+                           "processes that use it have not noticed yet that "
+                           "this process is its holder; try again", file->path);
     } else if (!daxpin_holder_place_hold_again(file)) {
         ret = -ESTALE;
     } else {

@@ -34,7 +34,8 @@ static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
 
 void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
 {
-    const int fds[] = {welcome->control_fd, welcome->watch_fd, welcome->sock};
+    const int fds[] = {welcome->control_fd, welcome->watch_fd,
+                       welcome->roster_fd, welcome->sock};
     size_t i;
 
     if (welcome->fd >= 0) {
@@ -56,6 +57,7 @@ static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
     struct stat st;
 
     if ((welcome->fd < 0) || (welcome->control_fd < 0) ||
+        (welcome->roster_fd < 0) ||
         (fstat(welcome->fd, &st) != 0) || !S_ISREG(st.st_mode) ||
         (st.st_dev != key->dev) || (st.st_ino != key->ino) ||
         ((fcntl(welcome->fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
@@ -84,27 +86,26 @@ static int daxpin_join_await(int sock, uint64_t deadline)
 }
 
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
-                        uint64_t deadline, daxpin_welcome_t *welcome)
+                        daxpin_welcome_t *welcome)
 {
     daxpin_message_t message;
     char holder[128];
     ssize_t length;
-    int fds[3];
+    int fds[4];
 
-    daxpin_welcome_holder(welcome, holder, sizeof(holder));
-    if (!daxpin_join_await(welcome->sock, deadline)) {
-        return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "
-                            "not answer; check whether it is stopped, or still "
-                            "allocates blocks", name, holder);
-    }
     length = daxpin_socket_receive(welcome->sock, &message, sizeof(message),
-                                   fds, 3);
+                                   fds, 4);
+    if ((length == -EAGAIN) || (length == -EINTR)) {
+        return -EAGAIN;
+    }
     if (length <= 0) {
         return -ECONNRESET; /* It has just exited, or has timed out */
     }
+    daxpin_welcome_holder(welcome, holder, sizeof(holder));
     welcome->fd         = fds[0];
     welcome->control_fd = fds[1];
     welcome->watch_fd   = fds[2];
+    welcome->roster_fd  = fds[3];
     if (!daxpin_message_is_valid(&message, length)) {
         return daxpin_error(EPROTO, "%s: cannot join its holder: %s uses "
                             "another version of daxpin; use one version on a "
@@ -112,11 +113,8 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
     }
     if (message.type == DAXPIN_MESSAGE_BUSY) {
         daxpin_error(EBUSY, "%s: cannot join its holder: %s cannot accept a "
-                     "member: %s; %s", name, holder,
-                     strerror((int)message.value),
-                     (message.value == EWOULDBLOCK) ?
-                     "another member has locked the control page" :
-                     "raise its limit of open files (ulimit -n)");
+                     "member: %s; raise its limit of open files (ulimit -n)",
+                     name, holder, strerror((int)message.value));
         return -EBUSY;
     }
     if (message.type == DAXPIN_MESSAGE_STALE) {
@@ -167,6 +165,7 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
     welcome->fd         = -1;
     welcome->control_fd = -1;
     welcome->watch_fd   = -1;
+    welcome->roster_fd  = -1;
     welcome->pid        = 0;
     welcome->sock       = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
                                  SOCK_NONBLOCK, 0);
@@ -188,6 +187,7 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome)
 {
     uint64_t bound = daxpin_now() + DAXPIN_WELCOME_BOUND;
+    char holder[128];
     int ret;
 
     deadline = (deadline > bound) ? deadline : bound;
@@ -195,7 +195,17 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_join_receive(name, key, deadline, welcome);
+    ret = -EAGAIN;
+    while ((ret == -EAGAIN) && daxpin_join_await(welcome->sock, deadline)) {
+        ret = daxpin_join_receive(name, key, welcome);
+    }
+    if (ret == -EAGAIN) {
+        ret = daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "
+                           "not answer; check whether it is stopped, or still "
+                           "allocates blocks", name,
+                           daxpin_welcome_holder(welcome, holder,
+                                                 sizeof(holder)));
+    }
     if (ret != 0) {
         daxpin_welcome_discard(welcome);
     }

@@ -16,8 +16,9 @@
 typedef struct daxpin_welcome {
     int      sock;
     int      fd;         /* the open file description */
-    int      control_fd; /* this member's description of the control page */
+    int      control_fd; /* the control page */
     int      watch_fd;   /* the holder's inotify instance; -1: none */
+    int      roster_fd;  /* this member's place on the roster */
     uint64_t generation;
     pid_t    pid;        /* of the holder; 0: in another pid namespace */
 } daxpin_welcome_t;
@@ -37,9 +38,10 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
                     uint64_t deadline, daxpin_welcome_t *welcome);
 
-/* Receive the answer; see daxpin_join(). */
+/* Receive the answer without waiting; see daxpin_join(). -EAGAIN, without a
+ * message, if it is not there yet. */
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
-                        uint64_t deadline, daxpin_welcome_t *welcome);
+                        daxpin_welcome_t *welcome);
 
 /* Close what the member received. */
 void daxpin_welcome_discard(const daxpin_welcome_t *welcome);

@@ -12,6 +12,7 @@
 #include "daxpin/os/locality.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/roster.h"
 #include "daxpin/os/vma.h"
 #include "fault.h"
 #include "guard.h"
@@ -62,7 +63,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->late_fd         = -1;
     file->control_fd      = -1;
     file->watch_fd        = -1;
-    file->former_fd       = -1;
+    file->roster_fd       = -1;
     daxpin_watch_init(&file->watch);
     daxpin_share_init(file);
     daxpin_hold_init(&file->hold);
@@ -103,8 +104,8 @@ static void daxpin_file_free(daxpin_file_t *file)
     if (file->control_fd >= 0) {
         close(file->control_fd);
     }
-    if (file->former_fd >= 0) {
-        close(file->former_fd);
+    if (file->roster_fd >= 0) {
+        close(file->roster_fd);
     }
     daxpin_file_drop_fd(file);
     daxpin_slots_destroy(file->slots);
@@ -174,6 +175,14 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->holder          = 1;
     file->holder_pid      = getpid();
     file->on_break        = params->on_break;
+    file->roster_fd       = daxpin_roster_open(address->lock_fd, file->turn);
+    if (file->roster_fd < 0) {
+        ret = daxpin_error(-file->roster_fd, "%s: cannot begin its roster: %s; "
+                           "check that /proc is mounted, and the limit of open "
+                           "files (ulimit -n)", path,
+                           strerror(-file->roster_fd));
+        goto err;
+    }
     ret = daxpin_control_create(&file->control, &file->control_fd);
     if (ret != 0) {
         goto err;
@@ -237,6 +246,8 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
     file->control_fd = welcome->control_fd;
     file->fd         = welcome->fd;
     file->watch_fd   = welcome->watch_fd;
+    file->roster_fd  = welcome->roster_fd;
+    file->turn       = control->turn;
     file->holder_pid = welcome->pid;
     file->generation = welcome->generation;
     file->exposed    = exposed;
@@ -303,6 +314,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
         !daxpin_share_has_lost_members(file)) {
         daxpin_lease_drop(file->fd); /* else the lost members have it */
     }
+    daxpin_roster_leave(file->roster_fd); /* before the address is given up */
     LIST_REMOVE(file, link);
     daxpin_share_close(file);
     daxpin_file_drop_hold(file);
@@ -362,9 +374,9 @@ static void daxpin_file_fork_fds(daxpin_file_t *file)
         close(file->control_fd);
         file->control_fd = -1;
     }
-    if (file->former_fd >= 0) {
-        close(file->former_fd);
-        file->former_fd = -1;
+    if (file->roster_fd >= 0) {
+        close(file->roster_fd); /* The parent keeps its place */
+        file->roster_fd = -1;
     }
     daxpin_hold_drop(&file->hold);
     file->fd_users = 0; /* those threads are not here */

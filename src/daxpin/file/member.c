@@ -18,6 +18,9 @@
 /* The pause between looks at a holder, while there is no beat to wait for */
 #define DAXPIN_MEMBER_PAUSE (1 * DAXPIN_SEC)
 
+/* The same without a holder */
+#define DAXPIN_MEMBER_ORPHAN_PAUSE (10 * DAXPIN_MSEC)
+
 /* End all access of this member if an access of this process has met the end of
  * the file, and report that to the holder. */
 static void daxpin_member_check_fault(daxpin_file_t *file)
@@ -56,7 +59,10 @@ int daxpin_member_look(daxpin_file_t *file, uint64_t now)
     if ((file->fd < 0) || !daxpin_lease_is_whole(file->fd)) {
         return 0;
     }
-    file->sure_until = now + daxpin_lease_break_time() * DAXPIN_SEC / 4 * 3;
+    if (file->handover.deadline == 0) {
+        file->sure_until = now +
+                           daxpin_lease_break_time() * DAXPIN_SEC / 4 * 3;
+    } /* else the lease is whole now, but the new holder may give it back */
     return 1;
 }
 
@@ -91,6 +97,9 @@ static uint64_t daxpin_member_check_holder(daxpin_file_t *file, uint64_t now)
     if (!daxpin_member_is_sure(file, now) && !daxpin_member_look(file, now)) {
         daxpin_member_give_up(file);
         return now;
+    }
+    if (file->handover.deadline != 0) {
+        return now + DAXPIN_MEMBER_ORPHAN_PAUSE;
     }
     return (until > file->sure_until) ? until : file->sure_until;
 }

@@ -26,6 +26,7 @@
 #include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
+#include "daxpin/os/roster.h"
 #include "fault.h"
 #include "file.h"
 #include "guard.h"
@@ -78,7 +79,9 @@ void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
         daxpin_revoke_log(cause);
     }
     daxpin_revoke_enter_drain(file);
-    daxpin_share_stop_listening(file);
+    if (!daxpin_share_has_lost_members(file)) {
+        daxpin_share_stop_listening(file);
+    } /* else tell them; no other member may take the place of this holder */
     daxpin_share_send_break(file);
 }
 
@@ -106,22 +109,37 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
 static void daxpin_revoke_unlock(daxpin_file_t *file)
 {
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
-    if (daxpin_control_leave(file->control_fd)) {
+    /* Leave first: if two members leave at once, both may be the last one */
+    daxpin_roster_leave(file->roster_fd);
+    if (!daxpin_roster_has_others(file->roster_fd)) {
         daxpin_lease_drop(file->fd);
     }
 }
 
-void daxpin_revoke_orphan(daxpin_file_t *file)
+/* Write the cause: that of the holder, if it had begun to revoke. */
+static void daxpin_revoke_orphan_cause(const daxpin_file_t *file,
+                                       const char *why, char *cause)
 {
-    char cause[DAXPIN_CAUSE_MAX], holder[DAXPIN_HOLDER_NAME];
+    char holder[DAXPIN_HOLDER_NAME];
+
+    if (daxpin_file_state(file) == DAXPIN_STATE_BREAKING) {
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s", file->control->cause);
+        return;
+    }
+    snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: its holder on this node "
+             "(%s) has exited%s", file->path,
+             daxpin_file_holder_name(file, holder, sizeof(holder)), why);
+}
+
+void daxpin_revoke_orphan(daxpin_file_t *file, const char *why)
+{
+    char cause[DAXPIN_CAUSE_MAX];
 
     if (daxpin_file_state(file) == DAXPIN_STATE_REVOKED) {
         daxpin_revoke_follow(file);
         return;
     }
-    snprintf(cause, sizeof(cause), "%s was revoked: its holder on this node "
-             "(%s) has exited", file->path,
-             daxpin_file_holder_name(file, holder, sizeof(holder)));
+    daxpin_revoke_orphan_cause(file, why, cause);
     /* The pins of the holder are not guarded any more */
     daxpin_file_place_hold_again(file);
     daxpin_revoke_secede(file, cause);
@@ -166,10 +184,6 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
     daxpin_file_replace_maps(file);
     daxpin_pins_revoke(&file->pins);
     daxpin_revoke_call(file);
-    if (file->holder && (file->former_fd >= 0)) {
-        /* Another holder may wait for this one */
-        daxpin_control_end_access(file->former_fd);
-    }
     file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
     file->revoke.phase    = DAXPIN_PHASE_ACKS;
 }
@@ -182,9 +196,12 @@ static void daxpin_revoke_answer(daxpin_file_t *file)
     daxpin_share_send_ack(file);
     if (file->revoke.orphaned) {
         daxpin_revoke_unlock(file);
-    } else if (file->revoke.seceded) {
+        return;
+    }
+    if (file->revoke.seceded) {
         daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     }
+    daxpin_roster_leave(file->roster_fd);
 }
 
 static void daxpin_revoke_finish(daxpin_file_t *file)
@@ -193,6 +210,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     daxpin_revoke_drop_locks(file);
     daxpin_lease_drop(file->fd);
+    daxpin_roster_leave(file->roster_fd);
     daxpin_share_close(file);
     daxpin_file_drop_fd(file);
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: revoked in %llu us", file->path,
@@ -226,18 +244,33 @@ static uint64_t daxpin_revoke_drain(daxpin_file_t *file, uint64_t now)
     return DAXPIN_NEVER;
 }
 
+/* Return until when to wait for members; 0: for none. A member of the holder
+ * before this one does not see this one's state, so there is no bound that is
+ * shorter than the time for which that member may be sure of the lease. */
+static uint64_t daxpin_revoke_waits_until(daxpin_file_t *file, char *pids,
+                                          size_t size)
+{
+    const unsigned unacked = daxpin_share_unacked(file, pids, size);
+
+    if (daxpin_share_has_lost_members(file)) {
+        return (file->revoke.deadline > file->lease.lost_until) ?
+                       file->revoke.deadline :
+                       file->lease.lost_until;
+    }
+    return (unacked > 0) ? file->revoke.deadline : 0;
+}
+
 /* Wait for members to answer, at the holder. Return when to look again (ns). */
 static uint64_t daxpin_revoke_await_acks(daxpin_file_t *file, uint64_t now)
 {
+    uint64_t until;
     char pids[256];
 
-    if ((daxpin_share_unacked(file, pids, sizeof(pids)) > 0) ||
-        daxpin_share_has_lost_members(file)) {
-        if (now < file->revoke.deadline) {
-            return (file->former_fd < 0) ?
-                           file->revoke.deadline :
-                           daxpin_earlier(file->revoke.deadline,
-                                          now + DAXPIN_MSEC);
+    until = daxpin_revoke_waits_until(file, pids, sizeof(pids));
+    if (until > 0) {
+        if (now < until) {
+            return (file->turn == 0) ? until :
+                                       daxpin_earlier(until, now + DAXPIN_MSEC);
         }
         daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
                    "the revoke goes on; check whether that process is "

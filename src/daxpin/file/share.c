@@ -9,6 +9,7 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/roster.h"
 #include "daxpin/os/socket.h"
 #include "daxpin/os/watch.h"
 #include "message.h"
@@ -65,10 +66,8 @@ static void daxpin_share_log_full(daxpin_file_t *file, int error)
         return;
     }
     file->share.logged_full = 1;
-    daxpin_log(DAXPIN_LOG_WARN, "%s: cannot accept a member: %s; %s",
-               file->path, strerror(error), (error == EWOULDBLOCK) ?
-               "a process of this user has locked the control page; end that "
-               "process" : "raise the limit of open files (ulimit -n)");
+    daxpin_log(DAXPIN_LOG_WARN, "%s: cannot accept a member: %s; raise the "
+               "limit of open files (ulimit -n)", file->path, strerror(error));
 }
 
 /* Send a newcomer what it needs. Return 0 to drop it. */
@@ -76,23 +75,25 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
 {
     daxpin_file_t *file = conn->file;
     const int watch_fd  = daxpin_watch_fd();
-    const int fds[]     = {file->fd,
-                           daxpin_control_open_member(file->control_fd),
-                           (watch_fd >= 0) ? watch_fd : file->control_fd};
+    /* Now, so that the newcomer is never without its place on the roster */
+    const int roster_fd = daxpin_roster_open(file->roster_fd, file->turn);
+    const int fds[]     = {file->fd, file->control_fd,
+                           (watch_fd >= 0) ? watch_fd : file->control_fd,
+                           roster_fd};
     daxpin_message_t message;
     daxpin_key_t key;
     int ret;
 
-    if (fds[1] < 0) {
-        daxpin_share_log_full(file, -fds[1]);
-        daxpin_conn_send(conn, DAXPIN_MESSAGE_BUSY, (uint64_t)-fds[1]);
+    if (roster_fd < 0) {
+        daxpin_share_log_full(file, -roster_fd);
+        daxpin_conn_send(conn, DAXPIN_MESSAGE_BUSY, (uint64_t)-roster_fd);
         return 0;
     }
     daxpin_file_key(file, &key);
     daxpin_message_init(&message, DAXPIN_MESSAGE_WELCOME, &key);
     message.value = watch_fd >= 0;
-    ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 3);
-    close(fds[1]); /* The packet keeps the description, and its lock */
+    ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 4);
+    close(roster_fd); /* The packet keeps the description, and its lock */
     return ret == 0;
 }
 
@@ -369,12 +370,9 @@ int daxpin_share_has_members(const daxpin_file_t *file)
     return 0;
 }
 
-/* This process keeps the lock of a member on the page of the holder before it. So
- * a member that ends its accesses by itself is not the last one, and does not
- * give the lease back. */
 int daxpin_share_has_lost_members(const daxpin_file_t *file)
 {
-    return (file->former_fd >= 0) && daxpin_control_has_others(file->former_fd);
+    return daxpin_roster_has_earlier(file->roster_fd, file->turn);
 }
 
 /* A member has sent GROW before it changes the file, so the message is there if
@@ -540,10 +538,15 @@ static void daxpin_share_unwatch(daxpin_file_t *file)
     }
 }
 
+/* After a revoke, a member that is stopped must not keep newcomers away. */
 void daxpin_share_stop_listening(daxpin_file_t *file)
 {
     daxpin_share_unwatch(file);
-    daxpin_address_close(&file->share.address);
+    if (file->revoke.phase != DAXPIN_PHASE_NONE) {
+        daxpin_address_close(&file->share.address);
+    } else {
+        daxpin_address_leave(&file->share.address);
+    }
 }
 
 void daxpin_share_fork(daxpin_file_t *file)

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "log.h"
 #include "proc.h"
+#include "roster.h"
 #include "rundir.h"
 
 #include <dirent.h>
@@ -157,9 +158,11 @@ static void address_sweep_one(int dir_fd, const char *lock)
     }
     fd = address_lock(dir_fd, lock, 0);
     if (fd >= 0) {
-        snprintf(name, sizeof(name), "%.*s", (int)(length - suffix), lock);
-        unlinkat(dir_fd, name, 0);
-        unlinkat(dir_fd, lock, 0);
+        if (!daxpin_roster_has_others(fd)) {
+            snprintf(name, sizeof(name), "%.*s", (int)(length - suffix), lock);
+            unlinkat(dir_fd, name, 0);
+            unlinkat(dir_fd, lock, 0);
+        }
         close(fd);
     }
 }
@@ -213,7 +216,30 @@ static int address_bind(int dir_fd, const address_names_t *names)
     return fd;
 }
 
-int daxpin_address_listen(uint64_t dev, uint64_t ino, daxpin_address_t *address)
+/* Take the lock of an address, as a newcomer or as the member of a roster.
+ * Return the descriptor, or as daxpin_address_listen() does, without a message.
+ */
+static int address_elect(int dir_fd, const char *name, int roster_fd)
+{
+    int fd = address_lock(dir_fd, name, (roster_fd < 0) ? O_CREAT : 0);
+
+    if (fd < 0) {
+        return (fd == -EWOULDBLOCK) ? -EADDRINUSE :
+               ((fd == -ENOENT) && (roster_fd >= 0)) ? -ESTALE : fd;
+    }
+    if ((roster_fd >= 0) && !address_is_name_of(dir_fd, name, roster_fd)) {
+        close(fd);
+        return -ESTALE;
+    }
+    if ((roster_fd < 0) && daxpin_roster_has_others(fd)) {
+        close(fd);
+        return -EADDRINUSE; /* as soon as a member has it */
+    }
+    return fd;
+}
+
+int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
+                          daxpin_address_t *address)
 {
     char dir[DAXPIN_RUNDIR_MAX];
     address_names_t names;
@@ -227,9 +253,9 @@ int daxpin_address_listen(uint64_t dev, uint64_t ino, daxpin_address_t *address)
         return address->dir_fd;
     }
     address_make_names(dev, ino, &names);
-    address->lock_fd = address_lock(address->dir_fd, names.lock, O_CREAT);
-    if (address->lock_fd == -EWOULDBLOCK) {
-        ret = -EADDRINUSE;
+    address->lock_fd = address_elect(address->dir_fd, names.lock, roster_fd);
+    if ((address->lock_fd == -EADDRINUSE) || (address->lock_fd == -ESTALE)) {
+        ret = address->lock_fd;
         goto err;
     }
     if (address->lock_fd < 0) {
@@ -248,7 +274,7 @@ int daxpin_address_listen(uint64_t dev, uint64_t ino, daxpin_address_t *address)
     return 0;
 
 err:
-    daxpin_address_close(address);
+    daxpin_address_leave(address);
     return ret;
 }
 
@@ -292,12 +318,32 @@ int daxpin_address_restore(daxpin_address_t *address)
     if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
         return address_bind_again(address);
     }
-    ret = daxpin_address_listen(address->dev, address->ino, &restored);
+    ret = daxpin_address_listen(address->dev, address->ino, -1, &restored);
     if (ret == 0) {
         daxpin_address_forget(address);
         *address = restored;
     }
     return ret;
+}
+
+int daxpin_address_has_members(uint64_t dev, uint64_t ino)
+{
+    char dir[DAXPIN_RUNDIR_MAX];
+    address_names_t names;
+    int dir_fd, fd = -1, found = 0;
+
+    dir_fd = daxpin_rundir_open(dir);
+    if (dir_fd >= 0) {
+        address_make_names(dev, ino, &names);
+        fd = openat(dir_fd, names.lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+                    O_NONBLOCK);
+        close(dir_fd);
+    }
+    if (fd >= 0) {
+        found = daxpin_roster_has_others(fd);
+        close(fd);
+    }
+    return found;
 }
 
 void daxpin_address_forget(daxpin_address_t *address)
@@ -314,18 +360,32 @@ void daxpin_address_forget(daxpin_address_t *address)
     daxpin_address_init(address);
 }
 
-void daxpin_address_close(daxpin_address_t *address)
+/* Remove the names. They are of this process only while it has the lock, and
+ * while the lock file has its name. */
+static void address_remove(const daxpin_address_t *address)
 {
     address_names_t names;
 
-    /* The names are of this process only while it has the lock, and while the
-     * lock file has its name */
     if (address->lock_fd >= 0) {
         address_make_names(address->dev, address->ino, &names);
         if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
             unlinkat(address->dir_fd, names.socket, 0);
             unlinkat(address->dir_fd, names.lock, 0);
         }
+    }
+}
+
+void daxpin_address_close(daxpin_address_t *address)
+{
+    address_remove(address);
+    daxpin_address_forget(address);
+}
+
+void daxpin_address_leave(daxpin_address_t *address)
+{
+    if ((address->lock_fd >= 0) &&
+        !daxpin_roster_has_others(address->lock_fd)) {
+        address_remove(address);
     }
     daxpin_address_forget(address);
 }

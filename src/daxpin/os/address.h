@@ -12,8 +12,10 @@
  * (flock) is the holder, and replaces a socket that a killed holder left
  * behind. Nothing waits for the lock. The lock file has the pid of the holder,
  * for messages. A holder that is killed leaves both names behind; the next
- * holder of any file removes them. Network namespaces do not matter, because
- * the socket has a name in a file system.
+ * holder of any file removes them, unless the lock file is the roster of
+ * members that are left (roster.h). Only one of those becomes the holder then.
+ * Network namespaces do not matter, because the socket has a name in a file
+ * system.
  *
  * No lock of the library is needed.
  */
@@ -32,10 +34,12 @@ typedef struct daxpin_address {
 /* Initialize an address at which no process listens. */
 void daxpin_address_init(daxpin_address_t *address);
 
-/* Take the address of a file and listen there: become the holder. A member may
- * do so, when its holder has ended. Return 0; -EADDRINUSE if another process
- * has the address; or another -errno with a message. */
-int daxpin_address_listen(uint64_t dev, uint64_t ino,
+/* Take the address of a file and listen there: become the holder. roster_fd: of
+ * a member whose holder has ended; -1: of a newcomer. Return 0; -EADDRINUSE if
+ * another process has the address, or a newcomer has to leave it to the members
+ * of a holder that has ended; -ESTALE if the member's address was given up; or
+ * another -errno with a message. */
+int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                           daxpin_address_t *address);
 
 /* Return whether something has removed the names of an address at which this
@@ -46,6 +50,12 @@ int daxpin_address_is_lost(const daxpin_address_t *address);
  * Return 0; -EADDRINUSE if another process has the address by now; or another
  * -errno with a message. Unless 0, the address stays as it is. */
 int daxpin_address_restore(daxpin_address_t *address);
+
+/* Return whether a file has members, with a holder or without. */
+int daxpin_address_has_members(uint64_t dev, uint64_t ino);
+
+/* Stop to listen. Leave the lock file if others are on the roster. */
+void daxpin_address_leave(daxpin_address_t *address);
 
 /* Stop to listen, and remove the names. */
 void daxpin_address_close(daxpin_address_t *address);

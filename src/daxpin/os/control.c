@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -137,42 +136,17 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     return 0;
 }
 
-/* Bytes of the page that stand for what is locked with F_OFD_SETLK */
-#define DAXPIN_CONTROL_GROWTH 0 /* the file is made longer */
-#define DAXPIN_CONTROL_MEMBER 1 /* a member uses the page */
-
-static struct flock daxpin_control_byte(off_t byte, short type)
+/* The byte of the page that is locked while the file is made longer */
+static struct flock daxpin_control_growth(short type)
 {
     return (struct flock){.l_type   = type,
                           .l_whence = SEEK_SET,
-                          .l_start  = byte,
                           .l_len    = 1};
-}
-
-int daxpin_control_open_member(int fd)
-{
-    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_RDLCK);
-    char path[32];
-    int member_fd, ret;
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    member_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (member_fd < 0) {
-        return -errno;
-    }
-    /* Do not wait: any member can lock the page for itself */
-    if ((flock(member_fd, LOCK_SH | LOCK_NB) != 0) ||
-        (fcntl(member_fd, F_OFD_SETLK, &lock) != 0)) {
-        ret = -errno;
-        close(member_fd);
-        return ret;
-    }
-    return member_fd;
 }
 
 void daxpin_control_unlock_growth(int lock_fd)
 {
-    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_GROWTH, F_UNLCK);
+    struct flock lock = daxpin_control_growth(F_UNLCK);
 
     /* The close alone would leave the lock to a child of fork() */
     fcntl(lock_fd, F_OFD_SETLK, &lock);
@@ -183,7 +157,7 @@ void daxpin_control_unlock_growth(int lock_fd)
 int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_GROWTH, F_WRLCK);
+    struct flock lock = daxpin_control_growth(F_WRLCK);
     char link[32];
     int lock_fd, ret;
 
@@ -211,29 +185,6 @@ int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
         return ret;
     }
     return lock_fd;
-}
-
-int daxpin_control_has_others(int member_fd)
-{
-    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_WRLCK);
-
-    return (fcntl(member_fd, F_OFD_GETLK, &lock) != 0) ||
-           (lock.l_type != F_UNLCK);
-}
-
-void daxpin_control_end_access(int member_fd)
-{
-    struct flock lock = daxpin_control_byte(DAXPIN_CONTROL_MEMBER, F_UNLCK);
-
-    fcntl(member_fd, F_OFD_SETLK, &lock);
-}
-
-int daxpin_control_leave(int member_fd)
-{
-    daxpin_control_end_access(member_fd);
-    /* A conversion that fails drops the shared lock as well. So if two members
-     * leave at once, one of them is the last. */
-    return flock(member_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 void daxpin_control_destroy(daxpin_control_t *control)

@@ -42,6 +42,7 @@ typedef struct daxpin_control {
     uint64_t         generation;
     uint32_t         on_break;   /* daxpin_on_break_t */
     uint32_t         own;        /* daxpin_file_t's */
+    uint32_t         turn;       /* of the holder; see roster.h */
     _Atomic uint64_t length;     /* bytes under lease */
     _Atomic uint64_t checks;     /* while LENT: how often the holder has
                                     checked that the file is whole */
@@ -107,13 +108,6 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 /* Unmap the page. */
 void daxpin_control_destroy(daxpin_control_t *control);
 
-/* Open a descriptor of the page for one member, with a shared lock that shows
- * that the member uses the file. The holder takes the lock before it sends the
- * descriptor, so that the member is never without; the lock ends with the
- * member's process. Return the descriptor; -EWOULDBLOCK if a process of the user
- * has locked the page for itself; or another -errno. */
-int daxpin_control_open_member(int fd);
-
 /* Become the only thread, of all processes that use the file, that changes its
  * length or its blocks. Return a descriptor, for the caller to close at the end
  * of that; or -errno with a message: -ETIMEDOUT after the deadline (ns). The
@@ -123,17 +117,6 @@ int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
 
 /* End that lock, and close its descriptor. */
 void daxpin_control_unlock_growth(int lock_fd);
-
-/* Return whether another member accesses the file, or may do so. Changes no
- * lock. */
-int daxpin_control_has_others(int member_fd);
-
-/* Show that this member has ended all accesses, but keep its shared lock. */
-void daxpin_control_end_access(int member_fd);
-
-/* End the shared lock of a member that has left the file. Return whether no
- * other member is left. */
-int daxpin_control_leave(int member_fd);
 
 /* Set the state. is_open: accesses need no look at the file; a state that allows
  * no access is never open. Only the holder calls this. */

@@ -146,6 +146,13 @@ static unsigned daxpin_watch_seen(uint32_t mask)
     return seen;
 }
 
+int daxpin_watch_is_calm(int watch_fd)
+{
+    struct pollfd pollfd = {.fd = watch_fd, .events = POLLIN};
+
+    return (watch_fd >= 0) && (poll(&pollfd, 1, 0) == 0);
+}
+
 int daxpin_watch_is_readable(void)
 {
     struct pollfd pollfd = {.fd = daxpin_watching.fd, .events = POLLIN};

@@ -47,6 +47,10 @@ void daxpin_watch_drop(daxpin_inode_watch_t *watch);
  * events are queued. */
 int daxpin_watch_fd(void);
 
+/* Return whether an inotify instance, of any process, has nothing to read; 0
+ * without one (-1). */
+int daxpin_watch_is_calm(int watch_fd);
+
 /* Return whether events are queued. */
 int daxpin_watch_is_readable(void);
 
