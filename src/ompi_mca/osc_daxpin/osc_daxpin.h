@@ -116,7 +116,8 @@ typedef struct osc_daxpin_peer {
     uint64_t         version;   /* of its table of regions */
     int              disp_unit;
     int              node_rank; /* -1: on another node */
-    int              pid;
+    int              pid;       /* of a dynamic window; 0: its memory is
+                                   reached by messages */
     int              state_rank; /* rank whose control page shows its state to
                                     other nodes */
     uint64_t         epoch;     /* number of this one */
@@ -229,6 +230,7 @@ typedef struct osc_daxpin_module {
     int                    *started; /* ranks of the group of a start */
     int                    num_started;
     char                   sync_memory[DAXPIN_CACHELINE];
+    uint64_t               probe;    /* other ranks try to access it */
     daxpin_control_t       *dummy_control; /* of a segment without a file */
 } osc_daxpin_module_t;
 

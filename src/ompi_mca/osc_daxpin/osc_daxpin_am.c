@@ -341,10 +341,9 @@ static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
     return ret;
 }
 
-static int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
-                              const struct iovec *local,
-                              const struct iovec *remote, unsigned count,
-                              int is_put)
+int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
+                       const struct iovec *local, const struct iovec *remote,
+                       unsigned count, int is_put)
 {
     osc_daxpin_am_t am = {
         .type   = is_put ? OSC_DAXPIN_AM_PUT : OSC_DAXPIN_AM_GET,

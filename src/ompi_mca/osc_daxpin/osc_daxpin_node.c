@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What the first rank sends to the others */
@@ -38,6 +39,15 @@ int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
         return OMPI_ERROR;
     }
     return (all == 0) ? OMPI_SUCCESS : (ret != OMPI_SUCCESS) ? ret : OMPI_ERROR;
+}
+
+uint64_t osc_daxpin_space(const char *name)
+{
+    char path[32];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+    return (stat(path, &st) == 0) ? st.st_ino : 0;
 }
 
 static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)

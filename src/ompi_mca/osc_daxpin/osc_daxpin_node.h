@@ -11,6 +11,10 @@
 /* Return the first error of any rank, on all ranks. Collective. */
 int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
 
+/* Return the number of a namespace of this process, such as "pid"; 0: not
+ * known */
+uint64_t osc_daxpin_space(const char *name);
+
 int  osc_daxpin_node_open(osc_daxpin_module_t *module);
 void osc_daxpin_node_close(osc_daxpin_node_t *node);
 

@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 /* What each rank sends to all others */
@@ -24,9 +25,13 @@ typedef struct osc_daxpin_peer_info {
     uint64_t     file_length;
     int          disp_unit;
     int          has_file;
+    int          is_holder; /* of the file */
     int          node;      /* id */
     int          node_rank;
     int          pid;
+    uint64_t     pid_space; /* namespace in which that is its pid */
+    uint64_t     probe;     /* address and content of a word of this rank */
+    uint64_t     probe_is;
 } osc_daxpin_peer_info_t;
 
 static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
@@ -38,6 +43,7 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
     memset(info, 0, sizeof(*info));
     if (segment->file != NULL) {
         daxpin_file_key(segment->file, &info->key);
+        info->is_holder = daxpin_file_is_holder(segment->file);
     }
     info->has_file    = segment->file != NULL;
     info->offset      = segment->offset;
@@ -49,6 +55,9 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
     info->node        = module->node.id;
     info->node_rank   = ompi_comm_rank(module->node.comm);
     info->pid         = getpid();
+    info->pid_space   = osc_daxpin_space("pid");
+    info->probe       = (uintptr_t)&module->probe;
+    info->probe_is    = module->probe;
 }
 
 /* Two names may lead to one file, whose segments were then not laid out
@@ -76,6 +85,16 @@ static int osc_daxpin_peer_info_check(const osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
+/* Return whether two ranks use one file. What a key has besides depends on the
+ * namespaces of the rank, and on when it was read. */
+static int osc_daxpin_peer_info_is_same(const osc_daxpin_peer_info_t *left,
+                                        const osc_daxpin_peer_info_t *right)
+{
+    return (left->node == right->node) && (left->key.dev == right->key.dev) &&
+           (left->key.ino == right->key.ino) &&
+           (left->key.generation == right->key.generation);
+}
+
 /* Return the rank whose control page shows the state of a target's file to
  * other nodes. The holder and its members share one page. It is read at the
  * holder, because an RDMA device registers no memory that is read-only, as it
@@ -86,13 +105,12 @@ static int osc_daxpin_peer_state_rank(const osc_daxpin_peer_info_t *infos,
     const osc_daxpin_peer_info_t *info = &infos[target];
     int i;
 
-    if (!info->has_file || (info->pid == (int)info->key.pid)) {
+    if (!info->has_file || info->is_holder) {
         return target;
     }
     for (i = 0; i < size; ++i) {
-        if ((infos[i].pid == (int)info->key.pid) &&
-            (infos[i].node == info->node) &&
-            (memcmp(&infos[i].key, &info->key, sizeof(info->key)) == 0)) {
+        if (infos[i].is_holder &&
+            osc_daxpin_peer_info_is_same(&infos[i], info)) {
             return i;
         }
     }
@@ -115,6 +133,19 @@ osc_daxpin_peer_way(const osc_daxpin_module_t *module,
     return &osc_daxpin_way_inner;
 }
 
+/* Return whether this process may copy from and to memory of a target. The pid
+ * is a number of the target's namespace, and something may forbid the copy:
+ * seccomp, Yama, another user namespace. */
+static int osc_daxpin_peer_can_copy(const osc_daxpin_module_t *module,
+                                    const osc_daxpin_peer_info_t *info,
+                                    int target)
+{
+    return (target == module->rank) ||
+           ((info->pid_space != 0) &&
+            (info->pid_space == osc_daxpin_space("pid")) &&
+            osc_daxpin_region_probe(info->pid, info->probe, info->probe_is));
+}
+
 static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
                                  const osc_daxpin_peer_info_t *infos,
                                  int target)
@@ -129,7 +160,6 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     peer->disp_unit       = info->disp_unit;
     peer->node_rank       = (info->node == module->node.id) ?
                                     info->node_rank : -1;
-    peer->pid             = info->pid;
     peer->epoch           = 1;
     peer->mems            = &peer->mem;
     peer->num_mems        = 1;
@@ -140,6 +170,8 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     } else if (peer->way == &osc_daxpin_way_region) {
         peer->mems     = NULL; /* found when they are first accessed */
         peer->num_mems = 0;
+        peer->pid      = osc_daxpin_peer_can_copy(module, info, target) ?
+                                 info->pid : 0;
     }
 }
 
@@ -202,7 +234,9 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     osc_daxpin_peer_t *peer = &module->peers[target];
 
     osc_daxpin_peer_fill(module, infos, target);
-    module->remote |= peer->way->is_remote;
+    module->remote |= peer->way->is_remote ||
+                      ((peer->way == &osc_daxpin_way_region) &&
+                       (peer->pid == 0));
     if (peer->way != &osc_daxpin_way_mapped) {
         return OMPI_SUCCESS;
     }
@@ -263,6 +297,10 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
     osc_daxpin_peer_info_t *infos;
     int ret = OMPI_SUCCESS;
 
+    if (getrandom(&module->probe, sizeof(module->probe), 0) !=
+        (ssize_t)sizeof(module->probe)) {
+        module->probe = (uintptr_t)module;
+    }
     module->peers         = calloc(module->size, sizeof(*module->peers));
     module->dummy_control = calloc(1, DAXPIN_CONTROL_SIZE);
     infos                 = calloc(module->size, sizeof(*infos));

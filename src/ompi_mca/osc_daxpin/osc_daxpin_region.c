@@ -4,12 +4,13 @@
 /*
  * Targets of this node in a dynamic window. An origin maps the files of a
  * target's regions when it first accesses the target. Attached memory that is
- * in no file is copied from and to the other process. For targets on other
- * nodes, see osc_daxpin_am.c.
+ * in no file is copied from and to the other process, or where that is
+ * forbidden, sent by messages. For targets on other nodes, see osc_daxpin_am.c.
  */
 
 #include "osc_daxpin_region.h"
 
+#include "osc_daxpin_am.h"
 #include "osc_daxpin_attached.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_mapped.h"
@@ -261,6 +262,27 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module)
  * Reaching it
  */
 
+static ssize_t osc_daxpin_vm_copy(int pid, const struct iovec *local,
+                                  const struct iovec *remote, unsigned count,
+                                  int is_put)
+{
+    return is_put ? process_vm_writev(pid, local, 1, remote, count, 0) :
+                    process_vm_readv(pid, local, 1, remote, count, 0);
+}
+
+int osc_daxpin_region_probe(int pid, uint64_t addr, uint64_t is)
+{
+    uint64_t found      = ~is;
+    struct iovec local  = {&found, sizeof(found)};
+    struct iovec remote = {(void*)(uintptr_t)addr, sizeof(found)};
+    const ssize_t all   = sizeof(found);
+
+    /* Writing has a system call of its own */
+    return (osc_daxpin_vm_copy(pid, &local, &remote, 1, 0) == all) &&
+           (found == is) &&
+           (osc_daxpin_vm_copy(pid, &local, &remote, 1, 1) == all);
+}
+
 /* Copy from or to memory of another process that is in no file */
 static int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
                                   const struct iovec *local,
@@ -271,16 +293,20 @@ static int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
     size_t size = local->iov_len;
     ssize_t done;
 
-    done = is_put ? process_vm_writev(pid, local, 1, remote, count, 0) :
-                    process_vm_readv(pid, local, 1, remote, count, 0);
+    if (pid == 0) {
+        return osc_daxpin_am_copy(module, target, local, remote, count,
+                                  is_put);
+    }
+    done = osc_daxpin_vm_copy(pid, local, remote, count, is_put);
     if (done == (ssize_t)size) {
         return OMPI_SUCCESS;
     }
-    return osc_daxpin_error(MPI_ERR_RMA_RANGE, "cannot access %zu bytes of "
-                            "process %d, which it has attached to a window: "
-                            "%s", size, pid,
-                            (done < 0) ? strerror(errno) :
-                                         "some are not mapped there");
+    return osc_daxpin_error(((done < 0) && (errno != EFAULT)) ?
+                                    MPI_ERR_OTHER : MPI_ERR_RMA_RANGE,
+                            "cannot access %zu bytes of rank %d, pid %d, which "
+                            "it has attached to a window: %s", size, target,
+                            pid, (done < 0) ? strerror(errno) :
+                                              "some are not mapped there");
 }
 
 static int osc_daxpin_region_move(osc_daxpin_module_t *module,

@@ -15,6 +15,10 @@ osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
                                          int target, uint64_t start,
                                          uint64_t length);
 
+/* Try to copy a word of another process, and back. Return whether both are
+ * allowed, and the word is what it should be. */
+int osc_daxpin_region_probe(int pid, uint64_t addr, uint64_t is);
+
 void osc_daxpin_regions_close(osc_daxpin_module_t *module);
 
 #endif
