@@ -172,7 +172,6 @@ typedef struct osc_daxpin_table {
 typedef struct osc_daxpin_node {
     ompi_communicator_t *comm;
     int                 id;     /* rank of its first member in the window */
-    int                 fd;     /* at that rank: the shared memory */
     osc_daxpin_slot_t   *slots; /* one for each rank of the node */
     osc_daxpin_table_t  *tables; /* likewise; of a dynamic window */
     size_t              length;

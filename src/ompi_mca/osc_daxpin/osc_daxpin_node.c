@@ -4,33 +4,47 @@
 /*
  * The ranks of this node, and what all ranks agree on. The ranks of a node
  * share memory without a name, so that nothing is left behind when a rank is
- * killed. The first rank makes the memory, the others open it through /proc.
+ * killed. The first rank makes the memory and offers its descriptor; the others
+ * fetch it, wherever their namespaces let them meet. Where they do not meet,
+ * there is no window over files, because a file has one holder on a node. A
+ * dynamic window has messages as well: each rank is then a node of its own.
  */
 
 #include "osc_daxpin_node.h"
 
 #include "daxpin/os/memfd.h"
+#include "daxpin/os/offer.h"
 #include "osc_daxpin_error.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define OSC_DAXPIN_NODE_TAG 1
+
+/* Namespaces that keep ranks of a node from meeting, or from what they need
+ * then; a network namespace does not, and is named for completeness */
+static const char *const osc_daxpin_spaces[] = {
+    "mnt", "user", "pid", "ipc", "net"
+};
+#define OSC_DAXPIN_SPACES \
+    (sizeof(osc_daxpin_spaces) / sizeof(osc_daxpin_spaces[0]))
+
 /* What the first rank sends to the others */
 typedef struct osc_daxpin_node_info {
-    int pid;
-    int fd;
-    int id;
+    daxpin_offer_id_t offer;
+    int               ret;
+    int               id;
+    uint64_t          spaces[OSC_DAXPIN_SPACES];
 } osc_daxpin_node_info_t;
 
-int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
+static int osc_daxpin_agree_in(ompi_communicator_t *comm, int ret)
 {
-    ompi_communicator_t *comm = module->comm;
-    int all                   = (ret > 0) ? -ret : ret;
+    int all = (ret > 0) ? -ret : ret;
 
     if (comm->c_coll->coll_allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN,
                                      comm,
@@ -41,6 +55,15 @@ int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
     return (all == 0) ? OMPI_SUCCESS : (ret != OMPI_SUCCESS) ? ret : OMPI_ERROR;
 }
 
+int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
+{
+    return osc_daxpin_agree_in(module->comm, ret);
+}
+
+/*
+ * Namespaces
+ */
+
 uint64_t osc_daxpin_space(const char *name)
 {
     char path[32];
@@ -50,10 +73,54 @@ uint64_t osc_daxpin_space(const char *name)
     return (stat(path, &st) == 0) ? st.st_ino : 0;
 }
 
+static void osc_daxpin_spaces_get(uint64_t *spaces)
+{
+    size_t i;
+
+    for (i = 0; i < OSC_DAXPIN_SPACES; ++i) {
+        spaces[i] = osc_daxpin_space(osc_daxpin_spaces[i]);
+    }
+}
+
+/* Write which namespaces of this rank are not those of the first rank */
+static void osc_daxpin_spaces_compare(const uint64_t *first, char *text,
+                                      size_t size)
+{
+    uint64_t own[OSC_DAXPIN_SPACES];
+    size_t used = 0, i;
+
+    osc_daxpin_spaces_get(own);
+    snprintf(text, size, "no other namespaces");
+    for (i = 0; (i < OSC_DAXPIN_SPACES) && (used < size); ++i) {
+        if (own[i] != first[i]) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                     (used > 0) ? ", " : "other namespaces: ",
+                                     osc_daxpin_spaces[i]);
+        }
+    }
+}
+
+/*
+ * The shared memory
+ */
+
+static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
+                                     int count)
+{
+    size_t each = sizeof(osc_daxpin_slot_t);
+
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        each += sizeof(osc_daxpin_table_t);
+    }
+    return count * each;
+}
+
+/* Map the memory; fd -1: memory of this rank alone */
 static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
 {
-    void *addr = mmap(NULL, node->length, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      fd, 0);
+    const int count = ompi_comm_size(node->comm);
+    void *addr = mmap(NULL, node->length, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | ((fd < 0) ? MAP_ANONYMOUS : 0), fd, 0);
 
     if (addr == MAP_FAILED) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot map %zu "
@@ -61,88 +128,185 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
                                 node->length, strerror(errno));
     }
     node->slots  = addr;
-    node->tables = (osc_daxpin_table_t*)(node->slots +
-                                         ompi_comm_size(node->comm));
+    node->tables = (osc_daxpin_table_t*)(node->slots + count);
     return OMPI_SUCCESS;
 }
 
-static int osc_daxpin_node_make(osc_daxpin_node_t *node)
+/* Make the memory, and offer it to count - 1 ranks */
+static int osc_daxpin_node_make(osc_daxpin_node_t *node, int count, int fd,
+                                osc_daxpin_node_info_t *info,
+                                daxpin_offer_t **offer_p)
 {
-    node->fd = daxpin_memfd_create("daxpin-window", 0);
-    if ((node->fd < 0) || (ftruncate(node->fd, (off_t)node->length) != 0)) {
+    int ret;
+
+    if ((fd < 0) || (ftruncate(fd, (off_t)node->length) != 0)) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "cannot make %zu "
                                 "bytes that the ranks of a node share: %s",
                                 node->length, strerror(errno));
     }
-    return osc_daxpin_node_map(node, node->fd);
+    ret = osc_daxpin_node_map(node, fd);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    if ((count > 1) && (daxpin_offer_open(fd, &info->offer, offer_p) != 0)) {
+        return osc_daxpin_error(OMPI_ERROR, "the ranks of this node cannot "
+                                "share memory: %s", daxpin_errormsg());
+    }
+    return OMPI_SUCCESS;
 }
 
-static int osc_daxpin_node_join(osc_daxpin_node_t *node,
-                                const osc_daxpin_node_info_t *word)
+/* Serve until each other rank has reported that it has the memory, or that it
+ * gave up */
+static int osc_daxpin_node_serve(ompi_communicator_t *comm,
+                                 daxpin_offer_t *offer)
 {
-    char path[64];
+    int left = ompi_comm_size(comm) - 1;
+    int ret  = MPI_SUCCESS;
+    MPI_Status status;
+    int flag;
+
+    while ((left > 0) && (ret == MPI_SUCCESS)) {
+        daxpin_offer_serve(offer);
+        ret = PMPI_Iprobe(MPI_ANY_SOURCE, OSC_DAXPIN_NODE_TAG, comm, &flag,
+                          &status);
+        if ((ret == MPI_SUCCESS) && flag) {
+            ret = PMPI_Recv(NULL, 0, MPI_BYTE, status.MPI_SOURCE,
+                            OSC_DAXPIN_NODE_TAG, comm, MPI_STATUS_IGNORE);
+            --left;
+        } else {
+            sched_yield();
+        }
+    }
+    return ret;
+}
+
+/* At the first rank */
+static int osc_daxpin_node_lead(osc_daxpin_module_t *module,
+                                osc_daxpin_node_info_t *info)
+{
+    osc_daxpin_node_t *node   = &module->node;
+    ompi_communicator_t *comm = node->comm;
+    int fd                    = daxpin_memfd_create("daxpin-window",
+                                                    MFD_ALLOW_SEALING);
+    daxpin_offer_t *offer     = NULL;
+    int ret;
+
+    osc_daxpin_spaces_get(info->spaces);
+    info->id  = module->rank;
+    ret       = osc_daxpin_node_make(node, ompi_comm_size(comm), fd, info,
+                                     &offer);
+    info->ret = ret;
+    comm->c_coll->coll_bcast(info, sizeof(*info), MPI_BYTE, 0, comm,
+                             comm->c_coll->coll_bcast_module);
+    if (offer != NULL) {
+        ret = osc_daxpin_node_serve(comm, offer);
+        daxpin_offer_close(offer);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ret;
+}
+
+static int osc_daxpin_node_fetch(osc_daxpin_module_t *module,
+                                 const osc_daxpin_node_info_t *info)
+{
+    const int is_dynamic = module->flavor == MPI_WIN_FLAVOR_DYNAMIC;
+    char spaces[128];
     int fd, ret;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd/%d", word->pid, word->fd);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-        return osc_daxpin_error(OMPI_ERROR, "cannot open %s, the memory "
-                                "that the ranks of a node share: %s; run them "
-                                "as one user, in one pid namespace, and "
-                                "dumpable", path, strerror(errno));
+    if (info->offer.size != module->node.length) {
+        return osc_daxpin_error(OMPI_ERROR, "rank %d and rank %d of one node "
+                                "run different releases of daxpin",
+                                module->rank, info->id);
     }
-    ret = osc_daxpin_node_map(node, fd);
+    fd = daxpin_offer_fetch(&info->offer, module->timeout_ms);
+    if (fd < 0) {
+        osc_daxpin_spaces_compare(info->spaces, spaces, sizeof(spaces));
+        return osc_daxpin_error(OMPI_ERROR, "rank %d does not meet rank %d of "
+                                "its node (%s): %s; %s", module->rank,
+                                info->id, spaces, daxpin_errormsg(),
+                                is_dynamic ? "they exchange messages, which "
+                                "takes longer" : "run all ranks of a node as "
+                                "one user, and give their mount namespaces one "
+                                "/dev/shm, or set DAXPIN_RUNTIME_DIR to a "
+                                "directory that all of them have");
+    }
+    ret = osc_daxpin_node_map(&module->node, fd);
     close(fd);
     return ret;
 }
 
-int osc_daxpin_node_open(osc_daxpin_module_t *module)
+/* At any other rank */
+static int osc_daxpin_node_join(osc_daxpin_module_t *module,
+                                osc_daxpin_node_info_t *info)
 {
-    osc_daxpin_node_t *node     = &module->node;
-    osc_daxpin_node_info_t word = {.fd = -1};
-    ompi_communicator_t *comm;
-    int first, ret;
+    ompi_communicator_t *comm = module->node.comm;
+    int ret, sent;
 
-    node->fd = -1;
-    ret      = ompi_comm_split_type(module->comm, MPI_COMM_TYPE_SHARED, 0, NULL,
-                                    &node->comm);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    comm         = node->comm;
-    first        = ompi_comm_rank(comm) == 0;
-    node->length = ompi_comm_size(comm) * sizeof(*node->slots);
-    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
-        node->length += ompi_comm_size(comm) * sizeof(*node->tables);
-    }
-    if (first) {
-        ret  = osc_daxpin_node_make(node);
-        word = (osc_daxpin_node_info_t){
-            .pid = getpid(), .fd = node->fd, .id = module->rank
-        };
-        word.fd = (ret == OMPI_SUCCESS) ? word.fd : -1;
-    }
-    comm->c_coll->coll_bcast(&word, sizeof(word), MPI_BYTE, 0, comm,
+    comm->c_coll->coll_bcast(info, sizeof(*info), MPI_BYTE, 0, comm,
                              comm->c_coll->coll_bcast_module);
-    node->id = word.id;
-    if (!first) {
-        ret = (word.fd < 0) ? OMPI_ERR_OUT_OF_RESOURCE :
-                              osc_daxpin_node_join(node, &word);
+    if (info->ret != OMPI_SUCCESS) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    ret = osc_daxpin_agree(module, ret);
-    if (node->fd >= 0) {
-        close(node->fd);
-        node->fd = -1;
-    }
-    return ret;
+    ret  = osc_daxpin_node_fetch(module, info);
+    sent = PMPI_Send(NULL, 0, MPI_BYTE, 0, OSC_DAXPIN_NODE_TAG, comm);
+    return (ret != OMPI_SUCCESS) ? ret : sent;
 }
 
-void osc_daxpin_node_close(osc_daxpin_node_t *node)
+static void osc_daxpin_node_unmap(osc_daxpin_node_t *node)
 {
     if (node->slots != NULL) {
         munmap(node->slots, node->length);
         node->slots = NULL;
     }
+}
+
+/* Make this rank a node of its own */
+static int osc_daxpin_node_alone(osc_daxpin_module_t *module)
+{
+    osc_daxpin_node_t *node   = &module->node;
+    ompi_communicator_t *comm = node->comm;
+    int ret;
+
+    osc_daxpin_node_unmap(node);
+    ret = ompi_comm_split(comm, ompi_comm_rank(comm), 0, &node->comm, 0);
+    if (ret != OMPI_SUCCESS) {
+        node->comm = comm;
+        return ret;
+    }
+    ompi_comm_free(&comm);
+    node->id     = module->rank;
+    node->length = osc_daxpin_node_length(module, 1);
+    return osc_daxpin_node_map(node, -1);
+}
+
+int osc_daxpin_node_open(osc_daxpin_module_t *module)
+{
+    osc_daxpin_node_t *node     = &module->node;
+    osc_daxpin_node_info_t info = {.ret = OMPI_SUCCESS};
+    int ret;
+
+    ret = ompi_comm_split_type(module->comm, MPI_COMM_TYPE_SHARED, 0, NULL,
+                               &node->comm);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    node->length = osc_daxpin_node_length(module, ompi_comm_size(node->comm));
+    ret          = (ompi_comm_rank(node->comm) == 0) ?
+                           osc_daxpin_node_lead(module, &info) :
+                           osc_daxpin_node_join(module, &info);
+    node->id     = info.id;
+    ret          = osc_daxpin_agree_in(node->comm, ret);
+    if ((ret != OMPI_SUCCESS) && (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        ret = osc_daxpin_node_alone(module);
+    }
+    return osc_daxpin_agree(module, ret);
+}
+
+void osc_daxpin_node_close(osc_daxpin_node_t *node)
+{
+    osc_daxpin_node_unmap(node);
     if (node->comm != NULL) {
         ompi_comm_free(&node->comm);
     }

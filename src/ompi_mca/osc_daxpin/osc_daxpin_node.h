@@ -15,6 +15,7 @@ int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
  * known */
 uint64_t osc_daxpin_space(const char *name);
 
+/* Collective */
 int  osc_daxpin_node_open(osc_daxpin_module_t *module);
 void osc_daxpin_node_close(osc_daxpin_node_t *node);
 
