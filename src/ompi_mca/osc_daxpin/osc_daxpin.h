@@ -137,7 +137,8 @@ typedef struct osc_daxpin_shadow {
 
 /* Shared by ranks of a node: one for each rank */
 typedef struct osc_daxpin_slot {
-    _Atomic uint64_t lock;   /* of accumulates: 0, or 1 + rank that has it */
+    _Atomic uint64_t lock;   /* of accumulates, if a rank has remote targets:
+                                0, or 1 + rank that has it */
     _Atomic uint64_t epochs; /* see osc_daxpin_wait.c */
     char             pad[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
 } osc_daxpin_slot_t;
@@ -169,10 +170,18 @@ typedef struct osc_daxpin_table {
     osc_daxpin_region_t regions[OSC_DAXPIN_REGIONS_MAX];
 } osc_daxpin_table_t;
 
+/* Makes accumulates of the ranks of a node atomic: one for each rank. The
+ * kernel ends the lock of a process that has ended. */
+typedef struct osc_daxpin_lock {
+    pthread_mutex_t mutex;  /* robust */
+    int             broken; /* a process has ended while it had the mutex */
+} __attribute__((aligned(DAXPIN_CACHELINE))) osc_daxpin_lock_t;
+
 typedef struct osc_daxpin_node {
     ompi_communicator_t *comm;
     int                 id;     /* rank of its first member in the window */
     osc_daxpin_slot_t   *slots; /* one for each rank of the node */
+    osc_daxpin_lock_t   *locks; /* likewise */
     osc_daxpin_table_t  *tables; /* likewise; of a dynamic window */
     size_t              length;
 } osc_daxpin_node_t;

@@ -12,14 +12,12 @@
 
 #include "osc_daxpin_acc.h"
 
+#include "osc_daxpin_node.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define OSC_DAXPIN_SPINS 1000
 
 /*
  * The lock of a target
@@ -42,41 +40,31 @@ static uint64_t osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
 
 /* Ranks of other nodes use the inner component. What a NIC does is not atomic
  * with respect to a CPU, so if one rank has to use it, all do. */
-static void osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
 {
-    uint64_t mine  = (uint64_t)module->rank + 1;
-    unsigned spins = 0;
-    uint64_t seen;
-    _Atomic uint64_t *word;
+    uint64_t mine = (uint64_t)module->rank + 1;
 
-    if (module->remote) {
-        while (osc_daxpin_cswap(module, target, 0, mine) != 0) {
-            opal_progress();
-        }
-        return;
+    if (!module->remote) {
+        return osc_daxpin_node_lock(&module->node,
+                                    module->peers[target].node_rank);
     }
-    word = &module->node.slots[module->peers[target].node_rank].lock;
-    for (seen = 0; !atomic_compare_exchange_weak(word, &seen, mine);
-         seen = 0) {
-        if (++spins % OSC_DAXPIN_SPINS == 0) {
-            sched_yield();
-        }
+    while (osc_daxpin_cswap(module, target, 0, mine) != 0) {
+        opal_progress();
     }
+    return OMPI_SUCCESS;
 }
 
 static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
 {
     uint64_t mine = (uint64_t)module->rank + 1;
 
-    if (module->remote) {
-        while (osc_daxpin_cswap(module, target, mine, 0) != mine) {
-            opal_progress();
-        }
+    if (!module->remote) {
+        osc_daxpin_node_unlock(&module->node, module->peers[target].node_rank);
         return;
     }
-    atomic_store_explicit(
-            &module->node.slots[module->peers[target].node_rank].lock, 0,
-            memory_order_release);
+    while (osc_daxpin_cswap(module, target, mine, 0) != mine) {
+        opal_progress();
+    }
 }
 
 /*
@@ -280,7 +268,10 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         goto out;
     }
-    osc_daxpin_acc_lock(module, target);
+    ret = osc_daxpin_acc_lock(module, target);
+    if (ret != OMPI_SUCCESS) {
+        goto out;
+    }
     ret = (range.mem->base != NULL) ?
                   osc_daxpin_acc_mapped(module, acc, &range) :
                   osc_daxpin_acc_unmapped(module, acc, disp, &range);

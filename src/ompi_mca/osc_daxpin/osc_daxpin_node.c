@@ -24,7 +24,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OSC_DAXPIN_NODE_TAG 1
+#define OSC_DAXPIN_NODE_TAG   1
+#define OSC_DAXPIN_NODE_SPINS 1000
 
 /* Namespaces that keep ranks of a node from meeting, or from what they need
  * then; a network namespace does not, and is named for completeness */
@@ -107,7 +108,7 @@ static void osc_daxpin_spaces_compare(const uint64_t *first, char *text,
 static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
                                      int count)
 {
-    size_t each = sizeof(osc_daxpin_slot_t);
+    size_t each = sizeof(osc_daxpin_slot_t) + sizeof(osc_daxpin_lock_t);
 
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
         each += sizeof(osc_daxpin_table_t);
@@ -128,8 +129,24 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
                                 node->length, strerror(errno));
     }
     node->slots  = addr;
-    node->tables = (osc_daxpin_table_t*)(node->slots + count);
+    node->locks  = (osc_daxpin_lock_t*)(node->slots + count);
+    node->tables = (osc_daxpin_table_t*)(node->locks + count);
     return OMPI_SUCCESS;
+}
+
+/* Only the rank that makes the memory does this, before any other maps it */
+static void osc_daxpin_locks_init(osc_daxpin_node_t *node)
+{
+    pthread_mutexattr_t attr;
+    int i;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    for (i = 0; i < ompi_comm_size(node->comm); ++i) {
+        pthread_mutex_init(&node->locks[i].mutex, &attr);
+    }
+    pthread_mutexattr_destroy(&attr);
 }
 
 /* Make the memory, and offer it to count - 1 ranks */
@@ -148,6 +165,7 @@ static int osc_daxpin_node_make(osc_daxpin_node_t *node, int count, int fd,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
+    osc_daxpin_locks_init(node);
     if ((count > 1) && (daxpin_offer_open(fd, &info->offer, offer_p) != 0)) {
         return osc_daxpin_error(OMPI_ERROR, "the ranks of this node cannot "
                                 "share memory: %s", daxpin_errormsg());
@@ -278,7 +296,11 @@ static int osc_daxpin_node_alone(osc_daxpin_module_t *module)
     ompi_comm_free(&comm);
     node->id     = module->rank;
     node->length = osc_daxpin_node_length(module, 1);
-    return osc_daxpin_node_map(node, -1);
+    ret          = osc_daxpin_node_map(node, -1);
+    if (ret == OMPI_SUCCESS) {
+        osc_daxpin_locks_init(node);
+    }
+    return ret;
 }
 
 int osc_daxpin_node_open(osc_daxpin_module_t *module)
@@ -310,4 +332,44 @@ void osc_daxpin_node_close(osc_daxpin_node_t *node)
     if (node->comm != NULL) {
         ompi_comm_free(&node->comm);
     }
+}
+
+/*
+ * The lock of a rank's accumulates
+ */
+
+int osc_daxpin_node_lock(osc_daxpin_node_t *node, int node_rank)
+{
+    osc_daxpin_lock_t *lock = &node->locks[node_rank];
+    unsigned spins          = 0;
+    int ret;
+
+    while ((ret = pthread_mutex_trylock(&lock->mutex)) == EBUSY) {
+        if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
+            sched_yield();
+        }
+    }
+    if (ret == EOWNERDEAD) {
+        /* A mutex that is not made consistent can stay locked for ever: so it
+         * is in pthread_mutex_trylock() of glibc 2.36 */
+        pthread_mutex_consistent(&lock->mutex);
+        lock->broken = 1;
+    } else if (ret != 0) {
+        return osc_daxpin_error(MPI_ERR_OTHER, "cannot lock the memory of rank "
+                                "%d of this node: %s", node_rank,
+                                strerror(ret));
+    }
+    if (OPAL_LIKELY(!lock->broken)) {
+        return OMPI_SUCCESS;
+    }
+    pthread_mutex_unlock(&lock->mutex);
+    return osc_daxpin_error(MPI_ERR_OTHER, "cannot accumulate at rank %d of "
+                            "this node: a process ended in the middle of an "
+                            "accumulate there, which may be half done; free "
+                            "the window", node_rank);
+}
+
+void osc_daxpin_node_unlock(osc_daxpin_node_t *node, int node_rank)
+{
+    pthread_mutex_unlock(&node->locks[node_rank].mutex);
 }

@@ -11,12 +11,18 @@
 /* Return the first error of any rank, on all ranks. Collective. */
 int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
 
+/* Collective */
+int  osc_daxpin_node_open(osc_daxpin_module_t *module);
+void osc_daxpin_node_close(osc_daxpin_node_t *node);
+
 /* Return the number of a namespace of this process, such as "pid"; 0: not
  * known */
 uint64_t osc_daxpin_space(const char *name);
 
-/* Collective */
-int  osc_daxpin_node_open(osc_daxpin_module_t *module);
-void osc_daxpin_node_close(osc_daxpin_node_t *node);
+/* Lock the memory of a rank of this node for an accumulate, which a window
+ * without remote targets does. Return OMPI_SUCCESS, or an error with a message:
+ * a process ended while it had the lock. */
+int  osc_daxpin_node_lock(osc_daxpin_node_t *node, int node_rank);
+void osc_daxpin_node_unlock(osc_daxpin_node_t *node, int node_rank);
 
 #endif
