@@ -5,6 +5,7 @@
 
 #include "osc_daxpin_params.h"
 
+#include "daxpin/os/clock.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_segment.h"
 #include "osc_daxpin_spec.h"
@@ -13,6 +14,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
@@ -61,20 +63,24 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
                             params->spec.path);
 }
 
-/* Make a name that no other window has, the same on all ranks. The ranks of a
- * node share one file, which is quicker to make than one for each. One is
- * enough: a file without a name cannot be revoked by another process. */
+/* Make a name that no other window has, the same on all ranks. In containers,
+ * processes of several jobs have one host name and one pid. The ranks of a node
+ * share one file, which is quicker to make than one for each. One is enough: a
+ * file without a name cannot be revoked by another process. */
 static int osc_daxpin_params_name(const osc_daxpin_component_t *component,
                                   ompi_communicator_t *comm,
                                   osc_daxpin_params_t *params)
 {
-    static unsigned number;
     char name[128], host[64] = "";
+    uint64_t number = 0;
     int length;
 
     gethostname(host, sizeof(host) - 1);
-    snprintf(name, sizeof(name), "daxpin-window.%s.%d.%u", host, (int)getpid(),
-             number++);
+    if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
+        number = daxpin_now();
+    }
+    snprintf(name, sizeof(name), "daxpin-window.%s.%d.%016lx", host,
+             (int)getpid(), number);
     comm->c_coll->coll_bcast(name, sizeof(name), MPI_BYTE, 0, comm,
                              comm->c_coll->coll_bcast_module);
     length = snprintf(params->spec.path, sizeof(params->spec.path), "%s/%s",
