@@ -27,6 +27,10 @@
 #define OSC_DAXPIN_NODE_TAG   1
 #define OSC_DAXPIN_NODE_SPINS 1000
 
+/* For an answer of the first rank, which does nothing else meanwhile. Where
+ * ranks do not meet, none of them waits. */
+#define OSC_DAXPIN_NODE_WAIT_MS 60000
+
 /* Namespaces that keep ranks of a node from meeting, or from what they need
  * then; a network namespace does not, and is named for completeness */
 static const char *const osc_daxpin_spaces[] = {
@@ -238,7 +242,7 @@ static int osc_daxpin_node_fetch(osc_daxpin_module_t *module,
                                 "run different releases of daxpin",
                                 module->rank, info->id);
     }
-    fd = daxpin_offer_fetch(&info->offer, module->timeout_ms);
+    fd = daxpin_offer_fetch(&info->offer, OSC_DAXPIN_NODE_WAIT_MS);
     if (fd < 0) {
         osc_daxpin_spaces_compare(info->spaces, spaces, sizeof(spaces));
         return osc_daxpin_error(OMPI_ERROR, "rank %d does not meet rank %d of "
