@@ -47,7 +47,8 @@ typedef struct ompi_op_t ompi_op_t;
  *   persist  over the records by which ranks request a rank of another node to
  *            make a range durable
  *
- * The last four exist only if a rank cannot map another rank's file. They are
+ * The last four exist only if a rank cannot map another rank's file. (Of them, a
+ * dynamic window has lock alone, if any rank needs active messages.) They are
  * locked from beginning to end, so that data and state can be waited for in any
  * epoch of the program: first the data is complete, then the state shows
  * whether the data went into the file, then the epoch ends.
