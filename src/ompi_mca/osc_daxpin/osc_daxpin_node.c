@@ -342,14 +342,16 @@ void osc_daxpin_node_close(osc_daxpin_node_t *node)
  * The lock of a rank's accumulates
  */
 
-int osc_daxpin_node_lock(osc_daxpin_node_t *node, int node_rank)
+int osc_daxpin_node_lock(osc_daxpin_module_t *module, int node_rank)
 {
-    osc_daxpin_lock_t *lock = &node->locks[node_rank];
+    osc_daxpin_lock_t *lock = &module->node.locks[node_rank];
     unsigned spins          = 0;
     int ret;
 
     while ((ret = pthread_mutex_trylock(&lock->mutex)) == EBUSY) {
-        if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
+        if (module->has_am) {
+            opal_progress(); /* who has it may wait for a reply of this rank */
+        } else if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
             sched_yield();
         }
     }
@@ -373,7 +375,7 @@ int osc_daxpin_node_lock(osc_daxpin_node_t *node, int node_rank)
                             "the window", node_rank);
 }
 
-void osc_daxpin_node_unlock(osc_daxpin_node_t *node, int node_rank)
+void osc_daxpin_node_unlock(osc_daxpin_module_t *module, int node_rank)
 {
-    pthread_mutex_unlock(&node->locks[node_rank].mutex);
+    pthread_mutex_unlock(&module->node.locks[node_rank].mutex);
 }
