@@ -56,9 +56,10 @@ extern "C" {
  * dlclose(): the library stays loaded, because its thread and its handler do.
  *
  * fork(): the child is not a member. Its handles read as DAXPIN_STATE_REVOKED,
- * memory from daxpin_file_addr() is anonymous, as after a revoke, and the child
- * may open files of its own. It inherits adopted memory, as any mapping; while
- * the child has that memory, the lease outlives a dead parent.
+ * and memory from daxpin_file_addr() is not there: an access is SIGSEGV. The
+ * child may open files of its own, the parent's among them. It inherits adopted
+ * memory, as any mapping, and gets SIGBUS there after a truncate. While the
+ * child has that memory, the lease outlives a dead parent.
  */
 
 /** The state of a file. The holder and its members read the same one. */

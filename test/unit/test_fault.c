@@ -296,6 +296,60 @@ static void test_signals_of_others(void **state)
     (void)state;
 }
 
+/* A file that the program has mapped by itself is truncated, and then read in a
+ * child of fork(). Return whether the child met the end of the file, as without
+ * the library. */
+static int fault_forked(const char *path, const char *memory)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        fault_jumps = 1;
+        if (sigsetjmp(fault_jump, 1) == 0) {
+            if (truncate(path, 0) == 0) {
+                (void)fault_load(memory + 5000);
+            }
+            _exit(1);
+        }
+        _exit(0);
+    }
+    return (pid > 0) && (waitpid(pid, &status, 0) == pid) && (status == 0);
+}
+
+static int fault_forked_child(int argc, char **argv)
+{
+    const char *dirs[] = {argv[1], NULL};
+    const char *path   = argv[2];
+    daxpin_file_t *file;
+    uint64_t offset;
+    char *memory;
+    int fd;
+
+    (void)argc;
+    fault_set_handler("plain");
+    fd     = open(path, O_RDWR | O_CLOEXEC);
+    memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    fault_check((fd >= 0) && (memory != MAP_FAILED));
+    fault_check(daxpin_set_files(dirs) == 0);
+    fault_check(daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset) ==
+                0);
+    fault_check(fault_forked(path, memory));
+    fault_check_becomes(file, REVOKED);
+    fault_check((fault_load(memory + 5000) == 0) && (fault_count == 0));
+    child_report(0, "well");
+    return 0;
+}
+
+static void test_truncate_in_forked_child(void **state)
+{
+    const char *path = unit_path(unit_memory, "forked");
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    fault_run("forked", unit_memory, path, NULL);
+    (void)state;
+}
+
 /*
  * Limits
  */
@@ -721,6 +775,7 @@ int main(int argc, char **argv)
         {"late", fault_late_child},
         {"sent", fault_sent_child},
         {"other", fault_other_child},
+        {"forked", fault_forked_child},
         {"limit", fault_limit_child},
         {"big", fault_big_child},
         {"stale", fault_stale_child},
@@ -731,6 +786,7 @@ int main(int argc, char **argv)
         unit_case(test_late_signal),
         unit_case(test_late_handler),
         unit_case(test_signals_of_others),
+        unit_case(test_truncate_in_forked_child),
         unit_case(test_limits),
         unit_case(test_memory_is_bounded),
         unit_case(test_memory_is_apart),

@@ -9,6 +9,7 @@
 #include "member.h"
 
 #include <spawn.h>
+#include <sys/uio.h>
 
 extern char **environ;
 
@@ -105,9 +106,22 @@ static void test_handles_of_child(void **state)
     (void)state;
 }
 
-/* Check that the child has no descriptor of the file. What the child stores to
- * the memory must not reach the file. */
-static void fork_store_to_memory(void *arg)
+/* Return whether a byte of this process's memory can be read or written. The
+ * kernel does it, so that nothing faults. */
+static int fork_can_access(void *addr, int is_write)
+{
+    char byte           = 'c';
+    struct iovec local  = {.iov_base = &byte, .iov_len = 1};
+    struct iovec remote = {.iov_base = addr, .iov_len = 1};
+
+    return (is_write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0) :
+                       process_vm_readv(getpid(), &local, 1, &remote, 1, 0)) ==
+           1;
+}
+
+/* Check that the child has no descriptor of the file, and that the memory is
+ * not there: what the file has is not to be read as zeros. */
+static void fork_access_memory(void *arg)
 {
     fork_files_t *files = arg;
     struct stat st, own;
@@ -118,7 +132,11 @@ static void fork_store_to_memory(void *arg)
         FORK_CHECK((fstat(fd, &own) != 0) || (own.st_ino != st.st_ino) ||
                    (own.st_dev != st.st_dev));
     }
-    memset(files->memory, 'c', UNIT_LENGTH);
+    FORK_CHECK(fork_can_access(&st, 0) && fork_can_access(&st, 1));
+    FORK_CHECK(!fork_can_access(files->memory, 0));
+    FORK_CHECK(!fork_can_access(files->memory, 1));
+    FORK_CHECK(!fork_can_access(files->memory + UNIT_LENGTH - 1, 0));
+    FORK_CHECK(!fork_can_access(files->memory + UNIT_LENGTH - 1, 1));
 }
 
 static void test_memory_of_child(void **state)
@@ -126,7 +144,8 @@ static void test_memory_of_child(void **state)
     fork_files_t files;
 
     fork_open(&files, unit_disk);
-    fork_run(fork_store_to_memory, &files);
+    assert_true(fork_can_access(files.memory, 0));
+    fork_run(fork_access_memory, &files);
     fork_close(&files);
     (void)state;
 }

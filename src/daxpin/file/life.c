@@ -396,7 +396,8 @@ void daxpin_files_fork(void)
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
         daxpin_share_fork(file);
         daxpin_guard_fork(file);
-        daxpin_file_replace_own_maps(file);
+        daxpin_file_forbid_own_maps(file);
+        daxpin_fault_unwatch(file); /* What the child inherits is as it is */
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
         snprintf(file->control->cause, sizeof(file->control->cause),
                  "%s: cannot use it in the child of a fork: the parent opened "
@@ -409,7 +410,7 @@ void daxpin_files_fork(void)
     while ((file = LIST_FIRST(&daxpin_leaving)) != NULL) {
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
-        daxpin_file_replace_own_maps(file);
+        daxpin_file_forbid_own_maps(file);
         daxpin_file_fork_fds(file);
     }
     daxpin_revoke_fork();

@@ -195,16 +195,14 @@ void daxpin_file_replace_late(const daxpin_file_t *file)
     }
 }
 
-/* In the child of a fork, whose memory is to be its own */
-void daxpin_file_replace_own_maps(daxpin_file_t *file)
+void daxpin_file_forbid_own_maps(daxpin_file_t *file)
 {
     daxpin_map_t *map;
     int ret;
 
     LIST_FOREACH(map, &file->maps, link) {
         ret = (map->pmem2 == NULL) ? 0 :
-              daxpin_vma_replace(map->addr, map->length, map->prot,
-                                 MAP_NORESERVE);
+              daxpin_vma_forbid(map->addr, map->length);
         if (ret != 0) {
             daxpin_replace_failed(file, (uintptr_t)map->addr, ret);
         }

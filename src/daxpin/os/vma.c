@@ -78,6 +78,16 @@ int daxpin_vma_replace(void *addr, size_t length, int prot, int flags)
                    -errno;
 }
 
+int daxpin_vma_forbid(void *addr, size_t length)
+{
+    if (mmap(addr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+             MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+        return 0;
+    }
+    /* The process may have no more mappings */
+    return (mprotect(addr, length, PROT_NONE) == 0) ? 0 : -errno;
+}
+
 void daxpin_vma_fork(void)
 {
     int fd = atomic_exchange(&daxpin_maps_fd, -1);

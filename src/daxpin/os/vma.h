@@ -68,6 +68,11 @@ int daxpin_vma_scan(daxpin_piece_func_t func, void *arg);
  * Async-signal-safe, but it may change errno. */
 int daxpin_vma_replace(void *addr, size_t length, int prot, int flags);
 
+/* Replace all mappings of a page-aligned range by addresses that may not be
+ * accessed: a load or store there is SIGSEGV. Return 0 or -errno, without a
+ * message. Async-signal-safe, but it may change errno. */
+int daxpin_vma_forbid(void *addr, size_t length);
+
 /* Close what was opened. Called in the child of a fork. */
 void daxpin_vma_fork(void);
 
