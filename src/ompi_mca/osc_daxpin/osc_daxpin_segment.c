@@ -158,6 +158,29 @@ static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
+/* Make the path absolute, because the program may change its directory before
+ * the window is freed. A directory that cannot be named is left out. */
+static int osc_daxpin_segment_name(osc_daxpin_module_t *module)
+{
+    char *path = module->spec.path;
+    char directory[PATH_MAX], relative[PATH_MAX];
+    int length;
+
+    if ((path[0] == '/') || (getcwd(directory, sizeof(directory)) == NULL)) {
+        return OMPI_SUCCESS;
+    }
+    memcpy(relative, path, sizeof(relative));
+    length = snprintf(path, sizeof(module->spec.path), "%s/%s",
+                      (directory[1] == '\0') ? "" : directory, relative);
+    if (length < (int)sizeof(module->spec.path) - OSC_DAXPIN_NODE_ID_MAX) {
+        return OMPI_SUCCESS;
+    }
+    memcpy(path, relative, sizeof(relative));
+    return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "%s: the path is too long in "
+                            "the directory %s; use a shorter one", relative,
+                            directory);
+}
+
 /* Add the node to the name, because nodes may share the directory */
 static void osc_daxpin_segment_name_node(osc_daxpin_module_t *module)
 {
@@ -170,15 +193,16 @@ static void osc_daxpin_segment_name_node(osc_daxpin_module_t *module)
 int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
 {
     osc_daxpin_segment_t *segment = &module->segment;
-    int ret;
+    int status, ret;
 
     segment->size = size;
+    status        = osc_daxpin_segment_name(module);
     if (module->spec.temporary) {
         osc_daxpin_segment_name_node(module);
     }
     memcpy(segment->path, module->spec.path, sizeof(segment->path));
     ret = osc_daxpin_segment_claim(module);
-    ret = osc_daxpin_agree(module, ret);
+    ret = osc_daxpin_agree(module, (status != OMPI_SUCCESS) ? status : ret);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -255,8 +279,11 @@ static int osc_daxpin_segment_is_leader(const osc_daxpin_module_t *module)
 static void osc_daxpin_segment_remove(const osc_daxpin_segment_t *segment,
                                       const daxpin_key_t *key)
 {
-    if (osc_daxpin_segment_is_there(segment, key) &&
-        (unlink(segment->path) != 0)) {
+    if (!osc_daxpin_segment_is_there(segment, key)) {
+        opal_output(0, "osc/daxpin: %s: cannot unlink: the name does not lead "
+                    "to the window's file any more; if the file was renamed, "
+                    "remove it by its new name", segment->path);
+    } else if (unlink(segment->path) != 0) {
         opal_output(0, "osc/daxpin: %s: cannot unlink: %s", segment->path,
                     strerror(errno));
     }
