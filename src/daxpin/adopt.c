@@ -36,28 +36,36 @@
 
 #define DAXPIN_DELETED  " (deleted)"
 
-static void daxpin_strip_deleted(char *path)
+/* Cut off what the kernel adds to the name of a file that was deleted. Return
+ * whether that was there. */
+static int daxpin_strip_deleted(char *path)
 {
     size_t length = strlen(path), tail = strlen(DAXPIN_DELETED);
 
-    if ((length > tail) &&
-        (strcmp(path + length - tail, DAXPIN_DELETED) == 0)) {
-        path[length - tail] = '\0';
+    if ((length <= tail) ||
+        (strcmp(path + length - tail, DAXPIN_DELETED) != 0)) {
+        return 0;
     }
+    path[length - tail] = '\0';
+    return 1;
 }
 
-/* Return whether the mapping is of a file that daxpin_set_files() names. */
+/* Return whether the mapping is of a file that daxpin_set_files() names. A file
+ * that has neither a name nor a descriptor in this process cannot be leased, and
+ * no process opens it by a name. It is foreign: MPI libraries and others make
+ * shared memory so. */
 static int daxpin_adopt_names(daxpin_backing_t *backing)
 {
     daxpin_vma_t *vma = &backing->vma;
     char path[PATH_MAX];
+    int is_deleted;
 
     memset(&backing->st, 0, sizeof(backing->st));
     if (!vma->shared || !daxpin_vma_has_file(vma)) {
         return 0;
     }
     snprintf(path, sizeof(path), "%s", vma->path);
-    daxpin_strip_deleted(path);
+    is_deleted = daxpin_strip_deleted(path);
     if (!daxpin_policy_names_path(path)) {
         if (!daxpin_policy_names_fsdax()) {
             return 0;
@@ -66,7 +74,15 @@ static int daxpin_adopt_names(daxpin_backing_t *backing)
         return S_ISREG(backing->st.st_mode) && daxpin_backing_is_dax(backing);
     }
     daxpin_backing_locate(backing);
-    return (backing->st.st_ino == 0) || S_ISREG(backing->st.st_mode);
+    if (backing->st.st_ino != 0) {
+        return S_ISREG(backing->st.st_mode);
+    }
+    if (is_deleted) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: not leased: the file mapped at %p has "
+                   "no name any more and no descriptor in this process; keep "
+                   "it open to have it leased", path, (void*)vma->start);
+    }
+    return !is_deleted;
 }
 
 static int daxpin_vma_continues(const daxpin_vma_t *vma,
@@ -140,9 +156,9 @@ static int daxpin_adopt_locate(uintptr_t addr, size_t length,
     }
     if (backing->st.st_ino == 0) {
         return daxpin_error(ENOENT, "%s: cannot lease the file mapped at %p: "
-                            "it has no name any more and no descriptor in this "
-                            "process; keep it open", backing->vma.path,
-                            (void*)addr);
+                            "the name does not lead to it in this process, "
+                            "which has no descriptor of it; keep it open",
+                            backing->vma.path, (void*)addr);
     }
     return 0;
 }

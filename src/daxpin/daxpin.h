@@ -217,8 +217,8 @@ int daxpin_set_files(const char *const *paths);
  *
  * Memory from daxpin_file_addr() is always taken, whatever daxpin_set_files()
  * names. DAXPIN_FOREIGN is returned for anonymous and private memory, character
- * devices (device DAX needs no lease) and files that daxpin_set_files() does
- * not name.
+ * devices (device DAX needs no lease), files that daxpin_set_files() does not
+ * name, and deleted files of which this process has no descriptor.
  *
  * @param [in]  addr, length  Range of memory in this process.
  * @param [in]  params        NULL for the defaults.
@@ -227,7 +227,8 @@ int daxpin_set_files(const char *const *paths);
  *
  * @return 0; DAXPIN_FOREIGN; -EACCES a read-only mapping; -EFAULT the range
  *         spans mappings of different files or leaves the file; -ENOENT a
- *         deleted file without a descriptor in this process; -EBUSY an exchange
+ *         file that its name does not lead to, as in another mount namespace,
+ *         without a descriptor in this process; -EBUSY an exchange
  *         would lose something of the program's; or as daxpin_file_open().
  */
 int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,
