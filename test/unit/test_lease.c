@@ -267,11 +267,32 @@ static void test_truncate_by_this_process(void **state)
     daxpin_file_cause(file, cause, sizeof(cause));
     snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
     assert_contains(cause, pid);
+    assert_contains(cause, "by this program itself");
     daxpin_file_close(file);
 
     file = unit_open(path, UNIT_LENGTH);
     close(open(path, O_RDONLY | O_CLOEXEC));
     lease_check_held(file, path);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+/* The process that opens the file again is a member. */
+static void test_open_by_a_member(void **state)
+{
+    const char *path    = unit_path(unit_disk, "again");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    char cause[1024], pid[32];
+    child_t member;
+
+    member_start_open(&member, path);
+    assert_child_ok(&member, "grow %s %d", path, UNIT_LENGTH);
+    lease_check_revoked(file, path);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    snprintf(pid, sizeof(pid), "pid %d", (int)member.pid);
+    assert_contains(cause, pid);
+    assert_contains(cause, "by this program itself");
+    child_finish(&member);
     daxpin_file_close(file);
     (void)state;
 }
@@ -799,6 +820,7 @@ int main(int argc, char **argv)
         unit_case(test_open_with_nonblock),
         unit_case(test_intruder_is_killed),
         unit_case(test_truncate_by_this_process),
+        unit_case(test_open_by_a_member),
         unit_case(test_truncate_by_a_thread),
         unit_case(test_two_revokes_at_once),
         unit_case(test_many_intruders_at_once),

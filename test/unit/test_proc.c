@@ -409,6 +409,20 @@ static void test_unreadable(void **state)
     (void)state;
 }
 
+/* What a process has called itself must not act on a terminal. */
+static void test_name_of_process(void **state)
+{
+    char old[32] = "", name[64] = "", wanted[64];
+
+    assert_int_equal(prctl(PR_GET_NAME, old), 0);
+    assert_int_equal(prctl(PR_SET_NAME, "a\033[2J b\x9b\x7f"), 0);
+    daxpin_proc_describe(getpid(), name, sizeof(name));
+    assert_int_equal(prctl(PR_SET_NAME, old), 0);
+    snprintf(wanted, sizeof(wanted), "pid %d (a?[2J b??)", (int)getpid());
+    assert_string_equal(name, wanted);
+    (void)state;
+}
+
 static int proc_skip(pid_t pid, void *arg)
 {
     return pid == *(const pid_t*)arg;
@@ -502,6 +516,7 @@ int main(int argc, char **argv)
         unit_case(test_open_file),
         unit_case(test_mapped_file),
         unit_case(test_unreadable),
+        unit_case(test_name_of_process),
         unit_case(test_users),
         unit_case(test_read_line)
     };

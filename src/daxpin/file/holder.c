@@ -439,6 +439,12 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
     if (waiter > 0) {
         daxpin_proc_describe(waiter, process, sizeof(process));
     }
+    if ((waiter == getpid()) || daxpin_share_is_member(file, waiter)) {
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: opened again for "
+                 "writing, or truncated, by this program itself: %s; use the "
+                 "descriptor that was open before", file->path, process);
+        return;
+    }
     snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s truncates it or "
              "opens it for writing", file->path,
              (process[0] != '\0') ? process : "an unknown process");

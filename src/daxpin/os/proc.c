@@ -66,6 +66,16 @@ int daxpin_proc_each(daxpin_proc_func_t func, void *arg)
     return ret;
 }
 
+/* A process may have any bytes in its name, and messages go to terminals */
+static void proc_make_printable(char *text)
+{
+    for (; *text != '\0'; ++text) {
+        if ((*text < ' ') || (*text > '~')) {
+            *text = '?';
+        }
+    }
+}
+
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
 {
     size_t used = strlen(buffer);
@@ -81,6 +91,7 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
         (comm[0] == '\0')) {
         snprintf(comm, sizeof(comm), "?");
     }
+    proc_make_printable(comm);
     snprintf(buffer + used, size - used, "%spid %d (%s)",
              (used > 0) ? ", " : "", (int)pid, comm);
 }

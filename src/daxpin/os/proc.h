@@ -40,6 +40,7 @@ typedef int (*daxpin_proc_func_t)(pid_t pid, void *arg);
 int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
 
 /* Append "pid 17 (cat)" to a string, after a comma unless the string is empty.
+ * What cannot be printed of the name is a question mark.
  * pid 0: a process that this one cannot see. */
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
 
