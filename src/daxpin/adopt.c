@@ -3,6 +3,8 @@
 
 /* Adopt: take a mapping that the program made by itself under lease */
 
+#include "adopt.h"
+
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/keep.h"
@@ -313,58 +315,202 @@ static daxpin_file_t *daxpin_adopt_find_own(uintptr_t addr, size_t length,
     return file;
 }
 
+int daxpin_adoption_locate(void *address, size_t length,
+                           const daxpin_params_t *params,
+                           daxpin_adoption_t *adoption)
+{
+    uintptr_t addr = (uintptr_t)address;
+    int ret;
+
+    memset(adoption, 0, sizeof(*adoption));
+    adoption->addr   = addr;
+    adoption->length = length;
+    ret              = daxpin_params_copy(params, &adoption->params);
+    if (ret != 0) {
+        return ret;
+    }
+    if ((length == 0) || daxpin_cache_is_foreign(addr, length)) {
+        return DAXPIN_FOREIGN;
+    }
+    adoption->file = daxpin_adopt_find_own(addr, length, &adoption->offset);
+    if (adoption->file != NULL) {
+        adoption->complete = 1;
+        return 0;
+    }
+    ret = daxpin_adopt_locate(addr, length, &adoption->backing);
+    if (ret != 0) {
+        return ret;
+    }
+    adoption->offset = adoption->backing.vma.offset +
+                       (addr - adoption->backing.vma.start);
+    return daxpin_library_start();
+}
+
+daxpin_inode_t daxpin_adoption_inode(const daxpin_adoption_t *adoption)
+{
+    const daxpin_file_t *file = adoption->file;
+
+    return (file != NULL) ?
+                   (daxpin_inode_t){.dev     = file->dev,
+                                    .ino     = file->ino,
+                                    .map_dev = file->map_dev,
+                                    .map_ino = file->map_ino} :
+                   (daxpin_inode_t){.dev     = adoption->backing.st.st_dev,
+                                    .ino     = adoption->backing.st.st_ino,
+                                    .map_dev = adoption->backing.vma.dev,
+                                    .map_ino = adoption->backing.vma.ino};
+}
+
+int daxpin_adoption_begin(daxpin_adoption_t *adoption)
+{
+    if (adoption->complete) {
+        return 0;
+    }
+    adoption->deadline = daxpin_elect_deadline(&adoption->params) + DAXPIN_SEC;
+    return daxpin_elect(adoption->backing.vma.path, &adoption->backing.st, 1,
+                        &adoption->params, &daxpin_adopt_description,
+                        &adoption->elected, &adoption->file);
+}
+
+int daxpin_adoption_end(daxpin_adoption_t *adoption)
+{
+    int ret;
+
+    if (adoption->complete) {
+        return 0;
+    }
+    ret = adoption->elected ?
+          daxpin_description_fill(adoption->file, &daxpin_adopt_description,
+                                  &adoption->elected, adoption->deadline) :
+          daxpin_file_wait(adoption->file, adoption->deadline);
+    if (ret == 0) {
+        ret = daxpin_adopt_finish(adoption->file, &adoption->backing,
+                                  adoption->addr, adoption->length,
+                                  adoption->offset, adoption->deadline);
+    }
+    if (ret != 0) {
+        daxpin_adoption_cancel(adoption);
+    }
+    return ret;
+}
+
+void daxpin_adoption_cancel(daxpin_adoption_t *adoption)
+{
+    daxpin_file_close(adoption->file);
+    adoption->file = NULL;
+}
+
 int daxpin_file_adopt(void *address, size_t length,
                       const daxpin_params_t *params, daxpin_file_t **file_p,
                       uint64_t *offset_p)
 {
-    uintptr_t addr      = (uintptr_t)address;
-    daxpin_file_t *file = NULL;
-    daxpin_params_t known;
-    daxpin_backing_t backing;
-    uint64_t deadline;
-    int ret, elected = 0;
+    daxpin_adoption_t adoption;
+    int ret;
 
     *file_p = NULL;
-    if ((length == 0) || daxpin_cache_is_foreign(addr, length)) {
-        return DAXPIN_FOREIGN;
+    ret     = daxpin_adoption_locate(address, length, params, &adoption);
+    if (ret == 0) {
+        ret = daxpin_adoption_begin(&adoption);
     }
-    *file_p = daxpin_adopt_find_own(addr, length, offset_p);
-    if (*file_p != NULL) {
+    if (ret == 0) {
+        ret = daxpin_adoption_end(&adoption);
+    }
+    if (ret == 0) {
+        *file_p   = adoption.file;
+        *offset_p = adoption.offset;
+    }
+    return ret;
+}
+
+/*
+ * Without memory that is adopted
+ */
+
+/* What a process has of a file that another process adopts */
+typedef struct daxpin_lend {
+    const daxpin_inode_t *inode;
+    char                 path[PATH_MAX];
+} daxpin_lend_t;
+
+static int daxpin_lend_find_fd(int fd, void *arg)
+{
+    daxpin_lend_t *lend = arg;
+    char name[64];
+    ssize_t length;
+
+    if (fcntl(fd, F_GETFL) & O_PATH) {
         return 0;
     }
-    ret = daxpin_adopt_locate(addr, length, &backing);
-    if (ret != 0) {
-        return ret;
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    length = readlink(name, lend->path, sizeof(lend->path) - 1);
+    lend->path[(length > 0) ? length : 0] = '\0';
+    return 1;
+}
+
+static int daxpin_lend_find_vma(const daxpin_vma_t *vma, void *arg)
+{
+    daxpin_lend_t *lend = arg;
+
+    if ((vma->ino != lend->inode->map_ino) ||
+        (vma->dev != lend->inode->map_dev)) {
+        return 0;
+    }
+    snprintf(lend->path, sizeof(lend->path), "%s", vma->path);
+    return 1;
+}
+
+/* Check that nothing of this process keeps the lease away still. */
+static int daxpin_lend_check(daxpin_file_t *file)
+{
+    const daxpin_inode_t inode = {.dev     = file->dev,
+                                  .ino     = file->ino,
+                                  .map_dev = file->map_dev,
+                                  .map_ino = file->map_ino};
+    int keeps, fd = daxpin_file_borrow_fd(file);
+    char what[128];
+
+    if (fd < 0) {
+        return fd;
+    }
+    keeps = daxpin_proc_keeps_file(getpid(), &inode, fd, what, sizeof(what));
+    daxpin_file_return_fd(file);
+    return (keeps <= 0) ? 0 :
+           daxpin_error(EBUSY, "%s: cannot share it with the process that "
+                        "exposes it: this process has %s, which cannot be "
+                        "exchanged and keeps the lease away; close it",
+                        file->path, what);
+}
+
+int daxpin_file_lend(const daxpin_inode_t *inode, const daxpin_params_t *params,
+                     daxpin_file_t **file_p)
+{
+    const struct stat st = {.st_dev = inode->dev, .st_ino = inode->ino};
+    daxpin_lend_t lend   = {.inode = inode};
+    daxpin_params_t known;
+    int ret;
+
+    *file_p = NULL;
+    if ((daxpin_fd_for_each(inode->ino, inode->dev, daxpin_lend_find_fd,
+                            &lend) <= 0) &&
+        (daxpin_vma_for_each(daxpin_lend_find_vma, &lend) <= 0)) {
+        return DAXPIN_FOREIGN;
     }
     ret = daxpin_params_copy(params, &known);
     if (ret == 0) {
         ret = daxpin_library_start();
     }
-    if (ret != 0) {
-        return ret;
-    }
-    deadline = daxpin_elect_deadline(&known);
-    ret      = daxpin_elect(backing.vma.path, &backing.st, 1, &known,
-                            &daxpin_adopt_description, &elected, &file);
-    if (ret != 0) {
-        return ret;
-    }
-    *offset_p = backing.vma.offset + (addr - backing.vma.start);
-    deadline += DAXPIN_SEC;
-    ret       = elected ? daxpin_description_fill(file,
-                                                  &daxpin_adopt_description,
-                                                  &elected, deadline) :
-                          daxpin_file_wait(file, deadline);
     if (ret == 0) {
-        ret = daxpin_adopt_finish(file, &backing, addr, length, *offset_p,
-                                  deadline);
+        ret = daxpin_elect_lend(lend.path, &st, &known, file_p);
     }
     if (ret != 0) {
-        daxpin_file_close(file);
         return ret;
     }
-    *file_p = file;
-    return 0;
+    ret = daxpin_lend_check(*file_p);
+    if (ret != 0) {
+        daxpin_file_close(*file_p);
+        *file_p = NULL;
+    }
+    return ret;
 }
 
 void daxpin_file_unadopt(daxpin_file_t *file, void *address, size_t length)

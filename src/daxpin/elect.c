@@ -218,6 +218,41 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
     return ret;
 }
 
+static int daxpin_elect_lend_locked(const char *path, const struct stat *st,
+                                    uint64_t deadline, daxpin_file_t **file_p)
+{
+    const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
+    daxpin_welcome_t welcome;
+    int ret;
+
+    *file_p = daxpin_file_find(st->st_dev, st->st_ino);
+    if (*file_p != NULL) {
+        return daxpin_elect_exchange(file_p);
+    }
+    while ((ret = daxpin_join(path, &key, 1, deadline, &welcome)) != 0) {
+        if (!daxpin_elect_may_retry(ret)) {
+            return ret;
+        }
+        if (daxpin_now() > deadline) {
+            return daxpin_elect_give_up(path, st, ret);
+        }
+        daxpin_elect_pause(ret);
+    }
+    return daxpin_elect_follow(path, st, 1, &welcome, file_p);
+}
+
+int daxpin_elect_lend(const char *path, const struct stat *st,
+                      const daxpin_params_t *params, daxpin_file_t **file_p)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_elect_lock);
+    ret = daxpin_elect_lend_locked(path, st, daxpin_elect_deadline(params),
+                                   file_p);
+    pthread_mutex_unlock(&daxpin_elect_lock);
+    return ret;
+}
+
 /* Return whether an attach has to wait: the holder is busy, or it has ended and a
  * member is about to take its place. */
 static int daxpin_elect_holder_comes(const daxpin_key_t *key, int ret)

@@ -27,6 +27,13 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
                  const daxpin_description_ops_t *ops, void *arg,
                  daxpin_file_t **file_p);
 
+/* Find or create this process's handle of a file whose holder is another
+ * process, with a reference, and exchange this process's descriptors. Never
+ * becomes the holder. Does not wait for the lease. Return 0, or -errno with a
+ * message. */
+int daxpin_elect_lend(const char *path, const struct stat *st,
+                      const daxpin_params_t *params, daxpin_file_t **file_p);
+
 /* Find or create this process's handle of the file that a remote key names,
  * with a reference. Never becomes the holder. Return 0, or -errno with a
  * message. */

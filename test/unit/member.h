@@ -12,9 +12,11 @@
  *   grow PATH LENGTH      open() and ftruncate() of the member's own, and
  *                         fallocate() of the last page
  *   map PATH LENGTH FLAGS open() and mmap() of the member's own; FLAGS: a for
- *                         O_APPEND
+ *                         O_APPEND, r for O_RDONLY, p for a private mapping, o
+ *                         for none
  *   adopt DIR MS          daxpin_file_adopt() of that mapping, of files below
  *                         DIR
+ *   lend PATH MS          daxpin_file_lend()
  *   close                 unadopt, unpin and close the file
  *   state, cause, locks   of the file
  *   holder                whether this process is the holder
@@ -42,6 +44,7 @@
 
 #include "child.h"
 #include "daxpin/access.h"
+#include "daxpin/adopt.h"
 
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
@@ -127,13 +130,38 @@ static UNIT_UNUSED int member_map(member_t *me, char *args)
     if (sscanf(args, "%s %zu %15s", path, &me->length, flags) != 3) {
         return -1;
     }
-    me->fd = open(path, O_RDWR | O_CLOEXEC |
+    me->fd = open(path, O_CLOEXEC |
+                  ((strchr(flags, 'r') != NULL) ? O_RDONLY : O_RDWR) |
                   ((strchr(flags, 'a') != NULL) ? O_APPEND : 0));
     if (me->fd < 0) {
         return -errno;
     }
-    me->memory = unit_map(me->fd, me->length);
+    if (strchr(flags, 'o') != NULL) {
+        return 0;
+    }
+    me->memory = mmap(NULL, me->length, (strchr(flags, 'r') != NULL) ?
+                      PROT_READ : PROT_READ | PROT_WRITE,
+                      (strchr(flags, 'p') != NULL) ? MAP_PRIVATE : MAP_SHARED,
+                      me->fd, 0);
     return (me->memory != MAP_FAILED) ? 0 : -errno;
+}
+
+static UNIT_UNUSED int member_lend(member_t *me, char *args)
+{
+    daxpin_params_t params = {0};
+    daxpin_inode_t inode   = {0};
+    char path[PATH_MAX];
+    struct stat st;
+
+    if ((sscanf(args, "%s %u", path, &params.timeout_ms) != 2) ||
+        (stat(path, &st) != 0)) {
+        return -1;
+    }
+    inode.dev     = st.st_dev;
+    inode.ino     = st.st_ino;
+    inode.map_dev = st.st_dev;
+    inode.map_ino = st.st_ino;
+    return daxpin_file_lend(&inode, &params, &me->file);
 }
 
 static UNIT_UNUSED int member_adopt(member_t *me, char *args)
@@ -321,6 +349,8 @@ static UNIT_UNUSED long member_do(member_t *me, const char *what, char *args)
         return member_map(me, args);
     } else if (strcmp(what, "adopt") == 0) {
         return member_adopt(me, args);
+    } else if (strcmp(what, "lend") == 0) {
+        return member_lend(me, args);
     } else if (strcmp(what, "close") == 0) {
         return member_close(me);
     } else if (strcmp(what, "put") == 0) {

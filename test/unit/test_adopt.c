@@ -749,6 +749,116 @@ static void test_open_elsewhere(void **state)
     (void)state;
 }
 
+/* Another process has the file open, or mapped, and has no memory of it that is
+ * to be adopted. flags: of the command "map" */
+static void adopt_check_lent(const char *flags)
+{
+    daxpin_params_t params = {.timeout_ms = 10000};
+    daxpin_adoption_t adoption;
+    adopt_map_t map;
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    member_start(&child);
+    assert_child_ok(&child, "map %s %d %s", map.path, UNIT_LENGTH, flags);
+    assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params,
+                                     &adoption));
+    assert_ok(daxpin_adoption_begin(&adoption));
+    assert_child_ok(&child, "lend %s 5000", map.path);
+    assert_ok(daxpin_adoption_end(&adoption));
+    map.file = adoption.file;
+    adopt_check_held(&map);
+    if (strchr(flags, 'o') == NULL) {
+        assert_int_equal(child_query(&child, "mem 7"), 'y');
+    }
+    intruder_run("truncate", map.path, 0, 5000);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
+    assert_member_becomes(&child, REVOKED);
+    child_finish(&child);
+    adopt_end(&map);
+}
+
+static void test_lend(void **state)
+{
+    adopt_check_lent("-");
+    adopt_check_lent("r");
+    adopt_check_lent("o");
+    adopt_check_lent("or");
+    (void)state;
+}
+
+/* What the other process has cannot be exchanged. flags: as above; why: what it
+ * reports */
+static void adopt_check_not_lent(const char *flags, const char *why)
+{
+    daxpin_params_t params = {.timeout_ms = 300};
+    daxpin_adoption_t adoption;
+    adopt_map_t map;
+    char pid[32];
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    member_start(&child);
+    assert_child_ok(&child, "map %s %d %s", map.path, UNIT_LENGTH, flags);
+    assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params,
+                                     &adoption));
+    assert_ok(daxpin_adoption_begin(&adoption));
+    assert_int_equal(child_query(&child, "lend %s 5000", map.path), -EBUSY);
+    assert_contains(child.text, map.path);
+    assert_contains(child.text, why);
+    assert_int_equal(daxpin_adoption_end(&adoption), -EAGAIN);
+    snprintf(pid, sizeof(pid), "pid %d (", (int)child.pid);
+    assert_message(pid);
+    child_finish(&child);
+    adopt_end(&map);
+}
+
+static void test_not_lent(void **state)
+{
+    adopt_check_not_lent("oa", "with O_APPEND");
+    adopt_check_not_lent("p", "a private mapping");
+    adopt_check_not_lent("pr", "a private mapping");
+    (void)state;
+}
+
+/* The other process has nothing of the file. */
+static void test_nothing_to_lend(void **state)
+{
+    adopt_map_t map;
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    member_start(&child);
+    assert_int_equal(child_query(&child, "lend %s 5000", map.path),
+                     DAXPIN_FOREIGN);
+    assert_ok(adopt_all(&map));
+    adopt_check_held(&map);
+    child_finish(&child);
+    adopt_end(&map);
+    (void)state;
+}
+
+/* A member keeps the lease away, by what it did not exchange. */
+static void test_member_with_append(void **state)
+{
+    adopt_map_t map;
+    char wanted[64];
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    member_start(&child);
+    assert_child_ok(&child, "map %s %d oa", map.path, UNIT_LENGTH);
+    assert_child_ok(&child, "map %s %d -", map.path, UNIT_LENGTH);
+    child_send(&child, "adopt %s 3000", unit_disk);
+    assert_int_equal(adopt_all(&map), -EAGAIN);
+    snprintf(wanted, sizeof(wanted), "pid %d (", (int)child.pid);
+    assert_message(wanted);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), -EAGAIN);
+    child_finish(&child);
+    adopt_end(&map);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -783,7 +893,11 @@ int main(int argc, char **argv)
         unit_case(test_late_member_and_pin),
         unit_case(test_late_member_grows),
         unit_case(test_too_late_member),
-        unit_case(test_open_elsewhere)
+        unit_case(test_open_elsewhere),
+        unit_case(test_lend),
+        unit_case(test_not_lent),
+        unit_case(test_nothing_to_lend),
+        unit_case(test_member_with_append)
     };
 
     return unit_main("adopt", argc, argv, children, tests);

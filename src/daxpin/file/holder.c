@@ -385,17 +385,46 @@ static void daxpin_holder_cause_of_loss(const daxpin_file_t *file,
     }
 }
 
+/* Return whether all that a member has of the file is of this description. */
+static int daxpin_holder_has_all_of(pid_t pid, void *arg)
+{
+    const daxpin_file_t *file  = arg;
+    const daxpin_inode_t inode = daxpin_holder_inode(file);
+    char what[128];
+
+    return daxpin_share_is_member(file, pid) &&
+           (daxpin_proc_keeps_file(pid, &inode, file->fd, what,
+                                   sizeof(what)) <= 0);
+}
+
+/* Describe the processes that keep the lease away: other ones, members, and this
+ * one. */
+static void daxpin_holder_list_users(const daxpin_file_t *file, char *users,
+                                     size_t size)
+{
+    const daxpin_inode_t inode = daxpin_holder_inode(file);
+    char what[128];
+    size_t used;
+
+    daxpin_proc_list_users(&inode, daxpin_holder_has_all_of, (void*)file, users,
+                           size);
+    if (daxpin_proc_keeps_file(getpid(), &inode, file->fd, what,
+                               sizeof(what)) > 0) {
+        daxpin_proc_describe(getpid(), users, size);
+        used = strlen(users);
+        snprintf(users + used, size - used, ", this process itself, by %s",
+                 what);
+    }
+}
+
 static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
                                            int error, char *cause)
 {
-    char users[256] = "";
-    daxpin_inode_t inode;
+    char users[512] = "";
 
     switch (error) {
     case EAGAIN:
-        inode = daxpin_holder_inode(file);
-        daxpin_proc_list_users(&inode, daxpin_holder_is_member, (void*)file,
-                               users, sizeof(users));
+        daxpin_holder_list_users(file, users, sizeof(users));
         if (daxpin_lease_was_held(&file->lease)) {
             snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: cannot take the "
                      "lease again, because of %s", file->path,
@@ -407,9 +436,8 @@ static void daxpin_holder_cause_of_refusal(const daxpin_file_t *file,
                  "the file is open elsewhere: %s; close it there, or start "
                  "again when it is closed", file->path,
                  (users[0] != '\0') ? users :
-                 "by an unknown process (perhaps a private mapping or O_APPEND "
-                 "descriptor in this process, a process of another user, or "
-                 "one in a container that does not share the directory "
+                 "by an unknown process (perhaps one of another user, or one "
+                 "in a container that does not share the directory "
                  "DAXPIN_RUNTIME_DIR)");
         break;
     case EACCES:

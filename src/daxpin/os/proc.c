@@ -227,6 +227,65 @@ void daxpin_proc_list_users(const daxpin_inode_t *inode,
     daxpin_proc_each(proc_add_user, &users);
 }
 
+/* A search for what keeps the lease of one description away */
+typedef struct proc_keeper {
+    const daxpin_inode_t *inode;
+    pid_t                pid;
+    int                  fd;   /* of that description */
+    char                 *what;
+    size_t               size;
+} proc_keeper_t;
+
+/* The link of a descriptor with O_PATH, which keeps nothing, has no mode. */
+static int proc_fd_keeps(int dir_fd, const char *name, void *arg)
+{
+    const proc_keeper_t *keeper = arg;
+    struct stat st;
+
+    if ((fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) ||
+        !(st.st_mode & S_IRWXU) || (fstatat(dir_fd, name, &st, 0) != 0) ||
+        !proc_is_inode(keeper->inode, st.st_dev, st.st_ino) ||
+        (syscall(SYS_kcmp, getpid(), keeper->pid, KCMP_FILE, keeper->fd,
+                 atoi(name)) == 0)) {
+        return 0;
+    }
+    snprintf(keeper->what, keeper->size, "descriptor %s%s", name,
+             ((keeper->pid == getpid()) &&
+              (fcntl(atoi(name), F_GETFL) & O_APPEND)) ? " with O_APPEND" : "");
+    return 1;
+}
+
+static int proc_vma_keeps(const daxpin_vma_t *vma, void *arg)
+{
+    const proc_keeper_t *keeper = arg;
+
+    if (vma->shared || !proc_vma_is_file(vma, (void*)keeper->inode)) {
+        return 0;
+    }
+    snprintf(keeper->what, keeper->size, "a private mapping of it at %p",
+             (void*)vma->start);
+    return 1;
+}
+
+int daxpin_proc_keeps_file(pid_t pid, const daxpin_inode_t *inode, int fd,
+                           char *what, size_t size)
+{
+    proc_keeper_t keeper = {.inode = inode,
+                            .pid   = pid,
+                            .fd    = fd,
+                            .what  = what,
+                            .size  = size};
+    char maps[64] = "/proc/self/maps";
+    int ret;
+
+    if (pid != getpid()) {
+        snprintf(maps, sizeof(maps), "/proc/%d/maps", (int)pid);
+    }
+    ret = daxpin_proc_each_fd((pid == getpid()) ? 0 : pid, proc_fd_keeps,
+                              &keeper);
+    return (ret != 0) ? ret : daxpin_vma_read(maps, proc_vma_keeps, &keeper);
+}
+
 /* A search for a process that can write to a file */
 typedef struct proc_writer {
     const daxpin_inode_t *inode;

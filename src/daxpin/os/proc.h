@@ -75,6 +75,13 @@ void daxpin_proc_list_users(const daxpin_inode_t *inode,
                             daxpin_proc_func_t skip, void *arg, char *buffer,
                             size_t size);
 
+/* Find what a process has of a file, besides the description @a fd of this
+ * process, so that this description cannot be leased: another descriptor or a
+ * private mapping. Return 1 with its name in @a what, 0, or -errno if that
+ * cannot be read. */
+int daxpin_proc_keeps_file(pid_t pid, const daxpin_inode_t *inode, int fd,
+                           char *what, size_t size);
+
 /* Return another process that has the file open for writing, by another
  * description than @a fd of this process, and for which skip returns 0; or 0 if
  * there is none that this process may read. */
