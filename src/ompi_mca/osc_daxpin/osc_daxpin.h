@@ -89,6 +89,8 @@ typedef struct osc_daxpin_segment {
     int           leader;      /* first rank of the node that shares it */
     off_t         old_length;  /* before the window; -1: no file was there */
     char          path[PATH_MAX];
+    daxpin_file_t **lent;      /* files of other ranks that this one has open */
+    int           num_lent;
     uint64_t      *touched;    /* attached: for each rank, its epoch in which
                                   it last accessed this by message */
 } osc_daxpin_segment_t;

@@ -100,10 +100,15 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                                               *base : NULL,
                                 size, comm, info, flavor, params);
     ret = osc_daxpin_params_agree(self, comm, flavor, ret, params, &wanted);
+    if ((ret == OMPI_SUCCESS) && wanted && (flavor == MPI_WIN_FLAVOR_CREATE)) {
+        ret = osc_daxpin_adopt(comm, &params->adoption, params->wanted,
+                               &params->segment);
+    }
     if ((ret == OMPI_SUCCESS) && wanted) {
         ret = osc_daxpin_error_add();
     }
     if (ret != OMPI_SUCCESS) {
+        daxpin_adoption_cancel(&params->adoption);
         osc_daxpin_segment_release(&params->segment);
     } else if (wanted) {
         ret = osc_daxpin_module_open(self, &params->spec, &params->segment,

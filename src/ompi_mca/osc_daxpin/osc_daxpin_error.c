@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* MPI's error code of a revoked file */
+/* Messages, and MPI's error code of a revoked file */
 
 #include "osc_daxpin_error.h"
 
@@ -9,6 +9,9 @@
 #include "ompi/errhandler/errhandler.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define OSC_DAXPIN_ERROR_NAME "MPIX_ERR_DAXPIN_REVOKED"
 
@@ -59,4 +62,32 @@ int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
         opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
     }
     return osc_daxpin_revoked_code;
+}
+
+osc_daxpin_process_t osc_daxpin_process_self(int rank)
+{
+    osc_daxpin_process_t self = {.pid = getpid(), .rank = rank};
+    struct stat st;
+
+    if (stat("/proc/self/ns/pid", &st) == 0) {
+        self.pid_ns = st.st_ino;
+    }
+    return self;
+}
+
+void osc_daxpin_error_name(const osc_daxpin_process_t *process,
+                           const osc_daxpin_process_t *self, char *text,
+                           size_t size)
+{
+    size_t used = strlen(text);
+    char name[32];
+
+    if ((process->pid_ns == 0) || (process->pid_ns != self->pid_ns)) {
+        return;
+    }
+    snprintf(name, sizeof(name), "pid %d (", process->pid);
+    if (strstr(text, name) != NULL) {
+        snprintf(text + used, size - used, "; pid %d is rank %d of this window",
+                 process->pid, process->rank);
+    }
 }

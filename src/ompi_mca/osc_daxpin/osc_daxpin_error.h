@@ -12,6 +12,21 @@
 #define osc_daxpin_error(_error, _format, ...) \
     (opal_output(0, "osc/daxpin: " _format, ##__VA_ARGS__), (_error))
 
+/* A process that a message may name */
+typedef struct osc_daxpin_process {
+    uint64_t pid_ns; /* its pid namespace */
+    int      pid;
+    int      rank;   /* in the window's communicator */
+} osc_daxpin_process_t;
+
+osc_daxpin_process_t osc_daxpin_process_self(int rank);
+
+/* If the message, of process self, names a process by its pid, append that the
+ * process is a rank of the window */
+void osc_daxpin_error_name(const osc_daxpin_process_t *process,
+                           const osc_daxpin_process_t *self, char *text,
+                           size_t size);
+
 /* Add MPIX_ERR_DAXPIN_REVOKED to MPI's errors, once in a process. osc_init is
  * too early, because MPI makes its table of errors later. */
 int osc_daxpin_error_add(void);

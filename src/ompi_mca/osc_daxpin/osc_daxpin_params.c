@@ -24,6 +24,8 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
 {
     int ret;
 
+    params->segment.base = base;
+    params->segment.size = size;
     ret = osc_daxpin_spec_read(info, ompi_comm_rank(comm), &params->spec,
                                &params->wanted);
     if (ret != OMPI_SUCCESS) {
@@ -42,11 +44,8 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
         if (!daxpin_ucx_md_names_us()) {
             return OMPI_SUCCESS;
         }
-        ret            = osc_daxpin_segment_adopt(base, size,
-                                                  component->timeout_ms,
-                                                  &params->segment);
-        params->wanted = params->segment.file != NULL;
-        return ret;
+        return osc_daxpin_adopt_locate(base, size, component->timeout_ms,
+                                       &params->adoption, &params->wanted);
     default:
         if (params->wanted) {
             break;

@@ -7,10 +7,12 @@
 /* The parameters of a window that is to be made */
 
 #include "osc_daxpin.h"
+#include "osc_daxpin_adopt.h"
 
 typedef struct osc_daxpin_params {
     osc_daxpin_spec_t    spec;
-    osc_daxpin_segment_t segment; /* over the program's own mapping */
+    daxpin_adoption_t    adoption; /* of the program's own mapping */
+    osc_daxpin_segment_t segment;  /* likewise, when it was adopted */
     int                  wanted;  /* there is a file */
 } osc_daxpin_params_t;
 

@@ -213,6 +213,15 @@ int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
     return osc_daxpin_agree(module, ret);
 }
 
+void osc_daxpin_segment_take(osc_daxpin_segment_t *segment, daxpin_file_t *file,
+                             uint64_t offset)
+{
+    segment->file    = file;
+    segment->offset  = offset;
+    segment->adopted = 1;
+    osc_daxpin_segment_pin(segment);
+}
+
 int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                              osc_daxpin_segment_t *segment)
 {
@@ -220,20 +229,20 @@ int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
         .size       = sizeof(params),
         .timeout_ms = timeout_ms
     };
+    daxpin_file_t *file;
+    uint64_t offset;
     int ret;
 
     memset(segment, 0, sizeof(*segment));
     segment->base = base;
     segment->size = size;
-    ret           = daxpin_file_adopt(base, size, &params, &segment->file,
-                                      &segment->offset);
+    ret           = daxpin_file_adopt(base, size, &params, &file, &offset);
     if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
                                 daxpin_errormsg());
     }
-    segment->adopted = ret == 0;
-    if (segment->adopted) {
-        osc_daxpin_segment_pin(segment);
+    if (ret == 0) {
+        osc_daxpin_segment_take(segment, file, offset);
     }
     return OMPI_SUCCESS;
 }
@@ -306,8 +315,13 @@ void osc_daxpin_segment_release(osc_daxpin_segment_t *segment)
         daxpin_file_unadopt(segment->file, segment->base, segment->size);
     }
     daxpin_file_close(segment->file);
+    while (segment->num_lent > 0) {
+        daxpin_file_close(segment->lent[--segment->num_lent]);
+    }
+    free(segment->lent);
     free(segment->touched);
     segment->file    = NULL;
+    segment->lent    = NULL;
     segment->touched = NULL;
 }
 

@@ -22,6 +22,10 @@ int  osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                               osc_daxpin_segment_t *segment);
 void osc_daxpin_segment_release(osc_daxpin_segment_t *segment);
 
+/* Take a file that was adopted for memory of the segment, and pin it */
+void osc_daxpin_segment_take(osc_daxpin_segment_t *segment, daxpin_file_t *file,
+                             uint64_t offset);
+
 /* Remove the file's name, at one rank of those that share the file */
 void osc_daxpin_segment_unlink(osc_daxpin_module_t *module);
 

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * The first rank exposes its mapping of a file. The other ranks have the file
+ * open, or mapped, and give the window no memory. Each even rank of them has a
+ * second file, which it exposes, and which the first rank has open.
+ *
+ * usage: others HOW PATH
+ *   read, write, both  descriptors of these modes
+ *   map, readmap       a shared mapping, to write or only to read
+ *   append, private    a descriptor with O_APPEND, a private mapping: no window
+ */
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SIZE 65536
+
+typedef struct side {
+    const char *how;
+    int        flags;
+    int        prot;
+    int        map; /* flags of mmap(); 0: no mapping */
+} side_t;
+
+static const side_t sides[] = {
+    {"read", O_RDONLY, 0, 0},
+    {"write", O_WRONLY, 0, 0},
+    {"both", O_RDWR, 0, 0},
+    {"map", O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED},
+    {"readmap", O_RDONLY, PROT_READ, MAP_SHARED},
+    {"append", O_WRONLY | O_APPEND, 0, 0},
+    {"private", O_RDONLY, PROT_READ | PROT_WRITE, MAP_PRIVATE},
+    {NULL, 0, 0, 0}
+};
+
+/* Open a file, and map it. Return the memory, or NULL */
+static char *take(const char *path, const side_t *side)
+{
+    int fd       = open(path, side->flags | O_CREAT, 0600);
+    char *memory = NULL;
+
+    check(fd >= 0, "%s: %m", path);
+    if (side->map != 0) {
+        memory = mmap(NULL, SIZE, side->prot, side->map, fd, 0);
+        check(memory != MAP_FAILED, "%s: mmap: %m", path);
+    }
+    return memory;
+}
+
+static char *make(const char *path)
+{
+    const side_t side = {"own", O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED};
+
+    check((creat(path, 0600) >= 0) && (truncate(path, SIZE) == 0), "%s: %m",
+          path);
+    return take(path, &side);
+}
+
+int main(int argc, char **argv)
+{
+    const side_t *side = sides;
+    char *base = NULL, *other = NULL, second[4096];
+    int ret, exposes;
+    long value = 42;
+    MPI_Win win;
+
+    check_init(&argc, &argv);
+    check(argc == 3, "usage: others HOW PATH");
+    while ((side->how != NULL) && (strcmp(side->how, argv[1]) != 0)) {
+        ++side;
+    }
+    check(side->how != NULL, "%s: no such way", argv[1]);
+    snprintf(second, sizeof(second), "%s.%d", argv[2],
+             (check_rank > 0) ? check_rank : 2);
+    exposes = check_rank % 2 == 0;
+    if (exposes) {
+        base = make((check_rank == 0) ? argv[2] : second);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank != 0) {
+        other = take(argv[2], side);
+    } else if (check_size > 2) {
+        (void)take(second, side);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    ret = MPI_Win_create(base, exposes ? SIZE : 0, 1, MPI_INFO_NULL,
+                         MPI_COMM_WORLD, &win);
+    if (ret != MPI_SUCCESS) {
+        check_class(ret, MPI_ERR_WIN, "no window");
+        printf("no window at rank %d\n", check_rank);
+        MPI_Finalize();
+        return 0;
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    if (check_rank == 1) {
+        check_mpi(MPI_Put(&value, 1, MPI_LONG, 0, 0, 1, MPI_LONG, win), "put");
+        if (check_size > 2) {
+            check_mpi(MPI_Put(&value, 1, MPI_LONG, 2, 0, 1, MPI_LONG, win),
+                      "put");
+        }
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check((base == NULL) || (check_rank > 2) || (*(long*)base == 42),
+          "the value is not there");
+    check((other == NULL) || (*(long*)other == 42),
+          "the value is not in this rank's own mapping");
+    check_mpi(MPI_Win_free(&win), "free");
+    MPI_Finalize();
+    return 0;
+}
