@@ -6,7 +6,8 @@
  * open, or mapped, and give the window no memory. Each even rank of them has a
  * second file, which it exposes, and which the first rank has open.
  *
- * usage: others HOW PATH
+ * usage: others HOW PATH [allocate]; allocate: the window is one of
+ *        MPI_Win_allocate with that path, and the second rank has the file open
  *   read, write, both  descriptors of these modes
  *   map, readmap       a shared mapping, to write or only to read
  *   append, private    a descriptor with O_APPEND, a private mapping: no window
@@ -62,6 +63,26 @@ static char *make(const char *path)
     return take(path, &side);
 }
 
+/* Fail to allocate a window */
+static void allocate(const char *path, const side_t *side)
+{
+    MPI_Info info;
+    MPI_Win win;
+    char *base;
+    int ret;
+
+    MPI_Info_create(&info);
+    MPI_Info_set(info, "daxpin_path", path);
+    if (check_rank == 1) {
+        (void)take(path, side);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    ret = MPI_Win_allocate(SIZE, 1, info, MPI_COMM_WORLD, &base, &win);
+    check_class(ret, MPI_ERR_WIN, "no window");
+    printf("no window at rank %d\n", check_rank);
+    MPI_Info_free(&info);
+}
+
 int main(int argc, char **argv)
 {
     const side_t *side = sides;
@@ -71,11 +92,16 @@ int main(int argc, char **argv)
     MPI_Win win;
 
     check_init(&argc, &argv);
-    check(argc == 3, "usage: others HOW PATH");
+    check((argc == 3) || (argc == 4), "usage: others HOW PATH [allocate]");
     while ((side->how != NULL) && (strcmp(side->how, argv[1]) != 0)) {
         ++side;
     }
     check(side->how != NULL, "%s: no such way", argv[1]);
+    if (argc == 4) {
+        allocate(argv[2], side);
+        MPI_Finalize();
+        return 0;
+    }
     snprintf(second, sizeof(second), "%s.%d", argv[2],
              (check_rank > 0) ? check_rank : 2);
     exposes = check_rank % 2 == 0;

@@ -18,9 +18,10 @@
 
 /* What ranks of a node send to each other. Equal paths are one file. */
 typedef struct osc_daxpin_claim {
-    char     path[PATH_MAX];
-    uint64_t offset;
-    uint64_t size;
+    char                 path[PATH_MAX];
+    uint64_t             offset;
+    uint64_t             size;
+    osc_daxpin_process_t process;
 } osc_daxpin_claim_t;
 
 /* Place the segments one behind the other, in the order of ranks */
@@ -64,21 +65,20 @@ static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-static int osc_daxpin_segment_claim(osc_daxpin_module_t *module)
+/* Exchange the claims of the node, and place this rank's segment */
+static int osc_daxpin_segment_claim(osc_daxpin_module_t *module,
+                                    osc_daxpin_claim_t *claims)
 {
     ompi_communicator_t *comm = module->node.comm;
     int count                 = ompi_comm_size(comm);
-    osc_daxpin_claim_t *claims, own;
+    osc_daxpin_claim_t own;
     int ret;
 
     memset(&own, 0, sizeof(own));
     memcpy(own.path, module->spec.path, sizeof(own.path));
-    own.offset = module->spec.offset;
-    own.size   = module->segment.size;
-    claims     = malloc(count * sizeof(*claims));
-    if (claims == NULL) {
-        return OMPI_ERR_OUT_OF_RESOURCE;
-    }
+    own.offset  = module->spec.offset;
+    own.size    = module->segment.size;
+    own.process = osc_daxpin_process_self(module->rank);
     ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, claims,
                                        sizeof(own), MPI_BYTE, comm,
                                        comm->c_coll->coll_allgather_module);
@@ -86,7 +86,6 @@ static int osc_daxpin_segment_claim(osc_daxpin_module_t *module)
         ret = osc_daxpin_segment_place(module, claims, count,
                                        ompi_comm_rank(comm));
     }
-    free(claims);
     return ret;
 }
 
@@ -132,7 +131,25 @@ static void osc_daxpin_segment_unpin(osc_daxpin_segment_t *segment)
     segment->pin = NULL;
 }
 
-static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
+/* Report why the file cannot be opened, with the ranks that have it open */
+static int osc_daxpin_segment_error(const osc_daxpin_module_t *module,
+                                    const osc_daxpin_claim_t *claims)
+{
+    const int self = ompi_comm_rank(module->node.comm);
+    char text[1024];
+    int i;
+
+    snprintf(text, sizeof(text), "%s", daxpin_errormsg());
+    for (i = 0; i < ompi_comm_size(module->node.comm); ++i) {
+        osc_daxpin_error_name(&claims[i].process, &claims[self].process, text,
+                              sizeof(text));
+    }
+    return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: %s",
+                            module->rank, text);
+}
+
+static int osc_daxpin_segment_map(osc_daxpin_module_t *module,
+                                  const osc_daxpin_claim_t *claims)
 {
     osc_daxpin_segment_t *segment = &module->segment;
     const daxpin_params_t params  = {
@@ -145,8 +162,7 @@ static int osc_daxpin_segment_map(osc_daxpin_module_t *module)
 
     if (daxpin_file_open(segment->path, segment->file_length, &params,
                          &segment->file) != 0) {
-        return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "rank %d: %s",
-                                module->rank, daxpin_errormsg());
+        return osc_daxpin_segment_error(module, claims);
     }
     base = daxpin_file_addr(segment->file, 0, segment->file_length);
     if (base == NULL) {
@@ -190,27 +206,45 @@ static void osc_daxpin_segment_name_node(osc_daxpin_module_t *module)
              ".%d", module->node.id);
 }
 
-int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
+/* Find the place of this rank's segment, and map the file there */
+static int osc_daxpin_segment_open_claimed(osc_daxpin_module_t *module,
+                                           osc_daxpin_claim_t *claims)
 {
     osc_daxpin_segment_t *segment = &module->segment;
     int status, ret;
 
-    segment->size = size;
-    status        = osc_daxpin_segment_name(module);
+    status = osc_daxpin_segment_name(module);
     if (module->spec.temporary) {
         osc_daxpin_segment_name_node(module);
     }
     memcpy(segment->path, module->spec.path, sizeof(segment->path));
-    ret = osc_daxpin_segment_claim(module);
+    ret = osc_daxpin_segment_claim(module, claims);
     ret = osc_daxpin_agree(module, (status != OMPI_SUCCESS) ? status : ret);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     ret = osc_daxpin_segment_exchange_length(module);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_segment_map(module);
+        ret = osc_daxpin_segment_map(module, claims);
     }
     return osc_daxpin_agree(module, ret);
+}
+
+int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
+{
+    osc_daxpin_claim_t *claims;
+    int ret;
+
+    module->segment.size = size;
+    claims = malloc(ompi_comm_size(module->node.comm) * sizeof(*claims));
+    ret    = osc_daxpin_agree(module, (claims == NULL) ?
+                                              OMPI_ERR_OUT_OF_RESOURCE :
+                                              OMPI_SUCCESS);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_segment_open_claimed(module, claims);
+    }
+    free(claims);
+    return ret;
 }
 
 void osc_daxpin_segment_take(osc_daxpin_segment_t *segment, daxpin_file_t *file,
