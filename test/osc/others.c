@@ -26,18 +26,26 @@ typedef struct side {
     const char *how;
     int        flags;
     int        prot;
-    int        map; /* flags of mmap(); 0: no mapping */
+    int        map;    /* flags of mmap(); 0: no mapping */
+    int        cannot; /* be shared */
 } side_t;
 
 static const side_t sides[] = {
-    {"read", O_RDONLY, 0, 0},
-    {"write", O_WRONLY, 0, 0},
-    {"both", O_RDWR, 0, 0},
-    {"map", O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED},
-    {"readmap", O_RDONLY, PROT_READ, MAP_SHARED},
-    {"append", O_WRONLY | O_APPEND, 0, 0},
-    {"private", O_RDONLY, PROT_READ | PROT_WRITE, MAP_PRIVATE},
-    {NULL, 0, 0, 0}
+    {.how = "read", .flags = O_RDONLY},
+    {.how = "write", .flags = O_WRONLY},
+    {.how = "both", .flags = O_RDWR},
+    {.how   = "map",
+     .flags = O_RDWR,
+     .prot  = PROT_READ | PROT_WRITE,
+     .map   = MAP_SHARED},
+    {.how = "readmap", .flags = O_RDONLY, .prot = PROT_READ, .map = MAP_SHARED},
+    {.how = "append", .flags = O_WRONLY | O_APPEND, .cannot = 1},
+    {.how    = "private",
+     .flags  = O_RDONLY,
+     .prot   = PROT_READ | PROT_WRITE,
+     .map    = MAP_PRIVATE,
+     .cannot = 1},
+    {.how = NULL}
 };
 
 /* Open a file, and map it. Return the memory, or NULL */
@@ -56,7 +64,10 @@ static char *take(const char *path, const side_t *side)
 
 static char *make(const char *path)
 {
-    const side_t side = {"own", O_RDWR, PROT_READ | PROT_WRITE, MAP_SHARED};
+    const side_t side = {.how   = "own",
+                         .flags = O_RDWR,
+                         .prot  = PROT_READ | PROT_WRITE,
+                         .map   = MAP_SHARED};
 
     check((creat(path, 0600) >= 0) && (truncate(path, SIZE) == 0), "%s: %m",
           path);
@@ -117,12 +128,13 @@ int main(int argc, char **argv)
     MPI_Barrier(MPI_COMM_WORLD);
     ret = MPI_Win_create(base, exposes ? SIZE : 0, 1, MPI_INFO_NULL,
                          MPI_COMM_WORLD, &win);
-    if (ret != MPI_SUCCESS) {
+    if (side->cannot) {
         check_class(ret, MPI_ERR_WIN, "no window");
         printf("no window at rank %d\n", check_rank);
         MPI_Finalize();
         return 0;
     }
+    check_mpi(ret, "window");
     check_mpi(MPI_Win_fence(0, win), "fence");
     if (check_rank == 1) {
         check_mpi(MPI_Put(&value, 1, MPI_LONG, 0, 0, 1, MPI_LONG, win), "put");
