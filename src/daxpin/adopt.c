@@ -53,9 +53,9 @@ static int daxpin_strip_deleted(char *path)
 }
 
 /* Return whether the mapping is of a file that daxpin_set_files() names. A file
- * that has neither a name nor a descriptor in this process cannot be leased, and
- * no process opens it by a name. It is foreign: MPI libraries and others make
- * shared memory so. */
+ * that has neither a name nor a descriptor in this process cannot be leased,
+ * and no process opens it by a name. It is foreign: MPI libraries and others
+ * make shared memory so. */
 static int daxpin_adopt_names(daxpin_backing_t *backing)
 {
     daxpin_vma_t *vma = &backing->vma;

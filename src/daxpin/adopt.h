@@ -12,8 +12,8 @@
 
 /*
  * Several processes of a job have one file open, and only some of them have
- * memory of it that is to be adopted. The kernel grants the lease when the others
- * have joined, too, and no process may wait for the lease before that:
+ * memory of it that is to be adopted. The kernel grants the lease when the
+ * others have joined, too, and no process may wait for the lease before that:
  *
  *   each process that adopts: locate, begin
  *   when all have begun, each other process: lend

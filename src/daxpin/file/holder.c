@@ -397,8 +397,8 @@ static int daxpin_holder_has_all_of(pid_t pid, void *arg)
                                    sizeof(what)) <= 0);
 }
 
-/* Describe the processes that keep the lease away: other ones, members, and this
- * one. */
+/* Describe the processes that keep the lease away: other ones, members, and
+ * this one. */
 static void daxpin_holder_list_users(const daxpin_file_t *file, char *users,
                                      size_t size)
 {

@@ -40,8 +40,8 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length);
 /* Take the library's own mappings away in the child of a fork. Each would keep
  * the open file description alive, and with it the lease, even after the parent
  * has died. What the child would need to see there, a copy of the bytes at the
- * moment of the fork, may be terabytes. Other memory in that place would read as
- * zeros that were never in the file, and stores to it would get lost. So an
+ * moment of the fork, may be terabytes. Other memory in that place would read
+ * as zeros that were never in the file, and stores to it would get lost. So an
  * access faults. The child keeps mappings of the program, as after any fork.
  * Caller holds daxpin_mutex. */
 void daxpin_file_forbid_own_maps(daxpin_file_t *file);

@@ -4,8 +4,8 @@
 /*
  * Memory that the program has mapped itself, adopted by all ranks together. The
  * lease is granted when nobody else has the file open. Ranks that have it open,
- * and expose no memory of it, must share the description of the others before any
- * rank waits for the lease: see daxpin/adopt.h.
+ * and expose no memory of it, must share the description of the others before
+ * any rank waits for the lease: see daxpin/adopt.h.
  */
 
 #include "osc_daxpin_adopt.h"
