@@ -375,6 +375,17 @@ static void test_wrong(void)
                 "flush without lock");
     check_class(MPI_Win_flush_local_all(win), MPI_ERR_RMA_SYNC,
                 "flush_local_all without lock");
+    check_mpi(MPI_Win_sync(win), "sync outside of an epoch");
+    check_mpi(MPI_Win_flush(MPI_PROC_NULL, win), "flush of MPI_PROC_NULL");
+    check_mpi(MPI_Win_flush_local(MPI_PROC_NULL, win),
+              "flush_local of MPI_PROC_NULL");
+    check_class(MPI_Win_flush(check_size, win), MPI_ERR_RANK,
+                "flush of no rank");
+    check_class(MPI_Win_flush_local(-7, win), MPI_ERR_RANK,
+                "flush_local of no rank");
+    MPI_Win_fence(MPI_MODE_NOPRECEDE, win);
+    check_mpi(MPI_Win_sync(win), "sync between fences");
+    MPI_Win_fence(MPI_MODE_NOSUCCEED, win);
     MPI_Win_lock_all(0, win);
     check_class(MPI_Put(&value, 1, MPI_UINT64_T, right, WORDS, 1, MPI_UINT64_T,
                         win), MPI_ERR_RMA_RANGE, "put behind the end");

@@ -93,6 +93,7 @@ typedef struct osc_daxpin_segment {
     int           num_lent;
     uint64_t      *touched;    /* attached: for each rank, its epoch in which
                                   it last accessed this by message */
+    _Atomic int   reported;    /* the program knows that it is revoked */
 } osc_daxpin_segment_t;
 
 /* Memory of a target: its segment, or a region of a dynamic window */
@@ -128,6 +129,7 @@ typedef struct osc_daxpin_peer {
     int              open;      /* accesses are allowed */
     int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* accessed in this epoch */
+    _Atomic int      reported;  /* as of a segment; in a shared window */
     uint64_t         number;    /* of the last request to persist */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;

@@ -49,8 +49,8 @@ static int osc_daxpin_table_overlaps(const osc_daxpin_table_t *table,
     return 0;
 }
 
-const osc_daxpin_segment_t *
-osc_daxpin_own_segments(const osc_daxpin_module_t *module, uint64_t *count_p)
+osc_daxpin_segment_t *osc_daxpin_own_segments(osc_daxpin_module_t *module,
+                                              uint64_t *count_p)
 {
     if (module->attached == NULL) {
         *count_p = 1;
@@ -60,7 +60,7 @@ osc_daxpin_own_segments(const osc_daxpin_module_t *module, uint64_t *count_p)
     return module->attached;
 }
 
-daxpin_file_t *osc_daxpin_own_revoked(const osc_daxpin_module_t *module)
+daxpin_file_t *osc_daxpin_own_revoked(osc_daxpin_module_t *module)
 {
     const osc_daxpin_segment_t *segment;
     uint64_t i, count;

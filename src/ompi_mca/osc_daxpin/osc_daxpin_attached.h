@@ -16,11 +16,11 @@ osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
                                                uint64_t start);
 
 /* Return what this rank exposes: its segment, or all that it attached */
-const osc_daxpin_segment_t *
-osc_daxpin_own_segments(const osc_daxpin_module_t *module, uint64_t *count_p);
+osc_daxpin_segment_t *osc_daxpin_own_segments(osc_daxpin_module_t *module,
+                                              uint64_t *count_p);
 
 /* Return the first of this rank's files that is revoked, or NULL */
-daxpin_file_t *osc_daxpin_own_revoked(const osc_daxpin_module_t *module);
+daxpin_file_t *osc_daxpin_own_revoked(osc_daxpin_module_t *module);
 
 int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size);
 int osc_daxpin_win_detach(ompi_win_t *win, const void *base);

@@ -17,6 +17,7 @@
 #include "osc_daxpin_request.h"
 #include "osc_daxpin_segment.h"
 #include "osc_daxpin_shadow.h"
+#include "osc_daxpin_state.h"
 #include "osc_daxpin_sync.h"
 
 #include <stdio.h>
@@ -71,8 +72,8 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_module_free(module);
 }
 
-/* When a persist failed, MPI keeps the window, and the program may free it
- * again */
+/* When freeing it returns an error, MPI keeps the window, and the program may
+ * free it again */
 static int osc_daxpin_free_nothing(ompi_win_t *win)
 {
     return OMPI_SUCCESS;
@@ -86,15 +87,10 @@ static int osc_daxpin_free(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     ompi_communicator_t *comm   = module->comm;
-    int ret                     = OMPI_SUCCESS;
+    int ret;
 
     comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
-    if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
-        ret = osc_daxpin_own_persist(module);
-        if (ret == osc_daxpin_error_code()) {
-            ret = OMPI_SUCCESS; /* a revoked window can only be freed */
-        }
-    }
+    ret = osc_daxpin_settle_own(module);
     osc_daxpin_module_delete(module);
     win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;
     return ret;
@@ -131,10 +127,24 @@ static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
     return OMPI_SUCCESS;
 }
 
+/* Nothing would report a revoke of what is detached */
+static int osc_daxpin_detach_checked(ompi_win_t *win, const void *base)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    int error                   = OMPI_SUCCESS;
+    int ret;
+
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        error = osc_daxpin_attached_check(module, base);
+    }
+    ret = osc_daxpin_win_detach(win, base);
+    return (ret != OMPI_SUCCESS) ? ret : error;
+}
+
 static const ompi_osc_base_module_t osc_daxpin_module_template = {
     .osc_win_shared_query = osc_daxpin_shared_query,
     .osc_win_attach       = osc_daxpin_win_attach,
-    .osc_win_detach       = osc_daxpin_win_detach,
+    .osc_win_detach       = osc_daxpin_detach_checked,
     .osc_free             = osc_daxpin_free,
     .osc_put              = osc_daxpin_put,
     .osc_get              = osc_daxpin_get,

@@ -112,7 +112,7 @@ static int osc_daxpin_persist(osc_daxpin_module_t *module,
     }
     ret = daxpin_file_persist(segment->file, segment->offset + start, length);
     if (ret == -ESTALE) {
-        return osc_daxpin_peer_revoked(module, module->rank);
+        return osc_daxpin_file_revoked(module, module->rank, segment->file);
     }
     if (ret != 0) {
         return osc_daxpin_error(MPI_ERR_IO, "rank %d: %s", module->rank,
@@ -135,7 +135,9 @@ int osc_daxpin_own_persist(osc_daxpin_module_t *module)
 
     segment = osc_daxpin_own_segments(module, &count);
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i, ++segment) {
-        ret = osc_daxpin_persist(module, segment, 0, segment->size);
+        if (!atomic_load(&segment->reported)) {
+            ret = osc_daxpin_persist(module, segment, 0, segment->size);
+        }
     }
     return ret;
 }

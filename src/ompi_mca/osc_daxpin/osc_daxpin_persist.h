@@ -15,7 +15,8 @@ int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
 void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
                           uint64_t start, uint64_t end);
 
-/* Make all that this rank exposes durable */
+/* Make all that this rank exposes durable, but for files of which the program
+ * knows that they are revoked */
 int osc_daxpin_own_persist(osc_daxpin_module_t *module);
 
 /* Make a range of this rank's segment durable */

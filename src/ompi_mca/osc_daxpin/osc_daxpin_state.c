@@ -7,6 +7,8 @@
 
 #include "osc_daxpin_attached.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_mapped.h"
+#include "osc_daxpin_segment.h"
 
 #include <time.h>
 
@@ -22,18 +24,53 @@ int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target)
                    ret;
 }
 
-int osc_daxpin_own_check(osc_daxpin_module_t *module)
-{
-    return (osc_daxpin_own_revoked(module) == NULL) ?
-                   OMPI_SUCCESS :
-                   osc_daxpin_peer_revoked(module, module->rank);
-}
-
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size)
 {
     buffer[0] = '\0';
     return module->peers[target].way->cause(module, target, buffer, size);
+}
+
+/* Return the file that is the cause: first of those accessed in this epoch. NULL
+ * if this process does not share the file. */
+static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
+{
+    daxpin_file_t *file = NULL;
+    const osc_daxpin_mem_t *mem;
+    unsigned i;
+
+    for (i = 0; i < peer->num_mems; ++i) {
+        mem = &peer->mems[i];
+        if ((mem->access.file != NULL) && !osc_daxpin_mem_is_good(mem)) {
+            if (mem->touched) {
+                return mem->access.file;
+            }
+            file = (file != NULL) ? file : mem->access.file;
+        }
+    }
+    return file;
+}
+
+/* Note that the program knows of a revoked file. The memory of several ranks
+ * may be in one file. */
+static void osc_daxpin_note_reported(osc_daxpin_module_t *module,
+                                     const daxpin_file_t *file)
+{
+    osc_daxpin_segment_t *segment;
+    uint64_t i, count;
+    int rank;
+
+    segment = osc_daxpin_own_segments(module, &count);
+    for (i = 0; i < count; ++i, ++segment) {
+        if (segment->file == file) {
+            atomic_store(&segment->reported, 1);
+        }
+    }
+    for (rank = 0; rank < module->size; ++rank) {
+        if (module->peers[rank].mem.access.file == file) {
+            atomic_store(&module->peers[rank].reported, 1);
+        }
+    }
 }
 
 /* An access may find a revoked file before libdaxpin's loop thread has set the
@@ -42,6 +79,7 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
     const struct timespec pause = {.tv_nsec = 1000 * 1000};
     char cause[DAXPIN_CAUSE_MAX];
+    daxpin_file_t *file;
     unsigned i;
 
     for (i = 0; i < OSC_DAXPIN_CAUSE_QUERIES; ++i) {
@@ -52,5 +90,99 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
         }
         nanosleep(&pause, NULL);
     }
+    file = osc_daxpin_peer_bad_file(&module->peers[target]);
+    if (file != NULL) {
+        osc_daxpin_note_reported(module, file);
+    }
     return osc_daxpin_error_revoked(module, target, cause);
+}
+
+int osc_daxpin_file_revoked(osc_daxpin_module_t *module, int target,
+                            daxpin_file_t *file)
+{
+    const struct timespec pause  = {.tv_nsec = 1000 * 1000};
+    char cause[DAXPIN_CAUSE_MAX] = "";
+    unsigned i;
+
+    for (i = 0; i < OSC_DAXPIN_CAUSE_QUERIES; ++i) {
+        daxpin_file_cause(file, cause, sizeof(cause));
+        if (cause[0] != '\0') {
+            break;
+        }
+        nanosleep(&pause, NULL);
+    }
+    osc_daxpin_note_reported(module, file);
+    return osc_daxpin_error_revoked(module, target, cause);
+}
+
+/*
+ * What this rank stores with its own CPU
+ */
+
+static int osc_daxpin_segment_check(osc_daxpin_module_t *module,
+                                    const osc_daxpin_segment_t *segment)
+{
+    if ((segment->file == NULL) || atomic_load(&segment->reported) ||
+        osc_daxpin_file_is_good(segment->file)) {
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_file_revoked(module, module->rank, segment->file);
+}
+
+static int osc_daxpin_own_check(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+    const osc_daxpin_segment_t *segment;
+    uint64_t i, count;
+
+    OPAL_THREAD_LOCK(&module->attach_mutex);
+    segment = osc_daxpin_own_segments(module, &count);
+    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i, ++segment) {
+        ret = osc_daxpin_segment_check(module, segment);
+    }
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    return ret;
+}
+
+int osc_daxpin_attached_check(osc_daxpin_module_t *module, const void *base)
+{
+    int ret = OMPI_SUCCESS;
+    const osc_daxpin_segment_t *segment;
+
+    OPAL_THREAD_LOCK(&module->attach_mutex);
+    segment = osc_daxpin_attached_find(module, (uintptr_t)base);
+    if (segment != NULL) {
+        ret = osc_daxpin_segment_check(module, segment);
+    }
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    return ret;
+}
+
+int osc_daxpin_stores_check(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+
+    if (target == module->rank) {
+        return osc_daxpin_own_check(module);
+    }
+    if ((module->flavor != MPI_WIN_FLAVOR_SHARED) ||
+        osc_daxpin_peer_is_held(peer) || atomic_load(&peer->reported) ||
+        osc_daxpin_mem_is_good(&peer->mem)) {
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_file_revoked(module, target, peer->mem.access.file);
+}
+
+int osc_daxpin_stores_check_all(osc_daxpin_module_t *module)
+{
+    int ret = osc_daxpin_own_check(module);
+    int i;
+
+    if (module->flavor != MPI_WIN_FLAVOR_SHARED) {
+        return ret;
+    }
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_stores_check(module, i);
+    }
+    return ret;
 }

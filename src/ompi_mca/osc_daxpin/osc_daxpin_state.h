@@ -12,15 +12,25 @@
  * another node. */
 int osc_daxpin_peer_check(osc_daxpin_module_t *module, int target);
 
-/* The same for this rank's own files */
-int osc_daxpin_own_check(osc_daxpin_module_t *module);
-
 /* Report why a target's file is revoked; empty if it is not */
 int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
                           char *buffer, size_t size);
 
 /* Find out the cause, make the text of the error and return its code */
 int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
+
+/* The same for one file of the target that this process shares */
+int osc_daxpin_file_revoked(osc_daxpin_module_t *module, int target,
+                            daxpin_file_t *file);
+
+/* Check the memory of a target if this rank may have stored into it with its own
+ * CPU, which no operation reports: its own memory, or any of a shared window.
+ * Return the error of a revoked file, once for each file. */
+int osc_daxpin_stores_check(osc_daxpin_module_t *module, int target);
+int osc_daxpin_stores_check_all(osc_daxpin_module_t *module);
+
+/* The same for memory that is about to be detached */
+int osc_daxpin_attached_check(osc_daxpin_module_t *module, const void *base);
 
 /* Return whether a file is mapped and its lease held: nothing else has to be
  * checked then */

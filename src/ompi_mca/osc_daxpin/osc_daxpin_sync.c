@@ -6,7 +6,7 @@
  * other nodes; then check the states of the targets that were accessed; then
  * call the inner component's synchronisation, even if a state is bad, because
  * other ranks wait for it; then check this rank's own memory, to which the
- * others have written by then.
+ * others have written by then, and this rank has stored at any time.
  */
 
 #include "osc_daxpin_sync.h"
@@ -89,8 +89,7 @@ static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
     osc_daxpin_peers_unlock(module);
 }
 
-/* Check this rank's own memory; with daxpin_persist, make it durable first */
-static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
+int osc_daxpin_settle_own(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
 
@@ -98,8 +97,47 @@ static int osc_daxpin_settle_own(osc_daxpin_module_t *module)
     if (module->spec.persist != OSC_DAXPIN_PERSIST_NONE) {
         ret = osc_daxpin_own_persist(module);
     }
-    osc_daxpin_keep_first(&ret, osc_daxpin_own_check(module));
-    return ret;
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_stores_check_all(module);
+}
+
+/* Check what this rank stored with its own CPU, unless there is an error
+ * already: a revoke that is not returned now is returned by the next call */
+static inline int osc_daxpin_settle_stores(osc_daxpin_module_t *module,
+                                           int target, int error)
+{
+    if ((error != OMPI_SUCCESS) ||
+        osc_daxpin_peer_is_held(&module->peers[target])) {
+        return error;
+    }
+    return osc_daxpin_stores_check(module, target);
+}
+
+static int osc_daxpin_settle_stores_all(osc_daxpin_module_t *module, int error)
+{
+    return (error != OMPI_SUCCESS) ? error :
+                                     osc_daxpin_stores_check_all(module);
+}
+
+/* Return whether a target is a rank of the window. MPI 4.1 does not check it for
+ * every call, and a call for MPI_PROC_NULL has no effect: *ret_p. */
+static inline int osc_daxpin_has_target(const osc_daxpin_module_t *module,
+                                        int target, int *ret_p)
+{
+    if (OPAL_LIKELY((unsigned)target < (unsigned)module->size)) {
+        return 1;
+    }
+    *ret_p = (target == MPI_PROC_NULL) ? OMPI_SUCCESS : MPI_ERR_RANK;
+    return 0;
+}
+
+/* The program may wait for what others put here */
+static inline void osc_daxpin_flush_poll(osc_daxpin_module_t *module)
+{
+    if (OPAL_UNLIKELY(module->remote)) {
+        opal_progress();
+    } else {
+        osc_daxpin_poll(module, 0);
+    }
 }
 
 static inline int osc_daxpin_persists_flush(const osc_daxpin_module_t *module)
@@ -123,8 +161,7 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
     }
     module->all_open = !(hints & MPI_MODE_NOSUCCEED);
     osc_daxpin_forget_all(module);
-    osc_daxpin_keep_first(&error, osc_daxpin_settle_own(module));
-    return error;
+    return (error != OMPI_SUCCESS) ? error : osc_daxpin_settle_own(module);
 }
 
 /*
@@ -174,7 +211,7 @@ int osc_daxpin_complete(ompi_win_t *win)
     }
     module->num_started = 0;
     osc_daxpin_forget_all(module);
-    return error;
+    return osc_daxpin_settle_stores_all(module, error);
 }
 
 int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
@@ -214,6 +251,9 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
+    if (!osc_daxpin_has_target(module, target, &ret)) {
+        return ret;
+    }
     ret = osc_daxpin_wait_lock(module, type, target, hints);
     if (ret == OMPI_SUCCESS) {
         ret = module->sync.module->osc_lock(
@@ -233,6 +273,9 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int error, ret;
 
+    if (!osc_daxpin_has_target(module, target, &ret)) {
+        return ret;
+    }
     error = osc_daxpin_settle(module, target,
                               osc_daxpin_persists_flush(module));
     ret   = module->sync.module->osc_unlock(target, module->sync.win);
@@ -247,7 +290,7 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     osc_daxpin_peers_lock(module);
     osc_daxpin_peer_forget(&module->peers[target]);
     osc_daxpin_peers_unlock(module);
-    return error;
+    return osc_daxpin_settle_stores(module, target, error);
 }
 
 int osc_daxpin_lock_all(int hints, ompi_win_t *win)
@@ -283,20 +326,17 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
     module->all_open   = 0;
     module->all_locked = 0;
     osc_daxpin_forget_all(module);
-    return error;
+    return osc_daxpin_settle_stores_all(module, error);
 }
 
-/* In a shared window it orders loads and stores in any epoch, which not all
- * inner components allow */
+/* Order loads and stores, in any epoch or none. Not all inner components allow
+ * that, and none has anything to do. */
 int osc_daxpin_sync(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret                     = OMPI_SUCCESS;
 
-    if (module->flavor != MPI_WIN_FLAVOR_SHARED) {
-        ret = module->sync.module->osc_sync(module->sync.win);
-    }
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
+    osc_daxpin_flush_poll(module);
+    return osc_daxpin_settle_own(module);
 }
 
 /*
@@ -311,12 +351,7 @@ static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
     if (OPAL_UNLIKELY(!is_locked)) {
         return OMPI_ERR_RMA_SYNC;
     }
-    if (OPAL_UNLIKELY(module->remote)) {
-        /* The program may wait for what others put here */
-        opal_progress();
-    } else {
-        osc_daxpin_poll(module, 0);
-    }
+    osc_daxpin_flush_poll(module);
     return OMPI_SUCCESS;
 }
 
@@ -351,15 +386,18 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
+    if (!osc_daxpin_has_target(module, target, &ret)) {
+        return ret;
+    }
     ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
     if ((ret != OMPI_SUCCESS) || !module->peers[target].touched) {
-        return ret;
+        return osc_daxpin_settle_stores(module, target, ret);
     }
     ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
     if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
         osc_daxpin_peer_forget(&module->peers[target]);
     }
-    return ret;
+    return osc_daxpin_settle_stores(module, target, ret);
 }
 
 int osc_daxpin_flush_all(ompi_win_t *win)
@@ -375,7 +413,7 @@ int osc_daxpin_flush_all(ompi_win_t *win)
     if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
         osc_daxpin_forget_all(module);
     }
-    return ret;
+    return osc_daxpin_settle_stores_all(module, ret);
 }
 
 int osc_daxpin_flush_local(int target, ompi_win_t *win)
@@ -383,8 +421,14 @@ int osc_daxpin_flush_local(int target, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
+    if (!osc_daxpin_has_target(module, target, &ret)) {
+        return ret;
+    }
     ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle(module, target, 0);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_settle(module, target, 0);
+    }
+    return osc_daxpin_settle_stores(module, target, ret);
 }
 
 int osc_daxpin_flush_local_all(ompi_win_t *win)
@@ -393,5 +437,8 @@ int osc_daxpin_flush_local_all(ompi_win_t *win)
     int ret;
 
     ret = osc_daxpin_flush_begin(module, osc_daxpin_any_locked(module));
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_all(module, 0);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_settle_all(module, 0);
+    }
+    return osc_daxpin_settle_stores_all(module, ret);
 }

@@ -24,4 +24,7 @@ int osc_daxpin_flush_all(ompi_win_t *win);
 int osc_daxpin_flush_local(int target, ompi_win_t *win);
 int osc_daxpin_flush_local_all(ompi_win_t *win);
 
+/* Check this rank's own memory; with daxpin_persist, make it durable first */
+int osc_daxpin_settle_own(osc_daxpin_module_t *module);
+
 #endif
