@@ -72,7 +72,7 @@ int daxpin_offer_open(int fd, daxpin_offer_id_t *id, daxpin_offer_t **offer_p)
         return daxpin_error(ENOMEM, "cannot offer memory to other processes: "
                             "no memory");
     }
-    ret = daxpin_address_listen(id->dev, id->ino, &offer->address);
+    ret = daxpin_address_listen(id->dev, id->ino, -1, &offer->address);
     if (ret != 0) {
         free(offer);
         return (ret != -EADDRINUSE) ? ret :

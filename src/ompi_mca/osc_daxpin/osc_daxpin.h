@@ -35,9 +35,10 @@ typedef struct ompi_op_t ompi_op_t;
  * Windows over leased files. Every rank of a target's node can map the target's
  * file. Such a rank accesses the file with its own CPU, between the begin and
  * the end of libdaxpin's access check, so each operation knows whether it got
- * into the file. Another osc component, the inner component, does all
- * synchronisation and everything between nodes. It works on shadow windows that
- * the program never sees:
+ * into the file. The ranks of one node synchronise by memory that they share,
+ * see osc_daxpin_local.c: a window that is on one node, and all in files, needs
+ * nobody else. Another osc component, the inner component, does everything
+ * between nodes. It works on shadow windows that the program never sees:
  *
  *   sync     over a few bytes that are never accessed: fences, locks, post,
  *            start
@@ -47,11 +48,11 @@ typedef struct ompi_op_t ompi_op_t;
  *   persist  over the records by which ranks request a rank of another node to
  *            make a range durable
  *
- * The last four exist only if a rank cannot map another rank's file. (Of them, a
- * dynamic window has lock alone, if any rank needs active messages.) They are
- * locked from beginning to end, so that data and state can be waited for in any
- * epoch of the program: first the data is complete, then the state shows
- * whether the data went into the file, then the epoch ends.
+ * Sync and lock exist only if the window is on several nodes, and the others
+ * only if a rank cannot map another rank's memory. The last four are locked from
+ * beginning to end, so that data and state can be waited for in any epoch of the
+ * program: first the data is complete, then the state shows whether the data
+ * went into the file, then the epoch ends.
  */
 
 typedef enum osc_daxpin_persist {
@@ -125,7 +126,7 @@ typedef struct osc_daxpin_peer {
     int              state_rank; /* rank whose control page shows its state to
                                     other nodes */
     uint64_t         epoch;     /* number of this one */
-    uint64_t         share;     /* of its lock, see osc_daxpin_wait.c */
+    uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
     int              open;      /* accesses are allowed */
     int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* accessed in this epoch */
@@ -146,6 +147,13 @@ typedef struct osc_daxpin_slot {
                                 0, or 1 + rank that has it */
     _Atomic uint64_t epochs; /* see osc_daxpin_wait.c */
     char             pad[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
+    _Atomic uint64_t holders; /* these, see osc_daxpin_local.c */
+    _Atomic uint32_t next;
+    _Atomic uint32_t turn;
+    char             pad_lock[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
+    _Atomic uint64_t completions;
+    _Atomic uint64_t fences;
+    char             pad_epochs[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
 } osc_daxpin_slot_t;
 
 /* A request of a rank of another node, see osc_daxpin_progress.c */
@@ -185,11 +193,36 @@ typedef struct osc_daxpin_lock {
 typedef struct osc_daxpin_node {
     ompi_communicator_t *comm;
     int                 id;     /* rank of its first member in the window */
+    int                 is_all; /* no rank of the window is on another node */
     osc_daxpin_slot_t   *slots; /* one for each rank of the node */
     osc_daxpin_lock_t   *locks; /* likewise */
     osc_daxpin_table_t  *tables; /* likewise; of a dynamic window */
+    _Atomic uint32_t    *posts;  /* if is_all: for each pair of ranks */
     size_t              length;
 } osc_daxpin_node_t;
+
+/* An access epoch */
+typedef enum osc_daxpin_epoch {
+    OSC_DAXPIN_EPOCH_NONE,
+    OSC_DAXPIN_EPOCH_FENCE,
+    OSC_DAXPIN_EPOCH_START,
+    OSC_DAXPIN_EPOCH_LOCK,
+    OSC_DAXPIN_EPOCH_LOCK_ALL
+} osc_daxpin_epoch_t;
+
+typedef struct osc_daxpin_epochs osc_daxpin_epochs_t;
+
+/* The epochs of this rank, see osc_daxpin_local.c */
+typedef struct osc_daxpin_local {
+    opal_mutex_t       mutex;
+    osc_daxpin_epoch_t access;
+    int                num_locks;
+    uint64_t           share;       /* of the locks of MPI_Win_lock_all() */
+    int                is_exposed;  /* by MPI_Win_post() */
+    int                is_own;      /* to no other rank */
+    uint64_t           completions; /* that there will have been */
+    uint32_t           *started;    /* for each rank: how often to it */
+} osc_daxpin_local_t;
 
 typedef struct osc_daxpin_component {
     ompi_osc_base_component_t super;
@@ -228,6 +261,8 @@ typedef struct osc_daxpin_module {
     int                    remote;   /* any rank has remote targets */
     int                    has_requests;
     int                    undo;     /* making the window failed */
+    const osc_daxpin_epochs_t *epochs;
+    osc_daxpin_local_t     local;
     osc_daxpin_shadow_t    sync;
     osc_daxpin_shadow_t    data;
     osc_daxpin_shadow_t    lock;
@@ -310,6 +345,23 @@ struct osc_daxpin_way {
     int (*persist)(osc_daxpin_module_t *module, int target,
                    const osc_daxpin_mem_t *mem, uint64_t start,
                    uint64_t length);
+};
+
+/* How epochs begin and end: among the ranks of one node, or by the inner
+ * component. Each function returns OMPI_ERR_RMA_SYNC in the wrong epoch. Ranks
+ * are those of the window. */
+struct osc_daxpin_epochs {
+    int (*fence)(osc_daxpin_module_t *module, int hints);
+    int (*start)(osc_daxpin_module_t *module, ompi_group_t *group,
+                 const int *ranks, int count, int hints);
+    int (*complete)(osc_daxpin_module_t *module, const int *ranks, int count);
+    int (*post)(osc_daxpin_module_t *module, ompi_group_t *group, int hints);
+    int (*wait)(osc_daxpin_module_t *module);
+    int (*test)(osc_daxpin_module_t *module, int *flag_p);
+    int (*lock)(osc_daxpin_module_t *module, int type, int target, int hints);
+    int (*unlock)(osc_daxpin_module_t *module, int target);
+    int (*lock_all)(osc_daxpin_module_t *module, int hints);
+    int (*unlock_all)(osc_daxpin_module_t *module);
 };
 
 static inline osc_daxpin_module_t *osc_daxpin_module(const ompi_win_t *win)

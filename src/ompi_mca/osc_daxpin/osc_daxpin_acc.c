@@ -44,7 +44,7 @@ static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
 {
     uint64_t mine = (uint64_t)module->rank + 1;
 
-    if (!module->remote) {
+    if (module->lock.module == NULL) {
         return osc_daxpin_node_lock(module, module->peers[target].node_rank);
     }
     while (osc_daxpin_cswap(module, target, 0, mine) != 0) {
@@ -57,7 +57,7 @@ static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
 {
     uint64_t mine = (uint64_t)module->rank + 1;
 
-    if (!module->remote) {
+    if (module->lock.module == NULL) {
         osc_daxpin_node_unlock(module, module->peers[target].node_rank);
         return;
     }

@@ -10,6 +10,7 @@
 #include "osc_daxpin_attached.h"
 #include "osc_daxpin_comm.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_local.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_persist.h"
@@ -19,6 +20,7 @@
 #include "osc_daxpin_shadow.h"
 #include "osc_daxpin_state.h"
 #include "osc_daxpin_sync.h"
+#include "osc_daxpin_wait.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +39,9 @@ static void osc_daxpin_shadow_unlock(osc_daxpin_shadow_t *shadow)
 static void osc_daxpin_module_free(osc_daxpin_module_t *module)
 {
     osc_daxpin_progress_free(module);
+    osc_daxpin_local_cleanup(module);
     free(module->started);
+    OBJ_DESTRUCT(&module->local.mutex);
     OBJ_DESTRUCT(&module->peers_mutex);
     OBJ_DESTRUCT(&module->attach_mutex);
     OBJ_DESTRUCT(&module->persist_mutex);
@@ -188,6 +192,7 @@ osc_daxpin_module_new(const osc_daxpin_component_t *component,
     if (module == NULL) {
         return NULL;
     }
+    OBJ_CONSTRUCT(&module->local.mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
@@ -241,13 +246,20 @@ static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_start(module);
 }
 
-static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
-                                   const ompi_win_t *win, opal_info_t *info,
-                                   int disp_unit, int *model)
+/* Open what makes epochs and accumulates */
+static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
+                                  const ompi_win_t *win, opal_info_t *info,
+                                  int *model)
 {
     osc_daxpin_slot_t *slot;
     int ret;
 
+    if (module->node.is_all) {
+        module->epochs = &osc_daxpin_epochs_local;
+        *model         = MPI_WIN_UNIFIED;
+        return osc_daxpin_agree(module, osc_daxpin_local_init(module));
+    }
+    module->epochs = &osc_daxpin_epochs_inner;
     ret = osc_daxpin_shadow_open(module, win, module->sync_memory,
                                  sizeof(module->sync_memory), 1, info, model,
                                  &module->sync);
@@ -255,9 +267,18 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
         return ret;
     }
     slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
-    ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
+    return osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
                                     sizeof(uint64_t), &module->lock);
-    if ((ret != OMPI_SUCCESS) || module->has_am) {
+}
+
+static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
+                                   const ompi_win_t *win, opal_info_t *info,
+                                   int disp_unit, int *model)
+{
+    int ret;
+
+    ret = osc_daxpin_epochs_open(module, win, info, model);
+    if ((ret != OMPI_SUCCESS) || !module->remote || module->has_am) {
         return ret;
     }
     osc_daxpin_requests_open(module);
@@ -314,7 +335,8 @@ static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
     ompi_win_t *inner           = module->sync.win;
     opal_info_t *info           = OBJ_NEW(opal_info_t);
 
-    if ((info != NULL) && (value != NULL) && (value[0] != '\0') &&
+    if ((inner != NULL) && (info != NULL) && (value != NULL) &&
+        (value[0] != '\0') &&
         (opal_info_set(info, key, value) == OPAL_SUCCESS)) {
         opal_infosubscribe_change_info(&inner->super, info);
         win->w_flags = (win->w_flags & ~OMPI_WIN_NO_LOCKS) |
@@ -374,7 +396,9 @@ int osc_daxpin_module_open(const osc_daxpin_component_t *component,
         *base = module->segment.base;
     }
     win->w_osc_module = &module->super;
-    win->w_flags     |= module->sync.win->w_flags;
+    if (module->sync.win != NULL) {
+        win->w_flags |= module->sync.win->w_flags;
+    }
     snprintf(name, sizeof(name), "daxpin window %d",
              ompi_comm_get_cid(module->comm));
     ompi_win_set_name(win, name);

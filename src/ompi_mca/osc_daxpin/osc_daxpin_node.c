@@ -109,6 +109,12 @@ static void osc_daxpin_spaces_compare(const uint64_t *first, char *text,
  * The shared memory
  */
 
+/* A counter for each pair of ranks */
+static size_t osc_daxpin_posts_length(size_t count)
+{
+    return count * count * sizeof(_Atomic uint32_t);
+}
+
 static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
                                      int count)
 {
@@ -117,7 +123,8 @@ static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
         each += sizeof(osc_daxpin_table_t);
     }
-    return count * each;
+    return count * each + (module->node.is_all ?
+                                   osc_daxpin_posts_length(count) : 0);
 }
 
 /* Map the memory; fd -1: memory of this rank alone */
@@ -135,6 +142,10 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
     node->slots  = addr;
     node->locks  = (osc_daxpin_lock_t*)(node->slots + count);
     node->tables = (osc_daxpin_table_t*)(node->locks + count);
+    if (node->is_all) {
+        node->posts = (_Atomic uint32_t*)((char*)addr + node->length -
+                                          osc_daxpin_posts_length(count));
+    }
     return OMPI_SUCCESS;
 }
 
@@ -299,6 +310,7 @@ static int osc_daxpin_node_alone(osc_daxpin_module_t *module)
     }
     ompi_comm_free(&comm);
     node->id     = module->rank;
+    node->is_all = module->size == 1;
     node->length = osc_daxpin_node_length(module, 1);
     ret          = osc_daxpin_node_map(node, -1);
     if (ret == OMPI_SUCCESS) {
@@ -318,6 +330,7 @@ int osc_daxpin_node_open(osc_daxpin_module_t *module)
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
+    node->is_all = ompi_comm_size(node->comm) == module->size;
     node->length = osc_daxpin_node_length(module, ompi_comm_size(node->comm));
     ret          = (ompi_comm_rank(node->comm) == 0) ?
                            osc_daxpin_node_lead(module, &info) :

@@ -6,7 +6,6 @@
 #include "osc_daxpin_shadow.h"
 
 #include "osc_daxpin_error.h"
-#include "osc_daxpin_single.h"
 
 #include "opal/util/info.h"
 
@@ -116,21 +115,16 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
     const osc_daxpin_component_t *self = module->component;
     ompi_communicator_t *comm          = module->comm;
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
-    int ret   = OMPI_ERR_NOT_SUPPORTED;
-    int count = 0;
-    int i;
+    int ret = OMPI_ERR_NOT_SUPPORTED;
+    int count, i;
 
     shadow->win = osc_daxpin_shadow_new(win, info);
     if (shadow->win == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     info = shadow->win->super.s_info; /* osc/pt2pt wants one in any case */
-    if (ompi_comm_size(comm) == 1) {
-        ret = osc_daxpin_single_new(shadow->win, model_p);
-    } else {
-        count = osc_daxpin_choose(self, shadow->win, &base, size, disp_unit,
-                                  comm, info, MPI_WIN_FLAVOR_CREATE, choices);
-    }
+    count = osc_daxpin_choose(self, shadow->win, &base, size, disp_unit, comm,
+                              info, MPI_WIN_FLAVOR_CREATE, choices);
     /* Some components want a window that they then cannot make; each fails on
      * all ranks */
     for (i = 0; (i < count) && (ret != OMPI_SUCCESS); ++i) {

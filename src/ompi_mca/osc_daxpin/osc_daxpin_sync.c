@@ -4,8 +4,7 @@
 /*
  * Synchronisation. At the end of an epoch: first wait until data is complete at
  * other nodes; then check the states of the targets that were accessed; then
- * call the inner component's synchronisation, even if a state is bad, because
- * other ranks wait for it; then check this rank's own memory, to which the
+ * end the epoch, even if a state is bad, because other ranks wait for it; then check this rank's own memory, to which the
  * others have written by then, and this rank has stored at any time.
  */
 
@@ -155,7 +154,7 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
     int error, ret;
 
     error = osc_daxpin_settle_all(module, 0);
-    ret   = module->sync.module->osc_fence(hints, module->sync.win);
+    ret   = module->epochs->fence(module, hints);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -171,27 +170,23 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
 int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int i, ret;
+    int *ranks                  = NULL;
+    int count, i, ret;
 
-    free(module->started);
-    module->started     = NULL;
-    module->num_started = 0;
-    ret                 = osc_daxpin_group_ranks(module, group,
-                                                 &module->started,
-                                                 &module->num_started);
+    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_posts(module, module->started,
-                                    module->num_started);
-    }
-    if (ret == OMPI_SUCCESS) {
-        ret = module->sync.module->osc_start(group, hints, module->sync.win);
+        ret = module->epochs->start(module, group, ranks, count, hints);
     }
     if (ret != OMPI_SUCCESS) {
+        free(ranks);
         return ret;
     }
-    module->all_open = 0;
-    for (i = 0; i < module->num_started; ++i) {
-        module->peers[module->started[i]].open = 1;
+    free(module->started);
+    module->started     = ranks;
+    module->num_started = count;
+    module->all_open    = 0;
+    for (i = 0; i < count; ++i) {
+        module->peers[ranks[i]].open = 1;
     }
     return OMPI_SUCCESS;
 }
@@ -202,7 +197,8 @@ int osc_daxpin_complete(ompi_win_t *win)
     int error, i, ret;
 
     error = osc_daxpin_settle_all(module, 0);
-    ret   = module->sync.module->osc_complete(module->sync.win);
+    ret   = module->epochs->complete(module, module->started,
+                                     module->num_started);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -217,10 +213,8 @@ int osc_daxpin_complete(ompi_win_t *win)
 int osc_daxpin_post(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
 
-    ret = module->sync.module->osc_post(group, hints, module->sync.win);
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_notify(module, group);
+    return module->epochs->post(module, group, hints);
 }
 
 int osc_daxpin_wait(ompi_win_t *win)
@@ -228,7 +222,7 @@ int osc_daxpin_wait(ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = osc_daxpin_wait_completions(module);
+    ret = module->epochs->wait(module);
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_settle_own(module);
 }
 
@@ -237,7 +231,7 @@ int osc_daxpin_test(ompi_win_t *win, int *flag)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = module->sync.module->osc_test(module->sync.win, flag);
+    ret = module->epochs->test(module, flag);
     return ((ret != OMPI_SUCCESS) || !*flag) ? ret :
                                                osc_daxpin_settle_own(module);
 }
@@ -254,12 +248,7 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
     if (!osc_daxpin_has_target(module, target, &ret)) {
         return ret;
     }
-    ret = osc_daxpin_wait_lock(module, type, target, hints);
-    if (ret == OMPI_SUCCESS) {
-        ret = module->sync.module->osc_lock(
-                type, target, osc_daxpin_wait_hints(module, hints),
-                module->sync.win);
-    }
+    ret = module->epochs->lock(module, type, target, hints);
     if (ret == OMPI_SUCCESS) {
         module->all_open             = 0;
         module->peers[target].open   = 1;
@@ -278,10 +267,7 @@ int osc_daxpin_unlock(int target, ompi_win_t *win)
     }
     error = osc_daxpin_settle(module, target,
                               osc_daxpin_persists_flush(module));
-    ret   = module->sync.module->osc_unlock(target, module->sync.win);
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_unlock(module, target);
-    }
+    ret   = module->epochs->unlock(module, target);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -298,11 +284,7 @@ int osc_daxpin_lock_all(int hints, ompi_win_t *win)
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
 
-    ret = osc_daxpin_wait_lock_all(module, hints);
-    if (ret == OMPI_SUCCESS) {
-        ret = module->sync.module->osc_lock_all(
-                osc_daxpin_wait_hints(module, hints), module->sync.win);
-    }
+    ret = module->epochs->lock_all(module, hints);
     if (ret == OMPI_SUCCESS) {
         module->all_open   = 1;
         module->all_locked = 1;
@@ -316,10 +298,7 @@ int osc_daxpin_unlock_all(ompi_win_t *win)
     int error, ret;
 
     error = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
-    ret   = module->sync.module->osc_unlock_all(module->sync.win);
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_unlock_all(module);
-    }
+    ret   = module->epochs->unlock_all(module);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }

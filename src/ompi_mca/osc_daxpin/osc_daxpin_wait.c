@@ -2,8 +2,8 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Waiting for ranks that may wait for this rank to reply to their active
- * messages. While osc/ucx waits for a lock, for posts or for completions, only
+ * Epochs by the inner component, and waiting for ranks that may wait for this
+ * rank to reply to their active messages. While osc/ucx waits for a lock, for posts or for completions, only
  * its own worker makes progress, and messages are not received. So these
  * functions wait first, with all progress; the call of osc/ucx then returns
  * without waiting.
@@ -14,8 +14,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define OSC_DAXPIN_POST_TAG  0
-#define OSC_DAXPIN_EXCLUSIVE (1ull << 32) /* less: number of shared locks */
+#define OSC_DAXPIN_POST_TAG 0
+
+/*
+ * Waiting. Without active messages these do nothing, but for the last.
+ */
 
 static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
                                  uint64_t value, uint64_t *before_p)
@@ -48,8 +51,8 @@ static int osc_daxpin_epochs_try(osc_daxpin_module_t *module, int target,
                      osc_daxpin_epochs_add(module, target, -share, &before);
 }
 
-int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
-                         int hints)
+static int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type,
+                                int target, int hints)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     uint64_t share = (type == MPI_LOCK_EXCLUSIVE) ? OSC_DAXPIN_EXCLUSIVE : 1;
@@ -67,7 +70,7 @@ int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
     return ret;
 }
 
-int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
     uint64_t share          = peer->share;
@@ -79,7 +82,7 @@ int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
                                                 &before);
 }
 
-int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
+static int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
 {
     int ret = OMPI_SUCCESS;
     int i;
@@ -90,7 +93,7 @@ int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
     return ret;
 }
 
-int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
+static int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
 {
     int ret = OMPI_SUCCESS;
     int i;
@@ -123,6 +126,9 @@ int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
     }
     ret = ompi_group_translate_ranks(group, count, from, all, ranks);
     ompi_group_free(&all);
+    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
+        ret = (ranks[i] >= 0) ? OMPI_SUCCESS : MPI_ERR_GROUP;
+    }
     if (ret != OMPI_SUCCESS) {
         goto err;
     }
@@ -137,7 +143,8 @@ err:
     return ret;
 }
 
-int osc_daxpin_wait_notify(osc_daxpin_module_t *module, ompi_group_t *group)
+static int osc_daxpin_wait_notify(osc_daxpin_module_t *module,
+                                  ompi_group_t *group)
 {
     int *ranks, count, i, ret;
 
@@ -156,7 +163,7 @@ int osc_daxpin_wait_notify(osc_daxpin_module_t *module, ompi_group_t *group)
     return ret;
 }
 
-int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
+static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
                           int count)
 {
     int ret = OMPI_SUCCESS;
@@ -172,7 +179,7 @@ int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
     return ret;
 }
 
-int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
+static int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
 {
     osc_daxpin_shadow_t *sync = &module->sync;
     int flag                  = 0;
@@ -187,3 +194,99 @@ int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
     } while ((ret == OMPI_SUCCESS) && !flag);
     return ret;
 }
+
+/*
+ * The calls
+ */
+
+/* The inner component need not check for conflicts of locks if these functions
+ * have waited for their end */
+static int osc_daxpin_inner_hints(const osc_daxpin_module_t *module, int hints)
+{
+    return module->has_am ? hints | MPI_MODE_NOCHECK : hints;
+}
+
+static int osc_daxpin_inner_fence(osc_daxpin_module_t *module, int hints)
+{
+    return module->sync.module->osc_fence(hints, module->sync.win);
+}
+
+static int osc_daxpin_inner_start(osc_daxpin_module_t *module,
+                                  ompi_group_t *group, const int *ranks,
+                                  int count, int hints)
+{
+    int ret = osc_daxpin_wait_posts(module, ranks, count);
+
+    return (ret != OMPI_SUCCESS) ? ret :
+                                   module->sync.module->osc_start(
+                                           group, hints, module->sync.win);
+}
+
+static int osc_daxpin_inner_complete(osc_daxpin_module_t *module,
+                                     const int *ranks, int count)
+{
+    return module->sync.module->osc_complete(module->sync.win);
+}
+
+static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
+                                 ompi_group_t *group, int hints)
+{
+    int ret = module->sync.module->osc_post(group, hints, module->sync.win);
+
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_notify(module, group);
+}
+
+static int osc_daxpin_inner_test(osc_daxpin_module_t *module, int *flag_p)
+{
+    return module->sync.module->osc_test(module->sync.win, flag_p);
+}
+
+static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
+                                 int target, int hints)
+{
+    int ret = osc_daxpin_wait_lock(module, type, target, hints);
+
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   module->sync.module->osc_lock(
+                           type, target, osc_daxpin_inner_hints(module, hints),
+                           module->sync.win);
+}
+
+static int osc_daxpin_inner_unlock(osc_daxpin_module_t *module, int target)
+{
+    int ret = module->sync.module->osc_unlock(target, module->sync.win);
+
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_unlock(module, target);
+}
+
+static int osc_daxpin_inner_lock_all(osc_daxpin_module_t *module, int hints)
+{
+    int ret = osc_daxpin_wait_lock_all(module, hints);
+
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   module->sync.module->osc_lock_all(
+                           osc_daxpin_inner_hints(module, hints),
+                           module->sync.win);
+}
+
+static int osc_daxpin_inner_unlock_all(osc_daxpin_module_t *module)
+{
+    int ret = module->sync.module->osc_unlock_all(module->sync.win);
+
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_unlock_all(module);
+}
+
+const osc_daxpin_epochs_t osc_daxpin_epochs_inner = {
+    .fence      = osc_daxpin_inner_fence,
+    .start      = osc_daxpin_inner_start,
+    .complete   = osc_daxpin_inner_complete,
+    .post       = osc_daxpin_inner_post,
+    .wait       = osc_daxpin_wait_completions,
+    .test       = osc_daxpin_inner_test,
+    .lock       = osc_daxpin_inner_lock,
+    .unlock     = osc_daxpin_inner_unlock,
+    .lock_all   = osc_daxpin_inner_lock_all,
+    .unlock_all = osc_daxpin_inner_unlock_all
+};

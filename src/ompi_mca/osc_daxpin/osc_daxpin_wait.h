@@ -4,37 +4,20 @@
 #ifndef OSC_DAXPIN_WAIT_H_
 #define OSC_DAXPIN_WAIT_H_
 
-/* Waiting for ranks that may wait for this rank */
+/* Epochs by the inner component, without waiting for ranks that may wait for
+ * this rank */
 
 #include "osc_daxpin.h"
 
-/* All of these but osc_daxpin_wait_completions() do nothing in a window
- * without active messages */
-int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type, int target,
-                         int hints);
-int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target);
-int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints);
-int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module);
+extern const osc_daxpin_epochs_t osc_daxpin_epochs_inner;
 
-/* MPI_Win_post() notifies ranks that may wait in MPI_Win_start() */
-int osc_daxpin_wait_notify(osc_daxpin_module_t *module, ompi_group_t *group);
-int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
-                          int count);
+/* What a lock adds to a word of its target; a shared lock adds 1 */
+#define OSC_DAXPIN_EXCLUSIVE (1ull << 32)
 
-/* MPI_Win_wait() */
-int osc_daxpin_wait_completions(osc_daxpin_module_t *module);
-
-/* Return the ranks of a group in the window, to be freed */
+/* Return the ranks of a group in the window, to be freed. MPI_ERR_GROUP if one
+ * is not in the window. */
 int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
                            int **ranks_p, int *count_p);
-
-/* Add that the inner component need not check for conflicts: these functions
- * have waited for their end */
-static inline int osc_daxpin_wait_hints(const osc_daxpin_module_t *module,
-                                        int hints)
-{
-    return module->has_am ? hints | MPI_MODE_NOCHECK : hints;
-}
 
 /* An access by this process's own CPU lets Open MPI make no progress, but other
  * ranks may wait for some, for example for a lock that the inner component
