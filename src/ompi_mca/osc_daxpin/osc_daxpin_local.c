@@ -13,8 +13,11 @@
  *   holders      of a rank: who has locked it
  *   next, turn   the queue of those who want to
  *
- * While a rank waits it lets Open MPI make progress, because another rank may
- * wait for that, and leaves the processor to ranks that share it.
+ * A rank that waits leaves the processor to others after a few looks at a word,
+ * because ranks may share a processor, and then the other one cannot run before.
+ * Where each has its own, sched_yield() costs less than sleeping and waking. Now
+ * and then the rank lets Open MPI make progress, because another rank may wait
+ * for that; it costs more than many looks.
  */
 
 #include "osc_daxpin_local.h"
@@ -24,19 +27,17 @@
 #include <sched.h>
 #include <stdlib.h>
 
-/* Looks at a word before there is progress, and as many later ones for each time
- * that the processor is left to others */
-#define OSC_DAXPIN_LOOKS 32
-#define OSC_DAXPIN_TURNS 4
+#define OSC_DAXPIN_LOOKS  32 /* for each sched_yield() */
+#define OSC_DAXPIN_YIELDS 16 /* for each opal_progress() */
 
-static void osc_daxpin_pause(unsigned *looks)
+static inline void osc_daxpin_pause(unsigned *looks)
 {
-    if (++*looks < OSC_DAXPIN_LOOKS) {
+    if (++*looks % OSC_DAXPIN_LOOKS != 0) {
         return;
     }
-    opal_progress();
-    if (*looks % OSC_DAXPIN_TURNS == 0) {
-        sched_yield();
+    sched_yield();
+    if (*looks % (OSC_DAXPIN_LOOKS * OSC_DAXPIN_YIELDS) == 0) {
+        opal_progress();
     }
 }
 
