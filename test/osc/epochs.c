@@ -152,27 +152,40 @@ static void test_starvation(int type, int others)
     }
 }
 
+/* Lock one target, then another one, while the other rank does the same */
+static void lock_two(int first, int second)
+{
+    check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, first, 0, win), "lock");
+    MPI_Sendrecv(NULL, 0, MPI_BYTE, second, 0, NULL, 0, MPI_BYTE, second, 0,
+                 MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    sched_yield();
+    check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, second, 0, win), "lock");
+    check_mpi(MPI_Win_unlock(first, win), "unlock");
+    check_mpi(MPI_Win_unlock(second, win), "unlock");
+}
+
 /* Ranks that have a shared lock get another one, although others wait for an
  * exclusive one on the same targets */
 static void test_nested(void)
 {
-    int first  = check_rank % 2;
-    int second = 1 - first;
+    MPI_Request request = MPI_REQUEST_NULL;
+    int done            = 0;
     int i;
 
-    MPI_Barrier(MPI_COMM_WORLD);
-    for (i = 0; (i < turns) && (check_size > 1); ++i) {
-        if (check_rank < 2) {
-            check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, first, 0, win), "lock");
-            sched_yield();
-            check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, second, 0, win), "lock");
-            check_mpi(MPI_Win_unlock(first, win), "unlock");
-            check_mpi(MPI_Win_unlock(second, win), "unlock");
-        } else {
-            check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, i % 2, 0, win), "lock");
-            check_mpi(MPI_Win_unlock(i % 2, win), "unlock");
-        }
+    MPI_Barrier(MPI_COMM_WORLD); /* all have ended the last test */
+    for (i = 0; (i < turns) && (check_rank < 2) && (check_size > 1); ++i) {
+        lock_two(check_rank, 1 - check_rank);
     }
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    while (!done) {
+        if (check_rank >= 2) {
+            i = check_rank % 2;
+            check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, i, 0, win), "lock");
+            check_mpi(MPI_Win_unlock(i, win), "unlock");
+        }
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
 }
 
 static void test_nocheck(void)

@@ -23,7 +23,7 @@ int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
  * ranks may wait for some, for example for a lock that the inner component
  * grants here. Progress costs more than an operation, so it is made once in so
  * many small operations, or in fewer that are as much work. */
-#define OSC_DAXPIN_POLL_WORK  512
+#define OSC_DAXPIN_POLL_WORK  2048
 #define OSC_DAXPIN_POLL_SHIFT 12
 
 static inline void osc_daxpin_poll(osc_daxpin_module_t *module, size_t length)
