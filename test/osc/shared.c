@@ -25,7 +25,7 @@ static MPI_Comm node;
 static MPI_Win win;
 static int rank, size; /* on this node */
 
-/* Return a rank's segment; odd ranks have none */
+/* Return a rank's segment; that of an odd rank has no bytes */
 static uint64_t *segment_of(int other, MPI_Aint *bytes_p)
 {
     uint64_t *base;
@@ -39,12 +39,13 @@ static uint64_t *segment_of(int other, MPI_Aint *bytes_p)
 static void test_segments(void)
 {
     MPI_Aint bytes;
+    uint64_t *first = segment_of(0, &bytes);
     int other;
 
     for (other = 0; other < size; ++other) {
-        check((segment_of(other, &bytes) == NULL) == (other % 2 == 1),
-              "the segment of rank %d is at %p", other,
-              segment_of(other, &bytes));
+        check(segment_of(other, &bytes) == first + (other + 1) / 2 * WORDS,
+              "the segment of rank %d is at %p, and the first at %p", other,
+              (void*)segment_of(other, &bytes), (void*)first);
         check(bytes == ((other % 2 == 1) ? 0 : WORDS * 8),
               "the segment of rank %d has %ld bytes", other, bytes);
     }

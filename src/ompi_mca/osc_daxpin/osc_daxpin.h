@@ -131,6 +131,8 @@ typedef struct osc_daxpin_peer {
     int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* accessed in this epoch */
     _Atomic int      reported;  /* as of a segment; in a shared window */
+    int              queried;   /* the program has its address, and may access
+                                   it in any epoch */
     uint64_t         number;    /* of the last request to persist */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;

@@ -13,6 +13,7 @@
 #include "osc_daxpin_acc.h"
 
 #include "osc_daxpin_node.h"
+#include "osc_daxpin_op.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 
@@ -254,6 +255,42 @@ out:
     return ret;
 }
 
+/* Return whether an element has no gaps, so that two can be compared */
+static int osc_daxpin_acc_is_dense(const ompi_datatype_t *dt)
+{
+    ptrdiff_t lb, extent;
+
+    ompi_datatype_get_true_extent(dt, &lb, &extent);
+    return (lb == 0) && ((size_t)extent == dt->super.size);
+}
+
+/* Check that all sides are of one length. With too few operands, an operation
+ * would have to invent the others. */
+static int osc_daxpin_acc_match(const osc_daxpin_acc_t *acc)
+{
+    int ret = OMPI_SUCCESS;
+
+    if (acc->compare != NULL) {
+        return osc_daxpin_acc_is_dense(acc->target_dt) ? OMPI_SUCCESS :
+                                                         MPI_ERR_TYPE;
+    }
+    if (acc->op != MPI_NO_OP) {
+        ret = osc_daxpin_range_match(acc->origin_count, acc->origin_dt,
+                                     acc->target_count, acc->target_dt);
+        if ((ret == OMPI_SUCCESS) &&
+            (osc_daxpin_range_match(acc->target_count, acc->target_dt,
+                                    acc->origin_count, acc->origin_dt) !=
+             OMPI_SUCCESS)) {
+            ret = MPI_ERR_TYPE;
+        }
+    }
+    if ((ret == OMPI_SUCCESS) && (acc->result != NULL)) {
+        ret = osc_daxpin_range_match(acc->target_count, acc->target_dt,
+                                     acc->result_count, acc->result_dt);
+    }
+    return ret;
+}
+
 static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
                           const osc_daxpin_acc_t *acc)
 {
@@ -264,6 +301,9 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
     osc_daxpin_peers_lock(module);
     ret = osc_daxpin_range_get(module, target, disp, acc->target_count,
                                acc->target_dt, &range);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_acc_match(acc);
+    }
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         goto out;
     }
@@ -317,8 +357,12 @@ int osc_daxpin_fetch_and_op(const void *origin, void *result,
                             ompi_datatype_t *dt, int target, ptrdiff_t disp,
                             ompi_op_t *op, ompi_win_t *win)
 {
-    return osc_daxpin_get_accumulate(origin, 1, dt, result, 1, dt, target,
-                                     disp, 1, dt, op, win);
+    int ret = osc_daxpin_op_check(op, dt);
+
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_get_accumulate(origin, 1, dt, result, 1, dt,
+                                             target, disp, 1, dt, op, win);
 }
 
 int osc_daxpin_compare_and_swap(const void *origin, const void *compare,

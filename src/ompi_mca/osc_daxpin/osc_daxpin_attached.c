@@ -41,7 +41,8 @@ static int osc_daxpin_table_overlaps(const osc_daxpin_table_t *table,
 
     for (i = 0; i < table->count; ++i) {
         region = &table->regions[i];
-        if ((start < region->start + region->size) &&
+        if ((size > 0) && (region->size > 0) &&
+            (start < region->start + region->size) &&
             (region->start < start + size)) {
             return 1;
         }
@@ -174,8 +175,8 @@ int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
     if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
         return MPI_ERR_RMA_FLAVOR;
     }
-    if (size == 0) {
-        return OMPI_SUCCESS;
+    if ((ptrdiff_t)size < 0) {
+        return MPI_ERR_SIZE;
     }
     OPAL_THREAD_LOCK(&module->attach_mutex);
     ret = osc_daxpin_attach(module, base, size);

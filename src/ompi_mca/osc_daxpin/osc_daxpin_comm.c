@@ -61,6 +61,18 @@ osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
     return osc_daxpin_range_move(module, range, &move);
 }
 
+/* What comes from one side has to fit into the other one */
+static __attribute__((noinline)) int
+osc_daxpin_move_match(int origin_count, const ompi_datatype_t *origin_dt,
+                      int target_count, const ompi_datatype_t *target_dt,
+                      int is_put)
+{
+    return is_put ? osc_daxpin_range_match(origin_count, origin_dt,
+                                           target_count, target_dt) :
+                    osc_daxpin_range_match(target_count, target_dt,
+                                           origin_count, origin_dt);
+}
+
 static __attribute__((always_inline)) inline int
 osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
                 int target, ptrdiff_t disp, int target_count,
@@ -73,6 +85,12 @@ osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
     osc_daxpin_peers_lock(module);
     ret = osc_daxpin_range_get(module, target, disp, target_count, target_dt,
                                &range);
+    if ((ret == OMPI_SUCCESS) &&
+        !osc_daxpin_is_plain(origin_count, origin_dt, target_count,
+                             target_dt)) {
+        ret = osc_daxpin_move_match(origin_count, origin_dt, target_count,
+                                    target_dt, is_put);
+    }
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         goto out;
     }
@@ -128,6 +146,11 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
     ret      = osc_daxpin_range_get(module, target, move->disp,
                                     move->target_count, move->target_dt,
                                     &range);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_move_match(move->origin_count, move->origin_dt,
+                                    move->target_count, move->target_dt,
+                                    move->is_put);
+    }
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         return ret;
     }

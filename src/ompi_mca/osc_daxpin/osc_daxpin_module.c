@@ -109,25 +109,44 @@ int osc_daxpin_module_is_own(const ompi_win_t *win)
  * Its functions
  */
 
+/* Return the first rank whose memory is in this process; if there is none, this
+ * rank */
+static int osc_daxpin_shared_first(const osc_daxpin_module_t *module)
+{
+    int i;
+
+    for (i = 0; i < module->size; ++i) {
+        if ((module->peers[i].mem.size > 0) &&
+            (osc_daxpin_peer_base(module, i) != NULL)) {
+            return i;
+        }
+    }
+    return module->rank;
+}
+
+/* The answer for memory that is not in this process is a size of 0. A part of 0
+ * bytes has a place, too, if it is part of a file. */
 static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
                                    int *disp_unit, void *baseptr)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int i;
+    osc_daxpin_peer_t *peer;
+    char *base;
 
-    if (module->flavor != MPI_WIN_FLAVOR_SHARED) {
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
         return MPI_ERR_RMA_FLAVOR;
     }
     if (rank == MPI_PROC_NULL) {
-        /* The first rank that has memory */
-        for (i = 0; (i < module->size) && (module->peers[i].mem.size == 0);
-             ++i) {
-        }
-        rank = (i < module->size) ? i : 0;
+        rank = osc_daxpin_shared_first(module);
     }
-    *size            = module->peers[rank].mem.size;
-    *disp_unit       = module->peers[rank].disp_unit;
-    *(void**)baseptr = (*size > 0) ? module->peers[rank].mem.base : NULL;
+    peer             = &module->peers[rank];
+    base             = osc_daxpin_peer_base(module, rank);
+    *size            = (base != NULL) ? peer->mem.size : 0;
+    *disp_unit       = peer->disp_unit;
+    *(void**)baseptr = base;
+    if ((*size > 0) && (peer->mem.access.file != module->segment.file)) {
+        peer->touched = peer->queried = 1; /* else it is checked as its own */
+    }
     return OMPI_SUCCESS;
 }
 

@@ -341,6 +341,14 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     module->peers         = NULL;
 }
 
+char *osc_daxpin_peer_base(const osc_daxpin_module_t *module, int target)
+{
+    const osc_daxpin_mem_t *mem = &module->peers[target].mem;
+
+    /* Memory of this module stands for none, see osc_daxpin_peer_open() */
+    return (mem->base != module->sync_memory) ? mem->base : NULL;
+}
+
 const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
 {
     const daxpin_file_t *file = module->peers[module->rank].mem.access.file;

@@ -12,6 +12,9 @@
 int  osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit);
 void osc_daxpin_peers_close(osc_daxpin_module_t *module);
 
+/* Return where a target's memory is in this process, or NULL */
+char *osc_daxpin_peer_base(const osc_daxpin_module_t *module, int target);
+
 /* Return the page that shows other nodes the state of this rank's file */
 const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module);
 
@@ -31,12 +34,12 @@ static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
     }
 }
 
-/* Begin an epoch: nothing was accessed in it yet */
+/* Begin an epoch: nothing was accessed in it yet that this component knows */
 static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
 {
     unsigned i;
 
-    peer->touched = 0;
+    peer->touched = peer->queried;
     ++peer->epoch;
     if (OPAL_UNLIKELY(peer->mems != &peer->mem)) {
         for (i = 0; i < peer->num_mems; ++i) {

@@ -7,23 +7,43 @@
 
 #include "osc_daxpin_region.h"
 
-void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
-                           osc_daxpin_range_t *range)
+/* No process of a 64-bit system has more */
+#define OSC_DAXPIN_ADDRESSES ((ptrdiff_t)1 << 57)
+
+int osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+                          osc_daxpin_range_t *range)
 {
     ptrdiff_t lb, extent, true_lb, true_extent, low, high;
 
     range->first  = 0;
     range->length = 0;
     if ((count == 0) || (dt->super.size == 0)) {
-        return;
+        return OMPI_SUCCESS;
     }
     ompi_datatype_get_extent(dt, &lb, &extent);
     ompi_datatype_get_true_extent(dt, &true_lb, &true_extent);
-    low           = (count - 1) * extent;
-    high          = (low > 0) ? low : 0;
-    low           = (low < 0) ? low : 0;
-    range->first  = true_lb + low;
-    range->length = (uint64_t)(high - low + true_extent);
+    if (__builtin_mul_overflow((ptrdiff_t)count - 1, extent, &low)) {
+        return MPI_ERR_RMA_RANGE;
+    }
+    high = (low > 0) ? low : 0;
+    low  = (low < 0) ? low : 0;
+    if (__builtin_add_overflow(true_lb, low, &range->first) ||
+        __builtin_sub_overflow(high, low, &high) ||
+        __builtin_add_overflow(high, true_extent, &high) ||
+        (high > OSC_DAXPIN_ADDRESSES)) {
+        return MPI_ERR_RMA_RANGE;
+    }
+    range->length = (uint64_t)high;
+    return OMPI_SUCCESS;
+}
+
+int osc_daxpin_range_match(int from_count, const ompi_datatype_t *from_dt,
+                           int to_count, const ompi_datatype_t *to_dt)
+{
+    size_t from = (size_t)from_count * from_dt->super.size;
+    size_t to   = (size_t)to_count * to_dt->super.size;
+
+    return (from <= to) ? OMPI_SUCCESS : MPI_ERR_TRUNCATE;
 }
 
 /* Displacements in a dynamic window are addresses at the target */

@@ -17,9 +17,15 @@
 int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                           ptrdiff_t from, osc_daxpin_range_t *range);
 
-/* Set first and length to the bytes that a datatype with gaps covers */
-void osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
-                           osc_daxpin_range_t *range);
+/* Set first and length to the bytes that a datatype with gaps covers. Fail if
+ * there are more than addresses. */
+int osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+                          osc_daxpin_range_t *range);
+
+/* Return MPI_ERR_TRUNCATE if the bytes of one side of an operation are too many
+ * for the other one */
+int osc_daxpin_range_match(int from_count, const ompi_datatype_t *from_dt,
+                           int to_count, const ompi_datatype_t *to_dt);
 
 /* Copy in chunks, because a revoke does not wait for all of a long copy */
 void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
@@ -67,7 +73,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     osc_daxpin_peer_t *peer = &module->peers[target];
     osc_daxpin_mem_t *mem   = &peer->mem;
     ptrdiff_t first         = 0;
-    ptrdiff_t from;
+    ptrdiff_t from, start;
     size_t length;
 
     if (!(peer->open | module->all_open)) {
@@ -75,27 +81,31 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     }
     if (OPAL_LIKELY(osc_daxpin_is_simple(dt))) {
         length = count * dt->super.size;
-    } else {
-        osc_daxpin_range_span(dt, count, range);
+    } else if (osc_daxpin_range_span(dt, count, range) == OMPI_SUCCESS) {
         first  = range->first;
         length = range->length;
+    } else {
+        return MPI_ERR_RMA_RANGE;
     }
-    from          = disp * peer->disp_unit;
+    range->length = length;
+    if (length == 0) {
+        return OMPI_SUCCESS; /* wherever that is */
+    }
+    if (__builtin_mul_overflow(disp, (ptrdiff_t)peer->disp_unit, &from) ||
+        __builtin_add_overflow(from, first, &start)) {
+        return MPI_ERR_RMA_RANGE;
+    }
     range->mem    = mem;
     range->target = target;
     range->addr   = mem->base + from;
-    range->start  = (uint64_t)(from + first);
-    range->length = length;
+    range->start  = (uint64_t)start;
     range->first  = first;
-    if (length == 0) {
-        return OMPI_SUCCESS;
-    }
     peer->touched = 1;
     osc_daxpin_poll(module, length);
     if (peer->mems != mem) {
         return osc_daxpin_range_find(module, target, from, range);
     }
-    if ((from + first < 0) || (length > mem->size) ||
+    if ((start < 0) || (length > mem->size) ||
         (range->start > mem->size - length)) {
         return MPI_ERR_RMA_RANGE;
     }

@@ -69,6 +69,9 @@ static void osc_daxpin_note_reported(osc_daxpin_module_t *module,
     for (rank = 0; rank < module->size; ++rank) {
         if (module->peers[rank].mem.access.file == file) {
             atomic_store(&module->peers[rank].reported, 1);
+            if (module->peers[rank].queried) {
+                module->peers[rank].touched = module->peers[rank].queried = 0;
+            }
         }
     }
 }
@@ -165,7 +168,7 @@ int osc_daxpin_stores_check(osc_daxpin_module_t *module, int target)
     if (target == module->rank) {
         return osc_daxpin_own_check(module);
     }
-    if ((module->flavor != MPI_WIN_FLAVOR_SHARED) ||
+    if (((module->flavor != MPI_WIN_FLAVOR_SHARED) && !peer->queried) ||
         osc_daxpin_peer_is_held(peer) || atomic_load(&peer->reported) ||
         osc_daxpin_mem_is_good(&peer->mem)) {
         return OMPI_SUCCESS;
@@ -178,9 +181,6 @@ int osc_daxpin_stores_check_all(osc_daxpin_module_t *module)
     int ret = osc_daxpin_own_check(module);
     int i;
 
-    if (module->flavor != MPI_WIN_FLAVOR_SHARED) {
-        return ret;
-    }
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_stores_check(module, i);
     }

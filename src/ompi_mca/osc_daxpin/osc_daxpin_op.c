@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Which operations MPI allows with which types. MPI_Reduce_local() knows, but
+ * calls the error handler of MPI_COMM_WORLD, which is not the window's, and
+ * mostly ends the job.
+ */
+
+#include "osc_daxpin_op.h"
+
+typedef enum osc_daxpin_types {
+    OSC_DAXPIN_INTEGER = 1 << 0,
+    OSC_DAXPIN_REAL    = 1 << 1,
+    OSC_DAXPIN_COMPLEX = 1 << 2,
+    OSC_DAXPIN_LOGICAL = 1 << 3,
+    OSC_DAXPIN_PAIR    = 1 << 4,
+    OSC_DAXPIN_ANY     = (1 << 5) - 1
+} osc_daxpin_types_t;
+
+/* The most frequent ones come first */
+static const struct {
+    const ompi_datatype_t *dt;
+    osc_daxpin_types_t    types;
+} osc_daxpin_types[] = {
+    {MPI_INT64_T, OSC_DAXPIN_INTEGER},
+    {MPI_UINT64_T, OSC_DAXPIN_INTEGER},
+    {MPI_LONG, OSC_DAXPIN_INTEGER},
+    {MPI_INT, OSC_DAXPIN_INTEGER},
+    {MPI_DOUBLE, OSC_DAXPIN_REAL},
+    {MPI_UNSIGNED_LONG, OSC_DAXPIN_INTEGER},
+    {MPI_AINT, OSC_DAXPIN_INTEGER},
+    {MPI_LONG_LONG, OSC_DAXPIN_INTEGER},
+    {MPI_UNSIGNED_LONG_LONG, OSC_DAXPIN_INTEGER},
+    {MPI_UNSIGNED, OSC_DAXPIN_INTEGER},
+    {MPI_INT32_T, OSC_DAXPIN_INTEGER},
+    {MPI_UINT32_T, OSC_DAXPIN_INTEGER},
+    {MPI_FLOAT, OSC_DAXPIN_REAL},
+    {MPI_OFFSET, OSC_DAXPIN_INTEGER},
+    {MPI_COUNT, OSC_DAXPIN_INTEGER},
+    {MPI_SHORT, OSC_DAXPIN_INTEGER},
+    {MPI_UNSIGNED_SHORT, OSC_DAXPIN_INTEGER},
+    {MPI_SIGNED_CHAR, OSC_DAXPIN_INTEGER},
+    {MPI_UNSIGNED_CHAR, OSC_DAXPIN_INTEGER},
+    {MPI_INT8_T, OSC_DAXPIN_INTEGER},
+    {MPI_INT16_T, OSC_DAXPIN_INTEGER},
+    {MPI_UINT8_T, OSC_DAXPIN_INTEGER},
+    {MPI_UINT16_T, OSC_DAXPIN_INTEGER},
+    {MPI_INTEGER, OSC_DAXPIN_INTEGER},
+    {MPI_LONG_DOUBLE, OSC_DAXPIN_REAL},
+    {MPI_REAL, OSC_DAXPIN_REAL},
+    {MPI_DOUBLE_PRECISION, OSC_DAXPIN_REAL},
+    {MPI_C_FLOAT_COMPLEX, OSC_DAXPIN_COMPLEX},
+    {MPI_C_DOUBLE_COMPLEX, OSC_DAXPIN_COMPLEX},
+    {MPI_C_LONG_DOUBLE_COMPLEX, OSC_DAXPIN_COMPLEX},
+    {MPI_COMPLEX, OSC_DAXPIN_COMPLEX},
+    {MPI_DOUBLE_COMPLEX, OSC_DAXPIN_COMPLEX},
+    {MPI_LOGICAL, OSC_DAXPIN_LOGICAL},
+    {MPI_2INT, OSC_DAXPIN_PAIR},
+    {MPI_FLOAT_INT, OSC_DAXPIN_PAIR},
+    {MPI_DOUBLE_INT, OSC_DAXPIN_PAIR},
+    {MPI_LONG_INT, OSC_DAXPIN_PAIR},
+    {MPI_SHORT_INT, OSC_DAXPIN_PAIR},
+    {MPI_LONG_DOUBLE_INT, OSC_DAXPIN_PAIR},
+    {MPI_2REAL, OSC_DAXPIN_PAIR},
+    {MPI_2DOUBLE_PRECISION, OSC_DAXPIN_PAIR},
+    {MPI_2INTEGER, OSC_DAXPIN_PAIR}
+};
+
+static const struct {
+    const ompi_op_t *op;
+    unsigned        types;
+} osc_daxpin_ops[] = {
+    {MPI_SUM, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
+    {MPI_REPLACE, OSC_DAXPIN_ANY},
+    {MPI_NO_OP, OSC_DAXPIN_ANY},
+    {MPI_MAX, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL},
+    {MPI_MIN, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL},
+    {MPI_PROD, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
+    {MPI_LAND, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
+    {MPI_LOR, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
+    {MPI_LXOR, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
+    {MPI_BAND, OSC_DAXPIN_INTEGER},
+    {MPI_BOR, OSC_DAXPIN_INTEGER},
+    {MPI_BXOR, OSC_DAXPIN_INTEGER},
+    {MPI_MAXLOC, OSC_DAXPIN_PAIR},
+    {MPI_MINLOC, OSC_DAXPIN_PAIR}
+};
+
+/* A type that is not in the table is left to MPI_Reduce_local(): Open MPI adds
+ * bytes, too, which MPI does not allow */
+static unsigned osc_daxpin_types_of(const ompi_datatype_t *dt)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(osc_daxpin_types) / sizeof(osc_daxpin_types[0]);
+         ++i) {
+        if (osc_daxpin_types[i].dt == dt) {
+            return osc_daxpin_types[i].types;
+        }
+    }
+    return OSC_DAXPIN_ANY;
+}
+
+int osc_daxpin_op_check(const ompi_op_t *op, const ompi_datatype_t *dt)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(osc_daxpin_ops) / sizeof(osc_daxpin_ops[0]); ++i) {
+        if (osc_daxpin_ops[i].op == op) {
+            return (osc_daxpin_ops[i].types & osc_daxpin_types_of(dt)) ?
+                           OMPI_SUCCESS :
+                           MPI_ERR_OP;
+        }
+    }
+    return MPI_ERR_OP; /* none, or one of the program */
+}
