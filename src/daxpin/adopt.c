@@ -119,15 +119,33 @@ static int daxpin_adopt_check_foreign(uintptr_t addr, size_t length,
     return DAXPIN_FOREIGN;
 }
 
+/* Check what all mappings of a range allow. */
+static int daxpin_adopt_check_prot(const daxpin_backing_t *backing,
+                                   uintptr_t addr, int prot, int read_only)
+{
+    if (!(prot & PROT_READ)) {
+        return daxpin_error(EACCES, "%s: cannot adopt the mapping at %p: it "
+                            "cannot be read; map the file with PROT_READ",
+                            backing->vma.path, (void*)addr);
+    }
+    if (!(prot & PROT_WRITE) && !read_only) {
+        return daxpin_error(EROFS, "%s: cannot adopt the mapping at %p: it is "
+                            "read-only; map the file with PROT_READ and "
+                            "PROT_WRITE for one-sided access",
+                            backing->vma.path, (void*)addr);
+    }
+    return 0;
+}
+
 /* Find the file behind a range. Return 0 with *backing filled in,
  * DAXPIN_FOREIGN, or -errno with a message. */
-static int daxpin_adopt_locate(uintptr_t addr, size_t length,
+static int daxpin_adopt_locate(uintptr_t addr, size_t length, int read_only,
                                daxpin_backing_t *backing)
 {
     unsigned epoch = daxpin_cache_epoch();
     uintptr_t end  = addr + length;
     daxpin_vma_t last;
-    int ret;
+    int prot, ret;
 
     if (daxpin_vma_query(addr, &backing->vma) != 0) {
         return DAXPIN_FOREIGN;
@@ -136,6 +154,7 @@ static int daxpin_adopt_locate(uintptr_t addr, size_t length,
         return daxpin_adopt_check_foreign(addr, length, backing, epoch);
     }
 
+    prot = backing->vma.prot;
     for (last = backing->vma; last.end < end;) {
         daxpin_vma_t next;
 
@@ -147,14 +166,12 @@ static int daxpin_adopt_locate(uintptr_t addr, size_t length,
                                 backing->vma.path, length, (void*)addr,
                                 (void*)last.end);
         }
-        last = next;
+        last  = next;
+        prot &= next.prot;
     }
-    if ((backing->vma.prot & (PROT_READ | PROT_WRITE)) !=
-        (PROT_READ | PROT_WRITE)) {
-        return daxpin_error(EACCES, "%s: cannot adopt the mapping at %p: it is "
-                            "read-only; map the file with PROT_READ and "
-                            "PROT_WRITE for one-sided access",
-                            backing->vma.path, (void*)addr);
+    ret = daxpin_adopt_check_prot(backing, addr, prot, read_only);
+    if (ret != 0) {
+        return ret;
     }
     if (backing->st.st_ino == 0) {
         return daxpin_error(ENOENT, "%s: cannot lease the file mapped at %p: "
@@ -337,7 +354,8 @@ int daxpin_adoption_locate(void *address, size_t length,
         adoption->complete = 1;
         return 0;
     }
-    ret = daxpin_adopt_locate(addr, length, &adoption->backing);
+    ret = daxpin_adopt_locate(addr, length, adoption->params.read_only,
+                              &adoption->backing);
     if (ret != 0) {
         return ret;
     }

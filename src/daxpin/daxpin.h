@@ -145,6 +145,12 @@ typedef struct daxpin_params {
                                        with a warning; see daxpin(7). 0: as the
                                        environment variable DAXPIN_ANY_FS
                                        says */
+    int               read_only;  /**< Of daxpin_file_adopt(), not 0: take also
+                                       a mapping without PROT_WRITE, which
+                                       stays as it is. daxpin_file_addr() of
+                                       the file is writable even so: it is for
+                                       the caller to keep from storing
+                                       there. */
 } daxpin_params_t;
 
 #define DAXPIN_TIMEOUT_DEFAULT_MS 10000
@@ -192,7 +198,9 @@ int daxpin_file_open(const char *path, size_t length,
 int daxpin_set_files(const char *const *paths);
 
 /**
- * Take an existing shared, writable mapping of a file under lease.
+ * Take an existing shared mapping of a file under lease. Without
+ * daxpin_params_t.read_only it has to be a writable one. The file is opened for
+ * reading and writing in any case.
  *
  * Processes that each opened and mapped the same file find each other here: one
  * becomes the holder. The others exchange what they have (every mapping of this
@@ -225,7 +233,8 @@ int daxpin_set_files(const char *const *paths);
  * @param [out] file_p        As in daxpin_file_open().
  * @param [out] offset_p      The offset of @a addr in the file.
  *
- * @return 0; DAXPIN_FOREIGN; -EACCES a read-only mapping; -EFAULT the range
+ * @return 0; DAXPIN_FOREIGN; -EROFS a mapping without PROT_WRITE; -EACCES one
+ *         without PROT_READ, or a file that this user may not write; -EFAULT the range
  *         spans mappings of different files or leaves the file; -ENOENT a
  *         file that its name does not lead to, as in another mount namespace,
  *         without a descriptor in this process; -EBUSY an exchange

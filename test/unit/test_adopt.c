@@ -3,6 +3,7 @@
 
 /* Adopting files: leases for mappings that the program itself has made */
 
+#include "daxpin/os/vma.h"
 #include "intruder.h"
 #include "member.h"
 
@@ -194,9 +195,62 @@ static void test_read_only(void **state)
     adopt_map_t map;
 
     adopt_map_flags(&map, unit_disk, O_RDWR, PROT_READ, MAP_SHARED);
-    assert_int_equal(adopt_all(&map), -EACCES);
+    assert_int_equal(adopt_all(&map), -EROFS);
     assert_message(map.path);
     assert_message("read-only");
+    adopt_end(&map);
+    adopt_map_flags(&map, unit_disk, O_RDWR, PROT_NONE, MAP_SHARED);
+    assert_int_equal(adopt_all(&map), -EACCES);
+    assert_message("cannot be read");
+    adopt_end(&map);
+    (void)state;
+}
+
+static int adopt_prot(const adopt_map_t *map)
+{
+    daxpin_vma_t vma;
+
+    assert_ok(daxpin_vma_query((uintptr_t)map->memory, &vma));
+    return vma.prot;
+}
+
+/* A caller that asks for it gets a read-only mapping leased, too. It stays
+ * read-only, also when it is replaced. */
+static void test_read_only_wanted(void **state)
+{
+    const daxpin_params_t params = {.size = sizeof(params),
+                                    .timeout_ms = 1000, .read_only = 1};
+    adopt_map_t map;
+
+    adopt_map_flags(&map, unit_disk, O_RDONLY, PROT_READ, MAP_SHARED);
+    assert_ok(daxpin_file_adopt(map.memory, UNIT_LENGTH, &params, &map.file,
+                                &map.offset));
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_HELD);
+    assert_string_equal(intruder_lease(map.path), "ACTIVE");
+    assert_int_equal(map.memory[7], 'x');
+    assert_int_equal(adopt_prot(&map), PROT_READ);
+    intruder_run("truncate", map.path, 0, 2000);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_REVOKED);
+    assert_int_equal(map.memory[7], 0);
+    assert_int_equal(adopt_prot(&map), PROT_READ);
+    adopt_end(&map);
+    (void)state;
+}
+
+/* A range may have mappings of which only some are writable. */
+static void test_partly_read_only(void **state)
+{
+    adopt_map_t map;
+
+    adopt_map(&map, unit_disk);
+    assert_int_equal(mprotect(map.memory + UNIT_LENGTH / 2, UNIT_LENGTH / 2,
+                              PROT_READ), 0);
+    assert_int_equal(adopt_all(&map), -EROFS);
+    assert_message("read-only");
+    assert_ok(adopt_part(&map, 0, UNIT_LENGTH / 2));
+    daxpin_file_unadopt(map.file, map.memory, UNIT_LENGTH / 2);
+    daxpin_file_close(map.file);
+    map.file = NULL;
     adopt_end(&map);
     (void)state;
 }
@@ -874,6 +928,8 @@ int main(int argc, char **argv)
         unit_case(test_hidden),
         unit_case(test_replaced),
         unit_case(test_read_only),
+        unit_case(test_read_only_wanted),
+        unit_case(test_partly_read_only),
         unit_case(test_other_memory_is_not_adopted),
         unit_case(test_fsdax),
         unit_case(test_directories),

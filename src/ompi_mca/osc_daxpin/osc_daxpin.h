@@ -107,6 +107,7 @@ typedef struct osc_daxpin_mem {
     uint64_t        offset; /* in the file */
     int             dead;   /* revoked before this process shared the file */
     int             touched;     /* accessed in this epoch */
+    int             read_only;   /* by the target */
     uint64_t        dirty_start; /* range that a flush has to persist */
     uint64_t        dirty_end;
 } osc_daxpin_mem_t;
@@ -176,6 +177,7 @@ typedef struct osc_daxpin_region {
     uint64_t     size;
     uint64_t     offset; /* in the file */
     daxpin_key_t key;    /* generation 0: no file */
+    int          read_only;
     char         path[OSC_DAXPIN_NAME_MAX]; /* of the file, or its end */
 } osc_daxpin_region_t;
 
