@@ -352,6 +352,7 @@ int daxpin_adoption_locate(void *address, size_t length,
     adoption->file = daxpin_adopt_find_own(addr, length, &adoption->offset);
     if (adoption->file != NULL) {
         adoption->complete = 1;
+        adoption->located  = 1;
         return 0;
     }
     ret = daxpin_adopt_locate(addr, length, adoption->params.read_only,
@@ -361,7 +362,9 @@ int daxpin_adoption_locate(void *address, size_t length,
     }
     adoption->offset = adoption->backing.vma.offset +
                        (addr - adoption->backing.vma.start);
-    return daxpin_library_start();
+    ret = daxpin_library_start();
+    adoption->located = ret == 0;
+    return ret;
 }
 
 daxpin_inode_t daxpin_adoption_inode(const daxpin_adoption_t *adoption)

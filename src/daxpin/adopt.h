@@ -27,6 +27,7 @@ typedef struct daxpin_adoption {
     daxpin_backing_t backing;
     uint64_t         deadline; /* of the election (ns) */
     uint64_t         offset;   /* of addr in the file */
+    int              located;  /* there is a file to adopt */
     int              elected;  /* this process has to fill the file */
     int              complete; /* nothing is left for the end */
     daxpin_file_t    *file;

@@ -234,10 +234,10 @@ int daxpin_set_files(const char *const *paths);
  * @param [out] offset_p      The offset of @a addr in the file.
  *
  * @return 0; DAXPIN_FOREIGN; -EROFS a mapping without PROT_WRITE; -EACCES one
- *         without PROT_READ, or a file that this user may not write; -EFAULT the range
- *         spans mappings of different files or leaves the file; -ENOENT a
- *         file that its name does not lead to, as in another mount namespace,
- *         without a descriptor in this process; -EBUSY an exchange
+ *         without PROT_READ, or a file that this user may not write; -EFAULT
+ *         the range spans mappings of different files or leaves the file;
+ *         -ENOENT a file that its name does not lead to, as in another mount
+ *         namespace, without a descriptor in this process; -EBUSY an exchange
  *         would lose something of the program's; or as daxpin_file_open().
  */
 int daxpin_file_adopt(void *addr, size_t length, const daxpin_params_t *params,

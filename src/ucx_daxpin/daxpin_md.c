@@ -10,6 +10,7 @@
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
 
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 
@@ -125,6 +126,33 @@ static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
     return uct_daxpin_status(ret);
 }
 
+/* A mapping that is read-only is leased for those that get from it by another
+ * transport, because this one would let them put. Without a lease they can get
+ * as well: what they got was in the file. */
+static int uct_daxpin_memh_adopt_read_only(const uct_daxpin_md_t *md,
+                                           uct_daxpin_memh_t *memh,
+                                           unsigned flags,
+                                           daxpin_file_t **file_p)
+{
+    daxpin_params_t params = md->params;
+    int ret;
+
+    params.size      = sizeof(params);
+    params.read_only = 1;
+    memh->read_only  = 1;
+    ret = daxpin_file_adopt((void*)(uintptr_t)memh->va, memh->length, &params,
+                            file_p, &memh->offset);
+    if ((ret != -EACCES) && (ret != -EPERM) && (ret != -EROFS) &&
+        (ret != -EAGAIN)) {
+        return ret;
+    }
+    if (!(flags & UCT_MD_MEM_FLAG_HIDE_ERRORS)) {
+        ucs_warn("%s; its read-only memory is exposed without a lease: a "
+                 "truncate may end this process", daxpin_errormsg());
+    }
+    return DAXPIN_FOREIGN;
+}
+
 /* Lease and pin the range, if it is of a file that is to be leased */
 static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
                                           uct_daxpin_memh_t *memh,
@@ -140,6 +168,9 @@ static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
 
     ret = daxpin_file_adopt(address, memh->length, &md->params, &file,
                             &memh->offset);
+    if (ret == -EROFS) {
+        ret = uct_daxpin_memh_adopt_read_only(md, memh, flags, &file);
+    }
     if (ret == DAXPIN_FOREIGN) {
         return UCS_OK;
     } else if (ret != 0) {

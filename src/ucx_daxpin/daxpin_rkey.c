@@ -80,7 +80,7 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     packed->length  = memh->length;
     if (memh->status != UCS_OK) {
         packed->magic = UCT_DAXPIN_RKEY_MAGIC_DEAD;
-    } else if (memh->file != NULL) {
+    } else if ((memh->file != NULL) && !memh->read_only) {
         packed->magic      = UCT_DAXPIN_RKEY_MAGIC;
         packed->offset     = memh->offset;
         packed->rendezvous = daxpin_rundir_id();

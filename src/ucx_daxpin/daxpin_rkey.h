@@ -14,6 +14,7 @@ typedef struct uct_daxpin_memh {
     ucs_status_t  status; /* an error: the key is dead */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;
+    int           read_only; /* here, so that others must not map the file */
     uint64_t      offset; /* in the file */
     uint64_t      va;
     uint64_t      length; /* 0: not exposed */

@@ -87,6 +87,7 @@ typedef struct osc_daxpin_segment {
     uint64_t      offset;      /* of the segment in the file */
     size_t        file_length; /* least, for all segments */
     int           adopted;     /* the program has mapped it */
+    int           read_only;   /* likewise: others may only get from it */
     int           leader;      /* first rank of the node that shares it */
     off_t         old_length;  /* before the window; -1: no file was there */
     char          path[PATH_MAX];
@@ -267,6 +268,7 @@ typedef struct osc_daxpin_module {
     int                    undo;     /* making the window failed */
     const osc_daxpin_epochs_t *epochs;
     osc_daxpin_local_t     local;
+    int                    told;     /* that memory is read-only */
     osc_daxpin_shadow_t    sync;
     osc_daxpin_shadow_t    data;
     osc_daxpin_shadow_t    lock;

@@ -12,6 +12,7 @@
 
 #include "osc_daxpin_acc.h"
 
+#include "osc_daxpin_error.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_op.h"
 #include "osc_daxpin_peer.h"
@@ -305,6 +306,10 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
         ret = osc_daxpin_acc_match(acc);
     }
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
+        goto out;
+    }
+    if (range.mem->read_only && (acc->op != MPI_NO_OP)) {
+        ret = osc_daxpin_error_read_only(module, target);
         goto out;
     }
     ret = osc_daxpin_acc_lock(module, target);

@@ -13,6 +13,7 @@
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_segment.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +29,23 @@ typedef struct osc_daxpin_offer {
 } osc_daxpin_offer_t;
 
 int osc_daxpin_adopt_locate(void *base, size_t size, unsigned timeout_ms,
-                            daxpin_adoption_t *adoption, int *found_p)
+                            daxpin_adoption_t *adoption,
+                            osc_daxpin_segment_t *segment)
 {
-    const daxpin_params_t params = {
+    daxpin_params_t params = {
         .size       = sizeof(params),
         .timeout_ms = timeout_ms
     };
     int ret;
 
-    ret      = daxpin_adoption_locate(base, size, &params, adoption);
-    *found_p = ret == 0;
-    return ((ret == 0) || (ret == DAXPIN_FOREIGN)) ?
+    ret = daxpin_adoption_locate(base, size, &params, adoption);
+    if (ret == -EROFS) {
+        params.read_only   = 1;
+        segment->read_only = 1;
+        ret = daxpin_adoption_locate(base, size, &params, adoption);
+    }
+    return ((ret == 0) || (ret == DAXPIN_FOREIGN) ||
+            osc_daxpin_segment_without_lease(segment, ret)) ?
                    OMPI_SUCCESS :
                    osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
                                     daxpin_errormsg());
@@ -58,14 +65,14 @@ static int osc_daxpin_adopt_agree(ompi_communicator_t *comm, int ret)
     return (ret != OMPI_SUCCESS) ? ret : failed ? OMPI_ERROR : OMPI_SUCCESS;
 }
 
-static void osc_daxpin_offer_fill(const daxpin_adoption_t *adoption, int found,
-                                  int rank, osc_daxpin_offer_t *offer)
+static void osc_daxpin_offer_fill(const daxpin_adoption_t *adoption, int rank,
+                                  osc_daxpin_offer_t *offer)
 {
     daxpin_inode_t inode;
 
     memset(offer, 0, sizeof(*offer));
     offer->process = osc_daxpin_process_self(rank);
-    if (found) {
+    if (adoption->located) {
         inode          = daxpin_adoption_inode(adoption);
         offer->dev     = inode.dev;
         offer->ino     = inode.ino;
@@ -145,39 +152,70 @@ static int osc_daxpin_adopt_lend(const osc_daxpin_offer_t *offers, int count,
     return OMPI_SUCCESS;
 }
 
-/* The three steps, each after all ranks of the node have taken the one before.
- * If any has failed, the others go no further. */
-static int osc_daxpin_adopt_steps(ompi_communicator_t *node,
-                                  const osc_daxpin_offer_t *offers,
+/* Begin to adopt, and exchange which ranks have begun: one whose memory is
+ * read-only may do without a lease. */
+static int osc_daxpin_adopt_begin(ompi_communicator_t *node,
+                                  osc_daxpin_offer_t *offers,
                                   daxpin_adoption_t *adoption,
                                   osc_daxpin_segment_t *segment)
 {
     const int count = ompi_comm_size(node), self = ompi_comm_rank(node);
-    const int found = offers[self].adopts;
-    int ret         = OMPI_SUCCESS;
+    osc_daxpin_offer_t own = offers[self];
+    int ret = OMPI_SUCCESS, begun;
 
-    if (found && (daxpin_adoption_begin(adoption) != 0)) {
-        ret = osc_daxpin_adopt_error(offers, count, self);
+    if (own.adopts) {
+        begun      = daxpin_adoption_begin(adoption);
+        own.adopts = begun == 0;
+        if ((begun != 0) && !osc_daxpin_segment_without_lease(segment, begun)) {
+            ret = osc_daxpin_adopt_error(offers, count, self);
+        }
     }
     ret = osc_daxpin_adopt_agree(node, ret);
+    return (ret != OMPI_SUCCESS) ? ret :
+           node->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, offers,
+                                        sizeof(own), MPI_BYTE, node,
+                                        node->c_coll->coll_allgather_module);
+}
+
+/* Wait for the lease, and take the file. */
+static int osc_daxpin_adopt_end(const osc_daxpin_offer_t *offers, int count,
+                                int self, daxpin_adoption_t *adoption,
+                                osc_daxpin_segment_t *segment)
+{
+    int ret = daxpin_adoption_end(adoption);
+
+    if (ret == 0) {
+        osc_daxpin_segment_take(segment, adoption->file, adoption->offset);
+        adoption->file = NULL;
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_segment_without_lease(segment, ret) ?
+                   OMPI_SUCCESS :
+                   osc_daxpin_adopt_error(offers, count, self);
+}
+
+/* The three steps, each after all ranks of the node have taken the one before.
+ * If any has failed, the others go no further. */
+static int osc_daxpin_adopt_steps(ompi_communicator_t *node,
+                                  osc_daxpin_offer_t *offers,
+                                  daxpin_adoption_t *adoption,
+                                  osc_daxpin_segment_t *segment)
+{
+    const int count = ompi_comm_size(node), self = ompi_comm_rank(node);
+    int ret;
+
+    ret = osc_daxpin_adopt_begin(node, offers, adoption, segment);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_adopt_lend(offers, count, self, &adoption->params,
                                     segment);
         ret = osc_daxpin_adopt_agree(node, ret);
     }
-    if ((ret != OMPI_SUCCESS) || !found) {
-        return ret;
-    }
-    if (daxpin_adoption_end(adoption) != 0) {
-        return osc_daxpin_adopt_error(offers, count, self);
-    }
-    osc_daxpin_segment_take(segment, adoption->file, adoption->offset);
-    adoption->file = NULL;
-    return OMPI_SUCCESS;
+    return ((ret != OMPI_SUCCESS) || !offers[self].adopts) ? ret :
+           osc_daxpin_adopt_end(offers, count, self, adoption, segment);
 }
 
 int osc_daxpin_adopt(ompi_communicator_t *comm, daxpin_adoption_t *adoption,
-                     int found, osc_daxpin_segment_t *segment)
+                     osc_daxpin_segment_t *segment)
 {
     ompi_communicator_t *node;
     osc_daxpin_offer_t *offers, own;
@@ -188,7 +226,7 @@ int osc_daxpin_adopt(ompi_communicator_t *comm, daxpin_adoption_t *adoption,
         daxpin_adoption_cancel(adoption);
         return ret;
     }
-    osc_daxpin_offer_fill(adoption, found, ompi_comm_rank(comm), &own);
+    osc_daxpin_offer_fill(adoption, ompi_comm_rank(comm), &own);
     offers = calloc((size_t)ompi_comm_size(node), sizeof(*offers));
     ret    = osc_daxpin_adopt_agree(node, (offers == NULL) ?
                                                   OMPI_ERR_OUT_OF_RESOURCE :

@@ -13,6 +13,7 @@
 #include "osc_daxpin_am.h"
 
 #include "osc_daxpin_attached.h"
+#include "osc_daxpin_error.h"
 #include "osc_daxpin_mapped.h"
 #include "osc_daxpin_pack.h"
 #include "osc_daxpin_segment.h"
@@ -37,6 +38,7 @@ typedef enum osc_daxpin_am_type {
 typedef enum osc_daxpin_am_result {
     OSC_DAXPIN_AM_DONE,
     OSC_DAXPIN_AM_NOT_ATTACHED,
+    OSC_DAXPIN_AM_READ_ONLY,
     OSC_DAXPIN_AM_REVOKED,
     OSC_DAXPIN_AM_FAILED
 } osc_daxpin_am_result_t;
@@ -79,6 +81,9 @@ static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
     char *addr = (char*)(uintptr_t)range->start;
     daxpin_access_t access;
 
+    if (is_put && segment->read_only) {
+        return OSC_DAXPIN_AM_READ_ONLY;
+    }
     if (segment->file != NULL) {
         daxpin_access_init(segment->file, DAXPIN_SLOTS - 1, &access);
         if (daxpin_access_begin(&access) != 0) {
@@ -368,6 +373,8 @@ int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
         return OMPI_SUCCESS;
     case OSC_DAXPIN_AM_NOT_ATTACHED:
         return MPI_ERR_RMA_RANGE;
+    case OSC_DAXPIN_AM_READ_ONLY:
+        return osc_daxpin_error_read_only(module, target);
     case OSC_DAXPIN_AM_REVOKED:
         return OSC_DAXPIN_REVOKED;
     default:

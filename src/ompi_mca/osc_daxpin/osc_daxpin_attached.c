@@ -160,6 +160,7 @@ static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
     if (segment.file != NULL) {
         osc_daxpin_region_fill(&segment, &region);
     }
+    region.read_only = segment.read_only;
     osc_daxpin_table_begin(table);
     module->attached[table->count] = segment;
     table->regions[table->count++] = region;

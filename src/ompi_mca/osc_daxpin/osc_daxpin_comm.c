@@ -8,6 +8,7 @@
 
 #include "osc_daxpin_comm.h"
 
+#include "osc_daxpin_error.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 #include "osc_daxpin_request.h"
@@ -94,7 +95,9 @@ osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         goto out;
     }
-    if (OPAL_LIKELY(range.mem->base != NULL)) {
+    if (is_put && OPAL_UNLIKELY(range.mem->read_only)) {
+        ret = osc_daxpin_error_read_only(module, target);
+    } else if (OPAL_LIKELY(range.mem->base != NULL)) {
         ret = osc_daxpin_move_mapped(module, origin, origin_count, origin_dt,
                                      target_count, target_dt, &range, is_put);
     } else {
@@ -153,6 +156,9 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
     }
     if ((ret != OMPI_SUCCESS) || (range.length == 0)) {
         return ret;
+    }
+    if (move->is_put && range.mem->read_only) {
+        return osc_daxpin_error_read_only(module, target);
     }
     ret = module->peers[target].way->rmove(module, &range, move, &inner);
     if (move->is_put) {

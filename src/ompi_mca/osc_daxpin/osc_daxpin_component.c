@@ -101,8 +101,7 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                                 size, comm, info, flavor, params);
     ret = osc_daxpin_params_agree(self, comm, flavor, ret, params, &wanted);
     if ((ret == OMPI_SUCCESS) && wanted && (flavor == MPI_WIN_FLAVOR_CREATE)) {
-        ret = osc_daxpin_adopt(comm, &params->adoption, params->wanted,
-                               &params->segment);
+        ret = osc_daxpin_adopt(comm, &params->adoption, &params->segment);
     }
     if ((ret == OMPI_SUCCESS) && wanted) {
         ret = osc_daxpin_error_add();

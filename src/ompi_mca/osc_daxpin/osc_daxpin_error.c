@@ -48,6 +48,17 @@ int osc_daxpin_error_code(void)
     return osc_daxpin_revoked_code;
 }
 
+int osc_daxpin_error_read_only(osc_daxpin_module_t *module, int target)
+{
+    if (!module->told) {
+        module->told = 1;
+        opal_output(0, "osc/daxpin: rank %d: cannot store at rank %d: it has "
+                    "mapped this memory of its window read-only; map it with "
+                    "PROT_READ and PROT_WRITE there", module->rank, target);
+    }
+    return MPI_ERR_ACCESS;
+}
+
 int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
                              const char *cause)
 {

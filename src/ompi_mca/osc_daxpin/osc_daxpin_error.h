@@ -34,6 +34,10 @@ int osc_daxpin_error_add(void);
 int osc_daxpin_error_class(void);
 int osc_daxpin_error_code(void);
 
+/* Return the error of a store to what a target has mapped read-only; the first
+ * one has a message */
+int osc_daxpin_error_read_only(osc_daxpin_module_t *module, int target);
+
 /* Make the text of the error and return its code */
 int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
                              const char *cause);

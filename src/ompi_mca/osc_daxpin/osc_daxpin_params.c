@@ -44,8 +44,10 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
         if (!daxpin_ucx_md_names_us()) {
             return OMPI_SUCCESS;
         }
-        return osc_daxpin_adopt_locate(base, size, component->timeout_ms,
-                                       &params->adoption, &params->wanted);
+        ret = osc_daxpin_adopt_locate(base, size, component->timeout_ms,
+                                      &params->adoption, &params->segment);
+        params->wanted = params->adoption.located || params->segment.read_only;
+        return ret;
     default:
         if (params->wanted) {
             break;

@@ -26,6 +26,7 @@ typedef struct osc_daxpin_peer_info {
     int          disp_unit;
     int          has_file;
     int          is_holder; /* of the file */
+    int          read_only;
     int          node;      /* id */
     int          node_rank;
     int          pid;
@@ -46,6 +47,7 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
         info->is_holder = daxpin_file_is_holder(segment->file);
     }
     info->has_file    = segment->file != NULL;
+    info->read_only   = segment->read_only;
     info->offset      = segment->offset;
     info->size        = segment->size;
     info->file_length = (segment->file_length > 0) ?
@@ -157,6 +159,7 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     peer->mem.dirty_start = UINT64_MAX;
     peer->mem.offset      = info->offset;
     peer->mem.size        = info->size;
+    peer->mem.read_only   = info->read_only;
     peer->disp_unit       = info->disp_unit;
     peer->node_rank       = (info->node == module->node.id) ?
                                     info->node_rank : -1;

@@ -30,6 +30,7 @@ static int osc_daxpin_region_is_same(const osc_daxpin_mem_t *mem,
 {
     return (mem->start == region->start) && (mem->size == region->size) &&
            (mem->offset == region->offset) &&
+           (mem->read_only == region->read_only) &&
            (memcmp(&mem->key, &region->key, sizeof(mem->key)) == 0);
 }
 
@@ -44,6 +45,7 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
     mem->size        = region->size;
     mem->offset      = region->offset;
     mem->key         = region->key;
+    mem->read_only   = region->read_only;
     mem->dirty_start = UINT64_MAX;
     if (region->key.generation == 0) {
         mem->base = (target == module->rank) ?
@@ -100,6 +102,7 @@ static void osc_daxpin_table_merge(osc_daxpin_table_t *table)
     for (i = 1; i < table->count; ++i) {
         region = &table->regions[i];
         if ((last->start + last->size == region->start) &&
+            (last->read_only == region->read_only) &&
             (memcmp(&last->key, &region->key, sizeof(last->key)) == 0) &&
             ((last->key.generation == 0) ||
              (last->offset + last->size == region->offset))) {

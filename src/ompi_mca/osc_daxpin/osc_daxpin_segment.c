@@ -256,10 +256,24 @@ void osc_daxpin_segment_take(osc_daxpin_segment_t *segment, daxpin_file_t *file,
     osc_daxpin_segment_pin(segment);
 }
 
+int osc_daxpin_segment_without_lease(const osc_daxpin_segment_t *segment,
+                                     int ret)
+{
+    if (!segment->read_only || ((ret != -EACCES) && (ret != -EPERM) &&
+                                (ret != -EROFS) && (ret != -EAGAIN))) {
+        return 0;
+    }
+    opal_output(0, "osc/daxpin: %s. The window is made without a lease, "
+                "because its memory here is read-only: others can get from it, "
+                "and if a process truncates the file, this one may end by "
+                "SIGBUS", daxpin_errormsg());
+    return 1;
+}
+
 int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                              osc_daxpin_segment_t *segment)
 {
-    const daxpin_params_t params = {
+    daxpin_params_t params = {
         .size       = sizeof(params),
         .timeout_ms = timeout_ms
     };
@@ -271,6 +285,14 @@ int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
     segment->base = base;
     segment->size = size;
     ret           = daxpin_file_adopt(base, size, &params, &file, &offset);
+    if (ret == -EROFS) {
+        params.read_only   = 1;
+        segment->read_only = 1;
+        ret = daxpin_file_adopt(base, size, &params, &file, &offset);
+    }
+    if (osc_daxpin_segment_without_lease(segment, ret)) {
+        return OMPI_SUCCESS;
+    }
     if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
         return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
                                 daxpin_errormsg());

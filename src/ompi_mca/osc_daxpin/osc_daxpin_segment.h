@@ -22,6 +22,13 @@ int  osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
                               osc_daxpin_segment_t *segment);
 void osc_daxpin_segment_release(osc_daxpin_segment_t *segment);
 
+/* Return whether the memory needs no lease, because it is mapped read-only: if
+ * the file is of another user, or other processes have it open, nothing can be
+ * lost, and the inner component reads the memory. Report that. @a ret is the
+ * error for which there is no lease. */
+int osc_daxpin_segment_without_lease(const osc_daxpin_segment_t *segment,
+                                     int ret);
+
 /* Take a file that was adopted for memory of the segment, and pin it */
 void osc_daxpin_segment_take(osc_daxpin_segment_t *segment, daxpin_file_t *file,
                              uint64_t offset);
