@@ -8,6 +8,7 @@
 #include "daxpin/file/file.h"
 #include "intruder.h"
 
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 
 /* Set the limit of the address space to what is in use. */
@@ -93,6 +94,69 @@ static void test_end_of_lent_file(void **state)
     (void)state;
 }
 
+typedef struct control_words {
+    daxpin_control_t control;
+    _Atomic int      done;
+} control_words_t;
+
+static __attribute__((noreturn)) void control_end_lent(control_words_t *words)
+{
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+        _exit(1);
+    }
+    raise(SIGSTOP);
+    daxpin_control_set_state(&words->control, DAXPIN_STATE_BREAKING, 0);
+    words->done = 1;
+    _exit(0);
+}
+
+/* Have a process execute one instruction. Return whether it is there yet. */
+static int control_step(pid_t pid)
+{
+    int status;
+
+    return (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0) &&
+           (waitpid(pid, &status, 0) == pid) && WIFSTOPPED(status);
+}
+
+/* A file that is being revoked does not seem to be a lent one that all accesses
+ * have looked at, after any instruction. */
+static void test_each_step_of_the_end(void **state)
+{
+    unsigned steps = 0, wrong = 0;
+    control_words_t *words;
+    int status;
+    pid_t pid;
+
+    words = mmap(NULL, sizeof(*words), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(words, MAP_FAILED);
+    daxpin_control_set_state(&words->control, DAXPIN_STATE_LENT, 1);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        control_end_lent(words);
+    }
+    child_remember(pid);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFSTOPPED(status)) {
+        child_forget(pid);
+        skip(); /* no process may trace another one here */
+    }
+    while (!words->done && control_step(pid)) {
+        wrong += (words->control.open == DAXPIN_CONTROL_CHECKED) &&
+                 (words->control.state == DAXPIN_STATE_LENT);
+        ++steps;
+    }
+    assert_true(words->done && (steps > 2));
+    assert_int_equal(words->control.state, DAXPIN_STATE_BREAKING);
+    assert_int_equal(words->control.open, 0);
+    assert_int_equal(wrong, 0);
+    unit_kill_children();
+    munmap(words, sizeof(*words));
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     static const child_entry_t children[] = {
@@ -100,7 +164,8 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest tests[] = {
         unit_case(test_no_room),
-        unit_case(test_end_of_lent_file)
+        unit_case(test_end_of_lent_file),
+        unit_case(test_each_step_of_the_end)
     };
 
     return unit_main("control", argc, argv, children, tests);
