@@ -107,7 +107,7 @@ static void test_directory_that_is_not_ours(void **state)
  * to squat. Report the result of the open, and which directory has names. */
 static int rendezvous_squat_child(int argc, char **argv)
 {
-    const char *places[] = {"/dev/shm", "/run/user"};
+    const char *places[] = {"/dev/shm", "/run/user", "/tmp"};
     char squatted[64], own[64], last[64];
     daxpin_file_t *file;
     int ret, i;
@@ -125,9 +125,12 @@ static int rendezvous_squat_child(int argc, char **argv)
             return 1;
         }
     }
-    /* One that is there already would come before one that is not */
-    snprintf(last, sizeof(last), "/tmp/daxpin-%d", (int)geteuid());
-    (void)mount("none", last, "tmpfs", 0, "mode=0777");
+    /* If the last directory is there, it would be taken before a new one */
+    snprintf(last, sizeof(last), "%s/daxpin-%d", places[2], (int)geteuid());
+    if ((access(last, F_OK) == 0) &&
+        (mount("none", last, "tmpfs", 0, "mode=0777") != 0)) {
+        return 1;
+    }
     unsetenv("DAXPIN_RUNTIME_DIR");
     ret = (strcmp(argv[2], "link") == 0) ? symlink("/etc", squatted) :
           (mkdir(squatted, 0700) | chmod(squatted, 0777));
