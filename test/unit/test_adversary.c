@@ -1055,7 +1055,9 @@ static void act_holder_ends(scene_t *scene)
         child_send(&scene->members[i], "exit");
         child_finish(&scene->members[i]);
     }
-    assert_true(unit_await(10000, scene_holder(scene) < ADVERSARY_MEMBERS));
+    if (!unit_await(10000, scene_holder(scene) < ADVERSARY_MEMBERS)) {
+        scene_fail(scene, scene_next(scene, 0), "there is no new holder");
+    }
     scene_check_goes_on(scene);
     act_truncate(scene);
 }
