@@ -24,6 +24,11 @@
  *   kill        by path, while the holder is killed
  *   lend        by path, while a reader is let in and stays
  *   rewrite     the same file, by path: holes, and then bytes of its own
+ *   copy        the same file, as cp does; every other time a reader is in
+ *   lock        by path, while a reader stays that has locked the file
+ *   files       by path, while the members may have no more descriptors
+ *   memory      by path, while the members may have no more memory
+ *   block       by path, while the members block all signals
  *   die         by a description, in the moment when all members are killed;
  *               only if asked for, since the kernel may complain, see hold.h
  *
@@ -44,8 +49,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -69,13 +76,18 @@ typedef enum act {
     ACT_KILL,
     ACT_LEND,
     ACT_REWRITE,
+    ACT_COPY,
+    ACT_LOCK,
+    ACT_FILES,
+    ACT_MEMORY,
+    ACT_BLOCK,
     ACT_DIE,
     ACT_LAST
 } act_t;
 
 static const char *const act_names[] = {
     "truncate", "open", "ftruncate", "punch", "expire", "stop", "kill",
-    "lend", "rewrite", "die"
+    "lend", "rewrite", "copy", "lock", "files", "memory", "block", "die"
 };
 
 /* The blocks of a file, as block numbers of the device */
@@ -421,6 +433,12 @@ static void kill_all(void)
     usleep((useconds_t)(next_random(&seed) % DEATH_US));
 }
 
+/* Return whether the intruder writes to the victims' file itself. */
+static int is_rewrite(act_t act)
+{
+    return (act == ACT_REWRITE) || (act == ACT_COPY);
+}
+
 static int intrude(act_t act, int fd)
 {
     const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
@@ -437,6 +455,8 @@ static int intrude(act_t act, int fd)
     case ACT_REWRITE:
         fd = open(board->path, O_RDWR | O_CLOEXEC);
         return (fd < 0) ? -1 : fallocate(fd, hole, 0, FILE_BYTES);
+    case ACT_COPY:
+        return open(board->path, O_WRONLY | O_TRUNC | O_CLOEXEC);
     default:
         return truncate(board->path, 0);
     }
@@ -447,12 +467,12 @@ static __attribute__((noreturn)) void intruder_main(act_t act, int fd)
     int target;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (intrude(act, fd) != 0) {
+    if (intrude(act, fd) < 0) {
         atomic_store(&intruder->error, errno);
         _exit(1);
     }
     atomic_store(&intruder->passed, 1);
-    target = open_file((act == ACT_REWRITE) ? board->path : new_path);
+    target = open_file(is_rewrite(act) ? board->path : new_path);
     fill(target, pattern);
     atomic_store(&intruder->filled, 1);
     _exit(0);
@@ -584,6 +604,7 @@ static void torment(act_t act, uint32_t round)
         kill_member(holder);
         break;
     case ACT_LEND:
+    case ACT_LOCK:
         must_wait(act, WATCH_MS, 0);
         break;
     default:
@@ -591,13 +612,83 @@ static void torment(act_t act, uint32_t round)
     }
 }
 
-/* Prepare the act. */
-static void prepare(act_t act)
+/* Leave the members room for as little as they have now, or give it back. */
+static void limit_members(act_t act, int is_limited)
 {
-    if (act == ACT_STOP) {
+    const int what = (act == ACT_FILES) ? RLIMIT_NOFILE : RLIMIT_AS;
+    struct rlimit limit;
+    unsigned long pages;
+    char path[64];
+    unsigned i;
+    FILE *file;
+    pid_t pid;
+
+    for (i = 0; i < members; ++i) {
+        pid = atomic_load(&board->member[i].pid);
+        if (pid == 0) {
+            continue; /* it has ended by itself, which was a failure */
+        }
+        snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+        file = fopen(path, "re");
+        if ((file == NULL) || (fscanf(file, "%lu", &pages) != 1)) {
+            give_up(path);
+        }
+        fclose(file);
+        getrlimit(what, &limit); /* it was this process's, too */
+        if (is_limited) {
+            limit.rlim_cur = (act == ACT_FILES) ? 0 : pages * BLOCK_BYTES;
+        }
+        if (prlimit(pid, what, &limit, NULL) != 0) {
+            give_up("prlimit");
+        }
+    }
+}
+
+static void let_reader_in(act_t act)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+    reader = open(board->path, O_RDONLY | O_CLOEXEC);
+    if ((act == ACT_LOCK) && ((flock(reader, LOCK_EX | LOCK_NB) != 0) ||
+                              (fcntl(reader, F_SETLK, &lock) != 0))) {
+        fail("a reader cannot lock the file: %s", strerror(errno));
+    }
+}
+
+/* Prepare the act. */
+static void prepare(act_t act, uint32_t round)
+{
+    switch (act) {
+    case ACT_STOP:
         kill(atomic_load(&board->member[other_member()].pid), SIGSTOP);
-    } else if (act == ACT_LEND) {
-        reader = open(board->path, O_RDONLY | O_CLOEXEC);
+        break;
+    case ACT_COPY:
+        if (round / ACT_LAST % 2) {
+            let_reader_in(act);
+        }
+        break;
+    case ACT_LEND:
+    case ACT_LOCK:
+        let_reader_in(act);
+        break;
+    case ACT_FILES:
+    case ACT_MEMORY:
+        limit_members(act, 1);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Undo what has prepared the act. */
+static void clear_up(act_t act)
+{
+    if ((act == ACT_FILES) || (act == ACT_MEMORY)) {
+        limit_members(act, 0);
+    }
+    if (reader >= 0) {
+        close(reader);
+        reader = -1;
     }
 }
 
@@ -608,11 +699,11 @@ static void check_round(act_t act, const extents_t *before)
     unsigned shared;
     int fd;
 
-    foreign = count_foreign((act == ACT_REWRITE) ? board->path : new_path);
-    if ((foreign > 0) && (!is_plain || (act != ACT_REWRITE))) {
+    foreign = count_foreign(is_rewrite(act) ? board->path : new_path);
+    if ((foreign > 0) && (!is_plain || !is_rewrite(act))) {
         fail("%lu bytes are foreign after %s", foreign, act_names[act]);
     }
-    if (act == ACT_REWRITE) {
+    if (is_rewrite(act)) {
         sum.rewritten += foreign;
         return;
     }
@@ -674,6 +765,7 @@ static void one_round(uint32_t round, act_t act)
     pattern         = (uint8_t)(0x20 + round % 0x50);
     board->on_break = (act == ACT_EXPIRE) && (round / ACT_LAST % 4 < 2);
     make_files(&extents);
+    board->blocks   = act == ACT_BLOCK;
     atomic_store(&board->round, round);
     if (!AWAIT(PATIENCE_MS, have_reached(offsetof(member_t, ready), round))) {
         fail("a member does not begin to put");
@@ -682,7 +774,7 @@ static void one_round(uint32_t round, act_t act)
                             is_plain || atomic_load(&board->failed))) {
         fail("nothing is put");
     }
-    prepare(act);
+    prepare(act, round);
     pid = start_intruder(act);
     torment(act, round);
     await_intruder(act, pid);
@@ -693,10 +785,7 @@ static void one_round(uint32_t round, act_t act)
         fail("a member does not give the file back");
     }
     check_round(act, &extents);
-    if (reader >= 0) {
-        close(reader);
-        reader = -1;
-    }
+    clear_up(act);
     sum_up();
     ++sum.rounds;
     ++sum.acts[act];
@@ -780,7 +869,7 @@ static void set_up(const char *dir, const char *board_path)
 int main(int argc, char **argv)
 {
     char all[] = "truncate,open,ftruncate,punch,expire,stop,kill,lend,"
-                 "rewrite";
+                 "rewrite,copy,lock,files,memory,block";
     unsigned rounds = 16, count, i;
     act_t acts[ACT_LAST];
     char *names = all;

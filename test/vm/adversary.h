@@ -47,6 +47,7 @@ typedef struct board {
     _Atomic int      failed;   /* a member failed: see why */
     uint32_t         members;
     int              on_break; /* daxpin_on_break_t */
+    int              blocks;   /* the members block all signals */
     char             path[PATH_MAX];
     member_t         member[MEMBERS_MAX];
 } board_t;

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -75,6 +76,7 @@ static void leased_round(uint32_t round)
     };
     daxpin_access_t access;
     daxpin_file_t *file;
+    sigset_t all, old;
     uint8_t *memory;
 
     if (daxpin_file_open(board->path, FILE_BYTES, &params, &file) != 0) {
@@ -86,10 +88,13 @@ static void leased_round(uint32_t round)
     if (daxpin_file_is_holder(file)) {
         atomic_store(&board->holder, number);
     }
+    sigfillset(&all);
+    sigprocmask(board->blocks ? SIG_BLOCK : SIG_UNBLOCK, &all, &old);
     atomic_store(&me->ready, round);
     while (!board_is_over(board, round)) {
         put(&access, memory);
     }
+    sigprocmask(SIG_SETMASK, &old, NULL);
     check_faults(file);
     daxpin_file_close(file);
 }
