@@ -2,8 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A rank that only stores into its own memory gets the error of a revoke: from
- * the next call that ends its epoch or its window, once.
+ * A rank that only stores into its own memory, or in a shared window into
+ * another rank's, gets the error of a revoke: from the next call that ends its
+ * epoch or its window, once.
  *
  * usage: stores KIND PATH INTRUDE PERSIST
  */
@@ -168,7 +169,7 @@ static void truncate_first(void)
     unlink(copy);
 }
 
-static void check_revoked(int ret, const char *what)
+static void check_revoked(int ret, int target, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length, rank                = -1;
@@ -176,7 +177,7 @@ static void check_revoked(int ret, const char *what)
     check(ret != MPI_SUCCESS, "%s reports no error", what);
     MPI_Error_string(ret, text, &length);
     sscanf(text, "MPIX_ERR_DAXPIN_REVOKED: target rank %d: ", &rank);
-    check((rank == check_rank) && (strstr(text, window.file) != NULL),
+    check((rank == target) && (strstr(text, window.path) != NULL),
           "%s: the error is %s", what, text);
 }
 
@@ -201,7 +202,7 @@ static void turn(unsigned number)
     ((volatile uint64_t*)window.base)[1] = 2;
     ret                                  = calls[number].call();
     if (is_victim && (calls[number].call != call_free)) {
-        check_revoked(ret, name);
+        check_revoked(ret, check_rank, name);
     } else {
         check_mpi(ret, name);
     }
@@ -212,7 +213,7 @@ static void turn(unsigned number)
     MPI_Barrier(MPI_COMM_WORLD);
     ret = MPI_Win_free(&window.win);
     if (is_victim && (calls[number].call == call_free)) {
-        check_revoked(ret, "MPI_Win_free");
+        check_revoked(ret, check_rank, "MPI_Win_free");
         check_mpi(MPI_Win_free(&window.win), "the second MPI_Win_free");
     } else {
         check_mpi(ret, "MPI_Win_free");
@@ -224,6 +225,49 @@ static void turn(unsigned number)
     MPI_Barrier(MPI_COMM_WORLD);
     unlink(window.file);
     MPI_Barrier(MPI_COMM_WORLD);
+}
+
+/* A shared window with a file for each rank: all store into the memory of rank
+ * 0, whose file is truncated */
+static void turn_neighbour(void)
+{
+    char path[PATH_MAX];
+    uint64_t *words;
+    MPI_Aint bytes;
+    MPI_Info info;
+    int unit;
+
+    MPI_Info_dup(window.info, &info);
+    snprintf(path, sizeof(path), "%s.%%r", window.path);
+    snprintf(window.file, sizeof(window.file), "%s.0", window.path);
+    MPI_Info_set(info, "daxpin_path", path);
+    MPI_Info_set(info, "alloc_shared_noncontig", "true");
+    check_mpi(MPI_Win_allocate_shared(SIZE, 8, info, MPI_COMM_WORLD,
+                                      &window.base, &window.win), "window");
+    MPI_Win_set_errhandler(window.win, MPI_ERRORS_RETURN);
+    check_mpi(MPI_Win_shared_query(window.win, 0, &bytes, &unit, &words),
+              "shared_query");
+    check_mpi(MPI_Win_lock_all(0, window.win), "lock_all");
+    words[check_rank] = 1;
+    check_mpi(MPI_Win_flush(0, window.win), "flush before the truncate");
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank == 0) {
+        truncate_first();
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    words[check_rank] = 2;
+    if (check_rank > 0) {
+        check_mpi(MPI_Win_flush(check_rank, window.win), "flush of its own");
+    }
+    check_revoked(MPI_Win_flush(0, window.win), 0, "flush");
+    check_mpi(MPI_Win_flush(0, window.win), "the second flush");
+    check_mpi(MPI_Win_unlock_all(window.win), "unlock_all");
+    check_mpi(MPI_Win_free(&window.win), "free");
+    MPI_Barrier(MPI_COMM_WORLD);
+    snprintf(window.file, sizeof(window.file), "%s.%d", window.path,
+             check_rank);
+    unlink(window.file);
+    MPI_Info_free(&info);
 }
 
 int main(int argc, char **argv)
@@ -242,6 +286,9 @@ int main(int argc, char **argv)
         if ((calls[i].call != call_detach) || window_is(&window, "dynamic")) {
             turn(i);
         }
+    }
+    if (window_is(&window, "shared")) {
+        turn_neighbour();
     }
     MPI_Info_free(&window.info);
     MPI_Finalize();
