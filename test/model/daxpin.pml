@@ -60,8 +60,8 @@
  *     property 2 does not depend on it. In the code, the sum of all time limits
  *     must be less than the lease-break-time. If a lease expires all the same,
  *     an access is known to be good only when it has been synchronised (9).
- *   - The hand-over (file/handover.c): DIES_HOLDER and CLOSE are the cases in
- *     which no member takes the place of the holder.
+ *   - The hand-over (file/handover.c), which handover.pml has: DIES_HOLDER and
+ *     CLOSE are the cases in which no member takes the place of the holder.
  *   - The hold (vmsplice), the guard, pins, and DAXPIN_ON_BREAK_HOLD with the
  *     actions DELAY, LEND_WRITER, WAIVE, HOLD_AGAIN, UNGUARD. DELAY only adds
  *     time. Callbacks are a step before REVOKED that does not block.

@@ -482,7 +482,11 @@ static unsigned revoke_await_holder(child_t *members, unsigned count)
 {
     unsigned i;
 
-    assert_true(unit_await(10000, revoke_find_holder(members, count) < count));
+    if (!unit_await(10000, revoke_find_holder(members, count) < count)) {
+        for (i = 0; i < count; ++i) {
+            member_complain(&members[i], "no member is the holder");
+        }
+    }
     for (i = 0; i < count; ++i) {
         assert_member_becomes(&members[i], HELD);
     }
