@@ -22,7 +22,8 @@
 #define MAX_BYTES (COUNT * 64)
 
 typedef enum type_class {
-    INTEGER, REAL, COMPLEX, LOGICAL, BYTES, PAIR
+    INTEGER, REAL, COMPLEX, LOGICAL, BYTES, PAIR, FORTRAN_INTEGER,
+    FORTRAN_LOGICAL
 } type_class_t;
 
 typedef struct type {
@@ -35,6 +36,8 @@ typedef struct type {
 static MPI_Op integer_ops[] = {MPI_SUM, MPI_PROD, MPI_MAX, MPI_MIN, MPI_LAND,
                                MPI_LOR, MPI_LXOR, MPI_BAND, MPI_BOR, MPI_BXOR,
                                MPI_OP_NULL};
+static MPI_Op fortran_ops[] = {MPI_SUM, MPI_PROD, MPI_MAX, MPI_MIN, MPI_BAND,
+                               MPI_BOR, MPI_BXOR, MPI_OP_NULL};
 static MPI_Op real_ops[]    = {MPI_SUM, MPI_PROD, MPI_MAX, MPI_MIN,
                                MPI_OP_NULL};
 static MPI_Op complex_ops[] = {MPI_SUM, MPI_PROD, MPI_OP_NULL};
@@ -43,7 +46,7 @@ static MPI_Op byte_ops[]    = {MPI_BAND, MPI_BOR, MPI_BXOR, MPI_OP_NULL};
 static MPI_Op pair_ops[]    = {MPI_MINLOC, MPI_MAXLOC, MPI_OP_NULL};
 
 static MPI_Op *const ops[]  = {integer_ops, real_ops, complex_ops, logical_ops,
-                               byte_ops, pair_ops};
+                               byte_ops, pair_ops, fortran_ops, logical_ops};
 
 #define TYPE(_type, _class) {_type, _class, #_type, 0}
 
@@ -63,7 +66,17 @@ static const type_t types[] = {
     {MPI_LONG_DOUBLE, REAL, "MPI_LONG_DOUBLE", 1},
     TYPE(MPI_C_FLOAT_COMPLEX, COMPLEX), TYPE(MPI_C_DOUBLE_COMPLEX, COMPLEX),
     {MPI_C_LONG_DOUBLE_COMPLEX, COMPLEX, "MPI_C_LONG_DOUBLE_COMPLEX", 1},
-    TYPE(MPI_C_BOOL, LOGICAL), TYPE(MPI_BYTE, BYTES),
+    TYPE(MPI_C_BOOL, LOGICAL), TYPE(MPI_CXX_BOOL, LOGICAL),
+    TYPE(MPI_LOGICAL, FORTRAN_LOGICAL), TYPE(MPI_BYTE, BYTES),
+    TYPE(MPI_INTEGER, FORTRAN_INTEGER), TYPE(MPI_INTEGER1, FORTRAN_INTEGER),
+    TYPE(MPI_INTEGER2, FORTRAN_INTEGER), TYPE(MPI_INTEGER4, FORTRAN_INTEGER),
+    TYPE(MPI_INTEGER8, FORTRAN_INTEGER),
+    TYPE(MPI_REAL, REAL), TYPE(MPI_REAL4, REAL), TYPE(MPI_REAL8, REAL),
+    TYPE(MPI_DOUBLE_PRECISION, REAL),
+    TYPE(MPI_COMPLEX, COMPLEX), TYPE(MPI_COMPLEX8, COMPLEX),
+    TYPE(MPI_COMPLEX16, COMPLEX), TYPE(MPI_DOUBLE_COMPLEX, COMPLEX),
+    TYPE(MPI_2INTEGER, PAIR), TYPE(MPI_2REAL, PAIR),
+    TYPE(MPI_2DOUBLE_PRECISION, PAIR),
     TYPE(MPI_2INT, PAIR), TYPE(MPI_FLOAT_INT, PAIR),
     TYPE(MPI_DOUBLE_INT, PAIR), TYPE(MPI_LONG_INT, PAIR),
     TYPE(MPI_SHORT_INT, PAIR),
@@ -84,56 +97,81 @@ static MPI_Aint extent_of(MPI_Datatype type)
     return extent;
 }
 
-/* Set an element, or the first member of a pair */
-static void set_number(const type_t *type, void *element, int number)
+/* Set a number of a type that is "i"nteger, "r"eal or "c"omplex, and has so many
+ * bytes; 16 are those of a long double */
+static void set_number(char kind, size_t size, void *element, int number)
 {
-    int size;
+    float complex single = (float)number + 2.0f * I;
+    double complex twice = number + 2.0 * I;
+    int64_t integer      = number;
 
-    MPI_Type_size(type->type, &size);
-    if ((type->type == MPI_FLOAT) || (type->type == MPI_FLOAT_INT)) {
-        *(float*)element = (float)number;
-    } else if ((type->type == MPI_DOUBLE) || (type->type == MPI_DOUBLE_INT)) {
-        *(double*)element = number;
-    } else if (type->type == MPI_C_FLOAT_COMPLEX) {
-        *(float complex*)element = (float)number + 2.0f * I;
-    } else if (type->type == MPI_C_DOUBLE_COMPLEX) {
-        *(double complex*)element = number + 2.0 * I;
-    } else if (type->type == MPI_C_LONG_DOUBLE_COMPLEX) {
+    if (kind == 'i') {
+        memcpy(element, &integer, size);
+    } else if (size == 2 * sizeof(long double)) {
         *(long double complex*)element = number + 2.0L * I;
-    } else if (type->is_long_double) {
+    } else if ((kind == 'r') && (size == sizeof(long double))) {
         *(long double*)element = number;
-    } else if ((type->type == MPI_2INT) || (size == 4)) {
-        *(int32_t*)element = number;
-    } else if ((type->type == MPI_SHORT_INT) || (size == 2)) {
-        *(int16_t*)element = (int16_t)number;
-    } else if (size == 1) {
-        *(int8_t*)element = (int8_t)number;
+    } else if (size == ((kind == 'r') ? sizeof(float) : sizeof(single))) {
+        memcpy(element, &single, size);
     } else {
-        *(int64_t*)element = number;
+        memcpy(element, &twice, size);
     }
+}
+
+/* The members of pairs: the value, the location, and where the location is */
+static const struct {
+    MPI_Datatype type;
+    char         value, location;
+    size_t       value_size, location_size, offset;
+} pairs[] = {
+    {MPI_2INT, 'i', 'i', 4, 4, 4},
+    {MPI_FLOAT_INT, 'r', 'i', 4, 4, 4},
+    {MPI_DOUBLE_INT, 'r', 'i', 8, 4, 8},
+    {MPI_LONG_INT, 'i', 'i', 8, 4, 8},
+    {MPI_SHORT_INT, 'i', 'i', 2, 4, 4},
+    {MPI_LONG_DOUBLE_INT, 'r', 'i', 16, 4, 16},
+    {MPI_2INTEGER, 'i', 'i', 4, 4, 4},
+    {MPI_2REAL, 'r', 'r', 4, 4, 4},
+    {MPI_2DOUBLE_PRECISION, 'r', 'r', 8, 8, 8}
+};
+
+static void set_pair(const type_t *type, char *element, int number,
+                     int location)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); ++i) {
+        if (type->type == pairs[i].type) {
+            set_number(pairs[i].value, pairs[i].value_size, element, number);
+            set_number(pairs[i].location, pairs[i].location_size,
+                       element + pairs[i].offset, location);
+            return;
+        }
+    }
+    check(0, "%s is no pair", type->name);
 }
 
 static void set_element(const type_t *type, void *element, int number,
                         int location)
 {
-    static const struct {
-        MPI_Datatype type;
-        size_t       offset;
-    } locations[] = {
-        {MPI_2INT, 4}, {MPI_FLOAT_INT, 4}, {MPI_DOUBLE_INT, 8},
-        {MPI_LONG_INT, 8}, {MPI_SHORT_INT, 4}, {MPI_LONG_DOUBLE_INT, 16}
-    };
-    size_t i;
+    int size;
 
-    if (type->class == LOGICAL) {
-        *(bool*)element = number % 2;
-        return;
-    }
-    set_number(type, element, number);
-    for (i = 0; i < sizeof(locations) / sizeof(locations[0]); ++i) {
-        if (type->type == locations[i].type) {
-            *(int*)((char*)element + locations[i].offset) = location;
-        }
+    MPI_Type_size(type->type, &size);
+    switch (type->class) {
+    case PAIR:
+        set_pair(type, element, number, location);
+        break;
+    case REAL:
+    case COMPLEX:
+        set_number((type->class == REAL) ? 'r' : 'c', size, element, number);
+        break;
+    case LOGICAL:
+    case FORTRAN_LOGICAL:
+        set_number('i', size, element, number % 2);
+        break;
+    default:
+        set_number('i', size, element, number);
+        break;
     }
 }
 
@@ -176,7 +214,7 @@ typedef void (*call_func_t)(const type_t *type, MPI_Op op);
 static void do_accumulate(const type_t *type, MPI_Op op)
 {
     check_mpi(MPI_Accumulate(origin, COUNT, type->type, right, 1, COUNT,
-                             type->type, op, win), "accumulate");
+                             type->type, op, win), type->name);
 }
 
 static void do_raccumulate(const type_t *type, MPI_Op op)
@@ -348,8 +386,8 @@ static void test_swap_types(void)
     int i, j, size;
 
     for (i = 0; i < TYPES; ++i) {
-        if ((types[i].class != INTEGER) && (types[i].class != LOGICAL) &&
-            (types[i].class != BYTES)) {
+        if ((types[i].class == REAL) || (types[i].class == COMPLEX) ||
+            (types[i].class == PAIR)) {
             continue;
         }
         MPI_Type_size(types[i].type, &size);
@@ -357,7 +395,7 @@ static void test_swap_types(void)
             memset(mine, 0, 64);
             set_element(&types[i], mine, 1, 0);
             set_element(&types[i], compare, j ? 1 : 2, 0);
-            set_element(&types[i], value, 4, 0);
+            set_element(&types[i], value, j ? 4 : 3, 0);
             MPI_Win_fence(0, win);
             MPI_Compare_and_swap(value, compare, seen, types[i].type, right, 1,
                                  win);
@@ -413,17 +451,17 @@ typedef struct short_int {
 static void test_pairs(void)
 {
     short_int_t *mine = (short_int_t*)window.base, values[4];
-    MPI_Datatype pairs;
+    MPI_Datatype twice;
     int i;
 
-    MPI_Type_contiguous(2, MPI_SHORT_INT, &pairs);
-    MPI_Type_commit(&pairs);
+    MPI_Type_contiguous(2, MPI_SHORT_INT, &twice);
+    MPI_Type_commit(&twice);
     for (i = 0; i < 4; ++i) {
         mine[i]   = (short_int_t){10, 100};
         values[i] = (short_int_t){(short)(i % 2 ? 5 : 15), 200 + i};
     }
     MPI_Win_fence(0, win);
-    check_mpi(MPI_Accumulate(values, 2, pairs, right, 0, 2, pairs, MPI_MINLOC,
+    check_mpi(MPI_Accumulate(values, 2, twice, right, 0, 2, twice, MPI_MINLOC,
                              win), "accumulate of pairs");
     MPI_Win_fence(0, win);
     for (i = 0; i < 4; ++i) {
@@ -432,7 +470,7 @@ static void test_pairs(void)
               "pairs: [%d] is %d at %d", i, mine[i].value, mine[i].location);
     }
     MPI_Win_fence(0, win);
-    MPI_Type_free(&pairs);
+    MPI_Type_free(&twice);
 }
 
 int main(int argc, char **argv)
