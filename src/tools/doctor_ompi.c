@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* daxpin doctor: whether Open MPI finds daxpin's components and uses UCX */
+/* daxpin doctor: whether Open MPI finds daxpin's components and may use them */
 
 #include "checkup.h"
 
@@ -120,7 +120,8 @@ static void ompi_check_components(daxpin_checkup_t *checkup, const char *output)
         const char *name, *begin, *loss;
     } components[] = {
         {"hook_daxpin", "mca:hook:daxpin:version:",
-         "the UCX plug-in is not loaded, and UCX not used"},
+         "the UCX plug-in is not loaded, and files that programs map are not "
+         "leased"},
         {"osc_daxpin", "mca:osc:daxpin:version:",
          "windows whose info names a file get ordinary memory"},
     };
@@ -141,81 +142,51 @@ static void ompi_check_components(daxpin_checkup_t *checkup, const char *output)
                                "MPI searches", components[i].loss);
         }
     }
-    if (!ompi_has(output, "mca:pml:ucx:version:") ||
-        !ompi_has(output, "mca:osc:ucx:version:")) {
+    if (!ompi_has(output, "mca:osc:ucx:version:")) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "Open MPI's UCX",
-                           "there are no components pml/ucx and osc/ucx; "
-                           "install an Open MPI built with UCX");
+                           "there is no component osc/ucx; install an Open MPI "
+                           "built with UCX");
     }
 }
 
-/* Check that a framework may choose its component ucx */
-static void ompi_check_choice(daxpin_checkup_t *checkup, const char *output,
-                              const char *framework)
-{
-    char owner[64];
-    ompi_param_t choice;
-
-    snprintf(owner, sizeof(owner), "%s:base", framework);
-    ompi_param(output, owner, framework, &choice);
-    if (ompi_allows(choice.value, "ucx") &&
-        ((strcmp(framework, "osc") != 0) ||
-         !ompi_allows(choice.value, "rdma") || ompi_is_default(&choice))) {
-        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, framework,
-                           "allows ucx");
-    } else if (ompi_is_default(&choice) && checkup->hook) {
-        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, framework,
-                           "%s is the default here (%s), which hook_daxpin "
-                           "overrides", choice.value, choice.source);
-    } else if (!ompi_allows(choice.value, "ucx")) {
-        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, framework,
-                           "\"%s\" (%s) keeps Open MPI from using UCX%s",
-                           choice.value, choice.source,
-                           ompi_is_default(&choice) ?
-                           ", and without hook_daxpin nothing overrides it" :
-                           "; unset it, or set it to ucx");
-    } else {
-        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, framework,
-                           "\"%s\" (%s) allows osc/rdma, which Open MPI "
-                           "prefers to osc/ucx and which ignores leases; unset "
-                           "it, or set it to ^rdma,pt2pt", choice.value,
-                           choice.source);
-    }
-}
-
-static void ompi_check_daxpin_allowed(daxpin_checkup_t *checkup,
-                                      const char *output)
+/* Check which components the parameter osc allows: osc_daxpin for windows over
+ * files, and osc/ucx for what it does between nodes */
+static void ompi_check_osc(daxpin_checkup_t *checkup, const char *output)
 {
     ompi_param_t choice;
+    int by_hook;
 
     ompi_param(output, "osc:base", "osc", &choice);
-    if (!ompi_is_default(&choice) && !ompi_allows(choice.value, "daxpin")) {
+    by_hook = ompi_is_default(&choice) && checkup->hook;
+    if (ompi_allows(choice.value, "daxpin") &&
+        ompi_allows(choice.value, "ucx")) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "osc",
+                           "allows daxpin and ucx");
+    } else if (by_hook) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "osc",
+                           "%s is the default here (%s), and hook_daxpin adds "
+                           "to it what osc_daxpin needs", choice.value,
+                           choice.source);
+    } else if (ompi_allows(choice.value, "daxpin")) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "osc",
+                           "\"%s\" (%s) excludes osc/ucx%s: another component "
+                           "reaches windows over files on other nodes; to have "
+                           "osc/ucx do that, %s", choice.value, choice.source,
+                           ompi_is_default(&choice) ?
+                           ", and without hook_daxpin nothing adds it" : "",
+                           ompi_is_default(&choice) ?
+                           "have Open MPI find hook_daxpin" : "allow it");
+    } else if (ompi_allows(choice.value, "ucx") &&
+               !ompi_allows(choice.value, "rdma")) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "osc_daxpin",
                            "\"%s\" (%s) excludes it: windows whose info names "
-                           "a file get ordinary memory; set it to ^rdma,pt2pt",
+                           "a file get ordinary memory; unset it, or add "
+                           "daxpin", choice.value, choice.source);
+    } else {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "osc",
+                           "\"%s\" (%s) excludes osc_daxpin, and the others "
+                           "ignore leases; unset it, or add daxpin",
                            choice.value, choice.source);
-    }
-}
-
-/* Open MPI uses UCX only if UCX has one of these transports and devices */
-static void ompi_check_support(daxpin_checkup_t *checkup, const char *output)
-{
-    static const char *const owners[] = {"pml:ucx", "osc:ucx"};
-    static const char *const names[]  = {"pml_ucx_tls", "osc_ucx_tls",
-                                         "pml_ucx_devices", "osc_ucx_devices"};
-    ompi_param_t param;
-    size_t i;
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
-        ompi_param(output, owners[i % 2], names[i], &param);
-        if (!ompi_is_default(&param) &&
-            !daxpin_list_has(param.value, "any")) {
-            daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, names[i],
-                               "%s (%s): Open MPI uses UCX only if UCX has one "
-                               "of them; set opal_common_ucx_%s to any",
-                               param.value, param.source,
-                               strchr(strchr(names[i], '_') + 1, '_') + 1);
-        }
     }
 }
 
@@ -233,10 +204,7 @@ static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
                        ((major == 4) && (minor == 1)) ? "" :
                        ": daxpin is tested with 4.1");
     ompi_check_components(checkup, output);
-    ompi_check_choice(checkup, output, "pml");
-    ompi_check_choice(checkup, output, "osc");
-    ompi_check_daxpin_allowed(checkup, output);
-    ompi_check_support(checkup, output);
+    ompi_check_osc(checkup, output);
 }
 
 /* ompi_info reads all files and variables that Open MPI does */

@@ -17,7 +17,6 @@
 #include "ompi_config.h"
 
 #include "ompi/mca/osc/osc.h"
-#include "ompi/mca/pml/base/base.h"
 #include "ompi/win/win.h"
 
 #include "wire/report.h"
@@ -239,15 +238,12 @@ static void probe_print_process(void)
     char text[256];
     struct rlimit limit;
     const char *md = getenv("UCX_MD");
-    const mca_base_component_t *pml =
-            &mca_pml_base_selected_component.pmlm_version;
 
     snprintf(text, sizeof(text), "%d", probe_size);
     probe_print(PROBE_KEY_SIZE, text);
     gethostname(text, sizeof(text));
     probe_print(PROBE_KEY_HOST, text);
     probe_print(PROBE_KEY_MD, (md != NULL) ? md : "not set");
-    probe_print(PROBE_KEY_PML, pml->mca_component_name);
     getrlimit(RLIMIT_MEMLOCK, &limit);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)limit.rlim_cur);
     probe_print(PROBE_KEY_MEMLOCK,

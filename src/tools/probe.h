@@ -13,7 +13,6 @@
 #define PROBE_KEY_HOST    "host"
 #define PROBE_KEY_MD      "md"      /* UCX_MD */
 #define PROBE_KEY_MODULE  "module"  /* file name of the UCX plug-in, or none */
-#define PROBE_KEY_PML     "pml"     /* component in use */
 #define PROBE_KEY_OSC     "osc"     /* component behind a window */
 #define PROBE_KEY_LEASE   "lease"   /* yes: the window's file is pinned */
 #define PROBE_KEY_DATA    "data"    /* yes: MPI_Put wrote into the file */

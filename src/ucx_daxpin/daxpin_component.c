@@ -3,8 +3,11 @@
 
 /* The component: registers daxpin with UCX, if the running UCX fits */
 
+#include "daxpin_component.h"
+
 #include "daxpin_ib.h"
 #include "daxpin_md.h"
+#include "daxpin_process.h"
 #include "daxpin_rkey.h"
 #include "daxpin_self.h"
 #include "daxpin_tl.h"
@@ -263,6 +266,8 @@ static void uct_daxpin_global_config_init(void)
     }
 }
 
+static int uct_daxpin_fits;
+
 /* Register daxpin. Runs when the plug-in is loaded, which may be while UCX
  * loads its own, so nothing here may query UCX's components. */
 static void __attribute__((constructor)) uct_daxpin_init(void)
@@ -278,4 +283,32 @@ static void __attribute__((constructor)) uct_daxpin_init(void)
     uct_daxpin_global_config_init();
     uct_component_register(&uct_daxpin_component);
     uct_tl_register(&uct_daxpin_component, &uct_daxpin_tl);
+    uct_daxpin_fits = 1;
+}
+
+int uct_daxpin_configure(void)
+{
+    uct_md_config_t *config;
+    ucs_status_t status;
+
+    if (!uct_daxpin_fits && !uct_daxpin_is_registered()) {
+        return -1; /* the plug-in stays out */
+    }
+    /* The prefix is that of Open MPI */
+    status = uct_md_config_read(&uct_daxpin_component, "MPI", NULL, &config);
+    if (status != UCS_OK) {
+        return -1;
+    }
+    status = uct_daxpin_md_configure(config);
+    uct_config_release(config);
+    if (status != UCS_OK) {
+        return -1;
+    }
+    uct_daxpin_process_log(1);
+    return 0;
+}
+
+void uct_daxpin_unconfigure(void)
+{
+    uct_daxpin_process_log(0);
 }

@@ -343,9 +343,10 @@ static ucs_status_t uct_daxpin_md_open_inner(uct_daxpin_md_t *md)
     return status;
 }
 
-static ucs_status_t
-uct_daxpin_md_set_files(const uct_daxpin_md_config_t *config)
+ucs_status_t uct_daxpin_md_configure(const uct_md_config_t *md_config)
 {
+    const uct_daxpin_md_config_t *config =
+            (const uct_daxpin_md_config_t*)md_config;
     ucs_status_t status = UCS_OK;
     const char **paths;
     unsigned i;
@@ -402,7 +403,7 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     md->params.on_break   = config->on_break;
     md->reg_error         = config->reg_error;
 
-    status = uct_daxpin_md_set_files(config);
+    status = uct_daxpin_md_configure(md_config);
     if (status != UCS_OK) {
         goto err_free;
     }

@@ -30,6 +30,9 @@ typedef struct uct_daxpin_md {
 
 extern ucs_config_field_t uct_daxpin_md_config_table[];
 
+/* Have libdaxpin follow the settings that concern the whole process */
+ucs_status_t uct_daxpin_md_configure(const uct_md_config_t *md_config);
+
 /* Open a memory domain, for the component's operation of this name */
 ucs_status_t uct_daxpin_md_open(uct_component_t *component,
                                 const char *md_name,

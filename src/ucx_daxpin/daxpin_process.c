@@ -20,6 +20,7 @@ static struct {
     pthread_mutex_t lock;
     unsigned        users;   /* memory domains of daxpin and of ib */
     unsigned        own_mds; /* memory domains of daxpin */
+    int             log;     /* UCX logs also without users */
     daxpin_params_t params;  /* of the one opened last */
 } uct_daxpin_process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -108,7 +109,19 @@ void uct_daxpin_process_put(void)
         daxpin_cache_enable(0);
         ucm_unset_event_handler(UCM_EVENT_VM_MAPPED | UCM_EVENT_VM_UNMAPPED,
                                 uct_daxpin_ucm_event, NULL);
-        daxpin_set_log(NULL);
+        if (!uct_daxpin_process.log) {
+            daxpin_set_log(NULL);
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_process.lock);
+}
+
+void uct_daxpin_process_log(int on)
+{
+    pthread_mutex_lock(&uct_daxpin_process.lock);
+    uct_daxpin_process.log = on;
+    if (uct_daxpin_process.users == 0) {
+        daxpin_set_log(on ? uct_daxpin_log : NULL);
     }
     pthread_mutex_unlock(&uct_daxpin_process.lock);
 }

@@ -14,6 +14,9 @@
 void uct_daxpin_process_get(void);
 void uct_daxpin_process_put(void);
 
+/* Have messages go to UCX's log also while no memory domain is open, or not */
+void uct_daxpin_process_log(int on);
+
 /* Note that a memory domain of daxpin was opened with these parameters, or that
  * one was closed */
 void uct_daxpin_process_add_md(const daxpin_params_t *params);

@@ -2,14 +2,16 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Make one window, use it once, and print what happened.
+ * Make one window, use it once, and print what happened. Then make windows over
+ * ordinary memory, in all ways that there are.
  *
  * usage: probe FILE own|shared return|fatal [LATE_MS]
  *
  * The files exist. return, fatal: the error handler of the communicator, and
  * so of MPI_Win_create. All ranks but 0 open the file LATE_MS later.
  *
- * Rank 0 prints `window` or `no window`, `lease` if there is one, and
+ * Rank 0 prints `window` or `no window`, `lease` if there is one,
+ * `ordinary WAY COMPONENT` for windows over ordinary memory, and
  * `loaded NAME` for every shared object of interest.
  */
 
@@ -17,7 +19,8 @@
 
 #include "segment.h"
 
-#define SEGMENT_BYTES 65536
+#define SEGMENT_BYTES  65536
+#define ORDINARY_BYTES 4096
 
 static void print_loaded(void)
 {
@@ -38,6 +41,39 @@ static void print_loaded(void)
             }
         }
         fclose(file);
+    }
+}
+
+/* Components begin the name of a window with their own name */
+static void print_ordinary(const char *way, MPI_Win *win)
+{
+    char name[MPI_MAX_OBJECT_NAME];
+    int length;
+
+    MPI_Win_get_name(*win, name, &length);
+    if (comm_rank == 0) {
+        printf("ordinary %s %.*s\n", way, (int)strcspn(name, " "), name);
+    }
+    MPI_Win_free(win);
+}
+
+static void make_ordinary(void)
+{
+    static char memory[ORDINARY_BYTES];
+    MPI_Win win;
+    void *base;
+
+    MPI_Win_create(memory, sizeof(memory), 1, MPI_INFO_NULL, MPI_COMM_WORLD,
+                   &win);
+    print_ordinary("create", &win);
+    MPI_Win_allocate(sizeof(memory), 1, MPI_INFO_NULL, MPI_COMM_WORLD, &base,
+                     &win);
+    print_ordinary("allocate", &win);
+    /* Not all components make shared windows */
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    if (MPI_Win_allocate_shared(sizeof(memory), 1, MPI_INFO_NULL,
+                                MPI_COMM_WORLD, &base, &win) == MPI_SUCCESS) {
+        print_ordinary("shared", &win);
     }
 }
 
@@ -96,6 +132,7 @@ int main(int argc, char **argv)
         CHECK(ret == MPI_SUCCESS, "cannot free the window: %d", ret);
     }
     segment_close(&segment);
+    make_ordinary();
     MPI_Finalize();
     return 0;
 }

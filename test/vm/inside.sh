@@ -21,10 +21,12 @@ export UCX_DAXPIN_TIMEOUT=${UCX_DAXPIN_TIMEOUT:-60s}
 export OMPI_MCA_orte_tmpdir_base=/tmp
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-# Arguments of mpirun, for two ranks on what they take for two nodes
+# Arguments of mpirun, for two ranks on what they take for two nodes. All goes by
+# UCX: TCP between addresses of one machine is not what Open MPI expects.
 # shellcheck disable=SC2034
 two_nodes=(-n 2 -host "nodeA,nodeB" --mca plm rsh
            --mca plm_rsh_agent "$here/node" --mca plm_rsh_no_tree_spawn 1
+           --mca pml ucx --mca osc "^rdma,pt2pt"
            --mca opal_common_ucx_progress_iterations 1)
 
 # Name, command: it has to succeed and say something

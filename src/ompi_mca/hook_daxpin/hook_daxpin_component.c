@@ -48,6 +48,7 @@ static int hook_daxpin_open(void)
 static int hook_daxpin_close(void)
 {
     hook_daxpin_var_unset();
+    hook_daxpin_unload();
     return OMPI_SUCCESS;
 }
 

@@ -67,6 +67,17 @@ static const char *hook_daxpin_load_find(const char *parameter, char *buffer,
     return HOOK_DAXPIN_MODULE_FILE;
 }
 
+static int hook_daxpin_is_loaded;
+
+/* If the plug-in was preloaded from elsewhere as well, that one is found */
+static int hook_daxpin_configure(void)
+{
+    int (*func)(void);
+
+    *(void**)&func = dlsym(RTLD_DEFAULT, "uct_daxpin_configure");
+    return (func == NULL) ? -1 : func();
+}
+
 int hook_daxpin_load(const char *parameter)
 {
     char        buffer[PATH_MAX];
@@ -86,7 +97,27 @@ int hook_daxpin_load(const char *parameter)
                     path, why, dlerror());
         return -1;
     }
+    if (hook_daxpin_configure() != 0) {
+        opal_output(0,
+                    "hook/daxpin: UCX_MD names daxpin, but its UCX module "
+                    "%s (%s) cannot be used; see the messages above. Files "
+                    "are NOT protected. `daxpin doctor` finds the cause.",
+                    path, why);
+        return -1;
+    }
+    hook_daxpin_is_loaded = 1;
     opal_output_verbose(10, ompi_hook_base_framework.framework_output,
                         "hook/daxpin: loaded %s (%s)", path, why);
     return 0;
+}
+
+void hook_daxpin_unload(void)
+{
+    void (*func)(void);
+
+    *(void**)&func = dlsym(RTLD_DEFAULT, "uct_daxpin_unconfigure");
+    if (hook_daxpin_is_loaded && (func != NULL)) {
+        func();
+    }
+    hook_daxpin_is_loaded = 0;
 }

@@ -233,6 +233,7 @@ typedef struct osc_daxpin_component {
     ompi_osc_base_component_t super;
     int                       priority;
     char                      *inner;
+    char                      *only_inner; /* names, with commas between */
     char                      *dir;
     unsigned                  timeout_ms;
 } osc_daxpin_component_t;

@@ -36,9 +36,17 @@ static int osc_daxpin_register(void)
     (void)mca_base_component_var_register(
             version, "inner",
             "Name of the osc component that does the work behind windows over "
-            "files (default: the best that there is)",
+            "files (default: ucx, or else the best that there is)",
             MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
             MCA_BASE_VAR_SCOPE_ALL_EQ, &osc->inner);
+    (void)mca_base_component_var_register(
+            version, "only_inner",
+            "Comma-separated list of osc components that work behind windows "
+            "over files, and that no other window gets as long as another "
+            "component takes it (hook_daxpin sets this to what it adds to the "
+            "parameter osc)",
+            MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_5,
+            MCA_BASE_VAR_SCOPE_ALL_EQ, &osc->only_inner);
     (void)mca_base_component_var_register(
             version, "dir",
             "Directory: windows of MPI_Win_allocate() and "

@@ -18,24 +18,54 @@ typedef struct osc_daxpin_choice {
     int                       priority;
 } osc_daxpin_choice_t;
 
+/* What a component is chosen for */
+typedef enum osc_daxpin_use {
+    OSC_DAXPIN_USE_PASS,     /* a window that passes through */
+    OSC_DAXPIN_USE_PASS_ANY, /* the same, if no other component takes it */
+    OSC_DAXPIN_USE_INNER     /* a shadow window */
+} osc_daxpin_use_t;
+
+static int osc_daxpin_list_has(const char *list, const char *name)
+{
+    const size_t length = strlen(name);
+    const char *p       = list;
+
+    while ((p != NULL) && ((p = strstr(p, name)) != NULL)) {
+        if (((p == list) || (p[-1] == ',')) &&
+            ((p[length] == '\0') || (p[length] == ','))) {
+            return 1;
+        }
+        p += length;
+    }
+    return 0;
+}
+
 static int osc_daxpin_is_excluded(const osc_daxpin_component_t *self,
                                   const ompi_osc_base_component_t *component,
-                                  int flavor)
+                                  osc_daxpin_use_t use)
 {
     const char *inner = self->inner;
     const char *name  = component->osc_version.mca_component_name;
 
-    return (component == &self->super) ||
-           ((inner != NULL) && (inner[0] != '\0') &&
-            (flavor != MPI_WIN_FLAVOR_SHARED) && (strcmp(inner, name) != 0));
+    if (component == &self->super) {
+        return 1;
+    }
+    if (use == OSC_DAXPIN_USE_INNER) {
+        return (inner != NULL) && (inner[0] != '\0') &&
+               (strcmp(inner, name) != 0);
+    }
+    return (use == OSC_DAXPIN_USE_PASS) &&
+           osc_daxpin_list_has(self->only_inner, name);
 }
 
-/* List the components that want this window, best first; return their number */
-static int osc_daxpin_choose(const osc_daxpin_component_t *self,
-                             ompi_win_t *win, void **base, size_t size,
-                             int disp_unit, ompi_communicator_t *comm,
-                             opal_info_t *info, int flavor,
-                             osc_daxpin_choice_t *choices)
+/* List the components that want this window, best first; return their number,
+ * or an error. Of inner components osc/ucx comes first: osc/rdma, which has a
+ * higher priority, has devices write into files without daxpin. */
+static int osc_daxpin_list(const osc_daxpin_component_t *self, ompi_win_t *win,
+                           void **base, size_t size, int disp_unit,
+                           ompi_communicator_t *comm, opal_info_t *info,
+                           int flavor, osc_daxpin_use_t use,
+                           osc_daxpin_choice_t *choices)
 {
     mca_base_component_list_item_t *item;
     ompi_osc_base_component_t *component;
@@ -45,14 +75,22 @@ static int osc_daxpin_choose(const osc_daxpin_component_t *self,
                       mca_base_component_list_item_t)
     {
         component = (ompi_osc_base_component_t*)item->cli_component;
-        if (osc_daxpin_is_excluded(self, component, flavor) ||
+        if (osc_daxpin_is_excluded(self, component, use) ||
             (count == OSC_DAXPIN_COMPONENTS_MAX)) {
             continue;
         }
         priority = component->osc_query(win, base, size, disp_unit, comm, info,
                                         flavor);
+        if ((priority == OMPI_ERR_RMA_SHARED) &&
+            (flavor == MPI_WIN_FLAVOR_SHARED)) {
+            return priority; /* as Open MPI does */
+        }
         if (priority < 0) {
             continue;
+        }
+        if ((use == OSC_DAXPIN_USE_INNER) &&
+            (strcmp(component->osc_version.mca_component_name, "ucx") == 0)) {
+            priority = INT_MAX;
         }
         for (i = count++; (i > 0) && (choices[i - 1].priority < priority);
              --i) {
@@ -63,16 +101,33 @@ static int osc_daxpin_choose(const osc_daxpin_component_t *self,
     return count;
 }
 
+/* List the components for a shadow window */
+static int osc_daxpin_choose(const osc_daxpin_component_t *self,
+                             ompi_win_t *win, void **base, size_t size,
+                             int disp_unit, ompi_communicator_t *comm,
+                             opal_info_t *info, int flavor,
+                             osc_daxpin_choice_t *choices)
+{
+    return osc_daxpin_list(self, win, base, size, disp_unit, comm, info,
+                           flavor, OSC_DAXPIN_USE_INNER, choices);
+}
+
 int osc_daxpin_pass_through(const osc_daxpin_component_t *self,
                             ompi_win_t *win, void **base, size_t size,
                             int disp_unit, ompi_communicator_t *comm,
                             opal_info_t *info, int flavor, int *model)
 {
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
+    int count;
 
-    if (osc_daxpin_choose(self, win, base, size, disp_unit, comm, info, flavor,
-                          choices) == 0) {
-        return OMPI_ERR_NOT_SUPPORTED;
+    count = osc_daxpin_list(self, win, base, size, disp_unit, comm, info,
+                            flavor, OSC_DAXPIN_USE_PASS, choices);
+    if (count == 0) {
+        count = osc_daxpin_list(self, win, base, size, disp_unit, comm, info,
+                                flavor, OSC_DAXPIN_USE_PASS_ANY, choices);
+    }
+    if (count <= 0) {
+        return (count < 0) ? count : OMPI_ERR_NOT_SUPPORTED;
     }
     return choices[0].component->osc_select(win, base, size, disp_unit, comm,
                                             info, flavor, model);
