@@ -32,6 +32,7 @@
 typedef struct daxpin_exchange {
     daxpin_file_t  *file;
     int            is_sole; /* there is no other description of the file */
+    int            trusts;  /* what an earlier pass has seen to is as it was */
     daxpin_spans_t spans;   /* by address */
 } daxpin_exchange_t;
 
@@ -72,7 +73,9 @@ static daxpin_span_t *daxpin_spans_add(daxpin_spans_t *spans)
 
 /* Note a mapping, and whether it is to be mapped anew. While the lease is
  * whole, nobody has another description of the file. Memory on DAX is mapped
- * anew even so, once, for the sake of MAP_SYNC. */
+ * anew even so, once, for the sake of MAP_SYNC. While nobody has the lease, the
+ * program may have mapped the file again at the same place, through a
+ * description of its own. */
 static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
 {
     daxpin_exchange_t *exchange = arg;
@@ -94,7 +97,8 @@ static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
     span->is_known = 0;
     span->prot   = vma->prot;
     span->is_old = !(exchange->is_sole && !file->is_dax) &&
-                   !daxpin_spans_cover(&file->spans, span);
+                   !(exchange->trusts &&
+                     daxpin_spans_cover(&file->spans, span));
     return 0;
 }
 
@@ -416,6 +420,7 @@ int daxpin_file_exchange(daxpin_file_t *file)
     file->adopted = 1;
     if (file->fd >= 0) {
         exchange.is_sole = daxpin_lease_is_whole(file->fd);
+        exchange.trusts  = daxpin_file_state(file) != DAXPIN_STATE_PENDING;
         ret = daxpin_exchange_all(&exchange);
         free(exchange.spans.spans);
     }
