@@ -527,7 +527,8 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
     daxpin_guard_t *guard = &file->guard;
 
-    if (guard->closing != 0) {
+    if ((guard->closing != 0) &&
+        (daxpin_guard_close(file, now) != DAXPIN_NEVER)) {
         return guard->closing;
     }
     if ((file->pins.ranges.count == 0) || !daxpin_file_is_alive(file)) {
