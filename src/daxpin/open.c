@@ -354,12 +354,43 @@ static int daxpin_open_finish(daxpin_open_t *open_args, daxpin_file_t *file,
     return 0;
 }
 
-/* Restore the file after it could not be mapped, unless another process has had
- * it under this lease. Delete a new file that could not be leased, unless
- * another process has it open. */
+/* Begin to restore the file, if no other process has had it under this lease:
+ * one that joins meanwhile waits. Return whether that is so. Caller holds
+ * daxpin_mutex. */
+static int daxpin_open_undo_begin(daxpin_open_t *open_args, daxpin_file_t *file)
+{
+    if (daxpin_file_has_others(file) || (file->fd < 0) ||
+        (daxpin_file_state(file) != DAXPIN_STATE_HELD)) {
+        return 0;
+    }
+    ++file->growing;
+    file->grew = 1;
+    atomic_store(&file->control->growing, 1);
+    daxpin_file_drop_hold(file);
+    open_args->space.lends = 1; /* from now on */
+    return 1;
+}
+
+/* Restore the file without daxpin_mutex, because a disk may be slow. */
+static void daxpin_open_undo_space(daxpin_open_t *open_args,
+                                   daxpin_file_t *file)
+{
+    if (daxpin_file_borrow_fd(file) >= 0) {
+        daxpin_space_undo(&open_args->space);
+        daxpin_file_return_fd(file);
+    }
+    pthread_mutex_lock(&daxpin_mutex);
+    --file->growing;
+    file->grew = 1;
+    atomic_store(&file->control->growing, 0);
+    pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* Restore the file after it could not be mapped. Delete a new file that could
+ * not be leased, unless another process has it open. */
 static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
 {
-    int may_unlink = 1;
+    int may_unlink = 1, undoes = 0;
 
     if (!open_args->elected || (file == NULL)) {
         return;
@@ -367,15 +398,14 @@ static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
     pthread_mutex_lock(&daxpin_mutex);
     if (!daxpin_lease_was_held(&file->lease)) {
         may_unlink = file->lease.error != EAGAIN;
-    } else if (!daxpin_file_has_others(file) && (file->fd >= 0) &&
-               (daxpin_file_state(file) == DAXPIN_STATE_HELD)) {
-        daxpin_file_drop_hold(file);
-        file->grew = 1;
-        daxpin_space_undo(&open_args->space);
     } else {
-        may_unlink = 0;
+        undoes     = daxpin_open_undo_begin(open_args, file);
+        may_unlink = undoes;
     }
     pthread_mutex_unlock(&daxpin_mutex);
+    if (undoes) {
+        daxpin_open_undo_space(open_args, file);
+    }
     if (may_unlink) {
         daxpin_open_unlink(open_args, open_args->path);
     }

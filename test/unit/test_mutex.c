@@ -11,8 +11,10 @@
 
 #include "daxpin/file/file.h"
 
+#include <sys/resource.h>
 #include <sys/uio.h>
 
+#define MUTEX_LARGE (512ul << 20)
 #define MUTEX_TRIES 5 /* at least, while a process waits for a hold */
 
 static _Atomic unsigned mutex_looks;     /* for a process that waits */
@@ -113,17 +115,86 @@ static void test_shrink(void **state)
     (void)state;
 }
 
+static const char *mutex_path;
+
+static void mutex_on_length(int fd)
+{
+    char path[PATH_MAX];
+
+    disk_path_of(fd, path);
+    if (strcmp(path, mutex_path) == 0) {
+        mutex_check();
+        ++mutex_looks;
+    }
+}
+
+/* Open a file that cannot be mapped, because there is no address space for it.
+ * The argument is the path. */
+static int mutex_unmapped_child(int argc, char **argv)
+{
+    struct rlimit limit;
+    daxpin_file_t *file;
+    long pages = 0;
+    FILE *statm;
+    int ret;
+
+    (void)argc;
+    statm = fopen("/proc/self/statm", "re");
+    if ((statm == NULL) || (fscanf(statm, "%ld", &pages) != 1)) {
+        child_report(__LINE__, "cannot read /proc/self/statm");
+        return 0;
+    }
+    fclose(statm);
+    /* The loop thread needs a stack */
+    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) +
+                     MUTEX_LARGE / 2;
+    limit.rlim_max = limit.rlim_cur;
+    if (setrlimit(RLIMIT_AS, &limit) != 0) {
+        child_report(__LINE__, "setrlimit: %s", strerror(errno));
+        return 0;
+    }
+    mutex_looks      = 0;
+    mutex_path       = argv[1];
+    disk_length_hook = mutex_on_length;
+    ret              = daxpin_file_open(argv[1], MUTEX_LARGE, NULL, &file);
+    disk_length_hook = NULL;
+    child_report(ret, "%s", daxpin_errormsg());
+    child_report((mutex_looks > 1) ? mutex_sleeps : 1000, "with the mutex");
+    return 0;
+}
+
+/* What an open has done to the file is undone without the mutex, because a disk
+ * may be slow. */
+static void test_undo(void **state)
+{
+    const char *path = unit_path(unit_disk, "undo");
+    child_t child;
+
+    if (UNIT_SANITIZED) {
+        skip(); /* it needs address space */
+    }
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    child_spawn(&child, "unmapped", path, NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), -ENOMEM);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+    child_finish(&child);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
+        {"unmapped", mutex_unmapped_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
         unit_case(test_growth),
         unit_case(test_close),
-        unit_case(test_shrink)
+        unit_case(test_shrink),
+        unit_case(test_undo)
     };
 
     return unit_main("mutex", argc, argv, children, tests);
