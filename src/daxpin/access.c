@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 /* A synchronisation waits for so long for a holder that has to act */
-#define DAXPIN_CHECK_BOUND (2 * DAXPIN_SEC)
+#define DAXPIN_CHECK_BOUND (10 * DAXPIN_SEC)
 
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access)

@@ -62,7 +62,7 @@ void daxpin_access_leave(daxpin_access_t *access);
 /* Check at a synchronisation that all accesses of this process before it are in
  * the file: the lease was whole, however dead the holder is, or the file is lent
  * and nobody has changed it. Return 0 or -ESTALE. The wait for a holder that has
- * to decide is 2 s at most. Caller does not hold daxpin_mutex. */
+ * to decide is 10 s at most. Caller does not hold daxpin_mutex. */
 int daxpin_file_check(daxpin_file_t *file);
 
 /* Return the control page, for processes that read it from another node. It is

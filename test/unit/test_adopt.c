@@ -169,7 +169,7 @@ static void test_hidden(void **state)
     assert_message("keep it open");
     assert_int_equal(umount(dir), 0);
     adopt_end(&map);
-    adopt_set_dir(unit_disk);
+    unit_use_dir(unit_disk);
     (void)state;
 }
 

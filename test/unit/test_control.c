@@ -9,6 +9,7 @@
 #include "intruder.h"
 
 #include <sys/ptrace.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 /* Set the limit of the address space to what is in use. */
@@ -68,6 +69,13 @@ static void test_no_room(void **state)
     (void)state;
 }
 
+static void *control_end_later(void *arg)
+{
+    unit_sleep_ms(50);
+    daxpin_control_set_state(arg, DAXPIN_STATE_BREAKING, 0);
+    return NULL;
+}
+
 /* Access to a lent file ends in two stores, and a synchronisation may come
  * between them. It must not take the first for a file that each access looks
  * at. */
@@ -76,6 +84,7 @@ static void test_end_of_lent_file(void **state)
     const char *path = unit_path(unit_disk, "ends");
     daxpin_access_t access;
     daxpin_file_t *file;
+    pthread_t thread;
     child_t reader;
 
     file = unit_open(path, UNIT_LENGTH);
@@ -86,8 +95,10 @@ static void test_end_of_lent_file(void **state)
                                           DAXPIN_STATE_LENT));
     assert_int_equal(daxpin_file_check(file), 0);
     atomic_store(&file->control->open, 0);
+    pthread_create(&thread, NULL, control_end_later, file->control);
     assert_int_equal(daxpin_file_check(file), -ESTALE);
-    atomic_store(&file->control->open, DAXPIN_CONTROL_CHECKED);
+    pthread_join(thread, NULL);
+    daxpin_control_set_state(file->control, DAXPIN_STATE_LENT, 0);
     assert_int_equal(daxpin_file_check(file), 0);
     child_finish(&reader);
     daxpin_file_close(file);

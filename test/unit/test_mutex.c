@@ -121,7 +121,7 @@ static void mutex_on_length(int fd)
 {
     char path[PATH_MAX];
 
-    disk_path_of(fd, path);
+    unit_fd_path(fd, path);
     if (strcmp(path, mutex_path) == 0) {
         mutex_check();
         ++mutex_looks;

@@ -69,6 +69,7 @@
 /* The pause between searches of all processes for one that may have written */
 #define DAXPIN_SCAN_PAUSE            (20 * DAXPIN_MSEC)
 #define DAXPIN_SCAN_SHARE            4 /* times as long as a search took */
+#define DAXPIN_SCAN_PAUSE_MAX        DAXPIN_SEC /* synchronisations wait */
 
 /* What the holder remembers of the lease, beside the state that members read */
 typedef enum daxpin_lease_phase {

@@ -151,8 +151,9 @@ static int daxpin_holder_look_for_writer(daxpin_file_t *file, uint64_t now)
     found = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
                                     file) != 0;
     end   = daxpin_now();
-    file->lease.scan = end + DAXPIN_SCAN_PAUSE +
-                       DAXPIN_SCAN_SHARE * (end - now);
+    file->lease.scan = end + daxpin_earlier(DAXPIN_SCAN_PAUSE +
+                                            DAXPIN_SCAN_SHARE * (end - now),
+                                            DAXPIN_SCAN_PAUSE_MAX);
     return found;
 }
 
