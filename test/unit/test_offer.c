@@ -136,7 +136,8 @@ static void offer_cheat(int send_fd, const daxpin_offer_id_t *id, int wanted)
 {
     offer_server_t server = {.send_fd = send_fd};
 
-    assert_int_equal(daxpin_address_listen(id->dev, id->ino, &server.address),
+    assert_int_equal(daxpin_address_listen(id->dev, id->ino, -1,
+                                           &server.address),
                      0);
     offer_start(&server);
     assert_int_equal(offer_fetch(id), wanted);
