@@ -188,6 +188,34 @@ static void test_nested(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* Rank 0 has a shared lock of rank 1 and wants an exclusive one of rank 0, rank 1
+ * wants an exclusive one of itself, and the others lock all. The latter have
+ * rank 0 locked: at rank 1 they must not queue behind rank 1. */
+static void test_all_and_two(void)
+{
+    int i;
+
+    for (i = 0; i < turns; ++i) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        if (check_rank == 0) {
+            check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, 1 % check_size, 0, win),
+                      "lock");
+            usleep(i % 4 * 200);
+            if (check_size > 1) {
+                check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, win), "lock");
+                check_mpi(MPI_Win_unlock(0, win), "unlock");
+            }
+            check_mpi(MPI_Win_unlock(1 % check_size, win), "unlock");
+        } else if (check_rank == 1) {
+            check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 1, 0, win), "lock");
+            check_mpi(MPI_Win_unlock(1, win), "unlock");
+        } else {
+            check_mpi(MPI_Win_lock_all(0, win), "lock_all");
+            check_mpi(MPI_Win_unlock_all(win), "unlock_all");
+        }
+    }
+}
+
 static void test_nocheck(void)
 {
     check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, MPI_MODE_NOCHECK, win),
@@ -450,6 +478,7 @@ int main(int argc, char **argv)
     test_starvation(MPI_LOCK_EXCLUSIVE, MPI_LOCK_SHARED);
     test_starvation(MPI_LOCK_SHARED, MPI_LOCK_EXCLUSIVE);
     test_nested();
+    test_all_and_two();
     test_nocheck();
     test_fence();
     test_early_posts();

@@ -51,6 +51,8 @@ static void offer_answer(const offer_server_t *server)
     close(sock);
 }
 
+static _Atomic int offer_is_swept;
+
 static void *offer_serve(void *arg)
 {
     offer_server_t *server = arg;
@@ -130,6 +132,38 @@ static void test_nobody(void **state)
     (void)state;
 }
 
+static void *offer_sweep(void *arg)
+{
+    const daxpin_offer_id_t *id = arg;
+    daxpin_address_t address;
+
+    assert_int_equal(daxpin_address_listen(id->dev, id->ino, -1, &address), 0);
+    atomic_store(&offer_is_swept, 1);
+    unit_sleep_ms(100);
+    daxpin_address_close(&address);
+    return NULL;
+}
+
+/* Another process looks whether the address can be removed, and has its lock for
+ * a moment. */
+static void test_locked_for_a_moment(void **state)
+{
+    int fd = offer_memfd();
+    daxpin_offer_id_t id;
+    daxpin_offer_t *offer;
+    pthread_t thread;
+
+    assert_int_equal(daxpin_offer_open(fd, &id, &offer), 0);
+    daxpin_offer_close(offer);
+    assert_int_equal(pthread_create(&thread, NULL, offer_sweep, &id), 0);
+    assert_true(unit_await(10000, atomic_load(&offer_is_swept)));
+    assert_int_equal(daxpin_offer_open(fd, &id, &offer), 0);
+    pthread_join(thread, NULL);
+    daxpin_offer_close(offer);
+    close(fd);
+    (void)state;
+}
+
 /* What arrives is not what was meant: as when a number of a descriptor is of
  * another process. */
 static void offer_cheat(int send_fd, const daxpin_offer_id_t *id, int wanted)
@@ -189,6 +223,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_fetch),
         unit_case(test_nobody),
+        unit_case(test_locked_for_a_moment),
         unit_case(test_other_file),
         unit_case(test_cannot_seal)
     };

@@ -19,9 +19,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OFFER_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+#define OFFER_BOUND (2 * DAXPIN_SEC)
 
 struct daxpin_offer {
     daxpin_address_t address;
@@ -53,6 +55,21 @@ static int offer_is_same(const daxpin_offer_id_t *left,
            (left->size == right->size);
 }
 
+/* Listen at the address of an offer. A process that removes old names has the
+ * lock of each for a moment, also of one that was just made. */
+static int offer_listen(const daxpin_offer_id_t *id, daxpin_address_t *address)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    const uint64_t deadline     = daxpin_now() + OFFER_BOUND;
+    int ret;
+
+    while (((ret = daxpin_address_listen(id->dev, id->ino, -1, address)) ==
+            -EADDRINUSE) && (daxpin_now() < deadline)) {
+        nanosleep(&pause, NULL);
+    }
+    return ret;
+}
+
 int daxpin_offer_open(int fd, daxpin_offer_id_t *id, daxpin_offer_t **offer_p)
 {
     daxpin_offer_t *offer;
@@ -72,7 +89,7 @@ int daxpin_offer_open(int fd, daxpin_offer_id_t *id, daxpin_offer_t **offer_p)
         return daxpin_error(ENOMEM, "cannot offer memory to other processes: "
                             "no memory");
     }
-    ret = daxpin_address_listen(id->dev, id->ino, -1, &offer->address);
+    ret = offer_listen(id, &offer->address);
     if (ret != 0) {
         free(offer);
         return (ret != -EADDRINUSE) ? ret :

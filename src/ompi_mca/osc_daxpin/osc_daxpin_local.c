@@ -344,7 +344,7 @@ static int osc_daxpin_local_lock_all(osc_daxpin_module_t *module, int hints)
     }
     module->local.share = share;
     for (i = 0; (i < module->size) && (share != 0); ++i) {
-        osc_daxpin_lock_take(&module->node.slots[i], share, 0);
+        osc_daxpin_lock_take(&module->node.slots[i], share, i > 0);
     }
     return OMPI_SUCCESS;
 }

@@ -362,7 +362,7 @@ int osc_daxpin_node_lock(osc_daxpin_module_t *module, int node_rank)
     int ret;
 
     while ((ret = pthread_mutex_trylock(&lock->mutex)) == EBUSY) {
-        if (module->has_am) {
+        if (module->remote) {
             opal_progress(); /* who has it may wait for a reply of this rank */
         } else if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
             sched_yield();
