@@ -23,6 +23,8 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/os/rundir.h"
+
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -252,6 +254,7 @@ typedef struct other {
     int        write_fd;
     int        socket_fd;
     unsigned   uid; /* of the members */
+    char       dir[DAXPIN_RUNDIR_MAX]; /* where they meet */
 } other_t;
 
 static char other_bytes[UNIT_LENGTH];
@@ -362,8 +365,8 @@ static int other_meet_at(const char *dir, const char *name)
 static int other_meet(other_t *me)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char dir[64], name[64];
     struct stat st;
+    char name[64];
     int length;
 
     if (stat(me->path, &st) != 0) {
@@ -380,8 +383,7 @@ static int other_meet(other_t *me)
               (socklen_t)length) != 0) || (listen(me->socket_fd, 8) != 0)) {
         return errno;
     }
-    snprintf(dir, sizeof(dir), "/dev/shm/daxpin-%u", me->uid);
-    return other_meet_at(dir, name);
+    return other_meet_at(me->dir, name);
 }
 
 static int other_close(other_t *me)
@@ -422,6 +424,7 @@ static int other_child(int argc, char **argv)
     char line[CHILD_LINE_MAX];
     int ret;
 
+    close(daxpin_rundir_open(me.dir));
     while (child_read(line, sizeof(line))) {
         if (strcmp(line, "load") == 0) {
             other_load(&me);
