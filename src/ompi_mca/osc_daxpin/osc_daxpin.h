@@ -125,8 +125,6 @@ typedef struct osc_daxpin_peer {
     int              node_rank; /* -1: on another node */
     int              pid;       /* of a dynamic window; 0: its memory is
                                    reached by messages */
-    int              state_rank; /* rank whose control page shows its state to
-                                    other nodes */
     uint64_t         epoch;     /* number of this one */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
     int              open;      /* accesses are allowed */

@@ -389,10 +389,11 @@ static int osc_daxpin_am_move(osc_daxpin_module_t *module,
     return osc_daxpin_pack_move(module, range, move, osc_daxpin_am_copy);
 }
 
-/* Query why a file that this rank accessed in an epoch is revoked; epoch 0: any
- * file. Empty if none is. */
+/* Query whether a file that this rank accessed in an epoch is revoked, and why;
+ * epoch 0: any file. The cause may come later, and is empty until then. */
 static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
-                               uint64_t epoch, char *cause, size_t size)
+                               uint64_t epoch, int *revoked_p, char *cause,
+                               size_t size)
 {
     osc_daxpin_am_t am = {.type = OSC_DAXPIN_AM_CHECK, .epoch = epoch};
     osc_daxpin_am_reply_t reply;
@@ -401,6 +402,7 @@ static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
     if (ret == MPI_SUCCESS) {
         reply.cause[sizeof(reply.cause) - 1] = '\0';
         snprintf(cause, size, "%s", reply.cause);
+        *revoked_p = reply.result != OSC_DAXPIN_AM_DONE;
     }
     return ret;
 }
@@ -408,24 +410,24 @@ static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
 static int osc_daxpin_am_check(osc_daxpin_module_t *module, int target)
 {
     char cause[DAXPIN_CAUSE_MAX];
-    int ret;
+    int revoked, ret;
 
     ret = osc_daxpin_am_query(module, target, module->peers[target].epoch,
-                              cause, sizeof(cause));
-    return ((ret != OMPI_SUCCESS) || (cause[0] == '\0')) ? ret :
-                                                           OSC_DAXPIN_REVOKED;
+                              &revoked, cause, sizeof(cause));
+    return ((ret != OMPI_SUCCESS) || !revoked) ? ret : OSC_DAXPIN_REVOKED;
 }
 
 static int osc_daxpin_am_cause(osc_daxpin_module_t *module, int target,
                                char *buffer, size_t size)
 {
-    int ret;
+    int revoked, ret;
 
     ret = osc_daxpin_am_query(module, target, module->peers[target].epoch,
-                              buffer, size);
+                              &revoked, buffer, size);
     return ((ret != OMPI_SUCCESS) || (buffer[0] != '\0')) ?
                    ret :
-                   osc_daxpin_am_query(module, target, 0, buffer, size);
+                   osc_daxpin_am_query(module, target, 0, &revoked, buffer,
+                                       size);
 }
 
 static int osc_daxpin_am_persist(osc_daxpin_module_t *module, int target,

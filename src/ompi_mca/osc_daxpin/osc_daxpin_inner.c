@@ -95,7 +95,6 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->state;
     int ret;
 
-    target = module->peers[target].state_rank;
     ret    = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
                                      (ptrdiff_t)offset, (int)length, MPI_BYTE,
                                      shadow->win);

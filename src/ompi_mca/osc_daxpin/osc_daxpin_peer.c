@@ -25,7 +25,6 @@ typedef struct osc_daxpin_peer_info {
     uint64_t     file_length;
     int          disp_unit;
     int          has_file;
-    int          is_holder; /* of the file */
     int          read_only;
     int          node;      /* id */
     int          node_rank;
@@ -44,7 +43,6 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
     memset(info, 0, sizeof(*info));
     if (segment->file != NULL) {
         daxpin_file_key(segment->file, &info->key);
-        info->is_holder = daxpin_file_is_holder(segment->file);
     }
     info->has_file    = segment->file != NULL;
     info->read_only   = segment->read_only;
@@ -85,38 +83,6 @@ static int osc_daxpin_peer_info_check(const osc_daxpin_module_t *module,
         }
     }
     return OMPI_SUCCESS;
-}
-
-/* Return whether two ranks use one file. What a key has besides depends on the
- * namespaces of the rank, and on when it was read. */
-static int osc_daxpin_peer_info_is_same(const osc_daxpin_peer_info_t *left,
-                                        const osc_daxpin_peer_info_t *right)
-{
-    return (left->node == right->node) && (left->key.dev == right->key.dev) &&
-           (left->key.ino == right->key.ino) &&
-           (left->key.generation == right->key.generation);
-}
-
-/* Return the rank whose control page shows the state of a target's file to
- * other nodes. The holder and its members share one page. It is read at the
- * holder, because an RDMA device registers no memory that is read-only, as it
- * is at members: these would have to take part in each read. */
-static int osc_daxpin_peer_state_rank(const osc_daxpin_peer_info_t *infos,
-                                      int size, int target)
-{
-    const osc_daxpin_peer_info_t *info = &infos[target];
-    int i;
-
-    if (!info->has_file || info->is_holder) {
-        return target;
-    }
-    for (i = 0; i < size; ++i) {
-        if (infos[i].is_holder &&
-            osc_daxpin_peer_info_is_same(&infos[i], info)) {
-            return i;
-        }
-    }
-    return target;
 }
 
 static const osc_daxpin_way_t *
@@ -166,8 +132,6 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     peer->epoch           = 1;
     peer->mems            = &peer->mem;
     peer->num_mems        = 1;
-    peer->state_rank      = osc_daxpin_peer_state_rank(infos, module->size,
-                                                       target);
     if (peer->way == &osc_daxpin_way_am) {
         peer->mem.size = UINT64_MAX; /* only the target knows its regions */
     } else if (peer->way == &osc_daxpin_way_region) {

@@ -71,7 +71,7 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
 {
     osc_daxpin_module_t *module = request->module;
     osc_daxpin_shadow_t *shadow = &module->state;
-    int target                  = module->peers[request->target].state_rank;
+    int target                  = request->target;
 
     request->phase = phase;
     return shadow->module->osc_rget((char*)&request->control + offset,
