@@ -18,10 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A holder checks a lent file every 20 ms; without a new check for so long, it
- * does not run */
-#define OSC_DAXPIN_LENT_BOUND_SEC 30.0
-
 _Static_assert((offsetof(osc_daxpin_view_t, state) ==
                 offsetof(daxpin_control_t, state) - OSC_DAXPIN_VIEW_OFFSET) &&
                (offsetof(osc_daxpin_view_t, locks) ==
@@ -125,6 +121,15 @@ osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
                                             OSC_DAXPIN_VIEW_UNCLEAR;
 }
 
+int osc_daxpin_view_error(const osc_daxpin_module_t *module, int target)
+{
+    return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot find out whether "
+                            "the file of rank %d is whole: its lease is lent, "
+                            "and its holder has not checked it for %g s; is "
+                            "that process stopped?", module->rank, target,
+                            OSC_DAXPIN_LENT_BOUND_SEC);
+}
+
 static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
 {
     const double end = PMPI_Wtime() + OSC_DAXPIN_LENT_BOUND_SEC;
@@ -147,12 +152,7 @@ static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
             break;
         }
         if (PMPI_Wtime() > end) {
-            return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot find out "
-                                    "whether the file of rank %d is whole: "
-                                    "its lease is lent, and its holder has "
-                                    "not checked it for %g s; is that process "
-                                    "stopped?", module->rank, target,
-                                    OSC_DAXPIN_LENT_BOUND_SEC);
+            return osc_daxpin_view_error(module, target);
         }
         opal_progress();
     }

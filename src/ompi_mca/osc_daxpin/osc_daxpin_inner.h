@@ -31,6 +31,13 @@ typedef enum osc_daxpin_verdict {
 osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
                                            uint64_t *first_p);
 
+/* A holder checks a lent file every 20 ms; without a new check for so long, it
+ * does not run */
+#define OSC_DAXPIN_LENT_BOUND_SEC 30.0
+
+/* Return the error of a view that is unclear for so long */
+int osc_daxpin_view_error(const osc_daxpin_module_t *module, int target);
+
 /* Wait until what was moved to all targets is there */
 int osc_daxpin_inner_complete_all(osc_daxpin_module_t *module);
 

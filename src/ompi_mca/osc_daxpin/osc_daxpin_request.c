@@ -30,6 +30,7 @@ typedef struct osc_daxpin_request {
     osc_daxpin_phase_t  phase;
     ompi_request_t      *inner;
     uint64_t            first;   /* as in osc_daxpin_view_judge() */
+    double              end;     /* of waiting for a clear view */
     daxpin_control_t    control; /* as far as it was read */
 } osc_daxpin_request_t;
 
@@ -95,6 +96,7 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
 
     switch (request->phase) {
     case OSC_DAXPIN_PHASE_DATA:
+        request->end = PMPI_Wtime() + OSC_DAXPIN_LENT_BOUND_SEC;
         return osc_daxpin_request_read_state(request);
     case OSC_DAXPIN_PHASE_STATE:
         memcpy(&view, control + OSC_DAXPIN_VIEW_OFFSET, sizeof(view));
@@ -103,7 +105,10 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
             *done_p = 1;
             return OMPI_SUCCESS;
         case OSC_DAXPIN_VIEW_UNCLEAR:
-            return osc_daxpin_request_read_state(request);
+            return (PMPI_Wtime() > request->end) ?
+                           osc_daxpin_view_error(request->module,
+                                                 request->target) :
+                           osc_daxpin_request_read_state(request);
         default:
             return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_CAUSE, 0,
                                            sizeof(request->control));
