@@ -145,8 +145,9 @@ typedef struct osc_daxpin_shadow {
 
 /* Shared by ranks of a node: one for each rank */
 typedef struct osc_daxpin_slot {
-    _Atomic uint64_t lock;   /* of accumulates, if a rank has remote targets:
-                                0, or 1 + rank that has it */
+    _Atomic uint64_t lock;   /* of accumulates, if the window is on several
+                                nodes and a rank has remote targets; 0: free,
+                                see osc_daxpin_acc.c */
     _Atomic uint64_t epochs; /* see osc_daxpin_wait.c */
     char             pad[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
     _Atomic uint64_t holders; /* these, see osc_daxpin_local.c */

@@ -18,6 +18,7 @@
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,47 +26,89 @@
  * The lock of a target
  */
 
-static uint64_t osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
-                                 uint64_t compare, uint64_t value)
+/* Longer than an accumulate of INT_MAX elements takes on a slow network */
+#define OSC_DAXPIN_ACC_BOUND_SEC 600.0
+
+/* The lock is a number and, below it, 1 + the rank that has it */
+#define OSC_DAXPIN_ACC_SHIFT 32
+#define OSC_DAXPIN_ACC_OWNER ((UINT64_C(1) << OSC_DAXPIN_ACC_SHIFT) - 1)
+
+static int osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
+                            uint64_t compare, uint64_t value, uint64_t *seen_p)
 {
     osc_daxpin_shadow_t *shadow = &module->lock;
-    uint64_t seen               = ~compare;
+    int ret;
 
-    if ((shadow->module->osc_compare_and_swap(&value, &compare, &seen,
-                                              MPI_UINT64_T, target, 0,
-                                              shadow->win) != OMPI_SUCCESS) ||
-        (shadow->module->osc_flush(target, shadow->win) != OMPI_SUCCESS)) {
-        seen = ~compare;
+    ret = shadow->module->osc_compare_and_swap(&value, &compare, seen_p,
+                                               MPI_UINT64_T, target, 0,
+                                               shadow->win);
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   shadow->module->osc_flush(target, shadow->win);
+}
+
+/* Return a value of the lock that no other use of it by any rank has: so a lock
+ * that stays can be told from one that is taken again and again. 0 without such
+ * a lock. */
+static uint64_t osc_daxpin_acc_value(const osc_daxpin_module_t *module)
+{
+    static _Atomic uint32_t number;
+
+    if (module->lock.module == NULL) {
+        return 0;
     }
-    return seen;
+    return ((uint64_t)atomic_fetch_add(&number, 1) << OSC_DAXPIN_ACC_SHIFT) |
+           ((uint64_t)module->rank + 1);
+}
+
+static int osc_daxpin_acc_error(const osc_daxpin_module_t *module, int target,
+                                uint64_t owner)
+{
+    return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot accumulate at rank "
+                            "%d: rank %" PRIu64 " has been in the middle of an "
+                            "accumulate there for %g s; has it ended, or is it "
+                            "stopped?", module->rank, target,
+                            (owner & OSC_DAXPIN_ACC_OWNER) - 1,
+                            OSC_DAXPIN_ACC_BOUND_SEC);
 }
 
 /* Ranks of other nodes use the inner component. What a NIC does is not atomic
  * with respect to a CPU, so if one rank has to use it, all do. */
-static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target,
+                               uint64_t mine)
 {
-    uint64_t mine = (uint64_t)module->rank + 1;
+    uint64_t owner = 0, seen = 0;
+    double end     = 0;
+    int ret;
 
     if (module->lock.module == NULL) {
         return osc_daxpin_node_lock(module, module->peers[target].node_rank);
     }
-    while (osc_daxpin_cswap(module, target, 0, mine) != 0) {
+    for (;;) {
+        ret = osc_daxpin_cswap(module, target, 0, mine, &seen);
+        if ((ret != OMPI_SUCCESS) || (seen == 0)) {
+            return ret;
+        }
+        if (seen != owner) {
+            owner = seen;
+            end   = PMPI_Wtime() + OSC_DAXPIN_ACC_BOUND_SEC;
+        } else if (PMPI_Wtime() > end) {
+            return osc_daxpin_acc_error(module, target, owner);
+        }
         opal_progress();
     }
-    return OMPI_SUCCESS;
 }
 
-static void osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target,
+                                 uint64_t mine)
 {
-    uint64_t mine = (uint64_t)module->rank + 1;
+    uint64_t seen;
 
     if (module->lock.module == NULL) {
         osc_daxpin_node_unlock(module, module->peers[target].node_rank);
-        return;
+        return OMPI_SUCCESS;
     }
-    while (osc_daxpin_cswap(module, target, mine, 0) != mine) {
-        opal_progress();
-    }
+    return osc_daxpin_cswap(module, target, mine, 0, &seen);
 }
 
 /*
@@ -296,8 +339,9 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
                           const osc_daxpin_acc_t *acc)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
+    const uint64_t lock         = osc_daxpin_acc_value(module);
     osc_daxpin_range_t range;
-    int ret;
+    int ret, error;
 
     osc_daxpin_peers_lock(module);
     ret = osc_daxpin_range_get(module, target, disp, acc->target_count,
@@ -312,14 +356,15 @@ static int osc_daxpin_acc(ompi_win_t *win, int target, ptrdiff_t disp,
         ret = osc_daxpin_error_read_only(module, target);
         goto out;
     }
-    ret = osc_daxpin_acc_lock(module, target);
+    ret = osc_daxpin_acc_lock(module, target, lock);
     if (ret != OMPI_SUCCESS) {
         goto out;
     }
     ret = (range.mem->base != NULL) ?
                   osc_daxpin_acc_mapped(module, acc, &range) :
                   osc_daxpin_acc_unmapped(module, acc, disp, &range);
-    osc_daxpin_acc_unlock(module, target);
+    error = osc_daxpin_acc_unlock(module, target, lock);
+    ret   = (ret != OMPI_SUCCESS) ? ret : error;
 out:
     osc_daxpin_peers_unlock(module);
     return ret;

@@ -15,6 +15,7 @@
 #include "osc_daxpin_error.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -23,6 +24,11 @@
 
 #define OSC_DAXPIN_PROGRESS_MIN_NS (20 * 1000)
 #define OSC_DAXPIN_PROGRESS_MAX_NS (1000 * 1000)
+
+/* To wait for an answer: for the requests of others, and for this one on a slow
+ * disk, in bytes per second */
+#define OSC_DAXPIN_ANSWER_BOUND_SEC 600.0
+#define OSC_DAXPIN_ANSWER_RATE      (1024.0 * 1024.0)
 
 /* An answer is the number and, below it, a value of errno */
 #define OSC_DAXPIN_ANSWER_SHIFT 12
@@ -160,9 +166,13 @@ static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
 }
 
 static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
-                                  uint64_t number, int *error_p)
+                                  uint64_t number, uint64_t length,
+                                  int *error_p)
 {
-    uint64_t answer = 0;
+    const double bound = OSC_DAXPIN_ANSWER_BOUND_SEC +
+                         (double)length / OSC_DAXPIN_ANSWER_RATE;
+    const double end   = PMPI_Wtime() + bound;
+    uint64_t answer    = 0;
     int ret;
 
     for (;;) {
@@ -175,6 +185,12 @@ static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
         if ((answer >> OSC_DAXPIN_ANSWER_SHIFT) == number) {
             *error_p = (int)(answer & OSC_DAXPIN_ANSWER_ERROR);
             return OMPI_SUCCESS;
+        }
+        if (PMPI_Wtime() > end) {
+            return osc_daxpin_error(MPI_ERR_IO, "rank %d: rank %d has not made "
+                                    "%" PRIu64 " bytes durable in %g s; has it "
+                                    "ended, or is it stopped?", module->rank,
+                                    target, length, bound);
         }
         opal_progress();
     }
@@ -198,5 +214,6 @@ int osc_daxpin_progress_request(osc_daxpin_module_t *module, int target,
     }
     return (ret != OMPI_SUCCESS) ?
                    ret :
-                   osc_daxpin_record_wait(module, target, number, error_p);
+                   osc_daxpin_record_wait(module, target, number, length,
+                                          error_p);
 }

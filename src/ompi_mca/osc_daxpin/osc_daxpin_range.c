@@ -51,10 +51,12 @@ int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                           ptrdiff_t from, osc_daxpin_range_t *range)
 {
     osc_daxpin_mem_t *mem;
+    int ret;
 
-    mem = osc_daxpin_region_find(module, target, range->start, range->length);
-    if (mem == NULL) {
-        return MPI_ERR_RMA_RANGE;
+    ret = osc_daxpin_region_find(module, target, range->start, range->length,
+                                 &mem);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
     }
     mem->touched  = 1;
     range->mem    = mem;

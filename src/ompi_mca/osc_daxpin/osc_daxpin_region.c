@@ -17,9 +17,12 @@
 #include "osc_daxpin_pack.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define OSC_DAXPIN_TABLE_BOUND_SEC 30.0
 
 /*
  * The regions of a target
@@ -62,24 +65,44 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
     mem->dead = mem->base == NULL;
 }
 
-/* Read the table as it is at one moment */
-static uint64_t osc_daxpin_table_read(osc_daxpin_table_t *table,
-                                      osc_daxpin_table_t *copy)
+/* Copy the table; return whether nothing has changed it meanwhile */
+static int osc_daxpin_table_copy(osc_daxpin_table_t *table,
+                                 osc_daxpin_table_t *copy)
 {
-    uint64_t version;
+    uint64_t version = atomic_load(&table->version);
 
-    do {
-        do {
-            version = atomic_load(&table->version);
-        } while (version % 2 != 0);
-        copy->count = table->count;
-        copy->count = (copy->count < OSC_DAXPIN_REGIONS_MAX) ?
-                              copy->count : OSC_DAXPIN_REGIONS_MAX;
-        memcpy(copy->regions, table->regions,
-               copy->count * sizeof(copy->regions[0]));
-        atomic_thread_fence(memory_order_seq_cst);
-    } while (atomic_load(&table->version) != version);
-    return version;
+    if (version % 2 != 0) {
+        return 0;
+    }
+    copy->version = version;
+    copy->count   = table->count;
+    copy->count   = (copy->count < OSC_DAXPIN_REGIONS_MAX) ?
+                            copy->count : OSC_DAXPIN_REGIONS_MAX;
+    memcpy(copy->regions, table->regions,
+           copy->count * sizeof(copy->regions[0]));
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load(&table->version) == version;
+}
+
+/* Read the table as it is at one moment. A change takes no time, unless the
+ * target is stopped or has ended in the middle of it. */
+static int osc_daxpin_table_read(const osc_daxpin_module_t *module, int target,
+                                 osc_daxpin_table_t *table,
+                                 osc_daxpin_table_t *copy)
+{
+    const double end = PMPI_Wtime() + OSC_DAXPIN_TABLE_BOUND_SEC;
+
+    while (!osc_daxpin_table_copy(table, copy)) {
+        if (PMPI_Wtime() > end) {
+            return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot find out "
+                                    "what rank %d has attached: it has been "
+                                    "changing that for %g s; has it ended, or "
+                                    "is it stopped?", module->rank, target,
+                                    OSC_DAXPIN_TABLE_BOUND_SEC);
+        }
+        sched_yield();
+    }
+    return OMPI_SUCCESS;
 }
 
 static int osc_daxpin_region_compare(const void *left, const void *right)
@@ -188,55 +211,64 @@ static void osc_daxpin_regions_fill(osc_daxpin_module_t *module, int target,
 }
 
 /* Update the regions to what a target has attached and detached since */
-static void osc_daxpin_regions_refresh(osc_daxpin_module_t *module, int target)
+static int osc_daxpin_regions_refresh(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_peer_t *peer   = &module->peers[target];
     osc_daxpin_table_t *table = &module->node.tables[peer->node_rank];
     osc_daxpin_table_t *copy;
     osc_daxpin_mem_t *mems;
-    uint64_t version;
+    int ret;
 
     if (atomic_load(&table->version) == peer->version) {
-        return;
+        return OMPI_SUCCESS;
     }
     copy = malloc(sizeof(*copy));
     if (copy == NULL) {
-        return;
+        return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    version = osc_daxpin_table_read(table, copy);
+    ret = osc_daxpin_table_read(module, target, table, copy);
+    if (ret != OMPI_SUCCESS) {
+        goto out;
+    }
     osc_daxpin_table_merge(copy);
-    mems    = calloc(copy->count + 1, sizeof(*mems));
+    mems = calloc(copy->count + 1, sizeof(*mems));
     if (mems == NULL) {
-        free(copy);
-        return;
+        ret = OMPI_ERR_OUT_OF_RESOURCE;
+        goto out;
     }
-    peer->version = version;
+    peer->version = copy->version;
     osc_daxpin_regions_fill(module, target, copy, mems);
     if (peer->mems != &peer->mem) {
         free(peer->mems);
     }
     peer->mems     = mems;
     peer->num_mems = (unsigned)copy->count;
+out:
     free(copy);
+    return ret;
 }
 
-osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
-                                         int target, uint64_t start,
-                                         uint64_t length)
+int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
+                           uint64_t start, uint64_t length,
+                           osc_daxpin_mem_t **mem_p)
 {
     osc_daxpin_peer_t *peer = &module->peers[target];
+    int ret                 = osc_daxpin_regions_refresh(module, target);
     osc_daxpin_mem_t *mem;
     unsigned i;
 
-    osc_daxpin_regions_refresh(module, target);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
     for (i = 0; i < peer->num_mems; ++i) {
         mem = &peer->mems[i];
         if ((start >= mem->start) && (length <= mem->size) &&
             (start - mem->start <= mem->size - length)) {
-            return mem;
+            *mem_p = mem;
+            return OMPI_SUCCESS;
         }
     }
-    return NULL;
+    return MPI_ERR_RMA_RANGE;
 }
 
 void osc_daxpin_regions_close(osc_daxpin_module_t *module)

@@ -10,10 +10,11 @@
 
 extern const osc_daxpin_way_t osc_daxpin_way_region;
 
-/* Return the memory of a target that a range is in; NULL: not attached */
-osc_daxpin_mem_t *osc_daxpin_region_find(osc_daxpin_module_t *module,
-                                         int target, uint64_t start,
-                                         uint64_t length);
+/* Find the memory of a target that a range is in. Return MPI_ERR_RMA_RANGE if
+ * it is not attached. */
+int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
+                           uint64_t start, uint64_t length,
+                           osc_daxpin_mem_t **mem_p);
 
 /* Try to copy a word of another process, and back. Return whether both are
  * allowed, and the word is what it should be. */
