@@ -61,19 +61,22 @@ osc_daxpin_segment_t *osc_daxpin_own_segments(osc_daxpin_module_t *module,
     return module->attached;
 }
 
-daxpin_file_t *osc_daxpin_own_revoked(osc_daxpin_module_t *module)
+void osc_daxpin_own_cause(osc_daxpin_module_t *module, char *buffer,
+                          size_t size)
 {
     const osc_daxpin_segment_t *segment;
     uint64_t i, count;
 
+    OPAL_THREAD_LOCK(&module->attach_mutex);
     segment = osc_daxpin_own_segments(module, &count);
     for (i = 0; i < count; ++i, ++segment) {
         if ((segment->file != NULL) &&
             !osc_daxpin_file_is_good(segment->file)) {
-            return segment->file;
+            daxpin_file_cause(segment->file, buffer, size);
+            break;
         }
     }
-    return NULL;
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
 }
 
 osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,

@@ -19,8 +19,10 @@ osc_daxpin_segment_t *osc_daxpin_attached_find(osc_daxpin_module_t *module,
 osc_daxpin_segment_t *osc_daxpin_own_segments(osc_daxpin_module_t *module,
                                               uint64_t *count_p);
 
-/* Return the first of this rank's files that is revoked, or NULL */
-daxpin_file_t *osc_daxpin_own_revoked(osc_daxpin_module_t *module);
+/* Write why the first of this rank's files that are revoked is; if none is, do
+ * nothing */
+void osc_daxpin_own_cause(osc_daxpin_module_t *module, char *buffer,
+                          size_t size);
 
 int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size);
 int osc_daxpin_win_detach(ompi_win_t *win, const void *base);

@@ -133,11 +133,13 @@ int osc_daxpin_own_persist(osc_daxpin_module_t *module)
     const osc_daxpin_segment_t *segment;
     uint64_t i, count;
 
+    OPAL_THREAD_LOCK(&module->attach_mutex);
     segment = osc_daxpin_own_segments(module, &count);
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i, ++segment) {
         if (!atomic_load(&segment->reported)) {
             ret = osc_daxpin_persist(module, segment, 0, segment->size);
         }
     }
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
     return ret;
 }

@@ -398,7 +398,6 @@ static int osc_daxpin_region_cause(osc_daxpin_module_t *module, int target,
                                    char *buffer, size_t size)
 {
     char path[OSC_DAXPIN_NAME_MAX];
-    daxpin_file_t *file = NULL;
     const osc_daxpin_mem_t *mem;
 
     mem = osc_daxpin_region_revoked(module, target, 0);
@@ -411,12 +410,9 @@ static int osc_daxpin_region_cause(osc_daxpin_module_t *module, int target,
         return OMPI_SUCCESS;
     }
     if (mem != NULL) {
-        file = mem->access.file;
+        daxpin_file_cause(mem->access.file, buffer, size);
     } else if (target == module->rank) {
-        file = osc_daxpin_own_revoked(module);
-    }
-    if (file != NULL) {
-        daxpin_file_cause(file, buffer, size);
+        osc_daxpin_own_cause(module, buffer, size);
     }
     return OMPI_SUCCESS;
 }
