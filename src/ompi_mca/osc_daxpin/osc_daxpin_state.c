@@ -32,23 +32,23 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
 }
 
 /* Return the file that is the cause: first of those accessed in this epoch. NULL
- * if this process does not share the file. */
+ * if this process does not share the file; no other one is reported then. */
 static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
 {
-    daxpin_file_t *file = NULL;
+    const osc_daxpin_mem_t *bad = NULL;
     const osc_daxpin_mem_t *mem;
     unsigned i;
 
     for (i = 0; i < peer->num_mems; ++i) {
         mem = &peer->mems[i];
-        if ((mem->access.file != NULL) && !osc_daxpin_mem_is_good(mem)) {
+        if (((bad == NULL) || mem->touched) && !osc_daxpin_mem_is_good(mem)) {
+            bad = mem;
             if (mem->touched) {
-                return mem->access.file;
+                break;
             }
-            file = (file != NULL) ? file : mem->access.file;
         }
     }
-    return file;
+    return (bad != NULL) ? bad->access.file : NULL;
 }
 
 /* Note that the program knows of a revoked file. The memory of several ranks
