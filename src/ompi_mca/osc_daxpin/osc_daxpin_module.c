@@ -341,7 +341,8 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
 }
 
 /* Keys that inner components read when a program changes the info of a window
- * later. They subscribe to the sync window, so a change is passed on to it. */
+ * later. They subscribe to the sync window, so a change is passed on to it. A
+ * window that could not be freed without an error has none. */
 static const char *osc_daxpin_inner_keys[] = {
     "no_locks", "acc_single_intrinsic"
 };
@@ -349,10 +350,10 @@ static const char *osc_daxpin_inner_keys[] = {
 static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
                                      char *value)
 {
-    ompi_win_t *win             = (ompi_win_t*)object;
-    osc_daxpin_module_t *module = osc_daxpin_module(win);
-    ompi_win_t *inner           = module->sync.win;
-    opal_info_t *info           = OBJ_NEW(opal_info_t);
+    ompi_win_t *win   = (ompi_win_t*)object;
+    ompi_win_t *inner = osc_daxpin_module_is_own(win) ?
+                                osc_daxpin_module(win)->sync.win : NULL;
+    opal_info_t *info = OBJ_NEW(opal_info_t);
 
     if ((inner != NULL) && (info != NULL) && (value != NULL) &&
         (value[0] != '\0') &&
