@@ -503,6 +503,37 @@ static void test_halves(const char *path, int first)
     check_mpi(MPI_Win_free(&win), "free");
 }
 
+/* Parts that are apart have no place if they have no bytes */
+static void test_apart(const char *path)
+{
+    MPI_Aint bytes = (check_rank % 2 == 0) ? SIZE : 0;
+    char *base, *other;
+    MPI_Info info;
+    int rank, unit;
+
+    MPI_Info_create(&info);
+    MPI_Info_set(info, "daxpin_path", path);
+    MPI_Info_set(info, "alloc_shared_noncontig", "true");
+    check_mpi(MPI_Win_allocate_shared(bytes, 8, info, MPI_COMM_WORLD, &base,
+                                      &win), "allocate_shared");
+    MPI_Info_free(&info);
+    check((base == NULL) == (bytes == 0), "%ld bytes that are apart are at %p",
+          bytes, (void*)base);
+    for (rank = 0; rank < check_size; ++rank) {
+        check_mpi(MPI_Win_shared_query(win, rank, &bytes, &unit, &other),
+                  "shared_query of what is apart");
+        check(bytes == ((rank % 2 == 0) ? SIZE : 0),
+              "part %d has %ld bytes", rank, bytes);
+        check((other == NULL) == (bytes == 0), "part %d, %ld bytes, is at %p",
+              rank, bytes, (void*)other);
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check_mpi(MPI_Put(origin, 0, MPI_UINT64_T, (check_rank | 1) % check_size, 0,
+                      0, MPI_UINT64_T, win), "put 0 bytes");
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check_mpi(MPI_Win_free(&win), "free");
+}
+
 /*
  * MPI_Win_shared_query() of any window
  */
@@ -632,6 +663,9 @@ int main(int argc, char **argv)
         test_halves(path, 0);
         if (check_size > 1) {
             test_halves(path, 1);
+        }
+        if (window_is(&window, "shared") && is_one_node()) {
+            test_apart(path);
         }
     }
     MPI_Finalize();

@@ -124,8 +124,19 @@ static int osc_daxpin_shared_first(const osc_daxpin_module_t *module)
     return module->rank;
 }
 
-/* The answer for memory that is not in this process is a size of 0. A part of 0
- * bytes has a place, too, if it is part of a file. */
+/* Return where the program finds the part of a rank; NULL: nowhere. A part of 0
+ * bytes has a place, too, if it is part of a file, unless the program wanted
+ * parts that are apart: then Open MPI's own windows give NULL. */
+static char *osc_daxpin_place(const osc_daxpin_module_t *module, int rank)
+{
+    if ((module->flavor == MPI_WIN_FLAVOR_SHARED) &&
+        module->spec.noncontiguous && (module->peers[rank].mem.size == 0)) {
+        return NULL;
+    }
+    return osc_daxpin_peer_base(module, rank);
+}
+
+/* The answer for memory that is not in this process is a size of 0. */
 static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
                                    int *disp_unit, void *baseptr)
 {
@@ -140,7 +151,7 @@ static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
         rank = osc_daxpin_shared_first(module);
     }
     peer             = &module->peers[rank];
-    base             = osc_daxpin_peer_base(module, rank);
+    base             = osc_daxpin_place(module, rank);
     *size            = (base != NULL) ? peer->mem.size : 0;
     *disp_unit       = peer->disp_unit;
     *(void**)baseptr = base;
@@ -413,7 +424,7 @@ int osc_daxpin_module_open(const osc_daxpin_component_t *component,
         osc_daxpin_segment_unlink(module);
     }
     if (flavor != MPI_WIN_FLAVOR_DYNAMIC) {
-        *base = module->segment.base;
+        *base = osc_daxpin_place(module, module->rank);
     }
     win->w_osc_module = &module->super;
     if (module->sync.win != NULL) {
