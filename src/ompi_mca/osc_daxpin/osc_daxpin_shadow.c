@@ -9,6 +9,7 @@
 
 #include "opal/util/info.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define OSC_DAXPIN_COMPONENTS_MAX 16
@@ -162,6 +163,37 @@ static void osc_daxpin_shadow_delete(osc_daxpin_shadow_t *shadow)
     shadow->module = NULL;
 }
 
+/* Agree with all ranks on the next component; NULL: there is none here. Ranks
+ * with different components would wait for each other for ever. */
+static int osc_daxpin_shadow_agree(const osc_daxpin_module_t *module,
+                                   const ompi_osc_base_component_t *component)
+{
+    ompi_communicator_t *comm = module->comm;
+    const char *name          = (component != NULL) ?
+                    component->osc_version.mca_component_name : "none";
+    char first[MCA_BASE_MAX_COMPONENT_NAME_LEN + 1] = "";
+    int differs, all, ret;
+
+    snprintf(first, sizeof(first), "%s", name);
+    ret = comm->c_coll->coll_bcast(first, sizeof(first), MPI_BYTE, 0, comm,
+                                   comm->c_coll->coll_bcast_module);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    differs = strcmp(first, name) != 0;
+    ret     = comm->c_coll->coll_allreduce(&differs, &all, 1, MPI_INT, MPI_MAX,
+                                           comm,
+                                           comm->c_coll->coll_allreduce_module);
+    if ((ret != OMPI_SUCCESS) || !all) {
+        return ret;
+    }
+    return osc_daxpin_error(OMPI_ERR_NOT_SUPPORTED, "rank %d: the ranks choose "
+                            "different osc components to do the work: %s at "
+                            "rank 0, %s here; give all ranks the same MCA "
+                            "parameters and the same UCX_MD and UCX_TLS",
+                            module->rank, first, name);
+}
+
 int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
                            const ompi_win_t *win, void *base, size_t size,
                            int disp_unit, opal_info_t *info, int *model_p,
@@ -171,7 +203,7 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
     ompi_communicator_t *comm          = module->comm;
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
     int ret = OMPI_ERR_NOT_SUPPORTED;
-    int count, i;
+    int count, i, agreed;
 
     shadow->win = osc_daxpin_shadow_new(win, info);
     if (shadow->win == NULL) {
@@ -182,7 +214,16 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
                               info, MPI_WIN_FLAVOR_CREATE, choices);
     /* Some components want a window that they then cannot make; each fails on
      * all ranks */
-    for (i = 0; (i < count) && (ret != OMPI_SUCCESS); ++i) {
+    for (i = 0; ret != OMPI_SUCCESS; ++i) {
+        agreed = osc_daxpin_shadow_agree(module, (i < count) ?
+                                         choices[i].component : NULL);
+        if (agreed != OMPI_SUCCESS) {
+            osc_daxpin_shadow_delete(shadow);
+            return agreed;
+        }
+        if (i >= count) {
+            break;
+        }
         ret = choices[i].component->osc_select(shadow->win, &base, size,
                                                disp_unit, comm, info,
                                                MPI_WIN_FLAVOR_CREATE, model_p);
