@@ -42,6 +42,8 @@ static struct {
     int          stop[2];
     pthread_t    thread;
     atomic_int   conns;
+    atomic_int   opened; /* connections so far */
+    atomic_int   ended;  /* ends of connections noticed so far */
     atomic_int   ranges;
     atomic_int   unleased; /* files received without a lease */
 } guard;
@@ -105,6 +107,7 @@ static int guard_serve(int sock)
     int fd;
 
     if (recvmsg(sock, &header, MSG_CMSG_CLOEXEC) <= 0) {
+        ++guard.ended;
         unit_sleep_ms(guard.mode == GUARD_STAYS);
         return guard.mode == GUARD_STAYS;
     }
@@ -154,6 +157,7 @@ static void *guard_run_daemon(void *arg)
             fds[count].revents  = 0;
             fds[count++].events = POLLIN;
             ++guard.conns;
+            ++guard.opened;
         }
         if (fds[0].revents != 0) {
             (void)!read(guard.stop[0], &how, 1);
@@ -177,6 +181,8 @@ static void guard_start_daemon(guard_mode_t mode, uint32_t grace_ms)
     guard.mode     = mode;
     guard.grace_ms = grace_ms;
     guard.conns    = 0;
+    guard.opened   = 0;
+    guard.ended    = 0;
     guard.ranges   = 0;
     guard.unleased = 0;
     strcpy(address.sun_path, path);
@@ -329,6 +335,39 @@ static void test_daemon_stays(void **state)
     assert_int_equal(mutex_sleeps, 0);
     guard_end_daemon("k");
     unit_log_clear();
+    (void)state;
+}
+
+static void *guard_close_file(void *file)
+{
+    daxpin_file_close(file);
+    return NULL;
+}
+
+/* While a thread that closes the file waits for the daemon, another one opens
+ * and pins it: the first one leaves the new connection alone. */
+static void test_pin_while_closing(void **state)
+{
+    const char *path    = unit_path(unit_memory, "closing");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin, *other;
+    pthread_t closer;
+
+    guard_start_daemon(GUARD_STAYS, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    daxpin_unpin(pin);
+    assert_int_equal(pthread_create(&closer, NULL, guard_close_file, file), 0);
+    assert_true(unit_await(10000, guard.ended > 0));
+    file = unit_open(path, UNIT_LENGTH);
+    pin  = guard_pin(file, 0, GUARD_PAGE);
+    assert_int_equal(pthread_join(closer, NULL), 0);
+    other = guard_pin(file, GUARD_PAGE, GUARD_PAGE);
+    assert_true(guard_is_on(file));
+    assert_int_equal(guard.opened, 2);
+    daxpin_unpin(other);
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end_daemon("k");
     (void)state;
 }
 
@@ -553,6 +592,7 @@ int main(int argc, char **argv)
         unit_case(test_daemon_disconnects),
         unit_case(test_daemon_is_silent),
         unit_case(test_daemon_stays),
+        unit_case(test_pin_while_closing),
         unit_case(test_pins_are_guarded),
         unit_case(test_writer_is_let_in),
         unit_case(test_truncate_behind_pins),

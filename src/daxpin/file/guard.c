@@ -570,12 +570,14 @@ uint64_t daxpin_guard_close(daxpin_file_t *file, uint64_t now)
     return DAXPIN_NEVER;
 }
 
-void daxpin_guard_close_wait(daxpin_file_t *file)
+void daxpin_guard_close_wait(daxpin_file_t *file,
+                             int (*is_last)(daxpin_file_t *file))
 {
     uint64_t now = daxpin_now(), end, left;
     struct timespec until;
 
-    while ((end = daxpin_guard_close(file, now)) != DAXPIN_NEVER) {
+    while (is_last(file) &&
+           ((end = daxpin_guard_close(file, now)) != DAXPIN_NEVER)) {
         daxpin_loop_wake(); /* It may wait without a bound */
         clock_gettime(CLOCK_REALTIME, &until);
         left           = (uint64_t)until.tv_nsec + (end - now);

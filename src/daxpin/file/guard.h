@@ -59,9 +59,12 @@ int daxpin_guard_is_coming(const daxpin_file_t *file);
  * when it has ended: a slow daemon may still guard then. */
 uint64_t daxpin_guard_close(daxpin_file_t *file, uint64_t now);
 
-/* End guarding of the file, and wait for that. Releases daxpin_mutex meanwhile.
- * Not in the loop thread. */
-void daxpin_guard_close_wait(daxpin_file_t *file);
+/* End guarding of the file, and wait for that, while the caller's reference is
+ * the last one: another thread that has found the file meanwhile may have pinned
+ * it, by a connection of its own. Releases daxpin_mutex meanwhile. Not in the
+ * loop thread. */
+void daxpin_guard_close_wait(daxpin_file_t *file,
+                             int (*is_last)(daxpin_file_t *file));
 
 /* Forget the parent's connection, in the child of a fork. */
 void daxpin_guard_fork(daxpin_file_t *file);

@@ -359,8 +359,8 @@ void daxpin_file_close(daxpin_file_t *file)
         return;
     }
     pthread_mutex_lock(&daxpin_mutex);
-    if (daxpin_file_is_last_ref(file) && !daxpin_loop_is_self()) {
-        daxpin_guard_close_wait(file);
+    if (!daxpin_loop_is_self()) {
+        daxpin_guard_close_wait(file, daxpin_file_is_last_ref);
     }
     --file->refs;
     daxpin_file_destroy_if_unused(file);
