@@ -6,7 +6,24 @@
 #include "intruder.h"
 #include "member.h"
 
+#include <dirent.h>
 #include <sys/resource.h>
+
+/* The state of a file when the library last searched all processes. The
+ * function replaces that of the C library in this program. */
+static daxpin_file_t *_Atomic watch_file;
+static _Atomic int   watch_searched_in;
+
+DIR *opendir(const char *path)
+{
+    daxpin_file_t *file = watch_file;
+    int fd              = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if ((file != NULL) && (strcmp(path, "/proc") == 0)) {
+        watch_searched_in = (int)daxpin_file_state(file);
+    }
+    return (fd >= 0) ? fdopendir(fd) : NULL;
+}
 
 /*
  * Another program
@@ -168,6 +185,25 @@ static void test_reader_writes(void **state)
         watch_check_revoked(lent.file, "opened it for writing");
         watch_end(&lent);
     }
+    (void)state;
+}
+
+/* All end access before the holder searches for the name of that program. */
+static void test_name_comes_last(void **state)
+{
+    char name[32];
+    lent_t lent;
+
+    watch_lend(&lent, unit_disk);
+    watch_searched_in = -1;
+    watch_file        = lent.file;
+    assert_child_ok(&lent.other, "write");
+    assert_child_ok(&lent.other, "put");
+    snprintf(name, sizeof(name), "%d", (int)lent.other.pid);
+    watch_check_revoked(lent.file, name);
+    assert_int_equal(watch_searched_in, DAXPIN_STATE_BREAKING);
+    watch_file = NULL;
+    watch_end(&lent);
     (void)state;
 }
 
@@ -527,6 +563,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_reader),
         unit_case(test_reader_writes),
+        unit_case(test_name_comes_last),
         unit_case(test_copy_over),
         unit_case(test_cut_and_restored),
         unit_case(test_stores),

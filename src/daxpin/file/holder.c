@@ -351,13 +351,18 @@ static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
  * Act
  */
 
-/* Begin to revoke, and note how the lease ends. */
-static void daxpin_holder_revoke(daxpin_file_t *file, const char *cause)
+/* Note how the lease ends. */
+static void daxpin_holder_end_lease(daxpin_file_t *file)
 {
     file->lease.phase = daxpin_lease_was_held(&file->lease) ?
                                 DAXPIN_LEASE_ENDED :
                                 DAXPIN_LEASE_REFUSED;
     file->lease.delay_until = 0;
+}
+
+static void daxpin_holder_revoke(daxpin_file_t *file, const char *cause)
+{
+    daxpin_holder_end_lease(file);
     daxpin_revoke_start(file, cause);
 }
 
@@ -479,21 +484,59 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
              (process[0] != '\0') ? process : "an unknown process");
 }
 
-static void daxpin_holder_cause_of_change(const daxpin_file_t *file,
-                                          char *cause)
+static void daxpin_holder_detail_of_change(const daxpin_file_t *file,
+                                           char *buffer, size_t size)
 {
     const daxpin_inode_t inode = daxpin_holder_inode(file);
-    char process[128]          = "";
+    char process[128];
     pid_t pid;
 
     pid = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
                                   (void*)file);
     if (pid > 0) {
         daxpin_proc_describe(pid, process, sizeof(process));
+        snprintf(buffer, size, " (%s)", process);
     }
-    snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s that was let in to "
-             "read has opened it for writing, or has written to it",
-             file->path, (process[0] != '\0') ? process : "another process");
+}
+
+static void daxpin_holder_detail_of_refusal(const daxpin_file_t *file,
+                                            char *buffer, size_t size)
+{
+    char users[512] = "";
+
+    daxpin_holder_list_users(file, users, sizeof(users));
+    snprintf(buffer, size, ", because of %s", (users[0] != '\0') ? users :
+             "a process that waits to truncate it");
+}
+
+/* Begin to revoke a file that is lent. To find out which processes are to be
+ * named takes long: all their descriptors are read. Return 0 if this cause needs
+ * none. */
+static int daxpin_holder_end_early(daxpin_file_t *file,
+                                   const daxpin_facts_t *facts,
+                                   daxpin_cause_t why)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (why == DAXPIN_CAUSE_CHANGED) {
+        snprintf(cause, sizeof(cause), "%s was revoked: another process that "
+                 "was let in to read has opened it for writing, or has written "
+                 "to it", file->path);
+        daxpin_holder_end_lease(file);
+        daxpin_revoke_start_early(file, cause, daxpin_holder_detail_of_change);
+        return 1;
+    }
+    if ((why == DAXPIN_CAUSE_REFUSED) && (facts->refused == EAGAIN) &&
+        (facts->state == DAXPIN_STATE_LENT)) {
+        file->lease.error = facts->refused;
+        snprintf(cause, sizeof(cause), "%s was revoked: cannot take the lease "
+                 "again", file->path);
+        daxpin_holder_end_lease(file);
+        daxpin_revoke_start_early(file, cause,
+                                  daxpin_holder_detail_of_refusal);
+        return 1;
+    }
+    return 0;
 }
 
 /* Begin to revoke, with a sentence for the cause. */
@@ -502,6 +545,9 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
 {
     char cause[DAXPIN_CAUSE_MAX];
 
+    if (daxpin_holder_end_early(file, facts, why)) {
+        return;
+    }
     switch (why) {
     case DAXPIN_CAUSE_FAULT:
         snprintf(cause, sizeof(cause), "%s was truncated, or a hole was "
@@ -556,9 +602,8 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                  "left; raise fs.inotify.max_user_instances or the limit of "
                  "open files (ulimit -n)", file->path);
         break;
-    case DAXPIN_CAUSE_CHANGED:
-        daxpin_holder_cause_of_change(file, cause);
-        break;
+    case DAXPIN_CAUSE_CHANGED: /* see daxpin_holder_end_early() */
+        return;
     }
     daxpin_holder_revoke(file, cause);
 }

@@ -65,24 +65,60 @@ static void daxpin_revoke_log(const char *cause)
                "on does not reach the file", cause);
 }
 
-void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
+/* Begin to revoke. Return 0 if that has begun before. */
+static int daxpin_revoke_begin(daxpin_file_t *file, const char *cause)
 {
     if (file->revoke.phase != DAXPIN_PHASE_NONE) {
-        return;
+        return 0;
     }
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING, 0);
     daxpin_report_update(file);
-    if (file->lease.phase == DAXPIN_LEASE_REFUSED) {
-        daxpin_log(DAXPIN_LOG_INFO, "%s", cause); /* the caller gets it */
-    } else {
-        daxpin_revoke_log(cause);
-    }
     daxpin_revoke_enter_drain(file);
     if (!daxpin_share_has_lost_members(file)) {
         daxpin_share_stop_listening(file);
     } /* else tell them; no other member may take the place of this holder */
     daxpin_share_send_break(file);
+    return 1;
+}
+
+void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
+{
+    if (!daxpin_revoke_begin(file, cause)) {
+        return;
+    }
+    if (file->lease.phase == DAXPIN_LEASE_REFUSED) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s", cause); /* the caller gets it */
+    } else {
+        daxpin_revoke_log(cause);
+    }
+}
+
+/* Append to the cause. Members may read it at the same time: until the first
+ * byte is there, they read the sentence as it was. */
+static void daxpin_revoke_append(daxpin_control_t *control, const char *more)
+{
+    const size_t used = strlen(control->cause);
+
+    if ((more[0] == '\0') || (used + 1 >= sizeof(control->cause))) {
+        return;
+    }
+    snprintf(control->cause + used + 1, sizeof(control->cause) - used - 1,
+             "%s", more + 1);
+    atomic_thread_fence(memory_order_release);
+    *(volatile char*)&control->cause[used] = more[0];
+}
+
+void daxpin_revoke_start_early(daxpin_file_t *file, const char *cause,
+                               daxpin_revoke_detail_t detail)
+{
+    char more[DAXPIN_CAUSE_MAX] = "";
+
+    if (daxpin_revoke_begin(file, cause)) {
+        detail(file, more, sizeof(more));
+        daxpin_revoke_append(file->control, more);
+        daxpin_revoke_log(file->control->cause);
+    }
 }
 
 void daxpin_revoke_follow(daxpin_file_t *file)

@@ -9,11 +9,22 @@
 
 #include "daxpin/daxpin.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Begin to end the lease. The cause is a sentence that names the file. Holder
  * only. */
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause);
+
+/* Write what may take long to find out, and is appended to the cause: "" for
+ * nothing. */
+typedef void (*daxpin_revoke_detail_t)(const daxpin_file_t *file, char *buffer,
+                                       size_t size);
+
+/* Do the same where processes may access the file: have all of them end access
+ * first, and then complete the sentence. */
+void daxpin_revoke_start_early(daxpin_file_t *file, const char *cause,
+                               daxpin_revoke_detail_t detail);
 
 /* Begin to end all access of this member. Member only, loop thread only. */
 void daxpin_revoke_follow(daxpin_file_t *file);
