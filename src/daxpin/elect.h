@@ -14,8 +14,8 @@
 
 /*
  * The first process of the node that takes the address of a file (os/address.h)
- * becomes the holder. All other processes connect to that address and become members.
- * Caller of a function below does not hold daxpin_mutex.
+ * becomes the holder. All other processes connect to that address and become
+ * members. Caller of a function below does not hold daxpin_mutex.
  */
 
 /* Find or create this process's handle of the file, with a reference. As the

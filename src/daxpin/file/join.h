@@ -27,9 +27,10 @@ typedef struct daxpin_welcome {
  * process has the file open by itself. name is for messages. Return 0;
  * -ECONNREFUSED if no process listens; -ECONNRESET if the holder closed the
  * connection: try again; -EBUSY with a message if it has no descriptor free or
- * another such reason: try again later; -ESTALE, -EPERM, -EPROTO with a message; -ETIMEDOUT
- * with a message, if there was no answer by the deadline (ns), or in some
- * seconds if that is later. Caller does not hold daxpin_mutex. */
+ * another such reason: try again later; -ESTALE, -EPERM, -EPROTO with a
+ * message; -ETIMEDOUT with a message, if there was no answer by the deadline
+ * (ns), or in some seconds if that is later. Caller does not hold
+ * daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 

@@ -26,9 +26,9 @@ typedef struct daxpin_offer_id {
 
 typedef struct daxpin_offer daxpin_offer_t;
 
-/* Offer a memfd that allows seals. Seal its size, so that no access to it can fault. The caller
- * keeps fd open until daxpin_offer_close(). Return 0, or -errno with a
- * message. */
+/* Offer a memfd that allows seals. Seal its size, so that no access to it can
+ * fault. The caller keeps fd open until daxpin_offer_close(). Return 0, or
+ * -errno with a message. */
 int daxpin_offer_open(int fd, daxpin_offer_id_t *id, daxpin_offer_t **offer_p);
 
 /* Send the descriptor to the processes of this user that have connected by now.

@@ -4,8 +4,9 @@
 /*
  * Synchronisation. At the end of an epoch: first wait until data is complete at
  * other nodes; then check the states of the targets that were accessed; then
- * end the epoch, even if a state is bad, because other ranks wait for it; then check this rank's own memory, to which the
- * others have written by then, and this rank has stored at any time.
+ * end the epoch, even if a state is bad, because other ranks wait for it; then
+ * check this rank's own memory, to which the others have written by then, and
+ * this rank has stored at any time.
  */
 
 #include "osc_daxpin_sync.h"

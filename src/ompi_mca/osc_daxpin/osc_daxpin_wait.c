@@ -3,10 +3,10 @@
 
 /*
  * Epochs by the inner component, and waiting for ranks that may wait for this
- * rank to reply to their active messages. While osc/ucx waits for a lock, for posts or for completions, only
- * its own worker makes progress, and messages are not received. So these
- * functions wait first, with all progress; the call of osc/ucx then returns
- * without waiting.
+ * rank to reply to their active messages. While osc/ucx waits for a lock, for
+ * posts or for completions, only its own worker makes progress, and messages
+ * are not received. So these functions wait first, with all progress; the call
+ * of osc/ucx then returns without waiting.
  */
 
 #include "osc_daxpin_wait.h"
@@ -164,7 +164,7 @@ static int osc_daxpin_wait_notify(osc_daxpin_module_t *module,
 }
 
 static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
-                          int count)
+                                 int count)
 {
     int ret = OMPI_SUCCESS;
     int i;
