@@ -22,8 +22,8 @@
 /* What one thread at a time needs to access one file. The user embeds it,
  * daxpin_access_init() fills it in, and it is valid as long as the user has a
  * reference to the file. If the access has to be careful, fast_open is never
- * DAXPIN_CONTROL_OPEN and no thread reads fast_slot, so that the fast path needs
- * no extra branch. */
+ * DAXPIN_CONTROL_OPEN and no thread reads fast_slot, so that the fast path
+ * needs no extra branch. */
 typedef struct daxpin_access {
     const _Atomic uint32_t *fast_open;
     daxpin_slot_t          *fast_slot;
@@ -60,9 +60,9 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
 void daxpin_access_leave(daxpin_access_t *access);
 
 /* Check at a synchronisation that all accesses of this process before it are in
- * the file: the lease was whole, however dead the holder is, or the file is lent
- * and nobody has changed it. Return 0 or -ESTALE. The wait for a holder that has
- * to decide is 10 s at most. Caller does not hold daxpin_mutex. */
+ * the file: the lease was whole, however dead the holder is, or the file is
+ * lent and nobody has changed it. Return 0 or -ESTALE. The wait for a holder
+ * that has to decide is 10 s at most. Caller does not hold daxpin_mutex. */
 int daxpin_file_check(daxpin_file_t *file);
 
 /* Return the control page, for processes that read it from another node. It is

@@ -253,8 +253,8 @@ int daxpin_elect_lend(const char *path, const struct stat *st,
     return ret;
 }
 
-/* Return whether an attach has to wait: the holder is busy, or it has ended and a
- * member is about to take its place. */
+/* Return whether an attach has to wait: the holder is busy, or it has ended and
+ * a member is about to take its place. */
 static int daxpin_elect_holder_comes(const daxpin_key_t *key, int ret)
 {
     return (ret == -EBUSY) ||

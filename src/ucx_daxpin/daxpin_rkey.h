@@ -28,7 +28,7 @@ typedef struct uct_daxpin_packed_rkey {
     uint64_t     node;       /* machine, and */
     uint64_t     ipc_ns;     /* namespace: posix's notion of the same node */
     uint64_t     pid_ns;
-    uint64_t     rendezvous; /* the directory in which the target meets others */
+    uint64_t     rendezvous; /* directory where the target meets others */
     daxpin_key_t key;        /* holder, file, generation */
     uint64_t     offset;     /* of the range in the file */
     uint64_t     va;         /* the target's address of it */

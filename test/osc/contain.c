@@ -5,8 +5,8 @@
  * Ranks in namespaces of their own, and ranks that may not access each other's
  * memory. The window is right, or no rank has one. The program that starts a
  * rank puts it into its namespaces, except into those that MPI_Init() would not
- * survive: "net" and "shm" are entered after it. "seccomp" forbids all ranks but
- * the first to access the memory of other processes.
+ * survive: "net" and "shm" are entered after it. "seccomp" forbids all ranks
+ * but the first to access the memory of other processes.
  *
  * usage: contain KIND PATH COUNT [net | shm | seccomp]...
  */

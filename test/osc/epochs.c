@@ -2,8 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Epochs in all orders that MPI allows, and in some that it does not: locks that
- * exclude each other and starve nobody, posts that come early, groups, threads.
+ * Epochs in all orders that MPI allows, and in some that it does not: locks
+ * that exclude each other and starve nobody, posts that come early, groups,
+ * threads.
  *
  * usage: epochs KIND PATH TURNS [threads]
  */
@@ -188,8 +189,8 @@ static void test_nested(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* Rank 0 has a shared lock of rank 1 and wants an exclusive one of rank 0, rank 1
- * wants an exclusive one of itself, and the others lock all. The latter have
+/* Rank 0 has a shared lock of rank 1 and wants an exclusive one of rank 0, rank
+ * 1 wants an exclusive one of itself, and the others lock all. The latter have
  * rank 0 locked: at rank 1 they must not queue behind rank 1. */
 static void test_all_and_two(void)
 {

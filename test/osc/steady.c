@@ -243,8 +243,8 @@ static int is_leased(void)
     return found;
 }
 
-/* Children copy the file, read it, fault in the memory of the window and outlive
- * it. None of them keeps the lease. */
+/* Children copy the file, read it, fault in the memory of the window and
+ * outlive it. None of them keeps the lease. */
 static void test_children(void)
 {
     window_t window = {.kind = "own", .path = path, .size = SIZE, .unit = 8,

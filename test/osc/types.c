@@ -97,8 +97,8 @@ static MPI_Aint extent_of(MPI_Datatype type)
     return extent;
 }
 
-/* Set a number of a type that is "i"nteger, "r"eal or "c"omplex, and has so many
- * bytes; 16 are those of a long double */
+/* Set a number of a type that is "i"nteger, "r"eal or "c"omplex, and has so
+ * many bytes; 16 are those of a long double */
 static void set_number(char kind, size_t size, void *element, int number)
 {
     float complex single = (float)number + 2.0f * I;

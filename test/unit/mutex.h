@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Count how often a thread sleeps while it has daxpin_mutex. The functions below
- * replace those of the C library in this program. */
+/* Count how often a thread sleeps while it has daxpin_mutex. The functions
+ * below replace those of the C library in this program. */
 
 #ifndef MUTEX_H_
 #define MUTEX_H_

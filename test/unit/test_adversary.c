@@ -908,9 +908,9 @@ static int scene_is_mapped(const scene_t *scene, const child_t *member)
     return mapped;
 }
 
-/* A member is stopped in mid-traffic. When it goes on, it reads at once that the
- * file is revoked, but has yet to replace its memory. On DAX its hold makes the
- * truncate wait, see test_revoke.c. */
+/* A member is stopped in mid-traffic. When it goes on, it reads at once that
+ * the file is revoked, but has yet to replace its memory. On DAX its hold makes
+ * the truncate wait, see test_revoke.c. */
 static void act_suspend(scene_t *scene)
 {
     const unsigned holder = scene_holder(scene);
@@ -941,9 +941,10 @@ static void test_suspend(void **state)
     (void)state;
 }
 
-/* The holder is stopped until its lease has expired, and the other program is let
- * in and writes. By then the other members have found out by themselves. The
- * holder finds out when it goes on; until then its threads store to the file. */
+/* The holder is stopped until its lease has expired, and the other program is
+ * let in and writes. By then the other members have found out by themselves.
+ * The holder finds out when it goes on; until then its threads store to the
+ * file. */
 static void act_suspend_holder(scene_t *scene)
 {
     const uint64_t ms     = adversary_break_time() * 1000 + 5000;

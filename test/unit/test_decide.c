@@ -33,8 +33,8 @@ typedef struct decide_row {
 #define DECIDE_ALONE   .guard = {.stands_in = 1} /* no pins, no guard */
 
 /* The actions TRY, LEND_READER, AWAIT_LATE and REVOKE are the labels of the
- * holder in test/model/daxpin.pml, in this order. The model has no hold, no guard
- * and no delay, so the other actions stand here only. */
+ * holder in test/model/daxpin.pml, in this order. The model has no hold, no
+ * guard and no delay, so the other actions stand here only. */
 static const decide_row_t decide_rows[] = {
     /* PENDING */
     {"no lease is asked for before it is wanted",

@@ -207,8 +207,8 @@ static void test_allowed(void **state)
     (void)state;
 }
 
-/* Lend a file to a reader, take a block away meanwhile, as compression does, and
- * wait until the reader has left. Return the state that follows. */
+/* Lend a file to a reader, take a block away meanwhile, as compression does,
+ * and wait until the reader has left. Return the state that follows. */
 static daxpin_state_t fstype_lose_block(daxpin_file_t *file)
 {
     child_t child;

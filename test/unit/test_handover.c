@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Tests of the hand-over: a member takes the place of a holder that has ended */
+/* Tests of the hand-over: a member takes the place of a holder that has
+ * ended */
 
 #include "intruder.h"
 #include "member.h"

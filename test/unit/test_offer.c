@@ -144,8 +144,8 @@ static void *offer_sweep(void *arg)
     return NULL;
 }
 
-/* Another process looks whether the address can be removed, and has its lock for
- * a moment. */
+/* Another process looks whether the address can be removed, and has its lock
+ * for a moment. */
 static void test_locked_for_a_moment(void **state)
 {
     int fd = offer_memfd();

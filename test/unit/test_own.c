@@ -15,7 +15,7 @@
 
 #define OWN_MIB     (1l << 20)
 #define OWN_LENGTH  (8 * OWN_MIB)
-#define OWN_ISLAND  (2 * OWN_MIB) /* there the file has data, and at its begin */
+#define OWN_ISLAND  (2 * OWN_MIB) /* the file has data here and at 0 */
 #define OWN_DATA    4096
 #define OWN_EXTRA   (65536 / 512) /* blocks of metadata */
 
@@ -129,9 +129,9 @@ static void test_refused_new_file(void **state)
  * Beside other writers
  */
 
-/* A byte that is written to a hole, after the library has found the hole, stays.
- * Only descriptors of the same open file description can do that under the
- * lease. */
+/* A byte that is written to a hole, after the library has found the hole,
+ * stays. Only descriptors of the same open file description can do that under
+ * the lease. */
 static void own_check_written(const char *dir)
 {
     unsigned found = 0;

@@ -255,7 +255,8 @@ static void test_stores(void **state)
     (void)state;
 }
 
-/* The program's own writes, by members and by the holder, are its own matter. */
+/* The program's own writes, by members and by the holder, are its own
+ * matter. */
 static void test_own_writes(void **state)
 {
     const char *path = unit_path(unit_disk, "own");

@@ -104,10 +104,10 @@ static daxpin_action_t daxpin_decide_held(const daxpin_facts_t *facts)
                                        DAXPIN_HELD_PAUSE));
 }
 
-/* Decide what to do with the lease of a holder that has ended. Its waiters cannot
- * be seen. They are let in when the lease is renewed, and the watch shows what
- * they do. Until all members have followed, the lease stays, because they rely on
- * it by the page of that holder. */
+/* Decide what to do with the lease of a holder that has ended. Its waiters
+ * cannot be seen. They are let in when the lease is renewed, and the watch
+ * shows what they do. Until all members have followed, the lease stays, because
+ * they rely on it by the page of that holder. */
 static daxpin_action_t daxpin_decide_inherited(const daxpin_facts_t *facts)
 {
     const daxpin_action_t action = daxpin_decide_hold(facts);

@@ -46,8 +46,8 @@
  * process that had the file open before can wait then */
 #define DAXPIN_HELD_PAUSE            (500 * DAXPIN_MSEC)
 
-/* The pause between looks at a lease that is held, because a signal may be lost;
- * shorter where the lease expires soon */
+/* The pause between looks at a lease that is held, because a signal may be
+ * lost; shorter where the lease expires soon */
 #define DAXPIN_LOOK_PAUSE            (5 * DAXPIN_SEC)
 
 /* A break whose waiters cannot be seen for so long ends access, with a pause
@@ -58,8 +58,8 @@
 /* Reads of /proc/locks until the lease must be in it */
 #define DAXPIN_SIGHT_TRIES           4
 
-/* The pause between looks for members that have not followed yet, and at a lease
- * that cannot be renewed, because no signal reports that it breaks */
+/* The pause between looks for members that have not followed yet, and at a
+ * lease that cannot be renewed, because no signal reports that it breaks */
 #define DAXPIN_LOST_PAUSE            (2 * DAXPIN_MSEC)
 #define DAXPIN_INHERITED_PAUSE       (100 * DAXPIN_MSEC)
 
@@ -113,9 +113,9 @@ typedef struct daxpin_lease {
     int                  suspicious; /* LENT: there was a change, and no search
                                         for the process that made it */
     uint64_t             scan;       /* ns, LENT: of the next such search */
-    uint64_t             lost_until; /* ns, after a hand-over: until when members
-                                        of the holder before this one may be
-                                        sure of the lease */
+    uint64_t             lost_until; /* ns, after a hand-over: until when
+                                        members of the holder before this one
+                                        may be sure of the lease */
     int                  joined;     /* LENT: a member has joined, which may
                                         have had the file open for writing */
 } daxpin_lease_t;

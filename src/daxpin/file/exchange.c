@@ -337,8 +337,8 @@ static int daxpin_exchange_check_fd(int fd, void *arg)
     return (ret == 0) ? daxpin_exchange_check_locks(file, fd) : ret;
 }
 
-/* Report, once for each file, that a descriptor has got another mode: the kernel
- * grants no lease beside a description that is open for reading only. */
+/* Report, once for each file, that a descriptor has got another mode: the
+ * kernel grants no lease beside a description that is open for reading only. */
 static void daxpin_exchange_log_mode(daxpin_file_t *file, int fd, int mode)
 {
     daxpin_log(file->logged_mode ? DAXPIN_LOG_DEBUG : DAXPIN_LOG_WARN,

@@ -249,8 +249,8 @@ size_t daxpin_file_size(const daxpin_file_t *file);
  * back. Caller holds daxpin_mutex. */
 void daxpin_file_note_size(daxpin_file_t *file);
 
-/* Lock the growth of the file; see daxpin_control_lock_growth(). Caller does not
- * hold daxpin_mutex. */
+/* Lock the growth of the file; see daxpin_control_lock_growth(). Caller does
+ * not hold daxpin_mutex. */
 int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline);
 
 /* Return file->fd for use without daxpin_mutex, or -errno with a message. A

@@ -153,8 +153,8 @@ static int daxpin_handover_take_at(daxpin_file_t *file,
     return 0;
 }
 
-/* Check that the file can go on from a state in which the old holder has lent it,
- * now that this process watches it. Return 0 if access has to end. */
+/* Check that the file can go on from a state in which the old holder has lent
+ * it, now that this process watches it. Return 0 if access has to end. */
 static int daxpin_handover_check_lent(daxpin_file_t *file, int watched)
 {
     if (!watched) {

@@ -119,8 +119,8 @@ static void daxpin_holder_look_for_contention(daxpin_file_t *file,
     facts->contended_ns = facts->now - file->lease.contended;
 }
 
-/* Place the watch unless it is there. Log once if that fails: then the holder is
- * stricter, because it would not see what a reader does. */
+/* Place the watch unless it is there. Log once if that fails: then the holder
+ * is stricter, because it would not see what a reader does. */
 static int daxpin_holder_place_watch(daxpin_file_t *file)
 {
     static int warned;
@@ -191,9 +191,9 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
     return daxpin_holder_look_for_writer(file, now);
 }
 
-/* Find out for which processes the kernel breaks the lease. Where that cannot be
- * found out, only the time shows whether the lease has expired: the kernel ends
- * it no sooner than fs.lease-break-time after it was whole. */
+/* Find out for which processes the kernel breaks the lease. Where that cannot
+ * be found out, only the time shows whether the lease has expired: the kernel
+ * ends it no sooner than fs.lease-break-time after it was whole. */
 static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
                                                      daxpin_waiters_t *waiters)
 {
@@ -263,7 +263,8 @@ static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
     uint64_t until            = now + break_time / 4 * 3;
 
     if (!daxpin_hold_is_placed(&file->hold)) {
-        /* A break may be under way since then; else the hold keeps the blocks */
+        /* A break may be under way since then; else the hold keeps the
+         * blocks */
         until = daxpin_earlier(until, file->lease.whole + break_time);
     }
 
@@ -275,8 +276,8 @@ static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
 }
 
 /* Look at a lease that is held: by a signal, and now and then, because a signal
- * may be lost. What the watch has seen while the lease was whole was done by the
- * leased description; it matters only if the file has become shorter. */
+ * may be lost. What the watch has seen while the lease was whole was done by
+ * the leased description; it matters only if the file has become shorter. */
 static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
                                         daxpin_facts_t *facts)
 {
@@ -666,8 +667,9 @@ static int daxpin_holder_place_hold_again(daxpin_file_t *file)
     return 1;
 }
 
-/* Check the file once more, now that it cannot change: a process that was let in
- * may have changed it since this turn began. Return 0 if that ends access. */
+/* Check the file once more, now that it cannot change: a process that was let
+ * in may have changed it since this turn began. Return 0 if that ends
+ * access. */
 static int daxpin_holder_check_again(daxpin_file_t *file,
                                      daxpin_facts_t *facts)
 {
@@ -689,8 +691,8 @@ static int daxpin_holder_check_again(daxpin_file_t *file,
     return 1;
 }
 
-/* Enter HELD, because the lease was taken. Before that the thread that opened the
- * file fills it. */
+/* Enter HELD, because the lease was taken. Before that the thread that opened
+ * the file fills it. */
 static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
 {
     if (file->unfilled) {
@@ -833,7 +835,8 @@ void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
 
 /* Give back the lease that a holder before this one has taken, and let in
  * whoever waits for it. If it is not there any more, any process may have been
- * let in before this one placed its watch; what the old watch has seen shows. */
+ * let in before this one placed its watch; what the old watch has seen
+ * shows. */
 static void daxpin_holder_renew(daxpin_file_t *file,
                                 const daxpin_facts_t *facts)
 {

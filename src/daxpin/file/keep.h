@@ -18,13 +18,13 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline);
 void daxpin_file_place_hold(daxpin_file_t *file);
 
 /* Drop the hold of this process, if it is placed. If a process waits for the
- * hold, take the held page out of the mappings of this process; the loop does so
- * again a bounded number of times. Caller holds daxpin_mutex. */
+ * hold, take the held page out of the mappings of this process; the loop does
+ * so again a bounded number of times. Caller holds daxpin_mutex. */
 void daxpin_file_drop_hold(daxpin_file_t *file);
 
-/* Take the held page out of the mappings once more, if the hold was dropped, and
- * a process still waits for it. Return when to call again (ns). Caller holds
- * daxpin_mutex. */
+/* Take the held page out of the mappings once more, if the hold was dropped,
+ * and a process still waits for it. Return when to call again (ns). Caller
+ * holds daxpin_mutex. */
 uint64_t daxpin_file_unmap_tick(daxpin_file_t *file, uint64_t now);
 
 /* Place the hold of this process again, if it is waived and this process may

@@ -168,8 +168,8 @@ void daxpin_file_replace_maps(daxpin_file_t *file)
     }
 }
 
-/* Replace the pages of the fault handler in a range. One that cannot be replaced
- * stays, which is memory, too. */
+/* Replace the pages of the fault handler in a range. One that cannot be
+ * replaced stays, which is memory, too. */
 static void daxpin_replace_pages(const daxpin_map_t *map)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -56,9 +56,9 @@ static void daxpin_revoke_enter_drain(daxpin_file_t *file)
     file->revoke.phase    = DAXPIN_PHASE_DRAIN;
 }
 
-/* Report a revoke, once for each file at its holder, and at each member that ends
- * access by itself. The memory stays, so a program that only stores would not
- * notice. */
+/* Report a revoke, once for each file at its holder, and at each member that
+ * ends access by itself. The memory stays, so a program that only stores would
+ * not notice. */
 static void daxpin_revoke_log(const char *cause)
 {
     daxpin_log(DAXPIN_LOG_WARN, "%s; what is stored into its memory from now "
@@ -253,9 +253,9 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
                (daxpin_now() - file->revoke.start) / DAXPIN_USEC);
 }
 
-/* Replace a page once more that the fault handler has replaced after the revoke:
- * it had judged the fault before. All such pages are one, so that a store to one
- * of them would show in the others. */
+/* Replace a page once more that the fault handler has replaced after the
+ * revoke: it had judged the fault before. All such pages are one, so that a
+ * store to one of them would show in the others. */
 static void daxpin_revoke_late_faults(daxpin_file_t *file)
 {
     if (((file->revoke.phase == DAXPIN_PHASE_ACKS) ||

@@ -34,8 +34,8 @@ void daxpin_revoke_follow(daxpin_file_t *file);
 void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);
 
 /* Begin to end all access because the holder has exited. why: the rest of the
- * sentence, for why no process goes on in its place, such as ", and ...". Member
- * only, loop thread only. */
+ * sentence, for why no process goes on in its place, such as ", and ...".
+ * Member only, loop thread only. */
 void daxpin_revoke_orphan(daxpin_file_t *file, const char *why);
 
 /* Forget the parent's waiting threads, in the child of a fork. */

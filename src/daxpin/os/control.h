@@ -118,8 +118,8 @@ int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
 /* End that lock, and close its descriptor. */
 void daxpin_control_unlock_growth(int lock_fd);
 
-/* Set the state. is_open: accesses need no look at the file; a state that allows
- * no access is never open. Only the holder calls this. */
+/* Set the state. is_open: accesses need no look at the file; a state that
+ * allows no access is never open. Only the holder calls this. */
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
                               int is_open);
 

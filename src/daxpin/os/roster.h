@@ -10,9 +10,9 @@
  *
  * Each has a lock on the lock file of the address of the file, by a description
  * of its own, until it has ended all accesses or has died. So the roster
- * outlives every holder. It shows whether a process is the last one, which gives
- * the lease back; whether members have not followed a new holder yet; and to a
- * newcomer that finds no holder, whether it has to wait for one.
+ * outlives every holder. It shows whether a process is the last one, which
+ * gives the lease back; whether members have not followed a new holder yet; and
+ * to a newcomer that finds no holder, whether it has to wait for one.
  *
  * The turn counts the holders. A process is on the roster with the turn of the
  * holder whose control page it uses. The locks are F_OFD_SETLK: a child of

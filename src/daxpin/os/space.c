@@ -375,8 +375,8 @@ static int daxpin_space_convert(daxpin_space_t *space)
 
 /* Make the file as long as the range. A process that was let in may append to
  * the file at the same time, so that ftruncate() could cut what it has written;
- * fallocate() makes no file shorter. It may need free blocks though it allocates
- * none. Where only this process has the file, ftruncate() does. */
+ * fallocate() makes no file shorter. It may need free blocks though it
+ * allocates none. Where only this process has the file, ftruncate() does. */
 static int daxpin_space_set_size(const daxpin_space_t *space)
 {
     int ret;

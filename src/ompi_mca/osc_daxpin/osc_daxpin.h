@@ -49,10 +49,10 @@ typedef struct ompi_op_t ompi_op_t;
  *            make a range durable
  *
  * Sync and lock exist only if the window is on several nodes, and the others
- * only if a rank cannot map another rank's memory. The last four are locked from
- * beginning to end, so that data and state can be waited for in any epoch of the
- * program: first the data is complete, then the state shows whether the data
- * went into the file, then the epoch ends.
+ * only if a rank cannot map another rank's memory. The last four are locked
+ * from beginning to end, so that data and state can be waited for in any epoch
+ * of the program: first the data is complete, then the state shows whether the
+ * data went into the file, then the epoch ends.
  */
 
 typedef enum osc_daxpin_persist {

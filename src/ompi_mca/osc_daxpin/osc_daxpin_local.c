@@ -14,10 +14,10 @@
  *   next, turn   the queue of those who want to
  *
  * A rank that waits leaves the processor to others after a few looks at a word,
- * because ranks may share a processor, and then the other one cannot run before.
- * Where each has its own, sched_yield() costs less than sleeping and waking. Now
- * and then the rank lets Open MPI make progress, because another rank may wait
- * for that; it costs more than many looks.
+ * because ranks may share a processor, and then the other one cannot run
+ * before. Where each has its own, sched_yield() costs less than sleeping and
+ * waking. Now and then the rank lets Open MPI make progress, because another
+ * rank may wait for that; it costs more than many looks.
  */
 
 #include "osc_daxpin_local.h"
@@ -292,8 +292,7 @@ static int osc_daxpin_local_lock(osc_daxpin_module_t *module, int type,
     osc_daxpin_peer_t *peer   = &module->peers[target];
     uint64_t share            = (hints & MPI_MODE_NOCHECK)    ? 0 :
                                 (type == MPI_LOCK_EXCLUSIVE) ?
-                                                              OSC_DAXPIN_EXCLUSIVE :
-                                                              1;
+                                        OSC_DAXPIN_EXCLUSIVE : 1;
     int has_locks;
 
     OPAL_THREAD_LOCK(&local->mutex);

@@ -31,8 +31,9 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
     return module->peers[target].way->cause(module, target, buffer, size);
 }
 
-/* Return the file that is the cause: first of those accessed in this epoch. NULL
- * if this process does not share the file; no other one is reported then. */
+/* Return the file that is the cause: first of those accessed in this epoch.
+ * NULL if this process does not share the file; no other one is reported
+ * then. */
 static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
 {
     const osc_daxpin_mem_t *bad = NULL;

@@ -23,9 +23,9 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target);
 int osc_daxpin_file_revoked(osc_daxpin_module_t *module, int target,
                             daxpin_file_t *file);
 
-/* Check the memory of a target if this rank may have stored into it with its own
- * CPU, which no operation reports: its own memory, or any of a shared window.
- * Return the error of a revoked file, once for each file. */
+/* Check the memory of a target if this rank may have stored into it with its
+ * own CPU, which no operation reports: its own memory, or any of a shared
+ * window. Return the error of a revoked file, once for each file. */
 int osc_daxpin_stores_check(osc_daxpin_module_t *module, int target);
 int osc_daxpin_stores_check_all(osc_daxpin_module_t *module);
 

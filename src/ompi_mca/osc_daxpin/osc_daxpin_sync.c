@@ -118,8 +118,8 @@ static int osc_daxpin_settle_stores_all(osc_daxpin_module_t *module, int error)
                                      osc_daxpin_stores_check_all(module);
 }
 
-/* Return whether a target is a rank of the window. MPI 4.1 does not check it for
- * every call, and a call for MPI_PROC_NULL has no effect: *ret_p. */
+/* Return whether a target is a rank of the window. MPI 4.1 does not check it
+ * for every call, and a call for MPI_PROC_NULL has no effect: *ret_p. */
 static inline int osc_daxpin_has_target(const osc_daxpin_module_t *module,
                                         int target, int *ret_p)
 {
