@@ -173,7 +173,7 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
  * synchronisation. Return ret, or the error of the target. */
 static int osc_daxpin_settle_request(ompi_win_t *win, int target, int ret)
 {
-    return ((ret == OMPI_SUCCESS) && (target != MPI_PROC_NULL)) ?
+    return (ret == OMPI_SUCCESS) ?
                    osc_daxpin_peer_check(osc_daxpin_module(win), target) :
                    ret;
 }
