@@ -6,6 +6,7 @@
 #include "close.h"
 
 #include "clock.h"
+#include "fork.h"
 #include "log.h"
 #include "loop.h"
 #include "proc.h"
@@ -26,6 +27,8 @@ static struct {
     int             *fds;  /* kept */
     unsigned        count;
 } daxpin_kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+DAXPIN_FORK_LOCK(DAXPIN_FORK_CLOSE, &daxpin_kept.lock)
 
 /* Return whether a close ends no lock. If the locks cannot be read, there may
  * be one, unless there is no /proc: then nobody can ever tell. */
@@ -111,7 +114,6 @@ uint64_t daxpin_close_tick(uint64_t now)
 
 void daxpin_close_fork(void)
 {
-    pthread_mutex_init(&daxpin_kept.lock, NULL);
     while (daxpin_kept.count > 0) {
         close(daxpin_kept.fds[--daxpin_kept.count]);
     }
