@@ -13,9 +13,22 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #define RENDEZVOUS_USER 1000
+
+/* What fstatat() fails with; 0: with nothing. The function replaces that of the
+ * C library in this program. */
+static _Atomic int rendezvous_fault;
+
+int fstatat(int dir_fd, const char *restrict name, struct stat *restrict st,
+            int flags)
+{
+    errno = rendezvous_fault;
+    return (errno != 0) ? -1 :
+           (int)syscall(SYS_newfstatat, dir_fd, name, st, flags);
+}
 
 /* Have this process and its children meet in a new directory. */
 static const char *rendezvous_dir(void)
@@ -482,6 +495,22 @@ static void test_removed_names(void **state)
     (void)state;
 }
 
+/* Names that cannot be looked at for a while are not lost. */
+static void test_unreadable_names(void **state)
+{
+    const char *dir     = rendezvous_dir();
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "dark"), UNIT_LENGTH);
+    int is_lost;
+
+    rendezvous_fault = EIO;
+    is_lost          = daxpin_address_is_lost(&file->share.address);
+    rendezvous_fault = 0;
+    assert_false(is_lost);
+    assert_int_equal(rendezvous_count(dir), 2);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 /* Another process has the address by now: the holder reports that once, and
  * takes the address back when that process has ended. */
 static void test_removed_and_taken(void **state)
@@ -738,6 +767,7 @@ int main(int argc, char **argv)
         unit_case(test_pid_namespaces),
         unit_case(test_killed_holders),
         unit_case(test_removed_names),
+        unit_case(test_unreadable_names),
         unit_case(test_removed_and_taken),
         unit_case(test_fork_keeps_the_address),
         unit_case(test_full_queue),

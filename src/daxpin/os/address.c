@@ -278,16 +278,27 @@ err:
     return ret;
 }
 
+/* Return whether a name is gone, or that of another file than fd (-1: any). What
+ * cannot be looked at is not gone: it is looked at again later. */
+static int address_is_gone(int dir_fd, const char *name, int fd)
+{
+    struct stat named, opened;
+
+    if (fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT;
+    }
+    return (fd >= 0) && (fstat(fd, &opened) == 0) &&
+           ((named.st_ino != opened.st_ino) ||
+            (named.st_dev != opened.st_dev));
+}
+
 int daxpin_address_is_lost(const daxpin_address_t *address)
 {
     address_names_t names;
-    struct stat st;
 
     address_make_names(address->dev, address->ino, &names);
-    return !address_is_name_of(address->dir_fd, names.lock,
-                               address->lock_fd) ||
-           (fstatat(address->dir_fd, names.socket, &st, AT_SYMLINK_NOFOLLOW) !=
-            0);
+    return address_is_gone(address->dir_fd, names.lock, address->lock_fd) ||
+           address_is_gone(address->dir_fd, names.socket, -1);
 }
 
 /* Listen at another socket. The lock has its name, so that it still elects this

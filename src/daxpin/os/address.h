@@ -43,7 +43,8 @@ int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                           daxpin_address_t *address);
 
 /* Return whether something has removed the names of an address at which this
- * process listens, so that no process finds it any more. */
+ * process listens, so that no process finds it any more. What cannot be looked
+ * at is not lost. */
 int daxpin_address_is_lost(const daxpin_address_t *address);
 
 /* Make the names of a lost address again, with another socket to listen at.
