@@ -127,8 +127,9 @@ static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
 }
 
 /* A mapping that is read-only is leased for those that get from it by another
- * transport, because this one would let them put. Without a lease they can get
- * as well: what they got was in the file. */
+ * transport, because this one would let them put. No access check is around
+ * those gets: one that meets a revoke may get the sink's bytes, and succeeds.
+ * After the revoke the key is dead. Without a lease they can get as well. */
 static int uct_daxpin_memh_adopt_read_only(const uct_daxpin_md_t *md,
                                            uct_daxpin_memh_t *memh,
                                            unsigned flags,

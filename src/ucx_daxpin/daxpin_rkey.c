@@ -20,7 +20,7 @@
 
 #define UCT_DAXPIN_RKEY_MAGIC         0x4e495044u
 #define UCT_DAXPIN_RKEY_MAGIC_PRIVATE 0x56495250u /* of ordinary memory */
-#define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* registration failed */
+#define UCT_DAXPIN_RKEY_MAGIC_DEAD    0x44414544u /* failed, or over */
 #define UCT_DAXPIN_RKEY_VERSION       2u
 
 /* FNV-1a. Detects bytes that were lost or made up, not malice: the holder's
@@ -69,6 +69,18 @@ static uint64_t uct_daxpin_process_nonce(void)
     return atomic_load(&nonce);
 }
 
+/* Return whether other transports would get what is not in the file any more. */
+static int uct_daxpin_memh_is_over(const uct_daxpin_memh_t *memh)
+{
+    daxpin_state_t state;
+
+    if (!memh->read_only || (memh->file == NULL)) {
+        return 0;
+    }
+    state = daxpin_file_state(memh->file);
+    return (state == DAXPIN_STATE_BREAKING) || (state == DAXPIN_STATE_REVOKED);
+}
+
 static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
                                  uct_daxpin_packed_rkey_t *packed)
 {
@@ -78,7 +90,7 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     packed->pid_ns  = uct_daxpin_pid_ns();
     packed->va      = memh->va;
     packed->length  = memh->length;
-    if (memh->status != UCS_OK) {
+    if ((memh->status != UCS_OK) || uct_daxpin_memh_is_over(memh)) {
         packed->magic = UCT_DAXPIN_RKEY_MAGIC_DEAD;
     } else if ((memh->file != NULL) && !memh->read_only) {
         packed->magic      = UCT_DAXPIN_RKEY_MAGIC;
@@ -160,7 +172,8 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
 
     if (packed->magic == UCT_DAXPIN_RKEY_MAGIC_DEAD) {
         ucs_error("daxpin: the target has no lease on its file; see the"
-                  " target's message of when it registered the memory");
+                  " target's message of when it registered the memory, or of"
+                  " the revoke");
         return UCS_ERR_REJECTED;
     }
 
