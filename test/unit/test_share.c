@@ -6,9 +6,12 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/os/rundir.h"
+
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
@@ -39,34 +42,59 @@ typedef struct share_message {
     uint64_t value;
 } share_message_t;
 
-static socklen_t share_address(const char *path, uid_t uid,
-                               struct sockaddr_un *address)
+/* Find the directory in which the processes of a user meet. Only root can find
+ * that of another user. */
+static void share_find_dir(uid_t uid, char *dir)
 {
-    struct stat st;
+    const uid_t self = geteuid();
+    int fd;
+
+    /* Of this thread alone: the library's does not expect it */
+    if ((uid != self) && (syscall(SYS_setresuid, -1, uid, -1) != 0)) {
+        fprintf(stderr, "# cannot become user %u: %m\n", (unsigned)uid);
+    }
+    fd = daxpin_rundir_open(dir);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (uid != self) {
+        (void)syscall(SYS_setresuid, -1, self, -1);
+    }
+}
+
+static void share_address(const char *path, uid_t uid,
+                          struct sockaddr_un *address)
+{
+    char dir[DAXPIN_RUNDIR_MAX] = "";
+    struct stat st              = {0};
 
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
-    if (stat(path, &st) != 0) {
-        return 0;
-    }
-    snprintf(address->sun_path, sizeof(address->sun_path),
-             "/dev/shm/daxpin-%u/%lx-%lx", (unsigned)uid, st.st_dev, st.st_ino);
-    return sizeof(*address);
+    (void)stat(path, &st);
+    share_find_dir(uid, dir);
+    snprintf(address->sun_path, sizeof(address->sun_path), "%.60s/%lx-%lx",
+             dir, st.st_dev, st.st_ino);
 }
 
-static int share_connect(const char *path, uid_t uid)
+static int share_connect_to(const struct sockaddr_un *address)
 {
     struct timeval limit = {.tv_sec = 6};
-    struct sockaddr_un address;
-    socklen_t length = share_address(path, uid, &address);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    if (connect(fd, (struct sockaddr*)&address, length) != 0) {
+    if (connect(fd, (const struct sockaddr*)address, sizeof(*address)) != 0) {
         close(fd);
         return -1;
     }
     return fd;
+}
+
+static int share_connect(const char *path, uid_t uid)
+{
+    struct sockaddr_un address;
+
+    share_address(path, uid, &address);
+    return share_connect_to(&address);
 }
 
 static void share_fill(share_message_t *message, const char *path,
@@ -340,13 +368,15 @@ static void test_holder_without_descriptors(void **state)
  * address. Report errno. */
 static int share_other_user_child(int argc, char **argv)
 {
+    struct sockaddr_un address;
     int fd;
 
     (void)argc;
+    share_address(argv[1], (uid_t)atoi(argv[2]), &address);
     if (setuid(UNIT_NOBODY) != 0) {
         return 1;
     }
-    fd = share_connect(argv[1], (uid_t)atoi(argv[2]));
+    fd = share_connect_to(&address);
     child_report((fd < 0) ? errno : 0, "connect");
     return 0;
 }
@@ -438,21 +468,16 @@ static int share_squatter_child(int argc, char **argv)
                                 {.events = POLLIN}};
     struct sockaddr_un address;
     char hello[256], name[256];
-    socklen_t length;
     int fd, lock, conn;
 
     (void)argc;
-    snprintf(name, sizeof(name), "/dev/shm/daxpin-%d", (int)uid);
-    if ((mkdir(name, 0700) == 0) && (chown(name, uid, uid) != 0)) {
-        return 1;
-    }
     umask(0);
-    length = share_address(argv[1], uid, &address);
+    share_address(argv[1], uid, &address);
     snprintf(name, sizeof(name), "%s.lock", address.sun_path);
     lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     fd   = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if ((flock(lock, LOCK_EX | LOCK_NB) != 0) ||
-        (bind(fd, (struct sockaddr*)&address, length) != 0) ||
+        (bind(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
         (listen(fd, 16) != 0)) {
         return 1;
     }
