@@ -8,6 +8,7 @@
 #include "member.h"
 
 #include "daxpin/file/file.h"
+#include "daxpin/os/rundir.h"
 
 #include <dirent.h>
 #include <sys/file.h>
@@ -298,6 +299,29 @@ static void test_mapped_nobody(void **state)
     assert_child_ok(&child, "user %d", UNIT_NOBODY);
     assert_child_ok(&child, "open %s %d 5000", path, UNIT_LENGTH);
     child_finish(&child);
+    (void)state;
+}
+
+/* A process without descriptors does not meet others somewhere else, nor make
+ * the directory for that. */
+static void test_no_descriptor_for_directory(void **state)
+{
+    char dir[DAXPIN_RUNDIR_MAX], last[64];
+    struct rlimit limit, none;
+    int had, ret;
+
+    unsetenv("DAXPIN_RUNTIME_DIR");
+    close(daxpin_rundir_open(dir));
+    snprintf(last, sizeof(last), "/tmp/daxpin-%d", (int)geteuid());
+    had = access(last, F_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none          = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ret = daxpin_rundir_open(dir);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(access(last, F_OK), had);
+    assert_int_equal(ret, -EMFILE);
     (void)state;
 }
 
@@ -762,6 +786,7 @@ int main(int argc, char **argv)
         unit_case(test_guessable_name),
         unit_case(test_unmapped_user),
         unit_case(test_mapped_nobody),
+        unit_case(test_no_descriptor_for_directory),
         unit_case(test_network_namespaces),
         unit_case(test_directory_is_not_shared),
         unit_case(test_pid_namespaces),

@@ -97,6 +97,13 @@ static int rundir_try(const char *path, char *why)
     return fd;
 }
 
+/* Return whether an error is about this process, and not about a directory. Then
+ * the next directory is not to be taken: others meet in the one before it. */
+static int rundir_is_short(int ret)
+{
+    return (ret == -EMFILE) || (ret == -ENFILE) || (ret == -ENOMEM);
+}
+
 /* Create a directory, or open it if another process of this user has just
  * created it. */
 static int rundir_create(const char *path, char *why)
@@ -154,18 +161,25 @@ int daxpin_rundir_open(char *path)
     if ((chosen != NULL) && (chosen[0] != '\0')) {
         return rundir_open_chosen(chosen, path);
     }
-    for (i = 0; (i < RUNDIR_PLACES) && (fd < 0); ++i) {
+    for (i = 0; (i < RUNDIR_PLACES) && (fd < 0) && !rundir_is_short(fd);
+         ++i) {
         snprintf(path, DAXPIN_RUNDIR_MAX, rundir_places[i],
                  (unsigned)geteuid());
         fd = rundir_try(path, why);
     }
-    if (fd < 0) {
+    if ((fd < 0) && !rundir_is_short(fd)) {
         why[0] = '\0'; /* They are tried once more */
     }
-    for (i = 0; (i < RUNDIR_PLACES) && (fd < 0); ++i) {
+    for (i = 0; (i < RUNDIR_PLACES) && (fd < 0) && !rundir_is_short(fd);
+         ++i) {
         snprintf(path, DAXPIN_RUNDIR_MAX, rundir_places[i],
                  (unsigned)geteuid());
         fd = rundir_create(path, why);
+    }
+    if (rundir_is_short(fd)) {
+        return daxpin_error(-fd, "cannot meet other processes of user %u: %s; "
+                            "raise the limit of open files (ulimit -n)",
+                            (unsigned)geteuid(), why);
     }
     return (fd >= 0) ? fd :
            daxpin_error(EACCES, "cannot meet other processes of user %u: %s; "
