@@ -273,7 +273,7 @@ static void test_silent_connections(void **state)
         assert_true(share_is_dropped(silent[i]));
         close(silent[i]);
     }
-    assert_true(unit_await(1000, unit_count_fds() == fds));
+    assert_true(unit_await(10000, unit_count_fds() == fds));
     silent[0] = share_connect(path, geteuid());
     intruder_run("truncate", path, 0, 1000);
     close(silent[0]);
@@ -299,7 +299,7 @@ static void test_short_connections(void **state)
         close(fd);
     }
     share_check_alive(file, path);
-    assert_true(unit_await(1000, unit_count_fds() == fds));
+    assert_true(unit_await(10000, unit_count_fds() == fds));
     intruder_run("truncate", path, 0, 1000);
     daxpin_file_close(file);
     (void)state;
