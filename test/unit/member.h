@@ -45,6 +45,7 @@
 #include "child.h"
 #include "daxpin/access.h"
 #include "daxpin/adopt.h"
+#include "daxpin/os/proc.h"
 
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
@@ -461,5 +462,70 @@ static UNIT_UNUSED void member_complain(child_t *child, const char *what)
 #define assert_becomes(_file, _state) \
     assert_true(unit_await(10000, daxpin_file_state(_file) == \
                                   DAXPIN_STATE_##_state))
+
+/* Return the holder among members, or count if there is not exactly one. */
+static UNIT_UNUSED unsigned member_find_holder(child_t *members,
+                                               unsigned count)
+{
+    unsigned holders = 0, holder = count, i;
+
+    for (i = 0; i < count; ++i) {
+        if (child_query(&members[i], "holder") == 1) {
+            holder = i;
+            ++holders;
+        }
+    }
+    return (holders == 1) ? holder : count;
+}
+
+typedef struct member_lease {
+    pid_t pid;
+    ino_t ino;
+} member_lease_t;
+
+static UNIT_UNUSED int member_is_lease(const daxpin_lease_line_t *line,
+                                       void *arg)
+{
+    const member_lease_t *lease = arg;
+
+    return !line->waits && (line->pid == lease->pid) &&
+           (line->ino == lease->ino);
+}
+
+/* Return whether a process has taken the lease of a file. */
+static UNIT_UNUSED int member_has_lease(const child_t *child, const char *path)
+{
+    member_lease_t lease = {.pid = child->pid};
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    lease.ino = st.st_ino;
+    return daxpin_proc_each_lease(DAXPIN_PROC_LOCKS, member_is_lease,
+                                  &lease) > 0;
+}
+
+/* Wait until one of the members is the holder, with a lease of its own, and all
+ * are HELD by its page. Return which one it is. */
+static UNIT_UNUSED unsigned
+member_await_holder(child_t *members, unsigned count, const char *path)
+{
+    unsigned holder, i;
+
+    if (!unit_await(10000, member_find_holder(members, count) < count)) {
+        for (i = 0; i < count; ++i) {
+            member_complain(&members[i], "no member is the holder");
+        }
+    }
+    for (i = 0; i < count; ++i) {
+        assert_member_becomes(&members[i], HELD);
+    }
+    holder = member_find_holder(members, count);
+    assert_true(holder < count);
+    assert_true(unit_await(10000, member_has_lease(&members[holder], path)));
+    for (i = 0; i < count; ++i) {
+        assert_member_becomes(&members[i], HELD);
+    }
+    return holder;
+}
 
 #endif

@@ -7,8 +7,6 @@
 #include "intruder.h"
 #include "member.h"
 
-#include "daxpin/os/proc.h"
-
 #include <dirent.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -30,69 +28,6 @@ static void handover_open(child_t *members, unsigned count, const char *path)
     for (i = 0; i < count; ++i) {
         member_start_open(&members[i], path);
     }
-}
-
-typedef struct handover_lease {
-    pid_t pid;
-    ino_t ino;
-} handover_lease_t;
-
-static int handover_is_lease(const daxpin_lease_line_t *line, void *arg)
-{
-    const handover_lease_t *lease = arg;
-
-    return !line->waits && (line->pid == lease->pid) &&
-           (line->ino == lease->ino);
-}
-
-/* Return whether a process has taken the lease of a file. */
-static int handover_has_lease(const child_t *child, const char *path)
-{
-    handover_lease_t lease = {.pid = child->pid};
-    struct stat st;
-
-    assert_int_equal(stat(path, &st), 0);
-    lease.ino = st.st_ino;
-    return daxpin_proc_each_lease(DAXPIN_PROC_LOCKS, handover_is_lease,
-                                  &lease) > 0;
-}
-
-/* Return the holder among members, or count if there is not exactly one. */
-static unsigned handover_find(child_t *members, unsigned count)
-{
-    unsigned holders = 0, holder = count, i;
-
-    for (i = 0; i < count; ++i) {
-        if (child_query(&members[i], "holder") == 1) {
-            holder = i;
-            ++holders;
-        }
-    }
-    return (holders == 1) ? holder : count;
-}
-
-/* Wait until one of the members is the holder, and all are HELD by its page.
- * Return which one it is. */
-static unsigned handover_await(child_t *members, unsigned count,
-                               const char *path)
-{
-    unsigned holder, i;
-
-    if (!unit_await(10000, handover_find(members, count) < count)) {
-        for (i = 0; i < count; ++i) {
-            member_complain(&members[i], "no member is the holder");
-        }
-    }
-    for (i = 0; i < count; ++i) {
-        assert_member_becomes(&members[i], HELD);
-    }
-    holder = handover_find(members, count);
-    assert_true(holder < count);
-    assert_true(unit_await(10000, handover_has_lease(&members[holder], path)));
-    for (i = 0; i < count; ++i) {
-        assert_member_becomes(&members[i], HELD);
-    }
-    return holder;
 }
 
 /* Remove a member that was killed. */
@@ -209,8 +144,8 @@ static void test_slow_member_follows(void **state)
         skip();
     }
     handover_bury(members, &count, 0);
-    assert_true(unit_await(20000, handover_find(members, 2) < 2));
-    (void)handover_await(members, 2, path);
+    assert_true(unit_await(20000, member_find_holder(members, 2) < 2));
+    (void)member_await_holder(members, 2, path);
     child_kill(&tracer);
     assert_child_ok(&members[0], "put 0 100 1");
     assert_child_ok(&members[0], "check");
@@ -240,13 +175,13 @@ static void test_orphan_of_two_handovers(void **state)
     }
     child_stop(&orphan);
     handover_bury(members, &count, 0);
-    assert_true(unit_await(10000, handover_find(members, count) < count));
+    assert_true(unit_await(10000, member_find_holder(members, count) < count));
     unit_sleep_ms(HANDOVER_WAIT_MS); /* the other one follows */
-    handover_bury(members, &count, handover_find(members, count));
-    assert_true(unit_await(10000, handover_find(members, 1) == 0));
+    handover_bury(members, &count, member_find_holder(members, count));
+    assert_true(unit_await(10000, member_find_holder(members, 1) == 0));
     assert_int_equal(kill(orphan.pid, SIGCONT), 0);
     assert_member_becomes(&orphan, REVOKED);
-    (void)handover_await(members, 1, path);
+    (void)member_await_holder(members, 1, path);
     for (i = 0; i < 20; ++i) { /* It stays */
         assert_string_equal(intruder_lease(path), "ACTIVE");
         unit_sleep_ms(5);
@@ -331,7 +266,7 @@ static void handover_check_newcomer(const char *name, int attaches)
     if (child_answer(&newcomer, 30000) != 0) {
         fail_msg("the newcomer: %s", newcomer.text);
     }
-    (void)handover_await(members, 2, path);
+    (void)member_await_holder(members, 2, path);
     number = child_query(&members[0], "number");
     assert_child_ok(&newcomer, "same %d %ld", (int)members[0].pid, number);
     for (i = 0; i < 2; ++i) {
@@ -375,7 +310,7 @@ static void test_holder_leaves_a_break(void **state)
     child_finish(&child);
     assert_string_equal(intruder_lease(path), "BREAKING");
     handover_bury(members, &count, 0);
-    (void)handover_await(members, 2, path);
+    (void)member_await_holder(members, 2, path);
     assert_child_ok(&members[0], "put 0 100 1");
     assert_child_ok(&members[0], "check");
     handover_finish(members, 2);
@@ -397,7 +332,7 @@ static int handover_kill_in_between(child_t *members, unsigned *count_p,
         skip();
     }
     assert_int_equal(kill(members[0].pid, SIGCONT), 0);
-    assert_true(unit_await(20000, handover_has_lease(&members[1], path)));
+    assert_true(unit_await(20000, member_has_lease(&members[1], path)));
     done = member_has_state(&members[0], LENT);
     handover_bury(members, count_p, 1);
     child_kill(&tracer);
@@ -416,12 +351,12 @@ static void test_holder_leaves_a_lease_while_lent(void **state)
     if (!handover_kill_in_between(members, &count, path)) {
         skip();
     }
-    (void)handover_await(members, 1, path);
+    (void)member_await_holder(members, 1, path);
     intruder_start(&reader, "read", path, 0);
     assert_int_equal(intruder_result(&reader, 2000), 0);
     assert_member_becomes(&members[0], LENT);
     child_finish(&reader);
-    (void)handover_await(members, 1, path);
+    (void)member_await_holder(members, 1, path);
     child_finish(&members[0]);
     (void)state;
 }

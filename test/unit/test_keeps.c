@@ -194,22 +194,30 @@ static void test_more_of_member(void **state)
     (void)state;
 }
 
-/* The program unmaps what was exchanged, and maps the file at the same place
- * through a description of its own: that is exchanged, too. */
+/* Unmap what was exchanged, and map the file at the same place through a
+ * description of its own. */
+static void keeps_map_anew(const keeps_map_t *map)
+{
+    int fd;
+
+    assert_int_equal(munmap(map->memory, map->length), 0);
+    fd = open(map->path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_ptr_equal(mmap(map->memory, map->length, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0),
+                     map->memory);
+    close(fd);
+}
+
+/* What the program has mapped anew is exchanged, too. */
 static void test_mapped_anew(void **state)
 {
     keeps_map_t map;
     child_t holder;
-    int fd;
 
     keeps_join(&map, &holder, UNIT_LENGTH, 0);
     assert_ok(keeps_adopt(&map));
-    assert_int_equal(munmap(map.memory, map.length), 0);
-    fd = open(map.path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_ptr_equal(mmap(map.memory, map.length, PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0), map.memory);
-    close(fd);
+    keeps_map_anew(&map);
     daxpin_file_unadopt(map.file, map.memory, map.length);
     daxpin_file_close(map.file);
     assert_ok(keeps_adopt(&map));
@@ -225,16 +233,10 @@ static void test_mapped_anew_meanwhile(void **state)
 {
     keeps_map_t map;
     child_t holder;
-    int fd;
 
     keeps_join(&map, &holder, UNIT_LENGTH, 0);
     assert_ok(keeps_adopt(&map));
-    assert_int_equal(munmap(map.memory, map.length), 0);
-    fd = open(map.path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_ptr_equal(mmap(map.memory, map.length, PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0), map.memory);
-    close(fd);
+    keeps_map_anew(&map);
     assert_ok(keeps_adopt_more(&map));
     assert_ptr_equal(map.file, map.more);
     assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_HELD);

@@ -462,37 +462,6 @@ static void test_holder_is_killed(void **state)
     (void)state;
 }
 
-/* Return the holder among members, or count if there is not exactly one. */
-static unsigned revoke_find_holder(child_t *members, unsigned count)
-{
-    unsigned holders = 0, holder = count, i;
-
-    for (i = 0; i < count; ++i) {
-        if (child_query(&members[i], "holder") == 1) {
-            holder = i;
-            ++holders;
-        }
-    }
-    return (holders == 1) ? holder : count;
-}
-
-/* Wait until one of the members is the holder, and all are HELD. Return which
- * one it is. */
-static unsigned revoke_await_holder(child_t *members, unsigned count)
-{
-    unsigned i;
-
-    if (!unit_await(10000, revoke_find_holder(members, count) < count)) {
-        for (i = 0; i < count; ++i) {
-            member_complain(&members[i], "no member is the holder");
-        }
-    }
-    for (i = 0; i < count; ++i) {
-        assert_member_becomes(&members[i], HELD);
-    }
-    return revoke_find_holder(members, count);
-}
-
 /* As long as a process has the file, it goes on, whoever was the first. */
 static void test_holders_are_killed(void **state)
 {
@@ -504,7 +473,7 @@ static void test_holders_are_killed(void **state)
         member_start_open(&members[i], path);
     }
     for (count = 4; count > 1; --count) {
-        holder = revoke_await_holder(members, count);
+        holder = member_await_holder(members, count, path);
         assert_child_ok(&members[holder], "put 0 100 1");
         child_kill(&members[holder]);
         members[holder] = members[count - 1];
@@ -513,7 +482,7 @@ static void test_holders_are_killed(void **state)
             assert_child_ok(&members[i], "check");
         }
     }
-    assert_int_equal(revoke_await_holder(members, 1), 0);
+    assert_int_equal(member_await_holder(members, 1, path), 0);
     assert_string_equal(intruder_lease(path), "ACTIVE");
     /* The last one is a holder like the first */
     member_start_open(&members[1], path);
@@ -561,12 +530,12 @@ static void test_holder_is_killed_while_lent(void **state)
                 assert_member_becomes(&members[i], REVOKED);
             } else {
                 assert_true(unit_await(10000,
-                                       revoke_find_holder(members, 2) < 2));
+                                       member_find_holder(members, 2) < 2));
             }
         }
         child_finish(&reader);
         if (round == 0) {
-            revoke_await_holder(members, 2);
+            member_await_holder(members, 2, path);
         }
         for (i = 0; i < 2; ++i) {
             assert_int_equal(child_query(&members[i], "put 0 1 1"),
@@ -637,9 +606,7 @@ static void test_holder_is_killed_during_access(void **state)
     child_kill(&holder);
     /* The new holder gives the old lease back and takes its own; for that moment
      * the file is lent, and a truncate does not wait */
-    revoke_await_holder(members, 2);
-    unit_sleep_ms(200 * unit_slow());
-    revoke_await_holder(members, 2);
+    (void)member_await_holder(members, 2, path);
     start = unit_ms();
     intruder_start(&child, "truncate", path, 0);
     ret = child_answer_within(&child, 100);
