@@ -6,6 +6,7 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/file/file.h"
 #include "daxpin/file/pin.h"
 
 #include <pthread.h>
@@ -791,6 +792,34 @@ static void test_cut_through_description(void **state)
     (void)state;
 }
 
+/* The holder ends access in the moment in which the fault handler of a member
+ * has replaced the control page, so that the holder's cause is not on it. */
+static void test_fault_meets_break(void **state)
+{
+    const char *path = unit_path(unit_disk, "meets");
+    char cause[DAXPIN_CAUSE_MAX];
+    child_t holder, other;
+    daxpin_file_t *file;
+
+    member_start(&other);
+    member_start_open(&holder, path);
+    file = unit_open(path, UNIT_LENGTH);
+    pthread_mutex_lock(&daxpin_mutex); /* BREAK has to wait */
+    daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+    atomic_store(&file->parted, 1);
+    child_send(&other, "grow %s %d", path, 2 * UNIT_LENGTH);
+    assert_member_becomes(&holder, BREAKING);
+    pthread_mutex_unlock(&daxpin_mutex);
+    assert_int_equal(child_answer(&other, REVOKE_ACKS_MS), 0);
+    assert_becomes(file, REVOKED);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    assert_contains(cause, path);
+    child_finish(&other);
+    daxpin_file_close(file);
+    child_finish(&holder);
+    (void)state;
+}
+
 /*
  * SIGBUS in memory that is not the library's
  */
@@ -914,6 +943,7 @@ int main(int argc, char **argv)
         unit_case(test_lingering_holder_exits),
         unit_case(test_memory_afterwards),
         unit_case(test_cut_through_description),
+        unit_case(test_fault_meets_break),
         unit_case(test_fault_in_other_memory)
     };
 

@@ -210,6 +210,7 @@ static void daxpin_fault_end_access(daxpin_file_t *file)
     while (daxpin_state_allows(state)) {
         if (!file->holder) {
             daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+            atomic_store(&file->parted, 1);
             break;
         }
         atomic_store(&file->control->open, 0);

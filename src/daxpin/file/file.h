@@ -175,6 +175,8 @@ struct daxpin_file {
     int                calling;   /* callbacks are running */
     daxpin_pins_t      pins;
     _Atomic int        faulted;   /* set by the SIGBUS handler */
+    _Atomic int        parted;    /* member: the SIGBUS handler has replaced
+                                     the control page by one without a cause */
     _Atomic dev_t      sink_dev;  /* of the memory after a revoke */
     _Atomic uint64_t   sink_ino;
 

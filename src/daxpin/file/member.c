@@ -21,14 +21,27 @@
 /* The same without a holder */
 #define DAXPIN_MEMBER_ORPHAN_PAUSE (10 * DAXPIN_MSEC)
 
+/* Return whether an access of this process has met the end of the file, and no
+ * cause tells of it yet. The holder's BREAK may be under way or in effect: its
+ * cause is not on the page that the fault handler has put in the place of the
+ * holder's. */
+static int daxpin_member_has_fault(daxpin_file_t *file)
+{
+    if (file->revoke.seceded) {
+        return 0;
+    }
+    return atomic_load(&file->parted) ||
+           ((file->revoke.phase == DAXPIN_PHASE_NONE) && /* see revoke.c */
+            atomic_exchange(&file->faulted, 0));
+}
+
 /* End all access of this member if an access of this process has met the end of
  * the file, and report that to the holder. */
 static void daxpin_member_check_fault(daxpin_file_t *file)
 {
     char cause[DAXPIN_CAUSE_MAX];
 
-    if ((file->revoke.phase != DAXPIN_PHASE_NONE) || /* see revoke.c */
-        !atomic_exchange(&file->faulted, 0)) {
+    if (!daxpin_member_has_fault(file)) {
         return;
     }
     snprintf(cause, sizeof(cause), "%s was truncated while another process "

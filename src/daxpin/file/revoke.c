@@ -137,6 +137,9 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_revoke_log(cause);
     file->revoke.seceded = 1;
+    if (file->revoke.phase == DAXPIN_PHASE_DONE) {
+        daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
+    }
 }
 
 /* Release the lease of a dead holder. The lease belongs to the open file
