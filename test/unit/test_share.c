@@ -459,6 +459,26 @@ static void share_squat_answer(int fd, const char *path, const char *what)
     }
 }
 
+/* Take the lock of an address. Another process that sweeps old names may have
+ * removed the file before the lock was taken: then take that of the next one.
+ * Return whether it is taken. */
+static int share_squat_lock(const char *name)
+{
+    struct stat named, opened;
+    unsigned tries;
+    int fd;
+
+    for (tries = 0; tries < 100; ++tries) {
+        fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if ((flock(fd, LOCK_EX) == 0) && (stat(name, &named) == 0) &&
+            (fstat(fd, &opened) == 0) && (named.st_ino == opened.st_ino)) {
+            return 1;
+        }
+        close(fd);
+    }
+    return 0;
+}
+
 /* Take the address of a file's holder. The arguments are a path, the user of
  * the address, and the answer to give. End when the input ends. */
 static int share_squatter_child(int argc, char **argv)
@@ -468,15 +488,14 @@ static int share_squatter_child(int argc, char **argv)
                                 {.events = POLLIN}};
     struct sockaddr_un address;
     char hello[256], name[256];
-    int fd, lock, conn;
+    int fd, conn;
 
     (void)argc;
     umask(0);
     share_address(argv[1], uid, &address);
     snprintf(name, sizeof(name), "%s.lock", address.sun_path);
-    lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    fd   = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if ((flock(lock, LOCK_EX | LOCK_NB) != 0) ||
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (!share_squat_lock(name) ||
         (bind(fd, (struct sockaddr*)&address, sizeof(address)) != 0) ||
         (listen(fd, 16) != 0)) {
         return 1;
