@@ -222,6 +222,54 @@ static void osc_daxpin_am_handle(osc_daxpin_module_t *module, int origin,
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
 }
 
+/* Complete a request of a progress function. A blocking call would wait for
+ * ever if it is nested in the wait of a thread of MPI_THREAD_MULTIPLE: Open MPI
+ * leaves progress to the outer wait then. */
+static int osc_daxpin_am_finish(MPI_Request *request)
+{
+    int flag = 0;
+    int ret  = MPI_SUCCESS;
+
+    while ((ret == MPI_SUCCESS) && !flag) {
+        ret = PMPI_Test(request, &flag, MPI_STATUS_IGNORE); /* progresses */
+    }
+    return ret;
+}
+
+static int osc_daxpin_am_receive_header(MPI_Message *message,
+                                        osc_daxpin_am_t *am)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &request);
+    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
+}
+
+/* Receive the data of a put; into nothing, if there is no memory for it. */
+static int osc_daxpin_am_receive_data(osc_daxpin_module_t *module, int origin,
+                                      const osc_daxpin_am_t *am, char *data)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = PMPI_Irecv(data, (data != NULL) ? (int)am->length : 0, MPI_BYTE,
+                     origin, am->tag, module->comm, &request);
+    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
+}
+
+static int osc_daxpin_am_answer(osc_daxpin_module_t *module, int origin,
+                                const osc_daxpin_am_t *am, const void *data,
+                                size_t length)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = PMPI_Isend(data, (int)length, MPI_BYTE, origin, am->tag + 1,
+                     module->comm, &request);
+    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
+}
+
 static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
                                  MPI_Message *message, int origin)
 {
@@ -230,7 +278,7 @@ static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
     char *data = NULL;
     int ret;
 
-    ret = PMPI_Mrecv(&am, sizeof(am), MPI_BYTE, message, MPI_STATUS_IGNORE);
+    ret = osc_daxpin_am_receive_header(message, &am);
     if (ret != MPI_SUCCESS) {
         return ret;
     }
@@ -238,18 +286,15 @@ static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
         data = malloc(am.length);
     }
     if (am.type == OSC_DAXPIN_AM_PUT) {
-        ret = PMPI_Recv(data, (data != NULL) ? (int)am.length : 0, MPI_BYTE,
-                        origin, am.tag, module->comm, MPI_STATUS_IGNORE);
+        ret = osc_daxpin_am_receive_data(module, origin, &am, data);
     }
     if (ret == MPI_SUCCESS) {
         osc_daxpin_am_handle(module, origin, &am, data, &reply);
-        ret = PMPI_Send(&reply, sizeof(reply), MPI_BYTE, origin, am.tag + 1,
-                        module->comm);
+        ret = osc_daxpin_am_answer(module, origin, &am, &reply, sizeof(reply));
     }
     if ((ret == MPI_SUCCESS) && (am.type == OSC_DAXPIN_AM_GET) &&
         (reply.result == OSC_DAXPIN_AM_DONE)) {
-        ret = PMPI_Send(data, (int)am.length, MPI_BYTE, origin, am.tag + 1,
-                        module->comm);
+        ret = osc_daxpin_am_answer(module, origin, &am, data, am.length);
     }
     free(data);
     return ret;
