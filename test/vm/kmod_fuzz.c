@@ -423,6 +423,21 @@ static long pages_out(void)
     return sum;
 }
 
+/* Count the pages that stay pinned: direct I/O of any process pins some for a
+ * moment. */
+static long pages_kept(void)
+{
+    long count = pages_out(), kept = count;
+    int i;
+
+    for (i = 0; i < 20; ++i) {
+        usleep(50 * 1000);
+        count = pages_out();
+        kept  = (count < kept) ? count : kept;
+    }
+    return kept;
+}
+
 /* Make all files; the user owns them. */
 static int make_files(void)
 {
@@ -465,14 +480,14 @@ static void test_fuzz(void)
 {
     const char *value = getenv("DAXPIN_KMOD_CALLS");
     const char *start = getenv("DAXPIN_KMOD_SEED");
-    long calls        = (value != NULL) ? atol(value) : 20000, before;
+    long calls        = (value != NULL) ? atol(value) : 20000, before, after;
     uint64_t seed     = (start != NULL) ? strtoull(start, NULL, 0) :
                         (uint64_t)time(NULL);
 
     TRY(make_files());
     counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    before = pages_out();
+    before = pages_kept();
     run_processes(seed, calls);
     printf("# %ld calls, %ld pins, %ld lives, seed %lu\n", counts->calls,
            counts->pins, counts->lives, seed);
@@ -481,8 +496,9 @@ static void test_fuzz(void)
     CHECK(counts->pins > calls / 100, "no more than %ld pins", counts->pins);
     CHECK(becomes(DEVICE_DIR "pins", 0) && becomes(DEVICE_DIR "lingering", 0) &&
           becomes(DEVICE_DIR "pages", 0), "pins are left");
-    CHECK(pages_out() == before, "%ld pages are still pinned, %ld before",
-          pages_out(), before);
+    after = pages_kept();
+    CHECK(after == before, "%ld pages are still pinned, %ld before", after,
+          before);
 }
 
 int main(int argc, char **argv)
