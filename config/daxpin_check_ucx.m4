@@ -7,6 +7,8 @@
 # every release, so that the component is built for one release: DAXPIN_UCX_ABI
 # is 100 * major + minor of it. A release whose interface is not described in
 # src/ucx_daxpin/abi is refused here rather than guessed.
+m4_define([DAXPIN_UCX_RELEASES], [1.1[[3-9]]|1.2[[0-3]]])
+
 AC_DEFUN([DAXPIN_CHECK_UCX], [
     AC_ARG_WITH([ucx],
         [AS_HELP_STRING([--with-ucx=DIR],
@@ -44,13 +46,14 @@ AC_DEFUN([DAXPIN_CHECK_UCX], [
             [daxpin_ucx_release="$daxpin_ucx_major.$daxpin_ucx_minor"
              daxpin_ucx_summary="$daxpin_ucx_release"
              AS_CASE([$daxpin_ucx_release],
-                 [1.13], [daxpin_ucx_abi=113],
+                 [DAXPIN_UCX_RELEASES],
+                 [daxpin_ucx_abi=`expr 100 \* $daxpin_ucx_major + $daxpin_ucx_minor`],
                  [daxpin_ucx_abi=""])],
             [daxpin_ucx_why="UCX was not found. Install it (Debian: libucx-dev) or say --with-ucx=DIR."])
         AS_IF([test "x$daxpin_ucx" = xyes && test -z "$daxpin_ucx_abi"],
             [daxpin_ucx=no
              daxpin_ucx_summary="$daxpin_ucx_release, not known"
-             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know. Known: 1.13."])
+             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know, but it knows 1.13 to 1.23: install one of these, or a daxpin that knows UCX $daxpin_ucx_release, or add the release as docs/developers.md says."])
 
         AS_IF([test "x$daxpin_ucx" = xyes],
             [AC_DEFINE_UNQUOTED([DAXPIN_UCX_ABI], [$daxpin_ucx_abi],

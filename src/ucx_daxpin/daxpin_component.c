@@ -56,15 +56,17 @@ uct_daxpin_query_md_resources(uct_component_t *component,
 
     uct_daxpin_ib_init();
 
-    resource = ucs_calloc(1, sizeof(*resource), "daxpin_md_resource");
+    resource = ucs_calloc(2, sizeof(*resource), "daxpin_md_resource");
     if (resource == NULL) {
         return UCS_ERR_NO_MEMORY;
     }
 
-    snprintf(resource->md_name, sizeof(resource->md_name), "%s",
+    snprintf(resource[0].md_name, sizeof(resource->md_name), "%s",
              UCT_DAXPIN_NAME);
+    snprintf(resource[1].md_name, sizeof(resource->md_name), "%s",
+             UCT_DAXPIN_MAP_NAME);
     *resources_p     = resource;
-    *num_resources_p = 1;
+    *num_resources_p = UCT_DAXPIN_UCP_HAS_CACHE ? 2 : 1;
     return UCS_OK;
 }
 
@@ -81,6 +83,21 @@ uct_daxpin_rkey_ptr(uct_component_t *component, uct_rkey_t rkey, void *handle,
                     uint64_t remote_addr, void **local_addr_p)
 {
     return UCS_ERR_UNSUPPORTED;
+}
+
+/* Compare keys by the structures to which they point */
+static ucs_status_t UCS_F_MAYBE_UNUSED
+uct_daxpin_rkey_compare(uct_component_t *component, uct_rkey_t rkey1,
+                        uct_rkey_t rkey2,
+                        const struct uct_rkey_compare_params *params,
+                        int *result)
+{
+    if ((params == NULL) || (result == NULL)) {
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    *result = (rkey1 > rkey2) - (rkey1 < rkey2);
+    return UCS_OK;
 }
 
 static void uct_daxpin_vfs_show_pin(const daxpin_report_record_t *record,
@@ -104,14 +121,17 @@ static void uct_daxpin_md_vfs_init(uct_md_h md)
     ucs_vfs_obj_add_ro_file(md, uct_daxpin_vfs_show_pins, NULL, 0, "pins");
 }
 
+UCT_DAXPIN_ADAPT_RKEY_UNPACK(uct_daxpin_rkey_unpack)
+
 static uct_component_t uct_daxpin_component = {
     .name               = UCT_DAXPIN_NAME,
     .query_md_resources = uct_daxpin_query_md_resources,
     .md_open            = uct_daxpin_md_open,
     .cm_open            = uct_daxpin_cm_open,
-    .rkey_unpack        = uct_daxpin_rkey_unpack,
+    .rkey_unpack        = uct_daxpin_rkey_unpack_op,
     .rkey_ptr           = uct_daxpin_rkey_ptr,
     .rkey_release       = uct_daxpin_rkey_release,
+    UCT_DAXPIN_RKEY_COMPARE(uct_daxpin_rkey_compare)
     .md_config          = {
         .name   = "daxpin memory domain",
         .prefix = "DAXPIN_",
@@ -125,24 +145,36 @@ static uct_component_t uct_daxpin_component = {
     .md_vfs_init        = uct_daxpin_md_vfs_init
 };
 
-/* Warn if UCX_TLS leaves out daxpin: UCX silently drops a memory domain without
- * usable transports, and files are exposed without a lease */
-static void uct_daxpin_check_tls(void)
+/* Warn if a variable leaves out one of daxpin's transports or devices: UCX
+ * silently drops a memory domain without usable transports, and files are
+ * exposed without a lease */
+static void uct_daxpin_check_list(const char *variable, const char *what,
+                                  const char *name)
 {
-    const char *tls = getenv("UCX_TLS");
+    const char *value = getenv(variable);
     int excluded;
 
-    if (tls == NULL) {
+    if (value == NULL) {
         return;
     }
-    excluded = (*tls == '^') ? daxpin_list_has(tls + 1, UCT_DAXPIN_NAME) :
-                               !daxpin_list_has(tls, UCT_DAXPIN_NAME) &&
-                               !daxpin_list_has(tls, "all");
+    excluded = (*value == '^') ? daxpin_list_has(value + 1, name) :
+                                 !daxpin_list_has(value, name) &&
+                                 !daxpin_list_has(value, "all");
     if (excluded) {
         ucs_warn(DAXPIN_UCX_MD
-                 "=%s has no effect, because UCX_TLS=%s leaves out the"
-                 " transport %s: files are exposed without a lease; add it to"
-                 " UCX_TLS", UCT_DAXPIN_NAME, tls, UCT_DAXPIN_NAME);
+                 "=%s has no effect, because %s=%s leaves out the %s %s: files"
+                 " are exposed without a lease; add it to %s", UCT_DAXPIN_NAME,
+                 variable, value, what, name, variable);
+    }
+}
+
+static void uct_daxpin_check_lists(void)
+{
+    uct_daxpin_check_list("UCX_TLS", "transport", UCT_DAXPIN_NAME);
+    if (UCT_DAXPIN_UCP_HAS_CACHE) {
+        uct_daxpin_check_list("UCX_SHM_DEVICES", "device", UCT_DAXPIN_NAME);
+        uct_daxpin_check_list("UCX_SHM_DEVICES", "device",
+                              UCT_DAXPIN_MAP_NAME);
     }
 }
 
@@ -162,6 +194,12 @@ static void *uct_daxpin_find_symbol(const char *library, const char *name)
     return symbol;
 }
 
+static int uct_daxpin_uct_lacks(const char *name)
+{
+    return (name != NULL) &&
+           (uct_daxpin_find_symbol("libuct.so.0", name) == NULL);
+}
+
 /* Check that UCX is the release that daxpin was built for. The name of the
  * release goes to @a running. */
 static int uct_daxpin_check_version(char *running, size_t size)
@@ -179,9 +217,10 @@ static int uct_daxpin_check_version(char *running, size_t size)
     }
 
     /* A program of UCT alone */
-    snprintf(running, size, "of a later release");
-    return uct_daxpin_find_symbol("libuct.so.0",
-                                  UCT_DAXPIN_ABI_NEXT_SYMBOL) == NULL;
+    snprintf(running, size, "of another release");
+    return (!uct_daxpin_uct_lacks(UCT_DAXPIN_ABI_THIS_SYMBOL) &&
+            ((UCT_DAXPIN_ABI_NEXT_SYMBOL == NULL) ||
+             uct_daxpin_uct_lacks(UCT_DAXPIN_ABI_NEXT_SYMBOL)));
 }
 
 /* Check that what UCX registered itself has the layout in abi/. The order of
@@ -226,6 +265,24 @@ static int uct_daxpin_is_registered(void)
     return 0;
 }
 
+/* Check that UCP uses protocols that obey the access check */
+static int uct_daxpin_check_protocols(void)
+{
+    uct_daxpin_ucp_config_t config;
+
+    if (!UCT_DAXPIN_UCP_NEW_IS_UNSAFE) {
+        return 1;
+    }
+
+    uct_daxpin_ucp_config_read(&config);
+    if (config.has_new_protocols) {
+        ucs_warn("daxpin stays out: with UCX_PROTO_ENABLE=y UCX %d.%d reaches"
+                 " files in ways that no revoke stops; unset it, or run UCX"
+                 " 1.16 or later", UCT_DAXPIN_ABI_MAJOR, UCT_DAXPIN_ABI_MINOR);
+    }
+    return !config.has_new_protocols;
+}
+
 static int uct_daxpin_abi_check(void)
 {
     char running[64] = "";
@@ -234,7 +291,8 @@ static int uct_daxpin_abi_check(void)
         ucs_warn("daxpin stays out: the running UCX is %s, this daxpin is made"
                  " for UCX %d.%d, and the interface between UCX and its"
                  " components changes with every release; build daxpin for the"
-                 " running UCX (configure --with-ucx) or run UCX %d.%d",
+                 " running UCX (configure --with-ucx, if it knows that release)"
+                 " or run UCX %d.%d",
                  running, UCT_DAXPIN_ABI_MAJOR, UCT_DAXPIN_ABI_MINOR,
                  UCT_DAXPIN_ABI_MAJOR, UCT_DAXPIN_ABI_MINOR);
         return 0;
@@ -259,8 +317,8 @@ static void uct_daxpin_global_config_init(void)
 
     UCS_CONFIG_ADD_TABLE(uct_daxpin_global_config_table,
                          &ucs_config_global_list);
-    if (ucs_config_parser_fill_opts(&config, uct_daxpin_global_config_table,
-                                    UCS_DEFAULT_ENV_PREFIX, "", 0) == UCS_OK) {
+    if (uct_daxpin_config_fill(&config, uct_daxpin_global_config_table) ==
+        UCS_OK) {
         ucs_config_parser_release_opts(&config,
                                        uct_daxpin_global_config_table);
     }
@@ -273,11 +331,11 @@ static int uct_daxpin_fits;
 static void __attribute__((constructor)) uct_daxpin_init(void)
 {
     if (!daxpin_ucx_md_names_us() || !uct_daxpin_abi_check() ||
-        uct_daxpin_is_registered()) {
+        !uct_daxpin_check_protocols() || uct_daxpin_is_registered()) {
         return;
     }
 
-    uct_daxpin_check_tls();
+    uct_daxpin_check_lists();
     uct_daxpin_self_restrict();
     uct_daxpin_ib_init();
     uct_daxpin_global_config_init();

@@ -6,7 +6,7 @@
 #ifndef UCT_DAXPIN_HOOK_H_
 #define UCT_DAXPIN_HOOK_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 
 #include <stdatomic.h>
 

@@ -36,7 +36,8 @@
 /* No memory region has this key */
 #define UCT_DAXPIN_IB_NULL_RKEY UINT64_MAX
 
-/* Memory type of the device's lane. UCP chooses one lane for registered memory
+/* Memory type of the device's lane, where daxpin's transport shares a device
+ * with others (see daxpin_tl.c). UCP chooses one lane for registered memory
  * of each type. For the host's type on one node that is daxpin's lane, because
  * it claims to be the fastest. So the device gets a lane of its own with a type
  * that no memory has where nothing detects that type. For each key UCP then
@@ -60,9 +61,7 @@ static struct {
     uct_component_t *component;
     ucs_status_t    (*md_open)(uct_component_t *component, const char *md_name,
                                const uct_md_config_t *config, uct_md_h *md_p);
-    ucs_status_t    (*rkey_unpack)(uct_component_t *component,
-                                   const void *rkey_buffer, uct_rkey_t *rkey_p,
-                                   void **handle_p);
+    uct_daxpin_rkey_unpack_func_t rkey_unpack;
 } uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* A registration that waits for a lease holds the lock for seconds. In a child
@@ -128,7 +127,7 @@ static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
  * never for the buffer of an operation. */
 static ucs_status_t
 uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address, size_t length,
-                          unsigned flags, uct_mem_h *memh_p)
+                          uint64_t flags, uct_mem_h *memh_p)
 {
     if (!(flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ||
         (uct_daxpin_ib_mem_expose(md, address, length, memh_p) != UCS_OK)) {
@@ -138,10 +137,12 @@ uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address, size_t length,
 }
 
 static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
-                                          size_t length, unsigned flags,
+                                          size_t length,
+                                          const uct_md_mem_reg_params_t *params,
                                           uct_mem_h *memh_p)
 {
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
+    uint64_t flags         = uct_daxpin_reg_flags(params);
     ucs_status_t status;
     daxpin_vma_t vma;
     unsigned epoch;
@@ -149,9 +150,8 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
     /* Only mappings known to be fsdax are not tried: nobody stages UCX's own
      * buffers, which are registered here as well */
     if (!daxpin_cache_is_fsdax((uintptr_t)address, length)) {
-        status = ib->inner->mem_reg(md, address, length,
-                                    flags | UCT_MD_MEM_FLAG_HIDE_ERRORS,
-                                    memh_p);
+        status = uct_daxpin_call_mem_reg(ib->inner, md, address, length, params,
+                                         UCT_MD_MEM_FLAG_HIDE_ERRORS, memh_p);
         if (status == UCS_OK) {
             return UCS_OK;
         }
@@ -164,23 +164,14 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
         } else if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
             /* Once more, to report the reason */
             return (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? status :
-                   ib->inner->mem_reg(md, address, length, flags, memh_p);
+                   uct_daxpin_call_mem_reg(ib->inner, md, address, length,
+                                           params, 0, memh_p);
         }
 
         daxpin_cache_insert_fsdax(vma.start, vma.end, epoch);
     }
 
     return uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);
-}
-
-/* Complete an invalidation at once, because nobody has a key of the memory */
-static void uct_daxpin_ib_invalidated(const uct_md_mem_dereg_params_t *params)
-{
-    if ((params->field_mask & UCT_MD_MEM_DEREG_FIELD_FLAGS) &&
-        (params->flags & UCT_MD_MEM_DEREG_FLAG_INVALIDATE) &&
-        (--params->comp->count == 0)) {
-        params->comp->func(params->comp);
-    }
 }
 
 static ucs_status_t
@@ -197,7 +188,7 @@ uct_daxpin_ib_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
         status = uct_daxpin_mr_dereg(mr);
     }
 
-    uct_daxpin_ib_invalidated(params);
+    uct_daxpin_invalidated(params);
     return status;
 }
 
@@ -217,7 +208,8 @@ static ucs_status_t uct_daxpin_ib_mem_advise(uct_md_h md, uct_mem_h memh,
 }
 
 static ucs_status_t
-uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh,
+uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh, void *address,
+                        size_t length,
                         const uct_md_mkey_pack_params_t *params,
                         void *rkey_buffer)
 {
@@ -225,12 +217,13 @@ uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh,
     uint64_t packed         = UCT_DAXPIN_IB_NULL_RKEY;
 
     if (!uct_daxpin_ib_memh_is_ours(memh)) {
-        return uct_daxpin_ib_md(md)->inner->mkey_pack(md, memh, params,
-                                                      rkey_buffer);
+        return uct_daxpin_call_mkey_pack(uct_daxpin_ib_md(md)->inner, md, memh,
+                                         address, length, params, rkey_buffer);
     }
 
     if (memh != &uct_daxpin_stage_memh) {
-        packed = ((uint64_t)mem->atomic_rkey << 32) | mem->rkey;
+        /* No key for atomics: rkey serves for them */
+        packed = ((uint64_t)UINT32_MAX << 32) | mem->rkey;
     }
     memcpy(rkey_buffer, &packed, sizeof(packed));
     return UCS_OK;
@@ -238,6 +231,7 @@ uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh,
 
 static ucs_status_t
 uct_daxpin_ib_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
+                          const struct uct_rkey_unpack_params *params,
                           uct_rkey_t *rkey_p, void **handle_p)
 {
     uint64_t packed;
@@ -246,18 +240,26 @@ uct_daxpin_ib_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
     if (packed == UCT_DAXPIN_IB_NULL_RKEY) {
         return UCS_ERR_UNREACHABLE;
     }
-    return uct_daxpin_ib.rkey_unpack(component, rkey_buffer, rkey_p, handle_p);
+    return uct_daxpin_call_rkey_unpack(uct_daxpin_ib.rkey_unpack, component,
+                                       rkey_buffer, params, rkey_p, handle_p);
 }
 
-static ucs_status_t uct_daxpin_ib_md_query(uct_md_h md, uct_md_attr_t *attr)
+static ucs_status_t uct_daxpin_ib_md_query(uct_md_h md,
+                                           uct_daxpin_md_attr_t *attr)
 {
     ucs_status_t status = uct_daxpin_ib_md(md)->inner->query(md, attr);
 
-    if ((status == UCS_OK) && (attr->cap.flags & UCT_MD_FLAG_REG)) {
-        attr->cap.reg_mem_types |= UCS_BIT(UCT_DAXPIN_IB_LANE_TYPE);
+    if (!UCT_DAXPIN_UCP_HAS_CACHE && (status == UCS_OK) &&
+        (uct_daxpin_md_attr_cap(attr)->flags & UCT_MD_FLAG_REG)) {
+        uct_daxpin_md_attr_cap(attr)->reg_mem_types |=
+                UCS_BIT(UCT_DAXPIN_IB_LANE_TYPE);
     }
     return status;
 }
+
+UCT_DAXPIN_ADAPT_MEM_REG(uct_daxpin_ib_mem_reg)
+UCT_DAXPIN_ADAPT_MKEY_PACK(uct_daxpin_ib_mkey_pack)
+UCT_DAXPIN_ADAPT_RKEY_UNPACK(uct_daxpin_ib_rkey_unpack)
 
 static void uct_daxpin_ib_md_close(uct_md_h md)
 {
@@ -293,10 +295,10 @@ uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
     ib->ops            = *ib->inner;
     ib->ops.close      = uct_daxpin_ib_md_close;
     ib->ops.query      = uct_daxpin_ib_md_query;
-    ib->ops.mem_reg    = uct_daxpin_ib_mem_reg;
+    ib->ops.mem_reg    = uct_daxpin_ib_mem_reg_op;
     ib->ops.mem_dereg  = uct_daxpin_ib_mem_dereg;
     ib->ops.mem_advise = uct_daxpin_ib_mem_advise;
-    ib->ops.mkey_pack  = uct_daxpin_ib_mkey_pack;
+    ib->ops.mkey_pack  = uct_daxpin_ib_mkey_pack_op;
     (*md_p)->ops       = &ib->ops;
     uct_daxpin_process_get();
     return UCS_OK;
@@ -318,7 +320,7 @@ void uct_daxpin_ib_init(void)
             uct_daxpin_ib.md_open     = component->md_open;
             uct_daxpin_ib.rkey_unpack = component->rkey_unpack;
             component->md_open        = uct_daxpin_ib_md_open;
-            component->rkey_unpack    = uct_daxpin_ib_rkey_unpack;
+            component->rkey_unpack    = uct_daxpin_ib_rkey_unpack_op;
             uct_daxpin_stage_transports(component);
             break;
         }

@@ -31,10 +31,10 @@ typedef struct uct_daxpin_deferred {
  * What daxpin adds to an interface of posix.
  *
  * The interface that UCP gets is posix's own, with operations replaced in it,
- * and not one of daxpin's around it: UCP 1.13 calls uct_iface_estimate_perf()
- * and uct_iface_open() arranges for uct_iface_vfs_refresh(). Both use the
- * pointer to internal operations that follows uct_iface_t in uct_base_iface,
- * and posix's functions expect their own there. Endpoints, on the contrary, are
+ * and not one of daxpin's around it: UCP calls uct_iface_estimate_perf() and
+ * uct_iface_open() arranges for uct_iface_vfs_refresh(). Both use the pointer
+ * to internal operations that follows uct_iface_t in uct_base_iface, and
+ * posix's functions expect an interface of theirs there. Endpoints, on the contrary, are
  * daxpin's own (see daxpin_ep.h), because nothing in UCX reads them. They point
  * to this structure; only the rare operations on an interface itself have to
  * search for it.
@@ -42,7 +42,11 @@ typedef struct uct_daxpin_deferred {
 typedef struct uct_daxpin_iface {
     uct_iface_h           uct;
     uct_daxpin_hook_t     *hook;
+    uct_daxpin_internal_ops_t internal_ops;
+    uct_daxpin_internal_ops_t *inner_internal_ops; /* posix's */
     double                latency_bias;
+    double                perf_factor;   /* see daxpin_tl.c */
+    int                   has_zcopy;
     int                   has_rma; /* UCP asked for remote memory access */
     unsigned              slot;
     ucs_status_t          status;  /* first failure that no flush reported */

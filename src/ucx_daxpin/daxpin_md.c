@@ -4,6 +4,7 @@
 /* The memory domain: registers shared mappings of files under a lease */
 
 #include "daxpin_md.h"
+#include "daxpin_mapped.h"
 #include "daxpin_process.h"
 #include "daxpin_rkey.h"
 
@@ -101,22 +102,32 @@ static void uct_daxpin_md_close(uct_md_h tl_md)
     ucs_free(md);
 }
 
-static ucs_status_t uct_daxpin_md_query(uct_md_h md, uct_md_attr_t *attr)
+static ucs_status_t uct_daxpin_md_query(uct_md_h tl_md,
+                                        uct_daxpin_md_attr_t *attr)
 {
-    memset(attr, 0, sizeof(*attr));
-    /* Zero-copy needs no local key, because it is a copy. Nothing is cached, so
-     * a registration ends when it is given back. */
-    attr->cap.flags            = UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY;
-    attr->cap.max_reg          = ULONG_MAX;
-    attr->cap.reg_mem_types    = UCS_BIT(UCS_MEMORY_TYPE_HOST);
-    attr->cap.access_mem_types = UCS_BIT(UCS_MEMORY_TYPE_HOST);
-    attr->reg_cost.c           = UCT_DAXPIN_REG_COST_SEC;
-    attr->rkey_packed_size     = sizeof(uct_daxpin_packed_rkey_t);
-    memset(&attr->local_cpus, 0xff, sizeof(attr->local_cpus));
+    const uct_daxpin_md_t *md = ucs_derived_of(tl_md, uct_daxpin_md_t);
+
+    uct_daxpin_md_attr_init(attr);
+    /* Zero-copy needs no local key, because it is a copy. What owns a lease is
+     * not cached, so the registration ends when it is given back. */
+    uct_daxpin_md_attr_cap(attr)->flags            =
+            UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY |
+            UCT_DAXPIN_MD_FLAGS_INVALIDATE;
+    uct_daxpin_md_attr_cap(attr)->max_reg          = ULONG_MAX;
+    uct_daxpin_md_attr_cap(attr)->reg_mem_types    =
+            UCS_BIT(UCS_MEMORY_TYPE_HOST);
+    uct_daxpin_md_attr_cap(attr)->access_mem_types =
+            UCS_BIT(UCS_MEMORY_TYPE_HOST);
+    attr->reg_cost.c       = UCT_DAXPIN_REG_COST_SEC;
+    attr->rkey_packed_size = md->has_keys ? sizeof(uct_daxpin_packed_rkey_t) :
+                                            sizeof(uct_daxpin_null_rkey_t);
+    if (!md->has_leases) {
+        uct_daxpin_md_attr_set_cached(attr);
+    }
     return UCS_OK;
 }
 
-static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
+static ucs_status_t uct_daxpin_mem_reg_error(int ret, uint64_t flags)
 {
     if (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) {
         ucs_debug("%s", daxpin_errormsg());
@@ -132,7 +143,7 @@ static ucs_status_t uct_daxpin_mem_reg_error(int ret, unsigned flags)
  * After the revoke the key is dead. Without a lease they can get as well. */
 static int uct_daxpin_memh_adopt_read_only(const uct_daxpin_md_t *md,
                                            uct_daxpin_memh_t *memh,
-                                           unsigned flags,
+                                           uint64_t flags,
                                            daxpin_file_t **file_p)
 {
     daxpin_params_t params = md->params;
@@ -157,7 +168,7 @@ static int uct_daxpin_memh_adopt_read_only(const uct_daxpin_md_t *md,
 /* Lease and pin the range, if it is of a file that is to be leased */
 static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
                                           uct_daxpin_memh_t *memh,
-                                          unsigned flags)
+                                          uint64_t flags)
 {
     const daxpin_owner_t owner = {
         .size = sizeof(owner),
@@ -190,17 +201,20 @@ static ucs_status_t uct_daxpin_memh_adopt(uct_daxpin_md_t *md,
 }
 
 static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
-                                       size_t length, unsigned flags,
+                                       size_t length,
+                                       const uct_md_mem_reg_params_t *params,
                                        uct_mem_h *memh_p)
 {
     uct_daxpin_md_t *md = ucs_derived_of(tl_md, uct_daxpin_md_t);
+    uint64_t flags      = uct_daxpin_reg_flags(params);
     uct_daxpin_memh_t *memh;
     ucs_status_t status;
 
-    /* Not exposed: the CPU of this process copies from and to the buffer */
-    if (!(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
-                   UCT_MD_MEM_ACCESS_REMOTE_GET |
-                   UCT_MD_MEM_ACCESS_REMOTE_ATOMIC))) {
+    /* The other memory domain has the lease, or nobody needs one: the CPU of
+     * this process copies from and to a buffer that is not exposed */
+    if (!md->has_leases || !(flags & (UCT_MD_MEM_ACCESS_REMOTE_PUT |
+                                      UCT_MD_MEM_ACCESS_REMOTE_GET |
+                                      UCT_MD_MEM_ACCESS_REMOTE_ATOMIC))) {
         *memh_p = &uct_daxpin_local_memh;
         return UCS_OK;
     }
@@ -223,6 +237,7 @@ static ucs_status_t uct_daxpin_mem_reg(uct_md_h tl_md, void *address,
         return status;
     }
 
+    uct_daxpin_mapped_add(memh);
     *memh_p = memh;
     return UCS_OK;
 }
@@ -232,28 +247,20 @@ uct_daxpin_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
 {
     uct_daxpin_memh_t *memh = params->memh;
 
-    if (memh->file != NULL) {
-        daxpin_unpin(memh->pin);
-        daxpin_file_unadopt(memh->file, (void*)memh->va, memh->length);
-        daxpin_file_close(memh->file);
-    }
     if (memh != &uct_daxpin_local_memh) {
+        uct_daxpin_mapped_remove(memh);
+        if (memh->file != NULL) {
+            daxpin_unpin(memh->pin);
+            daxpin_file_unadopt(memh->file, (void*)memh->va, memh->length);
+            daxpin_file_close(memh->file);
+        }
         ucs_free(memh);
     }
+
+    /* Keys that others have are dead by now, or the other memory domain makes
+     * them so */
+    uct_daxpin_invalidated(params);
     return UCS_OK;
-}
-
-static ucs_status_t
-uct_daxpin_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
-                     ucs_memory_type_t mem_type, unsigned flags,
-                     const char *alloc_name, uct_mem_h *memh_p)
-{
-    return UCS_ERR_UNSUPPORTED;
-}
-
-static ucs_status_t uct_daxpin_mem_free(uct_md_h md, uct_mem_h memh)
-{
-    return UCS_ERR_UNSUPPORTED;
 }
 
 static ucs_status_t uct_daxpin_mem_advise(uct_md_h md, uct_mem_h memh,
@@ -263,39 +270,34 @@ static ucs_status_t uct_daxpin_mem_advise(uct_md_h md, uct_mem_h memh,
     return UCS_ERR_UNSUPPORTED;
 }
 
-static ucs_status_t uct_daxpin_mem_query(uct_md_h md, const void *address,
-                                         size_t length,
-                                         uct_md_mem_attr_t *attr)
-{
-    return UCS_ERR_UNSUPPORTED;
-}
-
-static int
-uct_daxpin_is_sockaddr_accessible(uct_md_h md, const ucs_sock_addr_t *sockaddr,
-                                  uct_sockaddr_accessibility_t mode)
-{
-    return 0;
-}
-
 static ucs_status_t
-uct_daxpin_detect_memory_type(uct_md_h md, const void *address, size_t length,
-                              ucs_memory_type_t *mem_type_p)
+uct_daxpin_mkey_pack(uct_md_h tl_md, uct_mem_h memh, void *address,
+                     size_t length, const uct_md_mkey_pack_params_t *params,
+                     void *rkey_buffer)
 {
-    return UCS_ERR_UNSUPPORTED;
+    const uct_daxpin_md_t *md = ucs_derived_of(tl_md, uct_daxpin_md_t);
+
+    if (!md->has_keys) {
+        uct_daxpin_mkey_write_null(rkey_buffer);
+    } else if (md->has_leases) {
+        uct_daxpin_mkey_write(memh, rkey_buffer);
+    } else {
+        uct_daxpin_mapped_pack(address, length, rkey_buffer);
+    }
+    return UCS_OK;
 }
+
+UCT_DAXPIN_ADAPT_MEM_REG(uct_daxpin_mem_reg)
+UCT_DAXPIN_ADAPT_MKEY_PACK(uct_daxpin_mkey_pack)
 
 static uct_md_ops_t uct_daxpin_md_ops = {
-    .close                  = uct_daxpin_md_close,
-    .query                  = uct_daxpin_md_query,
-    .mem_alloc              = uct_daxpin_mem_alloc,
-    .mem_free               = uct_daxpin_mem_free,
-    .mem_advise             = uct_daxpin_mem_advise,
-    .mem_reg                = uct_daxpin_mem_reg,
-    .mem_dereg              = uct_daxpin_mem_dereg,
-    .mem_query              = uct_daxpin_mem_query,
-    .mkey_pack              = uct_daxpin_mkey_pack,
-    .is_sockaddr_accessible = uct_daxpin_is_sockaddr_accessible,
-    .detect_memory_type     = uct_daxpin_detect_memory_type
+    .close      = uct_daxpin_md_close,
+    .query      = uct_daxpin_md_query,
+    .mem_advise = uct_daxpin_mem_advise,
+    .mem_reg    = uct_daxpin_mem_reg_op,
+    .mem_dereg  = uct_daxpin_mem_dereg,
+    .mkey_pack  = uct_daxpin_mkey_pack_op,
+    UCT_DAXPIN_MD_OPS_OTHERS
 };
 
 /* Return the component of a name, or NULL. The list of components never
@@ -403,6 +405,9 @@ ucs_status_t uct_daxpin_md_open(uct_component_t *component,
     md->params.timeout_ms = uct_daxpin_timeout_ms(config->timeout);
     md->params.on_break   = config->on_break;
     md->reg_error         = config->reg_error;
+    uct_daxpin_ucp_config_read(&md->ucp);
+    md->has_keys          = strcmp(md_name, UCT_DAXPIN_NAME) == 0;
+    md->has_leases        = !UCT_DAXPIN_UCP_HAS_CACHE || !md->has_keys;
 
     status = uct_daxpin_md_configure(md_config);
     if (status != UCS_OK) {

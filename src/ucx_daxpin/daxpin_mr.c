@@ -86,7 +86,7 @@ static ucs_status_t uct_daxpin_mr_check_md(uct_md_h md, const char *md_name)
     if (pipe(pipes) != 0) {
         return UCS_ERR_NO_RESOURCE;
     }
-    ret = (md->ops->query(md, &attr) == UCS_OK) &&
+    ret = (uct_md_query(md, &attr) == UCS_OK) &&
           (attr.rkey_packed_size == sizeof(uint64_t)) &&
           uct_daxpin_mr_peek(pipes, ib->pd, &pd, sizeof(pd)) &&
           uct_daxpin_mr_peek(pipes, pd.context, &context, sizeof(context)) &&
@@ -118,15 +118,16 @@ static ucs_status_t uct_daxpin_mr_check_memh(uct_md_h md)
         return UCS_ERR_NO_RESOURCE;
     }
 
-    status = md->ops->mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
-                              UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh);
+    status = uct_md_mem_reg(md, page, size, UCT_MD_MEM_ACCESS_RMA |
+                            UCT_MD_MEM_FLAG_HIDE_ERRORS, &memh);
     if (status != UCS_OK) {
         status = UCS_ERR_NO_RESOURCE; /* UCX itself needs this to work */
         goto out;
     }
 
     mem = memh;
-    if ((md->ops->mkey_pack(md, memh, &pack_params, &packed) != UCS_OK) ||
+    if ((uct_daxpin_call_mkey_pack(md->ops, md, memh, page, size, &pack_params,
+                                   &packed) != UCS_OK) ||
         (mem->rkey != (uint32_t)packed) || (mem->flags & UCT_DAXPIN_MR_FLAG)) {
         status = UCS_ERR_UNSUPPORTED;
     }
@@ -333,11 +334,9 @@ static void uct_daxpin_mr_unpin(uct_daxpin_mr_t *mr)
 
 static void uct_daxpin_mr_set_keys(uct_daxpin_mr_t *mr)
 {
-    mr->super.lkey          = mr->mr->lkey;
-    mr->super.rkey          = mr->mr->rkey;
-    mr->super.atomic_rkey   = UINT32_MAX; /* none: rkey serves for atomics */
-    mr->super.indirect_rkey = UINT32_MAX;
-    mr->super.flags         = UCT_DAXPIN_MR_FLAG;
+    /* No key for atomics: rkey serves for them */
+    uct_daxpin_ib_mem_init(&mr->super, mr->mr->lkey, mr->mr->rkey,
+                           UCT_DAXPIN_MR_FLAG);
 }
 
 ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,

@@ -6,7 +6,7 @@
 #ifndef UCT_DAXPIN_MR_H_
 #define UCT_DAXPIN_MR_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 #include "daxpin/daxpin.h"
 
 struct ibv_mr;

@@ -6,7 +6,7 @@
 #ifndef UCT_DAXPIN_PROCESS_H_
 #define UCT_DAXPIN_PROCESS_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 #include "daxpin/daxpin.h"
 
 /* Connect libdaxpin with UCX: messages go to UCX's log, and UCX's memory events

@@ -105,21 +105,24 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     packed->sum = uct_daxpin_rkey_sum(packed);
 }
 
-ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
-                                  const uct_md_mkey_pack_params_t *params,
-                                  void *rkey_buffer)
+/* Pack a key. The buffer is part of a bigger key, and not aligned. */
+void uct_daxpin_mkey_write(const uct_daxpin_memh_t *memh, void *rkey_buffer)
 {
-    const uct_daxpin_memh_t *daxpin_memh = memh;
     uct_daxpin_packed_rkey_t packed;
 
     memset(&packed, 0, sizeof(packed));
-    if (daxpin_memh->length > 0) {
-        uct_daxpin_mkey_fill(daxpin_memh, &packed);
+    if (memh->length > 0) {
+        uct_daxpin_mkey_fill(memh, &packed);
     } /* else a null key: the memory is not exposed */
 
-    /* The buffer is part of a bigger key, and not aligned */
     memcpy(rkey_buffer, &packed, sizeof(packed));
-    return UCS_OK;
+}
+
+void uct_daxpin_mkey_write_null(void *rkey_buffer)
+{
+    static const uct_daxpin_null_rkey_t null_rkey;
+
+    memcpy(rkey_buffer, &null_rkey, sizeof(null_rkey));
 }
 
 /* Check whether this process meets the holder of a file. If it does not, and is
@@ -148,12 +151,6 @@ uct_daxpin_rkey_check_rendezvous(const uct_daxpin_packed_rkey_t *packed)
 static ucs_status_t
 uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
 {
-    static const uct_daxpin_packed_rkey_t null_rkey;
-
-    if (memcmp(packed, &null_rkey, sizeof(null_rkey)) == 0) {
-        return UCS_ERR_UNREACHABLE;
-    }
-
     if (((packed->magic != UCT_DAXPIN_RKEY_MAGIC) &&
          (packed->magic != UCT_DAXPIN_RKEY_MAGIC_PRIVATE) &&
          (packed->magic != UCT_DAXPIN_RKEY_MAGIC_DEAD)) ||
@@ -251,17 +248,33 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
     return UCS_OK;
 }
 
+/* Check for a null key, all of which is zero. One of the other memory domain is
+ * as short as the first word, so nothing behind a word of zero is read before
+ * it is known to be there, which only a key that is not null can tell. */
+static int uct_daxpin_rkey_is_null(const void *rkey_buffer)
+{
+    uct_daxpin_null_rkey_t null_rkey;
+
+    memcpy(&null_rkey, rkey_buffer, sizeof(null_rkey));
+    return null_rkey == 0;
+}
+
 /* Unpack a key. A key of this node that does not work makes a dead rkey, whose
  * operations fail. To return an error is not possible: UCP 1.13 would then
  * release the keys of the other memory domains as well, which it did not unpack
  * yet, and follow pointers that are not set. */
 ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
                                     const void *rkey_buffer,
+                                    const struct uct_rkey_unpack_params *params,
                                     uct_rkey_t *rkey_p, void **handle_p)
 {
     uct_daxpin_packed_rkey_t packed;
     uct_daxpin_rkey_t *rkey;
     ucs_status_t status;
+
+    if (uct_daxpin_rkey_is_null(rkey_buffer)) {
+        return UCS_ERR_UNREACHABLE;
+    }
 
     memcpy(&packed, rkey_buffer, sizeof(packed));
     status = uct_daxpin_rkey_check(&packed);

@@ -6,11 +6,12 @@
 #ifndef UCT_DAXPIN_RKEY_H_
 #define UCT_DAXPIN_RKEY_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 #include "daxpin/access.h"
 
 /* A registration. Memory that daxpin leaves alone has no file. */
 typedef struct uct_daxpin_memh {
+    ucs_list_link_t list; /* see daxpin_mapped.h */
     ucs_status_t  status; /* an error: the key is dead */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;
@@ -36,6 +37,9 @@ typedef struct uct_daxpin_packed_rkey {
     uint64_t     sum;        /* over all of the above */
 } uct_daxpin_packed_rkey_t;
 
+/* A remote key of nothing, which is the first word of the key above */
+typedef uint32_t uct_daxpin_null_rkey_t;
+
 /* An unpacked remote key, to which uct_rkey_t points. Several interfaces use
  * the key at a time, so each interface has an access by the index of its slot.
  * A key without a file is of this process's ordinary memory. A dead key, of
@@ -50,13 +54,15 @@ typedef struct uct_daxpin_rkey {
     daxpin_access_t access[DAXPIN_SLOTS];
 } uct_daxpin_rkey_t;
 
-/* Operations of the memory domain and of the component */
-ucs_status_t uct_daxpin_mkey_pack(uct_md_h md, uct_mem_h memh,
-                                  const uct_md_mkey_pack_params_t *params,
-                                  void *rkey_buffer);
+/* Pack the key of a registration, or a null key, which nobody can unpack */
+void uct_daxpin_mkey_write(const uct_daxpin_memh_t *memh, void *rkey_buffer);
 
+void uct_daxpin_mkey_write_null(void *rkey_buffer);
+
+/* Operations of the component */
 ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
                                     const void *rkey_buffer,
+                                    const struct uct_rkey_unpack_params *params,
                                     uct_rkey_t *rkey_p, void **handle_p);
 
 ucs_status_t uct_daxpin_rkey_release(uct_component_t *component,

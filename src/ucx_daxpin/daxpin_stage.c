@@ -46,12 +46,7 @@ struct uct_daxpin_stage_iface {
     uct_daxpin_stage_t *free[UCT_DAXPIN_STAGE_ORDERS];
 };
 
-uct_ib_mem_t uct_daxpin_stage_memh = {
-    .lkey          = UINT32_MAX,
-    .rkey          = UINT32_MAX,
-    .atomic_rkey   = UINT32_MAX,
-    .indirect_rkey = UINT32_MAX
-};
+uct_ib_mem_t uct_daxpin_stage_memh = UCT_DAXPIN_IB_MEM_NONE;
 
 static size_t uct_daxpin_stage_size(unsigned order)
 {

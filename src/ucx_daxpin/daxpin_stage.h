@@ -6,7 +6,7 @@
 #ifndef UCT_DAXPIN_STAGE_H_
 #define UCT_DAXPIN_STAGE_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 
 /*
  * Zero-copy operations of a NIC with local buffers that the NIC cannot

@@ -15,11 +15,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* posix's names. The device must be the one of the other shared-memory
- * transports: UCP takes one lane of a device for rendezvous, which is to be
- * theirs. */
+/* posix's names */
 #define UCT_DAXPIN_POSIX_TL     "posix"
 #define UCT_DAXPIN_POSIX_DEVICE "memory"
+
+/*
+ * How UCP comes to use this transport for files, and others for ordinary
+ * memory.
+ *
+ * UCP takes one lane of a device for big puts and gets. Before 1.16 that is the
+ * lane with the cheapest registration, so that the device is the one of the
+ * other shared-memory transports, and the lane is theirs. Since then the cost
+ * does not count: on one device daxpin's lane would be taken, and theirs be
+ * missing for ordinary memory. So the device is daxpin's own.
+ *
+ * When a remote key is used first, UCP divides large puts and gets between all
+ * lanes that the key is good for, and leaves out those that are slower than the
+ * fastest by UCX_MULTI_LANE_MAX_RATIO. Only then the transport reports the
+ * bandwidth of posix times a factor that is more than this ratio. It is no
+ * measure of speed: lanes beside daxpin's would go around the access check, so
+ * that none may be left. For the choice of lanes, where it would displace
+ * others, the transport reports what posix does.
+ */
+#define UCT_DAXPIN_OWN_DEVICE   UCT_DAXPIN_NAME
+#define UCT_DAXPIN_PERF_MARGIN  2.0
 
 typedef struct uct_daxpin_iface_config {
     double latency_bias_ns;
@@ -61,12 +80,14 @@ static ucs_status_t uct_daxpin_iface_flush(uct_iface_h uct_iface,
 
 /* Offer zero-copy, which is a copy by this CPU. Without zero-copy, protocols
  * that choose by size would take another lane for some sizes and go around a
- * revoke. */
-static void uct_daxpin_iface_set_rma_caps(uct_iface_attr_t *attr)
+ * revoke. Those that do not can do without. */
+static void uct_daxpin_iface_set_rma_caps(uct_iface_attr_t *attr, int has_zcopy)
 {
-    attr->cap.flags         |= UCT_IFACE_FLAG_PUT_ZCOPY |
-                               UCT_IFACE_FLAG_GET_ZCOPY |
-                               UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
+    attr->cap.flags         |= UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
+    if (has_zcopy) {
+        attr->cap.flags     |= UCT_IFACE_FLAG_PUT_ZCOPY |
+                               UCT_IFACE_FLAG_GET_ZCOPY;
+    }
     attr->cap.put.max_bcopy  = UCT_DAXPIN_MAX_PUT_BCOPY;
     attr->cap.put.min_zcopy  = 0;
     attr->cap.put.max_zcopy  = SIZE_MAX;
@@ -104,11 +125,36 @@ static ucs_status_t uct_daxpin_iface_query(uct_iface_h uct_iface,
     attr->cap.event_flags  = 0;
     attr->latency.c       += iface->latency_bias;
     if (iface->has_rma) {
-        uct_daxpin_iface_set_rma_caps(attr);
+        uct_daxpin_iface_set_rma_caps(attr, iface->has_zcopy);
     } else {
         uct_daxpin_iface_clear_rma_caps(attr);
     }
     return UCS_OK;
+}
+
+static ucs_status_t
+uct_daxpin_iface_estimate_perf(uct_iface_h uct_iface,
+                               uct_daxpin_perf_attr_t *attr)
+{
+    const uct_daxpin_iface_t *iface = uct_daxpin_iface_find(uct_iface);
+    ucs_status_t status;
+
+    status = iface->inner_internal_ops->iface_estimate_perf(uct_iface, attr);
+    if (status == UCS_OK) {
+        uct_daxpin_perf_attr_scale(attr, iface->perf_factor);
+    }
+    return status;
+}
+
+/* posix would take the endpoint for one of its own */
+static int
+uct_daxpin_ep_is_connected(uct_ep_h tl_ep,
+                           const struct uct_ep_is_connected_params *params)
+{
+    const uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+
+    return uct_daxpin_call_is_connected(ep->iface->inner_internal_ops,
+                                        ep->inner, params);
 }
 
 static void uct_daxpin_iface_close(uct_iface_h uct_iface)
@@ -121,6 +167,7 @@ static void uct_daxpin_iface_close(uct_iface_h uct_iface)
         uct_daxpin_iface_complete(iface);
     }
 
+    uct_daxpin_internal_ops_restore(uct_iface, iface->inner_internal_ops);
     uct_daxpin_hook_remove(iface->hook);
     daxpin_slot_put(iface->slot);
     ucs_free(iface);
@@ -181,6 +228,12 @@ static int uct_daxpin_iface_has_rma(const uct_iface_params_t *params)
                                 UCT_IFACE_FEATURE_AMO64));
 }
 
+static double uct_daxpin_perf_factor(const uct_daxpin_ucp_config_t *ucp)
+{
+    /* UCX takes a ratio below 1 for 1 */
+    return UCT_DAXPIN_PERF_MARGIN * ((ucp->max_ratio > 1) ? ucp->max_ratio : 1);
+}
+
 static ucs_status_t
 uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
                       const uct_iface_params_t *params,
@@ -213,10 +266,17 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
 
     iface->latency_bias = config->latency_bias_ns * 1e-9;
     iface->status       = UCS_OK;
-    iface->has_rma      = uct_daxpin_iface_has_rma(params);
+    iface->perf_factor  = uct_daxpin_perf_factor(&md->ucp);
+    iface->has_zcopy    = !UCT_DAXPIN_UCP_OLD_NEEDS_MEMH ||
+                          md->ucp.has_new_protocols;
+    iface->has_rma      = md->has_keys && uct_daxpin_iface_has_rma(params);
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);
     uct_daxpin_iface_set_ops(&iface->uct->ops);
+    iface->inner_internal_ops =
+            uct_daxpin_internal_ops_replace(iface->uct, &iface->internal_ops,
+                                            uct_daxpin_iface_estimate_perf,
+                                            uct_daxpin_ep_is_connected);
 
     *uct_iface_p = iface->uct;
     return UCS_OK;
@@ -226,6 +286,12 @@ err_close:
 err_free:
     ucs_free(iface);
     return status;
+}
+
+static const char *uct_daxpin_device(const uct_daxpin_md_t *md)
+{
+    return !UCT_DAXPIN_UCP_HAS_CACHE ? UCT_DAXPIN_POSIX_DEVICE :
+           md->has_keys ? UCT_DAXPIN_OWN_DEVICE : UCT_DAXPIN_MAP_NAME;
 }
 
 static ucs_status_t
@@ -240,7 +306,7 @@ uct_daxpin_query_devices(uct_md_h md, uct_tl_device_resource_t **devices_p,
     }
 
     snprintf(device->name, sizeof(device->name), "%s",
-             UCT_DAXPIN_POSIX_DEVICE);
+             uct_daxpin_device(ucs_derived_of(md, uct_daxpin_md_t)));
     device->type       = UCT_DEVICE_TYPE_SHM;
     device->sys_device = UCS_SYS_DEVICE_ID_UNKNOWN;
     *devices_p         = device;

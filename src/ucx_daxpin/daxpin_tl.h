@@ -6,7 +6,7 @@
 #ifndef UCT_DAXPIN_TL_H_
 #define UCT_DAXPIN_TL_H_
 
-#include "abi/abi.h"
+#include "abi/adapt.h"
 
 extern uct_tl_t uct_daxpin_tl;
 

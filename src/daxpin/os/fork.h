@@ -26,6 +26,7 @@ typedef enum daxpin_fork_order {
     DAXPIN_FORK_UCX_IB,      /* new: regions of RDMA devices */
     DAXPIN_FORK_UCX_PROCESS, /* users of the UCX component */
     DAXPIN_FORK_UCX_HOOK,    /* hooked interfaces */
+    DAXPIN_FORK_UCX_MAPPED,  /* what programs have mapped */
     DAXPIN_FORK_START,       /* the start of the loop */
     DAXPIN_FORK_ELECT,       /* new: one election at a time */
     DAXPIN_FORK_HOLD_TRIAL,  /* new: one trial of a hold at a time */
