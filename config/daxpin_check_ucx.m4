@@ -7,7 +7,8 @@
 # every release, so that the component is built for one release: DAXPIN_UCX_ABI
 # is 100 * major + minor of it. A release whose interface is not described in
 # src/ucx_daxpin/abi is refused here rather than guessed.
-m4_define([DAXPIN_UCX_RELEASES], [1.1[[3-9]]|1.2[[0-3]]])
+AC_DEFUN([DAXPIN_UCX_OLDEST_MINOR], [13])
+AC_DEFUN([DAXPIN_UCX_NEWEST_MINOR], [23])
 
 AC_DEFUN([DAXPIN_CHECK_UCX], [
     AC_ARG_WITH([ucx],
@@ -45,19 +46,26 @@ AC_DEFUN([DAXPIN_CHECK_UCX], [
         AS_IF([test "x$daxpin_ucx" = xyes],
             [daxpin_ucx_release="$daxpin_ucx_major.$daxpin_ucx_minor"
              daxpin_ucx_summary="$daxpin_ucx_release"
-             AS_CASE([$daxpin_ucx_release],
-                 [DAXPIN_UCX_RELEASES],
-                 [daxpin_ucx_abi=`expr 100 \* $daxpin_ucx_major + $daxpin_ucx_minor`],
-                 [daxpin_ucx_abi=""])],
+             daxpin_ucx_abi=""
+             AS_IF([test "$daxpin_ucx_major" -eq 1 &&
+                    test "$daxpin_ucx_minor" -ge DAXPIN_UCX_OLDEST_MINOR &&
+                    test "$daxpin_ucx_minor" -le DAXPIN_UCX_NEWEST_MINOR],
+                 [daxpin_ucx_abi=`expr 100 + $daxpin_ucx_minor`])],
             [daxpin_ucx_why="UCX was not found. Install it (Debian: libucx-dev) or say --with-ucx=DIR."])
         AS_IF([test "x$daxpin_ucx" = xyes && test -z "$daxpin_ucx_abi"],
             [daxpin_ucx=no
              daxpin_ucx_summary="$daxpin_ucx_release, not known"
-             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know, but it knows 1.13 to 1.23: install one of these, or a daxpin that knows UCX $daxpin_ucx_release, or add the release as docs/developers.md says."])
+             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know, but it knows 1.DAXPIN_UCX_OLDEST_MINOR to 1.DAXPIN_UCX_NEWEST_MINOR: install one of these, or a daxpin that knows UCX $daxpin_ucx_release, or add the release as docs/developers.md says."])
 
         AS_IF([test "x$daxpin_ucx" = xyes],
             [AC_DEFINE_UNQUOTED([DAXPIN_UCX_ABI], [$daxpin_ucx_abi],
                  [Release of UCX the component is for: 100 * major + minor])
+             AC_DEFINE_UNQUOTED([DAXPIN_UCX_OLDEST],
+                 [`expr 100 + DAXPIN_UCX_OLDEST_MINOR`],
+                 [The oldest release of UCX that daxpin knows])
+             AC_DEFINE_UNQUOTED([DAXPIN_UCX_NEWEST],
+                 [`expr 100 + DAXPIN_UCX_NEWEST_MINOR`],
+                 [The newest release of UCX that daxpin knows])
              daxpin_ucx_build="yes"],
             [test "x$with_ucx" != xcheck],
             [AC_MSG_ERROR([$daxpin_ucx_why])],

@@ -214,6 +214,15 @@ static void ucx_find_error(const ucx_trial_t *trial, char *text, size_t size)
     }
 }
 
+#ifdef DAXPIN_UCX_ABI
+
+static int ucx_is_known(unsigned release)
+{
+    return (release >= DAXPIN_UCX_OLDEST) && (release <= DAXPIN_UCX_NEWEST);
+}
+
+#endif
+
 static void ucx_check_version(daxpin_checkup_t *checkup,
                               const ucx_trial_t *trial)
 {
@@ -226,14 +235,23 @@ static void ucx_check_version(daxpin_checkup_t *checkup,
                            "cannot load it: %s; install it (Debian: "
                            "libucx0), or name its directory in "
                            "LD_LIBRARY_PATH", trial->loaded);
+    } else if (!ucx_is_known(100 * major + minor)) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX",
+                           "%s is a release that this daxpin does not know "
+                           "and does nothing in; run UCX %d.%d, or install a "
+                           "daxpin that knows %u.%u: this one can be built "
+                           "for %d.%d to %d.%d", trial->version,
+                           DAXPIN_UCX_ABI / 100, DAXPIN_UCX_ABI % 100, major,
+                           minor, DAXPIN_UCX_OLDEST / 100,
+                           DAXPIN_UCX_OLDEST % 100, DAXPIN_UCX_NEWEST / 100,
+                           DAXPIN_UCX_NEWEST % 100);
     } else if (100 * major + minor != DAXPIN_UCX_ABI) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "UCX",
-                           "%s is a release that this daxpin does not know: "
-                           "it was built for %d.%d and does nothing in "
-                           "others; run that release, or build daxpin for "
-                           "%u.%u if its configure knows it", trial->version,
+                           "%s is not %d.%d, for which this daxpin was built, "
+                           "and daxpin does nothing in it; build daxpin for "
+                           "%u.%u, or run UCX %d.%d", trial->version,
                            DAXPIN_UCX_ABI / 100, DAXPIN_UCX_ABI % 100, major,
-                           minor);
+                           minor, DAXPIN_UCX_ABI / 100, DAXPIN_UCX_ABI % 100);
     } else {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "UCX", "%s",
                            trial->version);

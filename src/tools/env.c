@@ -125,6 +125,24 @@ static int env_is_standard(const char *dir)
            (strstr(dir, "-linux-gnu") != NULL);
 }
 
+/* Have UCX find the component by itself, which it can since 1.22. It looks into
+ * a directory. */
+static int env_add_plugin(const daxpin_place_t *place, daxpin_env_func_t func)
+{
+#if DAXPIN_UCX_ABI >= 122
+    char dir[PATH_MAX];
+
+    snprintf(dir, sizeof(dir), "%.*s",
+             (int)(strrchr(place->ucx_plugin, '/') - place->ucx_plugin),
+             place->ucx_plugin);
+    return daxpin_env_add("UCX_PLUGIN_PATH", dir, ':', 1, func);
+#else
+    (void)place;
+    (void)func;
+    return 0;
+#endif
+}
+
 int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
 {
     int ret;
@@ -135,6 +153,9 @@ int daxpin_env_walk(const daxpin_place_t *place, daxpin_env_func_t func)
     }
     if ((ret == 0) && (place->ucx_plugin[0] != '\0')) {
         ret = func("DAXPIN_UCX_MODULE", place->ucx_plugin);
+        if (ret == 0) {
+            ret = env_add_plugin(place, func);
+        }
     }
     if (ret == 0) {
         ret = env_walk_mca(place, func);

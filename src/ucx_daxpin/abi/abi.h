@@ -36,8 +36,7 @@
 /* Whether the release is 1._minor or later: for #if, and in expressions */
 #define UCT_DAXPIN_SINCE(_minor) (DAXPIN_UCX_ABI >= 100 + (_minor))
 
-/* The newest release is the last that config/daxpin_check_ucx.m4 lets pass */
-#if !UCT_DAXPIN_SINCE(13) || UCT_DAXPIN_SINCE(24)
+#if (DAXPIN_UCX_ABI < DAXPIN_UCX_OLDEST) || (DAXPIN_UCX_ABI > DAXPIN_UCX_NEWEST)
 #  error "src/ucx_daxpin/abi does not describe this release of UCX"
 #endif
 
