@@ -29,22 +29,19 @@ void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh)
     pthread_mutex_unlock(&uct_daxpin_mapped_lock);
 }
 
-/* Return the registration of a range. If several have it, the best is the one
- * without more around it, of these the last. */
+/* Return the registration of a range, of several the last. UCP packs the key of
+ * a mapping with the range of the mapping; a part of that is a message. */
 static const uct_daxpin_memh_t *uct_daxpin_mapped_find(uint64_t va,
                                                        uint64_t length)
 {
-    const uct_daxpin_memh_t *best = NULL;
     const uct_daxpin_memh_t *memh;
 
     ucs_list_for_each(memh, &uct_daxpin_mapped, list) {
-        if ((va >= memh->va) && (length <= memh->length) &&
-            (va - memh->va <= memh->length - length) &&
-            ((best == NULL) || (memh->length < best->length))) {
-            best = memh;
+        if ((memh->va == va) && (memh->length == length)) {
+            return memh;
         }
     }
-    return best;
+    return NULL;
 }
 
 void uct_daxpin_mapped_pack(const void *address, size_t length,

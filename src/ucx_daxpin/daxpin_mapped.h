@@ -13,8 +13,8 @@ void uct_daxpin_mapped_add(uct_daxpin_memh_t *memh);
 
 void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh);
 
-/* Pack the key of the registration that has this range. If there is none, the
- * range is a buffer of this process's, which a program did not map. */
+/* Pack the key of the registration that has exactly this range. If there is
+ * none, the range is the buffer of a message: its key is for this process. */
 void uct_daxpin_mapped_pack(const void *address, size_t length,
                             void *rkey_buffer);
 

@@ -18,7 +18,6 @@
 #include <sys/prctl.h>
 #include <signal.h>
 
-#define FEATURES    (UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64)
 #define SIZE_TAKEN  (80ul << 20)
 #define SIZE_OTHER  (4ul << 20)
 #define TRAFFIC_SEC (20 * pace_slow())
@@ -26,6 +25,8 @@
 static char path_taken[4096], path_other[4096];
 static const char *how;
 static const char *left_out; /* operations that UCX cannot do; NULL: none */
+static uint64_t features = UCP_FEATURE_RMA | UCP_FEATURE_AMO32 |
+                           UCP_FEATURE_AMO64;
 static int err_peer;
 static int intruder_sock;
 
@@ -78,7 +79,7 @@ static int target(side_t *side)
 
     taken = map_file(path_taken, SIZE_TAKEN);
     other = map_file(path_other, SIZE_OTHER);
-    side_open(side, FEATURES, err_peer);
+    side_open(side, features, err_peer);
     memh_taken = side_map(side, (void*)taken, SIZE_TAKEN);
     memh_other = side_map(side, other, SIZE_OTHER);
     side_send_key(side, memh_taken, (void*)taken);
@@ -289,7 +290,7 @@ static int origin(side_t *side)
     region_t taken, other;
     ucp_rkey_h rkey;
 
-    side_open(side, FEATURES, err_peer);
+    side_open(side, features, err_peer);
     receive_region(side, &taken);
     receive_region(side, &other);
 
@@ -329,7 +330,7 @@ static int origin(side_t *side)
 int main(int argc, char **argv)
 {
     if ((argc != 4) && (argc != 5)) {
-        die("usage: revoke DIRECTORY truncate|otrunc|write none|peer"
+        die("usage: revoke DIRECTORY truncate|otrunc|write none|mixed|peer"
             " [WITHOUT]");
     }
 
@@ -338,6 +339,9 @@ int main(int argc, char **argv)
     how      = argv[2];
     err_peer = (strcmp(argv[3], "peer") == 0);
     left_out = argv[4];
+    if (strcmp(argv[3], "mixed") == 0) {
+        features |= UCP_FEATURE_TAG; /* other lanes than for puts alone */
+    }
     start_intruder();
     return run_sides(target, origin);
 }
