@@ -4,6 +4,7 @@
 /* Memory regions of a NIC over files on fsdax */
 
 #include "daxpin_mr.h"
+#include "daxpin_mr_probe.h"
 #include "daxpin_process.h"
 #include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
@@ -38,28 +39,44 @@
 
 /* Functions of libibverbs, which is in the process if libuct_ib is. Not linked,
  * so that a program without both libraries can load the component. */
-static struct {
-    pthread_once_t once;
-    int            is_there;
-    struct ibv_mr  *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,
-                              uint64_t iova, unsigned access);
-    int            (*dereg_mr)(struct ibv_mr *mr);
-} uct_daxpin_verbs = {.once = PTHREAD_ONCE_INIT};
+static uct_daxpin_verbs_t uct_daxpin_verbs;
+static pthread_once_t     uct_daxpin_verbs_once = PTHREAD_ONCE_INIT;
+static int                uct_daxpin_verbs_are_there;
 
 /* Number of memory regions */
 static _Atomic unsigned uct_daxpin_mr_count;
 
 static void uct_daxpin_verbs_init(void)
 {
+    const struct {
+        const char *name;
+        void       *function_p;
+    } symbols[] = {
+        {"ibv_reg_mr_iova2", &uct_daxpin_verbs.reg_mr},
+        {"ibv_dereg_mr", &uct_daxpin_verbs.dereg_mr},
+        {"ibv_create_cq", &uct_daxpin_verbs.create_cq},
+        {"ibv_destroy_cq", &uct_daxpin_verbs.destroy_cq},
+        {"ibv_create_qp", &uct_daxpin_verbs.create_qp},
+        {"ibv_destroy_qp", &uct_daxpin_verbs.destroy_qp},
+        {"ibv_modify_qp", &uct_daxpin_verbs.modify_qp},
+        {"ibv_query_port", &uct_daxpin_verbs.query_port},
+        {"ibv_query_gid", &uct_daxpin_verbs.query_gid}
+    };
     void *handle = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    void *function;
+    size_t i;
 
     if (handle == NULL) {
         return;
     }
-    *(void**)&uct_daxpin_verbs.reg_mr   = dlsym(handle, "ibv_reg_mr_iova2");
-    *(void**)&uct_daxpin_verbs.dereg_mr = dlsym(handle, "ibv_dereg_mr");
-    uct_daxpin_verbs.is_there = (uct_daxpin_verbs.reg_mr != NULL) &&
-                                (uct_daxpin_verbs.dereg_mr != NULL);
+    for (i = 0; i < sizeof(symbols) / sizeof(symbols[0]); ++i) {
+        function = dlsym(handle, symbols[i].name);
+        if (function == NULL) {
+            return;
+        }
+        memcpy(symbols[i].function_p, &function, sizeof(function));
+    }
+    uct_daxpin_verbs_are_there = 1;
 }
 
 /* Read memory through a pointer that may be wrong: then the write to the pipe
@@ -138,8 +155,9 @@ out:
     return status;
 }
 
-/* Check whether the NIC reports on-demand paging for all that UCP does */
-static int uct_daxpin_mr_has_odp(struct ibv_context *context)
+/* Check whether the NIC reports on-demand paging for all that UCP does. Return
+ * the number of its ports; 0 if it does not. */
+static unsigned uct_daxpin_mr_reports_odp(struct ibv_context *context)
 {
     struct verbs_context *verbs = verbs_get_ctx_op(context, query_device_ex);
     struct ibv_device_attr_ex attr;
@@ -147,14 +165,40 @@ static int uct_daxpin_mr_has_odp(struct ibv_context *context)
 
     memset(&attr, 0, sizeof(attr));
     if ((verbs == NULL) ||
-        (verbs->query_device_ex(context, NULL, &attr, sizeof(attr)) != 0)) {
+        (verbs->query_device_ex(context, NULL, &attr, sizeof(attr)) != 0) ||
+        !(odp->general_caps & IBV_ODP_SUPPORT) ||
+        ((odp->per_transport_caps.rc_odp_caps & UCT_DAXPIN_MR_ODP_RC) !=
+         UCT_DAXPIN_MR_ODP_RC) ||
+        ((odp->per_transport_caps.ud_odp_caps & UCT_DAXPIN_MR_ODP_UD) !=
+         UCT_DAXPIN_MR_ODP_UD)) {
         return 0;
     }
-    return (odp->general_caps & IBV_ODP_SUPPORT) &&
-           ((odp->per_transport_caps.rc_odp_caps & UCT_DAXPIN_MR_ODP_RC) ==
-            UCT_DAXPIN_MR_ODP_RC) &&
-           ((odp->per_transport_caps.ud_odp_caps & UCT_DAXPIN_MR_ODP_UD) ==
-            UCT_DAXPIN_MR_ODP_UD);
+    return attr.orig_attr.phys_port_cnt;
+}
+
+/* Find out whether there is on-demand paging that works. Return why not, or NULL.
+ */
+static const char *uct_daxpin_mr_query_odp(struct ibv_pd *pd, int *is_known_p)
+{
+    const unsigned ports = uct_daxpin_mr_reports_odp(pd->context);
+
+    if (ports == 0) {
+        return "the device has no on-demand paging, and there is no pin module";
+    }
+    switch (uct_daxpin_odp_ask(&uct_daxpin_verbs, pd, ports)) {
+    case UCT_DAXPIN_ODP_WORKS:
+        return NULL;
+    case UCT_DAXPIN_ODP_CORRUPTS:
+        return "the device's on-demand paging corrupts data: a probe has read"
+               " other bytes than were written (soft-RoCE of Linux does so up"
+               " to 7.3), and there is no pin module";
+    case UCT_DAXPIN_ODP_ABSENT:
+        return "the device reports on-demand paging, but a probe of it has"
+               " failed, and there is no pin module";
+    default:
+        *is_known_p = 0;
+        return "no memory or descriptor is left to find out whether it can";
+    }
 }
 
 static ucs_status_t uct_daxpin_mr_check(uct_md_h md, const char *md_name)
@@ -169,10 +213,11 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
 {
     const uct_ib_md_t *ib = ucs_derived_of(md, uct_ib_md_t);
     ucs_status_t status   = UCS_OK;
+    int is_known          = 1;
 
     caps->has_odp = 0;
-    pthread_once(&uct_daxpin_verbs.once, uct_daxpin_verbs_init);
-    if (!uct_daxpin_verbs.is_there) {
+    pthread_once(&uct_daxpin_verbs_once, uct_daxpin_verbs_init);
+    if (!uct_daxpin_verbs_are_there) {
         caps->why_not = "libibverbs is not in the process, or too old";
         goto out;
     }
@@ -185,13 +230,14 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
         caps->why_not = "UCX's memory domain has another layout than this"
                         " daxpin was built for";
     } else {
-        caps->has_odp = uct_daxpin_mr_has_odp(ib->pd->context);
-        caps->why_not = (caps->has_odp || daxpin_kmod_is_available()) ? NULL :
-                        "the device has no on-demand paging, and there is no"
-                        " pin module";
+        caps->why_not = uct_daxpin_mr_query_odp(ib->pd, &is_known);
+        caps->has_odp = (caps->why_not == NULL);
+        if (daxpin_kmod_is_available()) {
+            caps->why_not = NULL;
+        }
     }
 out:
-    caps->is_known = (status != UCS_ERR_NO_RESOURCE);
+    caps->is_known = is_known && (status != UCS_ERR_NO_RESOURCE);
 }
 
 /* Check whether the same registration may succeed later */
@@ -201,17 +247,57 @@ static int uct_daxpin_mr_is_passing(int error)
 }
 
 /* Have the NIC bring in a page of the range, as the first access does. Return 0
- * or an errno. */
+ * or an errno. A driver that cannot be asked for that is no reason against it:
+ * what the device does by itself, the probe has shown. */
 static int uct_daxpin_mr_prefetch(struct ibv_pd *pd, uct_daxpin_mr_t *mr)
 {
     struct ibv_sge sge = {
         .addr   = (uintptr_t)mr->address,
         .length = 1,
-        .lkey   = mr->mr->lkey
+        .lkey   = mr->super.lkey
     };
+    int ret;
 
-    return ibv_advise_mr(pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE,
-                         IBV_ADVISE_MR_FLAG_FLUSH, &sge, 1);
+    ret = ibv_advise_mr(pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE,
+                        IBV_ADVISE_MR_FLAG_FLUSH, &sge, 1);
+    return ((ret == EOPNOTSUPP) || (ret == ENOSYS)) ? 0 : ret;
+}
+
+static void uct_daxpin_mr_set_keys(uct_daxpin_mr_t *mr, struct ibv_mr *verbs_mr)
+{
+    /* No key for atomics: rkey serves for them */
+    uct_daxpin_ib_mem_init(&mr->super, verbs_mr->lkey, verbs_mr->rkey,
+                           UCT_DAXPIN_MR_FLAG);
+    atomic_store(&mr->mr, verbs_mr);
+}
+
+/* Release the registration, if that has not been done. Return 0 or an errno. */
+static int uct_daxpin_mr_release(uct_daxpin_mr_t *mr)
+{
+    struct ibv_mr *verbs_mr = atomic_exchange(&mr->mr, NULL);
+    int ret                 = 0;
+
+    if (verbs_mr != NULL) {
+        ret = uct_daxpin_verbs.dereg_mr(verbs_mr);
+    }
+    if (ret != 0) {
+        atomic_store(&mr->mr, verbs_mr);
+    }
+    return ret;
+}
+
+/* The file's memory is the program's own now, and not the file's. On demand, the
+ * NIC would write there and report success. Without the registration it reports
+ * an error to who writes. */
+static void uct_daxpin_mr_on_revoke(daxpin_file_t *file, void *arg)
+{
+    const int ret = uct_daxpin_mr_release(arg);
+
+    if (ret != 0) {
+        ucs_error("daxpin: %s is revoked, but the registration of its memory"
+                  " cannot be released: %s; other processes may write there"
+                  " and get no error", daxpin_file_path(file), strerror(ret));
+    }
 }
 
 static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
@@ -219,22 +305,31 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
                                           uct_daxpin_mr_t *mr,
                                           const char **how_p)
 {
+    struct ibv_mr *verbs_mr;
     int ret;
 
-    mr->mr = uct_daxpin_verbs.reg_mr(pd, mr->address, mr->length,
-                                     (uintptr_t)mr->address,
-                                     UCT_DAXPIN_MR_ACCESS |
-                                     IBV_ACCESS_ON_DEMAND);
-    if (mr->mr == NULL) {
+    verbs_mr = uct_daxpin_verbs.reg_mr(pd, mr->address, mr->length,
+                                       (uintptr_t)mr->address,
+                                       UCT_DAXPIN_MR_ACCESS |
+                                       IBV_ACCESS_ON_DEMAND);
+    if (verbs_mr == NULL) {
         ret    = errno;
         *how_p = "its on-demand paging cannot register the file";
         goto err;
     }
 
+    uct_daxpin_mr_set_keys(mr, verbs_mr);
     ret = uct_daxpin_mr_prefetch(pd, mr);
     if (ret != 0) {
         *how_p = "its on-demand paging cannot bring in a page of the file";
         goto err_dereg;
+    }
+
+    ret = daxpin_file_on_revoke(mr->file, uct_daxpin_mr_on_revoke, mr);
+    if (ret != 0) {
+        (void)uct_daxpin_mr_release(mr);
+        *how_p = "the file was revoked, or no memory is left";
+        return UCS_ERR_NO_RESOURCE;
     }
 
     mr->is_odp = 1;
@@ -242,7 +337,7 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
     return UCS_OK;
 
 err_dereg:
-    (void)uct_daxpin_verbs.dereg_mr(mr->mr);
+    (void)uct_daxpin_mr_release(mr);
 err:
     if (uct_daxpin_mr_is_passing(ret)) {
         *how_p = "no memory is left to register it on demand";
@@ -260,16 +355,19 @@ static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
                                             uct_daxpin_mr_t *mr,
                                             const char **how_p)
 {
-    mr->mr = uct_daxpin_verbs.reg_mr(pd, alias, mr->length,
-                                     (uintptr_t)mr->address,
-                                     UCT_DAXPIN_MR_ACCESS);
-    if (mr->mr == NULL) {
+    struct ibv_mr *verbs_mr;
+
+    verbs_mr = uct_daxpin_verbs.reg_mr(pd, alias, mr->length,
+                                       (uintptr_t)mr->address,
+                                       UCT_DAXPIN_MR_ACCESS);
+    if (verbs_mr == NULL) {
         *how_p = (errno == ENOMEM) ?
                  "no memory is left, or no more may be locked (ulimit -l)" :
                  "it cannot register what the pin module has pinned";
         return UCS_ERR_IO_ERROR;
     }
 
+    uct_daxpin_mr_set_keys(mr, verbs_mr);
     *how_p = "registered as the pin module has them pinned";
     return UCS_OK;
 }
@@ -332,13 +430,6 @@ static void uct_daxpin_mr_unpin(uct_daxpin_mr_t *mr)
     daxpin_file_close(mr->file);
 }
 
-static void uct_daxpin_mr_set_keys(uct_daxpin_mr_t *mr)
-{
-    /* No key for atomics: rkey serves for them */
-    uct_daxpin_ib_mem_init(&mr->super, mr->mr->lkey, mr->mr->rkey,
-                           UCT_DAXPIN_MR_FLAG);
-}
-
 ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
                                void *address, size_t length,
                                uct_daxpin_mr_t **mr_p, const char **how_p)
@@ -371,7 +462,6 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
         goto err_unpin;
     }
 
-    uct_daxpin_mr_set_keys(mr);
     atomic_fetch_add(&uct_daxpin_mr_count, 1);
     *mr_p = mr;
     return UCS_OK;
@@ -385,8 +475,12 @@ err_free:
 
 ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
 {
-    int ret = uct_daxpin_verbs.dereg_mr(mr->mr);
+    int ret;
 
+    if (mr->is_odp) {
+        daxpin_file_cancel_on_revoke(mr->file, uct_daxpin_mr_on_revoke, mr);
+    }
+    ret = uct_daxpin_mr_release(mr);
     if (ret != 0) {
         /* The NIC still has the blocks: keep the pin and the lease */
         ucs_error("daxpin: cannot release the registration of %zu bytes of"

@@ -19,7 +19,7 @@ struct ibv_mr;
  */
 typedef struct uct_daxpin_mr {
     uct_ib_mem_t  super;  /* what the transports see */
-    struct ibv_mr *mr;
+    struct ibv_mr *_Atomic mr; /* NULL: released by a revoke */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;
     void          *address;
@@ -33,7 +33,7 @@ typedef struct uct_daxpin_mr {
 /* What a memory domain of ib can do, queried once */
 typedef struct uct_daxpin_mr_caps {
     int        is_known; /* 0: no memory or descriptor was left for the query */
-    int        has_odp;  /* registers on demand, as the device reports */
+    int        has_odp;  /* registers on demand, as a probe has shown */
     const char *why_not; /* NULL: there is a way to register files */
 } uct_daxpin_mr_caps_t;
 
