@@ -11,11 +11,16 @@
  * request has one answer, and answers come in the order of the requests.
  *
  *   FILE    with the open file description, once: guard this file
- *   ADD     guard these ranges; each is removed on its own
+ *   ADD     guard these ranges; each is removed on its own. Without ranges: is
+ *           the daemon alive?
  *   REMOVE  stop to guard these ranges
  *
  * When a client closes the connection, its ranges are removed. When a client
  * shuts down its direction, the daemon removes its ranges and then closes.
+ *
+ * A daemon that is stopped guards nothing after a few seconds. A client that
+ * relies on it has to ask it often enough, and do without it if it does not
+ * answer.
  *
  * When the daemon dies, all ranges stay guarded for the time in its answers.
  * Meanwhile another daemon can replace it, and clients send it their ranges. A
@@ -55,7 +60,9 @@ typedef struct daxpin_guard_head {
                        ranges stay guarded if the daemon dies */
     uint32_t error; /* in an answer: 0 or an errno value
                        EPERM   the description does not hold the lease
-                       EDQUOT  the user has too many ranges
+                       EAGAIN  nothing could be found out in time about the
+                               description
+                       EDQUOT  the user, or all users, have too many ranges
                        ENOENT  a range to remove was not added
                        others  as of bpf(2) */
 } daxpin_guard_head_t;

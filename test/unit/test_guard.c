@@ -306,6 +306,29 @@ static void test_daemon_is_silent(void **state)
     unit_log_clear();
 }
 
+/* The library does not rely on a daemon that has stopped to answer, though its
+ * connections are there. */
+static void test_daemon_falls_silent(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_memory, "falls"),
+                                    UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
+    guard_start_daemon(GUARD_FAIR, 20000);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_true(guard_is_on(file));
+    unit_sleep_ms(1500); /* It is asked, and answers */
+    assert_true(unit_await(10000, guard_is_on(file)));
+    guard.mode = GUARD_SILENT;
+    assert_true(unit_await(30000, !guard_is_on(file) &&
+                           (strstr(unit_log, "does not answer") != NULL)));
+    assert_false(guard_is_on(file));
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end_daemon("k");
+    unit_log_clear();
+}
+
 /* No thread waits with daxpin_mutex for a daemon that does not end guarding: at
  * the end of a file, and in a revoke. */
 static void test_daemon_stays(void **state)
@@ -591,6 +614,7 @@ int main(int argc, char **argv)
         unit_case(test_daemon_sends_garbage),
         unit_case(test_daemon_disconnects),
         unit_case(test_daemon_is_silent),
+        unit_case(test_daemon_falls_silent),
         unit_case(test_daemon_stays),
         unit_case(test_pin_while_closing),
         unit_case(test_pins_are_guarded),

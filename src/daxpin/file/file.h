@@ -90,6 +90,8 @@ typedef struct daxpin_guard {
     int      status;           /* daxpin_guard_status_t, as reported last */
     int      logged_error;     /* errno value that was logged last */
     unsigned unanswered;
+    uint64_t heard;            /* ns; of the last answer */
+    uint64_t asked;            /* ns; of the first request without an answer */
     uint64_t retry;            /* ns; to connect again */
     uint64_t pause;            /* ns */
     daxpin_guard_request_t *queue; /* not sent yet */

@@ -38,6 +38,13 @@
 #define DAXPIN_GUARD_WAIT_BOUND  (1 * DAXPIN_SEC)
 #define DAXPIN_GUARD_CLOSE_BOUND (100 * DAXPIN_MSEC)
 
+/* Ask a daemon that has said nothing for a while whether it is alive, and do
+ * without it if it takes long to answer. Both together are less than the time
+ * after which its programs let everything pass, less one beat of it
+ * (GUARD_SILENCE_MS and GUARD_BEAT_MS of the daemon). */
+#define DAXPIN_GUARD_QUIET       (1 * DAXPIN_SEC)
+#define DAXPIN_GUARD_SILENCE     (2 * DAXPIN_SEC)
+
 struct daxpin_guard_request {
     uint16_t             type; /* daxpin_guard_type_t */
     daxpin_guard_range_t range;
@@ -228,6 +235,13 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
     return (ret == 0) ? (ssize_t)count : ret;
 }
 
+static void daxpin_guard_note_asked(daxpin_guard_t *guard)
+{
+    if (guard->unanswered++ == 0) {
+        guard->asked = daxpin_now();
+    }
+}
+
 static void daxpin_guard_send(daxpin_file_t *file)
 {
     daxpin_guard_t *guard = &file->guard;
@@ -249,7 +263,7 @@ static void daxpin_guard_send(daxpin_file_t *file)
         guard->queued -= (size_t)sent;
         memmove(guard->queue, guard->queue + sent,
                 guard->queued * sizeof(*guard->queue));
-        ++guard->unanswered;
+        daxpin_guard_note_asked(guard);
     }
 }
 
@@ -321,6 +335,8 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
         daxpin_guard_note_gap(file);
     }
     --guard->unanswered;
+    guard->asked   = daxpin_now(); /* the next one, if there is one */
+    guard->heard   = guard->asked;
     guard->fresh   = 0;
     guard->stalled = 0;
     guard->grace   = answer.count * DAXPIN_MSEC / 100 *
@@ -523,8 +539,56 @@ static int daxpin_guard_is_busy(const daxpin_guard_t *guard)
                                 (guard->unanswered > 0));
 }
 
+/* The daemon is alive for its connections, and has said nothing for too long.
+ * Nothing may rely on it, until it has answered what was asked. */
+static void daxpin_guard_silent(daxpin_file_t *file)
+{
+    daxpin_guard_t *guard = &file->guard;
+
+    daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; the file "
+               "goes without it", file->path);
+    guard->stalled = 1;
+    guard->synced  = 0;
+    guard->gap     = 1;
+    daxpin_file_place_hold_again(file);
+    daxpin_guard_report(file);
+}
+
+/* Make sure that the daemon which guards the file is alive. Return when to call
+ * again. */
+static uint64_t daxpin_guard_listen(daxpin_file_t *file, uint64_t now)
+{
+    daxpin_guard_t *guard            = &file->guard;
+    const daxpin_guard_message_t ask = {
+        .head = {.magic   = DAXPIN_GUARD_MAGIC,
+                 .version = DAXPIN_GUARD_VERSION,
+                 .type    = DAXPIN_GUARD_ADD}
+    };
+
+    if (!guard->synced || guard->stalled || (guard->fd < 0)) {
+        return DAXPIN_NEVER;
+    }
+    if ((guard->unanswered == 0) && (now < guard->heard + DAXPIN_GUARD_QUIET)) {
+        return guard->heard + DAXPIN_GUARD_QUIET;
+    }
+    /* No ranges: only to have it answer */
+    if ((guard->unanswered == 0) &&
+        (daxpin_socket_send(guard->fd, &ask, DAXPIN_GUARD_SIZE(0), NULL, 0) ==
+         0)) {
+        daxpin_guard_note_asked(guard);
+    }
+    if ((guard->unanswered > 0) &&
+        (now >= guard->asked + DAXPIN_GUARD_SILENCE)) {
+        daxpin_guard_silent(file);
+        return DAXPIN_NEVER;
+    }
+    return now + DAXPIN_GUARD_QUIET / 4;
+}
+
 uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
+    uint64_t next;
+
     daxpin_guard_t *guard = &file->guard;
 
     if ((guard->closing != 0) &&
@@ -544,10 +608,13 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
             daxpin_guard_send(file);
         }
     }
+    next = daxpin_guard_listen(file, now);
     if (!daxpin_guard_is_busy(guard)) {
-        return guard->retry;
+        return (guard->retry < next) ? guard->retry : next;
     }
-    return (guard->grace_until != 0) ? guard->grace_until : DAXPIN_NEVER;
+    return (guard->grace_until != 0) && (guard->grace_until < next) ?
+                   guard->grace_until :
+                   next;
 }
 
 /*
