@@ -10,6 +10,11 @@
  * watches the file. While the lease is lent to a writer, it is proof enough
  * that the same user guards the file already, or guarded it when a former
  * daemon died.
+ *
+ * Nothing of that lasts: a program in the kernel lets everything pass from the
+ * moment on when the file has another owner, and the daemon forgets who was not
+ * allowed to guard it any more. Only the superuser's processes guard whose file
+ * they like.
  */
 
 #include "client.h"
@@ -17,13 +22,12 @@
 #include "wire/guardd.h"
 #include "log.h"
 #include "programs.h"
+#include "stranger.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -36,13 +40,9 @@ static LIST_HEAD(, guard_client) guard_clients =
 static struct guard_answers guard_answers =
         TAILQ_HEAD_INITIALIZER(guard_answers);
 
-/* Has room for surplus descriptors, so that they can be closed */
-typedef union guard_ancillary {
-    struct cmsghdr header;
-    char           space[CMSG_SPACE(8 * sizeof(int))];
-} guard_ancillary_t;
+static void guard_client_receive(void *arg);
 
-guard_client_t *guard_client_accept(int fd)
+void guard_client_accept(int fd)
 {
     guard_client_t *client = calloc(1, sizeof(*client));
     socklen_t length       = sizeof(struct ucred);
@@ -52,19 +52,25 @@ guard_client_t *guard_client_accept(int fd)
         (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)) {
         goto err;
     }
-    client->user = guard_user_enter(peer.uid);
+    client->user = guard_user_enter(guard_programs_payer(fd, peer.uid));
     if (client->user == NULL) {
         goto err;
     }
-    client->fd  = fd;
-    client->pid = peer.pid;
+    client->fd          = fd;
+    client->pid         = peer.pid;
+    client->uid         = peer.uid;
+    client->event.ready = guard_client_receive;
+    client->event.arg   = client;
+    if (guard_loop_add(fd, &client->event) != 0) {
+        guard_user_leave(client->user);
+        goto err;
+    }
     LIST_INSERT_HEAD(&guard_clients, client, link);
-    return client;
+    return;
 
 err:
     free(client);
-    close(fd);
-    return NULL;
+    guard_stranger_close(fd);
 }
 
 static void guard_client_due(guard_client_t *client)
@@ -90,55 +96,53 @@ static void guard_client_part(guard_client_t *client)
         guard_inode_remove_all(client->inode, client);
         guard_inode_put(client->inode);
         guard_log(LOG_INFO, "pid %d of user %u has stopped to guard inode "
-                  "%lu", (int)client->pid, (unsigned)client->user->uid,
+                  "%lu", (int)client->pid, (unsigned)client->uid,
                   (unsigned long)client->inode->ino);
         client->inode = NULL;
     }
-    client->user->ranges -= client->ranges;
-    client->ranges        = 0;
+    guard_user_count(client->user, -(ssize_t)client->ranges);
+    client->ranges = 0;
 }
 
-static int guard_client_may_guard(const guard_client_t *client, int fd)
+static int guard_client_may_guard(const guard_client_t *client,
+                                  const guard_proof_t *proof)
 {
+    const guard_inode_t *inode = guard_inode_find(proof->dev, proof->ino);
     const guard_client_t *other;
-    const guard_inode_t *inode;
-    struct stat st;
 
-    if ((fstat(fd, &st) != 0) || !S_ISREG(st.st_mode) ||
-        ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
-        return 0;
-    }
-    if (client->known || (fcntl(fd, F_GETLEASE) == F_WRLCK)) {
+    if (client->known || proof->has_lease) {
         return 1;
     }
-    inode = guard_inode_find(st.st_dev, st.st_ino);
     LIST_FOREACH(other, &guard_clients, link) {
         if ((inode != NULL) && (other->inode == inode) &&
-            (other->user == client->user)) {
+            (other->uid == client->uid)) {
             return 1;
         }
     }
     return 0;
 }
 
-static int guard_client_file(guard_client_t *client, int fd)
+/* Takes path_fd. */
+static int guard_client_file(guard_client_t *client,
+                             const guard_proof_t *proof, int path_fd)
 {
     int ret;
 
-    if ((client->inode != NULL) || (fd < 0)) {
-        return -EPROTO;
+    if (proof->error != 0) {
+        return -proof->error;
     }
-    client->known = guard_programs_knew(fd, client->user->uid);
-    if (!guard_client_may_guard(client, fd)) {
+    client->known = guard_programs_knew(path_fd, client->uid);
+    if (!guard_client_may_guard(client, proof)) {
         guard_log(LOG_INFO, "pid %d of user %u cannot guard a file: it does "
                   "not hold the lease", (int)client->pid,
-                  (unsigned)client->user->uid);
+                  (unsigned)client->uid);
+        close(path_fd);
         return -EPERM;
     }
-    ret = guard_inode_get(fd, client->user->uid, &client->inode);
+    ret = guard_inode_get(path_fd, proof, client->uid, &client->inode);
     if (ret == 0) {
         guard_log(LOG_INFO, "pid %d of user %u guards inode %lu of device "
-                  "%lx", (int)client->pid, (unsigned)client->user->uid,
+                  "%lx", (int)client->pid, (unsigned)client->uid,
                   (unsigned long)client->inode->ino,
                   (unsigned long)client->inode->dev);
     }
@@ -161,7 +165,7 @@ static int guard_client_remove(guard_client_t *client,
             continue;
         }
         --client->ranges;
-        --client->user->ranges;
+        guard_user_count(client->user, -1);
     }
     return ret;
 }
@@ -174,7 +178,7 @@ static int guard_client_add(guard_client_t *client,
     uint32_t i;
     int ret;
 
-    if (message->head.count > guard_limits.ranges - client->user->ranges) {
+    if (!guard_user_may_add(client->user, message->head.count)) {
         return -EDQUOT;
     }
     for (i = 0; i < message->head.count; ++i) {
@@ -188,7 +192,7 @@ static int guard_client_add(guard_client_t *client,
             return ret;
         }
         ++client->ranges;
-        ++client->user->ranges;
+        guard_user_count(client->user, 1);
     }
     return 0;
 }
@@ -205,11 +209,8 @@ static int guard_message_is_valid(const daxpin_guard_message_t *message,
 
 /* Handle one message. -EPROTO: the client breaks the protocol. */
 static int guard_client_handle(guard_client_t *client,
-                               const daxpin_guard_message_t *message, int fd)
+                               const daxpin_guard_message_t *message)
 {
-    if (message->head.type == DAXPIN_GUARD_FILE) {
-        return guard_client_file(client, fd);
-    }
     if (client->inode == NULL) {
         return -EPROTO;
     }
@@ -223,70 +224,93 @@ static int guard_client_handle(guard_client_t *client,
     }
 }
 
-/* Return the first descriptor of a message, and close the others. */
-static int guard_take_fd(struct msghdr *header)
+static void guard_client_reply(guard_client_t *client, int ret)
 {
-    struct cmsghdr *ancillary;
-    int fd = -1, other;
-    size_t at;
-
-    for (ancillary = CMSG_FIRSTHDR(header); ancillary != NULL;
-         ancillary = CMSG_NXTHDR(header, ancillary)) {
-        if ((ancillary->cmsg_level != SOL_SOCKET) ||
-            (ancillary->cmsg_type != SCM_RIGHTS)) {
-            continue;
-        }
-        for (at = 0; CMSG_LEN(at + sizeof(int)) <= ancillary->cmsg_len;
-             at += sizeof(int)) {
-            memcpy(&other, CMSG_DATA(ancillary) + at, sizeof(other));
-            if (fd < 0) {
-                fd = other;
-            } else {
-                close(other);
-            }
-        }
-    }
-    return fd;
-}
-
-void guard_client_receive(guard_client_t *client, size_t round)
-{
-    daxpin_guard_message_t message;
-    guard_ancillary_t ancillary;
-    struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
-    struct msghdr header = {.msg_iov        = &iov,
-                            .msg_iovlen     = 1,
-                            .msg_control    = &ancillary,
-                            .msg_controllen = sizeof(ancillary)};
-    ssize_t length;
-    int fd, ret = -EPROTO;
-
-    if (client->leaves || !guard_user_may(client->user, round)) {
-        return; /* The message stays for the next round */
-    }
-    length = recvmsg(client->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
-        return;
-    }
-    fd = (length >= 0) ? guard_take_fd(&header) : -1;
-    if (guard_message_is_valid(&message, length) &&
-        !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-        ret = guard_client_handle(client, &message, fd);
-    }
-    /* Close the description: the lease would live as long as the daemon */
-    if (fd >= 0) {
-        close(fd);
-    }
     if (ret == -EPROTO) {
-        if (length > 0) {
-            guard_log(LOG_INFO, "pid %d of user %u sent an invalid "
-                      "message", (int)client->pid,
-                      (unsigned)client->user->uid);
-        }
+        guard_log(LOG_INFO, "pid %d of user %u sent an invalid message",
+                  (int)client->pid, (unsigned)client->uid);
         guard_client_part(client);
     } else {
         guard_client_answer(client, ret);
     }
+}
+
+/* Go on with a client when it is known which file it guards. */
+static void guard_client_on_proof(void *arg, const guard_proof_t *proof,
+                                  int path_fd)
+{
+    guard_client_t *client = arg;
+
+    client->waits = 0;
+    if (client->leaves) {
+        if (path_fd >= 0) {
+            close(path_fd);
+        }
+        return;
+    }
+    guard_client_reply(client, guard_client_file(client, proof, path_fd));
+    if (guard_loop_add(client->fd, &client->event) != 0) {
+        guard_client_part(client);
+    }
+}
+
+/* Return whether a message that brings a descriptor names a file. */
+static int guard_client_names_file(const guard_client_t *client)
+{
+    daxpin_guard_message_t message;
+    ssize_t length = recv(client->fd, &message, sizeof(message),
+                          MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+
+    return (client->inode == NULL) &&
+           guard_message_is_valid(&message, length) &&
+           (message.head.count == 0) &&
+           (message.head.type == DAXPIN_GUARD_FILE);
+}
+
+/* Have a child receive a message that brings a descriptor. Meanwhile the client
+ * has to wait. */
+static void guard_client_examine(guard_client_t *client)
+{
+    if (!guard_client_names_file(client)) {
+        guard_client_reply(client, -EPROTO);
+        return;
+    }
+    if (guard_stranger_examine(client->fd, client->user, guard_client_on_proof,
+                               client) != 0) {
+        guard_client_part(client);
+        return;
+    }
+    client->waits = 1;
+    guard_loop_remove(client->fd);
+}
+
+/* Handle one message of the client, if its user may send more in this round. */
+static void guard_client_receive(void *arg)
+{
+    guard_client_t *client = arg;
+    daxpin_guard_message_t message;
+    ssize_t length;
+
+    if (client->leaves || client->waits ||
+        !guard_user_may(client->user, guard_loop_round())) {
+        return; /* The message stays for the next round */
+    }
+    if (guard_stranger_brings(client->fd)) {
+        guard_client_examine(client);
+        return;
+    }
+    length = recv(client->fd, &message, sizeof(message),
+                  MSG_TRUNC | MSG_DONTWAIT);
+    if ((length < 0) && ((errno == EAGAIN) || (errno == EINTR))) {
+        return;
+    }
+    if (length <= 0) {
+        guard_client_part(client);
+        return;
+    }
+    guard_client_reply(client, guard_message_is_valid(&message, length) ?
+                               guard_client_handle(client, &message) :
+                               -EPROTO);
 }
 
 /* Send the answer. 0: the client does not read, and its queue is full. */
@@ -307,9 +331,11 @@ static int guard_client_send(const guard_client_t *client)
 
 static void guard_client_destroy(guard_client_t *client)
 {
+    guard_stranger_forget(client);
+    guard_loop_remove(client->fd);
+    guard_stranger_close(client->fd);
     guard_user_leave(client->user);
     LIST_REMOVE(client, link);
-    close(client->fd); /* This removes it from the epoll instance */
     free(client);
 }
 
@@ -331,6 +357,27 @@ void guard_clients_finish(void)
         client->known = 0;
     }
     guard_inodes_publish();
+}
+
+void guard_clients_check(void)
+{
+    guard_client_t *client, *next;
+
+    guard_inodes_check();
+    for (client = LIST_FIRST(&guard_clients); client != NULL; client = next) {
+        next = LIST_NEXT(client, link);
+        if ((client->inode != NULL) && !client->leaves &&
+            client->inode->is_new && (client->uid != 0) &&
+            (client->uid != client->inode->owner)) {
+            guard_log(LOG_INFO, "inode %lu has a new owner, user %u: pid %d of "
+                      "user %u cannot guard it any more",
+                      (unsigned long)client->inode->ino,
+                      (unsigned)client->inode->owner, (int)client->pid,
+                      (unsigned)client->uid);
+            guard_client_part(client);
+        }
+    }
+    guard_inodes_accept();
 }
 
 void guard_clients_dismiss(void)

@@ -7,6 +7,7 @@
 #define GUARD_CLIENT_H_
 
 #include "inode.h"
+#include "loop.h"
 #include "user.h"
 
 #include <sys/queue.h>
@@ -17,24 +18,27 @@ typedef struct guard_client {
     LIST_ENTRY(guard_client) link;
     TAILQ_ENTRY(guard_client) answer_link;
     int           fd;
+    guard_event_t event;
     pid_t         pid;
-    guard_user_t  *user;
+    uid_t         uid;     /* as the process has it */
+    guard_user_t  *user;   /* who is counted; may have another user ID */
     guard_inode_t *inode;  /* NULL: no file yet */
     size_t        ranges;
     int           answers; /* an answer is due when the kernel has the ranges */
     int           error;   /* errno value of that answer */
     int           known;   /* answer KNOWN: a former daemon guarded the file */
+    int           waits;   /* a child has its message */
     int           leaves;  /* removed at the end of the round */
 } guard_client_t;
 
-/* Accept a connection. Takes fd. Return NULL if the client is refused. */
-guard_client_t *guard_client_accept(int fd);
-
-/* Handle one message of the client, if its user may send more in this round. */
-void guard_client_receive(guard_client_t *client, size_t round);
+/* Accept a connection. Takes fd. */
+void guard_client_accept(int fd);
 
 /* End a round: publish the ranges, answer clients, remove clients. */
 void guard_clients_finish(void);
+
+/* Let go of files that have got another owner. */
+void guard_clients_check(void);
 
 /* Notify all clients that the daemon ends. A client closes its connection when
  * it has replaced the guard. */

@@ -15,6 +15,18 @@
 /* Ranges stay guarded for so long after the daemon has died */
 #define GUARD_GRACE_MS 20000
 
+/* While it lives it says so each GUARD_BEAT_MS. When it has said nothing for
+ * GUARD_SILENCE_MS, nothing is guarded: longer than a client takes to find out,
+ * see daxpin_guard_tick() in libdaxpin. */
+#define GUARD_BEAT_MS    500
+#define GUARD_SILENCE_MS 4500
+
+/* guard_map_t.owner: whoever owns the file */
+#define GUARD_ANY_OWNER (~0u)
+
+/* guard_map_t.uid of the daemon's own file: calls on it are to learn from */
+#define GUARD_LEARN (~0u)
+
 typedef struct guard_range {
     __u64 start;
     __u64 end;
@@ -27,7 +39,7 @@ typedef struct guard_map {
     __u32 first; /* index of the first range in `ranges`, sorted, apart */
     __u32 count; /* 0: everything from start to end */
     __u32 uid;   /* of a user that guards it */
-    __u32 unused;
+    __u32 owner; /* of the file: for a later one nothing is guarded */
 } guard_map_t;
 
 #endif

@@ -10,8 +10,6 @@
 #include "space.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,50 +40,39 @@ guard_inode_t *guard_inode_find(dev_t dev, ino_t ino)
     return NULL;
 }
 
-/* Open by descriptor with O_PATH: this breaks no lease, and needs no name. */
-static int guard_inode_open(int fd)
-{
-    char path[32];
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return open(path, O_PATH | O_CLOEXEC);
-}
-
-int guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p)
-{
-    guard_inode_t *inode;
-    struct stat st;
-
-    if (fstat(fd, &st) != 0) {
-        return -errno;
-    }
-    inode = guard_inode_find(st.st_dev, st.st_ino);
-    if (inode == NULL) {
-        inode = calloc(1, sizeof(*inode));
-        if (inode == NULL) {
-            return -ENOMEM;
-        }
-        inode->dev     = st.st_dev;
-        inode->ino     = st.st_ino;
-        inode->path_fd = guard_inode_open(fd);
-        if (inode->path_fd < 0) {
-            free(inode);
-            return -errno;
-        }
-        LIST_INSERT_HEAD(guard_inode_bucket(st.st_dev, st.st_ino), inode, link);
-    }
-    ++inode->refs;
-    inode->uid = uid;
-    *inode_p   = inode;
-    return 0;
-}
-
 static void guard_inode_touch(guard_inode_t *inode)
 {
     if (!inode->dirty) {
         inode->dirty = 1;
         LIST_INSERT_HEAD(&guard_dirty, inode, dirty_link);
     }
+}
+
+int guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t uid,
+                    guard_inode_t **inode_p)
+{
+    guard_inode_t *inode = guard_inode_find(proof->dev, proof->ino);
+
+    if (inode != NULL) {
+        close(path_fd);
+    } else {
+        inode = calloc(1, sizeof(*inode));
+        if (inode == NULL) {
+            close(path_fd);
+            return -ENOMEM;
+        }
+        inode->dev     = proof->dev;
+        inode->ino     = proof->ino;
+        inode->owner   = proof->owner;
+        inode->path_fd = path_fd;
+        LIST_INSERT_HEAD(guard_inode_bucket(proof->dev, proof->ino), inode,
+                         link);
+    }
+    ++inode->refs;
+    inode->uid       = uid;
+    inode->is_roots |= (uid == 0);
+    *inode_p         = inode;
+    return 0;
 }
 
 /* The inode is freed when it has been cleared in the kernel. */
@@ -232,6 +219,7 @@ static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
 
     memset(map, 0, sizeof(*map));
     map->uid   = inode->uid;
+    map->owner = inode->is_roots ? GUARD_ANY_OWNER : inode->owner;
     map->start = inode->entries[0].range.start;
     map->end   = guard_inode_end(inode);
     *space_p   = 0;
@@ -291,6 +279,47 @@ static void guard_inode_destroy(guard_inode_t *inode)
     close(inode->path_fd);
     free(inode->entries);
     free(inode);
+}
+
+/* Call a function for each inode. */
+static void guard_inodes_each(void (*visit)(guard_inode_t *inode))
+{
+    guard_inode_t *inode;
+    size_t i;
+
+    for (i = 0; i < GUARD_INODE_BUCKETS; ++i) {
+        LIST_FOREACH(inode, &guard_buckets[i], link) {
+            visit(inode);
+        }
+    }
+}
+
+static void guard_inode_check(guard_inode_t *inode)
+{
+    struct stat st;
+
+    if ((fstat(inode->path_fd, &st) == 0) && (st.st_uid != inode->owner)) {
+        inode->owner  = st.st_uid;
+        inode->is_new = 1;
+    }
+}
+
+void guard_inodes_check(void)
+{
+    guard_inodes_each(guard_inode_check);
+}
+
+static void guard_inode_accept(guard_inode_t *inode)
+{
+    if (inode->is_new) {
+        inode->is_new = 0;
+        guard_inode_touch(inode);
+    }
+}
+
+void guard_inodes_accept(void)
+{
+    guard_inodes_each(guard_inode_accept);
 }
 
 void guard_inodes_publish(void)

@@ -7,6 +7,7 @@
 #define GUARD_INODE_H_
 
 #include "guard.bpf.h"
+#include "stranger.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,9 @@ typedef struct guard_inode {
     int         path_fd;  /* O_PATH: keeps the inode, but no lease */
     unsigned    refs;
     uid_t       uid;      /* of the newest client */
+    uid_t       owner;    /* of the file */
+    int         is_new;   /* the owner: clients are to be checked */
+    int         is_roots; /* one of its clients was the superuser's */
     int         dirty;    /* the kernel does not have all ranges yet */
     int         error;    /* errno value of the last update */
     size_t      count;
@@ -39,8 +43,9 @@ typedef struct guard_entry {
 /* All return 0 or -errno. Nothing reaches the kernel before
  * guard_inodes_publish(). */
 
-/* Find or create the inode behind fd, and take a reference. */
-int  guard_inode_get(int fd, uid_t uid, guard_inode_t **inode_p);
+/* Find or create the inode, and take a reference. Takes path_fd. */
+int  guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t uid,
+                     guard_inode_t **inode_p);
 void guard_inode_put(guard_inode_t *inode);
 
 /* Find an inode; NULL if it is not guarded. Takes no reference. */
@@ -51,6 +56,12 @@ int guard_inode_add(guard_inode_t *inode, const void *owner,
 int guard_inode_remove(guard_inode_t *inode, const void *owner,
                        const guard_range_t *range);
 void guard_inode_remove_all(guard_inode_t *inode, const void *owner);
+
+/* Look at the owners of all files, and set guard_inode_t.is_new. */
+void guard_inodes_check(void);
+
+/* Guard them for their new owners. */
+void guard_inodes_accept(void);
 
 /* Update all changed inodes in the kernel, and set guard_inode_t.error. */
 void guard_inodes_publish(void);

@@ -6,7 +6,9 @@
 #include "client.h"
 #include "wire/guardd.h"
 #include "log.h"
+#include "loop.h"
 #include "programs.h"
+#include "stranger.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,10 +28,17 @@
 #include <unistd.h>
 
 #define GUARD_BACKLOG 4096
-#define GUARD_EVENTS  4096
 
 /* How long the daemon waits at its end for clients to disconnect */
-#define GUARD_DISMISS_MS 10000
+#define GUARD_DISMISS_MS 1500
+
+/* How often owners of files are looked at */
+#define GUARD_CHECK_MS 1000
+
+/* Descriptors for other things than clients, of which each has two: its
+ * connection and its file */
+#define GUARD_FDS_OTHER 1024
+#define GUARD_FDS       (1u << 19)
 
 /* The directory where programs are pinned */
 #define GUARD_PINS "/sys/fs/bpf/daxpin-guard"
@@ -55,13 +63,16 @@ static void usage(FILE *out)
             "                   restarted [%s]\n"
             "  --max-clients N  connections of one user [%zu]\n"
             "  --max-ranges N   ranges of one user [%zu]\n"
+            "  --max-all-clients N, --max-all-ranges N\n"
+            "                   of all users [%zu, %zu]\n"
             "  --check          check whether this kernel can do it, and exit\n"
             "  --verbose        report which process guards which file\n"
             "  --help, --version\n"
             "\n"
             "See daxpin-guardd(8).\n",
             DAXPIN_GUARD_SOCKET, GUARD_PINS, guard_limits.clients,
-            guard_limits.ranges);
+            guard_limits.ranges, guard_limits.all_clients,
+            guard_limits.all_ranges);
 }
 
 static size_t parse_number(const char *option, const char *text, size_t most)
@@ -87,6 +98,8 @@ static void parse_options(int argc, char **argv, guard_options_t *options)
         {"pins", required_argument, NULL, 'p'},
         {"max-clients", required_argument, NULL, 'c'},
         {"max-ranges", required_argument, NULL, 'r'},
+        {"max-all-clients", required_argument, NULL, 'a'},
+        {"max-all-ranges", required_argument, NULL, 'A'},
         {"check", no_argument, NULL, 'C'},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
@@ -110,6 +123,14 @@ static void parse_options(int argc, char **argv, guard_options_t *options)
         case 'r':
             guard_limits.ranges = parse_number("max-ranges", optarg,
                                                GUARD_RANGES_MAX);
+            break;
+        case 'a':
+            guard_limits.all_clients = parse_number("max-all-clients", optarg,
+                                                    1u << 20);
+            break;
+        case 'A':
+            guard_limits.all_ranges = parse_number("max-all-ranges", optarg,
+                                                   GUARD_RANGES_MAX);
             break;
         case 'C':
             options->check = 1;
@@ -162,14 +183,28 @@ err:
     return -errno;
 }
 
-/* A descriptor for every connection and every file */
+/* A descriptor for every connection and every file. Where there are fewer than
+ * for all clients, there are fewer clients. */
 static void raise_limits(void)
 {
+    const struct rlimit plenty = {.rlim_cur = GUARD_FDS, .rlim_max = GUARD_FDS};
     struct rlimit limit;
+    size_t most;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    if (setrlimit(RLIMIT_NOFILE, &plenty) == 0) {
+        limit = plenty;
+    } else {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    most = (limit.rlim_max > 2 * GUARD_FDS_OTHER) ?
+                   (limit.rlim_max - GUARD_FDS_OTHER) / 2 :
+                   limit.rlim_max / 4;
+    if (guard_limits.all_clients > most) {
+        guard_limits.all_clients = most;
     }
 }
 
@@ -234,29 +269,24 @@ static void notify_systemd(const char *message)
     }
 }
 
-static int watch(int epoll_fd, int fd, void *what)
+static guard_event_t listener;
+
+/* Accept a connection. If no resources are left for one, it waits in the queue
+ * until the next round but one. */
+static void accept_client(void *arg)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+    const int listen_fd = *(int*)arg;
+    const int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const struct timespec pause = {.tv_nsec = 10000000};
 
-    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
-}
-
-/* Accept a connection. Return 0 if no resources are left for one. */
-static int accept_client(int epoll_fd, int listen_fd)
-{
-    guard_client_t *client;
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-    if (fd < 0) {
-        return (errno != EMFILE) && (errno != ENFILE) && (errno != ENOMEM) &&
-               (errno != ENOBUFS);
+    if (fd >= 0) {
+        guard_client_accept(fd);
+    } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
+               (errno == ENOBUFS)) {
+        guard_log(LOG_WARNING, "cannot accept a client: %s; raise the limit of "
+                  "open files (LimitNOFILE)", strerror(errno));
+        nanosleep(&pause, NULL);
     }
-    client = guard_client_accept(fd);
-    if ((client != NULL) && (watch(epoll_fd, fd, client) != 0)) {
-        /* The daemon cannot watch it; the client sees the end of it */
-        shutdown(fd, SHUT_RDWR);
-    }
-    return 1;
 }
 
 static volatile sig_atomic_t stopped;
@@ -280,71 +310,82 @@ static void catch_stop(sigset_t *mask)
     sigprocmask(SIG_BLOCK, &stops, mask);
 }
 
-/* Serve every client that has sent a message. */
-static void serve_round(int epoll_fd, int listen_fd, int timeout_ms,
-                        const sigset_t *mask)
+/* Tell systemd that the daemon is alive, if it wants to know that. */
+static void beat_systemd(long now)
 {
-    static struct epoll_event events[GUARD_EVENTS];
-    static size_t round;
-    const struct timespec pause = {.tv_nsec = 10000000};
-    int count, i, full = 0;
+    static long next;
+    const char *usec = getenv("WATCHDOG_USEC");
 
-    count = epoll_pwait(epoll_fd, events, GUARD_EVENTS, timeout_ms, mask);
-    ++round;
-    for (i = 0; i < count; ++i) {
-        if (events[i].data.ptr != NULL) {
-            guard_client_receive(events[i].data.ptr, round);
-        } else {
-            full = !accept_client(epoll_fd, listen_fd);
-        }
-    }
-    guard_clients_finish();
-    if (full) {
-        guard_log(LOG_WARNING, "cannot accept a client: %s; raise the limit of "
-                  "open files (LimitNOFILE)", strerror(errno));
-        nanosleep(&pause, NULL); /* The client waits in the queue */
+    if ((usec != NULL) && (now >= next)) {
+        notify_systemd("WATCHDOG=1");
+        next = now + atol(usec) / 3000;
     }
 }
 
-static long now_ms(void)
+/* What is due at times: programs in the kernel and systemd are told that the
+ * daemon is alive, owners are looked at. */
+static void beat(void)
 {
-    struct timespec now;
+    static long checked;
+    const long now = guard_now_ms();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    guard_programs_beat();
+    beat_systemd(now);
+    if (now >= checked + GUARD_CHECK_MS) {
+        checked = now;
+        guard_clients_check();
+    }
+}
+
+/* Serve every client that has sent a message. */
+static void serve_round(int timeout_ms, const sigset_t *mask)
+{
+    const int forget_ms = guard_programs_forget();
+
+    if ((forget_ms >= 0) && (forget_ms < timeout_ms)) {
+        timeout_ms = forget_ms;
+    }
+    guard_loop_wait((timeout_ms < GUARD_BEAT_MS) ? timeout_ms : GUARD_BEAT_MS,
+                    mask);
+    beat();
+    guard_stranger_tick();
+    guard_clients_finish();
 }
 
 /* Guard files until their clients have replaced the guard. Wait for a limited
- * time, because a client may be stopped. */
-static void serve_last(int epoll_fd, int listen_fd, const char *path,
-                       const sigset_t *mask)
+ * time, because a client may be stopped. The socket is shut rather than closed:
+ * connections that were not accepted end with the process, which lingers for
+ * none of what was sent by them. */
+static void serve_last(int listen_fd, const char *path, const sigset_t *mask)
 {
-    const long deadline = now_ms() + GUARD_DISMISS_MS;
+    const long deadline = guard_now_ms() + GUARD_DISMISS_MS;
 
     unlink(path);
-    close(listen_fd); /* This removes it from the epoll instance */
+    guard_loop_remove(listen_fd);
+    shutdown(listen_fd, SHUT_RDWR);
     guard_clients_dismiss();
-    while (guard_clients_exist() && (now_ms() < deadline)) {
-        serve_round(epoll_fd, -1, (int)(deadline - now_ms()) + 1, mask);
+    while (guard_clients_exist() && (guard_now_ms() < deadline)) {
+        serve_round((int)(deadline - guard_now_ms()) + 1, mask);
     }
     guard_programs_unpin();
 }
 
 static int serve(int listen_fd, const char *path)
 {
-    int epoll_fd;
     sigset_t mask;
 
     catch_stop(&mask);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if ((epoll_fd < 0) || (watch(epoll_fd, listen_fd, NULL) != 0)) {
+    listener.ready = accept_client;
+    listener.arg   = &listen_fd;
+    if ((guard_loop_init() != 0) ||
+        (guard_loop_add(listen_fd, &listener) != 0)) {
         guard_log(LOG_ERR, "cannot watch its socket: %s", strerror(errno));
         return 1;
     }
     while (!stopped) {
-        serve_round(epoll_fd, listen_fd, guard_programs_forget(), &mask);
+        serve_round(GUARD_BEAT_MS, &mask);
     }
-    serve_last(epoll_fd, listen_fd, path, &mask);
+    serve_last(listen_fd, path, &mask);
     return 0;
 }
 
@@ -366,6 +407,10 @@ int main(int argc, char **argv)
     fd = open_socket(options.path);
     if (fd < 0) {
         return 1;
+    }
+    if (guard_programs_mark(fd) != 0) {
+        guard_log(LOG_WARNING, "cannot see who is behind a user ID: limits of "
+                  "a user are of each user ID: %s", strerror(errno));
     }
     (void)guard_programs_pin(options.pins); /* The daemon works without */
     if (drop_privileges() != 0) {

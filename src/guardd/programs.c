@@ -58,6 +58,15 @@ typedef struct guard_former {
 static guard_former_t guard_former[GUARD_FORMER_MAX];
 static unsigned       guard_formers;
 
+/* Return CLOCK_MONOTONIC, which is also the clock of bpf_ktime_get_ns(). */
+static uint64_t guard_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 * GUARD_NS_IN_MS + (uint64_t)now.tv_nsec;
+}
+
 static int guard_print(enum libbpf_print_level level, const char *format,
                        va_list args)
 {
@@ -94,6 +103,7 @@ static int guard_hook_args(const char *name)
 /* Leave out programs whose hook this kernel lacks, or has in another form. */
 static int guard_programs_choose(void)
 {
+    struct bpf_program *program = NULL;
     int args = guard_hook_args("bpf_lsm_inode_setattr");
 
     if (args < 0) {
@@ -105,8 +115,12 @@ static int guard_programs_choose(void)
                               guard_skeleton->progs.guard_inode_setattr_idmap :
                               guard_skeleton->progs.guard_inode_setattr, 0);
     if (guard_hook_args("vfs_dedupe_file_range_one") < 0) {
-        bpf_program__set_autoload(guard_skeleton->progs.guard_dedupe_begin, 0);
-        bpf_program__set_autoload(guard_skeleton->progs.guard_dedupe_end, 0);
+        while ((program = bpf_object__next_program(guard_skeleton->obj,
+                                                   program)) != NULL) {
+            if (strncmp(bpf_program__name(program), "guard_dedupe", 12) == 0) {
+                bpf_program__set_autoload(program, 0);
+            }
+        }
     }
     return 0;
 }
@@ -119,6 +133,12 @@ static int guard_is_initial(void)
 
     return (stat("/proc/self/ns/pid", &st) == 0) &&
            (st.st_ino == initial_pid_namespace);
+}
+
+void guard_programs_beat(void)
+{
+    __atomic_store_n(&guard_skeleton->bss->guard_beat, guard_now(),
+                     __ATOMIC_RELAXED);
 }
 
 static int guard_programs_attach(void)
@@ -135,7 +155,6 @@ static int guard_programs_attach(void)
     if (ret != 0) {
         return ret;
     }
-    guard_skeleton->rodata->guard_daemon = guard_is_initial() ? getpid() : 0;
     ret = guard__load(guard_skeleton);
     if (ret == 0) {
         ret = guard__attach(guard_skeleton);
@@ -146,6 +165,7 @@ static int guard_programs_attach(void)
                   strerror(-ret));
         return ret;
     }
+    guard_programs_beat();
     guard_ranges = mmap(NULL, GUARD_RANGES_MAX * sizeof(*guard_ranges),
                         PROT_READ | PROT_WRITE, MAP_SHARED,
                         bpf_map__fd(guard_skeleton->maps.ranges), 0);
@@ -167,7 +187,10 @@ static int guard_is_refused(int ret)
 static int guard_programs_try(int fd)
 {
     const int punch       = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    const guard_map_t map = {.start = 8192, .end = 12288};
+    const guard_map_t map = {.start = 8192,
+                             .end   = 12288,
+                             .uid   = GUARD_LEARN,
+                             .owner = GUARD_ANY_OWNER};
     int ret;
 
     if (ftruncate(fd, 16384) != 0) {
@@ -200,6 +223,10 @@ int guard_programs_start(void)
     }
     ret = (fd >= 0) ? guard_programs_try(fd) : -errno;
     close(fd);
+    if ((ret == 0) && ((guard_skeleton->bss->guard_daemon == 0) ||
+                       (guard_skeleton->bss->guard_places[0] == 0))) {
+        ret = -ENOTSUP;
+    }
     if (ret != 0) {
         guard_log(LOG_ERR, "cannot guard: the kernel ignores programs (%s); "
                   GUARD_HINT, strerror(-ret));
@@ -228,15 +255,6 @@ static void guard_remove_pins(const char *directory)
         closedir(dir);
     }
     rmdir(directory);
-}
-
-/* Return CLOCK_MONOTONIC, which is also the clock of bpf_ktime_get_ns(). */
-static uint64_t guard_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * GUARD_NS_IN_MS + (uint64_t)now.tv_nsec;
 }
 
 static int guard_open_pin(const char *directory, const char *name)
@@ -407,6 +425,26 @@ int guard_programs_clear(int fd)
 guard_range_t *guard_programs_ranges(void)
 {
     return guard_ranges;
+}
+
+int guard_programs_mark(int listen_fd)
+{
+    const uint32_t none = 0;
+
+    return (bpf_map_update_elem(bpf_map__fd(guard_skeleton->maps.payers),
+                                &listen_fd, &none, BPF_ANY) == 0) ?
+                   0 :
+                   -errno;
+}
+
+uid_t guard_programs_payer(int sock, uid_t uid)
+{
+    uint32_t payer;
+
+    return (bpf_map_lookup_elem(bpf_map__fd(guard_skeleton->maps.payers), &sock,
+                                &payer) == 0) ?
+                   payer :
+                   uid;
 }
 
 int guard_programs_settle(void)

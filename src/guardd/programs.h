@@ -39,6 +39,16 @@ int guard_programs_forget(void);
 int guard_programs_set(int fd, const guard_map_t *map);
 int guard_programs_clear(int fd);
 
+/* Tell the programs that the daemon is alive. */
+void guard_programs_beat(void);
+
+/* Mark the socket that the daemon listens at, so that programs see who connects
+ * to it. */
+int guard_programs_mark(int listen_fd);
+
+/* Return the user who a connection counts for; uid, if that is not known. */
+uid_t guard_programs_payer(int sock, uid_t uid);
+
 /* Return the table of GUARD_RANGES_MAX ranges. */
 guard_range_t *guard_programs_ranges(void);
 

@@ -5,6 +5,7 @@
 
 #include "user.h"
 
+#include "guard.bpf.h"
 #include "log.h"
 
 #include <stdlib.h>
@@ -13,48 +14,106 @@
 /* Messages of one user that are handled in a round; the rest has to wait */
 #define GUARD_USER_MESSAGES 64
 
-guard_limits_t guard_limits = {.clients = 4096, .ranges = 65536};
+guard_limits_t guard_limits = {
+    .clients     = 4096,
+    .ranges      = 65536,
+    .all_clients = 131072,
+    .all_ranges  = GUARD_RANGES_MAX / 2 /* the rest is for what is moved */
+};
 
 static LIST_HEAD(, guard_user) guard_users = LIST_HEAD_INITIALIZER(guard_users);
+static size_t guard_all_clients;
+static size_t guard_all_ranges;
 
-guard_user_t *guard_user_enter(uid_t uid)
+static guard_user_t *guard_user_get(uid_t uid)
 {
     guard_user_t *user;
 
     LIST_FOREACH(user, &guard_users, link) {
         if (user->uid == uid) {
-            break;
+            ++user->refs;
+            return user;
         }
     }
-    if (user == NULL) {
-        user = calloc(1, sizeof(*user));
-        if (user == NULL) {
-            return NULL;
-        }
-        user->uid = uid;
+    user = calloc(1, sizeof(*user));
+    if (user != NULL) {
+        user->uid  = uid;
+        user->refs = 1;
         LIST_INSERT_HEAD(&guard_users, user, link);
-    }
-    if (user->clients >= guard_limits.clients) {
-        return NULL;
-    }
-    if (++user->clients == guard_limits.clients) {
-        guard_log(LOG_WARNING,
-                  "user %u has %zu connections, the limit: raise "
-                  "--max-clients if that is not enough",
-                  (unsigned)uid, user->clients);
     }
     return user;
 }
 
-void guard_user_leave(guard_user_t *user)
+void guard_user_keep(guard_user_t *user)
 {
-    if (--user->clients == 0) {
+    ++user->refs;
+}
+
+void guard_user_release(guard_user_t *user)
+{
+    if (--user->refs == 0) {
         LIST_REMOVE(user, link);
         free(user);
     }
 }
 
-int guard_user_may(guard_user_t *user, size_t round)
+/* Say once for each time that the limit is reached. */
+static void guard_user_note(const guard_user_t *user)
+{
+    if (user->clients == guard_limits.clients) {
+        guard_log(LOG_WARNING,
+                  "user %u has %zu connections, the limit: raise "
+                  "--max-clients if that is not enough",
+                  (unsigned)user->uid, user->clients);
+    }
+    if (guard_all_clients == guard_limits.all_clients) {
+        guard_log(LOG_WARNING, "there are %zu connections, the limit: no more "
+                  "are accepted; raise --max-all-clients if that is not enough",
+                  guard_all_clients);
+    }
+}
+
+guard_user_t *guard_user_enter(uid_t uid)
+{
+    guard_user_t *user;
+
+    if (guard_all_clients >= guard_limits.all_clients) {
+        return NULL;
+    }
+    user = guard_user_get(uid);
+    if (user == NULL) {
+        return NULL;
+    }
+    if (user->clients >= guard_limits.clients) {
+        guard_user_release(user);
+        return NULL;
+    }
+    ++user->clients;
+    ++guard_all_clients;
+    guard_user_note(user);
+    return user;
+}
+
+void guard_user_leave(guard_user_t *user)
+{
+    --user->clients;
+    --guard_all_clients;
+    guard_user_release(user);
+}
+
+int guard_user_may_add(const guard_user_t *user, size_t count)
+{
+    return (count <= guard_limits.ranges - user->ranges) &&
+           (count <= guard_limits.all_ranges - guard_all_ranges);
+}
+
+void guard_user_count(guard_user_t *user, ssize_t count)
+{
+    user->ranges     += (size_t)count;
+    guard_all_ranges += (size_t)count;
+}
+
+int guard_user_may(guard_user_t *user, uint64_t round)
 {
     if (user->round != round) {
         user->round = round;

@@ -48,10 +48,14 @@
 
 #define PUNCH  (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
+/* errno of a call, 0 if it succeeded */
+#define ERROR_OF(_call) (((_call) < 0) ? errno : 0)
+
 static const char *guardd;
 static const char *directory;
 static const char *socket_path = "/run/daxpin-test-guard";
 static const char *ready_path  = "/run/daxpin-test-guard-ready";
+static const char *daemon_limit; /* of connections; NULL: none */
 static pid_t      daemon_pid;
 
 static void note(daxpin_log_level_t level, const char *message)
@@ -91,7 +95,9 @@ static int daemon_start(void)
     daemon_pid = fork();
     if (daemon_pid == 0) {
         setenv("NOTIFY_SOCKET", ready_path, 1);
-        execl(guardd, guardd, "--socket", socket_path, (char*)NULL);
+        execl(guardd, guardd, "--socket", socket_path,
+              (daemon_limit != NULL) ? "--max-all-clients" : (char*)NULL,
+              daemon_limit, (char*)NULL);
         _exit(127);
     }
     if (poll(&ready, 1, 60000) > 0) {
@@ -938,6 +944,106 @@ static void test_stopped(void)
     job_close(&job);
 }
 
+/* A daemon that is stopped while it guards: the job does without it, before the
+ * kernel lets intruders pass. */
+static void test_stopped_on_guard(void)
+{
+    double begin, took;
+    job_t job;
+
+    CHECK(job_open(&job, directory, "silent") == 0, "%s", daxpin_errormsg());
+    CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
+    CHECK(has_guard(job.file), "it is not guarded");
+    kill(daemon_pid, SIGSTOP);
+    begin = now();
+    while ((now() - begin < 60) &&
+           (daxpin_file_locks(job.file) & DAXPIN_LOCK_GUARD)) {
+        CHECK(ERROR_OF(truncate(job.path, START)) == ETXTBSY,
+              "an intruder has passed while it was reported as guarded");
+        pause_ms(50);
+    }
+    took = now() - begin;
+    CHECK(!(daxpin_file_locks(job.file) & DAXPIN_LOCK_GUARD),
+          "it is still reported as guarded");
+    fprintf(stderr, "# the job does without the daemon after %.1f s\n", took);
+    CHECK(status_of(intruder(job.path, 0), 60000) == 0,
+          "the intruder was refused");
+    CHECK(becomes(job.file, DAXPIN_STATE_REVOKED), "it is %s", state_of(&job));
+    kill(daemon_pid, SIGCONT);
+    job_close(&job);
+}
+
+/* The owner's next truncate of a file whose job and daemon are dead passes, also
+ * when another process has ended that had the daemon's pid. */
+static void test_pid_again(void)
+{
+    char last[32];
+    const pid_t former = daemon_pid;
+    double begin;
+    job_t job;
+    pid_t pid = 0;
+    int fd, i;
+
+    CHECK(job_open(&job, directory, "again-pid") == 0, "%s", daxpin_errormsg());
+    CHECK(job_pin(&job) == 0, "%s", daxpin_errormsg());
+    CHECK(has_guard(job.file), "it is not guarded");
+    daemon_end(SIGKILL);
+    daxpin_unpin(job.pin);
+    daxpin_file_close(job.file);
+    begin = now();
+    while ((truncate(job.path, START) != 0) && (now() - begin < 120)) {
+        pause_ms(200);
+    }
+    CHECK(now() - begin < 120, "truncate: %m");
+    snprintf(last, sizeof(last), "%d", (int)former - 1);
+    for (i = 0; (i < 100) && (pid != former); ++i) {
+        fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY);
+        CHECK(write(fd, last, strlen(last)) == (ssize_t)strlen(last), "%m");
+        close(fd);
+        pid = fork();
+        if (pid == 0) {
+            _exit(0);
+        }
+        waitpid(pid, NULL, 0);
+    }
+    CHECK(pid == former, "no process has got pid %d", (int)former);
+    CHECK(ERROR_OF(truncate(job.path, 0)) == 0, "truncate: %m");
+    unlink(job.path);
+    CHECK(daemon_start(), "the daemon does not start again");
+}
+
+/* With no room for more, a new file has no guard, and the others keep theirs. */
+static void test_full(void)
+{
+    enum { MOST = 3 };
+    char name[16];
+    job_t jobs[MOST + 1];
+    int i;
+
+    daemon_end(SIGTERM);
+    daemon_limit = "3";
+    CHECK(daemon_start(), "the daemon does not start");
+    for (i = 0; i <= MOST; ++i) {
+        snprintf(name, sizeof(name), "full%d", i);
+        CHECK(job_open(&jobs[i], directory, name) == 0, "%s",
+              daxpin_errormsg());
+        CHECK(job_pin(&jobs[i]) == 0, "%s", daxpin_errormsg());
+        CHECK((i == MOST) || has_guard(jobs[i].file), "%d is not guarded", i);
+    }
+    CHECK(!(daxpin_file_locks(jobs[MOST].file) & DAXPIN_LOCK_GUARD),
+          "more are guarded than there is room for");
+    for (i = 0; i < MOST; ++i) {
+        CHECK(ERROR_OF(truncate(jobs[i].path, START)) == ETXTBSY,
+              "%d is not guarded any more: %m", i);
+    }
+    for (i = 0; i <= MOST; ++i) {
+        job_close(&jobs[i]);
+    }
+    daemon_end(SIGTERM);
+    daemon_limit = NULL;
+    CHECK(daemon_start(), "the daemon does not start again");
+}
+
 /*
  * The cost for other files
  */
@@ -1082,6 +1188,9 @@ int main(int argc, char **argv)
         test_killed_unheld);
     run("the daemon ends while a writer is in", test_ended);
     run("the daemon is stopped", test_stopped);
+    run("the daemon is stopped while it guards", test_stopped_on_guard);
+    run("a later process has the pid of a dead daemon", test_pid_again);
+    run("more connections than there is room for", test_full);
     daemon_end(SIGTERM);
     return failed;
 }

@@ -23,13 +23,18 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/fuse.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -45,6 +50,7 @@
 #define START   (64 * KB)  /* of the range that is guarded */
 #define END     (128 * KB)
 #define OTHER   1000       /* another user */
+#define THIRD   1001
 #define PUNCH   (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
 static const char *socket_path;
@@ -561,6 +567,312 @@ static void test_flood(void)
 }
 
 /*
+ * Descriptors that the daemon would have to wait for
+ */
+
+/* Return a connected socket, of which the last close() waits for a minute and
+ * more, because nobody reads what was sent; *peer_p is not to be closed. */
+static int lingering(int *peer_p)
+{
+    const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length           = sizeof(address);
+    static char block[65536];
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    const int sock     = socket(AF_INET, SOCK_STREAM, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if ((bind(listener, (struct sockaddr*)&address, length) != 0) ||
+        (listen(listener, 1) != 0) ||
+        (getsockname(listener, (struct sockaddr*)&address, &length) != 0) ||
+        (connect(sock, (struct sockaddr*)&address, length) != 0)) {
+        return -1;
+    }
+    *peer_p = accept(listener, NULL, NULL);
+    close(listener);
+    while (send(sock, block, sizeof(block), MSG_DONTWAIT) > 0) {
+    }
+    return (setsockopt(sock, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ==
+            0) ? sock : -1;
+}
+
+/* Pass such sockets to the daemon in all places where it may have to close them,
+ * and then do nothing. Exits with 1 if that is not possible. */
+static void pass_lingering(int ready)
+{
+    int i, peer, sock, conn = -1;
+
+    for (i = 0; i < 24; ++i) {
+        sock = lingering(&peer);
+        if (i % 3 != 2) {
+            conn = dial();
+        }
+        if ((sock < 0) || (conn < 0) ||
+            !say(conn, DAXPIN_GUARD_FILE, NULL, 0, sock)) {
+            _exit(1);
+        }
+        close(sock);
+        if (i % 3 == 1) {
+            close(conn); /* The message may not have been received */
+        }
+    }
+    (void)!write(ready, "", 1);
+    pause();
+}
+
+/* Start a process of the other user's that does this. Return its pid, or -1. */
+static pid_t start_hostile(void (*pass)(int ready))
+{
+    char byte;
+    int ready[2];
+    pid_t pid;
+
+    if (pipe(ready) != 0) {
+        return -1;
+    }
+    pid = fork();
+    if (pid == 0) {
+        if (setuid(OTHER) == 0) {
+            pass(ready[1]);
+        }
+        _exit(1);
+    }
+    close(ready[1]);
+    if (read(ready[0], &byte, 1) != 1) {
+        waitpid(pid, NULL, 0);
+        pid = -1;
+    }
+    close(ready[0]);
+    return pid;
+}
+
+/* Return whether the daemon answers a client within a minute. */
+static int serves(const char *name)
+{
+    const struct timeval bound = {.tv_sec = 60};
+    int fd = make_file(name), sock = dial(), ret;
+
+    ret = (fd >= 0) && (sock >= 0) &&
+          (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound)) ==
+           0) &&
+          (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) &&
+          (ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0) &&
+          (add(sock, START, END) == 0) &&
+          (ERROR_OF(ftruncate(fd, START)) == ETXTBSY);
+    close(sock);
+    ret = ret && (fcntl(fd, F_SETLEASE, F_UNLCK) == 0) && truncates_soon(path);
+    close(fd);
+    unlink(path);
+    return ret;
+}
+
+static void test_lingering(void)
+{
+    const pid_t pid = start_hostile(pass_lingering);
+    int i;
+
+    CHECK(pid > 0, "no such sockets: %m");
+    for (i = 0; i < 3; ++i) {
+        if (!serves("lingering")) {
+            snprintf(why, sizeof(why), "the daemon does not serve others, "
+                     "round %d", i);
+        }
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* The server of a file system with one file, its root: it opens that, and then
+ * answers nothing. */
+static void serve_fuse(int fd)
+{
+    static char buffer[1 << 18];
+    struct fuse_in_header *in = (void*)buffer;
+    struct {
+        struct fuse_out_header head;
+        union {
+            struct fuse_init_out init;
+            struct fuse_open_out open;
+            struct fuse_attr_out attr;
+        };
+    } out;
+
+    while (read(fd, buffer, sizeof(buffer)) > 0) {
+        memset(&out, 0, sizeof(out));
+        out.head.unique = in->unique;
+        out.head.len    = sizeof(out.head);
+        switch (in->opcode) {
+        case FUSE_INIT:
+            out.init.major     = FUSE_KERNEL_VERSION;
+            out.init.minor     = FUSE_KERNEL_MINOR_VERSION;
+            out.init.max_write = 4096;
+            out.head.len      += sizeof(out.init);
+            break;
+        case FUSE_OPEN:
+            out.head.len += sizeof(out.open);
+            break;
+        default:
+            continue;
+        }
+        (void)!write(fd, &out, out.head.len);
+    }
+}
+
+/* Return a file of a file system that does not answer, and its server; -1 if
+ * there can be none. */
+static int open_fuse(const char *where, pid_t *server_p)
+{
+    char options[128];
+    const int fuse = open("/dev/fuse", O_RDWR);
+    int fd         = open(where, O_RDWR | O_CREAT, 0666);
+
+    close(fd);
+    snprintf(options, sizeof(options), "fd=%d,rootmode=100666,user_id=%d,"
+             "group_id=%d,allow_other", fuse, OTHER, OTHER);
+    if ((fuse < 0) || (mount("fuse", where, "fuse", 0, options) != 0)) {
+        close(fuse);
+        return -1;
+    }
+    *server_p = fork();
+    if (*server_p == 0) {
+        serve_fuse(fuse);
+        _exit(0);
+    }
+    close(fuse);
+    return open(where, O_RDWR);
+}
+
+static void test_fuse(void)
+{
+    char where[PATH_MAX];
+    int fd, conns[12], i;
+    pid_t server;
+
+    snprintf(where, sizeof(where), "%s/fuse", directory);
+    fd = open_fuse(where, &server);
+    if (fd < 0) {
+        skipped = 1;
+        FAIL("no file system of a process can be mounted: %m");
+    }
+    for (i = 0; i < 12; ++i) {
+        conns[i] = dial();
+        say(conns[i], DAXPIN_GUARD_FILE, NULL, 0, fd);
+    }
+    if (!serves("beside-fuse")) {
+        snprintf(why, sizeof(why), "the daemon does not serve others");
+    }
+    for (i = 0; i < 12; ++i) {
+        if ((why[0] == '\0') && (hear(conns[i]) != EPERM)) {
+            snprintf(why, sizeof(why), "client %d was not refused", i);
+        }
+        close(conns[i]);
+    }
+    kill(server, SIGKILL); /* This ends the calls that wait for it */
+    waitpid(server, NULL, 0);
+    close(fd);
+    umount2(where, MNT_DETACH);
+    unlink(where);
+}
+
+/* The other user guards a file of his; then it becomes a third one's. */
+static void guard_own(int ready)
+{
+    int sock, fd = make_file("chown");
+
+    sock = dial();
+    if ((fd < 0) || (fcntl(fd, F_SETLEASE, F_WRLCK) != 0) ||
+        (ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) != 0) ||
+        (add(sock, START, END) != 0) ||
+        (fcntl(fd, F_SETLEASE, F_UNLCK) != 0)) {
+        _exit(1);
+    }
+    close(fd);
+    (void)!write(ready, "", 1);
+    _exit((recv(sock, &fd, 1, 0) == 0) ? 0 : 1);
+}
+
+static void test_chown(void)
+{
+    int status, error;
+    pid_t pid;
+
+    CHECK(chmod(directory, 0777) == 0, "%m");
+    pid = start_hostile(guard_own);
+    snprintf(path, sizeof(path), "%s/chown", directory);
+    CHECK(pid > 0, "the other user cannot guard his file");
+    CHECK(ERROR_OF(truncate(path, 0)) == ETXTBSY, "it is not guarded: %m");
+    CHECK(chown(path, THIRD, THIRD) == 0, "%m");
+    CHECK(seteuid(THIRD) == 0, "%m");
+    error = ERROR_OF(truncate(path, 0));
+    CHECK(seteuid(0) == 0, "%m");
+    CHECK(error == 0, "its new owner cannot truncate it: %s", strerror(error));
+    CHECK((waitpid(pid, &status, 0) == pid) && (status == 0),
+          "the former owner was not disconnected: %d", status);
+    unlink(path);
+}
+
+/* Connect as user IDs of a user namespace, `most` times in all, and write how
+ * many of them were accepted. */
+static void connect_as_many(int most, int go, int result)
+{
+    int i, sock, accepted = 0;
+    char byte;
+
+    if ((setuid(OTHER) != 0) || (unshare(CLONE_NEWUSER) != 0) ||
+        (write(result, &accepted, sizeof(accepted)) != sizeof(accepted)) ||
+        (read(go, &byte, 1) != 1) || (setuid(0) != 0)) {
+        _exit(1);
+    }
+    for (i = 0; i < most; ++i) {
+        if (seteuid((uid_t)(i % 50)) != 0) {
+            _exit(1);
+        }
+        sock = dial();
+        if (seteuid(0) != 0) {
+            _exit(1);
+        }
+        say(sock, DAXPIN_GUARD_FILE, NULL, 0, sock);
+        accepted += hear(sock) == EPERM;
+    }
+    (void)!write(result, &accepted, sizeof(accepted));
+    _exit(0);
+}
+
+/* A user with a range of user IDs has no more connections than with one. */
+static void test_many_uids(void)
+{
+    enum { MOST = 2520, LIMIT = 2500 };
+    int go[2], result[2], accepted = -1, fd;
+    char file[64];
+    const char map[] = "0 100000 1000\n";
+    pid_t pid;
+
+    CHECK((pipe(go) == 0) && (pipe(result) == 0), "%m");
+    pid = fork();
+    if (pid == 0) {
+        connect_as_many(MOST, go[0], result[1]);
+    }
+    close(result[1]);
+    if (read(result[0], &accepted, sizeof(accepted)) != sizeof(accepted)) {
+        skipped = 1;
+        FAIL("the other user cannot have a user namespace");
+    }
+    snprintf(file, sizeof(file), "/proc/%d/uid_map", (int)pid);
+    fd = open(file, O_WRONLY);
+    CHECK(write(fd, map, sizeof(map) - 1) == sizeof(map) - 1, "%s: %m", file);
+    close(fd);
+    CHECK(write(go[1], "", 1) == 1, "%m");
+    accepted = -1;
+    CHECK(read(result[0], &accepted, sizeof(accepted)) == sizeof(accepted),
+          "the other user has failed");
+    waitpid(pid, NULL, 0);
+    CHECK(accepted == LIMIT, "%d connections were accepted", accepted);
+    close(go[0]);
+    close(go[1]);
+    close(result[0]);
+}
+
+/*
  * io_uring, without a library: one request at a time
  */
 
@@ -717,6 +1029,10 @@ int main(int argc, char **argv)
     run("limits of a user", test_limits);
     run("an invalid message ends the connection", test_nonsense);
     run("a flood by another user", test_flood);
+    run("sockets that linger", test_lingering);
+    run("a file system that does not answer", test_fuse);
+    run("a file gets another owner", test_chown);
+    run("a user with many user IDs", test_many_uids);
     run("io_uring", test_io_uring);
     run("cloning into a guarded range", test_clone);
     return failed;
