@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * What is registered on demand ends with the file: the device must not write
+ * into the memory that replaces the file's, and report success. The device is
+ * verbs.c, which counts.
+ *
+ * usage: demand VERBS DIRECTORY
+ */
+
+#include "ucx_daxpin/daxpin_mr.h"
+#include "ucx_daxpin/daxpin_process.h"
+
+#include <infiniband/verbs.h>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LENGTH 65536
+
+static atomic_int *registered, *failures;
+
+/* Of the component, without which it is not linked here */
+int uct_daxpin_process_params(daxpin_params_t *params)
+{
+    memset(params, 0, sizeof(*params));
+    return 1;
+}
+
+static ucs_status_t no_query(uct_md_h md, uct_md_attr_t *attr)
+{
+    return UCS_ERR_UNSUPPORTED;
+}
+
+static int fail(const char *what)
+{
+    printf("%s; %d registrations\n", what, *registered);
+    return 0;
+}
+
+static int comes_true(daxpin_file_t *file, daxpin_state_t state)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    int i;
+
+    for (i = 0; (i < 6000) && (daxpin_file_state(file) != state); ++i) {
+        nanosleep(&pause, NULL);
+    }
+    return daxpin_file_state(file) == state;
+}
+
+/* Have another process truncate the file. */
+static int truncate_by_other(const char *path)
+{
+    const pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        _exit(truncate(path, 0) != 0);
+    }
+    return (waitpid(pid, &status, 0) == pid) && (status == 0);
+}
+
+static void *map_file(const char *path)
+{
+    const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    void *memory = MAP_FAILED;
+
+    if (ftruncate(fd, LENGTH) == 0) {
+        memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    close(fd);
+    return memory;
+}
+
+/* revoked: the file is truncated while it is registered. broken: the device
+ * does not release at that moment, but later. */
+static int test(uct_md_h md, const char *path, int revoked, int broken)
+{
+    uct_daxpin_mr_caps_t caps = {.is_known = 1, .has_odp = 1};
+    void *memory              = map_file(path);
+    const char *how           = "";
+    uct_daxpin_mr_t *mr;
+    daxpin_file_t *file;
+    uint64_t offset;
+
+    /* As daxpin's own memory domain has done */
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
+        printf("%s\n", daxpin_errormsg());
+        return fail("it cannot be adopted");
+    }
+    if (uct_daxpin_mr_reg(md, &caps, memory, LENGTH, &mr, &how) != UCS_OK) {
+        printf("%s\n", how);
+        return fail("it is not registered");
+    }
+    if (*registered != 1) {
+        return fail("there is not one registration");
+    }
+    *failures = broken;
+    if (revoked && (!truncate_by_other(path) ||
+                    !comes_true(mr->file, DAXPIN_STATE_REVOKED))) {
+        return fail("it is not revoked");
+    }
+    if (*registered != (!revoked || broken)) {
+        return fail("after the revoke it is not as it should be");
+    }
+    if ((uct_daxpin_mr_dereg(mr) != UCS_OK) || (*registered != 0)) {
+        return fail("it is not released once");
+    }
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    uct_md_ops_t ops           = {.query = no_query};
+    struct ibv_context context = {.cmd_fd = -1};
+    struct ibv_pd pd           = {.context = &context};
+    uct_ib_md_t md             = {.super = {.ops = &ops}, .pd = &pd};
+    const char *files[]        = {argv[argc - 1], NULL};
+    uct_daxpin_mr_caps_t caps;
+    char path[4096];
+    void *verbs;
+
+    verbs = (argc == 3) ? dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL) : NULL;
+    if ((verbs == NULL) || (daxpin_set_files(files) != 0)) {
+        fprintf(stderr, "usage: demand VERBS DIRECTORY\n");
+        return 2;
+    }
+    registered = dlsym(verbs, "verbs_registered");
+    failures   = dlsym(verbs, "verbs_failures");
+    snprintf(path, sizeof(path), "%s/demand", argv[2]);
+    uct_daxpin_mr_query(&md.super, "none", &caps); /* Finds the functions */
+    return !(test(&md.super, path, 0, 0) && test(&md.super, path, 1, 0) &&
+             test(&md.super, path, 1, 1));
+}

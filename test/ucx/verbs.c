@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* A libibverbs without devices, which only counts registrations; see demand.c */
+
+#include <infiniband/verbs.h>
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#undef ibv_query_port
+
+atomic_int verbs_registered; /* that are not released */
+atomic_int verbs_failures;   /* releases that are to fail */
+
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
+                                uint64_t iova, unsigned access)
+{
+    ++verbs_registered;
+    return calloc(1, sizeof(struct ibv_mr));
+}
+
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+    if (verbs_failures > 0) {
+        --verbs_failures;
+        return 16; /* EBUSY */
+    }
+    --verbs_registered;
+    free(mr);
+    return 0;
+}
+
+/* These are looked for, and not called */
+#define VERBS_NONE(_name) \
+    void _name(void); \
+    void _name(void) \
+    { \
+        abort(); \
+    }
+
+VERBS_NONE(verbs_none)
+
+#define VERBS_ALIAS(_name) __asm__(".globl " #_name "\n" #_name " = verbs_none")
+
+VERBS_ALIAS(ibv_create_cq);
+VERBS_ALIAS(ibv_destroy_cq);
+VERBS_ALIAS(ibv_create_qp);
+VERBS_ALIAS(ibv_destroy_qp);
+VERBS_ALIAS(ibv_modify_qp);
+VERBS_ALIAS(ibv_query_port);
+VERBS_ALIAS(ibv_query_gid);
