@@ -25,6 +25,9 @@
 #define GUARD_CHILDREN      64
 #define GUARD_CHILDREN_USER 8
 
+/* Children that are started in one round, because clients wait meanwhile */
+#define GUARD_CHILDREN_ROUND 2
+
 /* How long a child may take */
 #define GUARD_CHILD_MS 1000
 
@@ -445,8 +448,10 @@ static void guard_stranger_bury(void)
 
 void guard_stranger_tick(void)
 {
+    int i;
+
     guard_stranger_reap();
-    while (guard_stranger_next()) {
+    for (i = 0; (i < GUARD_CHILDREN_ROUND) && guard_stranger_next(); ++i) {
     }
     guard_stranger_bury();
 }
