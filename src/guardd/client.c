@@ -248,6 +248,10 @@ static void guard_client_on_proof(void *arg, const guard_proof_t *proof,
         }
         return;
     }
+    if (proof->error == ECONNRESET) {
+        guard_client_part(client); /* With its message, which nobody has read */
+        return;
+    }
     guard_client_reply(client, guard_client_file(client, proof, path_fd));
     if (guard_loop_add(client->fd, &client->event) != 0) {
         guard_client_part(client);

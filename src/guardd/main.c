@@ -29,6 +29,9 @@
 
 #define GUARD_BACKLOG 4096
 
+/* Connections that are accepted in one round */
+#define GUARD_ACCEPT_ROUND 64
+
 /* How long the daemon waits at its end for clients to disconnect */
 #define GUARD_DISMISS_MS 1500
 
@@ -271,18 +274,22 @@ static void notify_systemd(const char *message)
 
 static guard_event_t listener;
 
-/* Accept a connection. If no resources are left for one, it waits in the queue
- * until the next round but one. */
-static void accept_client(void *arg)
+/* Accept connections, but not so many that clients wait for it. If no resources
+ * are left for one, it waits in the queue. */
+static void accept_clients(void *arg)
 {
-    const int listen_fd = *(int*)arg;
-    const int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const int listen_fd         = *(int*)arg;
     const struct timespec pause = {.tv_nsec = 10000000};
+    int i, fd = 0;
 
-    if (fd >= 0) {
-        guard_client_accept(fd);
-    } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
-               (errno == ENOBUFS)) {
+    for (i = 0; (i < GUARD_ACCEPT_ROUND) && (fd >= 0); ++i) {
+        fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            guard_client_accept(fd);
+        }
+    }
+    if ((fd < 0) && ((errno == EMFILE) || (errno == ENFILE) ||
+                     (errno == ENOMEM) || (errno == ENOBUFS))) {
         guard_log(LOG_WARNING, "cannot accept a client: %s; raise the limit of "
                   "open files (LimitNOFILE)", strerror(errno));
         nanosleep(&pause, NULL);
@@ -375,7 +382,7 @@ static int serve(int listen_fd, const char *path)
     sigset_t mask;
 
     catch_stop(&mask);
-    listener.ready = accept_client;
+    listener.ready = accept_clients;
     listener.arg   = &listen_fd;
     if ((guard_loop_init() != 0) ||
         (guard_loop_add(listen_fd, &listener) != 0)) {

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 
 /* Children that are started in one round, because clients wait meanwhile */
 #define GUARD_CHILDREN_ROUND 2
+#define GUARD_GONE_ROUND     64
 
 /* How long a child may take */
 #define GUARD_CHILD_MS 1000
@@ -241,6 +243,20 @@ static void guard_stranger_settle(void *arg)
     }
 }
 
+static void guard_stranger_free(guard_child_t *child)
+{
+    guard_user_release(child->user);
+    free(child);
+}
+
+/* Return whether the client has gone, so that nobody waits for an answer. */
+static int guard_stranger_is_gone(const guard_child_t *child)
+{
+    struct pollfd sock = {.fd = child->sock};
+
+    return (poll(&sock, 1, 0) == 1) && (sock.revents & (POLLHUP | POLLERR));
+}
+
 static int guard_stranger_start(guard_child_t *child)
 {
     int socks[2], ret;
@@ -291,12 +307,6 @@ int guard_stranger_examine(int sock, guard_user_t *user, guard_proof_cb_t cb,
     return 0;
 }
 
-static void guard_stranger_free(guard_child_t *child)
-{
-    guard_user_release(child->user);
-    free(child);
-}
-
 void guard_stranger_forget(void *arg)
 {
     guard_child_t *child, *next;
@@ -315,14 +325,14 @@ void guard_stranger_forget(void *arg)
     }
 }
 
-/* Start the next one, of a user that has the fewest. Return 0 if there is none,
- * or no room. */
-static int guard_stranger_next(void)
+/* Return the next one to start, of a user that has the fewest; NULL if there is
+ * none, or no room. */
+static guard_child_t *guard_stranger_next(void)
 {
     guard_child_t *child, *best = NULL;
 
     if (guard_children >= GUARD_CHILDREN) {
-        return 0;
+        return NULL;
     }
     TAILQ_FOREACH(child, &guard_waiting, link) {
         if ((child->user->children < GUARD_CHILDREN_USER) &&
@@ -331,7 +341,34 @@ static int guard_stranger_next(void)
             best = child;
         }
     }
-    return (best != NULL) && (guard_stranger_start(best) == 0);
+    return best;
+}
+
+/* Start some. Those whose clients have gone need no child: a flood leaves
+ * thousands of them. */
+static void guard_stranger_start_some(void)
+{
+    const guard_proof_t gone = {.error = ECONNRESET};
+    guard_child_t *child;
+    int started = 0, i;
+
+    for (i = 0; (i < GUARD_GONE_ROUND) && (started < GUARD_CHILDREN_ROUND);
+         ++i) {
+        child = guard_stranger_next();
+        if (child == NULL) {
+            return;
+        }
+        if (!guard_stranger_is_gone(child)) {
+            ++started;
+            if (guard_stranger_start(child) != 0) {
+                return;
+            }
+        } else {
+            TAILQ_REMOVE(&guard_waiting, child, link);
+            child->cb(child->arg, &gone, -1);
+            guard_stranger_free(child);
+        }
+    }
 }
 
 /* End children that are late, and forget those that have ended. */
@@ -448,10 +485,7 @@ static void guard_stranger_bury(void)
 
 void guard_stranger_tick(void)
 {
-    int i;
-
     guard_stranger_reap();
-    for (i = 0; (i < GUARD_CHILDREN_ROUND) && guard_stranger_next(); ++i) {
-    }
+    guard_stranger_start_some();
     guard_stranger_bury();
 }

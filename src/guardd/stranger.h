@@ -23,7 +23,8 @@
 
 /* What a child has found out about the first descriptor of a message */
 typedef struct guard_proof {
-    int   error;     /* errno value: no file that can be guarded */
+    int   error;     /* errno value: no file that can be guarded; ECONNRESET:
+                        the client has gone */
     int   has_lease; /* the description has the exclusive lease */
     dev_t dev;
     ino_t ino;

@@ -612,7 +612,7 @@ static void pass_lingering(int ready)
             _exit(1);
         }
         close(sock);
-        if (i % 3 == 1) {
+        if (i % 3 == 2) {
             close(conn); /* The message may not have been received */
         }
     }
