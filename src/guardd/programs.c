@@ -265,8 +265,9 @@ static int guard_open_pin(const char *directory, const char *name)
     return bpf_obj_get(path);
 }
 
-/* Return when the daemon of a directory died; 0: it lives, or its state cannot
- * be read. */
+/* Return when the daemon of a directory died, or when it was alive for the last
+ * time if that is long ago: the program that notes its death may have been left
+ * out. 0: it lives, or its state cannot be read. */
 static uint64_t guard_died(const char *directory)
 {
     struct guard__bss state = {.guard_died = 0};
@@ -276,6 +277,10 @@ static uint64_t guard_died(const char *directory)
     if (fd >= 0) {
         (void)bpf_map_lookup_elem(fd, &index, &state);
         close(fd);
+    }
+    if ((state.guard_died == 0) &&
+        (state.guard_beat + GUARD_GRACE_MS * GUARD_NS_IN_MS < guard_now())) {
+        return state.guard_beat;
     }
     return state.guard_died;
 }
