@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -145,16 +146,20 @@ void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,
  * Names that killed holders left behind
  */
 
-/* Remove the names of an address, unless a process has its lock. */
-static void address_sweep_one(int dir_fd, const char *lock)
+/* Listens left until the next sweep */
+static _Atomic unsigned address_sweep_pause;
+
+/* Remove the names of an address, unless a process has its lock. Return whether
+ * they stay. */
+static int address_sweep_one(int dir_fd, const char *lock)
 {
     const size_t suffix = strlen(ADDRESS_LOCK), length = strlen(lock);
     char name[sizeof(((address_names_t*)NULL)->socket)];
-    int fd;
+    int fd, stays = 1;
 
     if ((length <= suffix) || (length - suffix >= sizeof(name)) ||
         (strcmp(lock + length - suffix, ADDRESS_LOCK) != 0)) {
-        return;
+        return 0;
     }
     fd = address_lock(dir_fd, lock, 0);
     if (fd >= 0) {
@@ -162,32 +167,50 @@ static void address_sweep_one(int dir_fd, const char *lock)
             snprintf(name, sizeof(name), "%.*s", (int)(length - suffix), lock);
             unlinkat(dir_fd, name, 0);
             unlinkat(dir_fd, lock, 0);
+            stays = 0;
         }
         close(fd);
     }
+    return stays;
 }
 
 /* Remove what killed holders left behind, except at an address of which this
- * process has the lock. An election that meets a lock of this function tries
- * again. */
-static void address_sweep(int dir_fd)
+ * process has the lock. Return how many addresses stay. An election that meets a
+ * lock of this function tries again. */
+static unsigned address_sweep(int dir_fd)
 {
     int fd   = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = (fd >= 0) ? fdopendir(fd) : NULL;
+    unsigned stay = 0, count;
     struct dirent *entry;
-    unsigned count;
 
     if (dir == NULL) {
         if (fd >= 0) {
             close(fd);
         }
-        return;
+        return 0;
     }
     for (count = 0; (count < ADDRESS_SWEEP_MAX) &&
                     ((entry = readdir(dir)) != NULL); ++count) {
-        address_sweep_one(dir_fd, entry->d_name);
+        stay += (unsigned)address_sweep_one(dir_fd, entry->d_name);
     }
     closedir(dir);
+    return stay;
+}
+
+/* Sweep at the first listen, and then after as many listens as addresses stayed:
+ * so each listen looks at a few of them on average, however many there are. */
+static void address_sweep_sometimes(int dir_fd)
+{
+    unsigned pause = atomic_load(&address_sweep_pause);
+
+    if (pause > 0) {
+        /* Of listens at the same time, some may not count */
+        atomic_compare_exchange_strong(&address_sweep_pause, &pause,
+                                       pause - 1);
+        return;
+    }
+    atomic_store(&address_sweep_pause, address_sweep(dir_fd));
 }
 
 /*
@@ -270,7 +293,7 @@ int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                            dir, names.socket, strerror(-address->listen_fd));
         goto err;
     }
-    address_sweep(address->dir_fd);
+    address_sweep_sometimes(address->dir_fd);
     return 0;
 
 err:

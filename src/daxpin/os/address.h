@@ -11,8 +11,8 @@
  * inode: a socket, and a lock file beside it. The process that has the lock
  * (flock) is the holder, and replaces a socket that a killed holder left
  * behind. Nothing waits for the lock. The lock file has the pid of the holder,
- * for messages. A holder that is killed leaves both names behind; the next
- * holder of any file removes them, unless the lock file is the roster of
+ * for messages. A holder that is killed leaves both names behind; the next new
+ * process that listens removes them, unless the lock file is the roster of
  * members that are left (roster.h). Only one of those becomes the holder then.
  * Network namespaces do not matter, because the socket has a name in a file
  * system.
