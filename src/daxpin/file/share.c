@@ -489,14 +489,16 @@ static void daxpin_share_restore(daxpin_file_t *file)
 
 /* Look for the names of the address now and then: at the end of a login,
  * systemd-logind removes what the user has in /dev/shm. Then a newcomer would
- * take itself for the first process. */
+ * take itself for the first process. All files use the same times, so that many
+ * of them wake the loop no more often than one. */
 static void daxpin_share_check_address(daxpin_file_t *file, uint64_t now)
 {
     if (now >= file->share.check) {
         if (daxpin_address_is_lost(&file->share.address)) {
             daxpin_share_restore(file);
         }
-        file->share.check = now + DAXPIN_ADDRESS_PAUSE;
+        file->share.check = (now / DAXPIN_ADDRESS_PAUSE + 1) *
+                            DAXPIN_ADDRESS_PAUSE;
     }
 }
 

@@ -5,9 +5,14 @@
 
 #include "lease.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
+
+#define LEASE_BREAK_TIME_AGE (10 * DAXPIN_MSEC)
 
 int daxpin_lease_take(int fd, pid_t tid, int signo)
 {
@@ -48,7 +53,7 @@ int daxpin_lease_is_whole(int fd)
     return daxpin_lease_state(fd) == DAXPIN_LEASE_STATE_WHOLE;
 }
 
-unsigned daxpin_lease_break_time(void)
+static unsigned lease_read_break_time(void)
 {
     static const char *path = "/proc/sys/fs/lease-break-time";
     FILE *file              = fopen(path, "re");
@@ -61,4 +66,23 @@ unsigned daxpin_lease_break_time(void)
         fclose(file);
     }
     return seconds;
+}
+
+/* The file is read once for all leases that a turn of the loop looks at. A
+ * thread that reads the time of another thread's turn reads its seconds, too, or
+ * those of a later one. */
+unsigned daxpin_lease_break_time(void)
+{
+    static _Atomic uint64_t read_at;
+    static _Atomic unsigned seconds;
+    const uint64_t now = daxpin_now();
+    unsigned value;
+
+    if (now - atomic_load(&read_at) < LEASE_BREAK_TIME_AGE) {
+        return atomic_load(&seconds);
+    }
+    value = lease_read_break_time();
+    atomic_store(&seconds, value);
+    atomic_store(&read_at, now);
+    return value;
 }
