@@ -213,8 +213,7 @@ struct daxpin_file {
         uint64_t            listen_id;
         uint64_t            retry;           /* ns, to listen again */
         uint64_t            pause;           /* ns, before that */
-        int                 reserve_fd;      /* given up to accept a newcomer,
-                                                and to send it BUSY */
+        int                 reserves;        /* a descriptor, see share.c */
         int                 logged_full;     /* that it cannot welcome any */
         uint64_t            check;           /* ns, to look for the address */
         int                 logged_lost;     /* that the address is gone */

@@ -31,6 +31,13 @@
 /* How often to look whether the names of the address are there */
 #define DAXPIN_ADDRESS_PAUSE (500 * DAXPIN_MSEC)
 
+/* A descriptor that is given up to accept a newcomer, and to send it BUSY; one
+ * for all files. Under daxpin_mutex. */
+static struct {
+    int      fd;
+    unsigned users; /* files that listen */
+} daxpin_share_reserved = {.fd = -1};
+
 /*
  * The holder's side
  */
@@ -257,10 +264,18 @@ static int daxpin_share_accept(const daxpin_file_t *file)
 }
 
 /* Open a descriptor that can be given up, unless there is one. */
-static void daxpin_share_reserve(daxpin_file_t *file)
+static void daxpin_share_reserve(void)
 {
-    if (file->share.reserve_fd < 0) {
-        file->share.reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (daxpin_share_reserved.fd < 0) {
+        daxpin_share_reserved.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+static void daxpin_share_unreserve(void)
+{
+    if (daxpin_share_reserved.fd >= 0) {
+        close(daxpin_share_reserved.fd);
+        daxpin_share_reserved.fd = -1;
     }
 }
 
@@ -274,10 +289,9 @@ static void daxpin_share_refuse(daxpin_file_t *file, int error)
     int fd;
 
     daxpin_share_log_full(file, error);
-    if (file->share.reserve_fd >= 0) {
-        close(file->share.reserve_fd);
-        file->share.reserve_fd = -1;
-        fd                     = daxpin_share_accept(file);
+    if (daxpin_share_reserved.fd >= 0) {
+        daxpin_share_unreserve();
+        fd = daxpin_share_accept(file);
         if (fd >= 0) {
             /* If its HELLO were left unread, close() would discard BUSY */
             (void)daxpin_message_receive(fd, &hello);
@@ -286,7 +300,7 @@ static void daxpin_share_refuse(daxpin_file_t *file, int error)
                                 (uint64_t)error);
             close(fd);
         }
-        daxpin_share_reserve(file);
+        daxpin_share_reserve();
     }
     daxpin_loop_remove(file->share.listen_id, file->share.address.listen_fd);
     file->share.listen_id = 0;
@@ -305,7 +319,7 @@ static void daxpin_share_event(void *arg, uint32_t events)
     (void)events;
     if (fd >= 0) {
         file->share.pause = 0;
-        daxpin_share_reserve(file);
+        daxpin_share_reserve();
         daxpin_share_add(file, fd);
     } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
                (errno == ENOBUFS)) {
@@ -316,7 +330,6 @@ static void daxpin_share_event(void *arg, uint32_t events)
 void daxpin_share_init(daxpin_file_t *file)
 {
     daxpin_address_init(&file->share.address);
-    file->share.reserve_fd = -1;
     LIST_INIT(&file->share.conns);
 }
 
@@ -330,7 +343,9 @@ int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address)
         return daxpin_error(errno, "%s: cannot watch a socket: %m",
                             file->path);
     }
-    daxpin_share_reserve(file);
+    file->share.reserves = 1;
+    ++daxpin_share_reserved.users;
+    daxpin_share_reserve();
     return 0;
 }
 
@@ -534,9 +549,11 @@ static void daxpin_share_unwatch(daxpin_file_t *file)
                            file->share.address.listen_fd);
         file->share.listen_id = 0;
     }
-    if (file->share.reserve_fd >= 0) {
-        close(file->share.reserve_fd);
-        file->share.reserve_fd = -1;
+    if (file->share.reserves) {
+        file->share.reserves = 0;
+        if (--daxpin_share_reserved.users == 0) {
+            daxpin_share_unreserve();
+        }
     }
 }
 
