@@ -709,6 +709,47 @@ static void test_no_descriptors(void **state)
     (void)state;
 }
 
+/*
+ * Many files
+ */
+
+#define RENDEZVOUS_FILES 48
+
+static _Atomic unsigned rendezvous_locks;
+
+/* Count calls, in place of the C library's function. */
+int flock(int fd, int operation)
+{
+    atomic_fetch_add(&rendezvous_locks, 1);
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+/* What a file costs does not depend on how many others there are: calls for its
+ * address, and descriptors. */
+static void test_many_files(void **state)
+{
+    daxpin_file_t *files[RENDEZVOUS_FILES];
+    unsigned i, locks = 0;
+    int descriptors = 0;
+
+    rendezvous_dir();
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        if (i == 1) {
+            descriptors = unit_count_fds();
+            locks       = atomic_load(&rendezvous_locks);
+        }
+        files[i] = unit_open(unit_path(unit_disk, "many"), UNIT_LENGTH);
+    }
+    locks       = atomic_load(&rendezvous_locks) - locks;
+    descriptors = unit_count_fds() - descriptors;
+    assert_true(locks <= 4 * RENDEZVOUS_FILES);
+    assert_true(descriptors <= 6 * (RENDEZVOUS_FILES - 1));
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        daxpin_file_close(files[i]);
+    }
+    (void)state;
+}
+
 /* Take all locks on what a member has received that it can take. */
 static void rendezvous_lock(const char *name)
 {
@@ -797,6 +838,7 @@ int main(int argc, char **argv)
         unit_case(test_fork_keeps_the_address),
         unit_case(test_full_queue),
         unit_case(test_no_descriptors),
+        unit_case(test_many_files),
         unit_case(test_locked_roster)
     };
 
