@@ -287,7 +287,9 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
     if (module->node.is_all) {
         module->epochs = &osc_daxpin_epochs_local;
         *model         = MPI_WIN_UNIFIED;
-        return osc_daxpin_agree(module, osc_daxpin_local_init(module));
+        ret            = osc_daxpin_local_init(module);
+        /* Else osc_daxpin_module_fill() agrees next */
+        return module->remote ? osc_daxpin_agree(module, ret) : ret;
     }
     module->epochs = &osc_daxpin_epochs_inner;
     ret = osc_daxpin_shadow_open(module, win, module->sync_memory,

@@ -336,9 +336,9 @@ int osc_daxpin_node_open(osc_daxpin_module_t *module)
                            osc_daxpin_node_lead(module, &info) :
                            osc_daxpin_node_join(module, &info);
     node->id     = info.id;
-    ret          = osc_daxpin_agree_in(node->comm, ret);
-    if ((ret != OMPI_SUCCESS) && (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
-        ret = osc_daxpin_node_alone(module);
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        ret = osc_daxpin_agree_in(node->comm, ret);
+        ret = (ret != OMPI_SUCCESS) ? osc_daxpin_node_alone(module) : ret;
     }
     return osc_daxpin_agree(module, ret);
 }

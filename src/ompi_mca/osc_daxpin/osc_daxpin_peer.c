@@ -219,20 +219,26 @@ static int osc_daxpin_peer_open(osc_daxpin_module_t *module,
     return OMPI_SUCCESS;
 }
 
-/* Agree on what remote targets need, which all ranks make or none */
-static int osc_daxpin_remote_agree(osc_daxpin_module_t *module)
+/* Agree on whether all ranks could open their targets, and on what remote
+ * targets need, which all ranks make or none */
+static int osc_daxpin_remote_agree(osc_daxpin_module_t *module, int ret)
 {
-    int any[]                 = {module->remote, module->spec.persist ==
-                                                 OSC_DAXPIN_PERSIST_FLUSH};
+    int any[]                 = {ret != OMPI_SUCCESS, module->remote,
+                                 module->spec.persist ==
+                                         OSC_DAXPIN_PERSIST_FLUSH};
     ompi_communicator_t *comm = module->comm;
-    int ret;
+    int status;
 
-    ret = comm->c_coll->coll_allreduce(MPI_IN_PLACE, any, 2, MPI_INT, MPI_MAX,
-                                       comm,
-                                       comm->c_coll->coll_allreduce_module);
-    module->remote          = any[0];
-    module->progress.wanted = any[0] && any[1];
-    return ret;
+    status = comm->c_coll->coll_allreduce(MPI_IN_PLACE, any, 3, MPI_INT,
+                                          MPI_MAX, comm,
+                                          comm->c_coll->coll_allreduce_module);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    module->remote          = any[1];
+    module->progress.wanted = any[1] && any[2];
+    return (status != OMPI_SUCCESS) ? status : any[0] ? OMPI_ERROR :
+                                                        OMPI_SUCCESS;
 }
 
 /* Exchange what the ranks have, and open them as targets */
@@ -255,8 +261,7 @@ static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_peer_open(module, infos, i);
     }
-    ret = osc_daxpin_agree(module, ret);
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_remote_agree(module);
+    return osc_daxpin_remote_agree(module, ret);
 }
 
 int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)

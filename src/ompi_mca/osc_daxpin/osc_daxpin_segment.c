@@ -21,8 +21,18 @@ typedef struct osc_daxpin_claim {
     char                 path[PATH_MAX];
     uint64_t             offset;
     uint64_t             size;
+    int64_t              length; /* of the file before the window; -1: no file
+                                    is there. No rank opens the file before it
+                                    has received that of the leader. */
     osc_daxpin_process_t process;
 } osc_daxpin_claim_t;
+
+static int64_t osc_daxpin_segment_length(const osc_daxpin_segment_t *segment)
+{
+    struct stat st;
+
+    return (stat(segment->path, &st) == 0) ? st.st_size : -1;
+}
 
 /* Place the segments one behind the other, in the order of ranks */
 static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
@@ -62,6 +72,7 @@ static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
                                         ~(page - 1);
     }
     segment->file_length = (end > 0) ? end : page;
+    segment->old_length  = claims[segment->leader].length;
     return OMPI_SUCCESS;
 }
 
@@ -78,6 +89,7 @@ static int osc_daxpin_segment_claim(osc_daxpin_module_t *module,
     memcpy(own.path, module->spec.path, sizeof(own.path));
     own.offset  = module->spec.offset;
     own.size    = module->segment.size;
+    own.length  = osc_daxpin_segment_length(&module->segment);
     own.process = osc_daxpin_process_self(module->rank);
     ret = comm->c_coll->coll_allgather(&own, sizeof(own), MPI_BYTE, claims,
                                        sizeof(own), MPI_BYTE, comm,
@@ -86,32 +98,6 @@ static int osc_daxpin_segment_claim(osc_daxpin_module_t *module,
         ret = osc_daxpin_segment_place(module, claims, count,
                                        ompi_comm_rank(comm));
     }
-    return ret;
-}
-
-/* Exchange the length that the file had before. The leader sends it, and no
- * rank opens the file before it has received that. */
-static int osc_daxpin_segment_exchange_length(osc_daxpin_module_t *module)
-{
-    ompi_communicator_t *comm     = module->node.comm;
-    osc_daxpin_segment_t *segment = &module->segment;
-    int64_t *lengths, own         = -1;
-    struct stat st;
-    int ret;
-
-    if ((segment->leader == ompi_comm_rank(comm)) &&
-        (stat(segment->path, &st) == 0)) {
-        own = st.st_size;
-    }
-    lengths = malloc(ompi_comm_size(comm) * sizeof(*lengths));
-    if (lengths == NULL) {
-        return OMPI_ERR_OUT_OF_RESOURCE;
-    }
-    ret = comm->c_coll->coll_allgather(&own, 1, MPI_INT64_T, lengths, 1,
-                                       MPI_INT64_T, comm,
-                                       comm->c_coll->coll_allgather_module);
-    segment->old_length = lengths[segment->leader];
-    free(lengths);
     return ret;
 }
 
@@ -220,14 +206,10 @@ static int osc_daxpin_segment_open_claimed(osc_daxpin_module_t *module,
     memcpy(segment->path, module->spec.path, sizeof(segment->path));
     ret = osc_daxpin_segment_claim(module, claims);
     ret = osc_daxpin_agree(module, (status != OMPI_SUCCESS) ? status : ret);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    ret = osc_daxpin_segment_exchange_length(module);
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_segment_map(module, claims);
-    }
-    return osc_daxpin_agree(module, ret);
+    return (ret != OMPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_agree(module,
+                                    osc_daxpin_segment_map(module, claims));
 }
 
 int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size)
