@@ -21,10 +21,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define SIZE    65536
-#define WARM_UP 6
-#define WINDOWS 24
-#define SLACK   8 /* what is closed a moment later, or is of Open MPI */
+#define SIZE       65536
+#define WARM_UP    6
+#define WINDOWS    24
+#define AT_ONCE    12
+#define PER_WINDOW 18 /* descriptors, of 2 ranks that have a file each */
+#define SLACK      8  /* what is closed a moment later, or is of Open MPI */
 
 extern char **environ;
 
@@ -107,6 +109,51 @@ static void test_many(const char *kind)
           kind, WINDOWS, after - maps);
     unlink(window.file);
     MPI_Barrier(MPI_COMM_WORLD);
+}
+
+/* Open windows, each on files of its own, and return how many descriptors that
+ * takes */
+static int open_at_once(window_t *windows, int first, const char *kind)
+{
+    static char paths[2 * AT_ONCE][PATH_MAX];
+    int before = count_descriptors(), i;
+
+    for (i = first; i < first + AT_ONCE; ++i) {
+        snprintf(paths[i], sizeof(paths[i]), "%s.%d", path, i);
+        windows[i] = (window_t){.kind = kind, .path = paths[i], .size = SIZE,
+                                .unit = 8, .info = MPI_INFO_NULL};
+        check_mpi(window_open(&windows[i]), kind);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    return count_descriptors() - before;
+}
+
+/* Of windows that there are at once, each takes as many descriptors as another
+ * one, however many there are already */
+static void test_at_once(const char *kind)
+{
+    static window_t windows[2 * AT_ONCE];
+    int before, first, second, i;
+
+    before = count_descriptors();
+    first  = open_at_once(windows, 0, kind);
+    second = open_at_once(windows, AT_ONCE, kind);
+    check(second <= first + SLACK, "%s: %d windows take %d descriptors, %d "
+          "more of them take %d", kind, AT_ONCE, first, AT_ONCE, second);
+    check(first <= AT_ONCE * PER_WINDOW + SLACK, "%s: %d windows take %d "
+          "descriptors", kind, AT_ONCE, first);
+    for (i = 0; i < 2 * AT_ONCE; ++i) {
+        put_round(windows[i].win, window_disp(&windows[i], right, 1),
+                  windows[i].base, 8, (uint64_t)i);
+    }
+    for (i = 0; i < 2 * AT_ONCE; ++i) {
+        window_close(&windows[i]);
+        unlink(windows[i].file);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    check(count_descriptors() <= before + SLACK, "%s: %d windows left %d "
+          "descriptors behind", kind, 2 * AT_ONCE,
+          count_descriptors() - before);
 }
 
 /*
@@ -309,6 +356,8 @@ int main(int argc, char **argv)
     for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); ++i) {
         test_many(kinds[i]);
     }
+    test_at_once("own");
+    test_at_once("one");
     test_length();
     test_two();
     test_children();
