@@ -475,9 +475,12 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
         daxpin_proc_describe(waiter, process, sizeof(process));
     }
     if ((waiter == getpid()) || daxpin_share_is_member(file, waiter)) {
+        /* A member may be of this job or of another one */
         snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: opened again for "
-                 "writing, or truncated, by this program itself: %s; use the "
-                 "descriptor that was open before", file->path, process);
+                 "writing, or truncated, by %s: %s; use the descriptor that "
+                 "was open before", file->path, (waiter == getpid()) ?
+                 "this program itself" : "a process that shares it, of this "
+                 "program or another one", process);
         return;
     }
     snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s truncates it or "
