@@ -1,6 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright the daxpin authors. See LICENSE.
 
+# DAXPIN_OMPI_COMPAT
+# ------------------
+# opal_config.h of Open MPI 5.0 and later names headers that are not installed.
+# Add ours to the flags where they are missing.
+AC_DEFUN([DAXPIN_OMPI_COMPAT], [
+    AC_CACHE_CHECK([whether the headers of Open MPI are complete],
+        [daxpin_cv_ompi_complete],
+        [AC_PREPROC_IFELSE(
+            [AC_LANG_PROGRAM([[@%:@include "ompi_config.h"
+                               @%:@include "opal/util/info.h"
+                               @%:@include "opal/runtime/opal_progress.h"]])],
+            [daxpin_cv_ompi_complete=yes], [daxpin_cv_ompi_complete=no])])
+    AS_IF([test "x$daxpin_cv_ompi_complete" = xno],
+        [daxpin_compat="-I`cd "$srcdir" && pwd`/src/ompi_mca/compat"
+         OMPI_CFLAGS="$OMPI_CFLAGS $daxpin_compat"
+         CPPFLAGS="$CPPFLAGS $daxpin_compat"])
+])
+
 # DAXPIN_CHECK_OMPI
 # -----------------
 # Components of Open MPI are built against its internal headers, which are
@@ -33,10 +51,15 @@ AC_DEFUN([DAXPIN_CHECK_OMPI], [
         DAXPIN_DEPENDENCY_FLAGS([OMPI], [$with_ompi], [ompi-c], [-lmpi])
         PKG_CONFIG_PATH="$daxpin_save_PKG_CONFIG_PATH"
 
+        dnl From 5.0 on, headers of Open MPI include those of PMIx
+        PKG_CHECK_MODULES([PMIX], [pmix],
+            [OMPI_CFLAGS="$OMPI_CFLAGS $PMIX_CFLAGS"], [:])
+
         daxpin_save_CPPFLAGS="$CPPFLAGS"
         daxpin_save_LIBS="$LIBS"
         CPPFLAGS="$CPPFLAGS $OMPI_CFLAGS"
         LIBS="$OMPI_LIBS -lopen-pal $LIBS"
+        DAXPIN_OMPI_COMPAT
         daxpin_mpi=yes
         AC_CHECK_HEADER([mpi.h], [], [daxpin_mpi=no])
         AC_CHECK_FUNC([MPI_Win_create], [], [daxpin_mpi=no])
@@ -56,6 +79,12 @@ AC_DEFUN([DAXPIN_CHECK_OMPI], [
         ])
         CPPFLAGS="$daxpin_save_CPPFLAGS"
         LIBS="$daxpin_save_LIBS"
+
+        AS_IF([test "x$daxpin_ompi" = xyes],
+            [AS_CASE([$daxpin_ompi_major.$daxpin_ompi_minor],
+                [4.1|5.0|6.0], [],
+                [AC_MSG_ERROR([daxpin knows Open MPI 4.1, 5.0 and 6.0, and not
+    $daxpin_ompi_major.$daxpin_ompi_minor: use one of these, see --with-ompi, or give --without-ompi.])])])
 
         daxpin_ompi_version="$daxpin_ompi_major.$daxpin_ompi_minor.$daxpin_ompi_release"
         AS_IF([test "x$daxpin_ompi" = xyes],

@@ -14,13 +14,14 @@
 #include "ompi/mca/hook/base/base.h"
 #include "ompi/mca/hook/hook.h"
 
+#include "ompi_mca/ompi_release.h"
 #include "wire/ucx_md.h"
 
 #include <stdlib.h>
 
 static char *hook_daxpin_module;
 
-OMPI_MODULE_DECLSPEC extern ompi_hook_base_component_t
+OMPI_DECLSPEC extern ompi_hook_base_component_t
         mca_hook_daxpin_component;
 
 static int hook_daxpin_register(void)
@@ -36,6 +37,9 @@ static int hook_daxpin_register(void)
 
 static int hook_daxpin_open(void)
 {
+    if (daxpin_ompi_release_check("hook/daxpin") != OMPI_SUCCESS) {
+        return OMPI_ERR_NOT_AVAILABLE;
+    }
     if (daxpin_ucx_md_names_us() &&
         (hook_daxpin_load(hook_daxpin_module) == 0)) {
         hook_daxpin_var_set();

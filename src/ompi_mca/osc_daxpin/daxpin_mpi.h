@@ -41,7 +41,13 @@ typedef struct daxpin_mpi_ops {
 } daxpin_mpi_ops_t;
 
 #define DAXPIN_MPI_VERSION 1u
-#define DAXPIN_MPI_INFO    "daxpin_mpi" /* the info key with their address */
+/* The info key with their address. Programs for the standard ABI of MPI have
+ * other numbers for errors than Open MPI. */
+#if defined(MPI_ABI_VERSION) && (MPI_ABI_VERSION > 0)
+#  define DAXPIN_MPI_INFO "daxpin_mpi_abi"
+#else
+#  define DAXPIN_MPI_INFO "daxpin_mpi"
+#endif
 
 /* Return the calls of a window, or NULL if it is not one of daxpin's. */
 static inline const daxpin_mpi_ops_t *daxpin_mpi_ops(MPI_Win win)

@@ -19,6 +19,8 @@
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 
+#include "osc_daxpin_release.h"
+
 #include "daxpin/access.h"
 #include "daxpin/daxpin.h"
 
@@ -121,7 +123,7 @@ typedef struct osc_daxpin_peer {
     osc_daxpin_mem_t *mems;     /* mem, or the regions that it attached */
     unsigned         num_mems;
     uint64_t         version;   /* of its table of regions */
-    int              disp_unit;
+    osc_daxpin_unit_t disp_unit;
     int              node_rank; /* -1: on another node */
     int              pid;       /* of a dynamic window; 0: its memory is
                                    reached by messages */
@@ -295,10 +297,10 @@ typedef struct osc_daxpin_module {
 /* A put or a get */
 typedef struct osc_daxpin_move {
     void            *origin;
-    int             origin_count;
+    osc_daxpin_count_t origin_count;
     ompi_datatype_t *origin_dt;
     ptrdiff_t       disp;
-    int             target_count;
+    osc_daxpin_count_t target_count;
     ompi_datatype_t *target_dt;
     int             is_put;
 } osc_daxpin_move_t;

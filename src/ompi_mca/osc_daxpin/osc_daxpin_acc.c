@@ -116,7 +116,8 @@ static int osc_daxpin_acc_unlock(osc_daxpin_module_t *module, int target,
  */
 
 /* Return the predefined type that a datatype consists of, and how many of it */
-static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt, int count,
+static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt,
+                                             osc_daxpin_count_t count,
                                              size_t *number_p)
 {
     ompi_datatype_t *primitive = dt;
@@ -130,15 +131,16 @@ static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt, int count,
         each = dt->super.size / primitive->super.size;
     }
     *number_p = each * count;
-    return (*number_p <= INT_MAX) ? primitive : NULL;
+    return (*number_p <= OSC_DAXPIN_COUNT_MAX) ? primitive : NULL;
 }
 
 /* Reduce types that differ or have structure, as arrays of the primitive type.
  * ompi_osc_base_sndrcv_op() is no use: it works on a type's pieces of memory,
  * and the pieces of a pair with a gap in it are no pairs. */
-static int osc_daxpin_reduce_packed(const void *origin, int origin_count,
+static int osc_daxpin_reduce_packed(const void *origin,
+                                    osc_daxpin_count_t origin_count,
                                     ompi_datatype_t *origin_dt, void *target,
-                                    int target_count,
+                                    osc_daxpin_count_t target_count,
                                     ompi_datatype_t *target_dt, ompi_op_t *op)
 {
     ompi_datatype_t *primitive;
@@ -159,17 +161,18 @@ static int osc_daxpin_reduce_packed(const void *origin, int origin_count,
         goto out;
     }
     ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt, left,
-                               (int)number, primitive);
+                               (osc_daxpin_count_t)number, primitive);
     if (ret == OMPI_SUCCESS) {
         ret = ompi_datatype_sndrcv(target, target_count, target_dt, right,
-                                   (int)number, primitive);
+                                   (osc_daxpin_count_t)number, primitive);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = PMPI_Reduce_local(left, right, (int)number, primitive, op);
+        ret = OSC_DAXPIN_REDUCE_LOCAL(left, right, (osc_daxpin_count_t)number,
+                                      primitive, op);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = ompi_datatype_sndrcv(right, (int)number, primitive, target,
-                                   target_count, target_dt);
+        ret = ompi_datatype_sndrcv(right, (osc_daxpin_count_t)number, primitive,
+                                   target, target_count, target_dt);
     }
 out:
     free(left);
@@ -177,10 +180,11 @@ out:
     return ret;
 }
 
-static int osc_daxpin_reduce(const void *origin, int origin_count,
+static int osc_daxpin_reduce(const void *origin,
+                             osc_daxpin_count_t origin_count,
                              ompi_datatype_t *origin_dt, void *target,
-                             int target_count, ompi_datatype_t *target_dt,
-                             ompi_op_t *op)
+                             osc_daxpin_count_t target_count,
+                             ompi_datatype_t *target_dt, ompi_op_t *op)
 {
     if (op == MPI_NO_OP) {
         return OMPI_SUCCESS;
@@ -191,7 +195,8 @@ static int osc_daxpin_reduce(const void *origin, int origin_count,
     }
     if (ompi_datatype_is_predefined(target_dt) && (origin_dt == target_dt) &&
         (origin_count == target_count)) {
-        return PMPI_Reduce_local(origin, target, target_count, target_dt, op);
+        return OSC_DAXPIN_REDUCE_LOCAL(origin, target, target_count, target_dt,
+                                       op);
     }
     return osc_daxpin_reduce_packed(origin, origin_count, origin_dt, target,
                                     target_count, target_dt, op);
@@ -200,13 +205,13 @@ static int osc_daxpin_reduce(const void *origin, int origin_count,
 /* Any accumulate; steps whose pointer is NULL are left out */
 typedef struct osc_daxpin_acc {
     const void      *origin;
-    int             origin_count;
+    osc_daxpin_count_t             origin_count;
     ompi_datatype_t *origin_dt;
     const void      *compare; /* only if the target is equal to this */
     void            *result;
-    int             result_count;
+    osc_daxpin_count_t             result_count;
     ompi_datatype_t *result_dt;
-    int             target_count;
+    osc_daxpin_count_t             target_count;
     ompi_datatype_t *target_dt;
     ompi_op_t       *op;
 } osc_daxpin_acc_t;
@@ -370,10 +375,12 @@ out:
     return ret;
 }
 
-int osc_daxpin_get_accumulate(const void *origin, int origin_count,
+int osc_daxpin_get_accumulate(const void *origin,
+                              osc_daxpin_count_t origin_count,
                               ompi_datatype_t *origin_dt, void *result,
-                              int result_count, ompi_datatype_t *result_dt,
-                              int target, ptrdiff_t disp, int target_count,
+                              osc_daxpin_count_t result_count,
+                              ompi_datatype_t *result_dt, int target,
+                              ptrdiff_t disp, osc_daxpin_count_t target_count,
                               ompi_datatype_t *target_dt, ompi_op_t *op,
                               ompi_win_t *win)
 {
@@ -392,9 +399,9 @@ int osc_daxpin_get_accumulate(const void *origin, int origin_count,
     return osc_daxpin_acc(win, target, disp, &acc);
 }
 
-int osc_daxpin_accumulate(const void *origin, int origin_count,
+int osc_daxpin_accumulate(const void *origin, osc_daxpin_count_t origin_count,
                           ompi_datatype_t *origin_dt, int target,
-                          ptrdiff_t disp, int target_count,
+                          ptrdiff_t disp, osc_daxpin_count_t target_count,
                           ompi_datatype_t *target_dt, ompi_op_t *op,
                           ompi_win_t *win)
 {
@@ -455,9 +462,9 @@ static int osc_daxpin_acc_finish(ompi_win_t *win, int target, int ret,
     return ret;
 }
 
-int osc_daxpin_raccumulate(const void *origin, int origin_count,
+int osc_daxpin_raccumulate(const void *origin, osc_daxpin_count_t origin_count,
                            ompi_datatype_t *origin_dt, int target,
-                           ptrdiff_t disp, int target_count,
+                           ptrdiff_t disp, osc_daxpin_count_t target_count,
                            ompi_datatype_t *target_dt, ompi_op_t *op,
                            ompi_win_t *win, ompi_request_t **request)
 {
@@ -467,10 +474,12 @@ int osc_daxpin_raccumulate(const void *origin, int origin_count,
     return osc_daxpin_acc_finish(win, target, ret, request);
 }
 
-int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
+int osc_daxpin_rget_accumulate(const void *origin,
+                               osc_daxpin_count_t origin_count,
                                ompi_datatype_t *origin_dt, void *result,
-                               int result_count, ompi_datatype_t *result_dt,
-                               int target, ptrdiff_t disp, int target_count,
+                               osc_daxpin_count_t result_count,
+                               ompi_datatype_t *result_dt, int target,
+                               ptrdiff_t disp, osc_daxpin_count_t target_count,
                                ompi_datatype_t *target_dt, ompi_op_t *op,
                                ompi_win_t *win, ompi_request_t **request)
 {

@@ -8,9 +8,9 @@
 
 #include "osc_daxpin.h"
 
-int osc_daxpin_accumulate(const void *origin, int origin_count,
+int osc_daxpin_accumulate(const void *origin, osc_daxpin_count_t origin_count,
                           ompi_datatype_t *origin_dt, int target,
-                          ptrdiff_t disp, int target_count,
+                          ptrdiff_t disp, osc_daxpin_count_t target_count,
                           ompi_datatype_t *target_dt, ompi_op_t *op,
                           ompi_win_t *win);
 int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
@@ -19,21 +19,25 @@ int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
 int osc_daxpin_fetch_and_op(const void *origin, void *result,
                             ompi_datatype_t *dt, int target, ptrdiff_t disp,
                             ompi_op_t *op, ompi_win_t *win);
-int osc_daxpin_get_accumulate(const void *origin, int origin_count,
+int osc_daxpin_get_accumulate(const void *origin,
+                              osc_daxpin_count_t origin_count,
                               ompi_datatype_t *origin_dt, void *result,
-                              int result_count, ompi_datatype_t *result_dt,
-                              int target, ptrdiff_t disp, int target_count,
+                              osc_daxpin_count_t result_count,
+                              ompi_datatype_t *result_dt, int target,
+                              ptrdiff_t disp, osc_daxpin_count_t target_count,
                               ompi_datatype_t *target_dt, ompi_op_t *op,
                               ompi_win_t *win);
-int osc_daxpin_raccumulate(const void *origin, int origin_count,
+int osc_daxpin_raccumulate(const void *origin, osc_daxpin_count_t origin_count,
                            ompi_datatype_t *origin_dt, int target,
-                           ptrdiff_t disp, int target_count,
+                           ptrdiff_t disp, osc_daxpin_count_t target_count,
                            ompi_datatype_t *target_dt, ompi_op_t *op,
                            ompi_win_t *win, ompi_request_t **request);
-int osc_daxpin_rget_accumulate(const void *origin, int origin_count,
+int osc_daxpin_rget_accumulate(const void *origin,
+                               osc_daxpin_count_t origin_count,
                                ompi_datatype_t *origin_dt, void *result,
-                               int result_count, ompi_datatype_t *result_dt,
-                               int target, ptrdiff_t disp, int target_count,
+                               osc_daxpin_count_t result_count,
+                               ompi_datatype_t *result_dt, int target,
+                               ptrdiff_t disp, osc_daxpin_count_t target_count,
                                ompi_datatype_t *target_dt, ompi_op_t *op,
                                ompi_win_t *win, ompi_request_t **request);
 

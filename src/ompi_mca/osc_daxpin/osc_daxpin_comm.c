@@ -14,11 +14,11 @@
 #include "osc_daxpin_request.h"
 #include "osc_daxpin_state.h"
 
-static __attribute__((always_inline)) inline int
-osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
-                       int origin_count, ompi_datatype_t *origin_dt,
-                       int target_count, ompi_datatype_t *target_dt,
-                       const osc_daxpin_range_t *range, int is_put)
+static __attribute__((always_inline)) inline int osc_daxpin_move_mapped(
+        osc_daxpin_module_t *module, void *origin,
+        osc_daxpin_count_t origin_count, ompi_datatype_t *origin_dt,
+        osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+        const osc_daxpin_range_t *range, int is_put)
 {
     int ret = osc_daxpin_range_begin(module, range);
 
@@ -42,12 +42,11 @@ osc_daxpin_move_mapped(osc_daxpin_module_t *module, void *origin,
     return osc_daxpin_range_end(module, range, ret);
 }
 
-static __attribute__((noinline)) int
-osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
-                         int origin_count, ompi_datatype_t *origin_dt,
-                         ptrdiff_t disp, int target_count,
-                         ompi_datatype_t *target_dt,
-                         const osc_daxpin_range_t *range, int is_put)
+static __attribute__((noinline)) int osc_daxpin_move_unmapped(
+        osc_daxpin_module_t *module, void *origin,
+        osc_daxpin_count_t origin_count, ompi_datatype_t *origin_dt,
+        ptrdiff_t disp, osc_daxpin_count_t target_count,
+        ompi_datatype_t *target_dt, const osc_daxpin_range_t *range, int is_put)
 {
     const osc_daxpin_move_t move = {
         .origin       = origin,
@@ -64,9 +63,10 @@ osc_daxpin_move_unmapped(osc_daxpin_module_t *module, void *origin,
 
 /* What comes from one side has to fit into the other one */
 static __attribute__((noinline)) int
-osc_daxpin_move_match(int origin_count, const ompi_datatype_t *origin_dt,
-                      int target_count, const ompi_datatype_t *target_dt,
-                      int is_put)
+osc_daxpin_move_match(osc_daxpin_count_t origin_count,
+                      const ompi_datatype_t *origin_dt,
+                      osc_daxpin_count_t target_count,
+                      const ompi_datatype_t *target_dt, int is_put)
 {
     return is_put ? osc_daxpin_range_match(origin_count, origin_dt,
                                            target_count, target_dt) :
@@ -75,9 +75,10 @@ osc_daxpin_move_match(int origin_count, const ompi_datatype_t *origin_dt,
 }
 
 static __attribute__((always_inline)) inline int
-osc_daxpin_move(void *origin, int origin_count, ompi_datatype_t *origin_dt,
-                int target, ptrdiff_t disp, int target_count,
-                ompi_datatype_t *target_dt, ompi_win_t *win, int is_put)
+osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
+                ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                ompi_win_t *win, int is_put)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     osc_daxpin_range_t range;
@@ -110,18 +111,19 @@ out:
     return ret;
 }
 
-int osc_daxpin_put(const void *origin, int origin_count,
+int osc_daxpin_put(const void *origin, osc_daxpin_count_t origin_count,
                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
-                   int target_count, ompi_datatype_t *target_dt,
+                   osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
                    ompi_win_t *win)
 {
     return osc_daxpin_move((void*)origin, origin_count, origin_dt, target,
                            disp, target_count, target_dt, win, 1);
 }
 
-int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
-                   int target, ptrdiff_t disp, int target_count,
-                   ompi_datatype_t *target_dt, ompi_win_t *win)
+int osc_daxpin_get(void *origin, osc_daxpin_count_t origin_count,
+                   ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                   osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                   ompi_win_t *win)
 {
     return osc_daxpin_move(origin, origin_count, origin_dt, target, disp,
                            target_count, target_dt, win, 0);
@@ -160,6 +162,7 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
     if (move->is_put && range.mem->read_only) {
         return osc_daxpin_error_read_only(module, target);
     }
+    osc_daxpin_requests_await();
     ret = module->peers[target].way->rmove(module, &range, move, &inner);
     if (move->is_put) {
         osc_daxpin_range_dirty(module, &range);
@@ -178,9 +181,9 @@ static int osc_daxpin_settle_request(ompi_win_t *win, int target, int ret)
                    ret;
 }
 
-int osc_daxpin_rput(const void *origin, int origin_count,
+int osc_daxpin_rput(const void *origin, osc_daxpin_count_t origin_count,
                     ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
-                    int target_count, ompi_datatype_t *target_dt,
+                    osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
                     ompi_win_t *win, ompi_request_t **request)
 {
     const osc_daxpin_move_t move = {
@@ -202,10 +205,10 @@ int osc_daxpin_rput(const void *origin, int origin_count,
                                         disp, target_count, target_dt, win));
 }
 
-int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
-                    int target, ptrdiff_t disp, int target_count,
-                    ompi_datatype_t *target_dt, ompi_win_t *win,
-                    ompi_request_t **request)
+int osc_daxpin_rget(void *origin, osc_daxpin_count_t origin_count,
+                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                    osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                    ompi_win_t *win, ompi_request_t **request)
 {
     const osc_daxpin_move_t move = {
         .origin       = origin,

@@ -8,20 +8,21 @@
 
 #include "osc_daxpin.h"
 
-int osc_daxpin_put(const void *origin, int origin_count,
+int osc_daxpin_put(const void *origin, osc_daxpin_count_t origin_count,
                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
-                   int target_count, ompi_datatype_t *target_dt,
+                   osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
                    ompi_win_t *win);
-int osc_daxpin_get(void *origin, int origin_count, ompi_datatype_t *origin_dt,
-                   int target, ptrdiff_t disp, int target_count,
-                   ompi_datatype_t *target_dt, ompi_win_t *win);
-int osc_daxpin_rput(const void *origin, int origin_count,
+int osc_daxpin_get(void *origin, osc_daxpin_count_t origin_count,
+                   ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                   osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                   ompi_win_t *win);
+int osc_daxpin_rput(const void *origin, osc_daxpin_count_t origin_count,
                     ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
-                    int target_count, ompi_datatype_t *target_dt,
+                    osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
                     ompi_win_t *win, ompi_request_t **request);
-int osc_daxpin_rget(void *origin, int origin_count, ompi_datatype_t *origin_dt,
-                    int target, ptrdiff_t disp, int target_count,
-                    ompi_datatype_t *target_dt, ompi_win_t *win,
-                    ompi_request_t **request);
+int osc_daxpin_rget(void *origin, osc_daxpin_count_t origin_count,
+                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                    osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                    ompi_win_t *win, ompi_request_t **request);
 
 #endif

@@ -20,7 +20,12 @@
 #define OSC_DAXPIN_PRIORITY   1000
 #define OSC_DAXPIN_TIMEOUT_MS DAXPIN_TIMEOUT_DEFAULT_MS
 
-OMPI_MODULE_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
+OMPI_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
+
+static int osc_daxpin_open(void)
+{
+    return daxpin_ompi_release_check("osc/daxpin");
+}
 
 static int osc_daxpin_register(void)
 {
@@ -76,8 +81,9 @@ static int osc_daxpin_finalize(void)
 }
 
 static int osc_daxpin_query(ompi_win_t *win, void **base, size_t size,
-                            int disp_unit, ompi_communicator_t *comm,
-                            opal_info_t *info, int flavor)
+                            osc_daxpin_unit_t disp_unit,
+                            ompi_communicator_t *comm, opal_info_t *info,
+                            int flavor)
 {
     return mca_osc_daxpin_component.priority;
 }
@@ -93,8 +99,9 @@ static void osc_daxpin_publish(ompi_win_t *win)
 }
 
 static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
-                             int disp_unit, ompi_communicator_t *comm,
-                             opal_info_t *info, int flavor, int *model)
+                             osc_daxpin_unit_t disp_unit,
+                             ompi_communicator_t *comm, opal_info_t *info,
+                             int flavor, int *model)
 {
     const osc_daxpin_component_t *self = &mca_osc_daxpin_component;
     osc_daxpin_params_t *params        = calloc(1, sizeof(*params));
@@ -135,11 +142,12 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
 osc_daxpin_component_t mca_osc_daxpin_component = {
     .super = {
         .osc_version = {
-            OMPI_OSC_BASE_VERSION_3_0_0,
+            OSC_DAXPIN_BASE_VERSION,
             .mca_component_name            = "daxpin",
             .mca_component_major_version   = 0,
             .mca_component_minor_version   = 1,
             .mca_component_release_version = 0,
+            .mca_open_component            = osc_daxpin_open,
             .mca_register_component_params = osc_daxpin_register
         },
         .osc_data     = {MCA_BASE_METADATA_PARAM_NONE},

@@ -138,7 +138,7 @@ static char *osc_daxpin_place(const osc_daxpin_module_t *module, int rank)
 
 /* The answer for memory that is not in this process is a size of 0. */
 static int osc_daxpin_shared_query(ompi_win_t *win, int rank, size_t *size,
-                                   int *disp_unit, void *baseptr)
+                                   osc_daxpin_unit_t *disp_unit, void *baseptr)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     osc_daxpin_peer_t *peer;
@@ -245,7 +245,7 @@ osc_daxpin_module_new(const osc_daxpin_component_t *component,
  * long as the window */
 static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                                     const ompi_win_t *win, void *base,
-                                    size_t size, int disp_unit,
+                                    size_t size, osc_daxpin_unit_t disp_unit,
                                     osc_daxpin_shadow_t *shadow)
 {
     int model, ret;
@@ -305,7 +305,7 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
 
 static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
                                    const ompi_win_t *win, opal_info_t *info,
-                                   int disp_unit, int *model)
+                                   osc_daxpin_unit_t disp_unit, int *model)
 {
     int ret;
 
@@ -327,7 +327,8 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
 
 static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
                                   const ompi_win_t *win, size_t size,
-                                  int disp_unit, opal_info_t *info, int *model)
+                                  osc_daxpin_unit_t disp_unit,
+                                  opal_info_t *info, int *model)
 {
     int ret;
 
@@ -360,8 +361,10 @@ static const char *osc_daxpin_inner_keys[] = {
     "no_locks", "acc_single_intrinsic"
 };
 
-static char *osc_daxpin_info_changed(opal_infosubscriber_t *object, char *key,
-                                     char *value)
+static osc_daxpin_info_char_t *
+osc_daxpin_info_changed(opal_infosubscriber_t *object,
+                        osc_daxpin_info_char_t *key,
+                        osc_daxpin_info_char_t *value)
 {
     ompi_win_t *win   = (ompi_win_t*)object;
     ompi_win_t *inner = osc_daxpin_module_is_own(win) ?
@@ -396,7 +399,8 @@ static void osc_daxpin_info_subscribe(ompi_win_t *win)
 int osc_daxpin_module_open(const osc_daxpin_component_t *component,
                            const osc_daxpin_spec_t *spec,
                            osc_daxpin_segment_t *segment, ompi_win_t *win,
-                           void **base, size_t size, int disp_unit,
+                           void **base, size_t size,
+                           osc_daxpin_unit_t disp_unit,
                            ompi_communicator_t *comm, opal_info_t *info,
                            int flavor, int *model)
 {
@@ -433,7 +437,7 @@ int osc_daxpin_module_open(const osc_daxpin_component_t *component,
         win->w_flags |= module->sync.win->w_flags;
     }
     snprintf(name, sizeof(name), "daxpin window %d",
-             ompi_comm_get_cid(module->comm));
+             osc_daxpin_comm_number(module->comm));
     ompi_win_set_name(win, name);
     osc_daxpin_info_subscribe(win);
     return OMPI_SUCCESS;

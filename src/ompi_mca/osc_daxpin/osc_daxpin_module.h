@@ -13,7 +13,8 @@
 int osc_daxpin_module_open(const osc_daxpin_component_t *component,
                            const osc_daxpin_spec_t *spec,
                            osc_daxpin_segment_t *segment, ompi_win_t *win,
-                           void **base, size_t size, int disp_unit,
+                           void **base, size_t size,
+                           osc_daxpin_unit_t disp_unit,
                            ompi_communicator_t *comm, opal_info_t *info,
                            int flavor, int *model);
 

@@ -90,10 +90,79 @@ static const daxpin_mpi_ops_t osc_daxpin_mpi_ops = {
     .error_class = osc_daxpin_mpi_error_class
 };
 
-void osc_daxpin_mpi_publish(opal_info_t *info)
+/*
+ * The same for programs of the standard ABI. Their handles of windows are Open
+ * MPI's; error codes have other numbers.
+ */
+
+/* What Open MPI 6 adds to codes and classes that components and programs add,
+ * so that they come after all of the standard's */
+#define OSC_DAXPIN_ABI_OFFSET 16385
+
+static int osc_daxpin_abi_error(int code)
+{
+    static const int numbers[][2] = {
+        {MPI_SUCCESS, 0}, {MPI_ERR_RANK, 6}, {MPI_ERR_IO, 35},
+        {MPI_ERR_RMA_RANGE, 48}, {MPI_ERR_WIN, 56}
+    };
+    const int other = 16; /* MPI_ERR_OTHER there */
+    size_t i;
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); ++i) {
+        if (numbers[i][0] == code) {
+            return numbers[i][1];
+        }
+    }
+    return (code > MPI_ERR_LASTCODE) ? code + OSC_DAXPIN_ABI_OFFSET : other;
+}
+
+static int osc_daxpin_abi_file(MPI_Win win, daxpin_file_t **file_p,
+                               MPI_Aint *offset_p)
+{
+    return osc_daxpin_abi_error(osc_daxpin_mpi_file(win, file_p, offset_p));
+}
+
+static int osc_daxpin_abi_cause(MPI_Win win, int target, char *buffer,
+                                size_t size)
+{
+    return osc_daxpin_abi_error(
+            osc_daxpin_mpi_cause(win, target, buffer, size));
+}
+
+static int osc_daxpin_abi_persist(MPI_Win win, MPI_Aint offset,
+                                  MPI_Aint length)
+{
+    return osc_daxpin_abi_error(osc_daxpin_mpi_persist(win, offset, length));
+}
+
+static int osc_daxpin_abi_error_class(MPI_Win win, int *class_p)
+{
+    *class_p = osc_daxpin_abi_error(osc_daxpin_error_class());
+    return 0;
+}
+
+static const daxpin_mpi_ops_t osc_daxpin_abi_ops = {
+    .version     = DAXPIN_MPI_VERSION,
+    .file        = osc_daxpin_abi_file,
+    .cause       = osc_daxpin_abi_cause,
+    .persist     = osc_daxpin_abi_persist,
+    .error_class = osc_daxpin_abi_error_class
+};
+
+static void osc_daxpin_mpi_publish_ops(opal_info_t *info, const char *key,
+                                       const daxpin_mpi_ops_t *ops)
 {
     char value[64];
 
-    snprintf(value, sizeof(value), "%p", (const void*)&osc_daxpin_mpi_ops);
-    opal_info_set(info, DAXPIN_MPI_INFO, value);
+    snprintf(value, sizeof(value), "%p", (const void*)ops);
+    opal_info_set(info, key, value);
+}
+
+void osc_daxpin_mpi_publish(opal_info_t *info)
+{
+    osc_daxpin_mpi_publish_ops(info, DAXPIN_MPI_INFO, &osc_daxpin_mpi_ops);
+    if (OSC_DAXPIN_HAS_ABI) {
+        osc_daxpin_mpi_publish_ops(info, "daxpin_mpi_abi",
+                                   &osc_daxpin_abi_ops);
+    }
 }

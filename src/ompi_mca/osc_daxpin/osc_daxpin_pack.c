@@ -14,7 +14,8 @@
 
 /* Copy all pieces of a datatype at an address there */
 static int osc_daxpin_pack_copy(osc_daxpin_module_t *module, int target,
-                                void *packed, char *addr, int count,
+                                void *packed, char *addr,
+                                osc_daxpin_count_t count,
                                 const ompi_datatype_t *dt, int is_put,
                                 osc_daxpin_pack_copy_t copy)
 {
@@ -52,14 +53,14 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
     void *packed = malloc(size);
     int ret      = OMPI_SUCCESS;
 
-    if ((packed == NULL) || (size > INT_MAX)) {
+    if ((packed == NULL) || (size > OSC_DAXPIN_COUNT_MAX)) {
         free(packed);
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     if (move->is_put) {
         ret = ompi_datatype_sndrcv(move->origin, move->origin_count,
-                                   move->origin_dt, packed, (int)size,
-                                   MPI_PACKED);
+                                   move->origin_dt, packed,
+                                   (osc_daxpin_count_t)size, MPI_PACKED);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_pack_copy(module, range->target, packed, range->addr,
@@ -67,8 +68,9 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                                    move->is_put, copy);
     }
     if ((ret == OMPI_SUCCESS) && !move->is_put) {
-        ret = ompi_datatype_sndrcv(packed, (int)size, MPI_PACKED, move->origin,
-                                   move->origin_count, move->origin_dt);
+        ret = ompi_datatype_sndrcv(packed, (osc_daxpin_count_t)size, MPI_PACKED,
+                                   move->origin, move->origin_count,
+                                   move->origin_dt);
     }
     free(packed);
     return ret;

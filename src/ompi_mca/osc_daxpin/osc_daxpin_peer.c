@@ -23,7 +23,7 @@ typedef struct osc_daxpin_peer_info {
     uint64_t     offset;
     uint64_t     size;
     uint64_t     file_length;
-    int          disp_unit;
+    osc_daxpin_unit_t          disp_unit;
     int          has_file;
     int          read_only;
     int          node;      /* id */
@@ -35,7 +35,7 @@ typedef struct osc_daxpin_peer_info {
 } osc_daxpin_peer_info_t;
 
 static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
-                                      int disp_unit,
+                                      osc_daxpin_unit_t disp_unit,
                                       osc_daxpin_peer_info_t *info)
 {
     const osc_daxpin_segment_t *segment = &module->segment;
@@ -243,7 +243,7 @@ static int osc_daxpin_remote_agree(osc_daxpin_module_t *module, int ret)
 
 /* Exchange what the ranks have, and open them as targets */
 static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
-                                     int disp_unit,
+                                     osc_daxpin_unit_t disp_unit,
                                      osc_daxpin_peer_info_t *infos)
 {
     ompi_communicator_t *comm = module->comm;
@@ -264,7 +264,8 @@ static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
     return osc_daxpin_remote_agree(module, ret);
 }
 
-int osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit)
+int osc_daxpin_peers_open(osc_daxpin_module_t *module,
+                          osc_daxpin_unit_t disp_unit)
 {
     osc_daxpin_peer_info_t *infos;
     int ret = OMPI_SUCCESS;

@@ -9,7 +9,8 @@
 #include "osc_daxpin.h"
 
 /* Collective */
-int  osc_daxpin_peers_open(osc_daxpin_module_t *module, int disp_unit);
+int osc_daxpin_peers_open(osc_daxpin_module_t *module,
+                          osc_daxpin_unit_t disp_unit);
 void osc_daxpin_peers_close(osc_daxpin_module_t *module);
 
 /* Return where a target's memory is in this process, or NULL */

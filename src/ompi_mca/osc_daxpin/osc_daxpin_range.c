@@ -10,7 +10,7 @@
 /* No process of a 64-bit system has more */
 #define OSC_DAXPIN_ADDRESSES ((ptrdiff_t)1 << 57)
 
-int osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+int osc_daxpin_range_span(const ompi_datatype_t *dt, osc_daxpin_count_t count,
                           osc_daxpin_range_t *range)
 {
     ptrdiff_t lb, extent, true_lb, true_extent, low, high;
@@ -37,8 +37,10 @@ int osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
     return OMPI_SUCCESS;
 }
 
-int osc_daxpin_range_match(int from_count, const ompi_datatype_t *from_dt,
-                           int to_count, const ompi_datatype_t *to_dt)
+int osc_daxpin_range_match(osc_daxpin_count_t from_count,
+                           const ompi_datatype_t *from_dt,
+                           osc_daxpin_count_t to_count,
+                           const ompi_datatype_t *to_dt)
 {
     size_t from = (size_t)from_count * from_dt->super.size;
     size_t to   = (size_t)to_count * to_dt->super.size;

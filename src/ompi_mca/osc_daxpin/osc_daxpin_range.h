@@ -19,13 +19,15 @@ int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
 
 /* Set first and length to the bytes that a datatype with gaps covers. Fail if
  * there are more than addresses. */
-int osc_daxpin_range_span(const ompi_datatype_t *dt, int count,
+int osc_daxpin_range_span(const ompi_datatype_t *dt, osc_daxpin_count_t count,
                           osc_daxpin_range_t *range);
 
 /* Return MPI_ERR_TRUNCATE if the bytes of one side of an operation are too many
  * for the other one */
-int osc_daxpin_range_match(int from_count, const ompi_datatype_t *from_dt,
-                           int to_count, const ompi_datatype_t *to_dt);
+int osc_daxpin_range_match(osc_daxpin_count_t from_count,
+                           const ompi_datatype_t *from_dt,
+                           osc_daxpin_count_t to_count,
+                           const ompi_datatype_t *to_dt);
 
 /* Copy in chunks, because a revoke does not wait for all of a long copy */
 void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
@@ -48,16 +50,16 @@ static inline int osc_daxpin_range_result(osc_daxpin_module_t *module,
 
 static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
 {
-    const uint16_t flags = OMPI_DATATYPE_FLAG_PREDEFINED |
+    const uint32_t flags = OMPI_DATATYPE_FLAG_PREDEFINED |
                            OPAL_DATATYPE_FLAG_NO_GAPS;
 
     return (dt->super.flags & flags) == flags;
 }
 
 /* Return whether both sides are alike: a number of bytes to copy */
-static inline int osc_daxpin_is_plain(int origin_count,
+static inline int osc_daxpin_is_plain(osc_daxpin_count_t origin_count,
                                       const ompi_datatype_t *origin_dt,
-                                      int target_count,
+                                      osc_daxpin_count_t target_count,
                                       const ompi_datatype_t *target_dt)
 {
     return (origin_dt == target_dt) && (origin_count == target_count) &&
@@ -66,7 +68,7 @@ static inline int osc_daxpin_is_plain(int origin_count,
 
 /* Check that an access is allowed, and find its bytes */
 static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
-                                       ptrdiff_t disp, int count,
+                                       ptrdiff_t disp, osc_daxpin_count_t count,
                                        const ompi_datatype_t *dt,
                                        osc_daxpin_range_t *range)
 {

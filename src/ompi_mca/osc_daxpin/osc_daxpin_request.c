@@ -39,6 +39,7 @@ OBJ_CLASS_INSTANCE(osc_daxpin_request_t, ompi_request_t, NULL, NULL);
 static struct {
     opal_mutex_t mutex;
     opal_list_t  list;  /* requests under way */
+    _Atomic int  count; /* of them */
     unsigned     users; /* windows */
 } osc_daxpin_requests;
 
@@ -137,6 +138,7 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
     }
     opal_list_remove_item(&osc_daxpin_requests.list,
                           (opal_list_item_t*)request);
+    --osc_daxpin_requests.count;
     request->super.req_status.MPI_ERROR = ret;
     ompi_request_complete(&request->super, true);
     return 1;
@@ -213,6 +215,13 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module)
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
 
+void osc_daxpin_requests_await(void)
+{
+    while (osc_daxpin_requests.count >= OSC_DAXPIN_REQUESTS_MAX) {
+        opal_progress();
+    }
+}
+
 int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
                              ompi_request_t *inner, ompi_request_t **request_p)
 {
@@ -239,6 +248,7 @@ int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
     *request_p                = super;
     opal_mutex_lock(&osc_daxpin_requests.mutex);
     opal_list_append(&osc_daxpin_requests.list, (opal_list_item_t*)request);
+    ++osc_daxpin_requests.count;
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
     return OMPI_SUCCESS;
 }

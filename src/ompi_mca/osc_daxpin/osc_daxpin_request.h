@@ -17,6 +17,9 @@ void osc_daxpin_requests_finalize(void);
 void osc_daxpin_requests_open(osc_daxpin_module_t *module);
 void osc_daxpin_requests_close(osc_daxpin_module_t *module);
 
+/* Wait until another request may be under way */
+void osc_daxpin_requests_await(void);
+
 /* Make a request from @a inner, which moves the data and is the request's from
  * now on */
 int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,

@@ -63,7 +63,8 @@ static int osc_daxpin_is_excluded(const osc_daxpin_component_t *self,
  * or an error. Of inner components osc/ucx comes first: osc/rdma, which has a
  * higher priority, has devices write into files without daxpin. */
 static int osc_daxpin_list(const osc_daxpin_component_t *self, ompi_win_t *win,
-                           void **base, size_t size, int disp_unit,
+                           void **base, size_t size,
+                           osc_daxpin_unit_t disp_unit,
                            ompi_communicator_t *comm, opal_info_t *info,
                            int flavor, osc_daxpin_use_t use,
                            osc_daxpin_choice_t *choices)
@@ -105,18 +106,19 @@ static int osc_daxpin_list(const osc_daxpin_component_t *self, ompi_win_t *win,
 /* List the components for a shadow window */
 static int osc_daxpin_choose(const osc_daxpin_component_t *self,
                              ompi_win_t *win, void **base, size_t size,
-                             int disp_unit, ompi_communicator_t *comm,
-                             opal_info_t *info, int flavor,
-                             osc_daxpin_choice_t *choices)
+                             osc_daxpin_unit_t disp_unit,
+                             ompi_communicator_t *comm, opal_info_t *info,
+                             int flavor, osc_daxpin_choice_t *choices)
 {
     return osc_daxpin_list(self, win, base, size, disp_unit, comm, info,
                            flavor, OSC_DAXPIN_USE_INNER, choices);
 }
 
-int osc_daxpin_pass_through(const osc_daxpin_component_t *self,
-                            ompi_win_t *win, void **base, size_t size,
-                            int disp_unit, ompi_communicator_t *comm,
-                            opal_info_t *info, int flavor, int *model)
+int osc_daxpin_pass_through(const osc_daxpin_component_t *self, ompi_win_t *win,
+                            void **base, size_t size,
+                            osc_daxpin_unit_t disp_unit,
+                            ompi_communicator_t *comm, opal_info_t *info,
+                            int flavor, int *model)
 {
     osc_daxpin_choice_t choices[OSC_DAXPIN_COMPONENTS_MAX];
     int count;
@@ -149,6 +151,10 @@ static ompi_win_t *osc_daxpin_shadow_new(const ompi_win_t *win,
     shadow->w_group        = win->w_group;
     shadow->w_f_to_c_index = -1;
     OBJ_RETAIN(shadow->w_group);
+    if (!osc_daxpin_win_prepare(shadow)) {
+        OBJ_RELEASE(shadow);
+        return NULL;
+    }
     shadow->super.s_info = OBJ_NEW(opal_info_t);
     if (info != NULL) {
         opal_info_dup(info, &shadow->super.s_info);
@@ -196,8 +202,8 @@ static int osc_daxpin_shadow_agree(const osc_daxpin_module_t *module,
 
 int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
                            const ompi_win_t *win, void *base, size_t size,
-                           int disp_unit, opal_info_t *info, int *model_p,
-                           osc_daxpin_shadow_t *shadow)
+                           osc_daxpin_unit_t disp_unit, opal_info_t *info,
+                           int *model_p, osc_daxpin_shadow_t *shadow)
 {
     const osc_daxpin_component_t *self = module->component;
     ompi_communicator_t *comm          = module->comm;

@@ -10,15 +10,16 @@
 
 /* Collective; the same result on all ranks. @a info may be NULL. */
 int  osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
-                            const ompi_win_t *win, void *base, size_t size,
-                            int disp_unit, opal_info_t *info, int *model_p,
-                            osc_daxpin_shadow_t *shadow);
+                           const ompi_win_t *win, void *base, size_t size,
+                           osc_daxpin_unit_t disp_unit, opal_info_t *info,
+                           int *model_p, osc_daxpin_shadow_t *shadow);
 void osc_daxpin_shadow_close(osc_daxpin_shadow_t *shadow);
 
 /* Leave a window without a file to the best other component */
-int osc_daxpin_pass_through(const osc_daxpin_component_t *self,
-                            ompi_win_t *win, void **base, size_t size,
-                            int disp_unit, ompi_communicator_t *comm,
-                            opal_info_t *info, int flavor, int *model);
+int osc_daxpin_pass_through(const osc_daxpin_component_t *self, ompi_win_t *win,
+                            void **base, size_t size,
+                            osc_daxpin_unit_t disp_unit,
+                            ompi_communicator_t *comm, opal_info_t *info,
+                            int flavor, int *model);
 
 #endif

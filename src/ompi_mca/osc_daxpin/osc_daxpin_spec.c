@@ -43,12 +43,7 @@ static const osc_daxpin_word_t osc_daxpin_alloc_words[] = {
 
 static int osc_daxpin_spec_get(opal_info_t *info, const char *key, char *value)
 {
-    int flag = 0;
-
-    if (info != NULL) {
-        opal_info_get(info, key, OPAL_MAX_INFO_VAL, value, &flag);
-    }
-    return flag;
+    return (info != NULL) && osc_daxpin_info_get(info, key, value);
 }
 
 /* Read a key whose value is one of some words. *value_p stays as it is if the
