@@ -572,53 +572,65 @@ static void test_flood(void)
  * Descriptors that the daemon would have to wait for
  */
 
-/* Return a connected socket, of which the last close() waits for a minute and
- * more, because nobody reads what was sent; *peer_p is not to be closed. */
-static int lingering(int *peer_p)
+/* Listen at the loopback device. Return the socket or -1. */
+static int listen_here(struct sockaddr_in *address)
+{
+    socklen_t length = sizeof(*address);
+    const int sock   = socket(AF_INET, SOCK_STREAM, 0);
+
+    memset(address, 0, sizeof(*address));
+    address->sin_family      = AF_INET;
+    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return ((bind(sock, (struct sockaddr*)address, length) == 0) &&
+            (listen(sock, 1) == 0) &&
+            (getsockname(sock, (struct sockaddr*)address, &length) == 0)) ?
+                   sock :
+                   -1;
+}
+
+/* Pass a socket of which the last close() waits for an hour, because nobody reads
+ * what was sent. The process that passes it exits at once: an exit does not
+ * wait. */
+static int pass_one(const struct sockaddr_in *address, int conn)
 {
     const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length           = sizeof(address);
     static char block[65536];
-    const int listener = socket(AF_INET, SOCK_STREAM, 0);
-    const int sock     = socket(AF_INET, SOCK_STREAM, 0);
+    const int sock = socket(AF_INET, SOCK_STREAM, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if ((bind(listener, (struct sockaddr*)&address, length) != 0) ||
-        (listen(listener, 1) != 0) ||
-        (getsockname(listener, (struct sockaddr*)&address, &length) != 0) ||
-        (connect(sock, (struct sockaddr*)&address, length) != 0)) {
-        return -1;
+    if (connect(sock, (const struct sockaddr*)address, sizeof(*address)) != 0) {
+        return 0;
     }
-    *peer_p = accept(listener, NULL, NULL);
-    close(listener);
     while (send(sock, block, sizeof(block), MSG_DONTWAIT) > 0) {
     }
     return (setsockopt(sock, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ==
-            0) ? sock : -1;
+            0) && say(conn, DAXPIN_GUARD_FILE, NULL, 0, sock);
 }
 
 /* Pass such sockets to the daemon in all places where it may have to close them,
  * and then do nothing. Exits with 1 if that is not possible. */
 static void pass_lingering(int ready)
 {
-    int i, peer, sock, conn = -1;
+    struct sockaddr_in address;
+    int i, status, listener = listen_here(&address), conn = -1;
+    pid_t pid;
 
-    for (i = 0; i < 24; ++i) {
-        sock = lingering(&peer);
+    for (i = 0; (listener >= 0) && (i < 24); ++i) {
         if (i % 3 != 2) {
             conn = dial();
         }
-        if ((sock < 0) || (conn < 0) ||
-            !say(conn, DAXPIN_GUARD_FILE, NULL, 0, sock)) {
+        pid = fork();
+        if (pid == 0) {
+            _exit(!pass_one(&address, conn));
+        }
+        if ((accept(listener, NULL, NULL) < 0) ||
+            (waitpid(pid, &status, 0) != pid) || (status != 0)) {
             _exit(1);
         }
-        close(sock);
         if (i % 3 == 2) {
             close(conn); /* The message may not have been received */
         }
     }
-    (void)!write(ready, "", 1);
+    (void)!write(ready, "", (listener >= 0) ? 1 : 0);
     pause();
 }
 
