@@ -60,7 +60,7 @@ static int osc_daxpin_agree_in(ompi_communicator_t *comm, int ret)
     return (all == 0) ? OMPI_SUCCESS : (ret != OMPI_SUCCESS) ? ret : OMPI_ERROR;
 }
 
-int osc_daxpin_agree(osc_daxpin_module_t *module, int ret)
+int osc_daxpin_agree(const osc_daxpin_module_t *module, int ret)
 {
     return osc_daxpin_agree_in(module->comm, ret);
 }

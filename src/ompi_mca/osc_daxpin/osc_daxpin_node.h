@@ -9,7 +9,7 @@
 #include "osc_daxpin.h"
 
 /* Return the first error of any rank, on all ranks. Collective. */
-int osc_daxpin_agree(osc_daxpin_module_t *module, int ret);
+int osc_daxpin_agree(const osc_daxpin_module_t *module, int ret);
 
 /* Collective */
 int  osc_daxpin_node_open(osc_daxpin_module_t *module);

@@ -6,6 +6,7 @@
 #include "osc_daxpin_shadow.h"
 
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_node.h"
 
 #include "opal/util/info.h"
 
@@ -218,8 +219,9 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
     info = shadow->win->super.s_info; /* osc/pt2pt wants one in any case */
     count = osc_daxpin_choose(self, shadow->win, &base, size, disp_unit, comm,
                               info, MPI_WIN_FLAVOR_CREATE, choices);
-    /* Some components want a window that they then cannot make; each fails on
-     * all ranks */
+    /* Some components want a window that they then cannot make. Where one fails
+     * on some ranks only, the others leave its window as it is: freeing it would
+     * wait for all ranks. */
     for (i = 0; ret != OMPI_SUCCESS; ++i) {
         agreed = osc_daxpin_shadow_agree(module, (i < count) ?
                                          choices[i].component : NULL);
@@ -233,6 +235,11 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
         ret = choices[i].component->osc_select(shadow->win, &base, size,
                                                disp_unit, comm, info,
                                                MPI_WIN_FLAVOR_CREATE, model_p);
+        agreed = osc_daxpin_agree(module, ret);
+        if ((ret == OMPI_SUCCESS) && (agreed != OMPI_SUCCESS)) {
+            OBJ_RETAIN(shadow->win); /* for ever */
+        }
+        ret = agreed;
     }
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_shadow_delete(shadow);
