@@ -51,8 +51,8 @@ static const job_rule_t job_rules[] = {
       "pass it on: mpirun -x UCX_MD=daxpin" },
     { PROBE_KEY_MODULE, "job: UCX module", NULL, "none", "is loaded",
       "hook_daxpin did not load it; it needs UCX_MD=daxpin, "
-      "OMPI_MCA_mca_base_component_path and DAXPIN_UCX_MODULE, which `eval "
-      "\"$(daxpin env)\"` sets and mpirun -x passes to other nodes" },
+      "OMPI_MCA_opal_mca_base_component_path and DAXPIN_UCX_MODULE, which "
+      "`eval \"$(daxpin env)\"` sets and mpirun -x passes to other nodes" },
     { PROBE_KEY_OSC, "job: osc", "daxpin,ucx", NULL, "is daxpin or ucx",
       "daxpin does not protect windows; see osc_daxpin and osc above, and "
       "options of the launcher" },

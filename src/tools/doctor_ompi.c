@@ -51,6 +51,14 @@ static void ompi_find(const char *output, const char *begin, char *rest,
     snprintf(rest, size, "%.*s", (int)strcspn(found, "\n"), found);
 }
 
+static int ompi_is_set_by_full_name(const char *name)
+{
+    char full[256];
+
+    snprintf(full, sizeof(full), "OMPI_MCA_opal_%s", name);
+    return getenv(full) != NULL;
+}
+
 /* Read a parameter. owner: "framework:component", as ompi_info prints it. */
 static void ompi_param(const char *output, const char *owner, const char *name,
                        ompi_param_t *param)
@@ -71,7 +79,7 @@ static void ompi_param(const char *output, const char *owner, const char *name,
     ompi_find(output, begin, param->source, sizeof(param->source));
     /* ompi_info 4.1 reports a default for what a synonym sets */
     snprintf(begin, sizeof(begin), "OMPI_MCA_%s", name);
-    if (getenv(begin) != NULL) {
+    if ((getenv(begin) != NULL) || ompi_is_set_by_full_name(name)) {
         snprintf(param->source, sizeof(param->source), "environment");
     }
 }
@@ -190,19 +198,27 @@ static void ompi_check_osc(daxpin_checkup_t *checkup, const char *output)
     }
 }
 
+/* As src/ompi_mca/ompi_release.h has it */
+static int ompi_is_known(unsigned major, unsigned minor)
+{
+    return ((major == 4) && (minor == 1)) ||
+           ((minor == 0) && ((major == 5) || (major == 6)));
+}
+
 static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
 {
     char version[64];
     unsigned major = 0, minor = 0;
+    int known;
 
     ompi_find(output, "ompi:version:full:", version, sizeof(version));
     sscanf(version, "%u.%u", &major, &minor);
-    daxpin_checkup_add(checkup, ((major == 4) && (minor == 1)) ?
-                                        DAXPIN_FINDING_OK :
+    known = ompi_is_known(major, minor);
+    daxpin_checkup_add(checkup, known ? DAXPIN_FINDING_OK :
                                         DAXPIN_FINDING_WARN,
-                       "Open MPI", "%s%s", version,
-                       ((major == 4) && (minor == 1)) ? "" :
-                       ": daxpin is tested with 4.1");
+                       "Open MPI", "%s%s", version, known ? "" :
+                       ": daxpin knows 4.1, 5.0 and 6.0, and stays off with "
+                       "any other release; use one of these");
     ompi_check_components(checkup, output);
     ompi_check_osc(checkup, output);
 }

@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENV_MCA_PATH "OMPI_MCA_mca_base_component_path"
+/* The full name, with the project before it. By the short name mpirun of Open
+ * MPI 5 sets PMIx' path as well, and loses PMIx' own components; that of 5.0
+ * also sets PMIx' path as Open MPI's in the ranks. */
+#define ENV_MCA_PATH       "OMPI_MCA_opal_mca_base_component_path"
+#define ENV_MCA_PATH_SHORT "OMPI_MCA_mca_base_component_path"
 
 static int env_list_has(const char *list, const char *element, char separator)
 {
@@ -87,6 +91,9 @@ static int env_walk_mca(const daxpin_place_t *place, daxpin_env_func_t func)
 
     if (place->mca_count == 0) {
         return 0;
+    }
+    if (list == NULL) {
+        list = getenv(ENV_MCA_PATH_SHORT); /* which the full name hides */
     }
     list = (list != NULL) ? list : "";
     ours = env_mca_missing(place, list);

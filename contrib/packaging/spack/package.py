@@ -53,6 +53,6 @@ class Daxpin(AutotoolsPackage):
         env.set("DAXPIN_UCX_MODULE", prefix.lib.ucx.join("libuct_daxpin.so.0"))
         if "+mpi" in self.spec:
             env.set(
-                "OMPI_MCA_mca_base_component_path",
+                "OMPI_MCA_opal_mca_base_component_path",
                 f"SYSTEM_DEFAULT:{prefix.lib.openmpi}:USER_DEFAULT",
             )
