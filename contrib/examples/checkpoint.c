@@ -1,235 +1,967 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/*
- * Checkpoints in a window over files. Each rank's file has two areas: its own
- * checkpoints, and copies of its left neighbour's. An area has two slots, used
- * in turn, and a slot a header that is written when the data is durable; so
- * whenever the job is killed, one slot is whole. At the start each rank looks
- * for its last checkpoint at home and at its right neighbour, and all go on
- * from the last step that everybody has.
- *
- * usage: checkpoint FILE STEPS
- *
- * Rank R has FILE.R. Kill it at any moment, delete one rank's file if you like,
- * and start it again. Exit status 1: a checkpoint was not what it had to be.
- */
+#include "checkpoint.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
-#include <mpi.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#define WORDS  8192
-#define PAGE   4096
-#define MAGIC  0x63686b7074ull
+#define PAGE        4096ull
+#define MAGIC       0x746e696f706b6863ull /* "chkpoint" */
+#define FORMAT      1
+#define CHUNK       (8ull << 20) /* a put, and what progress counts */
+#define LANES       4
+#define ERROR_BYTES 1024
 
+/* At the beginning of a file, one a page, for slot 0 and 1. In any format it
+ * has these bytes, begins with magic and format, and ends with sum. */
 typedef struct header {
     uint64_t magic;
+    uint32_t format;
+    uint32_t rank; /* whose file this is; the rest is the same in all */
+    uint64_t version;
     uint64_t step;
-    uint64_t data_sum;
-    uint64_t sum; /* of what is before it */
+    uint32_t ranks;
+    uint32_t arrays;
+    uint64_t table_offset;
+    uint64_t table_bytes;
+    uint64_t table_sum;
+    uint64_t own_offset;  /* of this rank's data */
+    uint64_t copy_offset; /* of the left neighbour's; 0: there is none */
+    uint64_t slot_bytes;  /* of data, at either */
+    uint64_t reserved[4];
+    uint64_t sum;         /* of what is before it */
 } header_t;
 
-/* Headers and data on pages of their own */
-typedef struct slot {
+/* The table: an array each, and then for each rank a part of each array */
+typedef struct kind {
+    char     name[CHECKPOINT_NAME_BYTES];
+    uint64_t unit;
+    uint64_t total;
+} kind_t;
+
+typedef struct part {
+    uint64_t first;
+    uint64_t count;
+    uint64_t sum;
+} part_t;
+
+typedef struct sum {
+    uint64_t lanes[LANES];
+    uint64_t length;
+} sum_t;
+
+/* A checkpoint that was found */
+typedef struct image {
     header_t header;
-    char     pad[PAGE - sizeof(header_t)];
-    uint64_t data[WORDS];
-} slot_t;
+    char     *table; /* NULL: there is none */
+    uint64_t own_version; /* the last one in this rank's file */
+    char     damage[ERROR_BYTES]; /* of a file without a good header; or "" */
+} image_t;
 
-typedef struct area {
-    slot_t slots[2];
-} area_t;
+struct checkpoint {
+    MPI_Comm             comm;
+    MPI_Win              win; /* MPI_WIN_NULL: none */
+    int                  rank, size, count, copies, broken, others;
+    uint64_t             version;
+    uint64_t             table_bytes, slot_bytes, own_bytes, done;
+    checkpoint_array_t   *arrays;
+    part_t               *parts; /* of all ranks */
+    char                 *table;
+    checkpoint_options_t options;
+    char                 name[PATH_MAX];
+};
 
-enum { OWN, COPY, AREAS };
+static char error_text[ERROR_BYTES];
 
-static int rank, size, right;
-static uint64_t state[WORDS];
-static area_t *areas;
-static MPI_Win win;
+const char *checkpoint_error(void)
+{
+    return error_text;
+}
+
+static __attribute__((format(printf, 1, 2))) int fail(const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(error_text, sizeof(error_text), format, ap);
+    va_end(ap);
+    return -1;
+}
+
+/* Make a failure of any rank one of all, with its reason */
+static int agree(const checkpoint_t *cp, int status)
+{
+    int failed = (status == 0) ? cp->size : cp->rank;
+
+    MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MIN, cp->comm);
+    if (failed == cp->size) {
+        return 0;
+    }
+    MPI_Bcast(error_text, sizeof(error_text), MPI_CHAR, failed, cp->comm);
+    return -1;
+}
+
+static int fail_mpi(const checkpoint_t *cp, const char *what, int error)
+{
+    char text[MPI_MAX_ERROR_STRING];
+    int length;
+
+    MPI_Error_string(error, text, &length);
+    return fail("%s.%d.%d: cannot %s: %s", cp->name, cp->size, cp->rank, what,
+                text);
+}
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+/*
+ * Checksums: a change of one word always changes them
+ */
+
+static void sum_words(sum_t *sum, const char *data, size_t count)
+{
+    uint64_t words[LANES];
+    size_t i;
+    int lane;
+
+    for (i = 0; i < count; ++i) {
+        memcpy(words, data + i * sizeof(words), sizeof(words));
+        for (lane = 0; lane < LANES; ++lane) {
+            words[lane]      = (sum->lanes[lane] ^ words[lane]) *
+                               0x9e3779b97f4a7c15ull;
+            sum->lanes[lane] = words[lane] ^ (words[lane] >> 29);
+        }
+    }
+}
+
+/* Add data; a multiple of 32 bytes unless it is the last */
+static void sum_add(sum_t *sum, const void *data, size_t length)
+{
+    char rest[LANES * sizeof(uint64_t)] = {0};
+    size_t count                        = length / sizeof(rest);
+
+    sum_words(sum, data, count);
+    if (length % sizeof(rest) > 0) {
+        memcpy(rest, (const char*)data + count * sizeof(rest),
+               length % sizeof(rest));
+        sum_words(sum, rest, 1);
+    }
+    sum->length += length;
+}
+
+static uint64_t sum_end(const sum_t *sum)
+{
+    uint64_t result = sum->length;
+    int lane;
+
+    for (lane = 0; lane < LANES; ++lane) {
+        result  = (result ^ sum->lanes[lane]) * 0x9e3779b97f4a7c15ull;
+        result ^= result >> 32;
+    }
+    return result;
+}
 
 static uint64_t sum_of(const void *data, size_t length)
 {
-    const unsigned char *byte = data;
-    uint64_t sum              = 0xcbf29ce484222325ull;
+    sum_t sum = {{1, 2, 3, 4}, 0};
 
-    while (length-- > 0) {
-        sum = (sum ^ *byte++) * 0x100000001b3ull;
-    }
-    return sum;
+    sum_add(&sum, data, length);
+    return sum_end(&sum);
 }
 
-/* A computation: what a rank has after a step */
-static void compute(uint64_t step)
-{
-    uint64_t i;
+/*
+ * Find the last checkpoint
+ */
 
-    for (i = 0; i < WORDS; ++i) {
-        state[i] = (step * 1000003 + rank) * 31 + i;
-    }
+/* Return whether name is one of a file of this checkpoint, and whose */
+static int is_file_of(const char *base, const char *name, int *ranks, int *rank)
+{
+    size_t length = strlen(base);
+    int end       = 0;
+
+    return (strncmp(name, base, length) == 0) &&
+           (sscanf(name + length, ".%9d.%9d%n", ranks, rank, &end) == 2) &&
+           (name[length + end] == '\0') && (*rank >= 0) && (*rank < *ranks);
 }
 
-static int is_right(uint64_t step)
+static int read_at(int fd, void *buffer, size_t length, uint64_t offset)
 {
-    uint64_t i;
+    ssize_t got;
 
-    for (i = 0; i < WORDS; ++i) {
-        if (state[i] != (step * 1000003 + rank) * 31 + i) {
+    while (length > 0) {
+        got = pread(fd, buffer, length, (off_t)offset);
+        if (got < 0) {
+            return -1;
+        }
+        if (got == 0) { /* behind the end are zeros */
+            memset(buffer, 0, length);
             return 0;
         }
+        buffer  = (char*)buffer + got;
+        offset += got;
+        length -= got;
     }
-    return 1;
+    return 0;
 }
 
-static MPI_Aint place(int area, int slot)
+/* Return 1: it is whole, 0: a write of it was interrupted or never begun, -1:
+ * this file must not be touched */
+static int check_header(const header_t *header, const char *path, int ranks,
+                        int rank)
 {
-    return (MPI_Aint)(area * sizeof(area_t) + slot * sizeof(slot_t));
-}
-
-static void put(const void *data, size_t length, int target, MPI_Aint where)
-{
-    MPI_Put(data, (int)length, MPI_BYTE, target, where, (int)length, MPI_BYTE,
-            win);
-}
-
-/* With daxpin_persist=sync a fence makes what is in the own file durable
- * before it returns; after the barrier that is so everywhere. */
-static void make_durable(void)
-{
-    MPI_Win_fence(0, win);
-    MPI_Barrier(MPI_COMM_WORLD);
-}
-
-static void checkpoint(uint64_t step)
-{
-    int slot          = (int)(step % 2);
-    const size_t from = offsetof(slot_t, data);
-    header_t header   = {.magic = MAGIC, .step = step};
-
-    put(state, sizeof(state), rank, place(OWN, slot) + from);
-    put(state, sizeof(state), right, place(COPY, slot) + from);
-    make_durable();
-
-    header.data_sum = sum_of(state, sizeof(state));
-    header.sum      = sum_of(&header, offsetof(header_t, sum));
-    put(&header, sizeof(header), rank, place(OWN, slot));
-    put(&header, sizeof(header), right, place(COPY, slot));
-    make_durable();
-}
-
-static int is_whole(const slot_t *slot)
-{
-    const header_t *header = &slot->header;
-
-    return (header->magic == MAGIC) &&
-           (header->sum == sum_of(header, offsetof(header_t, sum))) &&
-           (header->data_sum == sum_of(slot->data, sizeof(slot->data)));
-}
-
-/* The last step of which an area has a checkpoint; 0: none */
-static uint64_t last_step(const area_t *area)
-{
-    uint64_t step = 0;
-    int i;
-
-    for (i = 0; i < 2; ++i) {
-        if (is_whole(&area->slots[i]) &&
-            (area->slots[i].header.step > step)) {
-            step = area->slots[i].header.step;
-        }
-    }
-    return step;
-}
-
-static int restore(const area_t *area, uint64_t step)
-{
-    const slot_t *slot = &area->slots[step % 2];
-
-    if (!is_whole(slot) || (slot->header.step != step)) {
+    if (header->magic == 0) {
         return 0;
     }
-    memcpy(state, slot->data, sizeof(state));
+    if (header->magic != MAGIC) {
+        return fail("%s: not read: it is not a checkpoint, but has a name of "
+                    "one; move it away", path);
+    }
+    if (header->sum != sum_of(header, offsetof(header_t, sum))) {
+        return 0;
+    }
+    if (header->format != FORMAT) {
+        return fail("%s: not read: it has format %u, and this program knows "
+                    "%d; use the program that wrote it, or move it away", path,
+                    header->format, FORMAT);
+    }
+    if ((header->ranks != (uint32_t)ranks) ||
+        (header->rank != (uint32_t)rank)) {
+        return fail("%s: not read: it is the file of rank %u of %u, by another "
+                    "name; rename it back", path, header->rank, header->ranks);
+    }
     return 1;
 }
 
-/* Where all can go on. 0: at the beginning. */
-static uint64_t restart(void)
+/* Take a checkpoint if its table is whole and it is newer than the one we have */
+static void take(image_t *image, const header_t *header, int fd)
 {
-    area_t *copy = malloc(sizeof(*copy));
-    uint64_t step, other;
-    const char *from = "its own file";
+    char *table;
 
-    if (copy == NULL) {
-        MPI_Abort(MPI_COMM_WORLD, 1);
-        exit(1);
+    if ((header->version <= image->header.version) ||
+        (header->table_bytes != header->arrays * (sizeof(kind_t) +
+                                header->ranks * sizeof(part_t)))) {
+        return;
     }
-    MPI_Win_fence(0, win);
-    MPI_Get(copy, sizeof(*copy), MPI_BYTE, right, place(COPY, 0),
-            sizeof(*copy), MPI_BYTE, win);
-    MPI_Win_fence(0, win);
-
-    step  = last_step(&areas[OWN]);
-    other = last_step(copy);
-    step  = (step > other) ? step : other;
-    MPI_Allreduce(MPI_IN_PLACE, &step, 1, MPI_UINT64_T, MPI_MIN,
-                  MPI_COMM_WORLD);
-    if ((step > 0) && !restore(&areas[OWN], step)) {
-        from = "its neighbour's copy";
-        if (!restore(copy, step)) {
-            from = NULL;
-        }
+    table = malloc(header->table_bytes);
+    if ((table == NULL) ||
+        (read_at(fd, table, header->table_bytes, header->table_offset) != 0) ||
+        (sum_of(table, header->table_bytes) != header->table_sum)) {
+        free(table);
+        return;
     }
-    free(copy);
-    if ((step > 0) && ((from == NULL) || !is_right(step))) {
-        printf("rank %d: no good checkpoint of step %" PRIu64 "\n", rank,
-               step);
-        MPI_Abort(MPI_COMM_WORLD, 1);
-        exit(1);
-    }
-    if (step > 0) {
-        printf("rank %d: goes on after step %" PRIu64 ", from %s\n", rank,
-               step, from);
-    } else {
-        printf("rank %d: starts at the beginning\n", rank);
-    }
-    return step;
+    free(image->table);
+    image->table  = table;
+    image->header = *header;
 }
 
-int main(int argc, char **argv)
+/* Return the version of a file's last header, 0 if there is none, or -1 */
+static int64_t look_at(int fd, const char *path, int ranks, int rank,
+                       image_t *image)
 {
-    uint64_t step, steps;
-    char path[MPI_MAX_INFO_VAL];
-    MPI_Info info;
+    header_t header;
+    int64_t version = 0;
+    int slot, is, begun = 0, good = 0;
 
-    MPI_Init(&argc, &argv);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s FILE STEPS\n", argv[0]);
-        MPI_Abort(MPI_COMM_WORLD, 2);
+    for (slot = 0; slot < 2; ++slot) {
+        if (read_at(fd, &header, sizeof(header), slot * PAGE) != 0) {
+            return fail("%s: cannot read: %s", path, strerror(errno));
+        }
+        is = check_header(&header, path, ranks, rank);
+        if (is < 0) {
+            return -1;
+        }
+        begun += (header.magic != 0);
+        good  += is;
+        if (is && (image != NULL)) {
+            take(image, &header, fd);
+        }
+        if (is && ((int64_t)header.version > version)) {
+            version = (int64_t)header.version;
+        }
     }
-    right = (rank + 1) % size;
-    steps = strtoull(argv[2], NULL, 10);
+    /* Only one header is written at a time, so only one is interrupted */
+    if ((begun == 2) && (good == 0) && (image != NULL)) {
+        snprintf(image->damage, sizeof(image->damage), "%s: not restored: both "
+                 "headers have wrong checksums, so the file was damaged; take "
+                 "it from a backup, or remove the checkpoint to start at the "
+                 "beginning", path);
+    }
+    return version;
+}
 
-    snprintf(path, sizeof(path), "%s.%%r", argv[1]);
+static int look_at_path(checkpoint_t *cp, const char *path, int ranks, int rank,
+                        image_t *image)
+{
+    int64_t version;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return fail("%s: cannot open for reading: %s", path, strerror(errno));
+    }
+    version = look_at(fd, path, ranks, rank, image);
+    close(fd);
+    if (version < 0) {
+        return -1;
+    }
+    if (ranks != cp->size) {
+        cp->others = 1;
+    } else if (rank == cp->rank) {
+        image->own_version = (uint64_t)version;
+    }
+    return 0;
+}
+
+/* Remove a file of another number of ranks, if a checkpoint is in it that is
+ * older than ours */
+static int remove_path(checkpoint_t *cp, const char *path, int ranks, int rank,
+                       image_t *image)
+{
+    int64_t version;
+    int fd;
+
+    (void)image;
+    fd = (ranks != cp->size) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0) {
+        return 0;
+    }
+    version = look_at(fd, path, ranks, rank, NULL);
+    close(fd);
+    if ((version > 0) && ((uint64_t)version < cp->version)) {
+        unlink(path);
+    }
+    return 0;
+}
+
+/* Call a function for all files that a checkpoint of this name has here */
+static int for_files(checkpoint_t *cp, image_t *image,
+                     int (*call)(checkpoint_t *cp, const char *path, int ranks,
+                                 int rank, image_t *image))
+{
+    char path[PATH_MAX + NAME_MAX + 2];
+    const char *slash = strrchr(cp->name, '/');
+    const char *base  = (slash == NULL) ? cp->name : slash + 1;
+    int ret           = 0, ranks, rank;
+    struct dirent *entry;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "%.*s.", (int)(base - cp->name), cp->name);
+    dir = opendir(path);
+    if (dir == NULL) {
+        return fail("%s: cannot look for checkpoints: %s; make the directory",
+                    path, strerror(errno));
+    }
+    while ((ret == 0) && ((entry = readdir(dir)) != NULL)) {
+        if (is_file_of(base, entry->d_name, &ranks, &rank)) {
+            snprintf(path, sizeof(path), "%.*s%s", (int)(base - cp->name),
+                     cp->name, entry->d_name);
+            ret = call(cp, path, ranks, rank, image);
+        }
+    }
+    closedir(dir);
+    return ret;
+}
+
+/* Give all ranks the newest checkpoint that one of them found */
+static int share_image(checkpoint_t *cp, image_t *image)
+{
+    uint64_t version = image->header.version;
+    int from         = cp->size, damaged;
+
+    MPI_Allreduce(MPI_IN_PLACE, &version, 1, MPI_UINT64_T, MPI_MAX, cp->comm);
+    if (version == 0) {
+        damaged = (image->damage[0] != '\0');
+        return agree(cp, damaged ? fail("%s", image->damage) : 0);
+    }
+    if (version == image->header.version) {
+        from = cp->rank;
+    }
+    MPI_Allreduce(MPI_IN_PLACE, &from, 1, MPI_INT, MPI_MIN, cp->comm);
+    MPI_Bcast(&image->header, sizeof(image->header), MPI_BYTE, from, cp->comm);
+    if (cp->rank != from) {
+        free(image->table);
+        image->table = malloc(image->header.table_bytes);
+    }
+    if (agree(cp, (image->table != NULL) ? 0 : fail("no memory")) != 0) {
+        return -1;
+    }
+    MPI_Bcast(image->table, (int)image->header.table_bytes, MPI_BYTE, from,
+              cp->comm);
+    return 0;
+}
+
+/*
+ * Restore
+ */
+
+static const part_t *parts_of(const image_t *image, uint32_t rank)
+{
+    const kind_t *kinds = (const kind_t*)image->table;
+
+    return (const part_t*)(kinds + image->header.arrays) +
+           rank * image->header.arrays;
+}
+
+/* The checkpoint has the arrays of the program */
+static int compare_arrays(const checkpoint_t *cp, const image_t *image)
+{
+    const kind_t *kinds = (const kind_t*)image->table;
+    const checkpoint_array_t *array;
+    int i;
+
+    if (image->header.arrays != (uint32_t)cp->count) {
+        return fail("%s: not restored: the checkpoint has %u arrays, and the "
+                    "program %d; use the program that wrote it, or another "
+                    "name", cp->name, image->header.arrays, cp->count);
+    }
+    for (i = 0; i < cp->count; ++i) {
+        array = &cp->arrays[i];
+        if ((strncmp(kinds[i].name, array->name, sizeof(array->name)) != 0) ||
+            (kinds[i].unit != array->unit) ||
+            (kinds[i].total != array->total)) {
+            return fail("%s: not restored: array %d is \"%.31s\", %" PRIu64
+                        " elements of %" PRIu64 " bytes, and the program has "
+                        "\"%.31s\", %" PRIu64 " of %" PRIu64 "; start the "
+                        "program with the size of the checkpoint, or use "
+                        "another name", cp->name, i, kinds[i].name,
+                        kinds[i].total, kinds[i].unit, array->name,
+                        array->total, array->unit);
+        }
+    }
+    /* The next version is not to be where this one is */
+    if ((image->header.ranks == (uint32_t)cp->size) &&
+        (image->header.slot_bytes != cp->slot_bytes)) {
+        return fail("%s: not restored: %d ranks wrote it with blocks of other "
+                    "sizes; start with another number of ranks, or use another "
+                    "name", cp->name, cp->size);
+    }
+    return 0;
+}
+
+static int is_needed(const checkpoint_t *cp, const part_t *parts)
+{
+    int i;
+
+    for (i = 0; i < cp->count; ++i) {
+        if ((parts[i].first < cp->arrays[i].first + cp->arrays[i].count) &&
+            (cp->arrays[i].first < parts[i].first + parts[i].count)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Copy what of a part is in this rank's block */
+static void copy_part(const checkpoint_array_t *array, const part_t *part,
+                      const char *data)
+{
+    uint64_t first = part->first, end = part->first + part->count;
+
+    if (first < array->first) {
+        first = array->first;
+    }
+    if (end > array->first + array->count) {
+        end = array->first + array->count;
+    }
+    if (first < end) {
+        memcpy((char*)array->data + (first - array->first) * array->unit,
+               data + (first - part->first) * array->unit,
+               (end - first) * array->unit);
+    }
+}
+
+/* Check all parts of a rank that are in mapped memory, and copy what is ours */
+static int take_parts(const checkpoint_t *cp, const image_t *image,
+                      const char *path, const part_t *parts, const char *data)
+{
+    const checkpoint_array_t *array;
+    uint64_t length;
+    int i;
+
+    for (i = 0; i < cp->count; ++i) {
+        array  = &cp->arrays[i];
+        length = parts[i].count * array->unit;
+        if (sum_of(data, length) != parts[i].sum) {
+            return fail("%s: not restored: array \"%.31s\" of version %" PRIu64
+                        " has a wrong checksum, so the file was damaged; take "
+                        "it from a backup, or remove the checkpoint to start "
+                        "at the beginning", path, array->name,
+                        image->header.version);
+        }
+        copy_part(array, &parts[i], data);
+        data += round_up(length, PAGE);
+    }
+    return 0;
+}
+
+static int map_data(const image_t *image, const char *path, uint64_t offset,
+                    char **data)
+{
+    uint64_t bytes = image->header.slot_bytes;
+    int fd         = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0) {
+        return fail("%s: not restored: %s; it has a part of version %" PRIu64
+                    " that this rank needs: take it from a backup or, if it "
+                    "is on another node, start where it is", path,
+                    strerror(errno), image->header.version);
+    }
+    if ((fstat(fd, &st) != 0) || ((uint64_t)st.st_size < offset + bytes)) {
+        close(fd);
+        return fail("%s: not restored: it has %lld bytes and needs %" PRIu64
+                    ", so it was cut off; take it from a backup, or remove the "
+                    "checkpoint to start at the beginning", path,
+                    (long long)st.st_size, offset + bytes);
+    }
+    *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+    close(fd);
+    if (*data == MAP_FAILED) {
+        return fail("%s: cannot map: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+/* Read the parts of a rank from a file of another or the same rank */
+static int read_parts(const checkpoint_t *cp, const image_t *image,
+                      uint32_t rank, uint32_t file, uint64_t offset)
+{
+    const header_t *header = &image->header;
+    char path[PATH_MAX + 32];
+    char *data;
+    int ret;
+
+    if (header->slot_bytes == 0) {
+        return 0;
+    }
+    snprintf(path, sizeof(path), "%s.%u.%u", cp->name, header->ranks, file);
+    ret = map_data(image, path, offset, &data);
+    if (ret == 0) {
+        ret = take_parts(cp, image, path, parts_of(image, rank), data);
+        munmap(data, header->slot_bytes);
+    }
+    return ret;
+}
+
+/* Fill this rank's arrays. Return the number of parts that are from copies, or
+ * -1. */
+static int restore(const checkpoint_t *cp, const image_t *image)
+{
+    const header_t *header = &image->header;
+    char first_error[ERROR_BYTES];
+    uint32_t rank;
+    int copies = 0;
+
+    for (rank = 0; rank < header->ranks; ++rank) {
+        if (!is_needed(cp, parts_of(image, rank)) ||
+            (read_parts(cp, image, rank, rank, header->own_offset) == 0)) {
+            continue;
+        }
+        memcpy(first_error, error_text, sizeof(first_error));
+        if ((header->copy_offset == 0) ||
+            (read_parts(cp, image, rank, (rank + 1) % header->ranks,
+                        header->copy_offset) != 0)) {
+            return fail("%s", first_error);
+        }
+        ++copies;
+    }
+    return copies;
+}
+
+/*
+ * Write
+ */
+
+static int put(const checkpoint_t *cp, int target, const void *data,
+               size_t length, uint64_t offset)
+{
+    int ret = MPI_Put(data, (int)length, MPI_BYTE, target, (MPI_Aint)offset,
+                      (int)length, MPI_BYTE, cp->win);
+
+    return (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "put", ret);
+}
+
+/* daxpin_persist=flush: what was put to the target is durable on return */
+static int flush(const checkpoint_t *cp, int target)
+{
+    int ret = MPI_Win_flush(target, cp->win);
+
+    return (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "make durable", ret);
+}
+
+static uint64_t table_offset(const checkpoint_t *cp, int slot)
+{
+    return 2 * PAGE + slot * round_up(cp->table_bytes, PAGE);
+}
+
+/* Where data is: 0 and 1 of this rank, 2 and 3 of its left neighbour */
+static uint64_t data_offset(const checkpoint_t *cp, int slot)
+{
+    return table_offset(cp, 2) + slot * cp->slot_bytes;
+}
+
+static int put_durably(const checkpoint_t *cp, const void *data, size_t length,
+                       uint64_t offset)
+{
+    return ((put(cp, cp->rank, data, length, offset) == 0) &&
+            (flush(cp, cp->rank) == 0)) ? 0 : -1;
+}
+
+static int put_chunk(checkpoint_t *cp, int slot, const char *data,
+                     size_t length, uint64_t offset)
+{
+    int right = (cp->rank + 1) % cp->size;
+
+    if ((put(cp, cp->rank, data, length, data_offset(cp, slot) + offset) !=
+         0) ||
+        (cp->copies && (put(cp, right, data, length,
+                            data_offset(cp, slot + 2) + offset) != 0)) ||
+        (flush(cp, cp->rank) != 0) ||
+        (cp->copies && (flush(cp, right) != 0))) {
+        return -1;
+    }
+    cp->done += length;
+    if (cp->options.progress != NULL) {
+        cp->options.progress(cp->options.arg, cp->done, cp->own_bytes);
+    }
+    return 0;
+}
+
+static int write_array(checkpoint_t *cp, int slot, int i, uint64_t offset)
+{
+    const checkpoint_array_t *array = &cp->arrays[i];
+    uint64_t length                 = array->count * array->unit, done, bytes;
+    sum_t sum                       = {{1, 2, 3, 4}, 0};
+
+    for (done = 0; done < length; done += bytes) {
+        bytes = (length - done < CHUNK) ? length - done : CHUNK;
+        sum_add(&sum, (char*)array->data + done, bytes);
+        if (put_chunk(cp, slot, (char*)array->data + done, bytes,
+                      offset + done) != 0) {
+            return -1;
+        }
+    }
+    cp->parts[cp->rank * cp->count + i].sum = sum_end(&sum);
+    return 0;
+}
+
+/* Write this rank's parts of all arrays */
+static int write_data(checkpoint_t *cp, int slot)
+{
+    uint64_t offset = 0;
+    int i;
+
+    cp->done = 0;
+    for (i = 0; i < cp->count; ++i) {
+        if (write_array(cp, slot, i, offset) != 0) {
+            return -1;
+        }
+        offset += round_up(cp->arrays[i].count * cp->arrays[i].unit, PAGE);
+    }
+    return 0;
+}
+
+/* Tell all ranks what this one has */
+static void share_parts(checkpoint_t *cp)
+{
+    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, cp->parts,
+                  (int)(cp->count * sizeof(part_t)), MPI_BYTE, cp->comm);
+}
+
+static int write_header(const checkpoint_t *cp, uint64_t version, uint64_t step)
+{
+    int slot        = (int)(version % 2);
+    header_t header = {
+        .magic        = MAGIC,
+        .format       = FORMAT,
+        .rank         = (uint32_t)cp->rank,
+        .version      = version,
+        .step         = step,
+        .ranks        = (uint32_t)cp->size,
+        .arrays       = (uint32_t)cp->count,
+        .table_offset = table_offset(cp, slot),
+        .table_bytes  = cp->table_bytes,
+        .table_sum    = sum_of(cp->table, cp->table_bytes),
+        .own_offset   = data_offset(cp, slot),
+        .copy_offset  = cp->copies ? data_offset(cp, slot + 2) : 0,
+        .slot_bytes   = cp->slot_bytes
+    };
+
+    header.sum = sum_of(&header, offsetof(header_t, sum));
+    return put_durably(cp, &header, sizeof(header), slot * PAGE);
+}
+
+/* The files of another number of ranks go when the names of ours are durable */
+static void remove_others(checkpoint_t *cp)
+{
+    char path[PATH_MAX];
+    const char *slash = strrchr(cp->name, '/');
+    int fd, ret;
+
+    snprintf(path, sizeof(path), "%.*s",
+             (slash == NULL) ? 1 : (int)(slash - cp->name) + 1,
+             (slash == NULL) ? "." : cp->name);
+    fd  = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ret = (fd < 0) ? -1 : fsync(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (agree(cp, (ret == 0) ? 0 : fail("%s: cannot sync", path)) == 0) {
+        for_files(cp, NULL, remove_path);
+    }
+    cp->others = 0;
+}
+
+int checkpoint_write(checkpoint_t *cp, uint64_t step)
+{
+    uint64_t version = cp->version + 1;
+    int slot         = (int)(version % 2), ret;
+
+    if (cp->broken) {
+        return fail("%s: not written: an earlier write failed; open the "
+                    "checkpoint again", cp->name);
+    }
+    /* If it fails below, a header may be there, and the next write must not
+     * touch the data that it stands for. */
+    cp->broken = 1;
+    ret        = write_data(cp, slot);
+    share_parts(cp);
+    if (ret == 0) {
+        ret = put_durably(cp, cp->table, cp->table_bytes,
+                          table_offset(cp, slot));
+    }
+    if ((agree(cp, ret) != 0) ||
+        (agree(cp, write_header(cp, version, step)) != 0)) {
+        return -1;
+    }
+    cp->version = version;
+    cp->broken  = 0;
+    if (cp->others) {
+        remove_others(cp);
+    }
+    return 0;
+}
+
+/*
+ * Open and close
+ */
+
+/* Each element belongs to one rank, and the ranks have the same arrays */
+static int check_parts(const checkpoint_t *cp)
+{
+    uint64_t end;
+    int i, rank;
+
+    for (i = 0; i < cp->count; ++i) {
+        end = 0;
+        for (rank = 0; rank < cp->size; ++rank) {
+            if (cp->parts[rank * cp->count + i].first != end) {
+                return fail("array \"%.31s\": the block of rank %d begins with "
+                            "element %" PRIu64 ", and should with %" PRIu64,
+                            cp->arrays[i].name, rank,
+                            cp->parts[rank * cp->count + i].first, end);
+            }
+            end += cp->parts[rank * cp->count + i].count;
+        }
+        if (end != cp->arrays[i].total) {
+            return fail("array \"%.31s\": the ranks have %" PRIu64 " elements "
+                        "of %" PRIu64, cp->arrays[i].name, end,
+                        cp->arrays[i].total);
+        }
+    }
+    return 0;
+}
+
+static int make_table(checkpoint_t *cp, const checkpoint_array_t *arrays)
+{
+    kind_t *kinds;
+    int i;
+
+    cp->table_bytes = cp->count * (sizeof(kind_t) +
+                                   cp->size * sizeof(part_t));
+    cp->table       = calloc(1, cp->table_bytes);
+    cp->arrays      = calloc(cp->count, sizeof(*arrays));
+    if ((cp->table_bytes > CHUNK) || (cp->table == NULL) ||
+        (cp->arrays == NULL)) {
+        return fail("%s: no memory for a table of %" PRIu64 " bytes", cp->name,
+                    cp->table_bytes);
+    }
+    memcpy(cp->arrays, arrays, cp->count * sizeof(*arrays));
+    kinds     = (kind_t*)cp->table;
+    cp->parts = (part_t*)(kinds + cp->count);
+    for (i = 0; i < cp->count; ++i) {
+        memcpy(kinds[i].name, arrays[i].name, sizeof(kinds[i].name));
+        kinds[i].unit  = arrays[i].unit;
+        kinds[i].total = arrays[i].total;
+        cp->parts[cp->rank * cp->count + i].first = arrays[i].first;
+        cp->parts[cp->rank * cp->count + i].count = arrays[i].count;
+        cp->slot_bytes += round_up(arrays[i].count * arrays[i].unit, PAGE);
+        cp->own_bytes  += arrays[i].count * arrays[i].unit;
+    }
+    return 0;
+}
+
+/* Without daxpin the keys mean nothing, and all would be in memory. MPI may
+ * return them nevertheless, so ask for one that only daxpin sets. */
+static int check_window(const checkpoint_t *cp)
+{
+    char value[MPI_MAX_INFO_VAL + 1] = "";
+    MPI_Info info;
+    int flag = 0;
+
+    MPI_Win_get_info(cp->win, &info);
+    MPI_Info_get(info, "daxpin_file_system", MPI_MAX_INFO_VAL, value, &flag);
+    MPI_Info_free(&info);
+    if (!flag) {
+        return fail("%s: cannot write checkpoints: MPI gave a window that is "
+                    "not in files; start the job with eval \"$(daxpin env)\" "
+                    "and -x UCX_MD=daxpin, and see daxpin doctor", cp->name);
+    }
+    return 0;
+}
+
+static int open_window(checkpoint_t *cp)
+{
+    char path[PATH_MAX + 32];
+    MPI_Info info;
+    void *base;
+    int ret;
+
+    snprintf(path, sizeof(path), "%s.%d.%%r", cp->name, cp->size);
     MPI_Info_create(&info);
     MPI_Info_set(info, "daxpin_path", path);
-    MPI_Info_set(info, "daxpin_persist", "sync");
-    MPI_Win_allocate(AREAS * sizeof(area_t), 1, info, MPI_COMM_WORLD, &areas,
-                     &win);
+    MPI_Info_set(info, "daxpin_persist", "flush");
+    ret = MPI_Win_allocate((MPI_Aint)data_offset(cp, cp->copies ? 4 : 2), 1,
+                           info, cp->comm, &base, &cp->win);
     MPI_Info_free(&info);
-
-    step = restart();
-    while (step < steps) {
-        compute(++step);
-        checkpoint(step);
+    if (ret != MPI_SUCCESS) {
+        cp->win = MPI_WIN_NULL;
+        fail_mpi(cp, "make the window", ret);
     }
-    printf("rank %d: done with step %" PRIu64 "\n", rank, step);
-    MPI_Win_free(&win);
-    MPI_Finalize();
+    if (agree(cp, (ret == MPI_SUCCESS) ? 0 : -1) != 0) {
+        return -1;
+    }
+    MPI_Win_set_errhandler(cp->win, MPI_ERRORS_RETURN);
+    MPI_Win_lock_all(MPI_MODE_NOCHECK, cp->win);
+    return agree(cp, check_window(cp));
+}
+
+/* Fill the arrays from what is there. Return 1 if a new checkpoint should be
+ * written now, because what there is is not whole or in other files; 0; or
+ * -1. */
+static int find(checkpoint_t *cp, image_t *image, checkpoint_found_t *found)
+{
+    int copies, renew;
+
+    if ((agree(cp, for_files(cp, image, look_at_path)) != 0) ||
+        (share_image(cp, image) != 0)) {
+        return -1;
+    }
+    if (image->table == NULL) {
+        return 0;
+    }
+    copies = (compare_arrays(cp, image) == 0) ? restore(cp, image) : -1;
+    if (agree(cp, (copies < 0) ? -1 : 0) != 0) {
+        return -1;
+    }
+    renew = (copies > 0) || (image->own_version != image->header.version);
+    MPI_Allreduce(MPI_IN_PLACE, &renew, 1, MPI_INT, MPI_MAX, cp->comm);
+    MPI_Allreduce(MPI_IN_PLACE, &copies, 1, MPI_INT, MPI_SUM, cp->comm);
+    cp->version = image->header.version;
+    *found      = (checkpoint_found_t){
+        .version = image->header.version,
+        .step    = image->header.step,
+        .ranks   = (int)image->header.ranks,
+        .copies  = copies
+    };
+    return renew;
+}
+
+static int start(checkpoint_t *cp, const char *name,
+                 const checkpoint_array_t *arrays, checkpoint_found_t *found)
+{
+    image_t image = {.table = NULL};
+    int ret, renew;
+
+    /* A name with % or a long one is not what MPI_Info can say */
+    snprintf(cp->name, sizeof(cp->name), "%s", name);
+    ret = (strchr(name, '%') != NULL) ||
+          (strlen(name) + 32 > MPI_MAX_INFO_VAL);
+    ret = ret ? fail("%s: cannot be the name of a checkpoint: it has a percent "
+                     "sign or is too long; choose another one", name) :
+                make_table(cp, arrays);
+    if (agree(cp, ret) != 0) {
+        return -1;
+    }
+    share_parts(cp);
+    MPI_Allreduce(MPI_IN_PLACE, &cp->slot_bytes, 1, MPI_UINT64_T, MPI_MAX,
+                  cp->comm);
+    if (agree(cp, check_parts(cp)) != 0) {
+        return -1;
+    }
+    renew = find(cp, &image, found);
+    free(image.table);
+    if ((renew < 0) || (open_window(cp) != 0)) {
+        return -1;
+    }
+    return renew ? checkpoint_write(cp, found->step) : 0;
+}
+
+int checkpoint_open(MPI_Comm comm, const char *name,
+                    const checkpoint_array_t *arrays, int count,
+                    const checkpoint_options_t *options,
+                    checkpoint_found_t *found, checkpoint_t **checkpoint_p)
+{
+    checkpoint_t *cp = calloc(1, sizeof(*cp));
+
+    if (cp == NULL) {
+        MPI_Abort(comm, 1);
+        exit(1);
+    }
+    MPI_Comm_dup(comm, &cp->comm);
+    MPI_Comm_set_errhandler(cp->comm, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(cp->comm, &cp->rank);
+    MPI_Comm_size(cp->comm, &cp->size);
+    cp->win   = MPI_WIN_NULL;
+    cp->count = count;
+    if (options != NULL) {
+        cp->options = *options;
+    }
+    cp->copies = cp->options.copies && (cp->size > 1);
+    *found     = (checkpoint_found_t){0};
+    if (start(cp, name, arrays, found) != 0) {
+        checkpoint_close(cp);
+        return -1;
+    }
+    *checkpoint_p = cp;
     return 0;
+}
+
+int checkpoint_close(checkpoint_t *cp)
+{
+    int ret = 0;
+
+    if (cp->win != MPI_WIN_NULL) {
+        MPI_Win_unlock_all(cp->win);
+        ret = MPI_Win_free(&cp->win);
+        ret = (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "close", ret);
+        ret = agree(cp, ret);
+    }
+    MPI_Comm_free(&cp->comm);
+    free(cp->arrays);
+    free(cp->table);
+    free(cp);
+    return ret;
 }
