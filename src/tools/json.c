@@ -52,6 +52,27 @@ static void json_quote(FILE *stream, const char *text)
     fputc('"', stream);
 }
 
+void daxpin_label_put(FILE *stream, const char *text)
+{
+    const unsigned char *p = (const unsigned char*)text;
+    size_t length;
+
+    fputc('"', stream);
+    for (; *p != '\0'; p += (length > 0) ? length : 1) {
+        length = json_character(p);
+        if (length == 0) {
+            fputs("\xef\xbf\xbd", stream); /* U+FFFD */
+        } else if (*p == '\n') {
+            fputs("\\n", stream);
+        } else if ((*p == '"') || (*p == '\\')) {
+            fprintf(stream, "\\%c", *p);
+        } else {
+            fwrite(p, 1, length, stream);
+        }
+    }
+    fputc('"', stream);
+}
+
 static void json_begin(daxpin_json_t *json, const char *key)
 {
     if (json->more) {

@@ -27,6 +27,9 @@ void daxpin_json_number(daxpin_json_t *json, const char *key, long long value);
 void daxpin_json_count(daxpin_json_t *json, const char *key, long long value);
 void daxpin_json_bool(daxpin_json_t *json, const char *key, int value);
 
+/* Write a quoted label of Prometheus: it has three escapes, and UTF-8. */
+void daxpin_label_put(FILE *stream, const char *text);
+
 /* Write a path or another foreign string as text. A byte that ends a line or
  * controls a terminal is written in octal, as the kernel does. */
 void daxpin_text_put(FILE *stream, const char *text);

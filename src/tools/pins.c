@@ -3,9 +3,10 @@
 
 /* daxpin pins: what processes report that they pin, and the state of leases */
 
+#include "pins.h"
+
 #include "commands.h"
 #include "json.h"
-#include "proc.h"
 
 #include "daxpin/daxpin.h"
 #include "daxpin/os/control.h"
@@ -18,12 +19,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PINS_CONTROL       "/memfd:daxpin-control" /* as in /proc */
@@ -31,39 +32,10 @@
 #define PINS_WATCH_SECONDS 1.0
 #define PINS_CLEAR         "\033[H\033[2J"
 
-/* A file pinned by a process, for one owner */
-typedef struct pins_file {
-    char             path[PATH_MAX];
-    char             owner_path[PATH_MAX]; /* of owner_fd */
-    int              owner_fd;             /* -1: the process owns the pin */
-    dev_t            dev;
-    uint64_t         ino;
-    unsigned long    pins;
-    unsigned long    bytes;
-    pid_t            holder;   /* in the pid namespace of the process */
-    int              state;    /* daxpin_state_t; -1: not known */
-    unsigned         locks;    /* daxpin_lock_t */
-    int              numa_node;
-    const char       *lease;   /* as in /proc/locks; NULL: not known */
-} pins_file_t;
-
-typedef struct pins_process {
-    daxpin_proc_t proc;
-    unsigned long omitted;
-    pins_file_t   *files;
-    size_t        count;
-} pins_process_t;
-
-typedef struct pins_list {
-    pins_process_t  *processes;
-    size_t          count;
-    daxpin_leases_t leases;
-    dev_t           memfd_dev;
-    int             failed; /* a message was printed */
-} pins_list_t;
-
 typedef struct pins_args {
     int    json;
+    int    prometheus;
+    char   *output; /* of prometheus; NULL: standard output */
     int    watch;
     double seconds;
     pid_t  *pids;
@@ -110,16 +82,19 @@ static int pins_open_memory(const pins_list_t *list, int dir, int fd)
 }
 
 /* Copy a memfd as it is at one moment, though the process may write it: two
- * copies have to be the same. The caller frees it; NULL: cannot read it. */
-static void *pins_read_memory(int fd, size_t size)
+ * copies have to be the same. An older process has less in it, but at least
+ * that; the rest is 0. The caller frees it; NULL: cannot read it. */
+static void *pins_read_memory(int fd, size_t size, size_t least)
 {
-    char *one = malloc(size), *two = malloc(size);
+    char *one = calloc(1, size), *two = calloc(1, size);
+    ssize_t length;
     unsigned tries;
 
     for (tries = 0; (one != NULL) && (two != NULL) &&
                     (tries < PINS_READ_TRIES); ++tries) {
-        if ((pread(fd, one, size, 0) != (ssize_t)size) ||
-            (pread(fd, two, size, 0) != (ssize_t)size)) {
+        length = pread(fd, one, size, 0);
+        if ((length < (ssize_t)least) ||
+            (pread(fd, two, size, 0) != length)) {
             break;
         }
         if (memcmp(one, two, size) == 0) {
@@ -136,6 +111,7 @@ typedef struct pins_search {
     const pins_list_t *list;
     const char        *name;
     size_t            size;
+    size_t            least; /* what there is of it */
     void              *found;
     int               (*accept)(const void *memory, const void *arg);
     const void        *arg;
@@ -155,7 +131,7 @@ static int pins_search_fd(int dir, int fd, const char *target, void *arg)
     if (memory < 0) {
         return 0;
     }
-    search->found = pins_read_memory(memory, search->size);
+    search->found = pins_read_memory(memory, search->size, search->least);
     close(memory);
     if ((search->found != NULL) && !search->accept(search->found,
                                                    search->arg)) {
@@ -176,14 +152,15 @@ static int pins_accept_report(const void *memory, const void *arg)
         (report->pid != (uint32_t)proc->own_pid)) {
         return 0;
     }
-    if ((report->version != DAXPIN_REPORT_VERSION) ||
+    if ((report->version < DAXPIN_REPORT_OLDEST) ||
+        (report->version > DAXPIN_REPORT_VERSION) ||
         (report->num_records != DAXPIN_REPORT_RECORDS)) {
         fprintf(stderr,
                 "daxpin pins: cannot read the report of pid %d (%s): it has "
-                "version %u, this command reads version %u; use the daxpin "
-                "command of the daxpin that the process uses\n",
+                "version %u, this command reads versions %u to %u; use the "
+                "daxpin command of the daxpin that the process uses\n",
                 (int)proc->pid, proc->command, report->version,
-                DAXPIN_REPORT_VERSION);
+                DAXPIN_REPORT_OLDEST, DAXPIN_REPORT_VERSION);
         return 0;
     }
     return 1;
@@ -204,6 +181,7 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
     pins_search_t search = {.list   = list,
                             .name   = PINS_CONTROL,
                             .size   = DAXPIN_CONTROL_SIZE,
+                            .least  = DAXPIN_CONTROL_SIZE,
                             .accept = pins_accept_control,
                             .arg    = file};
     int state = -1;
@@ -248,6 +226,42 @@ static void pins_check_lease(const pins_list_t *list, pins_file_t *file)
                   lease->breaking  ? "breaking" :
                   lease->write     ? "held" :
                                      "shared";
+}
+
+static int pins_holder_is_dead(const pins_file_t *file)
+{
+    return (kill(file->holder, 0) != 0) && (errno == ESRCH);
+}
+
+/* Return what the user should know of a pin that is not under lease now; NULL:
+ * it is */
+static const char *pins_note(const pins_process_t *process,
+                             const pins_file_t *file)
+{
+    switch (file->state) {
+    case DAXPIN_STATE_PENDING:
+        return "pending";
+    case DAXPIN_STATE_LENT:
+        return "lent";
+    case DAXPIN_STATE_BREAKING:
+        return "breaking";
+    case DAXPIN_STATE_REVOKED:
+        return "revoked";
+    case DAXPIN_STATE_RELEASED:
+        return "released";
+    default:
+        break;
+    }
+    /* The holder's number is that of the process's own pid namespace */
+    if ((process->proc.pid == process->proc.own_pid) &&
+        pins_holder_is_dead(file)) {
+        return "holder is dead";
+    }
+    if ((file->lease != NULL) && (strcmp(file->lease, "none") == 0) &&
+        (process->proc.pid == process->proc.own_pid)) {
+        return "no lease";
+    }
+    return NULL;
 }
 
 static int pins_compare(const void *one, const void *two)
@@ -295,6 +309,9 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
         file->state = pins_find_state(list, process->proc.pid, file);
         pins_check_lease(list, file);
+        file->note       = pins_note(process, file);
+        file->has_events = report->version >= DAXPIN_REPORT_VERSION;
+        file->events     = report->events[i];
     }
     qsort(process->files, process->count, sizeof(*file), pins_compare);
     return 0;
@@ -324,6 +341,7 @@ static int pins_read_process(pid_t pid, pins_list_t *list)
     pins_search_t search = {.list   = list,
                             .name   = DAXPIN_REPORT_LINK,
                             .size   = sizeof(daxpin_report_t),
+                            .least  = offsetof(daxpin_report_t, events),
                             .accept = pins_accept_report,
                             .arg    = &proc};
     int ret;
@@ -407,59 +425,37 @@ static void pins_free(pins_list_t *list)
  * Writing
  */
 
-static int pins_holder_is_dead(const pins_file_t *file)
+/* Write a count, and its delays. */
+static void pins_print_count(FILE *stream, const char *name,
+                             const daxpin_report_count_t *count)
 {
-    return (kill(file->holder, 0) != 0) && (errno == ESRCH);
+    if (count->count > 0) {
+        fprintf(stream, " [%s: %llu, last %llu us, max %llu us]", name,
+                (unsigned long long)count->count,
+                (unsigned long long)count->last_us,
+                (unsigned long long)count->max_us);
+    }
 }
 
-/* Return what the user should know of a pin that is not under lease now; NULL:
- * it is */
-static const char *pins_note(const pins_process_t *process,
-                             const pins_file_t *file)
+static void pins_print_file(FILE *stream, const pins_file_t *file, int counts)
 {
-    switch (file->state) {
-    case DAXPIN_STATE_PENDING:
-        return "pending";
-    case DAXPIN_STATE_LENT:
-        return "lent";
-    case DAXPIN_STATE_BREAKING:
-        return "breaking";
-    case DAXPIN_STATE_REVOKED:
-        return "revoked";
-    case DAXPIN_STATE_RELEASED:
-        return "released";
-    default:
-        break;
-    }
-    /* The holder's number is that of the process's own pid namespace */
-    if ((process->proc.pid == process->proc.own_pid) &&
-        pins_holder_is_dead(file)) {
-        return "holder is dead";
-    }
-    if ((file->lease != NULL) && (strcmp(file->lease, "none") == 0) &&
-        (process->proc.pid == process->proc.own_pid)) {
-        return "no lease";
-    }
-    return NULL;
-}
-
-static void pins_print_file(FILE *stream, const pins_process_t *process,
-                            const pins_file_t *file)
-{
-    const char *note = pins_note(process, file);
-
     if (file->owner_fd >= 0) {
         fputc('\t', stream);
     }
     daxpin_text_put(stream, file->path);
-    if (note != NULL) {
-        fprintf(stream, " (%s)", note);
+    if (file->note != NULL) {
+        fprintf(stream, " (%s)", file->note);
+    }
+    if (counts) {
+        pins_print_count(stream, "breaks", &file->events.breaks);
+        pins_print_count(stream, "lends", &file->events.lends);
+        pins_print_count(stream, "revokes", &file->events.revokes);
     }
     fputc('\n', stream);
 }
 
 static void pins_print_process(FILE *stream, const pins_process_t *process,
-                               int title)
+                               int title, int counts)
 {
     const pins_file_t *file;
     size_t i;
@@ -479,7 +475,7 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
                                             "(closed)");
             fputc('\n', stream);
         }
-        pins_print_file(stream, process, file);
+        pins_print_file(stream, file, counts);
     }
     if (process->omitted > 0) {
         fprintf(stderr,
@@ -487,70 +483,6 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
                 "room for\n",
                 (int)process->proc.pid, process->omitted);
     }
-}
-
-static void pins_print_json_file(daxpin_json_t *json,
-                                 const pins_process_t *process,
-                                 const pins_file_t *file)
-{
-    char device[32], locks[DAXPIN_LOCKS_NAMES_MAX];
-
-    snprintf(device, sizeof(device), "%u:%u", major(file->dev),
-             minor(file->dev));
-    daxpin_json_open(json, NULL, '{');
-    daxpin_json_string(json, "path", file->path);
-    daxpin_json_string(json, "device", device);
-    daxpin_json_number(json, "inode", (long long)file->ino);
-    daxpin_json_open(json, "owner", '{');
-    daxpin_json_string(json, "type",
-                       (file->owner_fd >= 0) ? "file" : "process");
-    if (file->owner_fd >= 0) {
-        daxpin_json_number(json, "fd", file->owner_fd);
-        daxpin_json_string(json, "path", (file->owner_path[0] != '\0') ?
-                                                 file->owner_path :
-                                                 NULL);
-    }
-    daxpin_json_close(json, '}');
-    daxpin_json_number(json, "pins", (long long)file->pins);
-    daxpin_json_number(json, "bytes", (long long)file->bytes);
-    daxpin_json_count(json, "numa_node", file->numa_node);
-    daxpin_json_number(json, "holder", file->holder);
-    daxpin_json_string(json, "locks",
-                       daxpin_locks_names(file->locks, locks, sizeof(locks)));
-    daxpin_json_string(json, "state",
-                       (file->state < 0) ?
-                               NULL :
-                               daxpin_state_name((daxpin_state_t)file->state));
-    daxpin_json_string(json, "lease", file->lease);
-    daxpin_json_string(json, "note", pins_note(process, file));
-    daxpin_json_close(json, '}');
-}
-
-static void pins_print_json(FILE *stream, const pins_list_t *list)
-{
-    daxpin_json_t json = {.stream = stream};
-    const pins_process_t *process;
-    size_t i, j;
-
-    daxpin_json_open(&json, NULL, '{');
-    daxpin_json_open(&json, "processes", '[');
-    for (i = 0; i < list->count; ++i) {
-        process = &list->processes[i];
-        daxpin_json_open(&json, NULL, '{');
-        daxpin_json_number(&json, "pid", process->proc.pid);
-        daxpin_json_string(&json, "command", process->proc.command);
-        daxpin_json_number(&json, "uid", process->proc.uid);
-        daxpin_json_number(&json, "omitted", (long long)process->omitted);
-        daxpin_json_open(&json, "files", '[');
-        for (j = 0; j < process->count; ++j) {
-            pins_print_json_file(&json, process, &process->files[j]);
-        }
-        daxpin_json_close(&json, ']');
-        daxpin_json_close(&json, '}');
-    }
-    daxpin_json_close(&json, ']');
-    daxpin_json_close(&json, '}');
-    fputc('\n', stream);
 }
 
 /* Print everything to a string, which pins_watch() compares; the caller frees
@@ -570,11 +502,14 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
     }
     pins_read(&list, args);
     if (args->json) {
-        pins_print_json(stream, &list);
+        daxpin_pins_print_json(stream, &list);
+    } else if (args->prometheus) {
+        daxpin_pins_print_prometheus(stream, &list);
     }
-    for (i = 0; !args->json && (i < list.count); ++i) {
+    for (i = 0; !args->json && !args->prometheus && (i < list.count); ++i) {
         if ((list.processes[i].count > 0) || (list.processes[i].omitted > 0)) {
-            pins_print_process(stream, &list.processes[i], args->count != 1);
+            pins_print_process(stream, &list.processes[i], args->count != 1,
+                               args->watch);
         }
     }
     *failed_p = list.failed;
@@ -587,8 +522,50 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
  * The command
  */
 
-static int pins_write(const char *text)
+/* Write a file so that its reader sees the old text or the new one. */
+static int pins_replace(const char *path, const char *text)
 {
+    char name[PATH_MAX];
+    FILE *stream = NULL;
+    int fd, failed;
+
+    /* A collector of *.prom must not take the temporary name */
+    if (snprintf(name, sizeof(name), "%s.XXXXXX", path) >= (int)sizeof(name)) {
+        errno = ENAMETOOLONG;
+        goto err;
+    }
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0) {
+        goto err;
+    }
+    fchmod(fd, 0644); /* the collector is another user */
+    stream = fdopen(fd, "w");
+    if (stream == NULL) {
+        close(fd);
+        goto err_unlink;
+    }
+    failed  = (fputs(text, stream) < 0);
+    failed |= (fclose(stream) != 0);
+    if (failed || (rename(name, path) != 0)) {
+        goto err_unlink;
+    }
+    return 0;
+
+err_unlink:
+    fd = errno;
+    unlink(name);
+    errno = fd;
+err:
+    fprintf(stderr, "daxpin pins: cannot write %s: %s\n", path,
+            strerror(errno));
+    return 1;
+}
+
+static int pins_write(const pins_args_t *args, const char *text)
+{
+    if (args->output != NULL) {
+        return pins_replace(args->output, text);
+    }
     fputs(text, stdout);
     return daxpin_cmd_flush("pins");
 }
@@ -609,12 +586,14 @@ static int pins_watch(const pins_args_t *args)
             break;
         }
         if ((last == NULL) || (strcmp(text, last) != 0)) {
-            if (isatty(STDOUT_FILENO)) {
+            if (args->output != NULL) {
+                /* pins_write() replaces it */
+            } else if (isatty(STDOUT_FILENO)) {
                 fputs(PINS_CLEAR, stdout);
             } else if ((last != NULL) && !args->json) {
                 fputc('\n', stdout);
             }
-            status = pins_write(text);
+            status = pins_write(args, text);
         }
         free(last);
         last = text;
@@ -628,8 +607,8 @@ static int pins_watch(const pins_args_t *args)
 
 static int pins_usage(void)
 {
-    fprintf(stderr, "usage: daxpin pins [--json] [--watch[=SECONDS]] "
-                    "[PID]...\n");
+    fprintf(stderr, "usage: daxpin pins [--json | --prometheus[=FILE]] "
+                    "[--watch[=SECONDS]] [PID]...\n");
     return 2;
 }
 
@@ -671,15 +650,25 @@ static int pins_parse(int argc, char **argv, pins_args_t *args)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'},
+        {"prometheus", optional_argument, NULL, 'p'},
         {"watch", optional_argument, NULL, 'w'},
         {NULL}
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "jw", options, NULL)) >= 0) {
+    while ((option = getopt_long(argc, argv, "jpw", options, NULL)) >= 0) {
         switch (option) {
         case 'j':
             args->json = 1;
+            break;
+        case 'p':
+            args->prometheus = 1;
+            args->output     = optarg;
+            if ((optarg != NULL) && (*optarg == '\0')) {
+                fprintf(stderr, "daxpin pins: --prometheus=: give the name of "
+                                "a file\n");
+                return -1;
+            }
             break;
         case 'w':
             args->watch = 1;
@@ -690,6 +679,11 @@ static int pins_parse(int argc, char **argv, pins_args_t *args)
         default:
             return -1;
         }
+    }
+    if (args->json && args->prometheus) {
+        fprintf(stderr, "daxpin pins: --json and --prometheus exclude each "
+                        "other\n");
+        return -1;
     }
     args->pids = calloc((size_t)(argc - optind) + 1, sizeof(*args->pids));
     for (; (optind < argc) && (args->pids != NULL); ++optind) {
@@ -714,7 +708,7 @@ int daxpin_cmd_pins(int argc, char **argv)
         status = pins_watch(&args);
     } else {
         text   = pins_print(&args, &failed);
-        status = (text != NULL) ? pins_write(text) | failed : 1;
+        status = (text != NULL) ? pins_write(&args, text) | failed : 1;
         free(text);
     }
     free(args.pids);

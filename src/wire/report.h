@@ -21,7 +21,8 @@
 #define DAXPIN_REPORT_NAME    "daxpin-report"
 #define DAXPIN_REPORT_LINK    "/memfd:" DAXPIN_REPORT_NAME /* as in /proc */
 #define DAXPIN_REPORT_MAGIC   0x72747264u
-#define DAXPIN_REPORT_VERSION 2u
+#define DAXPIN_REPORT_VERSION 3u
+#define DAXPIN_REPORT_OLDEST  2u /* that readers know: without events */
 #define DAXPIN_REPORT_RECORDS 256
 #define DAXPIN_REPORT_PATH    456
 
@@ -42,6 +43,21 @@ typedef struct daxpin_report_record {
     char             path[DAXPIN_REPORT_PATH];
 } daxpin_report_record_t;
 
+/* How often a thing has happened to a file, and how long it took */
+typedef struct daxpin_report_count {
+    uint64_t count;
+    uint64_t last_us;
+    uint64_t max_us;
+} daxpin_report_count_t;
+
+/* What has happened to the file of a record, as far as this process knows: only
+ * the holder of the lease sees breaks and lends */
+typedef struct daxpin_report_events {
+    daxpin_report_count_t breaks;  /* until the lease was given back */
+    daxpin_report_count_t lends;   /* likewise */
+    daxpin_report_count_t revokes; /* until access by this process had ended */
+} daxpin_report_events_t;
+
 typedef struct daxpin_report {
     uint32_t               magic;
     uint32_t               version;
@@ -49,6 +65,7 @@ typedef struct daxpin_report {
     uint32_t               num_records;
     _Atomic uint64_t       omitted; /* pins for which there was no record */
     daxpin_report_record_t records[DAXPIN_REPORT_RECORDS];
+    daxpin_report_events_t events[DAXPIN_REPORT_RECORDS]; /* of each record */
 } daxpin_report_t;
 
 #endif

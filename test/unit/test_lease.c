@@ -46,6 +46,25 @@ static int lease_put(daxpin_file_t *file, char *memory, size_t offset,
     return ret;
 }
 
+/* Check what this process publishes of the one file that it has pinned. */
+static void lease_check_events(unsigned breaks, unsigned lends,
+                               unsigned revokes)
+{
+    const daxpin_report_t *report =
+            mmap(NULL, sizeof(*report), PROT_READ, MAP_SHARED,
+                 unit_find_fd(DAXPIN_REPORT_NAME), 0);
+    const daxpin_report_events_t *events = report->events;
+
+    assert_ptr_not_equal(report, MAP_FAILED);
+    assert_int_equal(report->records[0].used, 1);
+    assert_true(unit_await(2000, events->revokes.count == revokes));
+    assert_int_equal(events->breaks.count, breaks);
+    assert_int_equal(events->lends.count, lends);
+    assert_true(events->breaks.last_us <= events->breaks.max_us);
+    assert_true(events->lends.max_us <= events->breaks.max_us);
+    munmap((void*)report, sizeof(*report));
+}
+
 static void lease_check_reader(const char *dir)
 {
     const char *path    = unit_path(dir, "reader");
@@ -67,6 +86,10 @@ static void lease_check_reader(const char *dir)
     child_finish(&child);
     lease_check_held(file, path);
     assert_int_equal(*(char*)daxpin_file_addr(file, 5, 1), 'r');
+    lease_check_events(1, 1, 0); /* a pin made later shows what was before */
+    intruder_run("truncate", path, 0, 10000);
+    assert_becomes(file, REVOKED);
+    lease_check_events(2, 1, 1);
     daxpin_unpin(pin);
     daxpin_file_close(file);
 }

@@ -12,6 +12,7 @@
 #include "daxpin/os/loop.h"
 #include "daxpin/os/ranges.h"
 #include "daxpin/os/watch.h"
+#include "wire/report.h"
 #include "decide.h"
 
 #include <pthread.h>
@@ -189,6 +190,12 @@ struct daxpin_file {
                                      holder before this one */
     uint64_t           sure_until; /* ns, member: as control->sure_until, by its
                                       own look at the lease */
+
+    struct {
+        daxpin_report_events_t counts;
+        uint64_t       broken;    /* ns, holder: when the break was noticed that
+                                     it has not answered yet; 0: none */
+    } events;
 
     struct {
         daxpin_phase_t phase;

@@ -229,6 +229,7 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
 {
     daxpin_waiters_t waiters;
 
+    daxpin_report_broken(file, facts->now);
     facts->broken = daxpin_holder_look_for_waiters(file, &waiters);
     if (facts->broken != DAXPIN_BREAK_UNSEEN) {
         file->lease.unseen = 0;
@@ -288,6 +289,7 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
         (file->lease.phase == DAXPIN_LEASE_INHERITED) ||
         (file->lease.unseen > 0)) {
         if (daxpin_lease_is_whole(file->fd)) {
+            daxpin_report_whole(file);
             file->lease.unseen    = 0;
             file->lease.whole     = facts->now;
             file->lease.unwatched = !daxpin_watch_is_placed(&file->watch);
@@ -747,6 +749,8 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
 static int daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
                                daxpin_lease_phase_t phase)
 {
+    int was_held;
+
     daxpin_file_note_size(file); /* Members may have made it longer */
     daxpin_control_set_state(file->control, state,
                              phase == DAXPIN_LEASE_LENT);
@@ -760,7 +764,11 @@ static int daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,
     file->lease.contended   = 0;
     file->lease.next        = 0;
     file->lease.pause       = DAXPIN_TRY_PAUSE_MIN;
-    return daxpin_lease_drop(file->fd) == 0;
+    was_held                = daxpin_lease_drop(file->fd) == 0;
+    if (state == DAXPIN_STATE_LENT) {
+        daxpin_report_lent(file);
+    }
+    return was_held;
 }
 
 /* Wait for a rank that comes late to map the same file. That is possible

@@ -5,6 +5,7 @@
 
 #include "report.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/memfd.h"
 #include "daxpin/os/proc.h"
@@ -97,6 +98,8 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
         atomic_store(&unused->locks, daxpin_file_locks_now(file));
         unused->numa_node = file->numa_node;
         snprintf(unused->path, sizeof(unused->path), "%s", file->path);
+        daxpin_report->events[unused - daxpin_report->records] =
+                file->events.counts;
         atomic_store(&unused->used, 1);
     }
     return unused;
@@ -131,8 +134,61 @@ void daxpin_report_update(const daxpin_file_t *file)
         if (atomic_load(&record->used) && (record->ino == file->ino) &&
             (record->dev == file->dev)) {
             atomic_store(&record->locks, daxpin_file_locks_now(file));
+            daxpin_report->events[i] = file->events.counts;
         }
     }
+}
+
+/* Note how long it took, since a time (ns), until a thing was done. */
+static void daxpin_report_note_delay(daxpin_report_count_t *count,
+                                     uint64_t since)
+{
+    count->last_us = (daxpin_now() - since) / DAXPIN_USEC;
+    if (count->last_us > count->max_us) {
+        count->max_us = count->last_us;
+    }
+}
+
+/* Note that the lease was given back because of the break. */
+static void daxpin_report_answered(daxpin_file_t *file)
+{
+    daxpin_report_note_delay(&file->events.counts.breaks, file->events.broken);
+    file->events.broken = 0;
+}
+
+void daxpin_report_broken(daxpin_file_t *file, uint64_t now)
+{
+    if (file->events.broken == 0) {
+        file->events.broken = now;
+        ++file->events.counts.breaks.count;
+        daxpin_report_update(file);
+    }
+}
+
+void daxpin_report_whole(daxpin_file_t *file)
+{
+    file->events.broken = 0;
+}
+
+void daxpin_report_lent(daxpin_file_t *file)
+{
+    if (file->events.broken != 0) {
+        ++file->events.counts.lends.count;
+        daxpin_report_note_delay(&file->events.counts.lends,
+                                 file->events.broken);
+        daxpin_report_answered(file);
+        daxpin_report_update(file);
+    }
+}
+
+void daxpin_report_revoked(daxpin_file_t *file)
+{
+    ++file->events.counts.revokes.count;
+    daxpin_report_note_delay(&file->events.counts.revokes, file->revoke.start);
+    if (file->events.broken != 0) {
+        daxpin_report_answered(file);
+    }
+    daxpin_report_update(file);
 }
 
 void daxpin_report_remove(daxpin_report_record_t *record, size_t length)

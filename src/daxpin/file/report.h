@@ -29,6 +29,19 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
 /* Publish the present locks of a file. Caller holds daxpin_mutex. */
 void daxpin_report_update(const daxpin_file_t *file);
 
+/* Count a break of the lease that the holder has noticed, unless it was counted
+ * before. Caller holds daxpin_mutex, as with the next three. */
+void daxpin_report_broken(daxpin_file_t *file, uint64_t now);
+
+/* Note that the lease is whole: the process that broke it has given up. */
+void daxpin_report_whole(daxpin_file_t *file);
+
+/* Count that the file was lent because of the break. */
+void daxpin_report_lent(daxpin_file_t *file);
+
+/* Count the end of a revoke in this process. */
+void daxpin_report_revoked(daxpin_file_t *file);
+
 /* Return how many forks led to this process. A record is valid only as long as
  * this number does not change. Caller holds daxpin_mutex. */
 unsigned daxpin_report_get_forks(void);

@@ -232,6 +232,7 @@ static void daxpin_revoke_answer(daxpin_file_t *file)
 {
     file->revoke.phase = DAXPIN_PHASE_DONE;
     daxpin_revoke_drop_locks(file);
+    daxpin_report_revoked(file);
     daxpin_share_send_ack(file);
     if (file->revoke.orphaned) {
         daxpin_revoke_unlock(file);
@@ -249,6 +250,7 @@ static void daxpin_revoke_finish(daxpin_file_t *file)
     daxpin_control_set_state(file->control, DAXPIN_STATE_REVOKED, 0);
     daxpin_revoke_drop_locks(file);
     daxpin_lease_drop(file->fd);
+    daxpin_report_revoked(file);
     daxpin_roster_leave(file->roster_fd);
     daxpin_share_close(file);
     daxpin_file_drop_fd(file);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef DAXPIN_TOOLS_PINS_H_
+#define DAXPIN_TOOLS_PINS_H_
+
+/* What processes report that they pin, as `daxpin pins` has read it */
+
+#include "locks.h"
+#include "proc.h"
+
+#include "wire/report.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/* A file pinned by a process, for one owner */
+typedef struct pins_file {
+    char             path[PATH_MAX];
+    char             owner_path[PATH_MAX]; /* of owner_fd */
+    int              owner_fd;             /* -1: the process owns the pin */
+    dev_t            dev;
+    uint64_t         ino;
+    unsigned long    pins;
+    unsigned long    bytes;
+    pid_t            holder;   /* in the pid namespace of the process */
+    int              state;    /* daxpin_state_t; -1: not known */
+    unsigned         locks;    /* daxpin_lock_t */
+    int              numa_node;
+    const char       *lease;   /* as in /proc/locks; NULL: not known */
+    const char       *note;    /* what the user should know; NULL: nothing */
+    int              has_events;
+    daxpin_report_events_t events;
+} pins_file_t;
+
+typedef struct pins_process {
+    daxpin_proc_t proc;
+    unsigned long omitted;
+    pins_file_t   *files;
+    size_t        count;
+} pins_process_t;
+
+typedef struct pins_list {
+    pins_process_t  *processes;
+    size_t          count;
+    daxpin_leases_t leases;
+    dev_t           memfd_dev;
+    int             failed; /* a message was printed */
+} pins_list_t;
+
+/* Write the list as one line of JSON. */
+void daxpin_pins_print_json(FILE *stream, const pins_list_t *list);
+
+/* Write the list as Prometheus has it in text. */
+void daxpin_pins_print_prometheus(FILE *stream, const pins_list_t *list);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* daxpin pins --json */
+
+#include "pins.h"
+
+#include "json.h"
+
+#include "daxpin/daxpin.h"
+
+#include <sys/sysmacros.h>
+
+/* The report of an older daxpin has no counts */
+static void pins_print_json_count(daxpin_json_t *json, const pins_file_t *file,
+                                  const char *key,
+                                  const daxpin_report_count_t *count)
+{
+    if (!file->has_events) {
+        daxpin_json_string(json, key, NULL);
+        return;
+    }
+    daxpin_json_open(json, key, '{');
+    daxpin_json_number(json, "count", (long long)count->count);
+    daxpin_json_number(json, "last_us", (long long)count->last_us);
+    daxpin_json_number(json, "max_us", (long long)count->max_us);
+    daxpin_json_close(json, '}');
+}
+
+static void pins_print_json_file(daxpin_json_t *json,
+                                 const pins_file_t *file)
+{
+    char device[32], locks[DAXPIN_LOCKS_NAMES_MAX];
+
+    snprintf(device, sizeof(device), "%u:%u", major(file->dev),
+             minor(file->dev));
+    daxpin_json_open(json, NULL, '{');
+    daxpin_json_string(json, "path", file->path);
+    daxpin_json_string(json, "device", device);
+    daxpin_json_number(json, "inode", (long long)file->ino);
+    daxpin_json_open(json, "owner", '{');
+    daxpin_json_string(json, "type",
+                       (file->owner_fd >= 0) ? "file" : "process");
+    if (file->owner_fd >= 0) {
+        daxpin_json_number(json, "fd", file->owner_fd);
+        daxpin_json_string(json, "path", (file->owner_path[0] != '\0') ?
+                                                 file->owner_path :
+                                                 NULL);
+    }
+    daxpin_json_close(json, '}');
+    daxpin_json_number(json, "pins", (long long)file->pins);
+    daxpin_json_number(json, "bytes", (long long)file->bytes);
+    daxpin_json_count(json, "numa_node", file->numa_node);
+    daxpin_json_number(json, "holder", file->holder);
+    daxpin_json_string(json, "locks",
+                       daxpin_locks_names(file->locks, locks, sizeof(locks)));
+    daxpin_json_string(json, "state",
+                       (file->state < 0) ?
+                               NULL :
+                               daxpin_state_name((daxpin_state_t)file->state));
+    daxpin_json_string(json, "lease", file->lease);
+    daxpin_json_string(json, "note", file->note);
+    pins_print_json_count(json, file, "breaks", &file->events.breaks);
+    pins_print_json_count(json, file, "lends", &file->events.lends);
+    pins_print_json_count(json, file, "revokes", &file->events.revokes);
+    daxpin_json_close(json, '}');
+}
+
+void daxpin_pins_print_json(FILE *stream, const pins_list_t *list)
+{
+    daxpin_json_t json = {.stream = stream};
+    const pins_process_t *process;
+    size_t i, j;
+
+    daxpin_json_open(&json, NULL, '{');
+    daxpin_json_open(&json, "processes", '[');
+    for (i = 0; i < list->count; ++i) {
+        process = &list->processes[i];
+        daxpin_json_open(&json, NULL, '{');
+        daxpin_json_number(&json, "pid", process->proc.pid);
+        daxpin_json_string(&json, "command", process->proc.command);
+        daxpin_json_number(&json, "uid", process->proc.uid);
+        daxpin_json_number(&json, "omitted", (long long)process->omitted);
+        daxpin_json_open(&json, "files", '[');
+        for (j = 0; j < process->count; ++j) {
+            pins_print_json_file(&json, &process->files[j]);
+        }
+        daxpin_json_close(&json, ']');
+        daxpin_json_close(&json, '}');
+    }
+    daxpin_json_close(&json, ']');
+    daxpin_json_close(&json, '}');
+    fputc('\n', stream);
+}
