@@ -25,7 +25,7 @@ class Daxpin(AutotoolsPackage):
     depends_on("pkgconfig", type="build")
     depends_on("pmdk@1.9:")
     depends_on("ucx@1.13:1.23", when="+ucx")
-    depends_on("openmpi@4.1 fabrics=ucx", when="+mpi")
+    depends_on("openmpi@4.1:6.0 fabrics=ucx", when="+mpi")
     depends_on("hwloc@2.3:", when="+hwloc")
 
     conflicts("platform=darwin")
