@@ -17,7 +17,7 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
 # shellcheck disable=SC2034
 # More packages for the tests. One with a bar at its end is left out where the
 # release of Debian does not have it, and the test skips itself.
-PACKAGES_TEST=(g++ libcmocka-dev spin valgrind "clang-format-14|" python3
+PACKAGES_TEST=(build-essential libcmocka-dev spin valgrind "clang-format-14|" python3
                shellcheck man-db qemu-system-x86 busybox-static cpio kmod
                xz-utils ndctl xfsprogs e2fsprogs iproute2 rdma-core
                ibverbs-utils procps debootstrap
