@@ -78,14 +78,17 @@ static int hook_daxpin_read(const hook_daxpin_name_t *name, char *buffer,
     const char *file             = NULL;
     char *value                  = NULL;
     int by_user                  = 1;
-    int index;
+    int flags, index;
 
     buffer[0] = '\0';
-    index     = mca_base_var_register("ompi", name->framework, name->component,
-                                      name->variable, NULL,
-                                      MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0,
-                                      OPAL_INFO_LVL_9,
-                                      MCA_BASE_VAR_SCOPE_READONLY, &value);
+    /* Flags are those of the first registration. Without this one, a variable of
+     * a component outlives the component, and Open MPI 5 reads it in the end. */
+    flags = (name->component != NULL) ? MCA_BASE_VAR_FLAG_DWG : 0;
+    index = mca_base_var_register("ompi", name->framework, name->component,
+                                  name->variable, NULL,
+                                  MCA_BASE_VAR_TYPE_STRING, NULL, 0, flags,
+                                  OPAL_INFO_LVL_9,
+                                  MCA_BASE_VAR_SCOPE_READONLY, &value);
     if (index < 0) {
         return by_user;
     }
