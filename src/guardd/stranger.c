@@ -77,11 +77,20 @@ int guard_stranger_brings(int sock)
     char byte;
     struct iovec iov     = {.iov_base = &byte, .iov_len = 1};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    int i;
 
     /* Without room for descriptors, the kernel only says that there are some;
-     * they stay with the message */
-    return (recvmsg(sock, &header, MSG_PEEK | MSG_DONTWAIT) >= 0) &&
-           (header.msg_flags & MSG_CTRUNC);
+     * they stay with the message. Before any message it tells once of an error:
+     * that the client has closed its end without having read all answers. */
+    for (i = 0; i < 2; ++i) {
+        if (recvmsg(sock, &header, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+            return (header.msg_flags & MSG_CTRUNC) != 0;
+        }
+        if (errno == EAGAIN) {
+            return 0;
+        }
+    }
+    return 1; /* What could not be looked at */
 }
 
 /*

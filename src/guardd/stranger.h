@@ -35,7 +35,8 @@ typedef struct guard_proof {
 typedef void (*guard_proof_cb_t)(void *arg, const guard_proof_t *proof,
                                  int path_fd);
 
-/* Return whether the next message of a socket brings descriptors. */
+/* Return whether the next message of a socket brings descriptors, or may do
+ * so. */
 int guard_stranger_brings(int sock);
 
 /* Receive that message in a child, and call back in a later round. Return 0 or

@@ -606,6 +606,31 @@ static int pass_one(const struct sockaddr_in *address, int conn)
             0) && say(conn, DAXPIN_GUARD_FILE, NULL, 0, sock);
 }
 
+/* Pass one on a connection that ends with an answer which was not read: of that
+ * the daemon is told as an error, before it sees the message. */
+static int pass_unread(int listener, const struct sockaddr_in *address)
+{
+    struct pollfd conn = {.fd = dial(), .events = POLLIN};
+    int fds[2], status;
+    pid_t pid;
+
+    if ((conn.fd < 0) || (pipe(fds) != 0) ||
+        !say(conn.fd, DAXPIN_GUARD_FILE, NULL, 0, fds[0]) ||
+        (poll(&conn, 1, 60000) != 1)) {
+        return 0;
+    }
+    pid = fork();
+    if (pid == 0) {
+        _exit(!pass_one(address, conn.fd));
+    }
+    if ((accept(listener, NULL, NULL) < 0) ||
+        (waitpid(pid, &status, 0) != pid)) {
+        return 0;
+    }
+    close(conn.fd);
+    return status == 0;
+}
+
 /* Pass such sockets to the daemon in all places where it may have to close them,
  * and then do nothing. Exits with 1 if that is not possible. */
 static void pass_lingering(int ready)
@@ -614,6 +639,9 @@ static void pass_lingering(int ready)
     int i, status, listener = listen_here(&address), conn = -1;
     pid_t pid;
 
+    if ((listener >= 0) && !pass_unread(listener, &address)) {
+        _exit(1);
+    }
     for (i = 0; (listener >= 0) && (i < 24); ++i) {
         if (i % 3 != 2) {
             conn = dial();
