@@ -6,10 +6,46 @@
 
 #include "child.h"
 
+/* Where a child closes what is not its own, a test can stop it */
+#define close_range stop_at_gate
+static int stop_at_gate(unsigned first, unsigned last, int flags);
 #include "guardd/log.c"
 #include "guardd/loop.c"
 #include "guardd/user.c"
 #include "guardd/stranger.c"
+#undef close_range
+
+static int gate[2] = {-1, -1}; /* a byte in it lets a child pass */
+
+static void close_gate(void)
+{
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    gate[0] = fcntl(ends[0], F_DUPFD_CLOEXEC, 100); /* A child uses 3 to 5 */
+    gate[1] = fcntl(ends[1], F_DUPFD_CLOEXEC, 100);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void open_gate(void)
+{
+    assert_int_equal(write(gate[1], "", 1), 1);
+    close(gate[1]);
+    close(gate[0]);
+    gate[0] = -1;
+}
+
+static int stop_at_gate(unsigned first, unsigned last, int flags)
+{
+    struct pollfd way = {.fd = gate[0], .events = POLLIN};
+    char byte;
+
+    if ((gate[0] >= 0) && (poll(&way, 1, 2 * CHILD_WAIT_MS) == 1)) {
+        (void)!read(gate[0], &byte, 1);
+    }
+    return close_range(first, last, flags);
+}
 
 /* Send a message with a descriptor, which only the message has afterwards. */
 static void pass(int sock, int fd)
@@ -103,12 +139,132 @@ static void test_close_unread(void **state)
     (void)state;
 }
 
+/*
+ * Children that receive a message
+ */
+
+static guard_proof_t found;
+static int           is_found;
+
+static void note_proof(void *arg, const guard_proof_t *proof, int path_fd)
+{
+    if (path_fd >= 0) {
+        close(path_fd);
+    }
+    found    = *proof;
+    is_found = 1;
+    (void)arg;
+}
+
+/* Pass a file, and start a child that receives it. Return the client's end. */
+static int examine(int *sock_p)
+{
+    guard_user_t *user = guard_user_enter(getuid());
+    int ends[2];
+
+    connect_pair(ends);
+    pass(ends[1], memfd_create("file", MFD_CLOEXEC));
+    is_found = 0;
+    assert_int_equal(guard_stranger_examine(ends[0], user, note_proof, ends),
+                     0);
+    guard_user_leave(user);
+    guard_stranger_tick();
+    *sock_p = ends[0];
+    return ends[1];
+}
+
+static void await_proof(void)
+{
+    const long deadline = guard_now_ms() + CHILD_WAIT_MS;
+
+    while (!is_found && (guard_now_ms() < deadline)) {
+        guard_loop_wait(100, NULL);
+        guard_stranger_tick();
+    }
+    assert_true(is_found);
+}
+
+static void test_examine(void **state)
+{
+    int sock, client = examine(&sock);
+
+    await_proof();
+    assert_true((found.error == 0) || (found.error == EAGAIN));
+    close(client);
+    guard_stranger_close(sock);
+    (void)state;
+}
+
+/* Return whether a child has ended, within a time (ms). */
+static int has_ended(pid_t pid, int ms)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    for (; (ms > 0) && (info.si_pid == 0); ms -= 10) {
+        usleep(10000);
+        assert_int_equal(waitid(P_PID, (id_t)pid, &info,
+                                WEXITED | WNOHANG | WNOWAIT), 0);
+    }
+    return info.si_pid != 0;
+}
+
+/* A child that was started before is late to close what is not its own. It must
+ * not be the last one to close another client's socket. */
+static void test_close_last(void **state)
+{
+    int sock, client, stranger, pipe_fd = leave_message(&stranger, 0);
+    pid_t closer;
+
+    close_gate();
+    client = examine(&sock);
+    guard_stranger_close(stranger);
+    guard_stranger_tick();
+    closer = guard_closers[0];
+    assert_true(closer > 0);
+    assert_false(has_ended(closer, 300));
+    open_gate();
+    assert_true(has_ended(closer, CHILD_WAIT_MS));
+    assert_true(is_closed(pipe_fd, CHILD_WAIT_MS));
+    await_proof();
+    close(client);
+    guard_stranger_close(sock);
+    close(pipe_fd);
+    (void)state;
+}
+
+/* A daemon that ends leaves no child behind. */
+static void test_death(void **state)
+{
+    int sock, ends[2];
+    pid_t daemon;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    close_gate();
+    daemon = fork();
+    if (daemon == 0) {
+        examine(&sock);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    assert_true(is_closed(ends[0], CHILD_WAIT_MS));
+    open_gate();
+    close(ends[0]);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {{NULL, NULL}};
     const struct CMUnitTest tests[] = {unit_case(test_brings_unread),
                                        unit_case(test_close),
-                                       unit_case(test_close_unread)};
+                                       unit_case(test_close_unread),
+                                       unit_case(test_examine),
+                                       unit_case(test_close_last),
+                                       unit_case(test_death)};
 
+    if (guard_loop_init() != 0) {
+        return 1;
+    }
     return unit_main("stranger", argc, argv, children, tests);
 }
