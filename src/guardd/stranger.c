@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -77,6 +78,32 @@ static pid_t    guard_closers[GUARD_CLOSERS];
 /* A pipe that ends when all children that were started since the last closer
  * have closed what is not theirs; -1: none were */
 static int guard_others[2] = {-1, -1};
+
+static void guard_stranger_interrupt(int number)
+{
+    (void)number;
+}
+
+int guard_stranger_init(void)
+{
+    const struct sigaction interrupt = {
+        .sa_handler = guard_stranger_interrupt,
+        .sa_flags   = SA_RESTART
+    };
+    const struct sigaction reap  = {.sa_handler = SIG_DFL};
+    const struct itimerval often = {.it_interval = {.tv_sec = 1},
+                                    .it_value    = {.tv_sec = 1}};
+    sigset_t alarms;
+
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    return ((sigaction(SIGCHLD, &reap, NULL) == 0) &&
+            (sigaction(SIGALRM, &interrupt, NULL) == 0) &&
+            (sigprocmask(SIG_UNBLOCK, &alarms, NULL) == 0) &&
+            (setitimer(ITIMER_REAL, &often, NULL) == 0)) ?
+                   0 :
+                   -errno;
+}
 
 int guard_stranger_brings(int sock)
 {

@@ -6,6 +6,9 @@
 
 #include "child.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 /* Where a child closes what is not its own, a test can stop it */
 #define close_range stop_at_gate
 static int stop_at_gate(unsigned first, unsigned last, int flags);
@@ -253,6 +256,101 @@ static void test_death(void **state)
     (void)state;
 }
 
+/*
+ * Signals
+ */
+
+/* Make a socket of which the last close() waits for an hour. Return the one that
+ * would have to read from it. */
+static int make_lingering(int *sock_p)
+{
+    const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
+    struct sockaddr_in address = {.sin_family      = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length           = sizeof(address);
+    static char block[65536];
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int other;
+
+    *sock_p = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr*)&address, length), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr*)&address, &length),
+                     0);
+    assert_int_equal(connect(*sock_p, (struct sockaddr*)&address, length), 0);
+    other = accept(listener, NULL, NULL);
+    assert_true(other >= 0);
+    while (send(*sock_p, block, sizeof(block), MSG_DONTWAIT) > 0) {
+    }
+    assert_int_equal(setsockopt(*sock_p, SOL_SOCKET, SO_LINGER, &linger,
+                                sizeof(linger)), 0);
+    close(listener);
+    return other;
+}
+
+/* Do this in a process of its own, with these signals ignored and blocked by its
+ * parent. Return its status, or -1 if it takes too long. */
+static int run_daemon(void (*func)(void))
+{
+    int status    = -1;
+    pid_t daemon  = fork();
+    sigset_t all;
+
+    if (daemon == 0) {
+        signal(SIGCHLD, SIG_IGN);
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, NULL);
+        func();
+        _exit(0);
+    }
+    if (!has_ended(daemon, CHILD_WAIT_MS)) {
+        kill(daemon, SIGKILL);
+        waitpid(daemon, NULL, 0);
+        return -1;
+    }
+    assert_int_equal(waitpid(daemon, &status, 0), daemon);
+    return status;
+}
+
+static void close_lingering(void)
+{
+    int sock, other = make_lingering(&sock);
+
+    if (guard_stranger_init() != 0) {
+        _exit(1);
+    }
+    close(sock);
+    close(other);
+}
+
+/* What the daemon has to close after all does not stop it. */
+static void test_lingering(void **state)
+{
+    assert_int_equal(run_daemon(close_lingering), 0);
+    (void)state;
+}
+
+static void reap_children(void)
+{
+    int sock;
+
+    if (guard_stranger_init() != 0) {
+        _exit(1);
+    }
+    (void)examine(&sock);
+    while (!is_found || (guard_children > 0)) {
+        guard_loop_wait(100, NULL);
+        guard_stranger_tick();
+    }
+}
+
+/* A parent that ignores SIGCHLD costs the daemon no places for children. */
+static void test_reap(void **state)
+{
+    assert_int_equal(run_daemon(reap_children), 0);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {{NULL, NULL}};
@@ -261,7 +359,9 @@ int main(int argc, char **argv)
                                        unit_case(test_close_unread),
                                        unit_case(test_examine),
                                        unit_case(test_close_last),
-                                       unit_case(test_death)};
+                                       unit_case(test_death),
+                                       unit_case(test_lingering),
+                                       unit_case(test_reap)};
 
     if (guard_loop_init() != 0) {
         return 1;
