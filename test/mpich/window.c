@@ -61,7 +61,10 @@ static int put_words(int target, double seconds)
 static void try_all(int target)
 {
     uint64_t buffer[1024] = {1}, old = 0;
+    MPI_Datatype vector;
 
+    MPI_Type_vector(64, 1, 2, MPI_UINT64_T, &vector);
+    MPI_Type_commit(&vector);
     answer("put", MPI_Put(buffer, sizeof(buffer), MPI_BYTE, target, 0,
                           sizeof(buffer), MPI_BYTE, win), target);
     answer("get", MPI_Get(buffer, sizeof(buffer), MPI_BYTE, target, 0,
@@ -70,6 +73,9 @@ static void try_all(int target)
                                         MPI_UINT64_T, MPI_SUM, win), target);
     answer("fetch", MPI_Fetch_and_op(buffer, &old, MPI_UINT64_T, target, 0,
                                      MPI_SUM, win), target);
+    answer("vector", MPI_Put(buffer, 1, vector, target, 0, 1, vector, win),
+           target);
+    MPI_Type_free(&vector);
 }
 
 /* Check that the file of a rank takes and gives bytes */
