@@ -18,7 +18,8 @@
 
 #if (DAXPIN_OMPI_RELEASE != 401) && (DAXPIN_OMPI_RELEASE != 500) && \
         (DAXPIN_OMPI_RELEASE != 600)
-#  error "daxpin knows Open MPI 4.1, 5.0 and 6.0; see docs/developers.md"
+#  error "daxpin knows Open MPI 4.1, 5.0 and 6.0; see docs/developers.md, " \
+        "\"A new release of Open MPI\""
 #endif
 
 /* The interface between Open MPI and components changes with each minor
