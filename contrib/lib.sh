@@ -20,7 +20,7 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
 PACKAGES_TEST=(build-essential libcmocka-dev spin valgrind "clang-format-14|" python3
                shellcheck man-db qemu-system-x86 busybox-static cpio kmod
                xz-utils ndctl xfsprogs e2fsprogs iproute2 rdma-core
-               ibverbs-utils procps debootstrap
+               ibverbs-utils procps debootstrap mpich libmpich-dev
                debhelper dh-dkms dkms lintian rpm clang bpftool libbpf-dev)
 
 # Open MPI refuses root unless both variables are set
