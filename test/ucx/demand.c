@@ -36,7 +36,7 @@ int uct_daxpin_process_params(daxpin_params_t *params)
     return 1;
 }
 
-static ucs_status_t no_query(uct_md_h md, uct_md_attr_t *attr)
+static ucs_status_t no_query(uct_md_h md, uct_daxpin_md_attr_t *attr)
 {
     return UCS_ERR_UNSUPPORTED;
 }
