@@ -81,9 +81,11 @@ static int hook_daxpin_read(const hook_daxpin_name_t *name, char *buffer,
     int flags, index;
 
     buffer[0] = '\0';
-    /* Flags are those of the first registration. Without this one, a variable of
-     * a component outlives the component, and Open MPI 5 reads it in the end. */
-    flags = (name->component != NULL) ? MCA_BASE_VAR_FLAG_DWG : 0;
+    /* Flags are those of the first registration. Without this one, osc_daxpin's
+     * variable outlives osc_daxpin, and Open MPI 5 reads it in the end. Those of
+     * opal_common_ucx outlive their components on purpose: 4.1 frees them
+     * itself. */
+    flags = (name == &hook_daxpin_inner) ? MCA_BASE_VAR_FLAG_DWG : 0;
     index = mca_base_var_register("ompi", name->framework, name->component,
                                   name->variable, NULL,
                                   MCA_BASE_VAR_TYPE_STRING, NULL, 0, flags,
