@@ -31,7 +31,32 @@ static size_t json_character(const unsigned char *p)
     return length;
 }
 
-static void json_quote(FILE *stream, const char *text)
+/* Write what stands for a character. Return 0 if that is the character itself. */
+typedef int (*json_escape_t)(FILE *stream, unsigned char character);
+
+static int json_escape(FILE *stream, unsigned char character)
+{
+    if ((character == '"') || (character == '\\')) {
+        return fprintf(stream, "\\%c", character);
+    } else if ((character < 0x20) || (character == 0x7f)) {
+        return fprintf(stream, "\\u%04x", character);
+    }
+    return 0;
+}
+
+static int json_escape_label(FILE *stream, unsigned char character)
+{
+    if (character == '\n') {
+        return fprintf(stream, "\\n");
+    } else if ((character == '"') || (character == '\\')) {
+        return fprintf(stream, "\\%c", character);
+    }
+    return 0;
+}
+
+/* Write a text in quotes; replacement: for what is no UTF-8. */
+static void json_put(FILE *stream, const char *text, const char *replacement,
+                     json_escape_t escape)
 {
     const unsigned char *p = (const unsigned char*)text;
     size_t length;
@@ -40,37 +65,22 @@ static void json_quote(FILE *stream, const char *text)
     for (; *p != '\0'; p += (length > 0) ? length : 1) {
         length = json_character(p);
         if (length == 0) {
-            fputs("\\ufffd", stream);
-        } else if ((*p == '"') || (*p == '\\')) {
-            fprintf(stream, "\\%c", *p);
-        } else if ((*p < 0x20) || (*p == 0x7f)) {
-            fprintf(stream, "\\u%04x", *p);
-        } else {
+            fputs(replacement, stream);
+        } else if (escape(stream, *p) == 0) {
             fwrite(p, 1, length, stream);
         }
     }
     fputc('"', stream);
 }
 
+static void json_quote(FILE *stream, const char *text)
+{
+    json_put(stream, text, "\\ufffd", json_escape);
+}
+
 void daxpin_label_put(FILE *stream, const char *text)
 {
-    const unsigned char *p = (const unsigned char*)text;
-    size_t length;
-
-    fputc('"', stream);
-    for (; *p != '\0'; p += (length > 0) ? length : 1) {
-        length = json_character(p);
-        if (length == 0) {
-            fputs("\xef\xbf\xbd", stream); /* U+FFFD */
-        } else if (*p == '\n') {
-            fputs("\\n", stream);
-        } else if ((*p == '"') || (*p == '\\')) {
-            fprintf(stream, "\\%c", *p);
-        } else {
-            fwrite(p, 1, length, stream);
-        }
-    }
-    fputc('"', stream);
+    json_put(stream, text, "\xef\xbf\xbd", json_escape_label); /* U+FFFD */
 }
 
 static void json_begin(daxpin_json_t *json, const char *key)
