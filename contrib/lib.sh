@@ -130,3 +130,12 @@ build_steps()
     fi
     make -s -j"$(nproc)"
 )
+
+# Print the mirror that apt has Debian from; nothing if it has no lists
+debian_mirror()
+{
+    # shellcheck disable=SC2016 # names that apt replaces
+    apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' \
+        'Identifier: Packages' 'Origin: Debian' |
+        sed -n 's/^Debian main //p' | head -n 1
+}

@@ -32,6 +32,8 @@
 
 VM_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 VM_TOP=$(cd "$VM_HERE/../.." && pwd) || exit 1
+# shellcheck source=contrib/lib.sh
+. "$VM_TOP/contrib/lib.sh"
 export DAXPIN_BUILD=${DAXPIN_BUILD:-$VM_TOP/build/main}
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -139,10 +141,7 @@ vm_apt()
     local keys=/usr/share/keyrings/debian-archive-keyring.gpg
     VM_APT=()
     [ "$1" = 7 ] || return 0
-    # shellcheck disable=SC2016 # names that apt replaces
-    mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' \
-                 'Identifier: Packages' 'Origin: Debian' |
-                 sed -n 's/^Debian main //p' | head -n 1)
+    mirror=$(debian_mirror)
     if [ -z "$mirror" ]; then
         echo "apt has no lists of a mirror of Debian"
         return 1
