@@ -587,9 +587,8 @@ static uint64_t daxpin_guard_listen(daxpin_file_t *file, uint64_t now)
 
 uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
 {
-    uint64_t next;
-
     daxpin_guard_t *guard = &file->guard;
+    uint64_t next;
 
     if ((guard->closing != 0) &&
         (daxpin_guard_close(file, now) != DAXPIN_NEVER)) {
@@ -610,10 +609,10 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
     }
     next = daxpin_guard_listen(file, now);
     if (!daxpin_guard_is_busy(guard)) {
-        return (guard->retry < next) ? guard->retry : next;
+        return daxpin_earlier(guard->retry, next);
     }
-    return (guard->grace_until != 0) && (guard->grace_until < next) ?
-                   guard->grace_until :
+    return (guard->grace_until != 0) ?
+                   daxpin_earlier(guard->grace_until, next) :
                    next;
 }
 
