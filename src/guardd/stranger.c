@@ -190,9 +190,16 @@ static void guard_child_run(int sock, int answer)
 {
     guard_proof_t proof = {.error = EPERM};
 
+    int fd, path_fd;
+
     guard_child_close_others(sock, answer);
-    guard_child_answer(4, &proof, guard_child_prove(guard_child_take(3),
-                                                    &proof));
+    fd      = guard_child_take(3);
+    path_fd = guard_child_prove(fd, &proof);
+    /* Whoever has the answer can end the lease by closing the file */
+    if (fd >= 0) {
+        close(fd);
+    }
+    guard_child_answer(4, &proof, path_fd);
     _exit(0);
 }
 

@@ -103,12 +103,75 @@ static void test_close_unread(void **state)
     (void)state;
 }
 
+/*
+ * Children that receive a message
+ */
+
+static guard_proof_t found;
+static int           is_found;
+
+static void note_proof(void *arg, const guard_proof_t *proof, int path_fd)
+{
+    if (path_fd >= 0) {
+        close(path_fd);
+    }
+    found    = *proof;
+    is_found = 1;
+    (void)arg;
+}
+
+/* Have a child look at what was sent, and wait for its answer. */
+static void examine(int sock)
+{
+    guard_user_t *user  = guard_user_enter(getuid());
+    const long deadline = guard_now_ms() + CHILD_WAIT_MS;
+
+    is_found = 0;
+    assert_int_equal(guard_stranger_examine(sock, user, note_proof, &found), 0);
+    guard_user_leave(user);
+    while (!is_found && (guard_now_ms() < deadline)) {
+        guard_stranger_tick();
+        guard_loop_wait(10, NULL);
+    }
+    assert_true(is_found);
+}
+
+/* Whoever has the answer can end the lease by closing the file: no child has it
+ * any more. */
+static void test_examine_lease(void **state)
+{
+    const char *path = unit_path(unit_disk, "leased");
+    int ends[2], fd, i;
+
+    unit_make_file(path, 4096, 'x');
+    for (i = 0; i < 200; ++i) {
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+        connect_pair(ends);
+        pass(ends[1], fd);
+        examine(ends[0]);
+        assert_int_equal(found.error, 0);
+        assert_true(found.has_lease);
+        fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        assert_true(fd >= 0);
+        close(fd);
+        close(ends[1]);
+        guard_stranger_close(ends[0]);
+    }
+    unlink(path);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {{NULL, NULL}};
     const struct CMUnitTest tests[] = {unit_case(test_brings_unread),
                                        unit_case(test_close),
-                                       unit_case(test_close_unread)};
+                                       unit_case(test_close_unread),
+                                       unit_case(test_examine_lease)};
 
+    if (guard_loop_init() != 0) {
+        return 1;
+    }
     return unit_main("stranger", argc, argv, children, tests);
 }
