@@ -7,6 +7,9 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/os/loop.h"
+
+#include <dlfcn.h>
 #include <linux/capability.h>
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
@@ -503,6 +506,50 @@ static void test_flock_of_member(void **state)
  * Attributes of mappings
  */
 
+/* How often the attributes of all mappings were read, and by a thread that held
+ * daxpin_mutex */
+static int keeps_reads;
+static int keeps_locked_reads;
+
+/* Open a file, in place of the C library's function. */
+FILE *fopen(const char *path, const char *mode)
+{
+    typedef FILE *(*fopen_t)(const char *, const char *);
+    const fopen_t next = (fopen_t)dlsym(RTLD_NEXT, "fopen");
+    struct timespec deadline;
+
+    if (strcmp(path, "/proc/self/smaps") == 0) {
+        ++keeps_reads;
+        clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec += 2;
+        if (pthread_mutex_timedlock(&daxpin_mutex, &deadline) == 0) {
+            pthread_mutex_unlock(&daxpin_mutex);
+        } else {
+            ++keeps_locked_reads;
+        }
+    }
+    return next(path, mode);
+}
+
+/* The kernel looks at each page of the process for them, which takes long:
+ * revokes of other files do not wait for that. */
+static void test_no_lock_meanwhile(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd                 = open(map.path, O_RDWR | O_CLOEXEC);
+    keeps_reads        = 0;
+    keeps_locked_reads = 0;
+    assert_ok(keeps_adopt(&map));
+    assert_true(keeps_reads > 0);
+    assert_int_equal(keeps_locked_reads, 0);
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
 /* Return the line VmFlags of the mapping. */
 static const char *keeps_flags(const keeps_map_t *map)
 {
@@ -765,6 +812,7 @@ int main(int argc, char **argv)
         unit_case(test_record_lock_and_two_descriptions),
         unit_case(test_locks_of_description),
         unit_case(test_flock_of_member),
+        unit_case(test_no_lock_meanwhile),
         unit_case(test_advice),
         unit_case(test_huge_pages),
         unit_case(test_lock_beyond_limit),

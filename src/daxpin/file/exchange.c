@@ -28,12 +28,19 @@
 
 #define DAXPIN_SPANS_STEP 16
 
+/* Passes before a program that maps the file all the time is refused */
+#define DAXPIN_EXCHANGE_PASSES 10
+
+/* Another pass is due: attributes of the mappings have to be read first */
+#define DAXPIN_EXCHANGE_AGAIN 1
+
 /* One pass over the mappings of the file in this process */
 typedef struct daxpin_exchange {
     daxpin_file_t  *file;
     int            is_sole; /* there is no other description of the file */
     int            trusts;  /* what an earlier pass has seen to is as it was */
     daxpin_spans_t spans;   /* by address */
+    daxpin_spans_t asked;   /* of the last pass, with their advice */
 } daxpin_exchange_t;
 
 /* Return whether an earlier pass has seen to all of the span. It may have seen
@@ -102,20 +109,50 @@ static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
     return 0;
 }
 
-static void daxpin_exchange_take_advice(uintptr_t start, uintptr_t end,
+static void daxpin_exchange_note_advice(uintptr_t start, uintptr_t end,
                                         unsigned advice, void *arg)
 {
-    daxpin_exchange_t *exchange = arg;
+    daxpin_spans_t *asked = arg;
     daxpin_span_t *span;
     size_t i;
 
-    for (i = 0; i < exchange->spans.count; ++i) {
-        span = &exchange->spans.spans[i];
+    for (i = 0; i < asked->count; ++i) {
+        span = &asked->spans[i];
         if ((span->start == start) && (span->end == end)) {
             span->advice   = advice;
             span->is_known = 1;
         }
     }
+}
+
+/* Read what the program has asked of the mappings of this pass. The kernel looks
+ * at each page of the process for this, so the caller does not hold
+ * daxpin_mutex. */
+static void daxpin_exchange_ask(daxpin_exchange_t *exchange)
+{
+    free(exchange->asked.spans);
+    exchange->asked = exchange->spans;
+    memset(&exchange->spans, 0, sizeof(exchange->spans));
+    (void)daxpin_advice_each(daxpin_exchange_note_advice, &exchange->asked);
+}
+
+/* Take over what was read of the span. Return 0, or DAXPIN_EXCHANGE_AGAIN if it
+ * was not there then. */
+static int daxpin_exchange_take_advice(const daxpin_exchange_t *exchange,
+                                       daxpin_span_t *span)
+{
+    const daxpin_spans_t *asked = &exchange->asked;
+    size_t i;
+
+    for (i = 0; i < asked->count; ++i) {
+        if ((asked->spans[i].start == span->start) &&
+            (asked->spans[i].end == span->end)) {
+            span->advice   = asked->spans[i].advice;
+            span->is_known = asked->spans[i].is_known;
+            return 0;
+        }
+    }
+    return DAXPIN_EXCHANGE_AGAIN;
 }
 
 /* Check that another mapping can have what this one has. To apply the advice to
@@ -151,18 +188,18 @@ static int daxpin_exchange_check_span(const daxpin_file_t *file,
                         strerror(-ret));
 }
 
-/* Read what the program has asked of the mappings that are to be exchanged. */
+/* Find out what the program has asked of the mappings that are to be exchanged.
+ * Return 0, DAXPIN_EXCHANGE_AGAIN, or -EBUSY with a message. */
 static int daxpin_exchange_get_advice(daxpin_exchange_t *exchange)
 {
-    const daxpin_span_t *spans = exchange->spans.spans;
-    size_t i, count = exchange->spans.count, olds = 0;
+    daxpin_span_t *spans = exchange->spans.spans;
+    size_t i, count      = exchange->spans.count;
     int ret = 0;
 
-    for (i = 0; i < count; ++i) {
-        olds += (size_t)spans[i].is_old;
-    }
-    if (olds > 0) { /* The kernel looks at each page for this */
-        (void)daxpin_advice_each(daxpin_exchange_take_advice, exchange);
+    for (i = 0; (i < count) && (ret == 0); ++i) {
+        if (spans[i].is_old) {
+            ret = daxpin_exchange_take_advice(exchange, &spans[i]);
+        }
     }
     for (i = 0; (i < count) && (ret == 0); ++i) {
         if (spans[i].is_old) {
@@ -410,20 +447,39 @@ static int daxpin_exchange_all(daxpin_exchange_t *exchange)
     return 0;
 }
 
-int daxpin_file_exchange(daxpin_file_t *file)
+/* Make one pass. Return 0, DAXPIN_EXCHANGE_AGAIN, or -errno with a message. */
+static int daxpin_exchange_pass(daxpin_exchange_t *exchange)
 {
-    daxpin_exchange_t exchange = {.file = file};
+    daxpin_file_t *file = exchange->file;
     int ret = 0;
 
-    (void)daxpin_close_tick(daxpin_now()); /* They would be exchanged, too */
     pthread_mutex_lock(&daxpin_mutex);
     file->adopted = 1;
     if (file->fd >= 0) {
-        exchange.is_sole = daxpin_lease_is_whole(file->fd);
-        exchange.trusts  = daxpin_file_state(file) != DAXPIN_STATE_PENDING;
-        ret = daxpin_exchange_all(&exchange);
-        free(exchange.spans.spans);
+        exchange->is_sole = daxpin_lease_is_whole(file->fd);
+        exchange->trusts  = daxpin_file_state(file) != DAXPIN_STATE_PENDING;
+        ret               = daxpin_exchange_all(exchange);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return ret;
+}
+
+int daxpin_file_exchange(daxpin_file_t *file)
+{
+    daxpin_exchange_t exchange = {.file = file};
+    int ret, passes;
+
+    (void)daxpin_close_tick(daxpin_now()); /* They would be exchanged, too */
+    ret = daxpin_exchange_pass(&exchange);
+    for (passes = 1; (ret == DAXPIN_EXCHANGE_AGAIN) &&
+                     (passes < DAXPIN_EXCHANGE_PASSES); ++passes) {
+        daxpin_exchange_ask(&exchange);
+        ret = daxpin_exchange_pass(&exchange);
+    }
+    free(exchange.spans.spans);
+    free(exchange.asked.spans);
+    return (ret <= 0) ? ret :
+           daxpin_error(EBUSY, "%s: cannot adopt it: its mappings in this "
+                        "process change all the time; adopt it when no thread "
+                        "maps or unmaps it", file->path);
 }
