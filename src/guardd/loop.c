@@ -33,6 +33,18 @@ void guard_loop_remove(int fd)
     (void)epoll_ctl(guard_loop_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
+/* Let in the signals that wait. epoll_pwait() does so only when there is nothing
+ * to read: clients that are never silent would keep them out for ever. */
+static void guard_loop_let_in(const sigset_t *mask)
+{
+    sigset_t blocked;
+
+    if (mask != NULL) {
+        sigprocmask(SIG_SETMASK, mask, &blocked);
+        sigprocmask(SIG_SETMASK, &blocked, NULL);
+    }
+}
+
 void guard_loop_wait(int timeout_ms, const sigset_t *mask)
 {
     static struct epoll_event events[GUARD_EVENTS];
@@ -40,6 +52,7 @@ void guard_loop_wait(int timeout_ms, const sigset_t *mask)
     int count, i;
 
     count = epoll_pwait(guard_loop_fd, events, GUARD_EVENTS, timeout_ms, mask);
+    guard_loop_let_in(mask);
     ++guard_round;
     for (i = 0; i < count; ++i) {
         event = events[i].data.ptr;

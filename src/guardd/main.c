@@ -303,7 +303,7 @@ static void on_stop(int number)
     stopped = number;
 }
 
-/* Block the signals except in epoll_pwait(), so that none is missed. */
+/* Block the signals except in guard_loop_wait(), so that none is missed. */
 static void catch_stop(sigset_t *mask)
 {
     const struct sigaction action = {.sa_handler = on_stop};

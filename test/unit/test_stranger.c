@@ -162,13 +162,59 @@ static void test_examine_lease(void **state)
     (void)state;
 }
 
+/*
+ * The loop
+ */
+
+static volatile sig_atomic_t is_stopped;
+
+static void note_stop(int number)
+{
+    is_stopped = number;
+}
+
+static void ignore_event(void *arg)
+{
+    (void)arg;
+}
+
+/* A signal comes in though there is always something to read. */
+static void test_signal_in_flood(void **state)
+{
+    const struct sigaction stop = {.sa_handler = note_stop};
+    guard_event_t event         = {.ready = ignore_event};
+    struct sigaction former;
+    sigset_t stops, mask;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(write(ends[1], "", 1), 1);
+    assert_int_equal(guard_loop_add(ends[0], &event), 0);
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    assert_int_equal(sigaction(SIGTERM, &stop, &former), 0);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &stops, &mask), 0);
+    is_stopped = 0;
+    assert_int_equal(raise(SIGTERM), 0);
+    assert_int_equal(is_stopped, 0);
+    guard_loop_wait(1000, &mask);
+    assert_int_equal(is_stopped, SIGTERM);
+    assert_int_equal(sigprocmask(SIG_SETMASK, &mask, NULL), 0);
+    assert_int_equal(sigaction(SIGTERM, &former, NULL), 0);
+    guard_loop_remove(ends[0]);
+    close(ends[0]);
+    close(ends[1]);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {{NULL, NULL}};
     const struct CMUnitTest tests[] = {unit_case(test_brings_unread),
                                        unit_case(test_close),
                                        unit_case(test_close_unread),
-                                       unit_case(test_examine_lease)};
+                                       unit_case(test_examine_lease),
+                                       unit_case(test_signal_in_flood)};
 
     if (guard_loop_init() != 0) {
         return 1;
