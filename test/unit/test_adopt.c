@@ -818,7 +818,7 @@ static void adopt_check_lent(const char *flags)
     assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params,
                                      &adoption));
     assert_ok(daxpin_adoption_begin(&adoption));
-    assert_child_ok(&child, "lend %s 5000", map.path);
+    assert_child_ok(&child, "lend %s 12000", map.path);
     assert_ok(daxpin_adoption_end(&adoption));
     map.file = adoption.file;
     adopt_check_held(&map);
@@ -857,7 +857,7 @@ static void adopt_check_not_lent(const char *flags, const char *why)
     assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params,
                                      &adoption));
     assert_ok(daxpin_adoption_begin(&adoption));
-    assert_int_equal(child_query(&child, "lend %s 5000", map.path), -EBUSY);
+    assert_int_equal(child_query(&child, "lend %s 12000", map.path), -EBUSY);
     assert_contains(child.text, map.path);
     assert_contains(child.text, why);
     assert_int_equal(daxpin_adoption_end(&adoption), -EAGAIN);
@@ -883,7 +883,7 @@ static void test_nothing_to_lend(void **state)
 
     adopt_map(&map, unit_disk);
     member_start(&child);
-    assert_int_equal(child_query(&child, "lend %s 5000", map.path),
+    assert_int_equal(child_query(&child, "lend %s 12000", map.path),
                      DAXPIN_FOREIGN);
     assert_ok(adopt_all(&map));
     adopt_check_held(&map);
