@@ -189,7 +189,6 @@ static void guard_child_answer(int answer, const guard_proof_t *proof,
 static void guard_child_run(int sock, int answer)
 {
     guard_proof_t proof = {.error = EPERM};
-
     int fd, path_fd;
 
     guard_child_close_others(sock, answer);

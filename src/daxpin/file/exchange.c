@@ -109,19 +109,28 @@ static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
     return 0;
 }
 
+/* Return the span with these bounds, or NULL. */
+static daxpin_span_t *daxpin_spans_find(const daxpin_spans_t *spans,
+                                        uintptr_t start, uintptr_t end)
+{
+    size_t i;
+
+    for (i = 0; i < spans->count; ++i) {
+        if ((spans->spans[i].start == start) && (spans->spans[i].end == end)) {
+            return &spans->spans[i];
+        }
+    }
+    return NULL;
+}
+
 static void daxpin_exchange_note_advice(uintptr_t start, uintptr_t end,
                                         unsigned advice, void *arg)
 {
-    daxpin_spans_t *asked = arg;
-    daxpin_span_t *span;
-    size_t i;
+    daxpin_span_t *span = daxpin_spans_find(arg, start, end);
 
-    for (i = 0; i < asked->count; ++i) {
-        span = &asked->spans[i];
-        if ((span->start == start) && (span->end == end)) {
-            span->advice   = advice;
-            span->is_known = 1;
-        }
+    if (span != NULL) {
+        span->advice   = advice;
+        span->is_known = 1;
     }
 }
 
@@ -141,18 +150,15 @@ static void daxpin_exchange_ask(daxpin_exchange_t *exchange)
 static int daxpin_exchange_take_advice(const daxpin_exchange_t *exchange,
                                        daxpin_span_t *span)
 {
-    const daxpin_spans_t *asked = &exchange->asked;
-    size_t i;
+    const daxpin_span_t *asked = daxpin_spans_find(&exchange->asked,
+                                                   span->start, span->end);
 
-    for (i = 0; i < asked->count; ++i) {
-        if ((asked->spans[i].start == span->start) &&
-            (asked->spans[i].end == span->end)) {
-            span->advice   = asked->spans[i].advice;
-            span->is_known = asked->spans[i].is_known;
-            return 0;
-        }
+    if (asked == NULL) {
+        return DAXPIN_EXCHANGE_AGAIN;
     }
-    return DAXPIN_EXCHANGE_AGAIN;
+    span->advice   = asked->advice;
+    span->is_known = asked->is_known;
+    return 0;
 }
 
 /* Check that another mapping can have what this one has. To apply the advice to
