@@ -438,7 +438,9 @@ int BPF_PROG(guard_exit, struct task_struct *task)
 
 /* Keep from the daemon and its children each descriptor of another process whose
  * use or end might wait for that process, see stranger.h. What is left is a
- * regular file of a file system on a block device, or in memory. */
+ * regular file of a file system on a block device, or in memory. A daemon that
+ * has been silent for long has died, even if its death was not noted: another
+ * process may have its pid. */
 SEC("lsm/file_receive")
 int BPF_PROG(guard_file_receive, struct file *file, int ret)
 {
@@ -450,7 +452,8 @@ int BPF_PROG(guard_file_receive, struct file *file, int ret)
 
     if ((ret != 0) || (guard_died != 0) || (guard_daemon == 0) ||
         ((task->tgid != guard_daemon) &&
-         ((parent == NULL) || (parent->tgid != guard_daemon)))) {
+         ((parent == NULL) || (parent->tgid != guard_daemon))) ||
+        (bpf_ktime_get_ns() > guard_beat + GRACE_NS)) {
         return ret;
     }
     super = (inode != NULL) ? inode->i_sb : NULL;

@@ -265,12 +265,19 @@ static int guard_inode_clear(guard_inode_t *inode)
 {
     int ret = guard_programs_clear(inode->path_fd);
 
+    if ((ret != 0) && (ret != -ENOENT)) { /* ENOENT: it never had it */
+        if (inode->error == 0) {
+            guard_log(LOG_ERR, "inode %lu: cannot end its guard: %s; tries "
+                      "again", (unsigned long)inode->ino, strerror(-ret));
+        }
+        return ret;
+    }
     if (inode->space > 0) {
         guard_space_put(inode->map.first, inode->space);
     }
     memset(&inode->map, 0, sizeof(inode->map));
     inode->space = 0;
-    return (ret == -ENOENT) ? 0 : ret; /* the kernel never had it */
+    return 0;
 }
 
 static void guard_inode_destroy(guard_inode_t *inode)
@@ -322,8 +329,11 @@ void guard_inodes_accept(void)
     guard_inodes_each(guard_inode_accept);
 }
 
+/* One that the kernel does not let go of stays dirty: nobody else would end its
+ * guard while the daemon lives. */
 void guard_inodes_publish(void)
 {
+    struct guard_inodes again = LIST_HEAD_INITIALIZER(again);
     guard_inode_t *inode;
 
     while ((inode = LIST_FIRST(&guard_dirty)) != NULL) {
@@ -331,8 +341,15 @@ void guard_inodes_publish(void)
         inode->dirty = 0;
         inode->error = (inode->count > 0) ? -guard_inode_set(inode) :
                                             -guard_inode_clear(inode);
-        if (inode->refs == 0) {
+        if ((inode->error != 0) && (inode->count == 0)) {
+            inode->dirty = 1;
+            LIST_INSERT_HEAD(&again, inode, dirty_link);
+        } else if (inode->refs == 0) {
             guard_inode_destroy(inode);
         }
+    }
+    while ((inode = LIST_FIRST(&again)) != NULL) {
+        LIST_REMOVE(inode, dirty_link);
+        LIST_INSERT_HEAD(&guard_dirty, inode, dirty_link);
     }
 }

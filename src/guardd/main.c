@@ -381,6 +381,10 @@ static int serve(int listen_fd, const char *path)
 {
     sigset_t mask;
 
+    if (guard_stranger_init() != 0) {
+        guard_log(LOG_ERR, "cannot set up signals: %s", strerror(errno));
+        return 1;
+    }
     catch_stop(&mask);
     listener.ready = accept_clients;
     listener.arg   = &listen_fd;

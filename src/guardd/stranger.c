@@ -15,8 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -55,6 +57,7 @@ typedef struct guard_child {
     int              answer;   /* from the child; -1: it has answered */
     guard_event_t    event;
     long             deadline; /* ms */
+    int              is_late;  /* it is killed */
     guard_user_t     *user;
     guard_proof_cb_t cb;
     void             *arg;     /* NULL: nobody wants to know */
@@ -66,11 +69,41 @@ static TAILQ_HEAD(, guard_child) guard_running =
         TAILQ_HEAD_INITIALIZER(guard_running);
 static unsigned guard_children;
 
-/* Sockets to close, and how many processes do so */
+/* Sockets to close, and which processes do so */
 static int      *guard_buried;
 static size_t   guard_buried_count;
 static size_t   guard_buried_capacity;
 static pid_t    guard_closers[GUARD_CLOSERS];
+
+/* A pipe that ends when all children that were started since the last closer
+ * have closed what is not theirs; -1: none were */
+static int guard_others[2] = {-1, -1};
+
+static void guard_stranger_interrupt(int number)
+{
+    (void)number;
+}
+
+int guard_stranger_init(void)
+{
+    const struct sigaction interrupt = {
+        .sa_handler = guard_stranger_interrupt,
+        .sa_flags   = SA_RESTART
+    };
+    const struct sigaction reap  = {.sa_handler = SIG_DFL};
+    const struct itimerval often = {.it_interval = {.tv_sec = 1},
+                                    .it_value    = {.tv_sec = 1}};
+    sigset_t alarms;
+
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    return ((sigaction(SIGCHLD, &reap, NULL) == 0) &&
+            (sigaction(SIGALRM, &interrupt, NULL) == 0) &&
+            (sigprocmask(SIG_UNBLOCK, &alarms, NULL) == 0) &&
+            (setitimer(ITIMER_REAL, &often, NULL) == 0)) ?
+                   0 :
+                   -errno;
+}
 
 int guard_stranger_brings(int sock)
 {
@@ -101,10 +134,13 @@ int guard_stranger_brings(int sock)
  * of other clients would not end while the child has them. */
 static void guard_child_close_others(int first, int second)
 {
-    const int low = fcntl(first, F_DUPFD, 5), high = fcntl(second, F_DUPFD, 5);
+    const int low  = fcntl(first, F_DUPFD, 6);
+    const int high = fcntl(second, F_DUPFD, 6);
+    const int end  = fcntl(guard_others[1], F_DUPFD, 6);
 
-    if ((low < 0) || (high < 0) || (dup2(low, 3) != 3) ||
-        (dup2(high, 4) != 4) || (close_range(5, ~0u, 0) != 0)) {
+    if ((low < 0) || (high < 0) || (end < 0) || (dup2(low, 3) != 3) ||
+        (dup2(high, 4) != 4) || (dup2(end, 5) != 5) ||
+        (close_range(6, ~0u, 0) != 0) || (close(5) != 0)) {
         _exit(1);
     }
 }
@@ -186,11 +222,16 @@ static void guard_child_answer(int answer, const guard_proof_t *proof,
     (void)sendmsg(answer, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void guard_child_run(int sock, int answer)
+static void guard_child_run(int sock, int answer, pid_t daemon)
 {
     guard_proof_t proof = {.error = EPERM};
     int fd, path_fd;
 
+    /* Without the daemon nobody ends it, and guard_file_receive lets it have
+     * everything */
+    if ((prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) || (getppid() != daemon)) {
+        _exit(1);
+    }
     guard_child_close_others(sock, answer);
     fd      = guard_child_take(3);
     path_fd = guard_child_prove(fd, &proof);
@@ -274,8 +315,12 @@ static int guard_stranger_is_gone(const guard_child_t *child)
 
 static int guard_stranger_start(guard_child_t *child)
 {
+    const pid_t daemon = getpid();
     int socks[2], ret;
 
+    if ((guard_others[0] < 0) && (pipe2(guard_others, O_CLOEXEC) != 0)) {
+        return -errno;
+    }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) != 0) {
         return -errno;
     }
@@ -285,7 +330,7 @@ static int guard_stranger_start(guard_child_t *child)
     ret                = guard_loop_add(child->answer, &child->event);
     child->pid         = (ret == 0) ? fork() : -1;
     if (child->pid == 0) {
-        guard_child_run(child->sock, socks[1]);
+        guard_child_run(child->sock, socks[1], daemon);
     }
     close(socks[1]);
     if (child->pid < 0) {
@@ -386,7 +431,8 @@ static void guard_stranger_start_some(void)
     }
 }
 
-/* End children that are late, and forget those that have ended. */
+/* End children that are late, and forget those that have ended. Nobody is told
+ * before that: until then a child may take a message of the client's. */
 static void guard_stranger_reap(void)
 {
     guard_child_t *child, *next;
@@ -394,13 +440,14 @@ static void guard_stranger_reap(void)
 
     for (child = TAILQ_FIRST(&guard_running); child != NULL; child = next) {
         next = TAILQ_NEXT(child, link);
-        if ((child->answer < 0) || (now >= child->deadline)) {
-            if (child->answer >= 0) {
-                guard_log(LOG_INFO, "user %u has passed something that takes "
-                          "too long to look at", (unsigned)child->user->uid);
-            }
+        if ((child->answer >= 0) && (now >= child->deadline) &&
+            !child->is_late) {
+            child->is_late = 1;
+            guard_log(LOG_INFO, "user %u has passed something that takes "
+                      "too long to look at", (unsigned)child->user->uid);
+        }
+        if ((child->answer < 0) || child->is_late) {
             (void)kill(child->pid, SIGKILL);
-            guard_stranger_settle(child);
         }
         if (waitpid(child->pid, NULL, WNOHANG) == child->pid) {
             guard_stranger_settle(child);
@@ -456,31 +503,43 @@ void guard_stranger_close(int sock)
     guard_buried[guard_buried_count++] = sock;
 }
 
+/* Forget the pipe. */
+static void guard_stranger_close_others(void)
+{
+    if (guard_others[0] >= 0) {
+        close(guard_others[0]);
+        close(guard_others[1]);
+    }
+    guard_others[0] = -1;
+    guard_others[1] = -1;
+}
+
 /* Close sockets by the exit of a child: a process that exits does not linger. It
- * has to be the last one that has them. */
+ * has to be the last one that has them: those before it have copies, too. */
 static pid_t guard_stranger_fork_closer(void)
 {
-    int ends[2];
     size_t i;
     char byte;
     pid_t pid;
 
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+    if ((guard_others[0] < 0) && (pipe2(guard_others, O_CLOEXEC) != 0)) {
         return 0;
     }
     pid = fork();
     if (pid == 0) {
-        close(ends[1]);
-        (void)!read(ends[0], &byte, 1);
+        close(guard_others[1]);
+        (void)!read(guard_others[0], &byte, 1);
         _exit(0);
     }
-    for (i = 0; (pid > 0) && (i < guard_buried_count); ++i) {
+    if (pid < 0) {
+        return 0;
+    }
+    for (i = 0; i < guard_buried_count; ++i) {
         close(guard_buried[i]);
     }
-    guard_buried_count = (pid > 0) ? 0 : guard_buried_count;
-    close(ends[0]);
-    close(ends[1]);
-    return (pid > 0) ? pid : 0;
+    guard_buried_count = 0;
+    guard_stranger_close_others();
+    return pid;
 }
 
 static void guard_stranger_bury(void)

@@ -35,6 +35,13 @@ typedef struct guard_proof {
 typedef void (*guard_proof_cb_t)(void *arg, const guard_proof_t *proof,
                                  int path_fd);
 
+/* Set up signals: children can be waited for, whatever the daemon's parent has
+ * set, and a close() that lingers ends soon. That is for what comes to the daemon
+ * in spite of all: Linux before 6.9 has whoever closes a socket of its kind close
+ * what others have left in sockets that only messages hold. Return 0 or
+ * -errno. */
+int guard_stranger_init(void);
+
 /* Return whether the next message of a socket brings descriptors, or may do
  * so. */
 int guard_stranger_brings(int sock);
