@@ -516,17 +516,17 @@ typedef struct daxpin_fd_search {
     void             *arg;
 } daxpin_fd_search_t;
 
+/* Look by name: the number is the program's, which may close it meanwhile */
 static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
 {
     const daxpin_fd_search_t *search = arg;
-    int fd                           = atoi(name);
     struct stat st;
 
-    (void)dir_fd;
-    return ((fstat(fd, &st) == 0) && (st.st_ino == search->ino) &&
+    return ((fstatat(dir_fd, name, &st, 0) == 0) &&
+            (st.st_ino == search->ino) &&
             ((search->dev == 0) || (st.st_dev == search->dev)) &&
             S_ISREG(st.st_mode)) ?
-                   search->func(fd, search->arg) :
+                   search->func(atoi(name), search->arg) :
                    0;
 }
 
