@@ -511,6 +511,19 @@ static void test_flock_of_member(void **state)
 static int keeps_reads;
 static int keeps_locked_reads;
 
+/* A file that is mapped once more at each of these, or NULL */
+static const keeps_map_t *keeps_churned;
+
+static void keeps_map_more(const keeps_map_t *map)
+{
+    int fd = open(map->path, O_RDWR | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_true(mmap(NULL, map->length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                     0) != MAP_FAILED);
+    close(fd);
+}
+
 /* Open a file, in place of the C library's function. */
 FILE *fopen(const char *path, const char *mode)
 {
@@ -526,6 +539,9 @@ FILE *fopen(const char *path, const char *mode)
             pthread_mutex_unlock(&daxpin_mutex);
         } else {
             ++keeps_locked_reads;
+        }
+        if (keeps_churned != NULL) {
+            keeps_map_more(keeps_churned);
         }
     }
     return next(path, mode);
@@ -545,6 +561,24 @@ static void test_no_lock_meanwhile(void **state)
     assert_ok(keeps_adopt(&map));
     assert_true(keeps_reads > 0);
     assert_int_equal(keeps_locked_reads, 0);
+    close(fd);
+    keeps_end(&map);
+    (void)state;
+}
+
+/* A thread that maps the file all the time does not keep an adoption busy. */
+static void test_maps_change(void **state)
+{
+    keeps_map_t map;
+    int fd;
+
+    keeps_make(&map, unit_memory, UNIT_LENGTH, 0);
+    fd            = open(map.path, O_RDWR | O_CLOEXEC);
+    keeps_churned = &map;
+    assert_int_equal(keeps_adopt(&map), -EBUSY);
+    assert_message("change all the time");
+    keeps_churned = NULL;
+    assert_ok(keeps_adopt(&map));
     close(fd);
     keeps_end(&map);
     (void)state;
@@ -813,6 +847,7 @@ int main(int argc, char **argv)
         unit_case(test_locks_of_description),
         unit_case(test_flock_of_member),
         unit_case(test_no_lock_meanwhile),
+        unit_case(test_maps_change),
         unit_case(test_advice),
         unit_case(test_huge_pages),
         unit_case(test_lock_beyond_limit),
