@@ -14,14 +14,32 @@ PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
                 libucx-dev ucx-utils libopenmpi-dev openmpi-bin libpmix-dev
                 libpmem2-dev libibverbs-dev libhwloc-dev)
 
-# shellcheck disable=SC2034
-# More packages for the tests. One with a bar at its end is left out where the
-# release of Debian does not have it, and the test skips itself.
-PACKAGES_TEST=(build-essential libcmocka-dev spin valgrind "clang-format-14|" python3
-               shellcheck man-db qemu-system-x86 busybox-static cpio kmod
-               xz-utils ndctl xfsprogs e2fsprogs iproute2 rdma-core
-               ibverbs-utils procps debootstrap mpich libmpich-dev
-               debhelper dh-dkms dkms lintian rpm clang bpftool libbpf-dev)
+# Print more packages, for the tests of layers: their names. One with a bar at its
+# end is left out where the release of Debian does not have it, and the test skips
+# itself.
+test_packages()
+{
+    local layer
+    echo build-essential libcmocka-dev python3 procps
+    # The guard daemon and its programs, which make part of a whole build
+    echo clang bpftool libbpf-dev
+    for layer; do
+        case $layer in
+        format) echo "clang-format-14|" shellcheck man-db ;;
+        unit | mpi) echo valgrind ;;
+        model) echo spin ;;
+        install) echo man-db ;;
+        packaging) echo debhelper dh-dkms dkms lintian rpm ;;
+        osc) echo iproute2 ;;
+        mpich) echo mpich libmpich-dev ;;
+        releases) echo debootstrap ;;
+        vm)
+            test_packages packaging
+            echo qemu-system-x86 busybox-static cpio kmod xz-utils ndctl \
+                xfsprogs e2fsprogs iproute2 rdma-core ibverbs-utils ;;
+        esac
+    done
+}
 
 # Open MPI refuses root unless both variables are set
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -34,7 +52,7 @@ have_lists()
                 'Identifier: Packages' 2>/dev/null)" ]
 }
 
-# Install the named packages that are missing; see PACKAGES_TEST
+# Install the named packages that are missing; see test_packages()
 install_packages()
 {
     local name missing=() lists=''
