@@ -30,7 +30,7 @@ test_packages()
         model) echo spin ;;
         install) echo man-db ;;
         packaging) echo debhelper dh-dkms dkms lintian rpm ;;
-        osc) echo iproute2 ;;
+        osc) echo iproute2 "gfortran|" "python3-mpi4py|" ;;
         mpich) echo mpich libmpich-dev ;;
         releases) echo debootstrap ;;
         vm)
