@@ -13,6 +13,9 @@
 
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define DAXPIN_OMPI_RELEASE (100 * OMPI_MAJOR_VERSION + OMPI_MINOR_VERSION)
 
@@ -21,6 +24,27 @@
 #  error "daxpin knows Open MPI 4.1, 5.0 and 6.0; see docs/developers.md, " \
         "\"A new release of Open MPI\""
 #endif
+
+/* What a component sets when it has reported an unknown release, to the id of
+ * the process: there are two components, and nothing of Open MPI is used by
+ * which they could know of each other */
+#define DAXPIN_OMPI_REPORTED "DAXPIN_OMPI_REPORTED"
+
+static inline void daxpin_ompi_release_report(const char *component,
+                                              const char *text)
+{
+    const char *reported = getenv(DAXPIN_OMPI_REPORTED);
+    char pid[32];
+
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    if ((reported != NULL) && (strcmp(reported, pid) == 0)) {
+        return;
+    }
+    opal_output(0, "%s: daxpin was built for Open MPI %d.%d and stays off, "
+                "because this is \"%.40s\": build daxpin with this Open MPI",
+                component, OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, text);
+    (void)setenv(DAXPIN_OMPI_REPORTED, pid, 1);
+}
 
 /* The interface between Open MPI and components changes with each minor
  * release. Return OMPI_SUCCESS if the running one is that of the build. */
@@ -34,9 +58,7 @@ static inline int daxpin_ompi_release_check(const char *component)
         (major == OMPI_MAJOR_VERSION) && (minor == OMPI_MINOR_VERSION)) {
         return OMPI_SUCCESS;
     }
-    opal_output(0, "%s: daxpin was built for Open MPI %d.%d and stays off, "
-                "because this is \"%.40s\": build daxpin with this Open MPI",
-                component, OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, text);
+    daxpin_ompi_release_report(component, text);
     return OMPI_ERR_NOT_AVAILABLE;
 }
 

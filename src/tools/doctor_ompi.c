@@ -215,7 +215,7 @@ static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
     sscanf(version, "%u.%u", &major, &minor);
     known = ompi_is_known(major, minor);
     daxpin_checkup_add(checkup, known ? DAXPIN_FINDING_OK :
-                                        DAXPIN_FINDING_WARN,
+                                        DAXPIN_FINDING_BAD,
                        "Open MPI", "%s%s", version, known ? "" :
                        ": daxpin knows 4.1, 5.0 and 6.0, and stays off with "
                        "any other release; use one of these");
