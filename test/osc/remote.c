@@ -5,11 +5,13 @@
  * The errors that rank 0 gets for accesses to the file of rank 1, on another
  * node or the same one.
  *
- * usage: remote WHAT PATH FLAG
+ * usage: remote WHAT PATH FLAG [MS]
  *
  * WHAT is
  *   requests  MPI_Rput and MPI_Rget return while rank 1 makes no progress, and
  *             their requests report a revoke
+ *   stalled   where only MOST of them may be under way, and rank 1 is stopped, a
+ *             flush gives up after MS, but not if rank 0 was stopped as well
  *   lent      a process reads the file, and another one truncates it then
  *   fail      data cannot be made durable: msync() fails while FLAG exists
  *
@@ -32,6 +34,8 @@
 #define LAST        (WORDS - 1)
 #define CUT         64   /* bytes cut off, the last word with them */
 #define REQUESTS    500
+#define MOST        8
+#define MORE        20
 #define ROUNDS      5
 #define PATIENCE_MS 30000
 
@@ -193,6 +197,107 @@ static void test_requests(const char *flag)
 }
 
 /*
+ * Requests to a target that is stopped
+ */
+
+static void shell(const char *script, const char *flag, long ms)
+{
+    char name[]           = "sh", option[] = "-c";
+    char command[1024], pid[32], seconds[32], path[1024];
+    char *argv[] = {name, option, command, name, pid, path, seconds, NULL};
+    pid_t child;
+
+    snprintf(command, sizeof(command), "%s", script);
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+    snprintf(path, sizeof(path), "%s", flag);
+    snprintf(seconds, sizeof(seconds), "%ld.%03ld", ms / 1000, ms % 1000);
+    check(posix_spawnp(&child, name, NULL, NULL, argv, environ) == 0,
+          "cannot start a shell");
+}
+
+/* Stop this process. Others see FLAG.stopped then, and make FLAG to let it go
+ * on. */
+static void stop_until(const char *flag)
+{
+    shell("until grep -q '^State:.T' /proc/$1/status; do sleep 0.05; done\n"
+          ": >\"$2.stopped\"\n"
+          "until [ -e \"$2\" ]; do sleep 0.05; done\n"
+          "rm \"$2.stopped\"; kill -CONT $1", flag, 0);
+    raise(SIGSTOP);
+}
+
+/* Have this process and the target stopped, in a moment, and after some
+ * milliseconds have both go on */
+static void stop_both(const char *flag, long ms)
+{
+    shell("sleep 0.5; kill -STOP $1; sleep $3; : >\"$2\"; kill -CONT $1", flag,
+          ms);
+}
+
+static void stalled_origin(const char *flag, long ms, int suspended)
+{
+    MPI_Request requests[MORE];
+    MPI_Datatype type;
+    char stopped[1024];
+    int i, ret;
+
+    snprintf(stopped, sizeof(stopped), "%s.stopped", flag);
+    flag_await(stopped);
+    /* A type that is freed before the request begins */
+    check_mpi(MPI_Type_contiguous(8, MPI_BYTE, &type), "type");
+    check_mpi(MPI_Type_commit(&type), "commit");
+    for (i = 0; i < MORE; ++i) {
+        buffer[i] = 2000 + (uint64_t)i;
+        check_mpi(MPI_Rput(&buffer[i], 1, type, 1, i, 1, type, win,
+                           &requests[i]), "rput");
+    }
+    check_mpi(MPI_Type_free(&type), "type free");
+    if (suspended) {
+        stop_both(flag, 2 * ms);
+    }
+    ret = MPI_Win_flush(1, win);
+    if (suspended) {
+        check_mpi(ret, "flush after a suspend of the job");
+    } else {
+        check_class(ret, MPI_ERR_OTHER, "flush of a target that is stopped");
+        flag_set(flag);
+        check_mpi(MPI_Win_flush_local(1, win), "flush again");
+    }
+    check_mpi(MPI_Waitall(MORE, requests, MPI_STATUSES_IGNORE), "waitall");
+}
+
+static void stalled_target(const char *flag)
+{
+    uint64_t *words = (uint64_t*)window.base;
+    int i;
+
+    stop_until(flag);
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (i = 0; i < MORE; ++i) {
+        check(words[i] == 2000 + (uint64_t)i, "rput of %d: %lu", i, words[i]);
+    }
+}
+
+static void test_stalled(const char *flag, long ms)
+{
+    int suspended;
+
+    open_window("none");
+    check_mpi(MPI_Win_flush_all(win), "flush_all");
+    for (suspended = 0; suspended < 2; ++suspended) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        if (check_rank == 0) {
+            stalled_origin(flag, ms, suspended);
+            unlink(flag);
+            MPI_Barrier(MPI_COMM_WORLD);
+        } else {
+            stalled_target(flag);
+        }
+    }
+    close_window();
+}
+
+/*
  * A reader
  */
 
@@ -287,11 +392,13 @@ int main(int argc, char **argv)
     int round;
 
     check_init(&argc, &argv);
-    check((argc == 4) && (check_size == 2), "usage: remote WHAT PATH FLAG");
+    check((argc >= 4) && (check_size == 2), "usage: remote WHAT PATH FLAG");
     window = (window_t){.kind = "own", .path = argv[2], .size = SIZE,
                         .unit = 8};
     if (strcmp(argv[1], "requests") == 0) {
         test_requests(argv[3]);
+    } else if ((strcmp(argv[1], "stalled") == 0) && (argc == 5)) {
+        test_stalled(argv[3], atol(argv[4]));
     } else if (strcmp(argv[1], "fail") == 0) {
         test_fail(argv[3]);
     } else {

@@ -237,6 +237,8 @@ typedef struct osc_daxpin_component {
     char                      *only_inner; /* names, with commas between */
     char                      *dir;
     unsigned                  timeout_ms;
+    unsigned                  requests_max;
+    unsigned                  requests_timeout_ms;
 } osc_daxpin_component_t;
 
 typedef struct osc_daxpin_module {

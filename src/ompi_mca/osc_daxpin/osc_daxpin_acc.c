@@ -17,6 +17,7 @@
 #include "osc_daxpin_op.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
+#include "osc_daxpin_wait.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target,
                                uint64_t mine)
 {
     uint64_t owner = 0, seen = 0;
-    double end     = 0;
+    osc_daxpin_patience_t patience = {0, 0};
     int ret;
 
     if (module->lock.module == NULL) {
@@ -91,8 +92,8 @@ static int osc_daxpin_acc_lock(osc_daxpin_module_t *module, int target,
         }
         if (seen != owner) {
             owner = seen;
-            end   = PMPI_Wtime() + OSC_DAXPIN_ACC_BOUND_SEC;
-        } else if (PMPI_Wtime() > end) {
+            osc_daxpin_patience_begin(&patience, OSC_DAXPIN_ACC_BOUND_SEC);
+        } else if (osc_daxpin_patience_ends(&patience)) {
             return osc_daxpin_acc_error(module, target, owner);
         }
         opal_progress();

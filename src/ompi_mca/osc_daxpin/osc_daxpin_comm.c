@@ -143,7 +143,6 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
                             ompi_request_t **request)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    ompi_request_t *inner       = NULL;
     osc_daxpin_range_t range;
     int ret;
 
@@ -162,14 +161,10 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
     if (move->is_put && range.mem->read_only) {
         return osc_daxpin_error_read_only(module, target);
     }
-    osc_daxpin_requests_await();
-    ret = module->peers[target].way->rmove(module, &range, move, &inner);
     if (move->is_put) {
         osc_daxpin_range_dirty(module, &range);
     }
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   osc_daxpin_request_start(module, target, inner, request);
+    return osc_daxpin_request_start(module, move, &range, request);
 }
 
 /* Check the target, because the request is complete: its end is a

@@ -20,11 +20,36 @@
 #define OSC_DAXPIN_PRIORITY   1000
 #define OSC_DAXPIN_TIMEOUT_MS DAXPIN_TIMEOUT_DEFAULT_MS
 
+/* If no request makes progress for so long, a target is stopped or unreachable */
+#define OSC_DAXPIN_REQUESTS_TIMEOUT_MS (600 * 1000)
+
 OMPI_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
 
 static int osc_daxpin_open(void)
 {
     return daxpin_ompi_release_check("osc/daxpin");
+}
+
+static void osc_daxpin_register_requests(osc_daxpin_component_t *osc)
+{
+    const mca_base_component_t *version = &osc->super.osc_version;
+
+    osc->requests_max        = OSC_DAXPIN_REQUESTS_MAX;
+    osc->requests_timeout_ms = OSC_DAXPIN_REQUESTS_TIMEOUT_MS;
+    (void)mca_base_component_var_register(
+            version, "requests_max",
+            "Greatest number of requests of MPI_Rput() and MPI_Rget() to other "
+            "nodes that are under way at a time; others begin when one ends "
+            "(default: what the inner component can do)",
+            MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
+            MCA_BASE_VAR_SCOPE_LOCAL, &osc->requests_max);
+    (void)mca_base_component_var_register(
+            version, "requests_timeout_ms",
+            "Milliseconds for which a flush or the end of an epoch waits for "
+            "one of them to end, so that others begin; then it returns an "
+            "error",
+            MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
+            MCA_BASE_VAR_SCOPE_LOCAL, &osc->requests_timeout_ms);
 }
 
 static int osc_daxpin_register(void)
@@ -65,6 +90,7 @@ static int osc_daxpin_register(void)
             "programs have it open",
             MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
             MCA_BASE_VAR_SCOPE_LOCAL, &osc->timeout_ms);
+    osc_daxpin_register_requests(osc);
     return OMPI_SUCCESS;
 }
 

@@ -12,6 +12,7 @@
 
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_progress.h"
+#include "osc_daxpin_wait.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -132,11 +133,12 @@ int osc_daxpin_view_error(const osc_daxpin_module_t *module, int target)
 
 static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
 {
-    const double end = PMPI_Wtime() + OSC_DAXPIN_LENT_BOUND_SEC;
-    uint64_t first   = OSC_DAXPIN_VIEW_FIRST;
+    uint64_t first = OSC_DAXPIN_VIEW_FIRST;
+    osc_daxpin_patience_t patience;
     osc_daxpin_view_t view;
     int ret;
 
+    osc_daxpin_patience_begin(&patience, OSC_DAXPIN_LENT_BOUND_SEC);
     for (;;) {
         ret = osc_daxpin_state_read(module, target, OSC_DAXPIN_VIEW_OFFSET,
                                     &view, sizeof(view));
@@ -151,7 +153,7 @@ static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
         default:
             break;
         }
-        if (PMPI_Wtime() > end) {
+        if (osc_daxpin_patience_ends(&patience)) {
             return osc_daxpin_view_error(module, target);
         }
         opal_progress();

@@ -13,6 +13,7 @@
 
 #include "daxpin/os/thread.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_wait.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -171,10 +172,11 @@ static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
 {
     const double bound = OSC_DAXPIN_ANSWER_BOUND_SEC +
                          (double)length / OSC_DAXPIN_ANSWER_RATE;
-    const double end   = PMPI_Wtime() + bound;
     uint64_t answer    = 0;
+    osc_daxpin_patience_t patience;
     int ret;
 
+    osc_daxpin_patience_begin(&patience, bound);
     for (;;) {
         ret = osc_daxpin_record_access(module, target,
                                        offsetof(osc_daxpin_record_t, answer),
@@ -186,7 +188,7 @@ static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
             *error_p = (int)(answer & OSC_DAXPIN_ANSWER_ERROR);
             return OMPI_SUCCESS;
         }
-        if (PMPI_Wtime() > end) {
+        if (osc_daxpin_patience_ends(&patience)) {
             return osc_daxpin_error(MPI_ERR_IO, "rank %d: rank %d has not made "
                                     "%" PRIu64 " bytes durable in %g s; has it "
                                     "ended, or is it stopped?", module->rank,

@@ -15,6 +15,7 @@
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_mapped.h"
 #include "osc_daxpin_pack.h"
+#include "osc_daxpin_wait.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -90,10 +91,11 @@ static int osc_daxpin_table_read(const osc_daxpin_module_t *module, int target,
                                  osc_daxpin_table_t *table,
                                  osc_daxpin_table_t *copy)
 {
-    const double end = PMPI_Wtime() + OSC_DAXPIN_TABLE_BOUND_SEC;
+    osc_daxpin_patience_t patience;
 
+    osc_daxpin_patience_begin(&patience, OSC_DAXPIN_TABLE_BOUND_SEC);
     while (!osc_daxpin_table_copy(table, copy)) {
-        if (PMPI_Wtime() > end) {
+        if (osc_daxpin_patience_ends(&patience)) {
             return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot find out "
                                     "what rank %d has attached: it has been "
                                     "changing that for %g s; has it ended, or "

@@ -38,7 +38,7 @@ typedef int osc_daxpin_unit_t;
 #if DAXPIN_OMPI_RELEASE == 500
 #  define OSC_DAXPIN_REQUESTS_MAX 120
 #else
-#  define OSC_DAXPIN_REQUESTS_MAX INT_MAX
+#  define OSC_DAXPIN_REQUESTS_MAX UINT_MAX
 #endif
 
 /* Programs for the standard ABI of MPI may run */

@@ -5,19 +5,21 @@
  * Requests of MPI_Rput() and MPI_Rget() to other nodes. Each uses a request of
  * the inner component for the data, then one for the state of the target's
  * file, and if that is bad, one for the cause. They advance whenever Open MPI
- * makes progress.
+ * makes progress. What the inner component cannot do yet waits for that, too.
  */
 
 #include "osc_daxpin_request.h"
 
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
+#include "osc_daxpin_wait.h"
 
 #include "opal/class/opal_list.h"
 
 #include <string.h>
 
 typedef enum osc_daxpin_phase {
+    OSC_DAXPIN_PHASE_WAITING,
     OSC_DAXPIN_PHASE_DATA,
     OSC_DAXPIN_PHASE_STATE,
     OSC_DAXPIN_PHASE_CAUSE
@@ -26,21 +28,24 @@ typedef enum osc_daxpin_phase {
 typedef struct osc_daxpin_request {
     ompi_request_t      super;
     osc_daxpin_module_t *module;
-    int                 target;
+    osc_daxpin_move_t   move;
+    osc_daxpin_range_t  range;
     osc_daxpin_phase_t  phase;
     ompi_request_t      *inner;
     uint64_t            first;   /* as in osc_daxpin_view_judge() */
-    double              end;     /* of waiting for a clear view */
+    osc_daxpin_patience_t patience; /* for a clear view */
     daxpin_control_t    control; /* as far as it was read */
 } osc_daxpin_request_t;
 
 OBJ_CLASS_INSTANCE(osc_daxpin_request_t, ompi_request_t, NULL, NULL);
 
 static struct {
-    opal_mutex_t mutex;
-    opal_list_t  list;  /* requests under way */
-    _Atomic int  count; /* of them */
-    unsigned     users; /* windows */
+    opal_mutex_t     mutex;
+    opal_list_t      list;    /* requests that have not ended, in order */
+    _Atomic unsigned active;  /* of them, with an inner request */
+    _Atomic unsigned waiting; /* without */
+    _Atomic unsigned ended;   /* how many have, ever */
+    unsigned         users;   /* windows */
 } osc_daxpin_requests;
 
 static osc_daxpin_request_t *osc_daxpin_request_of(opal_list_item_t *item)
@@ -73,7 +78,7 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
 {
     osc_daxpin_module_t *module = request->module;
     osc_daxpin_shadow_t *shadow = &module->state;
-    int target                  = request->target;
+    int target                  = request->range.target;
 
     request->phase = phase;
     return shadow->module->osc_rget((char*)&request->control + offset,
@@ -97,7 +102,8 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
 
     switch (request->phase) {
     case OSC_DAXPIN_PHASE_DATA:
-        request->end = PMPI_Wtime() + OSC_DAXPIN_LENT_BOUND_SEC;
+        osc_daxpin_patience_begin(&request->patience,
+                                  OSC_DAXPIN_LENT_BOUND_SEC);
         return osc_daxpin_request_read_state(request);
     case OSC_DAXPIN_PHASE_STATE:
         memcpy(&view, control + OSC_DAXPIN_VIEW_OFFSET, sizeof(view));
@@ -106,18 +112,77 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
             *done_p = 1;
             return OMPI_SUCCESS;
         case OSC_DAXPIN_VIEW_UNCLEAR:
-            return (PMPI_Wtime() > request->end) ?
+            return osc_daxpin_patience_ends(&request->patience) ?
                            osc_daxpin_view_error(request->module,
-                                                 request->target) :
+                                                 request->range.target) :
                            osc_daxpin_request_read_state(request);
         default:
             return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_CAUSE, 0,
                                            sizeof(request->control));
         }
     default:
-        return osc_daxpin_error_revoked(request->module, request->target,
+        return osc_daxpin_error_revoked(request->module, request->range.target,
                                         request->control.cause);
     }
+}
+
+static void osc_daxpin_request_end(osc_daxpin_request_t *request, int ret)
+{
+    opal_list_remove_item(&osc_daxpin_requests.list,
+                          (opal_list_item_t*)request);
+    ++osc_daxpin_requests.ended;
+    request->super.req_status.MPI_ERROR = ret;
+    ompi_request_complete(&request->super, true);
+}
+
+/* Have the inner component move the data */
+static int osc_daxpin_request_begin(osc_daxpin_request_t *request)
+{
+    osc_daxpin_module_t *module = request->module;
+    int target                  = request->range.target;
+
+    request->phase = OSC_DAXPIN_PHASE_DATA;
+    return module->peers[target].way->rmove(module, &request->range,
+                                            &request->move, &request->inner);
+}
+
+static int osc_daxpin_requests_may_begin(const osc_daxpin_module_t *module)
+{
+    const unsigned most = module->component->requests_max;
+
+    return osc_daxpin_requests.active < ((most > 0) ? most : 1);
+}
+
+/* The program may have freed the types since the call */
+static void osc_daxpin_request_retain(osc_daxpin_request_t *request)
+{
+    OMPI_DATATYPE_RETAIN(request->move.origin_dt);
+    OMPI_DATATYPE_RETAIN(request->move.target_dt);
+    ++osc_daxpin_requests.waiting;
+}
+
+static void osc_daxpin_request_release(osc_daxpin_request_t *request)
+{
+    --osc_daxpin_requests.waiting;
+    OMPI_DATATYPE_RELEASE(request->move.origin_dt);
+    OMPI_DATATYPE_RELEASE(request->move.target_dt);
+}
+
+static int osc_daxpin_request_leave_queue(osc_daxpin_request_t *request)
+{
+    int ret;
+
+    if (!osc_daxpin_requests_may_begin(request->module)) {
+        return 0;
+    }
+    ++osc_daxpin_requests.active;
+    ret = osc_daxpin_request_begin(request);
+    osc_daxpin_request_release(request);
+    if (ret != OMPI_SUCCESS) {
+        --osc_daxpin_requests.active;
+        osc_daxpin_request_end(request, ret);
+    }
+    return 1;
 }
 
 static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
@@ -125,6 +190,9 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
     int done = 0;
     int ret;
 
+    if (request->phase == OSC_DAXPIN_PHASE_WAITING) {
+        return osc_daxpin_request_leave_queue(request);
+    }
     if (!REQUEST_COMPLETE(request->inner)) {
         return 0;
     }
@@ -136,11 +204,8 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
     if ((ret == OMPI_SUCCESS) && !done) {
         return 0;
     }
-    opal_list_remove_item(&osc_daxpin_requests.list,
-                          (opal_list_item_t*)request);
-    --osc_daxpin_requests.count;
-    request->super.req_status.MPI_ERROR = ret;
-    ompi_request_complete(&request->super, true);
+    --osc_daxpin_requests.active;
+    osc_daxpin_request_end(request, ret);
     return 1;
 }
 
@@ -186,15 +251,20 @@ void osc_daxpin_requests_open(osc_daxpin_module_t *module)
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
 
-static int osc_daxpin_requests_pending(const osc_daxpin_module_t *module)
+/* Return whether any request of a window has not ended; waiting: not begun */
+static int osc_daxpin_requests_any(const osc_daxpin_module_t *module,
+                                   int waiting)
 {
+    const osc_daxpin_request_t *request;
     opal_list_item_t *item;
     int found = 0;
 
     opal_mutex_lock(&osc_daxpin_requests.mutex);
     OPAL_LIST_FOREACH(item, &osc_daxpin_requests.list, opal_list_item_t)
     {
-        found |= osc_daxpin_request_of(item)->module == module;
+        request = osc_daxpin_request_of(item);
+        found  |= (request->module == module) &&
+                  (!waiting || (request->phase == OSC_DAXPIN_PHASE_WAITING));
     }
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
     return found;
@@ -205,7 +275,7 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module)
     if (!module->has_requests) {
         return;
     }
-    while (osc_daxpin_requests_pending(module)) {
+    while (osc_daxpin_requests_any(module, 0)) {
         opal_progress();
     }
     opal_mutex_lock(&osc_daxpin_requests.mutex);
@@ -215,22 +285,48 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module)
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
 }
 
-void osc_daxpin_requests_await(void)
+static int osc_daxpin_requests_error(const osc_daxpin_module_t *module)
 {
-    while (osc_daxpin_requests.count >= OSC_DAXPIN_REQUESTS_MAX) {
-        opal_progress();
-    }
+    return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: %u requests of MPI_Rput "
+                            "and MPI_Rget are under way, others wait for them, "
+                            "and none has come to its end for %g s; is one of "
+                            "their targets stopped?", module->rank,
+                            osc_daxpin_requests.active,
+                            module->component->requests_timeout_ms / 1e3);
 }
 
-int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
-                             ompi_request_t *inner, ompi_request_t **request_p)
+int osc_daxpin_requests_begin_all(const osc_daxpin_module_t *module)
+{
+    const double seconds = module->component->requests_timeout_ms / 1e3;
+    unsigned ended       = osc_daxpin_requests.ended;
+    osc_daxpin_patience_t patience;
+
+    if (OPAL_LIKELY(osc_daxpin_requests.waiting == 0)) {
+        return OMPI_SUCCESS;
+    }
+    osc_daxpin_patience_begin(&patience, seconds);
+    while (osc_daxpin_requests_any(module, 1)) {
+        opal_progress();
+        if (osc_daxpin_requests.ended != ended) {
+            ended = osc_daxpin_requests.ended;
+            osc_daxpin_patience_begin(&patience, seconds);
+        } else if (osc_daxpin_patience_ends(&patience)) {
+            return osc_daxpin_requests_error(module);
+        }
+    }
+    return OMPI_SUCCESS;
+}
+
+static osc_daxpin_request_t *
+osc_daxpin_request_new(osc_daxpin_module_t *module,
+                       const osc_daxpin_move_t *move,
+                       const osc_daxpin_range_t *range)
 {
     osc_daxpin_request_t *request = OBJ_NEW(osc_daxpin_request_t);
     ompi_request_t *super;
 
     if (request == NULL) {
-        (void)ompi_request_wait(&inner, MPI_STATUS_IGNORE);
-        return OMPI_ERR_OUT_OF_RESOURCE;
+        return NULL;
     }
     super = &request->super;
     OMPI_REQUEST_INIT(super, false);
@@ -241,14 +337,42 @@ int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
     super->req_state          = OMPI_REQUEST_ACTIVE;
     super->req_status         = ompi_status_empty;
     request->module           = module;
-    request->target           = target;
-    request->phase            = OSC_DAXPIN_PHASE_DATA;
+    request->move             = *move;
+    request->range            = *range;
+    request->phase            = OSC_DAXPIN_PHASE_WAITING;
     request->first            = OSC_DAXPIN_VIEW_FIRST;
-    request->inner            = inner;
-    *request_p                = super;
+    request->inner            = NULL;
+    return request;
+}
+
+/* Requests begin in the order of their calls */
+int osc_daxpin_request_start(osc_daxpin_module_t *module,
+                             const osc_daxpin_move_t *move,
+                             const osc_daxpin_range_t *range,
+                             ompi_request_t **request_p)
+{
+    osc_daxpin_request_t *request = osc_daxpin_request_new(module, move, range);
+    int ret;
+
+    if (request == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    if ((osc_daxpin_requests.waiting > 0) ||
+        !osc_daxpin_requests_may_begin(module)) {
+        osc_daxpin_request_retain(request);
+    } else {
+        ++osc_daxpin_requests.active;
+        ret = osc_daxpin_request_begin(request);
+        if (ret != OMPI_SUCCESS) {
+            --osc_daxpin_requests.active;
+            OMPI_REQUEST_FINI(&request->super);
+            OBJ_RELEASE(request);
+            return ret;
+        }
+    }
+    *request_p = &request->super;
     opal_mutex_lock(&osc_daxpin_requests.mutex);
     opal_list_append(&osc_daxpin_requests.list, (opal_list_item_t*)request);
-    ++osc_daxpin_requests.count;
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
     return OMPI_SUCCESS;
 }

@@ -17,13 +17,15 @@ void osc_daxpin_requests_finalize(void);
 void osc_daxpin_requests_open(osc_daxpin_module_t *module);
 void osc_daxpin_requests_close(osc_daxpin_module_t *module);
 
-/* Wait until another request may be under way */
-void osc_daxpin_requests_await(void);
+/* Wait until the inner component has begun all requests of a window, so that it
+ * can complete them, or fail because none comes to its end */
+int osc_daxpin_requests_begin_all(const osc_daxpin_module_t *module);
 
-/* Make a request from @a inner, which moves the data and is the request's from
- * now on */
-int osc_daxpin_request_start(osc_daxpin_module_t *module, int target,
-                             ompi_request_t *inner,
+/* Make a request of a move to a target on another node. The range is as
+ * osc_daxpin_range_get() made it. */
+int osc_daxpin_request_start(osc_daxpin_module_t *module,
+                             const osc_daxpin_move_t *move,
+                             const osc_daxpin_range_t *range,
                              ompi_request_t **request_p);
 
 #endif

@@ -14,6 +14,7 @@
 #include "osc_daxpin_inner.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_persist.h"
+#include "osc_daxpin_request.h"
 #include "osc_daxpin_state.h"
 #include "osc_daxpin_wait.h"
 
@@ -59,7 +60,8 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
     }
     atomic_thread_fence(memory_order_seq_cst);
     if (OPAL_UNLIKELY(peer->way->is_remote)) {
-        ret = peer->way->complete(module, target);
+        ret = osc_daxpin_requests_begin_all(module);
+        osc_daxpin_keep_first(&ret, peer->way->complete(module, target));
     }
     osc_daxpin_keep_first(&ret,
                           osc_daxpin_settle_one(module, target, persist));
@@ -71,7 +73,8 @@ static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
     int i, ret;
 
     atomic_thread_fence(memory_order_seq_cst);
-    ret = osc_daxpin_inner_complete_all(module);
+    ret = osc_daxpin_requests_begin_all(module);
+    osc_daxpin_keep_first(&ret, osc_daxpin_inner_complete_all(module));
     for (i = 0; i < module->size; ++i) {
         osc_daxpin_keep_first(&ret, osc_daxpin_settle_one(module, i, persist));
     }
@@ -332,7 +335,9 @@ static inline int osc_daxpin_flush_begin(osc_daxpin_module_t *module,
         return OMPI_ERR_RMA_SYNC;
     }
     osc_daxpin_flush_poll(module);
-    return OMPI_SUCCESS;
+    return OPAL_UNLIKELY(module->remote) ?
+                   osc_daxpin_requests_begin_all(module) :
+                   OMPI_SUCCESS;
 }
 
 static inline int osc_daxpin_is_locked(const osc_daxpin_module_t *module,
