@@ -30,14 +30,16 @@ static uint64_t daxpin_library_tick(int signaled)
 {
     uint64_t next = DAXPIN_NEVER, now;
     daxpin_file_t *file, *following;
+    int broken;
 
     daxpin_holders_read_watch();
     for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
         now = daxpin_now();
         ++file->refs; /* the file stays in the list while callbacks run */
         if (file->holder) {
-            next = daxpin_earlier(next,
-                                  daxpin_holder_tick(file, now, signaled));
+            broken = daxpin_loop_take_hint(file->fd) || signaled;
+            next   = daxpin_earlier(next,
+                                    daxpin_holder_tick(file, now, broken));
         } else {
             next = daxpin_earlier(next, daxpin_member_tick(file, now));
             next = daxpin_earlier(next, daxpin_handover_tick(file, now));

@@ -227,6 +227,8 @@ struct daxpin_file {
         daxpin_conn_t       *holder_conn;    /* member */
         unsigned            notes;           /* member: daxpin_note_t */
         LIST_HEAD(, daxpin_conn) conns;      /* holder */
+        unsigned            newcomers;       /* those among them that have not
+                                                sent a HELLO yet */
     } share;
 };
 

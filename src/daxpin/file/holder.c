@@ -316,7 +316,7 @@ static void daxpin_holder_look_at_lease(daxpin_file_t *file, int signaled,
     }
 }
 
-/* Gather the facts, each once. signaled: a lease may have been broken. */
+/* Gather the facts, each once. signaled: the lease may have been broken. */
 static void daxpin_holder_look(daxpin_file_t *file, uint64_t now, int signaled,
                                daxpin_facts_t *facts)
 {
@@ -731,7 +731,7 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
         file->unfilled = 0;
         atomic_store(&file->control->growing, 0);
         daxpin_holder_enter_held(file, &facts);
-        daxpin_loop_hint(); /* A break may have come */
+        file->lease.look_again = 0; /* A break may have come */
     } else if (error == -ECANCELED) {
         atomic_store(&file->control->growing, 0);
         daxpin_lease_drop(file->fd);

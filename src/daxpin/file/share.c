@@ -59,6 +59,7 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
     close(conn->fd);
     if (file->holder) {
         LIST_REMOVE(conn, link);
+        file->share.newcomers -= !conn->member;
     } else {
         file->share.holder_conn = NULL;
     }
@@ -125,6 +126,7 @@ static int daxpin_conn_hello(daxpin_conn_t *conn,
         return 0;
     }
     conn->member            = 1;
+    --file->share.newcomers;
     file->share.logged_full = 0;
     if (message->type == DAXPIN_MESSAGE_HELLO) {
         file->exposed = 1;
@@ -220,17 +222,16 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
 static void daxpin_share_make_room(daxpin_file_t *file)
 {
     daxpin_conn_t *conn, *oldest = NULL;
-    unsigned count = 0;
 
+    if (file->share.newcomers < DAXPIN_NEWCOMERS_MAX) {
+        return;
+    }
     LIST_FOREACH(conn, &file->share.conns, link) {
         if (!conn->member) {
-            ++count;
             oldest = conn;
         }
     }
-    if (count >= DAXPIN_NEWCOMERS_MAX) {
-        daxpin_conn_close(oldest);
-    }
+    daxpin_conn_close(oldest);
 }
 
 /* Add a newcomer. Takes fd. */
@@ -250,6 +251,7 @@ static void daxpin_share_add(daxpin_file_t *file, int fd)
         goto err;
     }
     LIST_INSERT_HEAD(&file->share.conns, conn, link);
+    ++file->share.newcomers;
     return;
 
 err:
@@ -463,6 +465,9 @@ static uint64_t daxpin_share_drop_silent(daxpin_file_t *file, uint64_t now)
     uint64_t next = DAXPIN_NEVER;
     daxpin_conn_t *conn, *following;
 
+    if (file->share.newcomers == 0) {
+        return next;
+    }
     for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
          conn = following) {
         following = LIST_NEXT(conn, link);

@@ -27,6 +27,10 @@
  * the queue, stays pending in the loop thread, and is never read. */
 #define DAXPIN_BREAKS_UNREAD SIGURG
 
+/* A descriptor */
+#define DAXPIN_BREAKS_LEASE 1u /* its lease sends the signal */
+#define DAXPIN_BREAKS_HINT  2u /* its lease may have been broken */
+
 static struct {
     int         signal_fd;
     _Atomic int signo;
@@ -34,9 +38,10 @@ static struct {
     sigset_t    blocked; /* by the thread that started the loop */
     pid_t       tid;     /* the loop thread */
     uint64_t    next;    /* the next check (ns) */
-    int         *fds;    /* descriptors whose lease sends the signal */
-    unsigned    num_fds;
+    uint8_t     *leases; /* DAXPIN_BREAKS_..., by descriptor */
     unsigned    room;
+    unsigned    num_leases;
+    unsigned    num_hints;
     siginfo_t   back[DAXPIN_BREAKS_BATCH]; /* to be given back to the process */
     unsigned    num_back;
 } daxpin_breaks = {.signal_fd = -1};
@@ -117,46 +122,53 @@ void daxpin_breaks_close(void)
     if (daxpin_breaks.signal_fd >= 0) {
         close(daxpin_breaks.signal_fd);
     }
-    free(daxpin_breaks.fds);
-    daxpin_breaks.signal_fd = -1;
-    daxpin_breaks.fds       = NULL;
-    daxpin_breaks.num_fds   = 0;
-    daxpin_breaks.room      = 0;
-    daxpin_breaks.num_back  = 0;
+    free(daxpin_breaks.leases);
+    daxpin_breaks.signal_fd  = -1;
+    daxpin_breaks.leases     = NULL;
+    daxpin_breaks.room       = 0;
+    daxpin_breaks.num_leases = 0;
+    daxpin_breaks.num_hints  = 0;
+    daxpin_breaks.num_back   = 0;
 }
 
 static int daxpin_breaks_has(int fd)
 {
-    unsigned i;
+    return (fd >= 0) && ((unsigned)fd < daxpin_breaks.room) &&
+           (daxpin_breaks.leases[fd] & DAXPIN_BREAKS_LEASE);
+}
 
-    for (i = 0; i < daxpin_breaks.num_fds; ++i) {
-        if (daxpin_breaks.fds[i] == fd) {
-            return 1;
-        }
+/* Make room for a descriptor. */
+static int daxpin_breaks_reserve(unsigned fd)
+{
+    unsigned room   = daxpin_breaks.room;
+    uint8_t *leases = daxpin_breaks.leases;
+
+    if (fd < room) {
+        return 0;
     }
+    leases = realloc(leases, 2 * ((size_t)fd + 16));
+    if (leases == NULL) {
+        return -ENOMEM;
+    }
+    daxpin_breaks.leases = leases;
+    daxpin_breaks.room   = 2 * (fd + 16);
+    memset(leases + room, 0, daxpin_breaks.room - room);
     return 0;
 }
 
 static int daxpin_breaks_add(int fd)
 {
-    unsigned room = 2 * daxpin_breaks.room + 16;
-    int *fds      = daxpin_breaks.fds;
-
     if (daxpin_breaks_has(fd)) {
         return 0;
     }
-    if (daxpin_breaks.num_fds == daxpin_breaks.room) {
-        fds = realloc(fds, room * sizeof(*fds));
-        if (fds == NULL) {
-            return -ENOMEM;
-        }
-        daxpin_breaks.fds  = fds;
-        daxpin_breaks.room = room;
+    if (daxpin_breaks_reserve((unsigned)fd) != 0) {
+        return -ENOMEM;
     }
-    if (daxpin_breaks.num_fds == 0) {
+    if (daxpin_breaks.num_leases == 0) {
         daxpin_breaks.next = daxpin_now() + DAXPIN_BREAKS_CHECK;
     }
-    fds[daxpin_breaks.num_fds++] = fd;
+    daxpin_breaks.leases[fd] |= DAXPIN_BREAKS_LEASE;
+    ++daxpin_breaks.num_leases;
     return 0;
 }
 
@@ -188,6 +200,41 @@ static int daxpin_breaks_is_ours(const struct signalfd_siginfo *info)
     return (info->ssi_code >= POLL_IN) && (info->ssi_code <= POLL_HUP) &&
            daxpin_breaks_has(info->ssi_fd) &&
            !daxpin_breaks_sends(info->ssi_fd, (int)info->ssi_signo, 0);
+}
+
+/* Note which lease may have been broken. */
+static void daxpin_breaks_note(int fd)
+{
+    if (!(daxpin_breaks.leases[fd] & DAXPIN_BREAKS_HINT)) {
+        daxpin_breaks.leases[fd] |= DAXPIN_BREAKS_HINT;
+        ++daxpin_breaks.num_hints;
+    }
+}
+
+int daxpin_breaks_take_hint(int fd)
+{
+    if ((daxpin_breaks.num_hints == 0) || (fd < 0) ||
+        ((unsigned)fd >= daxpin_breaks.room) ||
+        !(daxpin_breaks.leases[fd] & DAXPIN_BREAKS_HINT)) {
+        return 0;
+    }
+    daxpin_breaks.leases[fd] &= (uint8_t)~DAXPIN_BREAKS_HINT;
+    --daxpin_breaks.num_hints;
+    return 1;
+}
+
+int daxpin_breaks_drop_hints(void)
+{
+    unsigned fd;
+
+    for (fd = 0; (daxpin_breaks.num_hints > 0) && (fd < daxpin_breaks.room);
+         ++fd) {
+        if (daxpin_breaks_take_hint((int)fd) &&
+            (daxpin_breaks.num_hints == 0)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* Keep a signal to give it back. A thread may send its process only what
@@ -247,16 +294,15 @@ static void daxpin_breaks_give_back(void)
 static void daxpin_breaks_move(void)
 {
     const int old = daxpin_breaks_signal();
-    unsigned i;
-    int signo;
+    int fd, signo;
 
     sigaddset(&daxpin_breaks.left, old);
     signo = daxpin_breaks_choose();
     daxpin_log(DAXPIN_LOG_INFO, "the program uses signal %d: lease breaks are "
                "announced by signal %d now", old, signo);
-    for (i = 0; i < daxpin_breaks.num_fds; ++i) {
-        if (daxpin_breaks_sends(daxpin_breaks.fds[i], old, 1)) {
-            fcntl(daxpin_breaks.fds[i], F_SETSIG, signo);
+    for (fd = 0; fd < (int)daxpin_breaks.room; ++fd) {
+        if (daxpin_breaks_has(fd) && daxpin_breaks_sends(fd, old, 1)) {
+            fcntl(fd, F_SETSIG, signo);
         }
     }
     atomic_store(&daxpin_breaks.signo, signo);
@@ -267,7 +313,6 @@ int daxpin_breaks_read(void)
 {
     struct signalfd_siginfo info[DAXPIN_BREAKS_BATCH];
     ssize_t length, i;
-    int broken = 0;
 
     if (daxpin_breaks.num_back > 0) {
         return 0;
@@ -275,11 +320,12 @@ int daxpin_breaks_read(void)
     while (daxpin_breaks.num_back == 0) {
         length = read(daxpin_breaks.signal_fd, info, sizeof(info));
         if (length <= 0) {
-            return broken;
+            return 0;
         }
-        broken = 1; /* it is only a hint */
         for (i = 0; i < length / (ssize_t)sizeof(*info); ++i) {
-            if (!daxpin_breaks_is_ours(&info[i])) {
+            if (daxpin_breaks_is_ours(&info[i])) {
+                daxpin_breaks_note(info[i].ssi_fd);
+            } else {
                 daxpin_breaks_keep(&info[i]);
             }
         }
@@ -294,15 +340,15 @@ int daxpin_breaks_read(void)
  * to be read. */
 static void daxpin_breaks_prune(void)
 {
-    unsigned i, kept = 0;
+    int fd;
 
-    for (i = 0; i < daxpin_breaks.num_fds; ++i) {
-        if (daxpin_breaks_sends(daxpin_breaks.fds[i], daxpin_breaks_signal(),
-                                1)) {
-            daxpin_breaks.fds[kept++] = daxpin_breaks.fds[i];
+    for (fd = 0; fd < (int)daxpin_breaks.room; ++fd) {
+        if (daxpin_breaks_has(fd) &&
+            !daxpin_breaks_sends(fd, daxpin_breaks_signal(), 1)) {
+            daxpin_breaks.leases[fd] &= (uint8_t)~DAXPIN_BREAKS_LEASE;
+            --daxpin_breaks.num_leases;
         }
     }
-    daxpin_breaks.num_fds = kept;
 }
 
 /* Leave a signal that the program has begun to use before its first one is
@@ -327,7 +373,7 @@ int daxpin_breaks_tick(uint64_t now)
         daxpin_breaks_give_back();
         daxpin_breaks_listen();
     }
-    if ((daxpin_breaks.num_fds == 0) || (now < daxpin_breaks.next)) {
+    if ((daxpin_breaks.num_leases == 0) || (now < daxpin_breaks.next)) {
         return 0;
     }
     daxpin_breaks.next = now + DAXPIN_BREAKS_CHECK;
@@ -344,5 +390,5 @@ uint64_t daxpin_breaks_next(void)
     if (daxpin_breaks.num_back > 0) {
         return daxpin_now() + DAXPIN_BREAKS_AGAIN;
     }
-    return (daxpin_breaks.num_fds > 0) ? daxpin_breaks.next : DAXPIN_NEVER;
+    return (daxpin_breaks.num_leases > 0) ? daxpin_breaks.next : DAXPIN_NEVER;
 }

@@ -14,6 +14,9 @@
  * process, and the loop moves to another signal first, because else it would
  * read the same again.
  *
+ * A signal has the descriptor of its lease, so that a break costs a look at one
+ * file, however many there are.
+ *
  * The kernel keeps the number of a process's signals within
  * RLIMIT_SIGPENDING. Beyond the limit it sends SIGIO to the thread instead,
  * which stays pending there and is never read, because SIGIO is the program's.
@@ -37,13 +40,22 @@ int daxpin_breaks_signal(void);
 /* Take the lease as daxpin_lease_take() does, for the loop thread @a tid. */
 int daxpin_breaks_take_lease(int fd, pid_t tid);
 
-/* Read all signals, and give back what is the program's. Return whether a lease
- * may have been broken. In the loop thread. */
+/* Read all signals, and give back what is the program's. Return whether any
+ * lease may have been broken; of those whose signal was read,
+ * daxpin_breaks_take_hint() knows. In the loop thread. */
 int daxpin_breaks_read(void);
 
-/* Do what is due. Return whether a lease may have been broken. In the loop
+/* Do what is due. Return whether any lease may have been broken. In the loop
  * thread. */
 int daxpin_breaks_tick(uint64_t now);
+
+/* Return whether a signal said that the lease on a descriptor breaks, once for
+ * the signals before. */
+int daxpin_breaks_take_hint(int fd);
+
+/* Forget the signals of leases that no file has taken. Return whether there
+ * were any. */
+int daxpin_breaks_drop_hints(void);
 
 /* Return when to call daxpin_breaks_tick() again (ns). */
 uint64_t daxpin_breaks_next(void);

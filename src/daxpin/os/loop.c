@@ -12,6 +12,7 @@
 #include "thread.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,20 +20,27 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
+/* How many events the loop handles before the next tick, which has all files
+ * take their steps */
+#define DAXPIN_LOOP_BATCH 64
+
+/* The lower bits of an id are the place in the array, the upper ones are never
+ * used twice */
 typedef struct daxpin_event {
-    LIST_ENTRY(daxpin_event) link;
-    uint64_t            id;
+    uint64_t            id;   /* 0: this one is free */
+    unsigned            next; /* that is free; the last: DAXPIN_LOOP_NONE */
     daxpin_event_func_t func;
     void                *arg;
 } daxpin_event_t;
 
-pthread_mutex_t daxpin_mutex = PTHREAD_MUTEX_INITIALIZER;
+#define DAXPIN_LOOP_PLACE_BITS 24
+#define DAXPIN_LOOP_PLACES     (1u << DAXPIN_LOOP_PLACE_BITS)
+#define DAXPIN_LOOP_NONE       UINT_MAX
 
-LIST_HEAD(daxpin_events, daxpin_event);
+pthread_mutex_t daxpin_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static struct {
     const daxpin_loop_ops_t *ops;
@@ -41,11 +49,14 @@ static struct {
     _Atomic pid_t           tid;
     int                     epoll_fd;
     _Atomic int             wake_fd;
-    uint64_t                last_id;
-    int                     signaled; /* a lease may have been broken */
-    struct daxpin_events    events;
+    uint64_t                last_id;  /* its upper bits */
+    int                     signaled; /* any lease may have been broken */
+    daxpin_event_t          *events;
+    unsigned                room;
+    unsigned                unused;   /* the first event that is free */
 } daxpin_loop = {
     .start_lock = PTHREAD_MUTEX_INITIALIZER,
+    .unused     = DAXPIN_LOOP_NONE,
     .epoll_fd   = -1,
     .wake_fd    = -1
 };
@@ -78,38 +89,61 @@ void daxpin_loop_wake(void)
     (void)ret; /* EAGAIN: the loop is awake; EBADF: there is no loop */
 }
 
+/* Double the room. Return 0 or -ENOMEM. */
+static int daxpin_loop_grow(void)
+{
+    const unsigned room = 2 * daxpin_loop.room + 16;
+    daxpin_event_t *events;
+    unsigned i;
+
+    events = (room > DAXPIN_LOOP_PLACES) ? NULL :
+             realloc(daxpin_loop.events, room * sizeof(*events));
+    if (events == NULL) {
+        return -ENOMEM;
+    }
+    for (i = room; i-- > daxpin_loop.room;) {
+        events[i].id       = 0;
+        events[i].next     = daxpin_loop.unused;
+        daxpin_loop.unused = i;
+    }
+    daxpin_loop.events = events;
+    daxpin_loop.room   = room;
+    return 0;
+}
+
 uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
 {
-    daxpin_event_t *event = calloc(1, sizeof(*event));
     struct epoll_event epoll_event;
+    daxpin_event_t *event;
+    unsigned place;
 
-    if (event == NULL) {
+    if ((daxpin_loop.unused == DAXPIN_LOOP_NONE) && (daxpin_loop_grow() != 0)) {
         return 0;
     }
-    event->id            = ++daxpin_loop.last_id;
-    event->func          = func;
-    event->arg           = arg;
+    place                = daxpin_loop.unused;
+    event                = &daxpin_loop.events[place];
     epoll_event.events   = EPOLLIN;
-    epoll_event.data.u64 = event->id;
+    epoll_event.data.u64 = (++daxpin_loop.last_id << DAXPIN_LOOP_PLACE_BITS) |
+                           place;
     if (epoll_ctl(daxpin_loop.epoll_fd, EPOLL_CTL_ADD, fd,
                   &epoll_event) != 0) {
-        free(event);
         return 0;
     }
-    LIST_INSERT_HEAD(&daxpin_loop.events, event, link);
+    daxpin_loop.unused = event->next;
+    event->id          = epoll_event.data.u64;
+    event->func        = func;
+    event->arg         = arg;
     return event->id;
 }
 
 static daxpin_event_t *daxpin_loop_find(uint64_t id)
 {
-    daxpin_event_t *event;
+    const unsigned place = (unsigned)(id % DAXPIN_LOOP_PLACES);
 
-    LIST_FOREACH(event, &daxpin_loop.events, link) {
-        if (event->id == id) {
-            return event;
-        }
-    }
-    return NULL;
+    return ((id != 0) && (place < daxpin_loop.room) &&
+            (daxpin_loop.events[place].id == id)) ?
+                   &daxpin_loop.events[place] :
+                   NULL;
 }
 
 void daxpin_loop_remove(uint64_t id, int fd)
@@ -118,9 +152,15 @@ void daxpin_loop_remove(uint64_t id, int fd)
 
     if (event != NULL) {
         epoll_ctl(daxpin_loop.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-        LIST_REMOVE(event, link);
-        free(event);
+        event->id          = 0;
+        event->next        = daxpin_loop.unused;
+        daxpin_loop.unused = (unsigned)(id % DAXPIN_LOOP_PLACES);
     }
+}
+
+int daxpin_loop_take_hint(int fd)
+{
+    return daxpin_breaks_take_hint(fd);
 }
 
 void daxpin_loop_hint(void)
@@ -128,8 +168,7 @@ void daxpin_loop_hint(void)
     daxpin_loop.signaled = 1;
 }
 
-/* A signal is only a hint: the tick checks which lease was broken. So no break
- * is lost if a signal was merged with another. */
+/* A signal is only a hint: the tick checks whether the lease was broken. */
 static void daxpin_loop_on_signal(void *arg, uint32_t events)
 {
     (void)arg;
@@ -150,17 +189,31 @@ static void daxpin_loop_on_wake(void *arg, uint32_t events)
     (void)ret;
 }
 
-/* Wait for one event and handle it. Caller does not hold daxpin_mutex; this
+/* Handle events. Those that another has removed meanwhile have no id. */
+static void daxpin_loop_handle(const struct epoll_event *epoll_events,
+                               int count)
+{
+    daxpin_event_t *event;
+    int i;
+
+    for (i = 0; i < count; ++i) {
+        event = daxpin_loop_find(epoll_events[i].data.u64);
+        if (event != NULL) {
+            event->func(event->arg, epoll_events[i].events);
+        }
+    }
+}
+
+/* Wait for events and handle them. Caller does not hold daxpin_mutex; this
  * returns with daxpin_mutex held. */
 static void daxpin_loop_wait(uint64_t until)
 {
-    struct epoll_event epoll_event;
+    struct epoll_event epoll_events[DAXPIN_LOOP_BATCH];
     struct timespec timeout, *timeout_p = NULL;
     struct pollfd pollfd = {.fd     = daxpin_loop.epoll_fd,
                             .events = POLLIN};
-    daxpin_event_t *event;
     uint64_t now;
-    int ret;
+    int count;
 
     if (until != DAXPIN_NEVER) {
         now             = daxpin_now();
@@ -171,14 +224,10 @@ static void daxpin_loop_wait(uint64_t until)
     }
     /* Not epoll_pwait2(), which came with Linux 5.11 */
     ppoll(&pollfd, 1, timeout_p, NULL);
-    ret = epoll_wait(daxpin_loop.epoll_fd, &epoll_event, 1, 0);
+    count = epoll_wait(daxpin_loop.epoll_fd, epoll_events, DAXPIN_LOOP_BATCH,
+                       0);
     pthread_mutex_lock(&daxpin_mutex);
-    if (ret == 1) {
-        event = daxpin_loop_find(epoll_event.data.u64);
-        if (event != NULL) {
-            event->func(event->arg, epoll_event.events);
-        }
-    }
+    daxpin_loop_handle(epoll_events, count);
 }
 
 static void *daxpin_loop_main(void *arg)
@@ -195,6 +244,10 @@ static void *daxpin_loop_main(void *arg)
                                daxpin_loop.signaled;
         daxpin_loop.signaled = 0;
         next                 = daxpin_loop.ops->tick(signaled);
+        if (daxpin_breaks_drop_hints()) {
+            daxpin_loop_hint(); /* Whose break it is, nobody knows */
+            next = 0;
+        }
         next                 = daxpin_earlier(next, daxpin_breaks_next());
         pthread_mutex_unlock(&daxpin_mutex);
         daxpin_loop_wait(next);
@@ -222,12 +275,10 @@ static int daxpin_loop_open(void)
 
 static void daxpin_loop_close(void)
 {
-    daxpin_event_t *event;
-
-    while ((event = LIST_FIRST(&daxpin_loop.events)) != NULL) {
-        LIST_REMOVE(event, link);
-        free(event);
-    }
+    free(daxpin_loop.events);
+    daxpin_loop.events = NULL;
+    daxpin_loop.room   = 0;
+    daxpin_loop.unused = DAXPIN_LOOP_NONE;
     close(daxpin_loop.epoll_fd);
     daxpin_breaks_close();
     close(daxpin_loop.wake_fd);

@@ -23,8 +23,9 @@ typedef void (*daxpin_event_func_t)(void *arg, uint32_t events);
 /* The functions of higher layers that the loop calls */
 typedef struct daxpin_loop_ops {
     /* Take the steps that can be taken now. Return when to be called again
-     * (ns), if there is no event before. signaled: a lease may have been broken
-     * since the last call. In the loop thread, with daxpin_mutex held. */
+     * (ns), if there is no event before. signaled: any lease may have been
+     * broken since the last call. In the loop thread, with daxpin_mutex
+     * held. */
     uint64_t (*tick)(int signaled);
     /* Called in the child of a fork, with daxpin_mutex held */
     void     (*forked)(void);
@@ -48,8 +49,12 @@ void daxpin_loop_remove(uint64_t id, int fd);
 /* Let the loop thread call tick() now. Async-signal-safe; no lock is needed. */
 void daxpin_loop_wake(void);
 
-/* Let the next tick() check whether a lease was broken. */
+/* Let the next tick() check of all leases whether they were broken. */
 void daxpin_loop_hint(void);
+
+/* Return whether the lease on a descriptor may have been broken since the last
+ * call for it. For tick(), which calls this for all leases of this process. */
+int daxpin_loop_take_hint(int fd);
 
 /* Take the lease on a descriptor, so that the loop notices when it breaks.
  * Return as daxpin_lease_take() does. */
