@@ -18,6 +18,7 @@
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/close.h"
+#include "daxpin/os/limit.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/sink.h"
@@ -77,8 +78,11 @@ static const daxpin_loop_ops_t daxpin_library_ops = {
 
 int daxpin_library_start(void)
 {
-    int ret = daxpin_loop_start(&daxpin_library_ops);
+    int ret;
 
+    daxpin_limit_note();
+    daxpin_limit_check();
+    ret = daxpin_loop_start(&daxpin_library_ops);
     if (ret == 0) {
         (void)daxpin_proc_locks_fd(); /* There may be no descriptor later */
         pthread_mutex_lock(&daxpin_mutex);

@@ -6,6 +6,7 @@
 #include "share.h"
 
 #include "daxpin/os/clock.h"
+#include "daxpin/os/limit.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
@@ -321,6 +322,7 @@ static void daxpin_share_event(void *arg, uint32_t events)
     (void)events;
     if (fd >= 0) {
         file->share.pause = 0;
+        daxpin_limit_check();
         daxpin_share_reserve();
         daxpin_share_add(file, fd);
     } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
