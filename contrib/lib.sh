@@ -33,6 +33,7 @@ test_packages()
         osc) echo iproute2 "gfortran|" "python3-mpi4py|" ;;
         mpich) echo mpich libmpich-dev ;;
         releases) echo debootstrap ;;
+        scale) echo strace ;;
         vm)
             test_packages packaging
             echo qemu-system-x86 busybox-static cpio kmod xz-utils ndctl \

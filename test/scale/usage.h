@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* What this process has in use, and which calls libdaxpin has made in it */
+
+#ifndef DAXPIN_SCALE_USAGE_H_
+#define DAXPIN_SCALE_USAGE_H_
+
+/*
+ * The program has functions of the C library of its own, which count and pass
+ * on: the linker has libdaxpin find those of the program first. So nothing has
+ * to be traced, and the counts are the same on a busy machine.
+ */
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* X(name in the table, column) */
+#define USAGE_FIELDS(X) \
+    X(descriptors) \
+    X(mappings)    \
+    X(threads)     \
+    X(bytes)       /* of the heap */ \
+    X(messages)    /* sent by sockets */ \
+    X(looks)       /* at a lease */ \
+    X(scans)       /* of all processes in /proc */ \
+    X(turns)       /* of the loop: waits for an event */
+
+typedef struct usage {
+#define USAGE_FIELD(_name) long _name;
+    USAGE_FIELDS(USAGE_FIELD)
+#undef USAGE_FIELD
+} usage_t;
+
+static _Atomic long usage_messages, usage_looks, usage_scans, usage_turns;
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    atomic_fetch_add(&usage_messages, 1);
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+int fcntl(int fd, int command, ...)
+{
+    va_list ap;
+    long arg;
+
+    va_start(ap, command);
+    arg = va_arg(ap, long);
+    va_end(ap);
+    if (command == F_GETLEASE) {
+        atomic_fetch_add(&usage_looks, 1);
+    }
+    return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
+typedef DIR *(*opendir_t)(const char *path);
+
+DIR *opendir(const char *path)
+{
+    opendir_t next = (opendir_t)dlsym(RTLD_NEXT, "opendir");
+
+    if (strcmp(path, "/proc") == 0) {
+        atomic_fetch_add(&usage_scans, 1);
+    }
+    return next(path);
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
+{
+    atomic_fetch_add(&usage_turns, 1);
+    return (int)syscall(SYS_epoll_pwait, fd, events, count, timeout, NULL,
+                        (size_t)8);
+}
+
+/* Return how many names a directory has, without "." and ".." */
+static long usage_names(const char *path)
+{
+    DIR *dir   = opendir(path);
+    long count = 0;
+
+    while (readdir(dir) != NULL) {
+        ++count;
+    }
+    closedir(dir);
+    return count - 2;
+}
+
+static long usage_lines(const char *path)
+{
+    char buffer[65536];
+    long count = 0;
+    ssize_t length, i;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    while ((length = read(fd, buffer, sizeof(buffer))) > 0) {
+        for (i = 0; i < length; ++i) {
+            count += buffer[i] == '\n';
+        }
+    }
+    close(fd);
+    return count;
+}
+
+static void usage_get(usage_t *usage)
+{
+    struct mallinfo2 heap = mallinfo2();
+
+    usage->bytes       = (long)(heap.uordblks + heap.hblkhd);
+    usage->descriptors = usage_names("/proc/self/fd") - 1; /* of this look */
+    usage->mappings    = usage_lines("/proc/self/maps");
+    usage->threads     = usage_names("/proc/self/task");
+    usage->messages    = atomic_load(&usage_messages);
+    usage->looks       = atomic_load(&usage_looks);
+    usage->scans       = atomic_load(&usage_scans);
+    usage->turns       = atomic_load(&usage_turns);
+}
+
+/* Keep the greater of two values in each field */
+static inline void usage_max(usage_t *usage, const usage_t *other)
+{
+#define USAGE_FIELD(_name) \
+    if (other->_name > usage->_name) { \
+        usage->_name = other->_name; \
+    }
+    USAGE_FIELDS(USAGE_FIELD)
+#undef USAGE_FIELD
+}
+
+static inline void usage_subtract(usage_t *usage, const usage_t *other)
+{
+#define USAGE_FIELD(_name) usage->_name -= other->_name;
+    USAGE_FIELDS(USAGE_FIELD)
+#undef USAGE_FIELD
+}
+
+/* Print lines of ROLE STAGE FIELD VALUE. */
+static inline void usage_print(const char *role, const char *stage,
+                               const usage_t *usage)
+{
+#define USAGE_FIELD(_name) \
+    printf("%s %s " #_name " %ld\n", role, stage, usage->_name);
+    USAGE_FIELDS(USAGE_FIELD)
+#undef USAGE_FIELD
+}
+
+#endif
