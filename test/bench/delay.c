@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* Time truncate(2) of a file that two processes have under lease */
+/* Time truncate(2) of a file that processes have under lease */
 
 /*
- * usage: delay DIRECTORY [ROUNDS]; prints lines of WHAT MEDIAN_US P99_US
+ * usage: delay DIRECTORY [ROUNDS [MEMBERS [WHAT]...]]
+ * prints lines of WHAT MEDIAN_US P99_US
  *
- * plain   no process has the file open
- * break   a process has a lease of the kernel's on it, and gives that back as
- *         soon as it gets the signal
- * idle    two processes have it open with daxpin
- * puts    and write 8 bytes at a time to it, each in an access
+ * plain    no process has the file open
+ * break    a process has a lease of the kernel's on it, and gives that back as
+ *          soon as it gets the signal
+ * idle     MEMBERS processes (2) have it open with daxpin
+ * puts     and write 8 bytes at a time to it, each in an access
+ * stopped  the last of them to open the file was stopped since
  *
- * The four take turns, each time with a new file.
+ * They take turns, each time with a new file. Default: the first four.
  */
 
 #define _GNU_SOURCE
@@ -30,33 +32,37 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LENGTH     65536
-#define MEMBERS    2
-#define ROUNDS     200
-#define ROUNDS_MAX 10000
-#define SETTLE_US  3000
-#define PATH_BYTES 4096
+#define LENGTH      65536
+#define MEMBERS     2
+#define MEMBERS_MAX 512
+#define ROUNDS      200
+#define ROUNDS_MAX  10000
+#define SETTLE_US   3000
+#define PATH_BYTES  4096
 
 typedef enum kind {
     KIND_PLAIN,
     KIND_BREAK,
     KIND_IDLE,
     KIND_PUTS,
+    KIND_STOPPED,
     KINDS
 } kind_t;
 
 static const char *const kind_names[KINDS] = {"plain", "break", "idle",
-                                              "puts"};
+                                              "puts", "stopped"};
 
 /* A process that has the file open. It opens the file when it reads the kind of
  * the round, writes a byte when that is done, and closes the file when it reads
  * another byte. */
 typedef struct member {
-    int in;
-    int out;
+    int   in;
+    int   out;
+    pid_t pid;
 } member_t;
 
 static char path[PATH_BYTES];
+static int num_members = MEMBERS;
 
 /* Each round ends with a warning, which takes time. */
 static void be_silent(daxpin_log_level_t level, const char *message)
@@ -175,7 +181,8 @@ static void start_member(member_t *member)
     if ((pipe2(to, O_CLOEXEC) != 0) || (pipe2(from, O_CLOEXEC) != 0)) {
         give_up("pipe");
     }
-    if (fork() == 0) {
+    member->pid = fork();
+    if (member->pid == 0) {
         close(to[1]);
         close(from[0]);
         member_main(to[0], from[1]);
@@ -193,7 +200,7 @@ static void start_member(member_t *member)
 static double time_round(kind_t kind, member_t *members)
 {
     const int count = (kind == KIND_PLAIN) ? 0 :
-                      (kind == KIND_BREAK) ? 1 : MEMBERS;
+                      (kind == KIND_BREAK) ? 1 : num_members;
     double start;
     int fd, i;
 
@@ -208,11 +215,17 @@ static double time_round(kind_t kind, member_t *members)
         read_byte(members[i].in);
     }
     usleep(SETTLE_US);
+    if (kind == KIND_STOPPED) {
+        kill(members[count - 1].pid, SIGSTOP);
+    }
     start = now();
     if (truncate(path, 0) != 0) {
         give_up("truncate");
     }
     start = now() - start;
+    if (kind == KIND_STOPPED) {
+        kill(members[count - 1].pid, SIGCONT);
+    }
     for (i = 0; i < count; ++i) {
         write_byte(members[i].out, 'c');
         read_byte(members[i].in);
@@ -220,32 +233,52 @@ static double time_round(kind_t kind, member_t *members)
     return start * 1e6;
 }
 
+/* Return whether a kind is to be measured. */
+static int is_wanted(int kind, int argc, char **argv)
+{
+    int i;
+
+    for (i = 4; i < argc; ++i) {
+        if (strcmp(argv[i], kind_names[kind]) == 0) {
+            return 1;
+        }
+    }
+    return (argc <= 4) && (kind != KIND_STOPPED);
+}
+
 int main(int argc, char **argv)
 {
     const int rounds = (argc > 2) ? atoi(argv[2]) : ROUNDS;
     static double times[KINDS][ROUNDS_MAX];
-    member_t members[MEMBERS];
+    member_t members[MEMBERS_MAX];
     double middle;
     int i, kind;
 
-    if ((argc < 2) || (rounds < 1) || (rounds > ROUNDS_MAX)) {
-        fprintf(stderr, "usage: delay DIRECTORY [ROUNDS]\n");
+    num_members = (argc > 3) ? atoi(argv[3]) : MEMBERS;
+    if ((argc < 2) || (rounds < 1) || (rounds > ROUNDS_MAX) ||
+        (num_members < 1) || (num_members > MEMBERS_MAX)) {
+        fprintf(stderr, "usage: delay DIRECTORY [ROUNDS [MEMBERS "
+                "[WHAT]...]]\n");
         return 2;
     }
     snprintf(path, sizeof(path), "%s/delay", argv[1]);
-    for (i = 0; i < MEMBERS; ++i) {
+    for (i = 0; i < num_members; ++i) {
         start_member(&members[i]);
     }
     for (i = 0; i < rounds; ++i) {
         for (kind = 0; kind < KINDS; ++kind) {
-            times[kind][i] = time_round((kind_t)kind, members);
+            if (is_wanted(kind, argc, argv)) {
+                times[kind][i] = time_round((kind_t)kind, members);
+            }
         }
     }
     unlink(path);
     for (kind = 0; kind < KINDS; ++kind) {
-        middle = median(times[kind], rounds); /* which sorts them */
-        printf("%s %.1f %.1f\n", kind_names[kind], middle,
-               times[kind][rounds * 99 / 100]);
+        if (is_wanted(kind, argc, argv)) {
+            middle = median(times[kind], rounds); /* which sorts them */
+            printf("%s %.1f %.1f\n", kind_names[kind], middle,
+                   times[kind][rounds * 99 / 100]);
+        }
     }
     return 0;
 }

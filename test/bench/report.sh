@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright the daxpin authors. See LICENSE.
+#
+# The report of test/bench/run --report DIR: tables, CSV files and plots of what
+# daxpin costs beside what a user would take in its place. To be sourced by
+# test/bench/run, whose variables and functions it uses.
+
+# shellcheck shell=bash disable=SC2154 # variables of test/bench/run
+
+# Kinds of windows and copies, and what the report calls them; see sweep.c
+report_kinds="daxpin create allocate sm memcpy"
+
+# Calls that have a size
+report_calls="put get accumulate"
+
+report_title()
+{
+    case $1 in
+    daxpin) echo "daxpin, a file" ;;
+    durable) echo "daxpin, daxpin_persist=flush" ;;
+    create) echo "MPI_Win_create, the file without daxpin" ;;
+    allocate) echo "MPI_Win_allocate, memory, osc/ucx" ;;
+    sm) echo "MPI_Win_allocate, memory, osc/sm" ;;
+    memcpy) echo "memcpy" ;;
+    write) echo "MPI_File_write_at, MPI_File_sync" ;;
+    msync) echo "msync" ;;
+    pmem2) echo "pmem2_persist" ;;
+    persist) echo "daxpin_file_persist" ;;
+    idle) echo "idle" ;;
+    puts) echo "8 B puts" ;;
+    stopped) echo "one is stopped" ;;
+    esac
+}
+
+# Run a command and print its lines with a kind before them: kind, command
+report_run()
+{
+    local kind=$1
+    shift
+    timeout -k 5 $((120 * SLOW)) "$@" </dev/null 2>>"$log" |
+        sed "s/^/$kind /"
+    [ "${PIPESTATUS[0]}" -eq 0 ] || not_ok "report: $kind" "it does not run"
+    rm -f "$files"/*
+}
+
+# One turn of all kinds of windows. Lines of KIND CALL BYTES NS
+report_windows()
+{
+    local ucx=(--mca pml ucx --mca osc ucx --mca opal_common_ucx_tls any
+               --mca opal_common_ucx_devices any)
+    report_run allocate mpirun -n 2 "${ucx[@]}" "$bin/sweep" allocate -
+    report_run sm mpirun -n 2 --mca osc sm "$bin/sweep" allocate -
+    report_run create mpirun -n 2 "${ucx[@]}" "$bin/sweep" create "$files/w" \
+        "$files/other"
+    (
+        eval "$("$daxpin" env)"
+        report_run daxpin mpirun -n 2 -x UCX_MD=daxpin "$bin/sweep" path \
+            "$files/w"
+        report_run durable mpirun -n 2 -x UCX_MD=daxpin "$bin/sweep" durable \
+            "$files/w"
+    )
+}
+
+# How long a truncate waits: lines of WHAT PROCESSES MEDIAN_US P99_US
+report_delays()
+{
+    local count
+    for count in 2 8 64; do
+        timeout -k 5 $((120 * SLOW)) "$bin/delay" "$files" \
+            $((count < 64 ? 20 * rounds : 4 * rounds)) "$count" idle puts
+        # Each takes the 5 s after which a member is given up
+        timeout -k 5 $((120 * SLOW)) "$bin/delay" "$files" 3 "$count" stopped
+    done 2>>"$log" | awk 'BEGIN { split("2 2 2 8 8 8 64 64 64", counts, " ") }
+        { print $1, counts[NR], $2, $3 }'
+    rm -f "$files"/*
+}
+
+# Print medians of lines of KEY... VALUE over all turns
+report_medians()
+{
+    sort | awk '
+        function flush_key(  i) {
+            if (count) print last, values[int((count + 1) / 2)]
+            count = 0
+        }
+        { value = $NF; $NF = ""; sub(/ $/, "")
+          if ($0 != last) { flush_key(); last = $0 }
+          # Insert in order
+          for (i = count++; i > 0 && values[i] > value + 0; --i)
+              values[i + 1] = values[i]
+          values[i + 1] = value + 0 }
+        END { flush_key() }'
+}
+
+report_measure()
+{
+    local i dir=$1
+    mkdir -p "$files"
+    for ((i = 0; i < rounds; ++i)); do
+        report_windows >>"$TMP/turns"
+        report_run persist "$bin/persist" "$files" >>"$TMP/persists"
+    done
+    {
+        echo "kind,call,bytes,ns"
+        # "create memcpy 8" is the copy, "create write 8" is MPI-IO
+        sed -E 's/^create (memcpy|write) /\1 put /' "$TMP/turns" |
+            report_medians | sort -k2,2 -k1,1 -k3,3n | tr ' ' ','
+    } >"$dir/calls.csv"
+    {
+        echo "kind,bytes,ns"
+        sed -E 's/^persist daxpin /persist persist /; s/^persist //' \
+            "$TMP/persists" | report_medians | sort -k1,1 -k2,2n | tr ' ' ','
+    } >"$dir/persist.csv"
+    {
+        echo "kind,processes,median_us,p99_us"
+        report_delays | tr ' ' ','
+    } >"$dir/delay.csv"
+}
+
+# Plot curves of a CSV file: output, title, x, y, then for each curve its title
+# and the command that prints its points. Black on white; dashes and points
+# differ.
+report_plot()
+{
+    local output=$1 title=$2 x=$3 y=$4 curve=0 plots=''
+    shift 4
+    while [ $# -gt 0 ]; do
+        curve=$((curve + 1))
+        eval "$2" >"$TMP/curve.$curve"
+        if [ -s "$TMP/curve.$curve" ]; then
+            plots+="${plots:+, }'$TMP/curve.$curve' with linespoints \
+                    linecolor black dashtype $curve pointtype $curve title '$1'"
+        fi
+        shift 2
+    done
+    gnuplot <<END >>"$log" 2>&1 || not_ok "report: $output" "gnuplot fails"
+set terminal svg noenhanced size 800,600 dynamic background rgb 'white' \
+    font 'sans,14'
+set output '$output'
+set title '$title'
+set xlabel '$x'
+set ylabel '$y'
+set logscale xy
+set format x '%.0s %c'
+set format y '%.0s %c'
+set key below left Left reverse maxrows 6
+set grid
+plot $plots
+END
+}
+
+# Print the points of a curve: kind, call, of calls.csv
+report_curve()
+{
+    awk -F, -v kind="$1" -v call="$2" \
+        '$1 == kind && $2 == call { print $3, $4 * 1e-9 }' "$report/calls.csv"
+}
+
+report_plots()
+{
+    local call kind curves count
+    for call in $report_calls; do
+        curves=()
+        for kind in $report_kinds; do
+            curves+=("$(report_title "$kind")" "report_curve $kind \
+                $([ "$kind" = memcpy ] && echo put || echo "$call")")
+        done
+        report_plot "$report/$call.svg" "MPI $call and flush, 2 ranks" bytes \
+            seconds "${curves[@]}"
+    done
+    curves=()
+    for kind in durable write memcpy; do
+        curves+=("$(report_title "$kind")" "report_curve $kind put")
+    done
+    report_plot "$report/durable.svg" "Bytes that are durable on return" \
+        bytes seconds "${curves[@]}"
+    curves=()
+    for kind in persist pmem2 msync; do
+        curves+=("$(report_title "$kind")" "awk -F, '\$1 == \"$kind\" {
+            print \$2, \$3 * 1e-9 }' '$report/persist.csv'")
+    done
+    report_plot "$report/persist.svg" "memcpy, and what makes it durable" \
+        bytes seconds "${curves[@]}"
+    curves=()
+    for kind in idle puts stopped; do
+        for count in 3 4; do
+            curves+=("$(report_title "$kind"), $([ "$count" = 3 ] &&
+                echo median || echo "99th percentile")" \
+                "awk -F, '\$1 == \"$kind\" { print \$2, \$$count * 1e-6 }' \
+                    '$report/delay.csv'")
+        done
+    done
+    report_plot "$report/delay.svg" "How long a truncate waits" \
+        "processes that have the file" seconds "${curves[@]}"
+}
+
+# Print a time in ns as text
+report_time='function text(ns) {
+    if (ns == "") return "-"
+    if (ns < 1e3) return sprintf("%.1f ns", ns)
+    if (ns < 1e6) return sprintf("%.1f us", ns / 1e3)
+    if (ns < 1e9) return sprintf("%.1f ms", ns / 1e6)
+    return sprintf("%.2f s", ns / 1e9) }'
+
+# Print a table of a CSV file of KIND,...: columns are kinds; rows are given by
+# an expression of awk, and values by another
+report_table()
+{
+    local file=$1 head=$2 row=$3 value=$4 kinds=$5 kind
+    printf '| %s |' "$head"
+    for kind in $kinds; do
+        printf ' %s |' "$(report_title "$kind")"
+    done
+    printf '\n|---|'
+    for kind in $kinds; do
+        printf -- '---|'
+    done
+    echo
+    awk -F, -v kinds="$kinds" "$report_time"'
+        BEGIN { n = split(kinds, kind, " ") }
+        NR == 1 { next }
+        { row = '"$row"'; if (row == "") next
+          if (!(row in seen)) { seen[row]; rows[++num] = row }
+          ns[row, $1] = '"$value"' }
+        END { for (i = 1; i <= num; ++i) {
+                  printf "| %s |", rows[i]
+                  for (j = 1; j <= n; ++j) printf " %s |", text(ns[rows[i], kind[j]])
+                  print "" } }' "$file"
+}
+
+report_machine()
+{
+    echo "| | |"
+    echo "|---|---|"
+    echo "| date | $(date -u +%Y-%m-%d) |"
+    echo "| processor | $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo |
+        head -n 1), $(nproc) may be used |"
+    echo "| memory | $(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) }' \
+        /proc/meminfo) GiB |"
+    echo "| kernel | $(uname -sr) |"
+    echo "| files | $(stat -f -c %T "$files"), $(df --output=source "$files" |
+        tail -n 1) |"
+    echo "| daxpin | $("$daxpin" --version 2>/dev/null | head -n 1) $(git \
+        -C "$here" describe --always --dirty 2>/dev/null) |"
+    echo "| Open MPI | $(mpirun --version 2>/dev/null | head -n 1) |"
+    echo "| UCX | $(ucx_info -v 2>/dev/null | sed -n 's/.*ersion[ =:]*//p' |
+        head -n 1) |"
+    echo "| load before and after | $1, $(cut -d' ' -f1 /proc/loadavg) |"
+    echo "| turns | $rounds; each value is the median of their medians |"
+}
+
+report_write()
+{
+    local call kinds="daxpin create allocate sm"
+    echo "# What daxpin costs"
+    echo
+    echo "Made by \`test/bench/run --report\`, which measures all columns in" \
+        "turns in one run."
+    echo
+    report_machine "$1"
+    for call in $report_calls; do
+        echo
+        echo "## MPI $call and flush"
+        echo
+        [ ! -e "$report/$call.svg" ] || printf '![%s](%s.svg)\n\n' "$call" \
+            "$call"
+        report_table "$report/calls.csv" bytes \
+            "\$2 == \"$call\" || (\$1 == \"memcpy\") ? \$3 + 0 : \"\"" '$4' \
+            "$report_kinds"
+    done
+    echo
+    echo "## Calls without a size"
+    echo
+    echo "A window is made and freed with 64 KiB for each rank; lock is" \
+        "MPI_Win_lock and unlock; pscw is start, complete, post and wait."
+    echo
+    report_table "$report/calls.csv" call '$3 == 0 ? $2 : ""' '$4' "$kinds"
+    echo
+    echo "## Durable puts"
+    echo
+    [ ! -e "$report/durable.svg" ] || printf '![durable](durable.svg)\n\n'
+    report_table "$report/calls.csv" bytes \
+        '$1 ~ /^(durable|write|memcpy)$/ ? $3 + 0 : ""' '$4' \
+        "durable write memcpy"
+    echo
+    echo "## Persistence without MPI"
+    echo
+    [ ! -e "$report/persist.svg" ] || printf '![persist](persist.svg)\n\n'
+    report_table "$report/persist.csv" bytes '$2 + 0' '$3' \
+        "persist pmem2 msync"
+    echo
+    echo "## How long a truncate waits"
+    echo
+    echo "The median and the 99th percentile, by the number of processes" \
+        "that have the file and by what they do. A process that is stopped" \
+        "is given up after 5 s."
+    echo
+    [ ! -e "$report/delay.svg" ] || printf '![delay](delay.svg)\n\n'
+    for call in 3:median 4:"99th percentile"; do
+        report_table "$report/delay.csv" "processes, ${call#*:}" '$2 + 0' \
+            "\$${call%%:*} * 1e3" "idle puts stopped"
+        echo
+    done
+}
+
+# Measure and write all to a directory
+report_all()
+{
+    local load
+    load=$(cut -d' ' -f1 /proc/loadavg)
+    report=$1
+    mkdir -p "$report" || return
+    report_measure "$report"
+    rm -f "$report"/*.svg
+    if command -v gnuplot >/dev/null; then
+        report_plots
+    else
+        skip "report: plots" "no gnuplot; apt-get install gnuplot-nox; the CSV\
+ files have the figures"
+    fi
+    report_write "$load" >"$report/report.md"
+    [ "$FAILED" -ne 0 ] || ok "report: $report/report.md"
+    awk -v load="$load" -v cpus="$(nproc)" 'BEGIN { exit !(load > cpus / 4) }' &&
+        echo "The machine was not quiet (load $load): measure again"
+}
