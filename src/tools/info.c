@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "json.h"
 #include "locks.h"
+#include "pins.h"
 #include "rdma.h"
 #include "storage.h"
 
@@ -160,7 +161,37 @@ static void info_print_rdma(const info_t *info)
     }
 }
 
-static void info_print_openers(const daxpin_openers_t *openers)
+static const char *info_count(const daxpin_report_count_t *count, char *text,
+                              size_t size)
+{
+    if (count->count == 0) {
+        snprintf(text, size, "0");
+    } else {
+        snprintf(text, size, "%llu (last %llu us, max %llu us)",
+                 (unsigned long long)count->count,
+                 (unsigned long long)count->last_us,
+                 (unsigned long long)count->max_us);
+    }
+    return text;
+}
+
+/* Print what a process that has pinned the file reports of it. */
+static void info_print_events(const daxpin_storage_t *storage, pid_t pid)
+{
+    char breaks[128], lends[128], revokes[128];
+    daxpin_report_events_t events;
+
+    if (daxpin_pins_read_events(pid, storage->st.st_dev, storage->st.st_ino,
+                                &events)) {
+        info_line("pinned in:", "pid %d: breaks %s, lends %s, revokes %s",
+                  (int)pid, info_count(&events.breaks, breaks, sizeof(breaks)),
+                  info_count(&events.lends, lends, sizeof(lends)),
+                  info_count(&events.revokes, revokes, sizeof(revokes)));
+    }
+}
+
+static void info_print_openers(const daxpin_storage_t *storage,
+                               const daxpin_openers_t *openers)
 {
     unsigned i;
 
@@ -174,6 +205,9 @@ static void info_print_openers(const daxpin_openers_t *openers)
     if (openers->count == 0) {
         info_line("open in:", "no process%s", (openers->hidden > 0) ?
                   " that this user may read" : "");
+    }
+    for (i = 0; i < openers->count; ++i) {
+        info_print_events(storage, openers->procs[i].pid);
     }
 }
 
@@ -201,7 +235,7 @@ static void info_print(const info_t *info)
         info_line("space:", "%s, %llu of %lld bytes have blocks",
                   info_is_sparse(storage) ? "sparse" : "preallocated",
                   info_allocated(storage), (long long)storage->st.st_size);
-        info_print_openers(&info->openers);
+        info_print_openers(storage, &info->openers);
     }
     if (storage->has_mount) {
         info_print_verdict("trusted:", &info->trust);
@@ -287,9 +321,12 @@ static void info_json_rdma(daxpin_json_t *json, const info_t *info)
 }
 
 static void info_json_openers(daxpin_json_t *json,
+                              const daxpin_storage_t *storage,
                               const daxpin_openers_t *openers)
 {
+    daxpin_report_events_t events;
     unsigned i;
+    int known;
 
     daxpin_json_open(json, "open_in", '[');
     for (i = 0; i < openers->count; ++i) {
@@ -297,6 +334,10 @@ static void info_json_openers(daxpin_json_t *json,
         daxpin_json_number(json, "pid", openers->procs[i].pid);
         daxpin_json_string(json, "command", openers->procs[i].command);
         daxpin_json_number(json, "uid", openers->procs[i].uid);
+        known = daxpin_pins_read_events(openers->procs[i].pid,
+                                        storage->st.st_dev,
+                                        storage->st.st_ino, &events);
+        daxpin_pins_json_events(json, known ? &events : NULL);
         daxpin_json_close(json, '}');
     }
     daxpin_json_close(json, ']');
@@ -310,7 +351,7 @@ static void info_print_json(const info_t *info)
     daxpin_json_open(&json, NULL, '{');
     info_json_storage(&json, &info->storage);
     info_json_rdma(&json, info);
-    info_json_openers(&json, &info->openers);
+    info_json_openers(&json, &info->storage, &info->openers);
     info_json_verdict(&json, "trusted", &info->trust);
     info_json_verdict(&json, "lease", &info->lease);
     info_json_verdict(&json, "hold", &info->hold);

@@ -335,18 +335,21 @@ static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
     return pins_fill(list, report, process);
 }
 
-static int pins_read_process(pid_t pid, pins_list_t *list)
+/* Read the report of a process. Return 0 or a negative errno value. The caller
+ * frees *report_p; NULL: there is none. */
+static int pins_read_report(const pins_list_t *list, pid_t pid,
+                            daxpin_proc_t *proc, daxpin_report_t **report_p)
 {
-    daxpin_proc_t proc;
     pins_search_t search = {.list   = list,
                             .name   = DAXPIN_REPORT_LINK,
                             .size   = sizeof(daxpin_report_t),
                             .least  = offsetof(daxpin_report_t, events),
                             .accept = pins_accept_report,
-                            .arg    = &proc};
+                            .arg    = proc};
     int ret;
 
-    ret = daxpin_proc_read_status(pid, &proc);
+    *report_p = NULL;
+    ret       = daxpin_proc_read_status(pid, proc);
     if (ret != 0) {
         return ret;
     }
@@ -354,12 +357,48 @@ static int pins_read_process(pid_t pid, pins_list_t *list)
     if (ret < 0) {
         return ret;
     }
-    if (search.found != NULL) {
-        ret = pins_add(list, &proc, search.found);
-        free(search.found);
-        return (ret == 0) ? 0 : -ENOMEM;
-    }
+    *report_p = search.found;
     return 0;
+}
+
+static int pins_read_process(pid_t pid, pins_list_t *list)
+{
+    daxpin_report_t *report;
+    daxpin_proc_t proc;
+    int ret;
+
+    ret = pins_read_report(list, pid, &proc, &report);
+    if (report != NULL) {
+        ret = (pins_add(list, &proc, report) == 0) ? 0 : -ENOMEM;
+        free(report);
+    }
+    return ret;
+}
+
+int daxpin_pins_read_events(pid_t pid, dev_t dev, uint64_t ino,
+                            daxpin_report_events_t *events)
+{
+    const pins_list_t list = {.memfd_dev = pins_memfd_dev()};
+    const daxpin_report_record_t *record;
+    daxpin_report_t *report;
+    daxpin_proc_t proc;
+    int i, found = 0;
+
+    if ((pins_read_report(&list, pid, &proc, &report) != 0) ||
+        (report == NULL)) {
+        return 0;
+    }
+    for (i = 0; (i < (int)DAXPIN_REPORT_RECORDS) && !found; ++i) {
+        record = &report->records[i];
+        found  = (report->version >= DAXPIN_REPORT_VERSION) &&
+                 atomic_load(&record->used) && (record->dev == dev) &&
+                 (record->ino == ino);
+        if (found) {
+            *events = report->events[i];
+        }
+    }
+    free(report);
+    return found;
 }
 
 /* Skip processes of other users, and those that have ended */

@@ -6,6 +6,7 @@
 
 /* What processes report that they pin, as `daxpin pins` has read it */
 
+#include "json.h"
 #include "locks.h"
 #include "proc.h"
 
@@ -49,6 +50,15 @@ typedef struct pins_list {
     dev_t           memfd_dev;
     int             failed; /* a message was printed */
 } pins_list_t;
+
+/* Read what a process reports of a file. Return whether it reports any
+ * events. */
+int daxpin_pins_read_events(pid_t pid, dev_t dev, uint64_t ino,
+                            daxpin_report_events_t *events);
+
+/* Write the events as members of a JSON object; NULL: not known. */
+void daxpin_pins_json_events(daxpin_json_t *json,
+                             const daxpin_report_events_t *events);
 
 /* Write the list as one line of JSON. */
 void daxpin_pins_print_json(FILE *stream, const pins_list_t *list);

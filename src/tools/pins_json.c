@@ -11,20 +11,28 @@
 
 #include <sys/sysmacros.h>
 
-/* The report of an older daxpin has no counts */
-static void pins_print_json_count(daxpin_json_t *json, const pins_file_t *file,
-                                  const char *key,
+static void pins_print_json_count(daxpin_json_t *json, const char *key,
                                   const daxpin_report_count_t *count)
 {
-    if (!file->has_events) {
-        daxpin_json_string(json, key, NULL);
-        return;
-    }
     daxpin_json_open(json, key, '{');
     daxpin_json_number(json, "count", (long long)count->count);
     daxpin_json_number(json, "last_us", (long long)count->last_us);
     daxpin_json_number(json, "max_us", (long long)count->max_us);
     daxpin_json_close(json, '}');
+}
+
+void daxpin_pins_json_events(daxpin_json_t *json,
+                             const daxpin_report_events_t *events)
+{
+    if (events == NULL) {
+        daxpin_json_string(json, "breaks", NULL);
+        daxpin_json_string(json, "lends", NULL);
+        daxpin_json_string(json, "revokes", NULL);
+        return;
+    }
+    pins_print_json_count(json, "breaks", &events->breaks);
+    pins_print_json_count(json, "lends", &events->lends);
+    pins_print_json_count(json, "revokes", &events->revokes);
 }
 
 static void pins_print_json_file(daxpin_json_t *json,
@@ -60,9 +68,8 @@ static void pins_print_json_file(daxpin_json_t *json,
                                daxpin_state_name((daxpin_state_t)file->state));
     daxpin_json_string(json, "lease", file->lease);
     daxpin_json_string(json, "note", file->note);
-    pins_print_json_count(json, file, "breaks", &file->events.breaks);
-    pins_print_json_count(json, file, "lends", &file->events.lends);
-    pins_print_json_count(json, file, "revokes", &file->events.revokes);
+    /* The report of an older daxpin has no counts */
+    daxpin_pins_json_events(json, file->has_events ? &file->events : NULL);
     daxpin_json_close(json, '}');
 }
 
