@@ -18,6 +18,7 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
+#include "daxpin/os/roster.h"
 #include "daxpin/os/space.h"
 #include "daxpin/os/vma.h"
 #include "daxpin.h"
@@ -274,7 +275,7 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
     ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_adopt_allocate_locked(file, offset, length);
-        daxpin_control_unlock_growth(lock_fd);
+        daxpin_roster_unlock_growth(lock_fd);
     }
     return ret;
 }

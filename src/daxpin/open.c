@@ -10,6 +10,7 @@
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/roster.h"
 #include "daxpin/os/space.h"
 #include "daxpin.h"
 #include "description.h"
@@ -322,7 +323,7 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length,
     ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_open_grow_locked(file, length);
-        daxpin_control_unlock_growth(lock_fd);
+        daxpin_roster_unlock_growth(lock_fd);
     }
     daxpin_open_grow_end(file);
     return ret;

@@ -752,6 +752,62 @@ static void test_many_files(void **state)
     (void)state;
 }
 
+/* Open files, of which the parent is the holder. The argument is what their
+ * paths begin with. Report the descriptors that all but the first one take. */
+static int rendezvous_collector_child(int argc, char **argv)
+{
+    daxpin_file_t *files[RENDEZVOUS_FILES];
+    char path[PATH_MAX];
+    int before = 0, ret, i;
+
+    (void)argc;
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        if (i == 1) {
+            before = unit_count_fds();
+        }
+        snprintf(path, sizeof(path), "%s.%d", argv[1], i);
+        ret = daxpin_file_open(path, UNIT_LENGTH, NULL, &files[i]);
+        if (ret != 0) {
+            child_report(ret, "%s", daxpin_errormsg());
+            return ret;
+        }
+    }
+    child_report(unit_count_fds() - before, "descriptors");
+    child_wait();
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        daxpin_file_close(files[i]);
+    }
+    return 0;
+}
+
+/* Many files of one holder take few descriptors of a member, which watches them
+ * by one inotify instance; and of the holder. */
+static void test_many_files_of_a_member(void **state)
+{
+    const char *path = unit_path(unit_disk, "many");
+    daxpin_file_t *files[RENDEZVOUS_FILES];
+    char name[PATH_MAX];
+    child_t member;
+    int alone, i;
+
+    rendezvous_dir();
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        snprintf(name, sizeof(name), "%s.%d", path, i);
+        files[i] = unit_open(name, UNIT_LENGTH);
+    }
+    alone = unit_count_fds();
+    child_spawn(&member, "collector", path, NULL);
+    assert_in_range(child_answer(&member, CHILD_WAIT_MS), 1,
+                    (unit_is_dax(unit_disk) ? 7 : 3) * (RENDEZVOUS_FILES - 1));
+    /* And those of the child's pipes, and the reserve */
+    assert_in_range(unit_count_fds() - alone, 1, RENDEZVOUS_FILES + 4);
+    child_finish(&member);
+    for (i = 0; i < RENDEZVOUS_FILES; ++i) {
+        daxpin_file_close(files[i]);
+    }
+    (void)state;
+}
+
 /* Take all locks on what a member has received that it can take. */
 static void rendezvous_lock(const char *name)
 {
@@ -820,6 +876,7 @@ int main(int argc, char **argv)
         {"unmapped", rendezvous_unmapped_child},
         {"elsewhere", rendezvous_member_child},
         {"flood", rendezvous_flood_child},
+        {"collector", rendezvous_collector_child},
         {"locker", rendezvous_locker_child},
         {NULL, NULL}
     };
@@ -841,6 +898,7 @@ int main(int argc, char **argv)
         unit_case(test_full_queue),
         unit_case(test_no_descriptors),
         unit_case(test_many_files),
+        unit_case(test_many_files_of_a_member),
         unit_case(test_locked_roster)
     };
 

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
-#define SHARE_VERSION 4u
+#define SHARE_VERSION 5u
 #define SHARE_SILENT    300 /* more than a holder keeps, which is 256 */
 #define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 

@@ -8,6 +8,7 @@
 #include "daxpin/os/close.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/roster.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,10 +74,7 @@ static void daxpin_file_close_fd(const daxpin_file_t *file, int fd)
 void daxpin_file_drop_fd(daxpin_file_t *file)
 {
     daxpin_watch_drop(&file->watch);
-    if (file->watch_fd >= 0) {
-        close(file->watch_fd);
-        file->watch_fd = -1;
-    }
+    daxpin_watch_release(&file->watch_fd);
     if (file->fd < 0) {
         return;
     }
@@ -114,20 +112,20 @@ void daxpin_file_return_fd(daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_mutex);
 }
 
-/* A hand-over may close file->control_fd meanwhile, so lock by a duplicate. */
+/* A hand-over may close file->roster_fd meanwhile, so lock by a duplicate. */
 int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline)
 {
-    int control_fd, lock_fd;
+    int roster_fd, lock_fd;
 
     pthread_mutex_lock(&daxpin_mutex);
-    control_fd = fcntl(file->control_fd, F_DUPFD_CLOEXEC, 0);
+    roster_fd = fcntl(file->roster_fd, F_DUPFD_CLOEXEC, 0);
     pthread_mutex_unlock(&daxpin_mutex);
-    if (control_fd < 0) {
+    if (roster_fd < 0) {
         return daxpin_error(errno, "%s: cannot lock its growth: %m; raise the "
                             "limit of open files (ulimit -n)", file->path);
     }
-    lock_fd = daxpin_control_lock_growth(control_fd, file->path, deadline);
-    close(control_fd);
+    lock_fd = daxpin_roster_lock_growth(roster_fd, file->path, deadline);
+    close(roster_fd);
     return lock_fd;
 }
 

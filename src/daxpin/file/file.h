@@ -168,7 +168,7 @@ struct daxpin_file {
     int                exposed;   /* a process may access the file: a late
                                      writer does not count as a late member */
     daxpin_control_t   *control;
-    int                control_fd;
+    int                control_fd; /* holder, for members; else -1 */
     daxpin_slot_t      *slots;    /* DAXPIN_SLOTS, private */
     uint32_t           fence;
     LIST_HEAD(, daxpin_map) maps;
@@ -185,9 +185,10 @@ struct daxpin_file {
 
     daxpin_lease_t     lease;     /* holder */
     daxpin_inode_watch_t     watch;     /* holder */
-    int                watch_fd;  /* member: the holder's inotify instance; -1:
-                                     there is none. INHERITED: that of the
-                                     holder before this one */
+    int                watch_fd;  /* member: the holder's inotify instance, for
+                                     all files of that holder; -1: there is
+                                     none. INHERITED: that of the holder before
+                                     this one */
     uint64_t           sure_until; /* ns, member: as control->sure_until, by its
                                       own look at the lease */
 

@@ -109,7 +109,6 @@ static void daxpin_handover_become_holder(daxpin_file_t *file,
                                          DAXPIN_LOCK_HOLD));
     ++file->turn;
     file->former_pid = old;
-    close(file->control_fd);
     file->control_fd = control_fd;
     /* watch_fd stays until the lease is renewed */
     file->handover.deadline = 0;
@@ -171,8 +170,7 @@ static int daxpin_handover_check_lent(daxpin_file_t *file, int watched)
                              "seen");
         return 0;
     }
-    close(file->watch_fd); /* There is an own watch */
-    file->watch_fd = -1;
+    daxpin_watch_release(&file->watch_fd); /* There is an own watch */
     return 1;
 }
 
@@ -237,16 +235,11 @@ static int daxpin_handover_follow(daxpin_file_t *file,
     if (daxpin_control_replace(file->control, control) != 0) {
         return 0;
     }
-    close(file->control_fd);
-    file->control_fd    = welcome->control_fd;
-    welcome->control_fd = -1;
     close(file->roster_fd); /* It has another place already, with this turn */
-    file->roster_fd     = welcome->roster_fd;
-    welcome->roster_fd  = -1;
-    if (file->watch_fd >= 0) {
-        close(file->watch_fd);
-    }
-    file->watch_fd    = welcome->watch_fd;
+    file->roster_fd    = welcome->roster_fd;
+    welcome->roster_fd = -1;
+    daxpin_watch_release(&file->watch_fd);
+    file->watch_fd    = daxpin_watch_keep(welcome->watch, welcome->watch_fd);
     welcome->watch_fd = -1;
     file->holder_pid  = welcome->pid;
     file->handover.deadline = 0;

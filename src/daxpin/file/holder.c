@@ -863,10 +863,7 @@ static void daxpin_holder_renew(daxpin_file_t *file,
         file->lease.phase = DAXPIN_LEASE_INHERITED;
         daxpin_holder_end(file, facts, DAXPIN_CAUSE_EXPIRED);
     }
-    if (file->watch_fd >= 0) {
-        close(file->watch_fd);
-        file->watch_fd = -1;
-    }
+    daxpin_watch_release(&file->watch_fd);
 }
 
 static void daxpin_holder_waive(daxpin_file_t *file,

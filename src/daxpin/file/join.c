@@ -122,6 +122,7 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                             "an earlier life of the file, which was revoked or "
                             "closed; create the window again", name);
     }
+    welcome->watch = message.value;
     if ((message.value == 0) && (welcome->watch_fd >= 0)) {
         close(welcome->watch_fd);
         welcome->watch_fd = -1;

@@ -18,6 +18,7 @@ typedef struct daxpin_welcome {
     int      fd;         /* the open file description */
     int      control_fd; /* the control page */
     int      watch_fd;   /* the holder's inotify instance; -1: none */
+    uint64_t watch;      /* which of them: daxpin_watch_number() */
     int      roster_fd;  /* this member's place on the roster */
     uint64_t generation;
     pid_t    pid;        /* of the holder; 0: in another pid namespace */

@@ -242,10 +242,9 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
         ret = -ENOMEM;
         goto err;
     }
-    file->control = control;
-    file->control_fd = welcome->control_fd;
+    close(welcome->control_fd); /* The mapping is all that a member needs */
+    file->control    = control;
     file->fd         = welcome->fd;
-    file->watch_fd   = welcome->watch_fd;
     file->roster_fd  = welcome->roster_fd;
     file->turn       = control->turn;
     file->holder_pid = welcome->pid;
@@ -255,9 +254,12 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
     daxpin_file_inspect(file);
 
     pthread_mutex_lock(&daxpin_mutex);
+    file->watch_fd = daxpin_watch_keep(welcome->watch, welcome->watch_fd);
     ret = daxpin_share_follow(file, welcome->sock, welcome->pid);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
+    } else {
+        daxpin_watch_release(&file->watch_fd);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {

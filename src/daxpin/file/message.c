@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #define DAXPIN_MESSAGE_MAGIC   0x6873786461ull
-#define DAXPIN_MESSAGE_VERSION 4u
+#define DAXPIN_MESSAGE_VERSION 5u
 
 void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
                          const daxpin_key_t *key)

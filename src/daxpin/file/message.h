@@ -22,8 +22,9 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_HELLO,   /* newcomer: it is about to access the file */
     DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself */
     DAXPIN_MESSAGE_WELCOME, /* holder, with four descriptors: the file, the
-                               control page, the watch, the roster; value is 0
-                               if the third is no watch */
+                               control page, the watch, the roster; value is
+                               daxpin_watch_number(), 0 if the third is no
+                               watch */
     DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended */
     DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */

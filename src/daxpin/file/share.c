@@ -100,7 +100,7 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
     }
     daxpin_file_key(file, &key);
     daxpin_message_init(&message, DAXPIN_MESSAGE_WELCOME, &key);
-    message.value = watch_fd >= 0;
+    message.value = daxpin_watch_number();
     ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 4);
     close(roster_fd); /* The packet keeps the description, and its lock */
     return ret == 0;

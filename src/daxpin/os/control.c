@@ -5,7 +5,6 @@
 
 #include "control.h"
 
-#include "clock.h"
 #include "log.h"
 #include "memfd.h"
 #include "vma.h"
@@ -14,13 +13,11 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -134,57 +131,6 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
     }
     *control_p = control;
     return 0;
-}
-
-/* The byte of the page that is locked while the file is made longer */
-static struct flock daxpin_control_growth(short type)
-{
-    return (struct flock){.l_type   = type,
-                          .l_whence = SEEK_SET,
-                          .l_len    = 1};
-}
-
-void daxpin_control_unlock_growth(int lock_fd)
-{
-    struct flock lock = daxpin_control_growth(F_UNLCK);
-
-    /* The close alone would leave the lock to a child of fork() */
-    fcntl(lock_fd, F_OFD_SETLK, &lock);
-    close(lock_fd);
-}
-
-/* A description of its own excludes other threads as well as processes */
-int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline)
-{
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    struct flock lock = daxpin_control_growth(F_WRLCK);
-    char link[32];
-    int lock_fd, ret;
-
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    lock_fd = open(link, O_RDWR | O_CLOEXEC);
-    if (lock_fd < 0) {
-        return daxpin_error(errno, "%s: cannot lock its growth: cannot open "
-                            "its control page: %m; check that /proc is "
-                            "mounted, and the limit of open files (ulimit -n)",
-                            path);
-    }
-    while (fcntl(lock_fd, F_OFD_SETLK, &lock) != 0) {
-        ret = errno;
-        if (((ret == EAGAIN) || (ret == EACCES)) && (daxpin_now() > deadline)) {
-            ret = daxpin_error(ETIMEDOUT, "%s: cannot wait longer to grow it "
-                               "or to allocate its blocks: another process or "
-                               "thread that uses it still does so", path);
-        } else if ((ret == EAGAIN) || (ret == EACCES) || (ret == EINTR)) {
-            nanosleep(&pause, NULL);
-            continue;
-        } else {
-            ret = daxpin_error(ret, "%s: cannot lock its growth: %m", path);
-        }
-        close(lock_fd);
-        return ret;
-    }
-    return lock_fd;
 }
 
 void daxpin_control_destroy(daxpin_control_t *control)

@@ -108,16 +108,6 @@ int daxpin_control_attach(int fd, const daxpin_key_t *key,
 /* Unmap the page. */
 void daxpin_control_destroy(daxpin_control_t *control);
 
-/* Become the only thread, of all processes that use the file, that changes its
- * length or its blocks. Return a descriptor, for the caller to close at the end
- * of that; or -errno with a message: -ETIMEDOUT after the deadline (ns). The
- * lock is on the control page: the file's own locks are the program's. path is
- * for messages. */
-int daxpin_control_lock_growth(int fd, const char *path, uint64_t deadline);
-
-/* End that lock, and close its descriptor. */
-void daxpin_control_unlock_growth(int lock_fd);
-
 /* Set the state. is_open: accesses need no look at the file; a state that
  * allows no access is never open. Only the holder calls this. */
 void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,

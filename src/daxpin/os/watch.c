@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 /* Between two events that wake the loop */
@@ -21,12 +23,23 @@ LIST_HEAD(daxpin_watches, daxpin_inode_watch);
 
 static struct {
     int                   fd;
-    uint64_t              id;    /* of the loop; 0: events do not wake it */
-    uint64_t              again; /* ns, when they do again */
+    uint64_t              number; /* of the instance, by chance */
+    uint64_t              id;     /* of the loop; 0: events do not wake it */
+    uint64_t              again;  /* ns, when they do again */
     struct daxpin_watches list;
 } daxpin_watching = {
     .fd = -1
 };
+
+/* An instance of another process, and how many files use it */
+typedef struct watch_kept {
+    LIST_ENTRY(watch_kept) link;
+    uint64_t number;
+    int      fd;
+    unsigned users;
+} watch_kept_t;
+
+static LIST_HEAD(, watch_kept) watch_keeps = LIST_HEAD_INITIALIZER(watch_keeps);
 
 void daxpin_watch_init(daxpin_inode_watch_t *watch)
 {
@@ -42,6 +55,54 @@ int daxpin_watch_is_placed(const daxpin_inode_watch_t *watch)
 int daxpin_watch_fd(void)
 {
     return daxpin_watching.fd;
+}
+
+uint64_t daxpin_watch_number(void)
+{
+    return (daxpin_watching.fd >= 0) ? daxpin_watching.number : 0;
+}
+
+int daxpin_watch_keep(uint64_t number, int fd)
+{
+    watch_kept_t *kept;
+
+    if (fd < 0) {
+        return -1;
+    }
+    LIST_FOREACH(kept, &watch_keeps, link) {
+        if (kept->number == number) {
+            close(fd);
+            ++kept->users;
+            return kept->fd;
+        }
+    }
+    kept = malloc(sizeof(*kept));
+    if (kept == NULL) {
+        close(fd);
+        return -1;
+    }
+    kept->number = number;
+    kept->fd     = fd;
+    kept->users  = 1;
+    LIST_INSERT_HEAD(&watch_keeps, kept, link);
+    return fd;
+}
+
+void daxpin_watch_release(int *fd_p)
+{
+    watch_kept_t *kept;
+
+    LIST_FOREACH(kept, &watch_keeps, link) {
+        if (kept->fd == *fd_p) {
+            break;
+        }
+    }
+    *fd_p = -1;
+    if ((kept != NULL) && (--kept->users == 0)) {
+        LIST_REMOVE(kept, link);
+        close(kept->fd);
+        free(kept);
+    }
 }
 
 /* The event only wakes the loop: each turn reads the queue. */
@@ -77,6 +138,10 @@ static int daxpin_watch_open(void)
     fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0) {
         return -errno;
+    }
+    while ((daxpin_watching.number == 0) &&
+           (getrandom(&daxpin_watching.number, sizeof(daxpin_watching.number),
+                      0) >= 0)) {
     }
     daxpin_watching.fd    = fd;
     daxpin_watching.again = 0;
@@ -197,7 +262,8 @@ void daxpin_watch_fork(void)
     if (daxpin_watching.fd >= 0) {
         close(daxpin_watching.fd);
     }
-    daxpin_watching.fd = -1;
-    daxpin_watching.id = 0;
+    daxpin_watching.fd     = -1;
+    daxpin_watching.number = 0;
+    daxpin_watching.id     = 0;
     LIST_INIT(&daxpin_watching.list);
 }

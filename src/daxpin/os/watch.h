@@ -47,6 +47,19 @@ void daxpin_watch_drop(daxpin_inode_watch_t *watch);
  * events are queued. */
 int daxpin_watch_fd(void);
 
+/* Return the number of that instance, by which other processes that get its
+ * descriptor more than once know it again; 0: there is no instance. */
+uint64_t daxpin_watch_number(void);
+
+/* Keep a descriptor of another process's instance, by its number. A process
+ * keeps one descriptor of an instance, for all files. Takes fd. Return the
+ * descriptor to use until daxpin_watch_release(); -1 if fd is -1, or there is no
+ * memory. */
+int daxpin_watch_keep(uint64_t number, int fd);
+
+/* End the use of a kept descriptor, and set it to -1. Does nothing if it is. */
+void daxpin_watch_release(int *fd_p);
+
 /* Return whether an inotify instance, of any process, has nothing to read; 0
  * without one (-1). */
 int daxpin_watch_is_calm(int watch_fd);
