@@ -10,7 +10,10 @@
 #include "mutex.h"
 
 #include "daxpin/file/file.h"
+#include "daxpin/os/loop.h"
 
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 
@@ -56,6 +59,71 @@ static void mutex_end(void)
     assert_true(unit_await(10000, mutex_looks >= MUTEX_TRIES));
     mutex_contended = 0;
     assert_int_equal(mutex_sleeps, 0);
+}
+
+/*
+ * The loop
+ */
+
+#define MUTEX_EVENTS 48
+
+static _Atomic unsigned mutex_turns;
+static unsigned         mutex_handled; /* under daxpin_mutex */
+
+/* Count turns of the loop, in place of the C library's function. */
+int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
+{
+    ++mutex_turns;
+    return (int)syscall(SYS_epoll_pwait, fd, events, count, timeout, NULL, 0);
+}
+
+static void mutex_on_event(void *arg, uint32_t events)
+{
+    const int *fd = arg;
+    uint64_t value;
+
+    ++mutex_handled;
+    assert_int_equal(read(*fd, &value, sizeof(value)), sizeof(value));
+    (void)events;
+}
+
+static unsigned mutex_handled_now(void)
+{
+    unsigned handled;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    handled = mutex_handled;
+    pthread_mutex_unlock(&daxpin_mutex);
+    return handled;
+}
+
+/* Events that are there at once take few turns of the loop, because each turn
+ * looks at all files: of n files that are closed, n * n. */
+static void test_events_at_once(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "turns"), UNIT_LENGTH);
+    uint64_t ids[MUTEX_EVENTS];
+    int fds[MUTEX_EVENTS], i;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    for (i = 0; i < MUTEX_EVENTS; ++i) {
+        fds[i] = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+        ids[i] = daxpin_loop_add(fds[i], mutex_on_event, &fds[i]);
+        assert_true(ids[i] != 0);
+    }
+    mutex_handled = 0;
+    mutex_turns   = 0;
+    pthread_mutex_unlock(&daxpin_mutex);
+    assert_true(unit_await(10000, mutex_handled_now() == MUTEX_EVENTS));
+    assert_in_range(mutex_turns, 1, MUTEX_EVENTS / 2);
+    pthread_mutex_lock(&daxpin_mutex);
+    for (i = 0; i < MUTEX_EVENTS; ++i) {
+        daxpin_loop_remove(ids[i], fds[i]);
+        close(fds[i]);
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    daxpin_file_close(file);
+    (void)state;
 }
 
 static void test_growth(void **state)
@@ -204,6 +272,7 @@ int main(int argc, char **argv)
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
+        unit_case(test_events_at_once),
         unit_case(test_growth),
         unit_case(test_close),
         unit_case(test_shrink),
