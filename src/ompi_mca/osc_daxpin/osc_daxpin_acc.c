@@ -181,6 +181,38 @@ out:
     return ret;
 }
 
+/* Copy elements of one type. One word is copied in one piece: a get of it takes
+ * no lock. */
+static inline void osc_daxpin_acc_copy(void *dest, const void *source,
+                                       osc_daxpin_count_t count,
+                                       const ompi_datatype_t *dt)
+{
+    const size_t length = count * dt->super.size;
+
+    if (OPAL_LIKELY(length == sizeof(uint64_t))) {
+        memcpy(dest, source, sizeof(uint64_t)); /* inline */
+    } else {
+        memcpy(dest, source, length);
+    }
+}
+
+/* Add one integer of 8 bytes, signed or not, as most programs do that fetch and
+ * add. Return whether it is one. */
+static inline int osc_daxpin_acc_add(const void *origin, void *target,
+                                     const ompi_datatype_t *dt)
+{
+    uint64_t value, sum;
+
+    if ((dt->super.size != sizeof(sum)) || !osc_daxpin_op_is_integer(dt)) {
+        return 0;
+    }
+    memcpy(&value, origin, sizeof(value));
+    memcpy(&sum, target, sizeof(sum));
+    sum += value;
+    memcpy(target, &sum, sizeof(sum));
+    return 1;
+}
+
 static int osc_daxpin_reduce(const void *origin,
                              osc_daxpin_count_t origin_count,
                              ompi_datatype_t *origin_dt, void *target,
@@ -188,6 +220,10 @@ static int osc_daxpin_reduce(const void *origin,
                              ompi_datatype_t *target_dt, ompi_op_t *op)
 {
     if (op == MPI_NO_OP) {
+        return OMPI_SUCCESS;
+    }
+    if ((op == MPI_SUM) && (origin_dt == target_dt) && (origin_count == 1) &&
+        (target_count == 1) && osc_daxpin_acc_add(origin, target, target_dt)) {
         return OMPI_SUCCESS;
     }
     if (op == MPI_REPLACE) {
@@ -229,7 +265,12 @@ static int osc_daxpin_acc_apply(const osc_daxpin_acc_t *acc, void *target,
         (memcmp(target, acc->compare, acc->target_dt->super.size) != 0)) {
         *changed_p = 0;
     }
-    if (acc->result != NULL) {
+    if ((acc->result != NULL) &&
+        osc_daxpin_is_plain(acc->result_count, acc->result_dt,
+                            acc->target_count, acc->target_dt)) {
+        osc_daxpin_acc_copy(acc->result, target, acc->target_count,
+                            acc->target_dt);
+    } else if (acc->result != NULL) {
         ret = ompi_datatype_sndrcv(target, acc->target_count, acc->target_dt,
                                    acc->result, acc->result_count,
                                    acc->result_dt);
@@ -318,13 +359,15 @@ static int osc_daxpin_acc_is_dense(const ompi_datatype_t *dt)
  * would have to invent the others. */
 static int osc_daxpin_acc_match(const osc_daxpin_acc_t *acc)
 {
+    const int same = (acc->origin_dt == acc->target_dt) &&
+                     (acc->origin_count == acc->target_count);
     int ret = OMPI_SUCCESS;
 
     if (acc->compare != NULL) {
         return osc_daxpin_acc_is_dense(acc->target_dt) ? OMPI_SUCCESS :
                                                          MPI_ERR_TYPE;
     }
-    if (acc->op != MPI_NO_OP) {
+    if ((acc->op != MPI_NO_OP) && !same) {
         ret = osc_daxpin_range_match(acc->origin_count, acc->origin_dt,
                                      acc->target_count, acc->target_dt);
         if ((ret == OMPI_SUCCESS) &&
@@ -334,7 +377,9 @@ static int osc_daxpin_acc_match(const osc_daxpin_acc_t *acc)
             ret = MPI_ERR_TYPE;
         }
     }
-    if ((ret == OMPI_SUCCESS) && (acc->result != NULL)) {
+    if ((ret == OMPI_SUCCESS) && (acc->result != NULL) &&
+        ((acc->result_dt != acc->target_dt) ||
+         (acc->result_count != acc->target_count))) {
         ret = osc_daxpin_range_match(acc->target_count, acc->target_dt,
                                      acc->result_count, acc->result_dt);
     }

@@ -102,6 +102,11 @@ static unsigned osc_daxpin_types_of(const ompi_datatype_t *dt)
     return OSC_DAXPIN_ANY;
 }
 
+int osc_daxpin_op_is_integer(const ompi_datatype_t *dt)
+{
+    return osc_daxpin_types_of(dt) == OSC_DAXPIN_INTEGER;
+}
+
 int osc_daxpin_op_check(const ompi_op_t *op, const ompi_datatype_t *dt)
 {
     size_t i;

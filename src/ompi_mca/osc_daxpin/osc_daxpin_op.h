@@ -12,4 +12,7 @@
  * Open MPI checks that in all calls but MPI_Fetch_and_op(). */
 int osc_daxpin_op_check(const ompi_op_t *op, const ompi_datatype_t *dt);
 
+/* Return whether a predefined type is an integer, signed or not. */
+int osc_daxpin_op_is_integer(const ompi_datatype_t *dt);
+
 #endif
