@@ -74,11 +74,11 @@ osc_daxpin_move_match(osc_daxpin_count_t origin_count,
                                            origin_count, origin_dt);
 }
 
-static __attribute__((always_inline)) inline int
-osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
-                ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
-                osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
-                ompi_win_t *win, int is_put)
+static __attribute__((noinline)) int
+osc_daxpin_move_any(void *origin, osc_daxpin_count_t origin_count,
+                    ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                    osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                    ompi_win_t *win, int is_put)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     osc_daxpin_range_t range;
@@ -109,6 +109,72 @@ osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
 out:
     osc_daxpin_peers_unlock(module);
     return ret;
+}
+
+/* Return whether a few bytes have to be copied to or from memory that is mapped
+ * here, and no more has to be done. All else takes osc_daxpin_move_any(), and so
+ * do errors. *start_p: the first byte, in the memory */
+static __attribute__((always_inline)) inline int osc_daxpin_move_is_short(
+        const osc_daxpin_module_t *module, const osc_daxpin_peer_t *peer,
+        ptrdiff_t disp, size_t length, int is_put, uint64_t *start_p)
+{
+    const osc_daxpin_mem_t *mem = &peer->mem;
+
+    return (peer->open | module->all_open) && (length - 1 < mem->size) &&
+           (length <= DAXPIN_ACCESS_CHUNK) && (peer->mems == mem) &&
+           (mem->base != NULL) && (mem->access.file != NULL) &&
+           !module->has_threads &&
+           !(is_put && (mem->read_only || (module->spec.persist ==
+                                           OSC_DAXPIN_PERSIST_FLUSH))) &&
+           !__builtin_mul_overflow(disp, (ptrdiff_t)peer->disp_unit,
+                                   (ptrdiff_t*)start_p) &&
+           (*start_p <= mem->size - length);
+}
+
+static __attribute__((always_inline)) inline int
+osc_daxpin_move_short(osc_daxpin_module_t *module, int target, void *origin,
+                      uint64_t start, size_t length, int is_put)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    osc_daxpin_mem_t *mem   = &peer->mem;
+    char *addr              = mem->base + start;
+
+    peer->touched = 1;
+    osc_daxpin_poll(module, length);
+    if (daxpin_access_begin(&mem->access) != 0) {
+        return osc_daxpin_peer_revoked(module, target);
+    }
+    if (length == sizeof(uint64_t)) {
+        memcpy(is_put ? addr : origin, is_put ? origin : addr,
+               sizeof(uint64_t)); /* inline */
+    } else {
+        memcpy(is_put ? addr : origin, is_put ? origin : addr, length);
+    }
+    if (daxpin_access_end(&mem->access, mem->offset + start, length) != 0) {
+        return osc_daxpin_peer_revoked(module, target);
+    }
+    return OMPI_SUCCESS;
+}
+
+static __attribute__((always_inline)) inline int
+osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
+                ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
+                osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
+                ompi_win_t *win, int is_put)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    const size_t length         = target_count * target_dt->super.size;
+    uint64_t start;
+
+    if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,
+                                        target_dt) &&
+                    osc_daxpin_move_is_short(module, &module->peers[target],
+                                             disp, length, is_put, &start))) {
+        return osc_daxpin_move_short(module, target, origin, start, length,
+                                     is_put);
+    }
+    return osc_daxpin_move_any(origin, origin_count, origin_dt, target, disp,
+                               target_count, target_dt, win, is_put);
 }
 
 int osc_daxpin_put(const void *origin, osc_daxpin_count_t origin_count,

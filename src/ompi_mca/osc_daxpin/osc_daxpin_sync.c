@@ -366,7 +366,17 @@ static int osc_daxpin_may_forget(void)
     return !opal_using_threads();
 }
 
-int osc_daxpin_flush(int target, ompi_win_t *win)
+/* Return whether a flush of a target has nothing to do if its file is under
+ * lease: the target is mapped, and nothing has to be made durable */
+static inline int osc_daxpin_flush_is_short(const osc_daxpin_module_t *module,
+                                            const osc_daxpin_peer_t *peer)
+{
+    return (peer->mems == &peer->mem) && !peer->way->is_remote &&
+           osc_daxpin_may_forget() && !osc_daxpin_persists_flush(module);
+}
+
+static __attribute__((noinline)) int osc_daxpin_flush_any(int target,
+                                                          ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     int ret;
@@ -383,6 +393,26 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
         osc_daxpin_peer_forget(&module->peers[target]);
     }
     return osc_daxpin_settle_stores(module, target, ret);
+}
+
+int osc_daxpin_flush(int target, ompi_win_t *win)
+{
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_peer_t *peer;
+
+    if (OPAL_LIKELY(((unsigned)target < (unsigned)module->size) &&
+                    osc_daxpin_is_locked(module, target))) {
+        peer = &module->peers[target];
+        if (OPAL_LIKELY(osc_daxpin_flush_is_short(module, peer))) {
+            osc_daxpin_flush_poll(module);
+            atomic_thread_fence(memory_order_seq_cst);
+            if (osc_daxpin_peer_is_held(peer)) {
+                osc_daxpin_peer_forget(peer);
+                return OMPI_SUCCESS;
+            }
+        }
+    }
+    return osc_daxpin_flush_any(target, win);
 }
 
 int osc_daxpin_flush_all(ompi_win_t *win)
