@@ -147,8 +147,8 @@ vm_apt()
         return 1
     fi
     mkdir -p "$apt"/{parts,lists/partial,cache/archives/partial} &&
-        echo "deb [signed-by=$keys] $mirror $VM_BACKPORTS main" \
-            >"$apt/sources.list" || return
+        printf "deb [signed-by=$keys] $mirror %s main\n" \
+            "$VM_BACKPORTS" "${VM_BACKPORTS%-*}" >"$apt/sources.list" || return
     VM_APT=(-o "Dir::Etc::SourceList=$apt/sources.list"
             -o "Dir::Etc::SourceParts=$apt/parts"
             -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
@@ -232,25 +232,50 @@ vm_kernel()
     return "$status"
 }
 
+# Fetch the headers of a kernel, and what they need, into the current directory:
+# release. The tools of 7 need the C library of their own release of Debian.
+vm_download_headers()
+{
+    vm_apt "$VM_SERIES" &&
+        apt-get "${VM_APT[@]}" -q download "linux-headers-$1" || return
+    # shellcheck disable=SC2046 # the packages that it needs
+    apt-get "${VM_APT[@]}" -q download $(dpkg-deb -f ./*.deb Depends |
+        grep -oE 'linux-(headers-[^ ,]*-common|kbuild-[^ ,]*)') || return
+    [ "$VM_SERIES" != 7 ] ||
+        apt-get "${VM_APT[@]}" -q download "libc6/${VM_BACKPORTS%-*}"
+}
+
+# Have a program of the current directory run with the C library that is there
+vm_wrap_tool()
+{
+    local libs=$VM_KERNEL/headers/usr/lib/x86_64-linux-gnu
+    mv "$1" "$1.elf" && chmod +x "$1.elf" &&
+        printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' \
+            "$libs/ld-linux-x86-64.so.2" \
+            "$libs:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" \
+            "$VM_KERNEL/headers/$1.elf" >"$1" && chmod +x "$1"
+}
+
 # Fetch and unpack the headers of the kernel VM_KERNEL: new directory
 vm_unpack_headers()
 (
-    local release
+    local release package tool
     release=$(cat "$VM_KERNEL/release") && cd "$1" || exit
-    if ! apt-get -q download "linux-headers-$release"; then
-        apt-get -q update &&
-            apt-get -q download "linux-headers-$release" || exit
+    if ! vm_download_headers "$release"; then
+        rm -f ./*.deb
+        vm_update "$VM_SERIES" && vm_download_headers "$release" || exit
     fi
-    # shellcheck disable=SC2046 # the packages that it needs
-    apt-get -q download $(dpkg-deb -f ./*.deb Depends |
-        grep -oE 'linux-(headers-[^ ,]*-common|kbuild-[^ ,]*)') || exit
     for package in ./*.deb; do
         dpkg -x "$package" . || exit
     done
     rm ./*.deb
+    [ "$VM_SERIES" != 7 ] ||
+        for tool in scripts/mod/modpost.real-lsb-64 tools/objtool/objtool.real-x86
+        do
+            vm_wrap_tool "$(echo usr/lib/linux-kbuild-*)/$tool" || exit
+        done
     ln -s "usr/src/linux-headers-$release" build &&
-        sed -i "s|^include /usr/src/|include $VM_KERNEL/headers/usr/src/|" \
-            build/Makefile
+        sed -i "s|/usr/src/|$VM_KERNEL/headers/usr/src/|" build/Makefile
 )
 
 # Make sure that there are headers in VM_KERNEL, as `headers/build`
@@ -276,15 +301,20 @@ vm_headers()
     return "$status"
 }
 
-# Build the pin module for the kernel VM_KERNEL, without a warning: sources,
-# directory for it. It has no BTF types, which need a program that few have.
+# Build a module for the kernel VM_KERNEL, without a warning: sources, directory
+# for it. It has no BTF types, which need a program that few have. The compiler
+# is this machine's, which need not know all that the kernel's own compiler did.
 vm_build_module()
 {
+    local arguments=(CONFIG_DEBUG_INFO_BTF_MODULES=)
     vm_headers || return
+    [ "$VM_SERIES" != 7 ] ||
+        arguments+=(CC="${CC:-gcc}" CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
+                    PAHOLE_VERSION= CONFIG_PAHOLE_VERSION=)
     mkdir -p "$2/wire" && cp -u "$1"/{Kbuild,*.[ch]} "$2" &&
         cp -u "$VM_TOP/src/wire/ioctl.h" "$2/wire" &&
         make -s -C "$VM_KERNEL/headers/build" M="$2" W=1 KCFLAGS=-Werror \
-            CONFIG_DEBUG_INFO_BTF_MODULES= modules
+            "${arguments[@]}" modules
 }
 
 # The files of the modules that the initrd needs, in the order of loading
