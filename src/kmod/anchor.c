@@ -8,32 +8,38 @@
 #include "anchor.h"
 
 #include "compat.h"
+#include "user.h"
 
 #include <linux/anon_inodes.h>
 #include <linux/binfmts.h>
 #include <linux/file.h>
+#include <linux/hashtable.h>
 #include <linux/idr.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
 #include <linux/umh.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 /* Anchor mappings are a page apart, so that the kernel does not merge them */
 #define DAXPIN_ANCHOR_BASE   (4ul << 30)
 #define DAXPIN_ANCHOR_STRIDE (2 * PAGE_SIZE)
 
-struct daxpin_anchor_request {
-    struct work_struct  work;
-    struct daxpin_anchor *anchor;
-    int                 ret;
-};
+#define DAXPIN_ANCHOR_BITS 10
 
-struct workqueue_struct *daxpin_anchor_queue;
+/* The ordered queue that places and removes anchor mappings, which takes
+ * microseconds each */
+static struct workqueue_struct *daxpin_anchor_queue;
 
 static struct mm_struct *daxpin_anchor_mm;
 static DEFINE_IDA(daxpin_anchor_ids);
+
+static DEFINE_HASHTABLE(daxpin_anchors, DAXPIN_ANCHOR_BITS);
+static DEFINE_SPINLOCK(daxpin_anchor_lock); /* also protects pins of anchors */
+static DECLARE_WAIT_QUEUE_HEAD(daxpin_anchor_wait); /* for ret of anchors */
 
 static unsigned long daxpin_anchor_addr(const struct daxpin_anchor *anchor)
 {
@@ -81,42 +87,178 @@ static int daxpin_anchor_map(struct daxpin_anchor *anchor)
     return IS_ERR_VALUE(ret) ? (int)ret : 0;
 }
 
-static void daxpin_anchor_do_place(struct work_struct *work)
-{
-    struct daxpin_anchor_request *request = container_of(
-            work, struct daxpin_anchor_request, work);
-
-    request->ret = daxpin_anchor_map(request->anchor);
-}
-
-int daxpin_anchor_place(struct daxpin_anchor *anchor, const struct path *path)
-{
-    struct daxpin_anchor_request request = {.anchor = anchor};
-
-    anchor->id = ida_alloc(&daxpin_anchor_ids, GFP_KERNEL);
-    if (anchor->id < 0) {
-        return anchor->id;
-    }
-    anchor->path = *path;
-    path_get(&anchor->path);
-    INIT_WORK_ONSTACK(&request.work, daxpin_anchor_do_place);
-    queue_work(daxpin_anchor_queue, &request.work);
-    flush_work(&request.work);
-    destroy_work_on_stack(&request.work);
-    if (request.ret != 0) {
-        path_put(&anchor->path);
-        ida_free(&daxpin_anchor_ids, anchor->id);
-    }
-    return request.ret;
-}
-
-void daxpin_anchor_remove(struct daxpin_anchor *anchor)
+static void daxpin_anchor_unmap(struct daxpin_anchor *anchor)
 {
     kthread_use_mm(daxpin_anchor_mm);
     WARN_ON_ONCE(vm_munmap(daxpin_anchor_addr(anchor), PAGE_SIZE) != 0);
     kthread_unuse_mm(daxpin_anchor_mm);
+}
+
+/*
+ * Life
+ */
+
+/* Free an anchor that is not placed, with its path */
+static void daxpin_anchor_free(struct daxpin_anchor *anchor)
+{
     path_put(&anchor->path);
     ida_free(&daxpin_anchor_ids, anchor->id);
+    daxpin_user_uncharge(anchor->user, DAXPIN_CHARGE_FILES, 1);
+    daxpin_user_put(anchor->user);
+    kfree(anchor);
+    module_put(THIS_MODULE);
+}
+
+void daxpin_anchor_put_paths(struct daxpin_user *user)
+{
+    struct daxpin_anchor *anchor, *next;
+    LIST_HEAD(anchors);
+
+    spin_lock(&user->lock);
+    list_splice_init(&user->anchors, &anchors);
+    spin_unlock(&user->lock);
+    list_for_each_entry_safe(anchor, next, &anchors, put_link)
+    {
+        daxpin_anchor_free(anchor);
+    }
+}
+
+/* Have the work run, unless it is queued, and has not looked at the pins yet:
+ * it must not come again for an anchor that it has removed. Caller holds
+ * daxpin_anchor_lock. */
+static void daxpin_anchor_kick(struct daxpin_anchor *anchor)
+{
+    if (!anchor->is_queued) {
+        anchor->is_queued = true;
+        queue_work(daxpin_anchor_queue, &anchor->work);
+    }
+}
+
+/* Place the anchor, or remove it if there is no pin any more */
+static void daxpin_anchor_work(struct work_struct *work)
+{
+    struct daxpin_anchor *anchor = container_of(work, struct daxpin_anchor,
+                                                work);
+    struct daxpin_user *user     = anchor->user;
+    bool wanted;
+
+    spin_lock(&daxpin_anchor_lock);
+    anchor->is_queued = false;
+    wanted            = (anchor->pins > 0);
+    if (!wanted) {
+        hash_del(&anchor->link);
+    }
+    spin_unlock(&daxpin_anchor_lock);
+
+    if (wanted && (anchor->ret > 0)) {
+        WRITE_ONCE(anchor->ret, daxpin_anchor_map(anchor));
+        wake_up_all(&daxpin_anchor_wait);
+    } else if (!wanted) {
+        if (anchor->ret == 0) {
+            daxpin_anchor_unmap(anchor);
+        }
+        spin_lock(&user->lock);
+        list_add_tail(&anchor->put_link, &user->anchors);
+        daxpin_user_kick_paths(user);
+        spin_unlock(&user->lock);
+    }
+}
+
+/* Return a new anchor, or NULL without memory or beyond a limit */
+static struct daxpin_anchor *daxpin_anchor_new(const struct path *path,
+                                               struct daxpin_user *user)
+{
+    struct daxpin_anchor *anchor = kzalloc(sizeof(*anchor), GFP_KERNEL_ACCOUNT);
+
+    if (anchor == NULL) {
+        return NULL;
+    }
+    if (daxpin_user_charge(user, DAXPIN_CHARGE_FILES, 1) != 0) {
+        goto err_free;
+    }
+    anchor->id = ida_alloc(&daxpin_anchor_ids, GFP_KERNEL);
+    if (anchor->id < 0) {
+        goto err_uncharge;
+    }
+    __module_get(THIS_MODULE); /* Work may still run when all pins have ended */
+    refcount_inc(&user->refs);
+    anchor->user  = user;
+    anchor->path  = *path;
+    anchor->inode = d_inode(path->dentry);
+    anchor->ret   = 1;
+    path_get(&anchor->path);
+    INIT_WORK(&anchor->work, daxpin_anchor_work);
+    return anchor;
+
+err_uncharge:
+    daxpin_user_uncharge(user, DAXPIN_CHARGE_FILES, 1);
+err_free:
+    kfree(anchor);
+    return NULL;
+}
+
+/* Return the anchor of the file, with a reference. Without one, return `fresh`,
+ * which may be NULL, and which is the anchor of the file then. */
+static struct daxpin_anchor *daxpin_anchor_find(const struct inode *inode,
+                                                struct daxpin_anchor *fresh)
+{
+    struct daxpin_anchor *anchor;
+
+    spin_lock(&daxpin_anchor_lock);
+    hash_for_each_possible(daxpin_anchors, anchor, link, (unsigned long)inode)
+    {
+        if (anchor->inode == inode) {
+            goto out;
+        }
+    }
+    anchor = fresh;
+    if (anchor != NULL) {
+        hash_add(daxpin_anchors, &anchor->link, (unsigned long)inode);
+        daxpin_anchor_kick(anchor);
+    }
+out:
+    if (anchor != NULL) {
+        ++anchor->pins;
+    }
+    spin_unlock(&daxpin_anchor_lock);
+    return anchor;
+}
+
+struct daxpin_anchor *daxpin_anchor_get(const struct path *path,
+                                        struct daxpin_user *user)
+{
+    const struct inode *inode = d_inode(path->dentry);
+    struct daxpin_anchor *anchor, *fresh;
+    int ret;
+
+    anchor = daxpin_anchor_find(inode, NULL);
+    if (anchor == NULL) {
+        fresh = daxpin_anchor_new(path, user);
+        if (fresh == NULL) {
+            return ERR_PTR(-ENOMEM);
+        }
+        anchor = daxpin_anchor_find(inode, fresh);
+        if (anchor != fresh) {
+            daxpin_anchor_free(fresh);
+        }
+    }
+    ret = wait_event_killable(daxpin_anchor_wait,
+                              READ_ONCE(anchor->ret) <= 0);
+    ret = (ret != 0) ? -EINTR : READ_ONCE(anchor->ret);
+    if (ret != 0) {
+        daxpin_anchor_put(anchor);
+        return ERR_PTR(ret);
+    }
+    return anchor;
+}
+
+void daxpin_anchor_put(struct daxpin_anchor *anchor)
+{
+    spin_lock(&daxpin_anchor_lock);
+    if (--anchor->pins == 0) {
+        daxpin_anchor_kick(anchor);
+    }
+    spin_unlock(&daxpin_anchor_lock);
 }
 
 /*

@@ -6,7 +6,11 @@
 #ifndef DAXPIN_ANCHOR_H_
 #define DAXPIN_ANCHOR_H_
 
+#include <linux/list.h>
 #include <linux/path.h>
+#include <linux/workqueue.h>
+
+struct daxpin_user;
 
 /*
  * Truncate and hole punch search for pinned pages only if the file is mapped
@@ -16,20 +20,35 @@
  *
  * It keeps the path of the file, and not the open file description of the
  * process, because a lease must end when its description is closed.
+ *
+ * All pins of a file share its anchor. It counts for the user who made it.
  */
 struct daxpin_anchor {
-    struct path path; /* keeps the inode, and the file system mounted */
-    int         id;   /* its place in the address space */
+    struct hlist_node  link;
+    struct list_head   put_link; /* of the user's anchors */
+    struct path        path;     /* keeps the inode, and its file system
+                                    mounted */
+    struct inode       *inode;
+    struct daxpin_user *user;
+    unsigned long      pins;
+    int                id;       /* its place in the address space */
+    int                ret;      /* of placing it; > 0: not placed yet */
+    bool               is_queued;
+    struct work_struct work;
 };
 
-/* Place the anchor mapping. May sleep. Return 0 or a negative errno. */
-int daxpin_anchor_place(struct daxpin_anchor *anchor, const struct path *path);
+/* Return the anchor of the file, which is placed if it has none. A signal that
+ * kills the process ends the wait. May sleep. Return an ERR_PTR() on failure. */
+struct daxpin_anchor *daxpin_anchor_get(const struct path *path,
+                                        struct daxpin_user *user);
 
-/* Remove the anchor mapping. Call only in a worker of daxpin_anchor_queue. */
-void daxpin_anchor_remove(struct daxpin_anchor *anchor);
+/* Drop a pin's reference to the anchor, the last one of which removes it. Does
+ * not sleep. */
+void daxpin_anchor_put(struct daxpin_anchor *anchor);
 
-/* The ordered queue of work that places or removes anchor mappings */
-extern struct workqueue_struct *daxpin_anchor_queue;
+/* Put the paths of the user's anchors that are removed. A file system may take
+ * its time for it. */
+void daxpin_anchor_put_paths(struct daxpin_user *user);
 
 int daxpin_anchor_init(void);
 void daxpin_anchor_exit(void);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* What differs between Linux 6.1 and 6.14 */
+/* What differs between kernels, from Linux 6.1 on */
 
 #ifndef DAXPIN_COMPAT_H_
 #define DAXPIN_COMPAT_H_
 
 #include <linux/fs.h>
+#include <linux/kconfig.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/version.h>
 
@@ -15,12 +17,34 @@
 #endif
 
 /* From 6.15 on, folio_is_longterm_pinnable() is false for all pages of fsdax,
- * wherever they are mapped. So no device can register pinned pages. (Such
- * kernels also count references to them differently, and have no pfn_t.) */
+ * wherever they are mapped: a device that would register a mapping of them
+ * tries for ever. There pins are exported as a dma-buf, and not mapped. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
-#error "daxpin is for Linux before 6.15: later ones refuse RDMA to fsdax, see \
-README.md"
+#define DAXPIN_HAVE_MAPPING 0
+#define DAXPIN_HAVE_DMABUF  IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
+#else
+#define DAXPIN_HAVE_MAPPING 1
+#define DAXPIN_HAVE_DMABUF  0
+#define page_pgmap(_page)   ((_page)->pgmap)
 #endif
+
+/* Not by version: DAXPIN_HAS_* are what Kbuild finds in the kernel's headers */
+#ifdef DAXPIN_HAS_PAGEMAP_HINT
+#define daxpin_get_pagemap(_page) get_dev_pagemap(page_to_pfn(_page), NULL)
+#else
+#define daxpin_get_pagemap(_page) get_dev_pagemap(page_to_pfn(_page))
+#endif
+
+#ifndef FOLIO_MAPPING_FLAGS
+#define FOLIO_MAPPING_FLAGS PAGE_MAPPING_FLAGS
+#endif
+
+/* Return the page that is `count` pages behind this one in memory. */
+static inline struct page *daxpin_page_at(struct page *page,
+                                          unsigned long count)
+{
+    return pfn_to_page(page_to_pfn(page) + count);
+}
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #include <linux/filelock.h>
@@ -33,7 +57,8 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 #endif
 
 /* Before 6.7, only DAX and anonymous memory map huge pages on a fault */
-#if (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)) && \
+#if DAXPIN_HAVE_MAPPING && \
+    (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)) && \
     defined(CONFIG_TRANSPARENT_HUGEPAGE)
 #include <linux/huge_mm.h>
 #include <linux/pfn_t.h>

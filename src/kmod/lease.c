@@ -25,10 +25,11 @@ static const char *const daxpin_break_names[] = {"break_lease_block",
                                                  "break_lease_noblock"};
 static struct tracepoint *daxpin_break_points[ARRAY_SIZE(daxpin_break_names)];
 
+#define DAXPIN_LEASE_BROKEN (FL_UNLOCK_PENDING | FL_DOWNGRADE_PENDING)
+
 bool daxpin_lease_is_live(struct file *file)
 {
     struct file_lock_context *context = locks_inode_context(file_inode(file));
-    const unsigned int broken = FL_UNLOCK_PENDING | FL_DOWNGRADE_PENDING;
     DAXPIN_LEASE_TYPE *lease;
     bool live = false;
 
@@ -41,10 +42,29 @@ bool daxpin_lease_is_live(struct file *file)
         live |= (daxpin_lease_file(lease) == file) &&
                 (daxpin_lease_type(lease) == F_WRLCK) &&
                 (daxpin_lease_flags(lease) & FL_LEASE) &&
-                !(daxpin_lease_flags(lease) & broken);
+                !(daxpin_lease_flags(lease) & DAXPIN_LEASE_BROKEN);
     }
     spin_unlock(&context->flc_lock);
     return live;
+}
+
+bool daxpin_lease_is_breaking(struct inode *inode)
+{
+    struct file_lock_context *context = locks_inode_context(inode);
+    DAXPIN_LEASE_TYPE *lease;
+    bool breaking = false;
+
+    if (context == NULL) {
+        return false;
+    }
+    spin_lock(&context->flc_lock);
+    list_for_each_entry(lease, &context->flc_lease, DAXPIN_LEASE_LINK)
+    {
+        breaking |= (daxpin_lease_flags(lease) & FL_LEASE) &&
+                    (daxpin_lease_flags(lease) & DAXPIN_LEASE_BROKEN);
+    }
+    spin_unlock(&context->flc_lock);
+    return breaking;
 }
 
 /* Runs in the process that breaks the lease. It holds flc_lock. */
@@ -58,15 +78,20 @@ static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
         if (watch->inode == inode) {
             ++watch->breaks;
             wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
+            if (watch->on_break != NULL) {
+                watch->on_break(watch);
+            }
         }
     }
     spin_unlock(&daxpin_watch_lock);
 }
 
-void daxpin_watch_init(struct daxpin_watch *watch)
+void daxpin_watch_init(struct daxpin_watch *watch,
+                       void (*on_break)(struct daxpin_watch *watch))
 {
-    watch->inode  = NULL;
-    watch->breaks = 0;
+    watch->inode    = NULL;
+    watch->breaks   = 0;
+    watch->on_break = on_break;
     init_waitqueue_head(&watch->wait);
 }
 

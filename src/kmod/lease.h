@@ -10,19 +10,28 @@
 #include <linux/list.h>
 #include <linux/wait.h>
 
-/* A device description that is notified when leases on a file are broken */
+/* A device description or a pin that is notified when leases on a file are
+ * broken */
 struct daxpin_watch {
     struct hlist_node link;
     struct inode      *inode; /* NULL: none */
     unsigned long     breaks; /* not read yet */
     wait_queue_head_t wait;
+
+    /* Called in the process that breaks the lease; does not sleep. NULL: none */
+    void (*on_break)(struct daxpin_watch *watch);
 };
 
 /* Return whether this open file description has an exclusive lease that is not
  * being broken. */
 bool daxpin_lease_is_live(struct file *file);
 
-void daxpin_watch_init(struct daxpin_watch *watch);
+/* Return whether any lease on the file is being broken: its owner has not given
+ * it back yet. */
+bool daxpin_lease_is_breaking(struct inode *inode);
+
+void daxpin_watch_init(struct daxpin_watch *watch,
+                       void (*on_break)(struct daxpin_watch *watch));
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode);
 void daxpin_watch_stop(struct daxpin_watch *watch);
 

@@ -6,9 +6,11 @@
 #include "compat.h"
 #include "wire/ioctl.h"
 #include "anchor.h"
+#include "dmabuf.h"
 #include "lease.h"
 #include "map.h"
 #include "pin.h"
+#include "user.h"
 
 #include <linux/file.h>
 #include <linux/miscdevice.h>
@@ -35,7 +37,7 @@ static int daxpin_device_open(struct inode *inode, struct file *file)
         return -ENOMEM;
     }
     mutex_init(&device->lock);
-    daxpin_watch_init(&device->watch);
+    daxpin_watch_init(&device->watch, NULL);
     file->private_data = device;
     return nonseekable_open(inode, file);
 }
@@ -149,14 +151,55 @@ static long daxpin_device_pin(struct file *self,
     return ret;
 }
 
+/*
+ * The dma-buf
+ */
+
+static long daxpin_device_export(struct daxpin_device *device,
+                                 const struct daxpin_ioc_export __user *user)
+{
+    struct daxpin_pin *pin = smp_load_acquire(&device->pin);
+    struct daxpin_ioc_export args;
+
+    if (copy_from_user(&args, user, sizeof(args)) != 0) {
+        return -EFAULT;
+    }
+    if ((pin == NULL) || (args.flags != 0) ||
+        (args.grace_ms > DAXPIN_IOC_GRACE_MAX)) {
+        return -EINVAL;
+    }
+    return daxpin_pin_export(pin, msecs_to_jiffies(args.grace_ms));
+}
+
+static long daxpin_device_change(struct daxpin_device *device,
+                                 int (*change)(struct daxpin_pin *pin))
+{
+    struct daxpin_pin *pin = smp_load_acquire(&device->pin);
+
+    if (!DAXPIN_HAVE_DMABUF) {
+        return -EOPNOTSUPP;
+    }
+    return (pin == NULL) ? -EINVAL : change(pin);
+}
+
 static long daxpin_device_ioctl(struct file *file, unsigned int command,
                                 unsigned long arg)
 {
     switch (command) {
     case DAXPIN_IOC_GET_VERSION:
         return put_user((u32)DAXPIN_IOC_VERSION, (u32 __user *)arg);
+    case DAXPIN_IOC_GET_WAYS:
+        return put_user((u32)((DAXPIN_HAVE_MAPPING ? DAXPIN_IOC_MAPPING : 0) |
+                              (DAXPIN_HAVE_DMABUF ? DAXPIN_IOC_DMABUF : 0)),
+                        (u32 __user *)arg);
     case DAXPIN_IOC_PIN:
         return daxpin_device_pin(file, (void __user *)arg);
+    case DAXPIN_IOC_EXPORT:
+        return daxpin_device_export(file->private_data, (void __user *)arg);
+    case DAXPIN_IOC_REVOKE:
+        return daxpin_device_change(file->private_data, daxpin_pin_revoke);
+    case DAXPIN_IOC_WAIT:
+        return daxpin_device_change(file->private_data, daxpin_pin_wait);
     default:
         return -ENOTTY;
     }
@@ -171,6 +214,9 @@ static int daxpin_device_mmap(struct file *file, struct vm_area_struct *vma)
     struct daxpin_device *device = file->private_data;
     struct daxpin_pin *pin       = smp_load_acquire(&device->pin);
 
+    if (!DAXPIN_HAVE_MAPPING) {
+        return -EOPNOTSUPP; /* see compat.h */
+    }
     if ((pin == NULL) || !(vma->vm_flags & VM_SHARED) ||
         (vma->vm_flags & VM_EXEC) || (vma->vm_pgoff >= pin->count) ||
         (vma_pages(vma) > pin->count - vma->vm_pgoff)) {
@@ -242,32 +288,35 @@ static void daxpin_device_show(struct seq_file *seq, struct file *file)
         return;
     }
     seq_puts(seq, "file:\t");
-    seq_path(seq, &pin->anchor.path, " \t\n\\");
-    seq_printf(seq, "\ndev:\t%u:%u\nino:\t%lu\n",
+    seq_path(seq, &pin->anchor->path, " \t\n\\");
+    seq_printf(seq, "\ndev:\t%u:%u\nino:\t%llu\n",
                MAJOR(pin->inode->i_sb->s_dev), MINOR(pin->inode->i_sb->s_dev),
-               pin->inode->i_ino);
+               (u64)pin->inode->i_ino);
     seq_printf(seq, "offset:\t%llu\nlength:\t%llu\nextents:\t%u\n",
                (u64)pin->index << PAGE_SHIFT, (u64)pin->count << PAGE_SHIFT,
                pin->num_extents);
-    seq_printf(seq, "breaks:\t%lu\n", READ_ONCE(device->watch.breaks));
+    seq_printf(seq, "breaks:\t%lu\nrevoked:\t%d\n",
+               READ_ONCE(device->watch.breaks),
+               daxpin_dmabuf_is_revoked(&pin->dmabuf));
 }
 
-#define DAXPIN_TOTAL(_name) \
+#define DAXPIN_TOTAL(_name, _value) \
     static ssize_t _name##_show(struct device *device, \
                                 struct device_attribute *attribute, \
                                 char *buffer) \
     { \
-        return sysfs_emit(buffer, "%ld\n", \
-                          atomic_long_read(&daxpin_pin_total._name)); \
+        return sysfs_emit(buffer, "%ld\n", _value); \
     } \
     static DEVICE_ATTR_RO(_name)
 
-DAXPIN_TOTAL(pins);
-DAXPIN_TOTAL(pages);
-DAXPIN_TOTAL(lingering);
+DAXPIN_TOTAL(pins, atomic_long_read(&daxpin_pin_total.pins));
+DAXPIN_TOTAL(lingering, atomic_long_read(&daxpin_pin_total.lingering));
+DAXPIN_TOTAL(pages, daxpin_user_total(DAXPIN_CHARGE_PAGES));
+DAXPIN_TOTAL(files, daxpin_user_total(DAXPIN_CHARGE_FILES));
 
 static struct attribute *daxpin_attrs[] = {
-    &dev_attr_pins.attr, &dev_attr_pages.attr, &dev_attr_lingering.attr, NULL};
+    &dev_attr_pins.attr, &dev_attr_pages.attr, &dev_attr_files.attr,
+    &dev_attr_lingering.attr, NULL};
 ATTRIBUTE_GROUPS(daxpin);
 
 static const struct file_operations daxpin_device_fops = {
@@ -294,6 +343,11 @@ static struct miscdevice daxpin_misc = {
     .groups = daxpin_groups
 };
 
+static const struct daxpin_user_ops daxpin_user_work = {
+    .serve_pins = daxpin_pin_serve,
+    .put_paths  = daxpin_anchor_put_paths
+};
+
 static int __init daxpin_init(void)
 {
     int ret;
@@ -302,9 +356,13 @@ static int __init daxpin_init(void)
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_lease_init();
+    ret = daxpin_user_init(&daxpin_user_work);
     if (ret != 0) {
         goto err_anchor;
+    }
+    ret = daxpin_lease_init();
+    if (ret != 0) {
+        goto err_user;
     }
     ret = misc_register(&daxpin_misc);
     if (ret != 0) {
@@ -314,6 +372,8 @@ static int __init daxpin_init(void)
 
 err_lease:
     daxpin_lease_exit();
+err_user:
+    daxpin_user_exit();
 err_anchor:
     daxpin_anchor_exit();
     return ret;
@@ -323,6 +383,7 @@ static void __exit daxpin_exit(void)
 {
     misc_deregister(&daxpin_misc);
     daxpin_lease_exit();
+    daxpin_user_exit();
     daxpin_anchor_exit();
 }
 

@@ -10,10 +10,13 @@
 
 #include <linux/capability.h>
 #include <linux/dax.h>
-#include <linux/module.h>
+#include <linux/jiffies.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+
+/* How long a process waits until devices have let go */
+#define DAXPIN_REVOKE_BOUND (10 * HZ)
 
 #define DAXPIN_PIN_BATCH 512ul /* pages: 2 MiB, a huge page */
 
@@ -23,44 +26,57 @@
 
 struct daxpin_pin_total daxpin_pin_total;
 
-static unsigned long limit_mib;
-module_param(limit_mib, ulong, 0644);
-MODULE_PARM_DESC(limit_mib, "MiB that all users together may pin; 0: no limit "
-                            "but RLIMIT_MEMLOCK");
-
 /*
  * Accounting, as for memory that an RDMA device registers
  */
 
-static int daxpin_pin_charge(struct daxpin_pin *pin)
+static int daxpin_pin_charge_process(struct daxpin_pin *pin)
 {
-    unsigned long most  = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-    unsigned long limit = READ_ONCE(limit_mib) << (20 - PAGE_SHIFT);
+    unsigned long most = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
     u64 pinned;
 
-    if ((atomic_long_add_return(pin->count, &daxpin_pin_total.pages) > limit) &&
-        (limit != 0)) {
-        goto err;
-    }
     pinned = atomic64_add_return(pin->count, &current->mm->pinned_vm);
     if ((pinned > most) && !capable(CAP_IPC_LOCK)) {
         atomic64_sub(pin->count, &current->mm->pinned_vm);
-        goto err;
+        return -ENOMEM;
     }
     pin->mm = current->mm;
     mmgrab(pin->mm);
     return 0;
+}
 
-err:
-    atomic_long_sub(pin->count, &daxpin_pin_total.pages);
-    return -ENOMEM;
+static int daxpin_pin_charge(struct daxpin_pin *pin)
+{
+    int ret;
+
+    ret = daxpin_user_charge(pin->user, DAXPIN_CHARGE_PINS, 1);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_user_charge(pin->user, DAXPIN_CHARGE_PAGES, pin->count);
+    if (ret != 0) {
+        goto err_pins;
+    }
+    ret = daxpin_pin_charge_process(pin);
+    if (ret != 0) {
+        goto err_pages;
+    }
+    return 0;
+
+err_pages:
+    daxpin_user_uncharge(pin->user, DAXPIN_CHARGE_PAGES, pin->count);
+err_pins:
+    daxpin_user_uncharge(pin->user, DAXPIN_CHARGE_PINS, 1);
+    return ret;
 }
 
 static void daxpin_pin_uncharge(struct daxpin_pin *pin)
 {
-    atomic_long_sub(pin->count, &daxpin_pin_total.pages);
+    daxpin_user_uncharge(pin->user, DAXPIN_CHARGE_PAGES, pin->count);
+    daxpin_user_uncharge(pin->user, DAXPIN_CHARGE_PINS, 1);
     atomic64_sub(pin->count, &pin->mm->pinned_vm);
     mmdrop(pin->mm);
+    pin->mm = NULL;
 }
 
 /*
@@ -72,20 +88,24 @@ static void daxpin_pin_uncharge(struct daxpin_pin *pin)
 static int daxpin_pin_check(struct daxpin_pin *pin, struct page *page,
                             pgoff_t index)
 {
+    struct folio *folio = page_folio(page);
+
     if (!is_zone_device_page(page) ||
-        (page->pgmap->type != MEMORY_DEVICE_FS_DAX)) {
+        (page_pgmap(page)->type != MEMORY_DEVICE_FS_DAX)) {
         return -EFAULT;
     }
-    if ((unsigned long)page->mapping & PAGE_MAPPING_FLAGS) {
+    if ((folio->mapping == NULL) ||
+        ((unsigned long)folio->mapping & FOLIO_MAPPING_FLAGS)) {
         return -EOPNOTSUPP; /* the block is, or was, shared by reflink */
     }
-    if ((page->mapping != pin->inode->i_mapping) || (page->index != index)) {
+    if ((folio->mapping != pin->inode->i_mapping) ||
+        (folio->index + folio_page_idx(folio, page) != index)) {
         return -EFAULT;
     }
     if (pin->pgmap == NULL) {
-        pin->pgmap = get_dev_pagemap(page_to_pfn(page), NULL);
+        pin->pgmap = daxpin_get_pagemap(page);
     }
-    return (pin->pgmap == page->pgmap) ? 0 : -EOPNOTSUPP;
+    return (pin->pgmap == page_pgmap(page)) ? 0 : -EOPNOTSUPP;
 }
 
 static int daxpin_pin_grow(struct daxpin_pin *pin)
@@ -223,7 +243,7 @@ void daxpin_pin_pages(const struct daxpin_pin *pin, unsigned long first,
         if (first + i - extent->first >= extent->count) {
             ++extent;
         }
-        pages[i] = nth_page(extent->page, first + i - extent->first);
+        pages[i] = daxpin_page_at(extent->page, first + i - extent->first);
     }
 }
 
@@ -236,33 +256,52 @@ struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
     if ((begin >= extent->count) || (count > extent->count - begin)) {
         return NULL;
     }
-    return nth_page(extent->page, begin);
+    return daxpin_page_at(extent->page, begin);
 }
 
 /*
  * Life
  */
 
-static void daxpin_pin_free(struct daxpin_pin *pin)
+/* Serve the pin after a number of jiffies. Caller holds user->lock. */
+static void daxpin_pin_make_due(struct daxpin_pin *pin, unsigned long delay)
 {
-    if (pin->pgmap != NULL) {
-        put_dev_pagemap(pin->pgmap);
+    pin->is_due = true;
+    pin->due    = jiffies + delay;
+    daxpin_user_kick(pin->user, 0); /* It finds out when the next one is due */
+}
+
+static void daxpin_pin_set_due(struct daxpin_pin *pin, unsigned long delay)
+{
+    spin_lock(&pin->user->lock);
+    daxpin_pin_make_due(pin, delay);
+    spin_unlock(&pin->user->lock);
+}
+
+static void daxpin_pin_unpin(struct daxpin_pin *pin)
+{
+    if (atomic_xchg(&pin->taken, 1) == 0) {
+        daxpin_pin_put_pages(pin);
+        WRITE_ONCE(pin->is_unpinned, true);
+        wake_up_all(&pin->wait);
     }
-    kvfree(pin->extents);
-    kfree(pin);
 }
 
 /* Return whether a page is in use by more than the file system and mappings of
- * the file. A page once seen unused is not checked again: it has no user. */
+ * the file. A page once seen unused is not checked again: it has no user. With
+ * a dma-buf, the last device has unmapped it before the pin ends. */
 static bool daxpin_pin_is_used(struct daxpin_pin *pin)
 {
     const struct daxpin_extent *extent;
     struct page *page;
 
+    if (!DAXPIN_HAVE_MAPPING) {
+        return false;
+    }
     for (; pin->seen_extents < pin->num_extents; ++pin->seen_extents) {
         extent = &pin->extents[pin->seen_extents];
         for (; pin->seen_pages < extent->count; ++pin->seen_pages) {
-            page = nth_page(extent->page, pin->seen_pages);
+            page = daxpin_page_at(extent->page, pin->seen_pages);
             if ((page_ref_count(page) > 1) &&
                 (READ_ONCE(page->mapping) == pin->inode->i_mapping)) {
                 return true;
@@ -274,79 +313,223 @@ static bool daxpin_pin_is_used(struct daxpin_pin *pin)
     return false;
 }
 
-/* Free the pin and its anchor mapping when no device uses a page any more */
-static void daxpin_pin_work(struct work_struct *work)
+/* Free a pin that the user's work does not know */
+static void daxpin_pin_free(struct daxpin_pin *pin)
 {
-    struct daxpin_pin *pin = container_of(to_delayed_work(work),
-                                          struct daxpin_pin, work);
-
-    if ((pin->mm != NULL) && daxpin_pin_is_used(pin)) {
-        pin->pause = clamp(2 * pin->pause, DAXPIN_LINGER_MIN,
-                           DAXPIN_LINGER_MAX);
-        queue_delayed_work(daxpin_anchor_queue, &pin->work, pin->pause);
-        return;
+    daxpin_watch_stop(&pin->watch);
+    if (pin->anchor != NULL) {
+        daxpin_anchor_put(pin->anchor);
     }
     if (pin->mm != NULL) {
         daxpin_pin_uncharge(pin);
+    }
+    if (pin->pgmap != NULL) {
+        put_dev_pagemap(pin->pgmap);
+    }
+    daxpin_dmabuf_destroy(&pin->dmabuf);
+    daxpin_user_put(pin->user);
+    kvfree(pin->extents);
+    kfree(pin);
+}
+
+static void daxpin_pin_forget(struct daxpin_pin *pin)
+{
+    struct daxpin_user *user = pin->user;
+
+    spin_lock(&user->lock);
+    list_del(&pin->link);
+    spin_unlock(&user->lock);
+    if (pin->mm != NULL) {
         atomic_long_dec(&daxpin_pin_total.lingering);
     }
-    daxpin_anchor_remove(&pin->anchor);
     daxpin_pin_free(pin);
 }
 
-/* End a pin whose pages are unpinned */
+/* Check again after a pause, which grows */
+static void daxpin_pin_defer(struct daxpin_pin *pin)
+{
+    pin->pause = clamp(2 * pin->pause, DAXPIN_LINGER_MIN, DAXPIN_LINGER_MAX);
+    daxpin_pin_set_due(pin, pin->pause);
+}
+
+/* Return whether the pages are to be taken back. An owner who has given the
+ * lease up in time goes on without it, and has lent the file. */
+static bool daxpin_pin_must_revoke(struct daxpin_pin *pin)
+{
+    return READ_ONCE(pin->is_wanted) ||
+           daxpin_dmabuf_is_revoked(&pin->dmabuf) ||
+           daxpin_lease_is_breaking(pin->inode);
+}
+
+static void daxpin_pin_serve_one(struct daxpin_pin *pin)
+{
+    if (READ_ONCE(pin->has_ended)) {
+        if ((pin->mm == NULL) || !daxpin_pin_is_used(pin)) {
+            daxpin_pin_forget(pin);
+            return;
+        }
+    } else if (!daxpin_pin_must_revoke(pin)) {
+        return;
+    } else if (daxpin_dmabuf_revoke(&pin->dmabuf)) {
+        daxpin_pin_unpin(pin);
+        return;
+    }
+    daxpin_pin_defer(pin);
+}
+
+/* Return a pin that is due. Set *delay_p to when another one is, if none. */
+static struct daxpin_pin *daxpin_pin_next(struct daxpin_user *user,
+                                          unsigned long *delay_p)
+{
+    unsigned long now = jiffies;
+    struct daxpin_pin *pin;
+
+    *delay_p = MAX_SCHEDULE_TIMEOUT;
+    spin_lock(&user->lock);
+    list_for_each_entry(pin, &user->pins, link)
+    {
+        if (pin->is_due && time_after_eq(now, pin->due)) {
+            pin->is_due = false;
+            goto out;
+        }
+        if (pin->is_due) {
+            *delay_p = min(*delay_p, pin->due - now);
+        }
+    }
+    pin = NULL;
+out:
+    spin_unlock(&user->lock);
+    return pin;
+}
+
+unsigned long daxpin_pin_serve(struct daxpin_user *user)
+{
+    struct daxpin_pin *pin;
+    unsigned long delay;
+
+    while ((pin = daxpin_pin_next(user, &delay)) != NULL) {
+        daxpin_pin_serve_one(pin);
+        cond_resched();
+    }
+    return delay;
+}
+
+/* Runs in the process that breaks the lease */
+static void daxpin_pin_on_break(struct daxpin_watch *watch)
+{
+    struct daxpin_pin *pin = container_of(watch, struct daxpin_pin, watch);
+
+    spin_lock(&pin->user->lock);
+    if (pin->is_exported && !pin->is_due) {
+        daxpin_pin_make_due(pin, pin->grace);
+    }
+    spin_unlock(&pin->user->lock);
+}
+
+/* End a pin whose pages are unpinned. The user's work frees it. */
 static void daxpin_pin_end(struct daxpin_pin *pin)
 {
     if (daxpin_pin_is_used(pin)) {
         atomic_long_inc(&daxpin_pin_total.lingering);
     } else {
         daxpin_pin_uncharge(pin);
-        pin->mm = NULL;
     }
-    INIT_DELAYED_WORK(&pin->work, daxpin_pin_work);
-    queue_delayed_work(daxpin_anchor_queue, &pin->work, 0);
+    spin_lock(&pin->user->lock);
+    pin->has_ended = true;
+    daxpin_pin_make_due(pin, 0);
+    spin_unlock(&pin->user->lock);
+}
+
+static void daxpin_pin_put(struct daxpin_pin *pin)
+{
+    if (refcount_dec_and_test(&pin->refs)) {
+        daxpin_pin_unpin(pin);
+        daxpin_pin_end(pin);
+    }
+}
+
+static void daxpin_pin_on_unused(struct daxpin_dmabuf *dmabuf)
+{
+    daxpin_pin_set_due(container_of(dmabuf, struct daxpin_pin, dmabuf), 0);
+}
+
+static void daxpin_pin_on_release(struct daxpin_dmabuf *dmabuf)
+{
+    daxpin_pin_put(container_of(dmabuf, struct daxpin_pin, dmabuf));
+}
+
+/* Return a pin that has pages, or will have some, and no anchor. */
+static struct daxpin_pin *daxpin_pin_new(struct file *file, pgoff_t index,
+                                         unsigned long count)
+{
+    struct daxpin_pin *pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+
+    if (pin == NULL) {
+        return NULL;
+    }
+    pin->user = daxpin_user_get();
+    if (pin->user == NULL) {
+        kfree(pin);
+        return NULL;
+    }
+    pin->inode = file_inode(file);
+    pin->index = index;
+    pin->count = count;
+    refcount_set(&pin->refs, 1);
+    init_waitqueue_head(&pin->wait);
+    pin->dmabuf.count      = count;
+    pin->dmabuf.on_unused  = daxpin_pin_on_unused;
+    pin->dmabuf.on_release = daxpin_pin_on_release;
+    daxpin_dmabuf_init(&pin->dmabuf);
+    daxpin_watch_init(&pin->watch, daxpin_pin_on_break);
+    return pin;
+}
+
+static int daxpin_pin_fill(struct daxpin_pin *pin, struct file *file,
+                           unsigned long addr)
+{
+    int ret;
+
+    daxpin_watch_start(&pin->watch, pin->inode);
+    ret = daxpin_pin_get_pages(pin, addr);
+    if (ret != 0) {
+        return ret;
+    }
+    /* A process that came before the pages were pinned has broken the lease */
+    return daxpin_lease_is_live(file) ? 0 : -EPERM;
 }
 
 int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
                       unsigned long count, struct daxpin_pin **pin_p)
 {
-    struct daxpin_pin *pin;
+    struct daxpin_pin *pin = daxpin_pin_new(file, index, count);
     int ret;
 
-    pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
     if (pin == NULL) {
         return -ENOMEM;
     }
-    pin->inode = file_inode(file);
-    pin->index = index;
-    pin->count = count;
     ret = daxpin_pin_charge(pin);
     if (ret != 0) {
         goto err_free;
     }
-    ret = daxpin_anchor_place(&pin->anchor, &file->f_path);
-    if (ret != 0) {
-        goto err_uncharge;
+    pin->anchor = daxpin_anchor_get(&file->f_path, pin->user);
+    if (IS_ERR(pin->anchor)) {
+        ret         = PTR_ERR(pin->anchor);
+        pin->anchor = NULL;
+        goto err_free;
     }
-    ret = daxpin_pin_get_pages(pin, addr);
-    if (ret != 0) {
-        goto err_put_pages;
-    }
-    /* A process that came before the pages were pinned has broken the lease */
-    if (!daxpin_lease_is_live(file)) {
-        ret = -EPERM;
-        goto err_put_pages;
-    }
+    spin_lock(&pin->user->lock);
+    list_add_tail(&pin->link, &pin->user->pins);
+    spin_unlock(&pin->user->lock);
     atomic_long_inc(&daxpin_pin_total.pins);
+    ret = daxpin_pin_fill(pin, file, addr);
+    if (ret != 0) {
+        daxpin_pin_release(pin);
+        return ret;
+    }
     *pin_p = pin;
     return 0;
 
-err_put_pages:
-    daxpin_pin_put_pages(pin);
-    daxpin_pin_end(pin);
-    return ret;
-err_uncharge:
-    daxpin_pin_uncharge(pin);
 err_free:
     daxpin_pin_free(pin);
     return ret;
@@ -355,6 +538,41 @@ err_free:
 void daxpin_pin_release(struct daxpin_pin *pin)
 {
     atomic_long_dec(&daxpin_pin_total.pins);
-    daxpin_pin_put_pages(pin);
-    daxpin_pin_end(pin);
+    daxpin_pin_put(pin);
+}
+
+int daxpin_pin_export(struct daxpin_pin *pin, unsigned long grace)
+{
+    pin->dmabuf.extents     = pin->extents;
+    pin->dmabuf.num_extents = pin->num_extents;
+    spin_lock(&pin->user->lock);
+    pin->is_exported = true;
+    pin->grace       = grace;
+    spin_unlock(&pin->user->lock);
+    /* Who breaks the lease later finds is_exported */
+    if (daxpin_lease_is_breaking(pin->inode)) {
+        return -EPERM;
+    }
+    refcount_inc(&pin->refs);
+    return daxpin_dmabuf_export(&pin->dmabuf);
+}
+
+int daxpin_pin_revoke(struct daxpin_pin *pin)
+{
+    WRITE_ONCE(pin->is_wanted, true);
+    daxpin_pin_set_due(pin, 0);
+    return 0;
+}
+
+int daxpin_pin_wait(struct daxpin_pin *pin)
+{
+    long ret;
+
+    ret = wait_event_interruptible_timeout(pin->wait,
+                                           READ_ONCE(pin->is_unpinned),
+                                           DAXPIN_REVOKE_BOUND);
+    if (ret < 0) {
+        return -EINTR;
+    }
+    return (ret > 0) ? 0 : -ETIMEDOUT;
 }

@@ -82,14 +82,10 @@ have_rdma()
     done
 }
 
-# The pin module, which test/vm/layer has built. It is for Linux before 6.15.
+# The pin module, which test/vm/layer has built
 load_module()
 {
     local module
-    if printf '6.15\n%s\n' "$(uname -r)" | sort -CV; then
-        skip "the pin module" "it is for Linux before 6.15, see src/kmod/README.md"
-        return 1
-    fi
     module=$DAXPIN_BUILD/test/vm/kmod-$(uname -r)/daxpin.ko
     if ! insmod "$module" 2>"$TMP/insmod"; then
         not_ok "the pin module" "insmod $module: $(cat "$TMP/insmod")"
@@ -97,6 +93,17 @@ load_module()
         return 1
     fi
     chmod 0666 /dev/daxpin # as src/kmod/60-daxpin.rules does
+}
+
+# The same, for tests of mappings of the device, which are before Linux 6.15
+load_module_with_mapping()
+{
+    if printf '6.15\n%s\n' "$(uname -r)" | sort -CV; then
+        skip "mappings of the pin module" \
+            "from Linux 6.15 on it has dma-bufs, see src/kmod/README.md"
+        return 1
+    fi
+    load_module
 }
 
 # Descriptors that the kernel closes by and by keep it for a moment

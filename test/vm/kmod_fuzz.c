@@ -123,6 +123,21 @@ static void put_map(fuzz_t *fuzz, char *map, size_t pages)
     }
 }
 
+/* Export a pin, on kernels that have no mapping, in the place of a slot. */
+static void fuzz_export(fuzz_t *fuzz, int device)
+{
+    const struct daxpin_ioc_export args = {.grace_ms = dice(fuzz, 20)};
+    int fd = ioctl(device, DAXPIN_IOC_EXPORT, &args);
+
+    ++fuzz->calls;
+    if (fd >= 0) {
+        fd = atomic_exchange(&fuzz->slots->fds[dice(fuzz, SLOTS)], fd);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 /* Pin correctly: a file under lease, mapped, and the device, with or without
  * other descriptors open. */
 static void fuzz_pin_well(fuzz_t *fuzz)
@@ -148,6 +163,7 @@ static void fuzz_pin_well(fuzz_t *fuzz)
                    device, 0);
         ++fuzz->calls;
         if (map == MAP_FAILED) {
+            fuzz_export(fuzz, device);
             return;
         }
         map[dice(fuzz, (uint32_t)(pages * PAGE))] = 'f';
@@ -159,7 +175,10 @@ static void fuzz_ioctl(fuzz_t *fuzz)
 {
     static const unsigned long commands[] = {DAXPIN_IOC_PIN, DAXPIN_IOC_PIN,
                                              DAXPIN_IOC_GET_VERSION,
-                                             _IO(0xDA, 9)};
+                                             DAXPIN_IOC_GET_WAYS,
+                                             DAXPIN_IOC_EXPORT,
+                                             DAXPIN_IOC_REVOKE,
+                                             DAXPIN_IOC_WAIT, _IO(0xDA, 9)};
     struct daxpin_ioc_pin args = {.offset = number(fuzz),
                                   .length = number(fuzz),
                                   .fd     = any(fuzz)};
@@ -168,7 +187,7 @@ static void fuzz_ioctl(fuzz_t *fuzz)
     args.addr  = dice(fuzz, 2) ? number(fuzz) :
                  fuzz->slots->maps[dice(fuzz, SLOTS)] & -PAGE;
     ++fuzz->calls;
-    ioctl(any(fuzz), commands[dice(fuzz, 4)],
+    ioctl(any(fuzz), commands[dice(fuzz, 8)],
           dice(fuzz, 16) ? (void*)&args : (void*)number(fuzz));
 }
 

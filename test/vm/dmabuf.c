@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Pins as dma-bufs: that a device has them, and that the kernel takes them back
+ * when the lease is broken, whatever the program does. The device is that of
+ * test/vm/importer, which writes 'd' everywhere, without a pause.
+ *
+ * usage: dmabuf DIRECTORY     (on fsdax, as root, with both modules loaded)
+ *
+ *   DAXPIN_VM_BREAKS  breaks in the middle of transfers; default: 100
+ */
+
+#include "pinned.h"
+
+#include "importer/importer.h"
+
+#include <sys/syscall.h>
+
+#define PINS      DEVICE_DIR "pins"
+#define PAGES     DEVICE_DIR "pages"
+#define LINGERING DEVICE_DIR "lingering"
+#define FILES     DEVICE_DIR "files"
+#define BUFFERS   "/sys/kernel/debug/dma_buf/bufinfo"
+#define NO_GRACE  0
+#define GRACE_MS  3000
+#define LONG_MS   DAXPIN_IOC_GRACE_MAX
+
+/* A pinned file, its dma-buf, and the device that has it */
+typedef struct exported {
+    pinned_t file;
+    int      dmabuf; /* -1: closed */
+    int      device; /* the importer; -1: closed */
+} exported_t;
+
+static int export_pin(int device, uint32_t grace_ms)
+{
+    const struct daxpin_ioc_export args = {.grace_ms = grace_ms};
+
+    return ioctl(device, DAXPIN_IOC_EXPORT, &args);
+}
+
+/* Have a device write to the dma-buf. Return it, or -1. */
+static int import(int dmabuf, enum importer_mode mode)
+{
+    const struct importer_args args = {.fd = dmabuf, .mode = mode};
+    int fd = open(IMPORTER_DEVICE, O_RDWR | O_CLOEXEC), error;
+
+    if (ioctl(fd, IMPORTER_IOC_START, &args) != 0) {
+        error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static struct importer_stats stats_of(int device)
+{
+    struct importer_stats stats = { 0 };
+
+    ioctl(device, IMPORTER_IOC_STATS, &stats);
+    return stats;
+}
+
+static int take_back(const exported_t *me)
+{
+    return ((ioctl(me->file.device, DAXPIN_IOC_REVOKE) == 0) &&
+            (ioctl(me->file.device, DAXPIN_IOC_WAIT) == 0)) ? 0 : -1;
+}
+
+/* Wait until the device has written something more. */
+static int writes(int device)
+{
+    unsigned long long before = stats_of(device).transfers;
+    int i;
+
+    for (i = 0; (i < 1000) && (stats_of(device).transfers <= before); ++i) {
+        pause_ms(5);
+    }
+    return stats_of(device).transfers > before;
+}
+
+static int make_exported(exported_t *me, const char *name, uint32_t grace_ms)
+{
+    me->dmabuf = me->device = -1;
+    if ((make(&me->file, name, LENGTH) != 0) || (lease(&me->file) != 0)) {
+        return -1;
+    }
+    me->file.device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+    errno = pin_at(me->file.device, me->file.fd, me->file.memory, 0, LENGTH);
+    if (errno != 0) {
+        return fail("DAXPIN_IOC_PIN");
+    }
+    me->dmabuf = export_pin(me->file.device, grace_ms);
+    return (me->dmabuf >= 0) ? 0 : fail("DAXPIN_IOC_EXPORT");
+}
+
+static int make_imported(exported_t *me, const char *name, uint32_t grace_ms,
+                         enum importer_mode mode)
+{
+    if (make_exported(me, name, grace_ms) != 0) {
+        return -1;
+    }
+    me->device = import(me->dmabuf, mode);
+    if (me->device < 0) {
+        return fail("IMPORTER_IOC_START");
+    }
+    return writes(me->device) ? 0 : fail("the device does not write");
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static void end(exported_t *me)
+{
+    close_fd(&me->device);
+    close_fd(&me->dmabuf);
+    release_all(&me->file);
+}
+
+/* Start a child that truncates the open file, which breaks no lease. */
+static pid_t shrink(exported_t *me)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(me->file.fd, 3);
+        close_range(4, ~0u, 0);
+        _exit((ftruncate(3, 0) == 0) ? 0 : errno);
+    }
+    return pid;
+}
+
+/* Return whether the device has been told to let go. */
+static int is_told(int device)
+{
+    int i;
+
+    for (i = 0; (i < 500) && !stats_of(device).is_told; ++i) {
+        pause_ms(20);
+    }
+    return stats_of(device).is_told;
+}
+
+static void test_interface(void)
+{
+    struct daxpin_ioc_export args = { 0 };
+    exported_t me;
+    uint32_t ways;
+    int device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+
+    CHECK((ioctl(device, DAXPIN_IOC_GET_WAYS, &ways) == 0) &&
+          (ways == DAXPIN_IOC_DMABUF), "ways %#x", ways);
+    CHECK((export_pin(device, 0) < 0) && (errno == EINVAL), "no pin: %m");
+    CHECK((ioctl(device, DAXPIN_IOC_WAIT) != 0) && (errno == EINVAL), "%m");
+    CHECK((ioctl(device, DAXPIN_IOC_REVOKE) != 0) && (errno == EINVAL), "%m");
+    close(device);
+    TRY(make_exported(&me, "interface", NO_GRACE));
+    CHECK((export_pin(me.file.device, 0) < 0) && (errno == EBUSY), "%m");
+    close_fd(&me.dmabuf);
+    CHECK((export_pin(me.file.device, LONG_MS + 1) < 0) && (errno == EINVAL),
+          "grace: %m");
+    args.flags = 1;
+    CHECK((ioctl(me.file.device, DAXPIN_IOC_EXPORT, &args) < 0) &&
+          (errno == EINVAL), "flags: %m");
+    CHECK((ioctl(me.file.device, DAXPIN_IOC_EXPORT, NULL) < 0) &&
+          (errno == EFAULT), "NULL: %m");
+    me.dmabuf = export_pin(me.file.device, 0);
+    CHECK(me.dmabuf >= 0, "once more: %m");
+    CHECK(fcntl(me.dmabuf, F_GETFD) == FD_CLOEXEC, "not close-on-exec");
+    CHECK(lseek(me.dmabuf, 0, SEEK_END) == (off_t)LENGTH, "its size");
+    CHECK((mmap(NULL, PAGE, PROT_READ, MAP_SHARED, me.file.device, 0) ==
+           MAP_FAILED) && (errno == EOPNOTSUPP), "mmap of the device: %m");
+    CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, me.dmabuf, 0) == MAP_FAILED,
+          "the dma-buf can be mapped");
+    end(&me);
+}
+
+static void test_content(void)
+{
+    exported_t me;
+    char bytes[2];
+    size_t i;
+    int count;
+
+    TRY(make_imported(&me, "content", NO_GRACE, IMPORTER_AT_ONCE));
+    for (i = 0; i < LENGTH; i += PAGE) {
+        for (count = 0; (count < 1000) && (me.file.memory[i] != 'd');
+             ++count) {
+            pause_ms(5);
+        }
+        CHECK(me.file.memory[i + PAGE - 1] == 'd', "page %zu", i / PAGE);
+    }
+    CHECK((pread(me.file.fd, bytes, 2, 3 * PAGE + 5) == 2) &&
+          (memcmp(bytes, "dd", 2) == 0), "pread: %.2s", bytes);
+    CHECK(ioctl(me.device, IMPORTER_IOC_STOP) == 0, "%m");
+    memset(me.file.memory, 'a', LENGTH);
+    pause_ms(20);
+    CHECK(me.file.memory[LENGTH - 1] == 'a', "it was told to stop, and writes");
+    end(&me);
+}
+
+/* A device that could not be told to let go has nothing */
+static void test_static(void)
+{
+    exported_t me;
+
+    TRY(make_exported(&me, "static", NO_GRACE));
+    CHECK((import(me.dmabuf, IMPORTER_STATIC) < 0) && (errno == EOPNOTSUPP),
+          "%m");
+    end(&me);
+}
+
+/* Without a break, who truncates waits for as long as the owner likes */
+static void test_revoke(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "revoke", NO_GRACE, IMPORTER_AT_ONCE));
+    unmap_file(&me.file);
+    pid = shrink(&me);
+    CHECK(waits(pid), "it did not wait");
+    CHECK(writes(me.device), "the device does not write meanwhile");
+    CHECK(take_back(&me) == 0, "revoke: %m");
+    CHECK(stats_of(me.device).is_told && !stats_of(me.device).is_mapped,
+          "the device has it still");
+    CHECK(passes(pid), "it waits still, or failed");
+    CHECK((import(me.dmabuf, IMPORTER_AT_ONCE) < 0) && (errno == ENODEV),
+          "a second device: %m");
+    CHECK((export_pin(me.file.device, 0) < 0), "it can be exported again");
+    CHECK(take_back(&me) == 0, "once more: %m");
+    CHECK(stats_of(me.device).late == 0, "late");
+    end(&me);
+}
+
+/* The owner is stopped, and does nothing at all */
+static void test_hung(void)
+{
+    exported_t me;
+    pid_t owner, pid;
+    int ready[2];
+    char c;
+
+    CHECK(pipe(ready) == 0, "%m");
+    owner = fork();
+    if (owner == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        c = (make_imported(&me, "hung", NO_GRACE, IMPORTER_PINNED) == 0);
+        unmap_file(&me.file);
+        _exit((write(ready[1], &c, 1) == 1) && (raise(SIGSTOP) == 0));
+    }
+    CHECK((read(ready[0], &c, 1) == 1) && (c == 1), "it has no dma-buf");
+    CHECK(waitpid(owner, NULL, WUNTRACED) == owner, "%m");
+    snprintf(me.file.path, sizeof(me.file.path), "%s/hung", directory);
+    pid = intrude(me.file.path);
+    CHECK(passes(pid), "a truncate waits for a program that is stopped");
+    kill(owner, SIGKILL);
+    waitpid(owner, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+    unlink(me.file.path);
+}
+
+/* The owner gives the lease back, and so lends the file: nothing is taken */
+static void test_lent(void)
+{
+    exported_t me;
+    int fd;
+
+    TRY(make_imported(&me, "lent", GRACE_MS, IMPORTER_AT_ONCE));
+    CHECK((open(me.file.path, O_RDONLY | O_NONBLOCK) < 0) && (errno == EAGAIN),
+          "a reader was not turned away: %m");
+    CHECK(fcntl(me.file.fd, F_SETLEASE, F_UNLCK) == 0, "F_UNLCK: %m");
+    fd = open(me.file.path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0, "a reader: %m");
+    pause_ms(GRACE_MS + GRACE_MS / 2);
+    CHECK(writes(me.device) && !stats_of(me.device).is_told,
+          "the device has lost it");
+    close(fd);
+    TRY(lease(&me.file));
+    CHECK(open(me.file.path, O_RDONLY | O_NONBLOCK) < 0, "it could be opened");
+    CHECK(is_told(me.device), "the second break told nothing");
+    end(&me);
+}
+
+static void test_grace(void)
+{
+    exported_t me;
+
+    TRY(make_imported(&me, "grace", 300, IMPORTER_LATER));
+    CHECK(open(me.file.path, O_RDONLY | O_NONBLOCK) < 0, "it could be opened");
+    CHECK((export_pin(me.file.device, 0) < 0) && (errno == EPERM), "%m");
+    CHECK(is_told(me.device), "the grace does not end");
+    end(&me);
+    /* A break that came before the export */
+    TRY(make_exported(&me, "grace", 0));
+    close_fd(&me.dmabuf);
+    CHECK(open(me.file.path, O_RDONLY | O_NONBLOCK) < 0, "it could be opened");
+    CHECK((export_pin(me.file.device, 0) < 0) &&
+          (errno == EPERM), "a broken lease: %m");
+    end(&me);
+}
+
+/* Nobody can make the kernel take back what a device still has */
+static void test_slow(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "slow", NO_GRACE, IMPORTER_SLOW));
+    unmap_file(&me.file);
+    pid = intrude(me.file.path);
+    CHECK(is_told(me.device), "the break told nothing");
+    fcntl(me.file.fd, F_SETLEASE, F_UNLCK);
+    CHECK(waits(pid), "it did not wait for the device");
+    CHECK((import(me.dmabuf, IMPORTER_AT_ONCE) < 0) && (errno == ENODEV),
+          "a second device: %m");
+    CHECK(ioctl(me.device, IMPORTER_IOC_LET_GO) == 0, "%m");
+    CHECK(passes(pid), "it waits still, or failed");
+    end(&me);
+}
+
+/* The check of the device finds what it is for */
+static void test_rogue(void)
+{
+    exported_t me;
+    int i;
+
+    TRY(make_imported(&me, "rogue", NO_GRACE, IMPORTER_ROGUE));
+    CHECK(take_back(&me) == 0, "%m");
+    for (i = 0; (i < 500) && (stats_of(me.device).late == 0); ++i) {
+        pause_ms(20);
+    }
+    CHECK(stats_of(me.device).late > 0, "a late access was not seen");
+    end(&me);
+}
+
+/* One of many breaks. The blocks are another file's afterwards. */
+static void break_once(unsigned number)
+{
+    static const enum importer_mode modes[] = {IMPORTER_AT_ONCE, IMPORTER_LATER,
+                                               IMPORTER_PINNED};
+    char victim[PATH_MAX], bytes[PAGE];
+    struct importer_stats before, after;
+    exported_t me;
+    size_t i;
+    pid_t pid;
+    int fd;
+
+    TRY(make_imported(&me, "break", NO_GRACE, modes[number % 3]));
+    unmap_file(&me.file);
+    if (number % 2 != 0) {
+        close_device(&me.file); /* The dma-buf alone keeps the pin */
+    }
+    pid = intrude(me.file.path);
+    CHECK(is_told(me.device), "break %u: nothing was told", number);
+    fcntl(me.file.fd, F_SETLEASE, F_UNLCK);
+    CHECK(passes(pid), "break %u: it waits still, or failed", number);
+    before = stats_of(me.device);
+    snprintf(victim, sizeof(victim), "%s/victim", directory);
+    fd = open(victim, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    memset(bytes, 'v', PAGE);
+    for (i = 0; i < LENGTH / PAGE; ++i) {
+        CHECK(write(fd, bytes, PAGE) == PAGE, "%m");
+    }
+    pause_ms(2);
+    after = stats_of(me.device);
+    CHECK((after.late == 0) && (after.transfers == before.transfers),
+          "break %u: %llu accesses after the truncate, %llu of them late",
+          number, after.transfers - before.transfers, after.late);
+    for (i = 0; i < LENGTH / PAGE; ++i) {
+        CHECK((pread(fd, bytes, PAGE, (off_t)(i * PAGE)) == PAGE) &&
+              (memchr(bytes, 'd', PAGE) == NULL),
+              "break %u: page %zu of another file", number, i);
+    }
+    close(fd);
+    unlink(victim);
+    end(&me);
+}
+
+static void test_breaks(void)
+{
+    const char *value = getenv("DAXPIN_VM_BREAKS");
+    unsigned count    = (value != NULL) ? (unsigned)atoi(value) : 100, i;
+
+    for (i = 0; (i < count) && (why[0] == '\0'); ++i) {
+        break_once(i);
+    }
+    printf("# %u breaks\n", i);
+}
+
+/* The program dies while the device writes */
+static void test_kill(void)
+{
+    exported_t me;
+    pid_t owner, pid;
+    int ready[2];
+    char c;
+
+    CHECK(pipe(ready) == 0, "%m");
+    owner = fork();
+    if (owner == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        c = (make_imported(&me, "kill", LONG_MS, IMPORTER_AT_ONCE) == 0);
+        unlink(me.file.path);
+        _exit((write(ready[1], &c, 1) == 1) && (pause() == 0));
+    }
+    CHECK((read(ready[0], &c, 1) == 1) && (c == 1), "it has no dma-buf");
+    kill(owner, SIGKILL);
+    pid = owner;
+    CHECK(waitpid(pid, NULL, 0) == owner, "it does not end");
+    CHECK(becomes(PINS, 0) && becomes(PAGES, 0) && becomes(FILES, 0),
+          "something is left");
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static int unload(void)
+{
+    return (syscall(SYS_delete_module, "daxpin", O_NONBLOCK) == 0) ? 0 : errno;
+}
+
+/* The module stays for as long as anything of it is in use */
+static void test_unload(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "unload", NO_GRACE, IMPORTER_SLOW));
+    unmap_file(&me.file);
+    close_file(&me.file);
+    CHECK(unload() == EAGAIN, "with all of it");
+    close_device(&me.file);
+    CHECK(unload() == EAGAIN, "with the dma-buf, and a device");
+    close_fd(&me.dmabuf);
+    pause_ms(50);
+    CHECK(unload() == EAGAIN, "with a device alone");
+    pid = intrude(me.file.path);
+    CHECK(waits(pid), "a device alone keeps no block");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close_fd(&me.device);
+    unlink(me.file.path);
+    CHECK(becomes(PINS, 0) && becomes(FILES, 0), "something is left");
+    TRY(make_imported(&me, "unload", NO_GRACE, IMPORTER_SLOW));
+    unmap_file(&me.file);
+    pid = intrude(me.file.path);
+    CHECK(is_told(me.device), "the break told nothing");
+    CHECK(unload() == EAGAIN, "while a device does not let go");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    end(&me);
+}
+
+static long buffers(void)
+{
+    char line[256];
+    FILE *file = fopen(BUFFERS, "r");
+    long count = -1;
+
+    while ((file != NULL) && (fgets(line, sizeof(line), file) != NULL)) {
+        sscanf(line, "Total %ld objects", &count);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return count;
+}
+
+static void test_leaks(void)
+{
+    exported_t me;
+    long before;
+    int i;
+
+    CHECK(becomes(PINS, 0) && becomes(LINGERING, 0) && becomes(PAGES, 0) &&
+          becomes(FILES, 0), "%ld pins, %ld lingering, %ld pages, %ld files",
+          number_in(PINS), number_in(LINGERING), number_in(PAGES),
+          number_in(FILES));
+    before = buffers();
+    CHECK(before >= 0, "%s: %m", BUFFERS);
+    TRY(make_imported(&me, "leaks", NO_GRACE, IMPORTER_AT_ONCE));
+    CHECK(buffers() == before + 1, "%ld dma-bufs, %ld before", buffers(),
+          before);
+    end(&me);
+    for (i = 0; (i < 500) && (buffers() > 0); ++i) {
+        pause_ms(20);
+    }
+    CHECK(buffers() == 0, "%ld dma-bufs are left", buffers());
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc != 2) {
+        fprintf(stderr, "usage: dmabuf DIRECTORY\n");
+        return 2;
+    }
+    directory = argv[1];
+    chmod(directory, 0711);
+    run("dmabuf: the interface", test_interface);
+    run("dmabuf: a device writes to the file", test_content);
+    run("dmabuf: a device that cannot let go is refused", test_static);
+    run("dmabuf: a truncate waits until the owner revokes", test_revoke);
+    run("dmabuf: a break needs no help of the program", test_hung);
+    run("dmabuf: a lease that is lent", test_lent);
+    run("dmabuf: a grace that ends", test_grace);
+    run("dmabuf: a device that lets go late", test_slow);
+    run("dmabuf: a late access is seen", test_rogue);
+    run("dmabuf: breaks in the middle of transfers", test_breaks);
+    run("dmabuf: the death of the program", test_kill);
+    run("dmabuf: the module stays while it is in use", test_unload);
+    run("dmabuf: nothing leaks", test_leaks);
+    return failed;
+}

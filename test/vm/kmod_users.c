@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * What users can take of the pin module from each other: at their limits, with
+ * many processes, and as processes that are killed.
+ *
+ * usage: kmod_users DIRECTORY (on fsdax, as root, with the module loaded)
+ */
+
+#include "pinned.h"
+
+#include <grp.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#define ALICE     1000
+#define BOB       1001
+#define MIB       (1ul << 20)
+#define PROCESSES 256
+#define KILLS     100
+
+#define NO_NAMESPACE -2
+
+#define PARAMETERS "/sys/module/daxpin/parameters/"
+
+/* What a process of a user has pinned, and at what error it has stopped */
+typedef struct taken {
+    int count;
+    int error; /* of errno, or NO_NAMESPACE, or -1: of something else */
+} taken_t;
+
+/* What a process of a user is to pin: each of so many files so often */
+typedef struct order {
+    uid_t  uid;
+    int    files;
+    int    pins;
+    size_t length;
+    int    nested; /* in a user namespace of the user's own */
+} order_t;
+
+static int set_parameter(const char *name, long value)
+{
+    char path[128];
+    FILE *file;
+
+    snprintf(path, sizeof(path), PARAMETERS "%s", name);
+    file = fopen(path, "w");
+    if ((file == NULL) || (fprintf(file, "%ld", value) < 0) ||
+        (fclose(file) != 0)) {
+        return fail(path);
+    }
+    return 0;
+}
+
+static int become(uid_t uid)
+{
+    return ((setgroups(0, NULL) == 0) && (setgid(uid) == 0) &&
+            (setuid(uid) == 0)) ? 0 : -1;
+}
+
+/* Pin until it fails. Descriptors stay open. */
+static taken_t take(const order_t *order)
+{
+    taken_t taken = { 0 };
+    char name[32];
+    pinned_t file;
+    int i, j, device;
+
+    for (i = 0; i < order->files; ++i) {
+        snprintf(name, sizeof(name), "%u/%d.%d", (unsigned)order->uid,
+                 (int)getpid(), i);
+        if ((make(&file, name, order->length) != 0) || (lease(&file) != 0)) {
+            taken.error = -1;
+            return taken;
+        }
+        unlink(file.path);
+        for (j = 0; j < order->pins; ++j) {
+            device      = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+            taken.error = pin_at(device, file.fd, file.memory, 0,
+                                 order->length);
+            if (taken.error != 0) {
+                close(device);
+                return taken;
+            }
+            ++taken.count;
+        }
+    }
+    return taken;
+}
+
+static int write_to(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+    ret = (write(fd, text, strlen(text)) == (ssize_t)strlen(text)) ? 0 : -1;
+    close(fd);
+    return ret;
+}
+
+/* Enter a user namespace, in which the user is root. */
+static int nest(const order_t *order)
+{
+    char map[32];
+
+    prctl(PR_SET_DUMPABLE, 1); /* or /proc/self is root's */
+    if (unshare(CLONE_NEWUSER) != 0) {
+        return NO_NAMESPACE;
+    }
+    snprintf(map, sizeof(map), "0 %u 1", (unsigned)order->uid);
+    return ((write_to("/proc/self/setgroups", "deny") == 0) &&
+            (write_to("/proc/self/uid_map", map) == 0) &&
+            (write_to("/proc/self/gid_map", map) == 0)) ? 0 : -1;
+}
+
+/* Start a process of a user that pins, and keeps it until it is killed. Return
+ * what it has pinned. */
+static taken_t start(const order_t *order, pid_t *pid_p)
+{
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    taken_t taken            = {.error = -1};
+    int pipes[2];
+
+    if (pipe(pipes) != 0) {
+        *pid_p = 0;
+        return taken;
+    }
+    *pid_p = fork();
+    if (*pid_p == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if ((setrlimit(RLIMIT_MEMLOCK, &none) == 0) &&
+            (become(order->uid) == 0)) {
+            taken.error = order->nested ? nest(order) : 0;
+        }
+        if (taken.error == 0) {
+            taken = take(order);
+        }
+        if (write(pipes[1], &taken, sizeof(taken)) == sizeof(taken)) {
+            pause();
+        }
+        _exit(1);
+    }
+    close(pipes[1]);
+    if (read(pipes[0], &taken, sizeof(taken)) != sizeof(taken)) {
+        taken.error = -1;
+    }
+    close(pipes[0]);
+    return taken;
+}
+
+static void stop(pid_t pid)
+{
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+}
+
+static int is_clean(void)
+{
+    return becomes(DEVICE_DIR "pins", 0) && becomes(DEVICE_DIR "pages", 0) &&
+           becomes(DEVICE_DIR "files", 0) &&
+           becomes(DEVICE_DIR "lingering", 0);
+}
+
+/* Have Alice take all that she can get; then Bob and root take some. */
+static int try_limit(const order_t *alice, const order_t *bob,
+                     const order_t *root, int most)
+{
+    pid_t pids[3] = { 0 };
+    taken_t taken;
+    int i;
+
+    taken = start(alice, &pids[0]);
+    if ((taken.count != most) || (taken.error != ENOMEM)) {
+        snprintf(why, sizeof(why), "the first user got %d of %d, error %d",
+                 taken.count, most, taken.error);
+        goto out;
+    }
+    taken = start(bob, &pids[1]);
+    if (taken.count != bob->files * bob->pins) {
+        snprintf(why, sizeof(why), "the second user got %d, error %d",
+                 taken.count, taken.error);
+        goto out;
+    }
+    taken = start(root, &pids[2]);
+    if (taken.count != root->files * root->pins) {
+        snprintf(why, sizeof(why), "root got %d, error %d", taken.count,
+                 taken.error);
+    }
+out:
+    for (i = 0; i < 3; ++i) {
+        stop(pids[i]);
+    }
+    return (why[0] == '\0') ? 0 : -1;
+}
+
+/* Of 8 MiB Alice gets a half, all users but root three quarters */
+static void test_pages(void)
+{
+    const order_t alice = {ALICE, 1, 100, MIB, 0}, bob = {BOB, 1, 2, MIB, 0};
+    const order_t root  = {0, 1, 2, MIB, 0};
+
+    TRY(set_parameter("limit_mib", 8));
+    (void)try_limit(&alice, &bob, &root, 4);
+    set_parameter("limit_mib", 0);
+    CHECK(is_clean(), "something is left");
+}
+
+static void test_user_pages(void)
+{
+    const order_t alice = {ALICE, 1, 100, MIB, 0}, bob = {BOB, 1, 3, MIB, 0};
+    const order_t root  = {0, 1, 5, MIB, 0};
+
+    TRY(set_parameter("limit_user_mib", 3));
+    (void)try_limit(&alice, &bob, &root, 3);
+    set_parameter("limit_user_mib", 0);
+    CHECK(is_clean(), "something is left");
+}
+
+static void test_pins(void)
+{
+    const order_t alice = {ALICE, 2, 10, PAGE, 0}, bob = {BOB, 1, 12, PAGE, 0};
+    const order_t root  = {0, 1, 20, PAGE, 0};
+
+    TRY(set_parameter("limit_user_pins", 12));
+    (void)try_limit(&alice, &bob, &root, 12);
+    set_parameter("limit_user_pins", 16384);
+    CHECK(is_clean(), "something is left");
+}
+
+/* All pins of a file have one guard mapping */
+static void test_files(void)
+{
+    const order_t alice = {ALICE, 5, 10, PAGE, 0}, bob = {BOB, 4, 3, PAGE, 0};
+    const order_t root  = {0, 9, 2, PAGE, 0}, few = {BOB, 3, 7, PAGE, 0};
+    taken_t taken;
+    pid_t pid;
+
+    TRY(set_parameter("limit_user_files", 4));
+    (void)try_limit(&alice, &bob, &root, 40);
+    set_parameter("limit_user_files", 4096);
+    CHECK(is_clean(), "something is left");
+    taken = start(&few, &pid);
+    CHECK((taken.count == 21) && (number_in(DEVICE_DIR "pins") == 21) &&
+          (number_in(DEVICE_DIR "files") == 3), "%d pins, %ld of %ld files",
+          taken.count, number_in(DEVICE_DIR "pins"),
+          number_in(DEVICE_DIR "files"));
+    stop(pid);
+    CHECK(is_clean(), "something is left");
+}
+
+/* Who makes a user namespace stays the user that he is */
+static void test_namespace(void)
+{
+    const order_t alice = {ALICE, 1, 8, PAGE, 0};
+    order_t nested      = alice;
+    taken_t taken, more;
+    pid_t pid, other;
+
+    nested.nested = 1;
+    TRY(set_parameter("limit_user_pins", 12));
+    taken = start(&alice, &pid);
+    more  = start(&nested, &other);
+    stop(pid);
+    stop(other);
+    set_parameter("limit_user_pins", 16384);
+    CHECK(taken.count == 8, "%d pins, error %d", taken.count, taken.error);
+    if (more.error == NO_NAMESPACE) {
+        skipped = 1;
+        FAIL("this root directory is one by chroot(), or there are no user "
+             "namespaces");
+    }
+    CHECK((more.count == 4) && (more.error == ENOMEM),
+          "%d more pins in a user namespace, error %d", more.count, more.error);
+}
+
+/* Many processes at once, as the ranks of a large job */
+static void test_processes(void)
+{
+    const order_t order = {ALICE, 1, 1, 64 * PAGE, 0};
+    pid_t pids[PROCESSES];
+    int i, count = 0;
+
+    for (i = 0; i < PROCESSES; ++i) {
+        count += start(&order, &pids[i]).count;
+    }
+    if ((count != PROCESSES) ||
+        (number_in(DEVICE_DIR "pages") != PROCESSES * 64) ||
+        (number_in(DEVICE_DIR "files") != PROCESSES)) {
+        snprintf(why, sizeof(why), "%d pins, %ld pages, %ld files", count,
+                 number_in(DEVICE_DIR "pages"), number_in(DEVICE_DIR "files"));
+    }
+    for (i = 0; i < PROCESSES; ++i) {
+        stop(pids[i]);
+    }
+    CHECK(is_clean(), "something is left");
+}
+
+/* Pin and unpin without a pause, until killed */
+static void pin_for_ever(int number)
+{
+    char name[32];
+    pinned_t me;
+    int device;
+
+    snprintf(name, sizeof(name), "%d/kill%d", ALICE, number);
+    while ((make(&me, name, LENGTH) == 0) && (lease(&me) == 0)) {
+        device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+        pin_at(device, me.fd, me.memory, 0, LENGTH);
+        close(device);
+        unmap_file(&me);
+        close_file(&me);
+    }
+    _exit(1);
+}
+
+static void test_kill(void)
+{
+    pid_t pid;
+    int i, j;
+
+    for (i = 0; i < KILLS; ++i) {
+        pid = fork();
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (become(ALICE) == 0) {
+                pin_for_ever(i);
+            }
+            _exit(1);
+        }
+        pause_ms(1 + i % 20);
+        kill(pid, SIGKILL);
+        for (j = 0; (j < 1000) && (waitpid(pid, NULL, WNOHANG) != pid); ++j) {
+            pause_ms(20);
+        }
+        CHECK(j < 1000, "process %d does not end", i);
+    }
+    CHECK(is_clean(), "something is left");
+}
+
+static int make_directory(uid_t uid)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%u", directory, (unsigned)uid);
+    return ((mkdir(path, 0700) == 0) && (chown(path, uid, uid) == 0)) ?
+                   0 :
+                   fail(path);
+}
+
+static void test_directories(void)
+{
+    TRY(make_directory(ALICE));
+    TRY(make_directory(BOB));
+    TRY(make_directory(0));
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc != 2) {
+        fprintf(stderr, "usage: kmod_users DIRECTORY\n");
+        return 2;
+    }
+    directory = argv[1];
+    chmod(directory, 0711);
+    if (run("kmod: users have directories", test_directories) != 0) {
+        return failed;
+    }
+    run("kmod: a user's part of what all may pin", test_pages);
+    run("kmod: what one user may pin", test_user_pages);
+    run("kmod: how many ranges one user may pin", test_pins);
+    run("kmod: of how many files one user may pin ranges", test_files);
+    run("kmod: a user namespace makes no new user", test_namespace);
+    run("kmod: 256 processes of one user", test_processes);
+    run("kmod: processes that are killed while they pin", test_kill);
+    return failed;
+}
