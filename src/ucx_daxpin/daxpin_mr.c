@@ -51,8 +51,10 @@ static void uct_daxpin_verbs_init(void)
     const struct {
         const char *name;
         void       *function_p;
+        int        is_optional;
     } symbols[] = {
         {"ibv_reg_mr_iova2", &uct_daxpin_verbs.reg_mr},
+        {"ibv_reg_dmabuf_mr", &uct_daxpin_verbs.reg_dmabuf_mr, 1},
         {"ibv_dereg_mr", &uct_daxpin_verbs.dereg_mr},
         {"ibv_create_cq", &uct_daxpin_verbs.create_cq},
         {"ibv_destroy_cq", &uct_daxpin_verbs.destroy_cq},
@@ -71,7 +73,7 @@ static void uct_daxpin_verbs_init(void)
     }
     for (i = 0; i < sizeof(symbols) / sizeof(symbols[0]); ++i) {
         function = dlsym(handle, symbols[i].name);
-        if (function == NULL) {
+        if ((function == NULL) && !symbols[i].is_optional) {
             return;
         }
         memcpy(symbols[i].function_p, &function, sizeof(function));
@@ -215,7 +217,8 @@ void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
     ucs_status_t status   = UCS_OK;
     int is_known          = 1;
 
-    caps->has_odp = 0;
+    caps->has_odp       = 0;
+    caps->why_no_dmabuf = NULL;
     pthread_once(&uct_daxpin_verbs_once, uct_daxpin_verbs_init);
     if (!uct_daxpin_verbs_are_there) {
         caps->why_not = "libibverbs is not in the process, or too old";
@@ -372,22 +375,87 @@ static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
     return UCS_OK;
 }
 
+/* Note that the device takes no dma-buf, so that no other way is lost by it */
+static ucs_status_t uct_daxpin_mr_no_dmabuf(uct_daxpin_mr_caps_t *caps,
+                                            const char *why,
+                                            const char **how_p)
+{
+    caps->why_no_dmabuf = why;
+    *how_p              = why;
+    return UCS_ERR_UNSUPPORTED;
+}
+
+/* Register the pin module's dma-buf of the range. At a revoke, the kernel takes
+ * the range from the device: who writes there then, gets an error. */
+static ucs_status_t uct_daxpin_mr_reg_dmabuf(struct ibv_pd *pd,
+                                             uct_daxpin_mr_caps_t *caps, int fd,
+                                             uint64_t offset,
+                                             uct_daxpin_mr_t *mr,
+                                             const char **how_p)
+{
+    struct ibv_mr *verbs_mr;
+
+    if (uct_daxpin_verbs.reg_dmabuf_mr == NULL) {
+        return uct_daxpin_mr_no_dmabuf(caps, "libibverbs is older than"
+                                       " dma-bufs, and the device has no"
+                                       " on-demand paging for the file", how_p);
+    }
+
+    verbs_mr = uct_daxpin_verbs.reg_dmabuf_mr(pd, offset, mr->length,
+                                              (uintptr_t)mr->address, fd,
+                                              UCT_DAXPIN_MR_ACCESS);
+    if (verbs_mr != NULL) {
+        uct_daxpin_mr_set_keys(mr, verbs_mr);
+        *how_p = "registered as a dma-buf of the pin module";
+        return UCS_OK;
+    } else if (uct_daxpin_mr_is_passing(errno)) {
+        *how_p = "no memory is left to register the dma-buf";
+        return UCS_ERR_NO_RESOURCE;
+    } else if (errno == ENODEV) {
+        *how_p = "the dma-buf was revoked";
+        return UCS_ERR_NO_RESOURCE;
+    }
+    return uct_daxpin_mr_no_dmabuf(caps, "the device's driver takes no dma-buf"
+                                   " that can be revoked, and the device has"
+                                   " no on-demand paging for the file", how_p);
+}
+
+static ucs_status_t uct_daxpin_mr_try_dmabuf(struct ibv_pd *pd,
+                                             uct_daxpin_mr_caps_t *caps,
+                                             uct_daxpin_mr_t *mr,
+                                             const char **how_p)
+{
+    ucs_status_t status = UCS_ERR_UNSUPPORTED;
+    uint64_t offset;
+    int fd;
+
+    *how_p = caps->why_no_dmabuf;
+    if (caps->why_no_dmabuf == NULL) {
+        *how_p = "the pin module has not pinned it, and the device has no"
+                 " on-demand paging for it";
+        fd     = daxpin_pin_dmabuf(mr->pin, &offset);
+        if (fd >= 0) {
+            status = uct_daxpin_mr_reg_dmabuf(pd, caps, fd, offset, mr, how_p);
+            close(fd); /* The registration has the dma-buf */
+        }
+    }
+    return status;
+}
+
 static ucs_status_t uct_daxpin_mr_reg_any(struct ibv_pd *pd,
                                           uct_daxpin_mr_caps_t *caps,
                                           uct_daxpin_mr_t *mr,
                                           const char **how_p)
 {
     void *alias = daxpin_pin_alias(mr->pin);
+    ucs_status_t status;
 
     if (alias != NULL) {
         return uct_daxpin_mr_reg_alias(pd, alias, mr, how_p);
-    } else if (caps->has_odp) {
-        return uct_daxpin_mr_reg_odp(pd, caps, mr, how_p);
     }
-
-    *how_p = "the pin module has not pinned it, and the device has no on-demand"
-             " paging for it";
-    return UCS_ERR_UNSUPPORTED;
+    status = uct_daxpin_mr_try_dmabuf(pd, caps, mr, how_p);
+    return ((status == UCS_ERR_UNSUPPORTED) && caps->has_odp) ?
+           uct_daxpin_mr_reg_odp(pd, caps, mr, how_p) : status;
 }
 
 /* Lease and pin the range. daxpin's own memory domain registers first and has
@@ -512,9 +580,10 @@ uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
 void uct_daxpin_mr_query(uct_md_h md, const char *md_name,
                          uct_daxpin_mr_caps_t *caps)
 {
-    caps->is_known = 1;
-    caps->has_odp  = 0;
-    caps->why_not  = "daxpin was built without libibverbs";
+    caps->is_known      = 1;
+    caps->has_odp       = 0;
+    caps->why_not       = "daxpin was built without libibverbs";
+    caps->why_no_dmabuf = NULL;
 }
 
 ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,

@@ -35,6 +35,7 @@ typedef struct uct_daxpin_mr_caps {
     int        is_known; /* 0: no memory or descriptor was left for the query */
     int        has_odp;  /* registers on demand, as a probe has shown */
     const char *why_not; /* NULL: there is a way to register files */
+    const char *why_no_dmabuf; /* NULL: not known to take no dma-bufs */
 } uct_daxpin_mr_caps_t;
 
 /* Query what a memory domain of ib can do */

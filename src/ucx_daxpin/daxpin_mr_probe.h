@@ -23,6 +23,9 @@ typedef enum uct_daxpin_odp {
 typedef struct uct_daxpin_verbs {
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,
                              uint64_t iova, unsigned access);
+    struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset,
+                                    size_t length, uint64_t iova, int fd,
+                                    int access); /* NULL before version 34 */
     int           (*dereg_mr)(struct ibv_mr *mr);
     struct ibv_cq *(*create_cq)(struct ibv_context *context, int cqe,
                                 void *cq_context,

@@ -3,7 +3,8 @@
 
 /*
  * What is registered on demand ends with the file: the device must not write
- * into the memory that replaces the file's, and report success. The device is
+ * into the memory that replaces the file's, and report success. A dma-buf is
+ * taken where there is one, unless the device does not take it. The device is
  * verbs.c, which counts.
  *
  * usage: demand VERBS DIRECTORY
@@ -14,7 +15,9 @@
 
 #include <infiniband/verbs.h>
 
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,15 +28,32 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LENGTH 65536
+#define LENGTH        65536
+#define DMABUF_OFFSET 4096
 
-static atomic_int *registered, *failures;
+static atomic_int *registered, *failures, *dmabufs, *error;
+static atomic_ullong *dmabuf_offset;
+static int has_dmabuf; /* the pin module, for which this program stands in */
 
 /* Of the component, without which it is not linked here */
 int uct_daxpin_process_params(daxpin_params_t *params)
 {
     memset(params, 0, sizeof(*params));
     return 1;
+}
+
+/* In place of libdaxpin's: the range begins in the middle of the dma-buf. */
+int daxpin_pin_dmabuf(const daxpin_pin_t *pin, uint64_t *offset_p)
+{
+    int fd;
+
+    (void)pin;
+    if (!has_dmabuf) {
+        return -ENOENT;
+    }
+    *offset_p = DMABUF_OFFSET;
+    fd        = memfd_create("dmabuf", MFD_CLOEXEC);
+    return (ftruncate(fd, DMABUF_OFFSET + LENGTH) == 0) ? fd : -errno;
 }
 
 static ucs_status_t no_query(uct_md_h md, uct_daxpin_md_attr_t *attr)
@@ -124,6 +144,90 @@ static int test(uct_md_h md, const char *path, int revoked, int broken)
     return 1;
 }
 
+static int count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+
+    while (readdir(dir) != NULL) {
+        ++count;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Register and release. Return whether it ends with `status`, by a way that has
+ * this word in it, and leaves nothing open. */
+static int try_dmabuf(uct_md_h md, uct_daxpin_mr_caps_t *caps, void *memory,
+                      int errno_of_device, ucs_status_t status,
+                      const char *word)
+{
+    const int fds   = count_fds();
+    const char *how = "";
+    ucs_status_t got;
+    uct_daxpin_mr_t *mr;
+
+    *error = errno_of_device;
+    got    = uct_daxpin_mr_reg(md, caps, memory, LENGTH, &mr, &how);
+    if ((got != status) || (strstr(how, word) == NULL)) {
+        printf("%s: %s, and not %s\n", ucs_status_string(got), how, word);
+        return 0;
+    }
+    if ((got == UCS_OK) && ((*registered != 1) ||
+                            (uct_daxpin_mr_dereg(mr) != UCS_OK))) {
+        return fail("there is not one registration");
+    }
+    if (*registered != 0) {
+        return fail("it is not released once");
+    }
+    return (count_fds() == fds) ? 1 : fail("a descriptor is left");
+}
+
+/* With the pin module's dma-buf: who takes it, who does not, and what else they
+ * have */
+static int test_dmabuf(uct_md_h md, const char *path)
+{
+    uct_daxpin_mr_caps_t odp  = {.is_known = 1, .has_odp = 1};
+    uct_daxpin_mr_caps_t none = {.is_known = 1};
+    void *memory              = map_file(path);
+    daxpin_file_t *file;
+    uint64_t offset;
+    int ok;
+
+    has_dmabuf = 1;
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
+        printf("%s\n", daxpin_errormsg());
+        return fail("it cannot be adopted");
+    }
+    ok = try_dmabuf(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_dmabuf(md, &none, memory, ENOMEM, UCS_ERR_NO_RESOURCE,
+                    "memory") &&
+         try_dmabuf(md, &none, memory, ENODEV, UCS_ERR_NO_RESOURCE,
+                    "revoked") &&
+         try_dmabuf(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_dmabuf(md, &none, memory, EOPNOTSUPP, UCS_ERR_UNSUPPORTED,
+                    "takes no dma-buf") &&
+         try_dmabuf(md, &odp, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_dmabuf(md, &odp, memory, EOPNOTSUPP, UCS_OK, "on demand");
+    if (ok && ((*dmabufs != 7) || (*dmabuf_offset != DMABUF_OFFSET))) {
+        ok = fail("not each dma-buf was tried, at its offset");
+    }
+    /* What the device does not take is not tried again */
+    ok = ok && try_dmabuf(md, &odp, memory, 0, UCS_OK, "on demand") &&
+         try_dmabuf(md, &none, memory, 0, UCS_ERR_UNSUPPORTED,
+                    "takes no dma-buf");
+    if (ok && (*dmabufs != 7)) {
+        ok = fail("a dma-buf was tried again");
+    }
+    has_dmabuf = 0;
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     uct_md_ops_t ops           = {.query = no_query};
@@ -142,8 +246,11 @@ int main(int argc, char **argv)
     }
     registered = dlsym(verbs, "verbs_registered");
     failures   = dlsym(verbs, "verbs_failures");
+    dmabufs    = dlsym(verbs, "verbs_dmabufs");
+    error      = dlsym(verbs, "verbs_error");
+    dmabuf_offset = dlsym(verbs, "verbs_offset");
     snprintf(path, sizeof(path), "%s/demand", argv[2]);
     uct_daxpin_mr_query(&md.super, "none", &caps); /* Finds the functions */
     return !(test(&md.super, path, 0, 0) && test(&md.super, path, 1, 0) &&
-             test(&md.super, path, 1, 1));
+             test(&md.super, path, 1, 1) && test_dmabuf(&md.super, path));
 }

@@ -6,6 +6,7 @@
 #include "kmod.h"
 
 #include "daxpin/os/clock.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/sink.h"
@@ -72,8 +73,8 @@ static const char *daxpin_kmod_advice(int error)
 {
     switch (error) {
     case ENOMEM:
-        return "raise the limit of locked memory (ulimit -l), or the limit of "
-               "the pin module for all users (limit_mib)";
+        return "raise the limit of locked memory (ulimit -l), or the limits of "
+               "the pin module (modinfo -p daxpin)";
     case EPERM:
         return "the lease has ended; open the file again";
     case EOPNOTSUPP:
@@ -116,6 +117,39 @@ static int daxpin_kmod_try(daxpin_file_t *file, int fd,
     return 0;
 }
 
+/* Make of a pinned range what devices can register, in the way that the kernel
+ * has for it. The grace is the time in which this process decides whether it
+ * lends the file; if the process hangs, the kernel takes the blocks back. */
+static int daxpin_kmod_offer(const daxpin_file_t *file, daxpin_kmod_pin_t *pin)
+{
+    const unsigned break_ms        = daxpin_lease_break_time() * 1000;
+    struct daxpin_ioc_export args  = {.flags = 0};
+    uint32_t ways                  = 0;
+
+    if (ioctl(pin->fd, DAXPIN_IOC_GET_WAYS, &ways) != 0) {
+        return daxpin_error(errno,
+                            "%s: cannot pin for RDMA: the pin module does "
+                            "not say how devices can register: %m",
+                            file->path);
+    }
+    if (ways & DAXPIN_IOC_DMABUF) {
+        args.grace_ms = (break_ms / 2 < DAXPIN_IOC_GRACE_MAX) ?
+                        break_ms / 2 : DAXPIN_IOC_GRACE_MAX;
+        pin->dmabuf   = ioctl(pin->fd, DAXPIN_IOC_EXPORT, &args);
+        return (pin->dmabuf >= 0) ? 0 :
+               daxpin_error(errno, "%s: cannot export the pinned blocks as a "
+                            "dma-buf: %m", file->path);
+    }
+    pin->addr = mmap(NULL, pin->length, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     pin->fd, 0);
+    if (pin->addr == MAP_FAILED) {
+        pin->addr = NULL;
+        return daxpin_error(errno, "%s: cannot map the pinned blocks: %m",
+                            file->path);
+    }
+    return 0;
+}
+
 static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
                                 size_t length, daxpin_kmod_pin_t *pin)
 {
@@ -146,13 +180,10 @@ static int daxpin_kmod_do_pin(daxpin_file_t *file, uint64_t offset,
     }
     pin->offset = args.offset;
     pin->length = args.length;
-    pin->addr   = mmap(NULL, pin->length, PROT_READ | PROT_WRITE, MAP_SHARED,
-                       pin->fd, 0);
-    if (pin->addr != MAP_FAILED) {
+    ret         = daxpin_kmod_offer(file, pin);
+    if (ret == 0) {
         goto out;
     }
-    ret = daxpin_error(errno, "%s: cannot map the pinned blocks: %m",
-                       file->path);
 
 err_close:
     close(pin->fd);
@@ -179,7 +210,8 @@ int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     if (pin == NULL) {
         return daxpin_error(ENOMEM, "%s: out of memory", file->path);
     }
-    ret = daxpin_kmod_do_pin(file, offset, length, pin);
+    pin->dmabuf = -1;
+    ret         = daxpin_kmod_do_pin(file, offset, length, pin);
     if (ret == 0) {
         pin->refs = 1;
         *pin_p    = pin;
@@ -208,6 +240,14 @@ static void daxpin_kmod_on_break(void *arg, uint32_t events)
     }
 }
 
+static void daxpin_kmod_close_dmabuf(daxpin_kmod_pin_t *pin)
+{
+    if (pin->dmabuf >= 0) {
+        close(pin->dmabuf);
+        pin->dmabuf = -1;
+    }
+}
+
 static void daxpin_kmod_close(daxpin_kmod_pin_t *pin)
 {
     if (pin->event != 0) {
@@ -220,12 +260,17 @@ static void daxpin_kmod_close(daxpin_kmod_pin_t *pin)
     }
 }
 
+int daxpin_kmod_is_live(const daxpin_kmod_pin_t *pin)
+{
+    return ((pin->addr != NULL) && !pin->revoked) || (pin->dmabuf >= 0);
+}
+
 void daxpin_kmod_watch(daxpin_kmod_pin_t *pin, int wanted)
 {
     if ((pin->fd >= 0) && wanted) {
         pin->event = daxpin_loop_add(pin->fd, daxpin_kmod_on_break, pin);
     }
-    if (pin->event == 0) {
+    if ((pin->event == 0) && (pin->dmabuf < 0)) {
         daxpin_kmod_close(pin);
     }
 }
@@ -235,6 +280,7 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
     if ((pin == NULL) || (--pin->refs > 0)) {
         return;
     }
+    daxpin_kmod_close_dmabuf(pin);
     daxpin_kmod_close(pin);
     if (pin->addr != NULL) {
         munmap(pin->addr, pin->length);
@@ -246,6 +292,11 @@ void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
 {
     int ret;
 
+    if ((pin->dmabuf >= 0) && (ioctl(pin->fd, DAXPIN_IOC_REVOKE) != 0)) {
+        daxpin_log(DAXPIN_LOG_ERROR, "cannot take pinned blocks from devices: "
+                   "%m; they stay pinned until their registrations end");
+    }
+    daxpin_kmod_close_dmabuf(pin);
     daxpin_kmod_close(pin);
     if ((pin->addr != NULL) && !pin->revoked) {
         pin->revoked = 1;
@@ -264,5 +315,6 @@ void daxpin_kmod_fork(daxpin_kmod_pin_t *pin)
 {
     pin->event = 0; /* The parent's loop has it */
     pin->addr  = NULL;
+    daxpin_kmod_close_dmabuf(pin);
     daxpin_kmod_close(pin);
 }

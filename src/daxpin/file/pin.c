@@ -16,6 +16,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -36,8 +37,7 @@ static daxpin_pin_t *daxpin_pin_of(daxpin_range_t *range)
  * the parent. */
 static int daxpin_pin_is_in_kmod(const daxpin_pin_t *pin)
 {
-    return (pin->kmod != NULL) && (pin->kmod->addr != NULL) &&
-           !pin->kmod->revoked;
+    return (pin->kmod != NULL) && daxpin_kmod_is_live(pin->kmod);
 }
 
 static void daxpin_pins_add_kmod(daxpin_pins_t *pins, daxpin_pin_t *pin)
@@ -273,12 +273,26 @@ void *daxpin_pin_alias(const daxpin_pin_t *pin)
     char *addr = NULL;
 
     pthread_mutex_lock(&daxpin_mutex);
-    if (daxpin_pin_is_in_kmod(pin)) {
+    if (daxpin_pin_is_in_kmod(pin) && (pin->kmod->addr != NULL)) {
         addr = (char *)pin->kmod->addr +
                (pin->range.start - pin->kmod->offset);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return addr;
+}
+
+int daxpin_pin_dmabuf(const daxpin_pin_t *pin, uint64_t *offset_p)
+{
+    int fd = -ENOENT;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    if (daxpin_pin_is_in_kmod(pin) && (pin->kmod->dmabuf >= 0)) {
+        *offset_p = pin->range.start - pin->kmod->offset;
+        fd        = fcntl(pin->kmod->dmabuf, F_DUPFD_CLOEXEC, 0);
+        fd        = (fd < 0) ? -errno : fd;
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return fd;
 }
 
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,

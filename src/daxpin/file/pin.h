@@ -15,6 +15,12 @@
  * memory. Caller does not hold daxpin_mutex. */
 void *daxpin_pin_alias(const daxpin_pin_t *pin);
 
+/* Return a new descriptor of a dma-buf that has the pinned bytes from *offset_p
+ * on, which RDMA devices can register. Devices lose it at a revoke. Return
+ * -ENOENT if the pin has none, or another -errno. Caller does not hold
+ * daxpin_mutex. */
+int daxpin_pin_dmabuf(const daxpin_pin_t *pin, uint64_t *offset_p);
+
 /* Return a pin that overlaps the range, or NULL. Takes O(log pins). Caller does
  * not hold daxpin_mutex. */
 daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
