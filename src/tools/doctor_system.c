@@ -125,7 +125,9 @@ static void system_check_memlock(daxpin_checkup_t *checkup, size_t devices)
 
 static size_t system_check_rdma(daxpin_checkup_t *checkup)
 {
-    char names[512] = "", name[128];
+    const unsigned offers = daxpin_kmod_offers();
+    char names[512] = "", name[128], reason[512];
+    daxpin_rdma_way_t way;
     daxpin_rdma_t *rdma;
     size_t count, i;
 
@@ -135,9 +137,15 @@ static size_t system_check_rdma(daxpin_checkup_t *checkup)
                  rdma[i].active ? "" : " (not active)");
         daxpin_list_append(names, sizeof(names), ", ", name);
     }
-    free(rdma);
     daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "RDMA devices", "%s",
                        (count > 0) ? names : "none");
+    for (i = 0; i < count; ++i) {
+        way = daxpin_rdma_way(&rdma[i], offers, reason, sizeof(reason));
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, rdma[i].name,
+                           "reaches files on fsdax by %s: %s",
+                           daxpin_rdma_way_name(way), reason);
+    }
+    free(rdma);
     return count;
 }
 

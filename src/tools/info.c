@@ -138,8 +138,10 @@ static void info_print_node(const daxpin_storage_t *storage)
 
 static void info_print_rdma(const info_t *info)
 {
+    const unsigned offers = daxpin_kmod_offers();
     const daxpin_rdma_t *rdma;
-    char node[64];
+    char node[64], reason[512];
+    daxpin_rdma_way_t way;
     size_t i;
 
     if (info->rdma_count == 0) {
@@ -158,6 +160,9 @@ static void info_print_rdma(const info_t *info)
         info_line("RDMA:", "%s (%s%s%s%s)", rdma->name, node,
                   (rdma->interface[0] != '\0') ? ", on " : "", rdma->interface,
                   rdma->active ? "" : ", not active");
+        way = daxpin_rdma_way(rdma, offers, reason, sizeof(reason));
+        info_line("", "reaches files on fsdax by %s: %s",
+                  daxpin_rdma_way_name(way), reason);
     }
 }
 
@@ -301,7 +306,10 @@ static void info_json_storage(daxpin_json_t *json,
 
 static void info_json_rdma(daxpin_json_t *json, const info_t *info)
 {
+    const unsigned offers = daxpin_kmod_offers();
     const daxpin_rdma_t *rdma;
+    daxpin_rdma_way_t way;
+    char reason[512];
     size_t i;
 
     daxpin_json_open(json, "rdma", '[');
@@ -315,6 +323,9 @@ static void info_json_rdma(daxpin_json_t *json, const info_t *info)
         daxpin_json_count(json, "numa_node", rdma->numa_node);
         daxpin_json_count(json, "distance", rdma->distance);
         daxpin_json_bool(json, "active", rdma->active);
+        way = daxpin_rdma_way(rdma, offers, reason, sizeof(reason));
+        daxpin_json_string(json, "way", daxpin_rdma_way_name(way));
+        daxpin_json_string(json, "why", reason);
         daxpin_json_close(json, '}');
     }
     daxpin_json_close(json, ']');

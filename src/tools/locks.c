@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -317,8 +318,24 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
                          "tried: a truncate waits for a held block");
 }
 
+unsigned daxpin_kmod_offers(void)
+{
+    int fd          = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+    uint32_t offers = 0;
+
+    if (fd >= 0) {
+        if (ioctl(fd, DAXPIN_IOC_GET_WAYS, &offers) != 0) {
+            offers = 0;
+        }
+        close(fd);
+    }
+    return offers;
+}
+
 daxpin_verdict_t daxpin_kmod_verdict(char *reason)
 {
+    unsigned offers;
+
     if (access(DAXPIN_DEVICE, F_OK) != 0) {
         return locks_explain(DAXPIN_VERDICT_NO, reason,
                              "there is no %s: the pin module is not loaded; "
@@ -329,7 +346,12 @@ daxpin_verdict_t daxpin_kmod_verdict(char *reason)
                              "cannot open %s: %s", DAXPIN_DEVICE,
                              strerror(errno));
     }
-    return locks_explain(DAXPIN_VERDICT_YES, reason, "%s", DAXPIN_DEVICE);
+    offers = daxpin_kmod_offers();
+    return locks_explain(DAXPIN_VERDICT_YES, reason, "%s%s", DAXPIN_DEVICE,
+                         (offers & DAXPIN_IOC_MAPPING) ?
+                                 ", with mappings for RDMA devices" :
+                         (offers & DAXPIN_IOC_DMABUF) ?
+                                 ", with dma-bufs for RDMA devices" : "");
 }
 
 daxpin_verdict_t daxpin_guard_verdict(char *reason)

@@ -52,6 +52,10 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
 daxpin_verdict_t daxpin_kmod_verdict(char *reason);
 daxpin_verdict_t daxpin_guard_verdict(char *reason);
 
+/* Return what the pin module offers to RDMA devices: DAXPIN_IOC_MAPPING,
+ * DAXPIN_IOC_DMABUF. 0: this process has no module. */
+unsigned daxpin_kmod_offers(void);
+
 /* Check whether this process has the capability with a number */
 int daxpin_has_capability(unsigned number);
 
