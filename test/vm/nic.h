@@ -21,6 +21,8 @@
      IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
 #define NIC_BUFFER (1 << 20)
 
+static UNUSED const char *nic_device = "rxe0";
+
 typedef struct nic_end {
     struct ibv_context *context;
     struct ibv_pd      *pd;
@@ -28,6 +30,7 @@ typedef struct nic_end {
     struct ibv_qp      *qp;
     union ibv_gid      gid;
     int                gid_index;
+    uint16_t           lid; /* of InfiniBand; 0: of Ethernet */
 } nic_end_t;
 
 typedef struct nic {
@@ -37,9 +40,18 @@ typedef struct nic {
     struct ibv_mr *mr;    /* of the buffer */
 } nic_t;
 
-/* An address that others know, which is not one of the link */
+/* On Ethernet an address that others know, which is not one of the link */
 static int nic_find_gid(nic_end_t *end)
 {
+    struct ibv_port_attr port;
+
+    if ((ibv_query_port(end->context, 1, &port) == 0) &&
+        (port.link_layer == IBV_LINK_LAYER_INFINIBAND)) {
+        end->lid = port.lid;
+        return (ibv_query_gid(end->context, 1, 0, &end->gid) == 0) ?
+                       0 :
+                       fail("ibv_query_gid");
+    }
     for (end->gid_index = 0; end->gid_index < 16; ++end->gid_index) {
         if ((ibv_query_gid(end->context, 1, end->gid_index, &end->gid) == 0) &&
             IN6_IS_ADDR_V4MAPPED((struct in6_addr*)end->gid.raw)) {
@@ -104,7 +116,8 @@ static int nic_join(nic_end_t *end, const nic_end_t *other)
         .min_rnr_timer      = 12
     };
 
-    attr.ah_attr.is_global      = 1;
+    attr.ah_attr.dlid           = other->lid;
+    attr.ah_attr.is_global      = (other->lid == 0);
     attr.ah_attr.port_num       = 1;
     attr.ah_attr.grh.dgid       = other->gid;
     attr.ah_attr.grh.sgid_index = (uint8_t)end->gid_index;
@@ -148,8 +161,8 @@ static UNUSED int nic_connect(nic_t *nic)
 
 static UNUSED int nic_open(nic_t *nic)
 {
-    if ((nic_open_end(&nic->near, "rxe0") != 0) ||
-        (nic_open_end(&nic->far, "rxe0") != 0)) {
+    if ((nic_open_end(&nic->near, nic_device) != 0) ||
+        (nic_open_end(&nic->far, nic_device) != 0)) {
         return -1;
     }
     nic->buffer = mmap(NULL, NIC_BUFFER, PROT_READ | PROT_WRITE,
