@@ -135,10 +135,24 @@ static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt,
     return (*number_p <= OSC_DAXPIN_COUNT_MAX) ? primitive : NULL;
 }
 
+/* PMPI_Reduce_local() would crash in a program that uses MPI sessions alone,
+ * because it takes the function of MPI_COMM_SELF */
+static int osc_daxpin_reduce_local(const osc_daxpin_module_t *module,
+                                   const void *origin, void *target,
+                                   osc_daxpin_count_t count,
+                                   ompi_datatype_t *dt, ompi_op_t *op)
+{
+    const mca_coll_base_comm_coll_t *coll = module->comm->c_coll;
+
+    return coll->coll_reduce_local(origin, target, count, dt, op,
+                                   coll->coll_reduce_local_module);
+}
+
 /* Reduce types that differ or have structure, as arrays of the primitive type.
  * ompi_osc_base_sndrcv_op() is no use: it works on a type's pieces of memory,
  * and the pieces of a pair with a gap in it are no pairs. */
-static int osc_daxpin_reduce_packed(const void *origin,
+static int osc_daxpin_reduce_packed(const osc_daxpin_module_t *module,
+                                    const void *origin,
                                     osc_daxpin_count_t origin_count,
                                     ompi_datatype_t *origin_dt, void *target,
                                     osc_daxpin_count_t target_count,
@@ -168,8 +182,9 @@ static int osc_daxpin_reduce_packed(const void *origin,
                                    (osc_daxpin_count_t)number, primitive);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = OSC_DAXPIN_REDUCE_LOCAL(left, right, (osc_daxpin_count_t)number,
-                                      primitive, op);
+        ret = osc_daxpin_reduce_local(module, left, right,
+                                      (osc_daxpin_count_t)number, primitive,
+                                      op);
     }
     if (ret == OMPI_SUCCESS) {
         ret = ompi_datatype_sndrcv(right, (osc_daxpin_count_t)number, primitive,
@@ -213,7 +228,8 @@ static inline int osc_daxpin_acc_add(const void *origin, void *target,
     return 1;
 }
 
-static int osc_daxpin_reduce(const void *origin,
+static int osc_daxpin_reduce(const osc_daxpin_module_t *module,
+                             const void *origin,
                              osc_daxpin_count_t origin_count,
                              ompi_datatype_t *origin_dt, void *target,
                              osc_daxpin_count_t target_count,
@@ -232,11 +248,11 @@ static int osc_daxpin_reduce(const void *origin,
     }
     if (ompi_datatype_is_predefined(target_dt) && (origin_dt == target_dt) &&
         (origin_count == target_count)) {
-        return OSC_DAXPIN_REDUCE_LOCAL(origin, target, target_count, target_dt,
-                                       op);
+        return osc_daxpin_reduce_local(module, origin, target, target_count,
+                                       target_dt, op);
     }
-    return osc_daxpin_reduce_packed(origin, origin_count, origin_dt, target,
-                                    target_count, target_dt, op);
+    return osc_daxpin_reduce_packed(module, origin, origin_count, origin_dt,
+                                    target, target_count, target_dt, op);
 }
 
 /* Any accumulate; steps whose pointer is NULL are left out */
@@ -255,7 +271,8 @@ typedef struct osc_daxpin_acc {
 
 /* Accumulate on memory in this process, perhaps a copy. *changed_p: it has to
  * be put back. */
-static int osc_daxpin_acc_apply(const osc_daxpin_acc_t *acc, void *target,
+static int osc_daxpin_acc_apply(const osc_daxpin_module_t *module,
+                                const osc_daxpin_acc_t *acc, void *target,
                                 int *changed_p)
 {
     int ret;
@@ -279,10 +296,10 @@ static int osc_daxpin_acc_apply(const osc_daxpin_acc_t *acc, void *target,
         }
     }
     return !*changed_p ? OMPI_SUCCESS :
-                         osc_daxpin_reduce(acc->origin, acc->origin_count,
-                                           acc->origin_dt, target,
-                                           acc->target_count, acc->target_dt,
-                                           acc->op);
+                         osc_daxpin_reduce(module, acc->origin,
+                                           acc->origin_count, acc->origin_dt,
+                                           target, acc->target_count,
+                                           acc->target_dt, acc->op);
 }
 
 /*
@@ -299,7 +316,7 @@ static int osc_daxpin_acc_mapped(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    ret = osc_daxpin_acc_apply(acc, range->addr, &changed);
+    ret = osc_daxpin_acc_apply(module, acc, range->addr, &changed);
     if (changed) {
         osc_daxpin_range_dirty(module, range);
     }
@@ -333,7 +350,7 @@ static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         goto out;
     }
-    ret = osc_daxpin_acc_apply(acc, move.origin, &changed);
+    ret = osc_daxpin_acc_apply(module, acc, move.origin, &changed);
     if ((ret == OMPI_SUCCESS) && changed) {
         move.is_put = 1;
         ret         = osc_daxpin_range_move(module, range, &move);

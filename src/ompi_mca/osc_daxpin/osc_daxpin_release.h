@@ -23,13 +23,11 @@
 typedef size_t osc_daxpin_count_t;
 typedef ptrdiff_t osc_daxpin_unit_t;
 #  define OSC_DAXPIN_BASE_VERSION OMPI_OSC_BASE_VERSION_4_0_0
-#  define OSC_DAXPIN_REDUCE_LOCAL PMPI_Reduce_local_c
 #  define OSC_DAXPIN_COUNT_MAX    ((size_t)PTRDIFF_MAX)
 #else
 typedef int osc_daxpin_count_t;
 typedef int osc_daxpin_unit_t;
 #  define OSC_DAXPIN_BASE_VERSION OMPI_OSC_BASE_VERSION_3_0_0
-#  define OSC_DAXPIN_REDUCE_LOCAL PMPI_Reduce_local
 #  define OSC_DAXPIN_COUNT_MAX    ((size_t)INT_MAX)
 #endif
 
