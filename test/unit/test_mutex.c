@@ -82,8 +82,7 @@ static void mutex_on_event(void *arg, uint32_t events)
     const int *fd = arg;
     uint64_t value;
 
-    ++mutex_handled;
-    assert_int_equal(read(*fd, &value, sizeof(value)), sizeof(value));
+    mutex_handled += read(*fd, &value, sizeof(value)) == sizeof(value);
     (void)events;
 }
 
