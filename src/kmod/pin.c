@@ -363,7 +363,7 @@ static bool daxpin_pin_must_revoke(struct daxpin_pin *pin)
 
 static void daxpin_pin_serve_one(struct daxpin_pin *pin)
 {
-    if (READ_ONCE(pin->has_ended)) {
+    if (smp_load_acquire(&pin->has_ended)) {
         if ((pin->mm == NULL) || !daxpin_pin_is_used(pin)) {
             daxpin_pin_forget(pin);
             return;
@@ -435,7 +435,7 @@ static void daxpin_pin_end(struct daxpin_pin *pin)
         daxpin_pin_uncharge(pin);
     }
     spin_lock(&pin->user->lock);
-    pin->has_ended = true;
+    smp_store_release(&pin->has_ended, true);
     daxpin_pin_make_due(pin, 0);
     spin_unlock(&pin->user->lock);
 }
