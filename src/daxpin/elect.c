@@ -218,6 +218,28 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
     return ret;
 }
 
+void daxpin_elect_nobody(const struct stat *st, uint64_t deadline,
+                         void (*func)(void *arg), void *arg)
+{
+    char text[DAXPIN_CAUSE_MAX];
+    daxpin_address_t address;
+    int ret;
+
+    snprintf(text, sizeof(text), "%s", daxpin_errormsg());
+    pthread_mutex_lock(&daxpin_elect_lock);
+    while (((ret = daxpin_address_listen(st->st_dev, st->st_ino, -1,
+                                         &address)) == -EADDRINUSE) &&
+           (daxpin_now() < deadline)) {
+        daxpin_elect_pause(ret);
+    }
+    if (ret == 0) {
+        func(arg);
+        daxpin_address_close(&address);
+    }
+    pthread_mutex_unlock(&daxpin_elect_lock);
+    (void)daxpin_error(EIO, "%s", text);
+}
+
 static int daxpin_elect_lend_locked(const char *path, const struct stat *st,
                                     uint64_t deadline, daxpin_file_t **file_p)
 {

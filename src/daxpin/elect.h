@@ -39,6 +39,12 @@ int daxpin_elect_lend(const char *path, const struct stat *st,
  * message. */
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p);
 
+/* Call a function while no process of the node has the file, or can open it with
+ * this library. Wait for that until the deadline (ns), else do not call it. The
+ * last message of this thread stays. */
+void daxpin_elect_nobody(const struct stat *st, uint64_t deadline,
+                         void (*func)(void *arg), void *arg);
+
 /* Return when an election with these parameters ends (ns). */
 uint64_t daxpin_elect_deadline(const daxpin_params_t *params);
 

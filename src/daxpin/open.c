@@ -29,6 +29,9 @@
  * ms */
 #define DAXPIN_SHRINK_TRIES 100
 
+/* How long to wait for a holder to go that could not fill a new file */
+#define DAXPIN_UNDO_BOUND (2 * DAXPIN_SEC)
+
 static int daxpin_file_has_others(daxpin_file_t *file)
 {
     return (file->refs > 1) || !daxpin_share_is_alone(file);
@@ -109,15 +112,23 @@ typedef struct daxpin_open {
     daxpin_space_t space;  /* what daxpin_open_fill() did */
 } daxpin_open_t;
 
+/* Return whether this call created the file, and it is still empty. */
+static int daxpin_open_may_unlink(const daxpin_open_t *open_args,
+                                  const char *path)
+{
+    struct stat st;
+
+    return open_args->created && (stat(path, &st) == 0) && (st.st_size == 0) &&
+           (st.st_ino == open_args->st.st_ino) &&
+           (st.st_dev == open_args->st.st_dev);
+}
+
 /* Delete the file if this call created it, and it is still empty. */
 static void daxpin_open_unlink(void *arg, const char *path)
 {
     daxpin_open_t *open_args = arg;
-    struct stat st;
 
-    if (open_args->created && (stat(path, &st) == 0) && (st.st_size == 0) &&
-        (st.st_ino == open_args->st.st_ino) &&
-        (st.st_dev == open_args->st.st_dev)) {
+    if (daxpin_open_may_unlink(open_args, path)) {
         unlink(path);
     }
     open_args->created = 0;
@@ -412,6 +423,27 @@ static void daxpin_open_undo(daxpin_open_t *open_args, daxpin_file_t *file)
     }
 }
 
+static void daxpin_open_undo_creation(void *arg)
+{
+    daxpin_open_t *open_args = arg;
+
+    daxpin_open_unlink(open_args, open_args->path);
+}
+
+/* Undo all that this call has done. Another process may have been elected for a
+ * new file that this one has created, and have failed: it deletes nothing, since
+ * it found the file. */
+static void daxpin_open_fail(daxpin_open_t *open_args, daxpin_file_t *file)
+{
+    daxpin_open_undo(open_args, file);
+    daxpin_file_close(file);
+    if (!open_args->elected &&
+        daxpin_open_may_unlink(open_args, open_args->path)) {
+        daxpin_elect_nobody(&open_args->st, daxpin_now() + DAXPIN_UNDO_BOUND,
+                            daxpin_open_undo_creation, open_args);
+    }
+}
+
 /* Try once. Return 0, or -errno with a message; -ESTALE if the path leads to
  * another file by now. */
 static int daxpin_open_try(const char *path, size_t length,
@@ -434,8 +466,7 @@ static int daxpin_open_try(const char *path, size_t length,
         ret = daxpin_open_finish(&open_args, *file_p, deadline);
     }
     if (ret != 0) {
-        daxpin_open_undo(&open_args, *file_p);
-        daxpin_file_close(*file_p);
+        daxpin_open_fail(&open_args, *file_p);
         *file_p = NULL;
     }
     daxpin_space_free(&open_args.space);

@@ -126,6 +126,52 @@ static void test_refused_new_file(void **state)
     (void)state;
 }
 
+static child_t own_filler;
+
+/* Have another process become the holder of the new file, and begin to fill
+ * it. */
+static void own_fill_elsewhere(const char *path)
+{
+    disk_path_hook = NULL;
+    disk_mark(path, "wait");
+    disk_mark(path, "never");
+    member_start(&own_filler);
+    child_send(&own_filler, "open %s %d %u", path, UNIT_LENGTH,
+               5000 * unit_slow());
+    assert_true(unit_await(5000, disk_is_marked(path, "waits")));
+}
+
+/* A new file whose holder is another process, which cannot fill it, is deleted by
+ * the process that created it. */
+static void test_holder_cannot_fill(void **state)
+{
+    const char *path       = unit_path(unit_disk, "filled-elsewhere");
+    daxpin_params_t params = {.timeout_ms = 5000 * unit_slow()};
+    daxpin_file_t *opened;
+    pid_t pid;
+
+    disk_path_hook = own_fill_elsewhere;
+    pid            = fork();
+    if (pid == 0) {
+        unit_sleep_ms(500); /* until this process has joined */
+        while (!disk_is_marked(path, "waits")) {
+            unit_sleep_ms(10);
+        }
+        unit_sleep_ms(300);
+        disk_unmark(path, "wait");
+        _exit(0);
+    }
+    assert_int_equal(daxpin_file_open(path, UNIT_LENGTH, &params, &opened),
+                     -ENOSPC);
+    assert_int_equal(child_answer(&own_filler, 5000), -ENOSPC);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    child_finish(&own_filler);
+    disk_unmark(path, "never");
+    disk_unmark(path, "waits");
+    (void)state;
+}
+
 /*
  * Beside other writers
  */
@@ -656,6 +702,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_refused),
         unit_case(test_refused_new_file),
+        unit_case(test_holder_cannot_fill),
         unit_case(test_written_while_filled),
         unit_case(test_appended_while_grown),
         unit_case(test_converted),
