@@ -25,6 +25,9 @@
         "\"A new release of Open MPI\""
 #endif
 
+/* osc/ucx crashes when it is asked about windows that threads make at once */
+#define DAXPIN_OMPI_UCX_CRASHES (DAXPIN_OMPI_RELEASE >= 500)
+
 /* What a component sets when it has reported an unknown release, to the id of
  * the process: there are two components, and nothing of Open MPI is used by
  * which they could know of each other */

@@ -7,7 +7,8 @@
  * this is changed:
  *
  *   osc   Debian's defaults exclude osc/ucx, which is the inner component
- *         between nodes. It is let in again, but only as the inner component.
+ *         between nodes. It is let in again, but only as the inner component,
+ *         and from Open MPI 5.0 on only in jobs that have several nodes.
  *   opal_common_ucx_tls, opal_common_ucx_devices
  *         By its own defaults Open MPI uses pml/ucx only with certain devices.
  *         If the user has named pml/ucx, any will do.
@@ -26,6 +27,8 @@
 #include "opal/mca/installdirs/installdirs.h"
 #include "opal/util/argv.h"
 #include "opal/util/output.h"
+
+#include "ompi_mca/ompi_release.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -169,7 +172,18 @@ static int hook_daxpin_admit(char *list, size_t size, const char *component)
     return lacks;
 }
 
-/* An excluded component stays out of the way of all other windows */
+/* Return whether the launcher says that all ranks are on one node. */
+static int hook_daxpin_is_one_node(void)
+{
+    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
+    const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+
+    return (ranks != NULL) && (local != NULL) && (strcmp(ranks, local) == 0);
+}
+
+/* An excluded component stays out of the way of all other windows. Open MPI asks
+ * it about each window even so, see DAXPIN_OMPI_UCX_CRASHES: then it stays out
+ * where no window needs it. */
 static void hook_daxpin_var_set_osc(void)
 {
     char list[HOOK_DAXPIN_VALUE_MAX + 16], inner[HOOK_DAXPIN_VALUE_MAX];
@@ -179,7 +193,8 @@ static void hook_daxpin_var_set_osc(void)
         hook_daxpin_stays("osc");
         return;
     }
-    lacks_ucx    = hook_daxpin_admit(list, sizeof(list), "ucx");
+    lacks_ucx    = !(DAXPIN_OMPI_UCX_CRASHES && hook_daxpin_is_one_node()) &&
+                   hook_daxpin_admit(list, sizeof(list), "ucx");
     lacks_daxpin = hook_daxpin_admit(list, sizeof(list), "daxpin");
     if (lacks_ucx || lacks_daxpin) {
         hook_daxpin_set("osc", list);
