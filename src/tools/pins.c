@@ -175,7 +175,8 @@ static int pins_accept_control(const void *memory, const void *arg)
            (control->dev == file->dev) && (control->ino == file->ino);
 }
 
-static int pins_find_state(const pins_list_t *list, pid_t pid,
+/* Return the state that the control page of a process says, or -1. */
+static int pins_read_state(const pins_list_t *list, pid_t pid,
                            const pins_file_t *file)
 {
     pins_search_t search = {.list   = list,
@@ -193,6 +194,19 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
         free(search.found);
     }
     return state;
+}
+
+/* A member has its holder's control page, and no descriptor of it. In another pid
+ * namespace the holder's number may be another process's, which has no control
+ * page of this file. */
+static int pins_find_state(const pins_list_t *list, pid_t pid,
+                           const pins_file_t *file)
+{
+    int state = pins_read_state(list, pid, file);
+
+    return ((state >= 0) || (file->holder == pid)) ?
+                   state :
+                   pins_read_state(list, file->holder, file);
 }
 
 /* Update the path of a file: the kernel follows renames of an open file */
