@@ -845,7 +845,7 @@ static void test_lend(void **state)
  * reports */
 static void adopt_check_not_lent(const char *flags, const char *why)
 {
-    daxpin_params_t params = {.timeout_ms = 300};
+    daxpin_params_t params = {.timeout_ms = 1000 * unit_slow()};
     daxpin_adoption_t adoption;
     adopt_map_t map;
     char pid[32];
