@@ -144,12 +144,8 @@ osc_daxpin_move_short(osc_daxpin_module_t *module, int target, void *origin,
     if (daxpin_access_begin(&mem->access) != 0) {
         return osc_daxpin_peer_revoked(module, target);
     }
-    if (length == sizeof(uint64_t)) {
-        memcpy(is_put ? addr : origin, is_put ? origin : addr,
-               sizeof(uint64_t)); /* inline */
-    } else {
-        memcpy(is_put ? addr : origin, is_put ? origin : addr, length);
-    }
+    osc_daxpin_range_copy(mem, is_put ? addr : origin, is_put ? origin : addr,
+                          length);
     if (daxpin_access_end(&mem->access, mem->offset + start, length) != 0) {
         return osc_daxpin_peer_revoked(module, target);
     }
