@@ -7,4 +7,9 @@
 set -e
 cd "$(dirname "$0")"
 mkdir -p config/m4 config/aux
-exec autoreconf --install --force "$@"
+
+# While this is there, ./configure may be, and what it needs not: it is made before
+# the last of it
+: >config/aux/unfinished
+autoreconf --install --force "$@"
+rm config/aux/unfinished

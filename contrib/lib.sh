@@ -8,6 +8,21 @@
 
 CONTRIB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
 
+# configure would say so after minutes, libtool and lists of paths never
+signs=$'[][ \t\n"#$&\'`\\:;,*?()<>{}|!]'
+if [[ $CONTRIB_TOP =~ $signs ]]; then
+    echo "daxpin cannot be built in $CONTRIB_TOP: autoconf, libtool and lists of" \
+        "paths take a character of it as a sign; letters, digits and /._+~-" \
+        "are fine. Move this directory." >&2
+    exit 1
+fi
+
+# What root has there is missing in the PATH of "su"
+case :$PATH: in
+*:/usr/sbin:*) ;;
+*) export PATH=$PATH:/usr/sbin:/sbin ;;
+esac
+
 # shellcheck disable=SC2034 # used by scripts that source this
 # Packages to build daxpin and run the demo
 PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
@@ -73,7 +88,7 @@ install_packages()
             lists="read"
             apt-cache show "${name%|}" >/dev/null 2>&1 || continue
         fi
-        missing+=("${name%|}")
+        [[ " ${missing[*]} " = *" ${name%|} "* ]] || missing+=("${name%|}")
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ]; then
@@ -136,7 +151,8 @@ build_steps()
 (
     local dir=$1 found
     shift
-    if [ ! -x "$CONTRIB_TOP/configure" ]; then
+    if [ ! -x "$CONTRIB_TOP/configure" ] ||
+           [ -e "$CONTRIB_TOP/config/aux/unfinished" ]; then
         "$CONTRIB_TOP/autogen.sh" || return 1
     fi
     cd "$dir" || return 1
