@@ -8,8 +8,9 @@ set -e
 cd "$(dirname "$0")"
 mkdir -p config/m4 config/aux
 
-# While this is there, ./configure may be, and what it needs not: it is made before
-# the last of it
+# An autoreconf that was interrupted leaves half of a cache, on which every later
+# one fails; and while this is there, ./configure may be, and what it needs not
+rm -rf autom4te.cache
 : >config/aux/unfinished
 autoreconf --install --force "$@"
 rm config/aux/unfinished

@@ -23,6 +23,12 @@ case :$PATH: in
 *) export PATH=$PATH:/usr/sbin:/sbin ;;
 esac
 
+# Open MPI 5 does not start without it. A service has none.
+if [ -z "${HOME-}" ]; then
+    HOME=$(getent passwd "$(id -u)" | cut -d : -f 6)
+    export HOME=${HOME:-/}
+fi
+
 # shellcheck disable=SC2034 # used by scripts that source this
 # Packages to build daxpin and run the demo
 PACKAGES_BUILD=(autoconf automake libtool make gcc libc6-dev pkg-config
