@@ -66,6 +66,18 @@ test_packages()
 # Open MPI refuses root unless both variables are set
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
+# Return whether the processes of this machine reach each other, as mpirun and the
+# ranks do; say what to do if not
+need_loopback()
+{
+    if LC_ALL=C timeout 5 bash -c ': <>/dev/tcp/127.0.0.1/9' 2>&1 |
+           grep -q unreachable; then
+        echo "127.0.0.1 cannot be reached, and mpirun needs it; as root, run:" \
+            "ip link set lo up" >&2
+        return 1
+    fi
+}
+
 # Return whether apt has lists of packages
 have_lists()
 {
