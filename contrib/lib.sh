@@ -142,7 +142,12 @@ build_tree()
 {
     local dir=$1
     shift
-    mkdir -p "$dir" || return 1
+    if ! mkdir -p "$dir" || ! [ -w "$dir" ] ||
+           { [ -e "$dir/build.log" ] && ! [ -w "$dir/build.log" ]; }; then
+        echo "Cannot build daxpin in $dir: user $(id -u) may not write there." \
+            "Set DAXPIN_BUILD to another directory, or copy the sources." >&2
+        return 1
+    fi
     if ! build_steps "$dir" "$@" >"$dir/build.log" 2>&1 </dev/null; then
         echo "Cannot build daxpin in $dir; the end of build.log there:" >&2
         tail -n 30 "$dir/build.log" >&2
