@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,21 @@ static void system_check_membarrier(daxpin_checkup_t *checkup)
     } else {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "membarrier",
                            "is there");
+    }
+}
+
+/* Whether two descriptors are of one description. A filter of system calls, such as
+ * Docker's, allows it only to those that may trace other processes. */
+static void system_check_kcmp(daxpin_checkup_t *checkup)
+{
+    if (syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0) != 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "kcmp",
+                           "is not allowed (%s): daxpin may refuse a file that "
+                           "several processes map by themselves; allow it in "
+                           "the container's filter of system calls, or docker "
+                           "--cap-add SYS_PTRACE", strerror(errno));
+    } else {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "kcmp", "is allowed");
     }
 }
 
@@ -225,6 +241,7 @@ void daxpin_check_system(daxpin_checkup_t *checkup)
     system_check_kernel(checkup);
     system_check_leases(checkup);
     system_check_membarrier(checkup);
+    system_check_kcmp(checkup);
     system_check_memlock(checkup, system_check_rdma(checkup));
     system_check_shm(checkup);
     system_check_proc(checkup);

@@ -241,17 +241,23 @@ static int proc_fd_keeps(int dir_fd, const char *name, void *arg)
 {
     const proc_keeper_t *keeper = arg;
     struct stat st;
+    long differs;
 
     if ((fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) ||
         !(st.st_mode & S_IRWXU) || (fstatat(dir_fd, name, &st, 0) != 0) ||
-        !proc_is_inode(keeper->inode, st.st_dev, st.st_ino) ||
-        (syscall(SYS_kcmp, getpid(), keeper->pid, KCMP_FILE, keeper->fd,
-                 atoi(name)) == 0)) {
+        !proc_is_inode(keeper->inode, st.st_dev, st.st_ino)) {
         return 0;
     }
-    snprintf(keeper->what, keeper->size, "descriptor %s%s", name,
+    differs = syscall(SYS_kcmp, getpid(), keeper->pid, KCMP_FILE, keeper->fd,
+                      atoi(name));
+    if (differs == 0) {
+        return 0;
+    }
+    snprintf(keeper->what, keeper->size, "descriptor %s%s%s", name,
              ((keeper->pid == getpid()) &&
-              (fcntl(atoi(name), F_GETFL) & O_APPEND)) ? " with O_APPEND" : "");
+              (fcntl(atoi(name), F_GETFL) & O_APPEND)) ? " with O_APPEND" : "",
+             ((differs < 0) && ((errno == EPERM) || (errno == ENOSYS))) ?
+                     " (kcmp(2) is not allowed here)" : "");
     return 1;
 }
 
