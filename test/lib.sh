@@ -16,6 +16,9 @@
 
 # shellcheck shell=bash
 
+# Tests say which files others may read, and take the rest for granted
+umask 022
+
 FAILED=0
 # shellcheck disable=SC2034 # used by scripts that source this
 SLOW=${DAXPIN_TEST_SLOW:-1}
