@@ -122,6 +122,22 @@ static void ompi_check_path(daxpin_checkup_t *checkup, const char *output)
     }
 }
 
+/* The launcher of Open MPI 5 sets the variable OMPI_MCA_mca_base_component_path for
+ * the ranks, to the directory of PMIx's components. Only the full name goes before
+ * that. */
+static void ompi_check_launcher(daxpin_checkup_t *checkup, unsigned major)
+{
+    if ((major >= 5) && checkup->hook &&
+        !ompi_is_set_by_full_name("mca_base_component_path")) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "component path",
+                           "mpirun of Open MPI %u may set another one for its "
+                           "ranks (Debian's does): then they do not find "
+                           "hook_daxpin, and files that programs map are not "
+                           "leased; use `eval \"$(daxpin env)\"`, which sets "
+                           "OMPI_MCA_opal_mca_base_component_path", major);
+    }
+}
+
 static void ompi_check_components(daxpin_checkup_t *checkup, const char *output)
 {
     static const struct {
@@ -220,6 +236,7 @@ static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
                        ": daxpin knows 4.1, 5.0 and 6.0, and stays off with "
                        "any other release; use one of these");
     ompi_check_components(checkup, output);
+    ompi_check_launcher(checkup, major);
     ompi_check_osc(checkup, output);
 }
 
