@@ -5,6 +5,7 @@
 
 #include "adopt.h"
 
+#include "daxpin/file/exchange.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
 #include "daxpin/file/keep.h"
@@ -383,15 +384,43 @@ daxpin_inode_t daxpin_adoption_inode(const daxpin_adoption_t *adoption)
                                     .map_ino = adoption->backing.vma.ino};
 }
 
+/* Find a file that this process has, with a reference, if nothing of the process
+ * is left to be exchanged. Return 1 with *file_p set, 0, or -errno with a
+ * message. */
+static int daxpin_adopt_find(dev_t dev, uint64_t ino, const daxpin_vma_t *vma,
+                             daxpin_file_t **file_p)
+{
+    daxpin_file_t *file = daxpin_file_find(dev, ino);
+    int ret             = (file == NULL) ? 0 :
+                          daxpin_file_is_exchanged(file, vma);
+
+    if (ret == 1) {
+        *file_p = file;
+    } else {
+        daxpin_file_close(file);
+    }
+    return ret;
+}
+
 int daxpin_adoption_begin(daxpin_adoption_t *adoption)
 {
+    const daxpin_vma_t *vma = &adoption->backing.vma;
+    const struct stat *st   = &adoption->backing.st;
+    int ret;
+
     if (adoption->complete) {
         return 0;
     }
     adoption->deadline = daxpin_elect_deadline(&adoption->params) + DAXPIN_SEC;
-    return daxpin_elect(adoption->backing.vma.path, &adoption->backing.st, 1,
-                        &adoption->params, &daxpin_adopt_description,
-                        &adoption->elected, &adoption->file);
+    if (adoption->length <= vma->end - adoption->addr) {
+        ret = daxpin_adopt_find(st->st_dev, st->st_ino, vma, &adoption->file);
+        if (ret != 0) {
+            return (ret > 0) ? 0 : ret;
+        }
+    }
+    return daxpin_elect(vma->path, st, 1, &adoption->params,
+                        &daxpin_adopt_description, &adoption->elected,
+                        &adoption->file);
 }
 
 int daxpin_adoption_end(daxpin_adoption_t *adoption)
@@ -512,6 +541,9 @@ int daxpin_file_lend(const daxpin_inode_t *inode, const daxpin_params_t *params,
     int ret;
 
     *file_p = NULL;
+    if (daxpin_adopt_find(inode->dev, inode->ino, NULL, file_p) == 1) {
+        return 0;
+    }
     if ((daxpin_fd_for_each(inode->ino, inode->dev, daxpin_lend_find_fd,
                             &lend) <= 0) &&
         (daxpin_vma_for_each(daxpin_lend_find_vma, &lend) <= 0)) {

@@ -34,6 +34,7 @@
     X(messages)    /* sent by sockets */ \
     X(looks)       /* at a lease */ \
     X(scans)       /* of all processes in /proc */ \
+    X(lists)       /* of what this process has, read in /proc/self */ \
     X(turns)       /* of the loop: waits for an event */
 
 typedef struct usage {
@@ -42,7 +43,9 @@ typedef struct usage {
 #undef USAGE_FIELD
 } usage_t;
 
-static _Atomic long usage_messages, usage_looks, usage_scans, usage_turns;
+static _Atomic long usage_messages, usage_looks, usage_scans, usage_lists,
+        usage_turns;
+static _Thread_local int usage_is_own; /* usage_get() reads the lists */
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
@@ -65,6 +68,7 @@ int fcntl(int fd, int command, ...)
 }
 
 typedef DIR *(*opendir_t)(const char *path);
+typedef FILE *(*fopen_t)(const char *path, const char *mode);
 
 DIR *opendir(const char *path)
 {
@@ -72,8 +76,21 @@ DIR *opendir(const char *path)
 
     if (strcmp(path, "/proc") == 0) {
         atomic_fetch_add(&usage_scans, 1);
+    } else if (!usage_is_own && (strcmp(path, "/proc/self/fd") == 0)) {
+        atomic_fetch_add(&usage_lists, 1);
     }
     return next(path);
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+    fopen_t next = (fopen_t)dlsym(RTLD_NEXT, "fopen");
+
+    if ((strcmp(path, "/proc/self/maps") == 0) ||
+        (strcmp(path, "/proc/self/smaps") == 0)) {
+        atomic_fetch_add(&usage_lists, 1);
+    }
+    return next(path, mode);
 }
 
 int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
@@ -116,6 +133,7 @@ static void usage_get(usage_t *usage)
 {
     struct mallinfo2 heap = mallinfo2();
 
+    usage_is_own       = 1;
     usage->bytes       = (long)(heap.uordblks + heap.hblkhd);
     usage->descriptors = usage_names("/proc/self/fd") - 1; /* of this look */
     usage->mappings    = usage_lines("/proc/self/maps");
@@ -123,7 +141,9 @@ static void usage_get(usage_t *usage)
     usage->messages    = atomic_load(&usage_messages);
     usage->looks       = atomic_load(&usage_looks);
     usage->scans       = atomic_load(&usage_scans);
+    usage->lists       = atomic_load(&usage_lists);
     usage->turns       = atomic_load(&usage_turns);
+    usage_is_own       = 0;
 }
 
 /* Keep the greater of two values in each field */

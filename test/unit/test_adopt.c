@@ -515,6 +515,53 @@ static void test_two_ranges(void **state)
     (void)state;
 }
 
+/* Adopt what the program has mapped by now, not what was there before. */
+static void adopt_check_place(adopt_map_t *map, int prot, int flags, int fd,
+                              const char *path)
+{
+    adopt_map_t now = *map;
+    int ret;
+
+    assert_ptr_equal(mmap(map->memory, UNIT_LENGTH, prot, flags | MAP_FIXED, fd,
+                          fd >= 0 ? ADOPT_PAGE : 0), map->memory);
+    ret = adopt_part(&now, ADOPT_PAGE, ADOPT_PAGE);
+    if (path == NULL) {
+        assert_int_equal(ret, DAXPIN_FOREIGN);
+        return;
+    }
+    assert_ok(ret);
+    assert_string_equal(daxpin_file_path(now.file), path);
+    assert_int_equal(now.offset, 2 * ADOPT_PAGE);
+    now.memory[ADOPT_PAGE] = 'z';
+    intruder_run("truncate", path, 0, 2000);
+    assert_int_equal(daxpin_file_state(now.file), DAXPIN_STATE_REVOKED);
+    assert_int_equal(now.memory[ADOPT_PAGE], 0);
+    daxpin_file_unadopt(now.file, now.memory + ADOPT_PAGE, ADOPT_PAGE);
+    daxpin_file_close(now.file);
+}
+
+static void test_mapped_again(void **state)
+{
+    const char *other = unit_path(unit_disk, "other");
+    adopt_map_t map;
+    int fd;
+
+    adopt_map(&map, unit_disk);
+    assert_ok(adopt_all(&map));
+    adopt_check_place(&map, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, NULL);
+    unit_make_file(other, 2 * UNIT_LENGTH, 'x');
+    fd = open(other, O_RDWR | O_CLOEXEC);
+    adopt_check_place(&map, PROT_READ | PROT_WRITE, MAP_SHARED, fd, other);
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_HELD);
+    close(fd);
+    fd = fcntl(map.fd, F_DUPFD_CLOEXEC, 0);
+    adopt_check_place(&map, PROT_READ | PROT_WRITE, MAP_SHARED, fd, map.path);
+    close(fd);
+    adopt_end(&map);
+    (void)state;
+}
+
 /* daxpin_file_open() of an adopted file returns the same handle. */
 static void test_with_open(void **state)
 {
@@ -941,6 +988,7 @@ int main(int argc, char **argv)
         unit_case(test_adopt_twice),
         unit_case(test_unadopt),
         unit_case(test_two_ranges),
+        unit_case(test_mapped_again),
         unit_case(test_with_open),
         unit_case(test_same_number_elsewhere),
         unit_case(test_many_processes),

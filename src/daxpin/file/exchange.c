@@ -470,6 +470,36 @@ static int daxpin_exchange_pass(daxpin_exchange_t *exchange)
     return ret;
 }
 
+/* Return whether a mapping is as an exchange would make it: one of DAX has been
+ * mapped anew, for the sake of MAP_SYNC. Caller holds daxpin_mutex. */
+static int daxpin_vma_is_exchanged(const daxpin_file_t *file,
+                                   const daxpin_vma_t *vma)
+{
+    const daxpin_span_t span = {.start  = vma->start,
+                                .end    = vma->end,
+                                .offset = vma->offset};
+
+    return !file->is_dax || daxpin_spans_cover(&file->spans, &span);
+}
+
+int daxpin_file_is_exchanged(daxpin_file_t *file, const daxpin_vma_t *vma)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    ret = file->adopted && (file->fd >= 0) &&
+          (daxpin_file_state(file) == DAXPIN_STATE_HELD) &&
+          ((vma == NULL) || daxpin_vma_is_exchanged(file, vma)) &&
+          daxpin_lease_is_whole(file->fd);
+    if (ret && (vma != NULL)) {
+        /* All of the mapping, so that its next ranges need no watch */
+        ret = daxpin_fault_watch(file, vma->start, vma->end);
+        ret = (ret == 0) ? 1 : ret;
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return ret;
+}
+
 int daxpin_file_exchange(daxpin_file_t *file)
 {
     daxpin_exchange_t exchange = {.file = file};
