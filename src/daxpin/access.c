@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <libpmem2.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -27,13 +28,12 @@
 /* A synchronisation waits for so long for a holder that has to act */
 #define DAXPIN_CHECK_BOUND (10 * DAXPIN_SEC)
 
-void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
-                        daxpin_access_t *access)
+static void daxpin_access_set(daxpin_file_t *file, unsigned slot_index,
+                              daxpin_access_t *access)
 {
     static const _Atomic uint32_t never_open;
     static daxpin_slot_t unread_slot;
 
-    daxpin_thread_unblock();
     access->state      = &file->control->state;
     access->slot       = &file->slots[slot_index];
     access->careful    = (file->fence ? DAXPIN_CAREFUL_FENCE : 0) |
@@ -43,9 +43,44 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     access->fast_slot  = access->careful ? &unread_slot : access->slot;
     access->file       = file;
     access->relaxed    = 0;
+}
+
+void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
+                        daxpin_access_t *access)
+{
+    daxpin_thread_unblock();
+    daxpin_access_set(file, slot_index, access);
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_expose(file);
     pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* Caller holds daxpin_mutex. */
+static daxpin_access_t *daxpin_accesses_create(daxpin_file_t *file)
+{
+    daxpin_access_t *accesses = calloc(DAXPIN_SLOTS, sizeof(*accesses));
+    unsigned i;
+
+    if (accesses == NULL) {
+        daxpin_error(ENOMEM, "%s: cannot access it: out of memory", file->path);
+        return NULL;
+    }
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        daxpin_access_set(file, i, &accesses[i]);
+    }
+    return accesses;
+}
+
+daxpin_access_t *daxpin_file_accesses(daxpin_file_t *file)
+{
+    daxpin_thread_unblock();
+    pthread_mutex_lock(&daxpin_mutex);
+    if (file->accesses == NULL) {
+        file->accesses = daxpin_accesses_create(file);
+    }
+    daxpin_share_expose(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    return file->accesses;
 }
 
 void daxpin_access_relax(daxpin_access_t *access)

@@ -42,6 +42,13 @@ typedef struct daxpin_access {
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
                         daxpin_access_t *access);
 
+/* Return the accesses of a file by index from daxpin_slot_get(), which all users
+ * of the file in this process share: one thread at a time uses an index. They
+ * are not for daxpin_access_relax(). Valid as long as the caller has a reference
+ * to the file. Return NULL with a message if there is no memory. Unblocks
+ * SIGBUS as above. Caller does not hold daxpin_mutex. */
+daxpin_access_t *daxpin_file_accesses(daxpin_file_t *file);
+
 /* Let an access end without a look at the file while the file is lent, because
  * the user calls daxpin_file_check() at each synchronisation. */
 void daxpin_access_relax(daxpin_access_t *access);

@@ -94,7 +94,7 @@ uct_daxpin_inline uint64_t uct_daxpin_offset(const uct_daxpin_rkey_t *rkey,
 uct_daxpin_inline daxpin_access_t *
 uct_daxpin_access(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey)
 {
-    return &rkey->access[ep->slot];
+    return &rkey->accesses[ep->slot];
 }
 
 /* Copy in pieces, so that a revoke need not wait for all of the copy. Return 0

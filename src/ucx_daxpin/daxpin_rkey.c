@@ -12,6 +12,7 @@
 #include <ucs/sys/uid.h>
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
@@ -197,30 +198,43 @@ uct_daxpin_rkey_check(const uct_daxpin_packed_rkey_t *packed)
            uct_daxpin_rkey_check_rendezvous(packed) : UCS_OK;
 }
 
-/* Set up a key of ordinary memory, where the access check always succeeds */
-static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
-                                        uct_daxpin_rkey_t *rkey)
+/* Accesses to ordinary memory, where the check always succeeds */
+static daxpin_access_t uct_daxpin_private_accesses[DAXPIN_SLOTS];
+
+static void uct_daxpin_private_init(void)
 {
     static const _Atomic uint32_t always = DAXPIN_STATE_HELD;
     static daxpin_slot_t slots[DAXPIN_SLOTS];
+    daxpin_access_t *access;
     unsigned i;
 
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        access            = &uct_daxpin_private_accesses[i];
+        access->state     = &always;
+        access->fast_open = &always;
+        access->slot      = &slots[i];
+        access->fast_slot = &slots[i];
+    }
+}
+
+/* Set up a key of ordinary memory. */
+static void uct_daxpin_rkey_set_private(const uct_daxpin_packed_rkey_t *packed,
+                                        uct_daxpin_rkey_t *rkey)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, uct_daxpin_private_init);
     rkey->address = (void*)(uintptr_t)packed->va;
     rkey->va      = packed->va;
     rkey->length  = packed->length;
-    for (i = 0; i < DAXPIN_SLOTS; ++i) {
-        rkey->access[i].state     = &always;
-        rkey->access[i].fast_open = &always;
-        rkey->access[i].slot      = &slots[i];
-        rkey->access[i].fast_slot = &slots[i];
-    }
 }
 
 static ucs_status_t
 uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
                        uct_daxpin_rkey_t *rkey)
 {
-    unsigned i;
+    daxpin_access_t *accesses;
+    void *address;
     int ret;
 
     ret = daxpin_file_attach(&packed->key, &rkey->file);
@@ -229,22 +243,20 @@ uct_daxpin_rkey_attach(const uct_daxpin_packed_rkey_t *packed,
         return uct_daxpin_status(ret);
     }
 
-    rkey->address = daxpin_file_addr(rkey->file, packed->offset,
-                                     packed->length);
-    if (rkey->address == NULL) {
+    address  = daxpin_file_addr(rkey->file, packed->offset, packed->length);
+    accesses = (address != NULL) ? daxpin_file_accesses(rkey->file) : NULL;
+    if (accesses == NULL) {
         ucs_error("%s", daxpin_errormsg());
         daxpin_file_close(rkey->file);
         rkey->file = NULL;
-        return UCS_ERR_INVALID_ADDR;
+        return (address != NULL) ? UCS_ERR_NO_MEMORY : UCS_ERR_INVALID_ADDR;
     }
 
-    rkey->va     = packed->va;
-    rkey->length = packed->length;
-    rkey->offset = packed->offset;
-
-    for (i = 0; i < DAXPIN_SLOTS; ++i) {
-        daxpin_access_init(rkey->file, i, &rkey->access[i]);
-    }
+    rkey->address  = address;
+    rkey->va       = packed->va;
+    rkey->length   = packed->length;
+    rkey->offset   = packed->offset;
+    rkey->accesses = accesses;
     return UCS_OK;
 }
 
@@ -290,6 +302,7 @@ ucs_status_t uct_daxpin_rkey_unpack(uct_component_t *component,
         return UCS_ERR_NO_MEMORY;
     }
 
+    rkey->accesses = uct_daxpin_private_accesses; /* of a dead key: unused */
     if ((status == UCS_OK) &&
         (packed.magic == UCT_DAXPIN_RKEY_MAGIC_PRIVATE)) {
         uct_daxpin_rkey_set_private(&packed, rkey);

@@ -41,7 +41,8 @@ typedef struct uct_daxpin_packed_rkey {
 typedef uint32_t uct_daxpin_null_rkey_t;
 
 /* An unpacked remote key, to which uct_rkey_t points. Several interfaces use
- * the key at a time, so each interface has an access by the index of its slot.
+ * the key at a time, so each interface has an access by the index of its slot,
+ * which all keys of the file share.
  * A key without a file is of this process's ordinary memory. A dead key, of
  * which the status gives the reason, has length 0: no range lies in it. */
 typedef struct uct_daxpin_rkey {
@@ -51,7 +52,7 @@ typedef struct uct_daxpin_rkey {
     void            *address; /* the range in this process */
     uint64_t        offset;
     daxpin_file_t   *file;
-    daxpin_access_t access[DAXPIN_SLOTS];
+    daxpin_access_t *accesses; /* by slot */
 } uct_daxpin_rkey_t;
 
 /* Pack the key of a registration, or a null key, which nobody can unpack */

@@ -100,6 +100,9 @@ typedef struct daxpin_guard {
     size_t   capacity;
 } daxpin_guard_t;
 
+/* See daxpin/access.h */
+struct daxpin_access;
+
 /* A process at the other end of a socket of the file; see share.h */
 typedef struct daxpin_conn daxpin_conn_t;
 
@@ -170,6 +173,8 @@ struct daxpin_file {
     daxpin_control_t   *control;
     int                control_fd; /* holder, for members; else -1 */
     daxpin_slot_t      *slots;    /* DAXPIN_SLOTS, private */
+    struct daxpin_access *accesses; /* DAXPIN_SLOTS, daxpin_file_accesses();
+                                     NULL: not wanted yet */
     uint32_t           fence;
     LIST_HEAD(, daxpin_map) maps;
     daxpin_spans_t     spans;     /* of file->fd's description, as of the last

@@ -109,6 +109,7 @@ static void daxpin_file_free(daxpin_file_t *file)
     }
     daxpin_file_drop_fd(file);
     daxpin_slots_destroy(file->slots);
+    free(file->accesses);
     free(file->spans.spans);
     free(file->path);
     free(file);

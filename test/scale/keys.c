@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* Count what remote keys of the UCX component cost */
+
+/*
+ * usage: keys DIRECTORY FILES KEYS
+ * prints lines of process STAGE FIELD VALUE
+ *
+ * FILES files are registered. Then the key of each is unpacked once ("file"),
+ * and KEYS times more ("keys"); all stay so until the process ends.
+ */
+
+#define _GNU_SOURCE
+
+#include "usage.h"
+
+#include <uct/api/uct.h>
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define LENGTH   65536
+#define MDS_MAX  4
+#define KEY_ROOM 1024
+
+static uct_component_h component;
+static uct_md_h mds[MDS_MAX];
+static unsigned num_mds;
+
+static void check(int ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "keys: %s failed\n", what);
+        exit(1);
+    }
+}
+
+static void find_component(void)
+{
+    uct_component_attr_t attr = {.field_mask = UCT_COMPONENT_ATTR_FIELD_NAME};
+    uct_component_h *components;
+    unsigned i, count;
+
+    check(uct_query_components(&components, &count) == UCS_OK,
+          "uct_query_components");
+    for (i = 0; i < count; ++i) {
+        if ((uct_component_query(components[i], &attr) == UCS_OK) &&
+            (strcmp(attr.name, "daxpin") == 0)) {
+            component = components[i];
+        }
+    }
+    uct_release_component_list(components);
+    check(component != NULL, "the search for the component daxpin");
+}
+
+/* Open the memory domains: the first packs the keys, and another may have the
+ * leases. */
+static void open_domains(void)
+{
+    uct_md_resource_desc_t resources[MDS_MAX];
+    uct_component_attr_t attr = {
+        .field_mask   = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCE_COUNT
+    };
+    uct_md_config_t *config;
+    unsigned i;
+
+    check((uct_component_query(component, &attr) == UCS_OK) &&
+          (attr.md_resource_count <= MDS_MAX), "uct_component_query");
+    num_mds           = attr.md_resource_count;
+    attr.field_mask   = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCES;
+    attr.md_resources = resources;
+    check(uct_component_query(component, &attr) == UCS_OK,
+          "uct_component_query");
+    for (i = 0; i < num_mds; ++i) {
+        check(uct_md_config_read(component, NULL, NULL, &config) == UCS_OK,
+              "uct_md_config_read");
+        check(uct_md_open(component, resources[i].md_name, config,
+                          &mds[i]) == UCS_OK, "uct_md_open");
+        uct_config_release(config);
+    }
+}
+
+/* Register a file of its own, and pack its key. */
+static void pack(const char *directory, int number, uint8_t *key)
+{
+    uct_mem_h memh, first = NULL;
+    char path[4096];
+    void *memory;
+    unsigned i;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/keys.%d", directory, number);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    check((fd >= 0) && (posix_fallocate(fd, 0, LENGTH) == 0), path);
+    memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    check(memory != MAP_FAILED, "mmap");
+    close(fd);
+    for (i = 0; i < num_mds; ++i) {
+        check(uct_md_mem_reg(mds[i], memory, LENGTH, UCT_MD_MEM_ACCESS_ALL,
+                             &memh) == UCS_OK, "uct_md_mem_reg");
+        first = (i == 0) ? memh : first;
+    }
+    check(uct_md_mkey_pack(mds[0], first, key) == UCS_OK, "uct_md_mkey_pack");
+}
+
+static void unpack(const uint8_t *key)
+{
+    uct_rkey_bundle_t bundle;
+
+    check(uct_rkey_unpack(component, key, &bundle) == UCS_OK,
+          "uct_rkey_unpack");
+}
+
+int main(int argc, char **argv)
+{
+    usage_t before, usage;
+    uint8_t *keys;
+    int files, count, i, j;
+
+    check(argc == 4, "usage: keys DIRECTORY FILES KEYS:");
+    files = atoi(argv[2]);
+    count = atoi(argv[3]);
+    keys  = calloc((size_t)files, KEY_ROOM);
+    find_component();
+    open_domains();
+    for (i = 0; i < files; ++i) {
+        pack(argv[1], i, &keys[i * KEY_ROOM]);
+    }
+    usage_get(&before);
+    for (i = 0; i < files; ++i) {
+        unpack(&keys[i * KEY_ROOM]);
+    }
+    usage_get(&usage);
+    usage_subtract(&usage, &before);
+    usage_print("process", "file", &usage);
+    usage_get(&before);
+    for (i = 0; i < files; ++i) {
+        for (j = 0; j < count; ++j) {
+            unpack(&keys[i * KEY_ROOM]);
+        }
+    }
+    usage_get(&usage);
+    usage_subtract(&usage, &before);
+    usage_print("process", "keys", &usage);
+    return 0;
+}
