@@ -148,6 +148,64 @@ static void test_for_each(void **state)
     (void)state;
 }
 
+/* The shared mappings of this process, in one number */
+static int map_add_shared(const daxpin_piece_t *piece, void *arg)
+{
+    uint64_t *sum = arg;
+
+    if (piece->shared) {
+        *sum = (*sum ^ piece->start ^ (piece->end << 1) ^ (piece->offset << 2) ^
+                (piece->ino << 3) ^ piece->dev ^ (uint64_t)piece->prot) *
+               0x100000001b3ull;
+    }
+    return 0;
+}
+
+static int map_add_vma(const daxpin_vma_t *vma, void *arg)
+{
+    const daxpin_piece_t piece = {.start  = vma->start,
+                                  .end    = vma->end,
+                                  .offset = vma->offset,
+                                  .dev    = vma->dev,
+                                  .ino    = vma->ino,
+                                  .prot   = vma->prot,
+                                  .shared = vma->shared};
+
+    return map_add_shared(&piece, arg);
+}
+
+static int map_stop(const daxpin_piece_t *piece, void *arg)
+{
+    *(uintptr_t*)arg = piece->start;
+    return piece->shared ? 7 : 0;
+}
+
+/* A scan of shared mappings finds all of them, of other memory, too. */
+static void test_scan_shared(void **state)
+{
+    char path[PATH_MAX];
+    uint64_t each = 0, scan = 0, text = 0;
+    uintptr_t first = 0;
+    int fd          = map_open(unit_disk, "shared", path);
+    char *area      = map_reserve();
+
+    map_at(area, 1, PROT_READ, MAP_SHARED, fd, 3);
+    map_at(area + MAP_PAGE, 1, PROT_NONE, MAP_SHARED, fd, 7);
+    map_at(area + 2 * MAP_PAGE, 1, PROT_READ, MAP_PRIVATE, fd, 0);
+    map_at(area + 3 * MAP_PAGE, 2, PROT_READ, MAP_SHARED, fd, 0);
+    assert_int_equal(daxpin_vma_for_each(map_add_vma, &each), 0);
+    assert_int_equal(daxpin_vma_scan_shared(map_add_shared, &scan), 0);
+    assert_int_equal(daxpin_vma_scan(map_add_shared, &text), 0);
+    assert_true(each != 0);
+    assert_int_equal(scan, each);
+    assert_int_equal(text, each);
+    assert_int_equal(daxpin_vma_scan_shared(map_stop, &first), 7);
+    assert_true((first != 0) && (first <= (uintptr_t)area));
+    map_release(area);
+    close(fd);
+    (void)state;
+}
+
 /* Where nothing is, the next one above; at the top, nothing */
 static void test_hole(void **state)
 {
@@ -252,6 +310,7 @@ static int map_text_child(int argc, char **argv)
     static daxpin_vma_t answers[MAP_ASKED], again;
     static uintptr_t addrs[MAP_ASKED];
     static char path[PATH_MAX];
+    uint64_t shared = 0, shared_again = 0;
     unsigned i, count, bad = 0;
     int fd;
 
@@ -270,10 +329,13 @@ static int map_text_child(int argc, char **argv)
         answers[i].start = (uintptr_t)daxpin_vma_query(addrs[i], &answers[i]) ?
                                    0 : answers[i].start;
     }
+    (void)daxpin_vma_scan_shared(map_add_shared, &shared);
     if (!old_kernel_begin()) {
         child_report(-1, "no seccomp here");
         return 0;
     }
+    bad += (daxpin_vma_scan_shared(map_add_shared, &shared_again) != 0) ||
+           (shared == 0) || (shared != shared_again);
     for (i = 0; i < count; ++i) {
         memset(&again, 0, sizeof(again));
         again.start = daxpin_vma_query(addrs[i], &again) ? 0 : again.start;
@@ -519,6 +581,7 @@ int main(int argc, char **argv)
         unit_case(test_anonymous),
         unit_case(test_file),
         unit_case(test_for_each),
+        unit_case(test_scan_shared),
         unit_case(test_hole),
         unit_case(test_odd_name),
         unit_case(test_text_agrees),

@@ -159,7 +159,7 @@ void daxpin_file_replace_maps(daxpin_file_t *file)
     LIST_FOREACH(map, &file->maps, link) {
         daxpin_replace_range(&replace, map);
     }
-    ret = daxpin_vma_scan(daxpin_replace_elsewhere, &replace);
+    ret = daxpin_vma_scan_shared(daxpin_replace_elsewhere, &replace);
     daxpin_sink_close(&replace.sink);
     if (ret != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: cannot read /proc/self/maps: %s; a "

@@ -104,7 +104,10 @@ static int daxpin_procmap_prot(uint64_t flags)
            ((flags & DAXPIN_PROCMAP_EXECUTABLE) ? PROT_EXEC : 0);
 }
 
-static int daxpin_procmap_query(uintptr_t addr, daxpin_procmap_query_t *query)
+/* Query the first mapping at or above an address. flags: what it has to be, such
+ * as DAXPIN_PROCMAP_SHARED; 0: any. */
+static int daxpin_procmap_query(uintptr_t addr, unsigned flags,
+                                daxpin_procmap_query_t *query)
 {
     int fd = daxpin_maps_open();
 
@@ -112,7 +115,7 @@ static int daxpin_procmap_query(uintptr_t addr, daxpin_procmap_query_t *query)
         return -errno;
     }
     query->size        = sizeof(*query);
-    query->query_flags = DAXPIN_PROCMAP_COVER_NEXT;
+    query->query_flags = DAXPIN_PROCMAP_COVER_NEXT | flags;
     query->query_addr  = addr;
     return (ioctl(fd, DAXPIN_PROCMAP_QUERY, query) != 0) ? -errno : 0;
 }
@@ -127,7 +130,7 @@ static int daxpin_vma_ioctl(uintptr_t addr, daxpin_vma_t *vma)
     query.vma_name_size = sizeof(vma->path);
     /* valgrind does not know that the kernel writes to it */
     memset(vma->path, 0, sizeof(vma->path));
-    ret = daxpin_procmap_query(addr, &query);
+    ret = daxpin_procmap_query(addr, 0, &query);
     if (ret != 0) {
         return ret;
     }
@@ -354,18 +357,17 @@ static int daxpin_piece_found(const daxpin_piece_t *piece, void *arg)
     return 1;
 }
 
-int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece)
+/* Query a mapping without its name; flags: as above. */
+static int daxpin_piece_query(uintptr_t addr, unsigned flags,
+                              daxpin_piece_t *piece)
 {
-    daxpin_piece_search_t search = {.addr = addr, .piece = piece};
     daxpin_procmap_query_t query;
     int ret;
 
     memset(&query, 0, sizeof(query));
-    ret = daxpin_procmap_query(addr, &query);
-    if ((ret != 0) && (ret != -ENOENT)) {
-        /* The kernel is older than 6.11, or refuses */
-        ret = daxpin_vma_scan(daxpin_piece_found, &search);
-        return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
+    ret = daxpin_procmap_query(addr, flags, &query);
+    if (ret != 0) {
+        return ret;
     }
     piece->start  = query.vma_start;
     piece->end    = query.vma_end;
@@ -374,7 +376,35 @@ int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece)
     piece->ino    = query.inode;
     piece->prot   = daxpin_procmap_prot(query.vma_flags);
     piece->shared = (query.vma_flags & DAXPIN_PROCMAP_SHARED) != 0;
+    return 0;
+}
+
+int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece)
+{
+    daxpin_piece_search_t search = {.addr = addr, .piece = piece};
+    int ret                      = daxpin_piece_query(addr, 0, piece);
+
+    if ((ret != 0) && (ret != -ENOENT)) {
+        /* The kernel is older than 6.11, or refuses */
+        ret = daxpin_vma_scan(daxpin_piece_found, &search);
+        return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
+    }
     return ret;
+}
+
+int daxpin_vma_scan_shared(daxpin_piece_func_t func, void *arg)
+{
+    daxpin_piece_t piece = {0};
+    int ret, done;
+
+    while ((ret = daxpin_piece_query(piece.end, DAXPIN_PROCMAP_SHARED,
+                                     &piece)) == 0) {
+        done = func(&piece, arg);
+        if (done != 0) {
+            return done;
+        }
+    }
+    return (ret == -ENOENT) ? 0 : daxpin_vma_scan(func, arg);
 }
 
 #define DAXPIN_CACHE_MAX 256

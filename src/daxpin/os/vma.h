@@ -60,6 +60,11 @@ typedef int (*daxpin_piece_func_t)(const daxpin_piece_t *piece, void *arg);
  * opened any more. Async-signal-safe, but it may change errno. */
 int daxpin_vma_scan(daxpin_piece_func_t func, void *arg);
 
+/* Do the same, for shared mappings at least: the kernel skips the others where
+ * it can, since Linux 6.11. func may get a mapping, or what it has put in its
+ * place, a second time, and has to look whether it is shared. */
+int daxpin_vma_scan_shared(daxpin_piece_func_t func, void *arg);
+
 /* Replace all mappings of a page-aligned range by anonymous memory, private if
  * the limits of the process allow it, in one step as seen by other threads.
  * flags: MAP_NORESERVE for a range that may be large and is hardly touched, so
