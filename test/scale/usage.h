@@ -35,6 +35,7 @@
     X(looks)       /* at a lease */ \
     X(scans)       /* of all processes in /proc */ \
     X(lists)       /* of what this process has, read in /proc/self */ \
+    X(names)       /* of processes, read in /proc */ \
     X(turns)       /* of the loop: waits for an event */
 
 typedef struct usage {
@@ -44,7 +45,7 @@ typedef struct usage {
 } usage_t;
 
 static _Atomic long usage_messages, usage_looks, usage_scans, usage_lists,
-        usage_turns;
+        usage_names_read, usage_turns;
 static _Thread_local int usage_is_own; /* usage_get() reads the lists */
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -82,15 +83,37 @@ DIR *opendir(const char *path)
     return next(path);
 }
 
+static void usage_note_file(const char *path)
+{
+    if (!usage_is_own && ((strcmp(path, "/proc/self/maps") == 0) ||
+                          (strcmp(path, "/proc/self/smaps") == 0))) {
+        atomic_fetch_add(&usage_lists, 1);
+    } else if ((strncmp(path, "/proc/", 6) == 0) &&
+               (strstr(path, "/comm") != NULL)) {
+        atomic_fetch_add(&usage_names_read, 1);
+    }
+}
+
 FILE *fopen(const char *path, const char *mode)
 {
     fopen_t next = (fopen_t)dlsym(RTLD_NEXT, "fopen");
 
-    if ((strcmp(path, "/proc/self/maps") == 0) ||
-        (strcmp(path, "/proc/self/smaps") == 0)) {
-        atomic_fetch_add(&usage_lists, 1);
-    }
+    usage_note_file(path);
     return next(path, mode);
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    mode_t mode = 0;
+
+    if (flags & (O_CREAT | __O_TMPFILE)) {
+        va_start(ap, flags);
+        mode = va_arg(ap, mode_t);
+        va_end(ap);
+    }
+    usage_note_file(path);
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 int epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
@@ -142,6 +165,7 @@ static void usage_get(usage_t *usage)
     usage->looks       = atomic_load(&usage_looks);
     usage->scans       = atomic_load(&usage_scans);
     usage->lists       = atomic_load(&usage_lists);
+    usage->names       = atomic_load(&usage_names_read);
     usage->turns       = atomic_load(&usage_turns);
     usage_is_own       = 0;
 }

@@ -288,31 +288,28 @@ static uint64_t daxpin_revoke_drain(daxpin_file_t *file, uint64_t now)
 /* Return until when to wait for members; 0: for none. A member of the holder
  * before this one does not see this one's state, so there is no bound that is
  * shorter than the time for which that member may be sure of the lease. */
-static uint64_t daxpin_revoke_waits_until(daxpin_file_t *file, char *pids,
-                                          size_t size)
+static uint64_t daxpin_revoke_waits_until(const daxpin_file_t *file)
 {
-    const unsigned unacked = daxpin_share_unacked(file, pids, size);
-
     if (daxpin_share_has_lost_members(file)) {
         return (file->revoke.deadline > file->lease.lost_until) ?
                        file->revoke.deadline :
                        file->lease.lost_until;
     }
-    return (unacked > 0) ? file->revoke.deadline : 0;
+    return (daxpin_share_unacked(file) > 0) ? file->revoke.deadline : 0;
 }
 
 /* Wait for members to answer, at the holder. Return when to look again (ns). */
 static uint64_t daxpin_revoke_await_acks(daxpin_file_t *file, uint64_t now)
 {
-    uint64_t until;
+    const uint64_t until = daxpin_revoke_waits_until(file);
     char pids[256];
 
-    until = daxpin_revoke_waits_until(file, pids, sizeof(pids));
     if (until > 0) {
         if (now < until) {
             return (file->turn == 0) ? until :
                                        daxpin_earlier(until, now + DAXPIN_MSEC);
         }
+        daxpin_share_list_unacked(file, pids, sizeof(pids));
         daxpin_log(DAXPIN_LOG_WARN, "%s: no answer to the revoke from %s; "
                    "the revoke goes on; check whether that process is "
                    "stopped", file->path, (pids[0] != '\0') ? pids :

@@ -446,19 +446,27 @@ int daxpin_share_is_guarded(const daxpin_file_t *file)
     return guarded;
 }
 
-unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size)
+unsigned daxpin_share_unacked(const daxpin_file_t *file)
 {
     unsigned count = 0;
     daxpin_conn_t *conn;
 
+    LIST_FOREACH(conn, &file->share.conns, link) {
+        count += conn->member && !conn->acked;
+    }
+    return count;
+}
+
+void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size)
+{
+    daxpin_conn_t *conn;
+
     pids[0] = '\0';
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member && !conn->acked) {
-            ++count;
+        if (conn->member && !conn->acked && (strlen(pids) + 1 < size)) {
             daxpin_proc_describe(conn->pid, pids, size);
         }
     }
-    return count;
 }
 
 /* Drop newcomers that are silent. Return when to do so again (ns). */

@@ -100,9 +100,11 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid);
  * are guarded. Holder only. */
 int daxpin_share_is_guarded(const daxpin_file_t *file);
 
-/* Return how many members have not answered BREAK, and write their pids for a
- * message. Holder only. */
-unsigned daxpin_share_unacked(daxpin_file_t *file, char *pids, size_t size);
+/* Return how many members have not answered BREAK. Holder only. */
+unsigned daxpin_share_unacked(const daxpin_file_t *file);
+
+/* Write the pids and names of those for a message. Reads /proc. Holder only. */
+void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size);
 
 /* Drop newcomers that are silent for too long, and listen again if there was no
  * room. Return when to call again (ns). Loop thread only. */
