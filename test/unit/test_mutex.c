@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 
 #define MUTEX_LARGE (512ul << 20)
+#define MUTEX_LOCKED (64ul << 20)
 #define MUTEX_TRIES 5 /* at least, while a process waits for a hold */
 
 static _Atomic unsigned mutex_looks;     /* for a process that waits */
@@ -172,6 +173,57 @@ static void test_close(void **state)
     (void)state;
 }
 
+static size_t mutex_filled; /* the most bytes at a time, with the mutex */
+static size_t mutex_locked; /* all */
+
+/* To have pages in memory takes long if there are many. */
+int mlock2(const void *addr, size_t length, unsigned flags)
+{
+    if (!(flags & MLOCK_ONFAULT)) {
+        mutex_locked += length;
+        if ((daxpin_mutex.__data.__owner == gettid()) &&
+            (length > mutex_filled)) {
+            mutex_filled = length;
+        }
+    }
+    return (int)syscall(SYS_mlock2, addr, length, flags);
+}
+
+/* Memory that is locked, and exchanged, is filled piece by piece. */
+static void test_lock(void **state)
+{
+    const char *dirs[] = {unit_memory, NULL};
+    const char *path   = unit_path(unit_memory, "lock");
+    daxpin_file_t *file;
+    uint64_t offset;
+    char *memory;
+    int fd;
+
+    unit_make_file(path, MUTEX_LOCKED, 'x');
+    fd     = open(path, O_RDWR | O_CLOEXEC);
+    memory = mmap(NULL, MUTEX_LOCKED, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                  0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    if (syscall(SYS_mlock2, memory, MUTEX_LOCKED, 0) != 0) {
+        munmap(memory, MUTEX_LOCKED);
+        close(fd);
+        skip(); /* there is a limit */
+    }
+    close(fd); /* The mapping is of another description */
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_ok(daxpin_set_files(dirs));
+    mutex_filled = 0;
+    mutex_locked = 0;
+    assert_ok(daxpin_file_adopt(memory, MUTEX_LOCKED, NULL, &file, &offset));
+    assert_true(mutex_locked >= MUTEX_LOCKED);
+    assert_true(mutex_filled <= MUTEX_LOCKED / 3);
+    daxpin_file_unadopt(file, memory, MUTEX_LOCKED);
+    daxpin_file_close(file);
+    munmap(memory, MUTEX_LOCKED);
+    close(fd);
+    (void)state;
+}
+
 /* The library refuses to truncate a file while another process does, because it
  * would wait for that process, with the mutex. */
 static void test_shrink(void **state)
@@ -274,6 +326,7 @@ int main(int argc, char **argv)
         unit_case(test_events_at_once),
         unit_case(test_growth),
         unit_case(test_close),
+        unit_case(test_lock),
         unit_case(test_shrink),
         unit_case(test_undo)
     };

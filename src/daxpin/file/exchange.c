@@ -28,6 +28,9 @@
 
 #define DAXPIN_SPANS_STEP 16
 
+/* Bytes that are locked in memory at a time, with daxpin_mutex held */
+#define DAXPIN_FILL_STEP (16ul << 20)
+
 /* Passes before a program that maps the file all the time is refused */
 #define DAXPIN_EXCHANGE_PASSES 10
 
@@ -102,6 +105,7 @@ static int daxpin_exchange_note(const daxpin_vma_t *vma, void *arg)
     span->offset = vma->offset;
     span->advice = 0;
     span->is_known = 0;
+    span->fills  = 0;
     span->prot   = vma->prot;
     span->is_old = !(exchange->is_sole && !file->is_dax) &&
                    !(exchange->trusts &&
@@ -161,9 +165,7 @@ static int daxpin_exchange_take_advice(const daxpin_exchange_t *exchange,
     return 0;
 }
 
-/* Check that another mapping can have what this one has. To apply the advice to
- * the mapping that has it changes nothing, and fails where the same would fail
- * afterwards: a limit may have become lower. */
+/* Check that another mapping can have what this one has. */
 static int daxpin_exchange_check_span(const daxpin_file_t *file,
                                       const daxpin_span_t *span)
 {
@@ -185,7 +187,7 @@ static int daxpin_exchange_check_span(const daxpin_file_t *file,
                             "has a protection key" :
                             "is registered with a userfaultfd");
     }
-    ret = daxpin_advice_apply(span->start, span->end, span->advice, &name);
+    ret = daxpin_advice_check(span->start, span->end, span->advice, &name);
     return (ret == 0) ? 0 :
            daxpin_error(EBUSY, "%s: cannot adopt it: to exchange its mapping "
                         "at %p would end what %s has set, which cannot be set "
@@ -265,6 +267,19 @@ static int daxpin_exchange_span(daxpin_file_t *file, const daxpin_span_t *span)
     return (ret == 0) ? daxpin_exchange_apply_advice(file, span, &policy) : ret;
 }
 
+/* Note in the list that stays this call's own, because another thread may
+ * exchange meanwhile. */
+static void daxpin_exchange_note_fill(const daxpin_exchange_t *exchange,
+                                      const daxpin_span_t *span)
+{
+    daxpin_span_t *asked = daxpin_spans_find(&exchange->asked, span->start,
+                                             span->end);
+
+    if (asked != NULL) {
+        asked->fills = daxpin_advice_fills(span->advice);
+    }
+}
+
 static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
 {
     daxpin_file_t *file = exchange->file;
@@ -276,6 +291,7 @@ static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
         span = &exchange->spans.spans[i];
         if (span->is_old) {
             ret = daxpin_exchange_span(file, span);
+            daxpin_exchange_note_fill(exchange, span);
         }
         if (ret == 0) {
             ret = daxpin_fault_watch(file, span->start, span->end);
@@ -500,6 +516,43 @@ int daxpin_file_is_exchanged(daxpin_file_t *file, const daxpin_vma_t *vma)
     return ret;
 }
 
+/* Have a piece of a span in memory. A revoke may have replaced the mapping, or
+ * the program. Return the end of the piece. */
+static uintptr_t daxpin_exchange_fill_piece(daxpin_file_t *file,
+                                            uintptr_t start, uintptr_t end)
+{
+    daxpin_piece_t piece;
+
+    if (end - start > DAXPIN_FILL_STEP) {
+        end = start + DAXPIN_FILL_STEP;
+    }
+    pthread_mutex_lock(&daxpin_mutex);
+    if ((file->fd >= 0) && (daxpin_vma_find(start, &piece) == 0) &&
+        (piece.start <= start) && piece.shared &&
+        (piece.ino == file->map_ino) && (piece.dev == file->map_dev)) {
+        end = (piece.end < end) ? piece.end : end;
+        daxpin_advice_fill(start, end);
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return end;
+}
+
+/* Have in memory what the program had there by mlock(), piece by piece: with
+ * daxpin_mutex held all at once, all files would wait. */
+static void daxpin_exchange_fill(const daxpin_exchange_t *exchange)
+{
+    const daxpin_span_t *span;
+    uintptr_t addr;
+    size_t i;
+
+    for (i = 0; i < exchange->asked.count; ++i) {
+        span = &exchange->asked.spans[i];
+        for (addr = span->start; span->fills && (addr < span->end);) {
+            addr = daxpin_exchange_fill_piece(exchange->file, addr, span->end);
+        }
+    }
+}
+
 int daxpin_file_exchange(daxpin_file_t *file)
 {
     daxpin_exchange_t exchange = {.file = file};
@@ -512,6 +565,7 @@ int daxpin_file_exchange(daxpin_file_t *file)
         daxpin_exchange_ask(&exchange);
         ret = daxpin_exchange_pass(&exchange);
     }
+    daxpin_exchange_fill(&exchange);
     free(exchange.spans.spans);
     free(exchange.asked.spans);
     return (ret <= 0) ? ret :

@@ -42,6 +42,7 @@ typedef struct daxpin_span {
     int       is_old; /* it may be of another description than file->fd */
     int       is_known; /* advice is set */
     unsigned  advice; /* daxpin_advice_t, if it is old */
+    int       fills; /* it was exchanged, and its pages are to be there */
 } daxpin_span_t;
 
 typedef struct daxpin_spans {

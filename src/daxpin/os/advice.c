@@ -86,28 +86,58 @@ int daxpin_advice_each(daxpin_advice_func_t func, void *arg)
     return ret;
 }
 
-int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
-                        const char **name_p)
+static int daxpin_advice_advise(uintptr_t start, uintptr_t end, unsigned advice,
+                                const char **name_p)
 {
-    void *addr    = (void*)start;
-    size_t length = end - start;
     size_t i;
 
     for (i = 0; i < DAXPIN_ADVICES; ++i) {
         if ((advice & daxpin_advices[i].advice) &&
             (daxpin_advices[i].call >= 0) &&
-            (madvise(addr, length, daxpin_advices[i].call) != 0)) {
+            (madvise((void*)start, end - start, daxpin_advices[i].call) != 0)) {
             *name_p = daxpin_advices[i].name;
             return -errno;
         }
     }
-    if ((advice & DAXPIN_ADVICE_LOCK) &&
-        (mlock2(addr, length, (advice & DAXPIN_ADVICE_ONFAULT) ?
-                              MLOCK_ONFAULT : 0) != 0)) {
-        *name_p = "mlock";
-        return -errno;
-    }
     return 0;
+}
+
+static int daxpin_advice_lock(uintptr_t start, uintptr_t end, int flags,
+                              const char **name_p)
+{
+    *name_p = "mlock";
+    return (mlock2((void*)start, end - start, flags) == 0) ? 0 : -errno;
+}
+
+/* The limit counts all that is locked: one page of it tells. */
+int daxpin_advice_check(uintptr_t start, uintptr_t end, unsigned advice,
+                        const char **name_p)
+{
+    int ret = daxpin_advice_advise(start, end, advice, name_p);
+
+    return ((ret != 0) || !(advice & DAXPIN_ADVICE_LOCK)) ? ret :
+           daxpin_advice_lock(start, start + (uintptr_t)sysconf(_SC_PAGESIZE),
+                              (advice & DAXPIN_ADVICE_ONFAULT) ?
+                              MLOCK_ONFAULT : 0, name_p);
+}
+
+int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
+                        const char **name_p)
+{
+    int ret = daxpin_advice_advise(start, end, advice, name_p);
+
+    return ((ret != 0) || !(advice & DAXPIN_ADVICE_LOCK)) ? ret :
+           daxpin_advice_lock(start, end, MLOCK_ONFAULT, name_p);
+}
+
+int daxpin_advice_fills(unsigned advice)
+{
+    return (advice & DAXPIN_ADVICE_LOCK) && !(advice & DAXPIN_ADVICE_ONFAULT);
+}
+
+void daxpin_advice_fill(uintptr_t start, uintptr_t end)
+{
+    (void)mlock2((void*)start, end - start, 0);
 }
 
 void daxpin_policy_get(uintptr_t addr, daxpin_policy_t *policy)

@@ -31,10 +31,25 @@ typedef void (*daxpin_advice_func_t)(uintptr_t start, uintptr_t end,
  * Return 0 or -errno. */
 int daxpin_advice_each(daxpin_advice_func_t func, void *arg);
 
-/* Apply the advice to a mapping. Return 0 or -errno; *name_p is then the call
- * that has failed. */
+/* Check that the advice, which a mapping has, could be applied again: a limit may
+ * have become lower. The mapping stays as it is. Return 0 or -errno; *name_p is
+ * then the call that has failed. */
+int daxpin_advice_check(uintptr_t start, uintptr_t end, unsigned advice,
+                        const char **name_p);
+
+/* Apply the advice to a mapping. One that is to be locked is locked page by page,
+ * as the pages come, because to have them all takes long: see
+ * daxpin_advice_fill(). Return as above. */
 int daxpin_advice_apply(uintptr_t start, uintptr_t end, unsigned advice,
                         const char **name_p);
+
+/* Return whether the advice is to have all pages in memory, which is still to be
+ * done after it was applied. */
+int daxpin_advice_fills(unsigned advice);
+
+/* Have all pages of a range in memory, and locked. What cannot be there, such as
+ * what is beyond the end of the file, was not there before. */
+void daxpin_advice_fill(uintptr_t start, uintptr_t end);
 
 #define DAXPIN_POLICY_NODES 1024 /* as many as the kernel can have */
 
