@@ -36,7 +36,8 @@
     X(scans)       /* of all processes in /proc */ \
     X(lists)       /* of what this process has, read in /proc/self */ \
     X(names)       /* of processes, read in /proc */ \
-    X(turns)       /* of the loop: waits for an event */
+    X(turns)       /* of the loop: waits for an event */ \
+    X(slots)       /* of threads */
 
 typedef struct usage {
 #define USAGE_FIELD(_name) long _name;
@@ -45,7 +46,7 @@ typedef struct usage {
 } usage_t;
 
 static _Atomic long usage_messages, usage_looks, usage_scans, usage_lists,
-        usage_names_read, usage_turns;
+        usage_names_read, usage_turns, usage_slots;
 static _Thread_local int usage_is_own; /* usage_get() reads the lists */
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -66,6 +67,17 @@ int fcntl(int fd, int command, ...)
         atomic_fetch_add(&usage_looks, 1);
     }
     return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
+/* No slot is given twice, as long as there are fewer than 63. */
+unsigned daxpin_slot_get(void)
+{
+    return (unsigned)atomic_fetch_add(&usage_slots, 1);
+}
+
+void daxpin_slot_put(unsigned index)
+{
+    atomic_fetch_sub(&usage_slots, 1);
 }
 
 typedef DIR *(*opendir_t)(const char *path);
@@ -167,6 +179,7 @@ static void usage_get(usage_t *usage)
     usage->lists       = atomic_load(&usage_lists);
     usage->names       = atomic_load(&usage_names_read);
     usage->turns       = atomic_load(&usage_turns);
+    usage->slots       = atomic_load(&usage_slots);
     usage_is_own       = 0;
 }
 

@@ -264,6 +264,35 @@ static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
     return osc_daxpin_remote_agree(module, ret);
 }
 
+/* The slot of all windows of this process, where one thread at a time calls
+ * MPI */
+static struct {
+    unsigned windows;
+    unsigned index;
+} osc_daxpin_shared_slot;
+
+/* Choose a slot for a window. A slot is for one thread at a time, but the last
+ * is for many. */
+static void osc_daxpin_peers_get_slot(osc_daxpin_module_t *module)
+{
+    if (opal_using_threads()) {
+        module->slot = DAXPIN_SLOTS - 1;
+        return;
+    }
+    if (osc_daxpin_shared_slot.windows++ == 0) {
+        osc_daxpin_shared_slot.index = daxpin_slot_get();
+    }
+    module->slot     = osc_daxpin_shared_slot.index;
+    module->has_slot = 1;
+}
+
+static void osc_daxpin_peers_put_slot(osc_daxpin_module_t *module)
+{
+    if (module->has_slot && (--osc_daxpin_shared_slot.windows == 0)) {
+        daxpin_slot_put(osc_daxpin_shared_slot.index);
+    }
+}
+
 int osc_daxpin_peers_open(osc_daxpin_module_t *module,
                           osc_daxpin_unit_t disp_unit)
 {
@@ -284,11 +313,8 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module,
     ret = osc_daxpin_agree(module, ret);
     if (ret == OMPI_SUCCESS) {
         atomic_store(&module->dummy_control->state, DAXPIN_STATE_HELD);
-        /* A slot is for one thread at a time, but the last is for many */
-        module->slot     = opal_using_threads() ? DAXPIN_SLOTS - 1 :
-                                                  daxpin_slot_get();
-        module->has_slot = 1;
-        ret              = osc_daxpin_peers_exchange(module, disp_unit, infos);
+        osc_daxpin_peers_get_slot(module);
+        ret = osc_daxpin_peers_exchange(module, disp_unit, infos);
     }
     free(infos);
     return ret;
@@ -305,9 +331,7 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     for (i = 0; i < module->size; ++i) {
         daxpin_file_close(module->peers[i].mem.access.file);
     }
-    if (module->has_slot) {
-        daxpin_slot_put(module->slot);
-    }
+    osc_daxpin_peers_put_slot(module);
     free(module->dummy_control);
     free(module->peers);
     module->dummy_control = NULL;
