@@ -312,18 +312,12 @@ static int daxpin_adopt_finish(daxpin_file_t *file,
 static daxpin_file_t *daxpin_adopt_find_own(uintptr_t addr, size_t length,
                                        uint64_t *offset_p)
 {
-    daxpin_map_t *map = NULL;
+    const daxpin_map_t *map;
     daxpin_file_t *file;
 
     pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(file, &daxpin_files, link) {
-        LIST_FOREACH(map, &file->maps, link) {
-            if ((map->pmem2 != NULL) && (addr >= (uintptr_t)map->addr) &&
-                (length <= map->length) &&
-                (addr - (uintptr_t)map->addr <= map->length - length)) {
-                break;
-            }
-        }
+        map = daxpin_file_find_own_map(file, addr, length);
         if ((map != NULL) && daxpin_file_is_alive(file)) {
             *offset_p = map->offset + (addr - (uintptr_t)map->addr);
             ++file->refs;

@@ -5,6 +5,7 @@
 
 #include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
+#include "daxpin/os/ranges.h"
 #include "child.h"
 #include "intruder.h"
 
@@ -119,6 +120,39 @@ static void test_equal_and_nested(void **state)
     pin_remove(&ranges[1]);
     assert_null(daxpin_pin_find(file, 0, 8192));
     daxpin_file_close(file);
+    (void)state;
+}
+
+/* Find ranges by both of their ends, some of which are alike. */
+static void test_find_by_ends(void **state)
+{
+    static daxpin_range_t ranges[300];
+    unsigned inside[8][8] = {{0}};
+    daxpin_ranges_t set   = {0};
+    const daxpin_range_t *found;
+    unsigned i, n;
+
+    memset(ranges, 0, sizeof(ranges));
+    for (n = 0; n < 5000; ++n) {
+        i = (unsigned)(pin_random() % 300);
+        if (ranges[i].end > 0) {
+            daxpin_ranges_remove(&set, &ranges[i]);
+            --inside[ranges[i].start][ranges[i].end - 10];
+            ranges[i].end = 0;
+        } else if (pin_random() % 8 == 0) {
+            ranges[i].start = pin_random() % 8;
+            ranges[i].end   = 10 + pin_random() % 8;
+            daxpin_ranges_insert(&set, &ranges[i]);
+            ++inside[ranges[i].start][ranges[i].end - 10];
+        }
+        i     = (unsigned)(pin_random() % 64);
+        found = daxpin_ranges_find(&set, i / 8, 10 + i % 8);
+        assert_int_equal(found != NULL, inside[i / 8][i % 8] > 0);
+        if (found != NULL) {
+            assert_int_equal(found->start, i / 8);
+            assert_int_equal(found->end, 10 + i % 8);
+        }
+    }
     (void)state;
 }
 
@@ -467,6 +501,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_random_pins),
         unit_case(test_equal_and_nested),
+        unit_case(test_find_by_ends),
         unit_case(test_find_with_greatest_length),
         unit_case(test_many_pins),
         unit_case(test_worst_order),

@@ -392,15 +392,20 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end)
 static int daxpin_watched_has_map(daxpin_watched_t *watch)
 {
     const daxpin_file_t *file = atomic_load(&watch->file);
-    daxpin_map_t *map;
+    const uintptr_t start     = atomic_load(&watch->start);
+    const uintptr_t end       = atomic_load(&watch->end);
+    const daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if (((uintptr_t)map->addr < atomic_load(&watch->end)) &&
-            ((uintptr_t)map->addr + map->length > atomic_load(&watch->start))) {
+        if (map->pmem2 == NULL) {
+            break;
+        }
+        if (((uintptr_t)map->addr < end) &&
+            ((uintptr_t)map->addr + map->length > start)) {
             return 1;
         }
     }
-    return 0;
+    return daxpin_ranges_overlap(&file->adopted_maps, start, end) != NULL;
 }
 
 void daxpin_fault_unwatch_range(daxpin_file_t *file, uintptr_t start,

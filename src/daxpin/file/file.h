@@ -31,6 +31,7 @@ typedef struct daxpin_map {
     int               prot;
     unsigned          refs;
     struct pmem2_map  *pmem2; /* of libpmem2; NULL: adopted */
+    daxpin_range_t    range;  /* of memory, if it is adopted */
 } daxpin_map_t;
 
 /* A mapping of the file in this process, whoever made it */
@@ -177,7 +178,8 @@ struct daxpin_file {
     struct daxpin_access *accesses; /* DAXPIN_SLOTS, daxpin_file_accesses();
                                      NULL: not wanted yet */
     uint32_t           fence;
-    LIST_HEAD(, daxpin_map) maps;
+    LIST_HEAD(, daxpin_map) maps; /* the library's own, then the adopted */
+    daxpin_ranges_t    adopted_maps;
     daxpin_spans_t     spans;     /* of file->fd's description, as of the last
                                      exchange */
     LIST_HEAD(, daxpin_callback) callbacks;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <libpmem2.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -240,6 +241,37 @@ void daxpin_file_unmap_held(const daxpin_file_t *file)
     }
 }
 
+/* Add a mapping; those of the library come first, because there are few. */
+static void daxpin_file_insert_map(daxpin_file_t *file, daxpin_map_t *map)
+{
+    daxpin_map_t *own = LIST_FIRST(&file->maps), *next;
+
+    if ((map->pmem2 != NULL) || (own == NULL) || (own->pmem2 == NULL)) {
+        LIST_INSERT_HEAD(&file->maps, map, link);
+    } else {
+        while (((next = LIST_NEXT(own, link)) != NULL) &&
+               (next->pmem2 != NULL)) {
+            own = next;
+        }
+        LIST_INSERT_AFTER(own, map, link);
+    }
+    if (map->pmem2 == NULL) {
+        map->range.start = (uintptr_t)map->addr;
+        map->range.end   = (uintptr_t)map->addr + map->length;
+        daxpin_ranges_insert(&file->adopted_maps, &map->range);
+    }
+}
+
+static daxpin_map_t *daxpin_file_find_adopted(const daxpin_file_t *file,
+                                              uintptr_t addr, size_t length)
+{
+    daxpin_range_t *range = daxpin_ranges_find(&file->adopted_maps, addr,
+                                               addr + length);
+
+    return (range == NULL) ? NULL :
+           (daxpin_map_t*)((char*)range - offsetof(daxpin_map_t, range));
+}
+
 /* Map the whole file. No length is set, because libpmem2 requires one to be a
  * multiple of a page. Caller holds daxpin_mutex. */
 static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
@@ -263,7 +295,7 @@ static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
     map->length = pmem2_map_get_size(map->pmem2);
     map->prot   = PROT_READ | PROT_WRITE;
     map->refs   = 1;
-    LIST_INSERT_HEAD(&file->maps, map, link);
+    daxpin_file_insert_map(file, map);
     if (daxpin_fault_watch(file, (uintptr_t)map->addr,
                            (uintptr_t)map->addr + map->length) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
@@ -279,7 +311,24 @@ daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
     daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if ((map->pmem2 != NULL) && (map->length >= end)) {
+        if ((map->pmem2 == NULL) || (map->length >= end)) {
+            break;
+        }
+    }
+    return ((map != NULL) && (map->pmem2 != NULL)) ? map : NULL;
+}
+
+const daxpin_map_t *daxpin_file_find_own_map(const daxpin_file_t *file,
+                                             uintptr_t addr, size_t length)
+{
+    const daxpin_map_t *map;
+
+    LIST_FOREACH(map, &file->maps, link) {
+        if (map->pmem2 == NULL) {
+            return NULL;
+        }
+        if ((addr >= (uintptr_t)map->addr) && (length <= map->length) &&
+            (addr - (uintptr_t)map->addr <= map->length - length)) {
             return map;
         }
     }
@@ -319,6 +368,7 @@ static void daxpin_map_put(daxpin_file_t *file, daxpin_map_t *map)
 
     if (--map->refs == 0) {
         LIST_REMOVE(map, link);
+        daxpin_ranges_remove(&file->adopted_maps, &map->range);
         free(map);
         daxpin_fault_unwatch_range(file, start, end);
     }
@@ -331,12 +381,10 @@ int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
     int ret = 0;
 
     pthread_mutex_lock(&daxpin_mutex);
-    LIST_FOREACH(map, &file->maps, link) {
-        if ((map->addr == (void*)addr) && (map->length == length) &&
-            (map->pmem2 == NULL)) {
-            ++map->refs;
-            goto out;
-        }
+    map = daxpin_file_find_adopted(file, addr, length);
+    if (map != NULL) {
+        ++map->refs;
+        goto out;
     }
     map = calloc(1, sizeof(*map));
     if (map == NULL) {
@@ -348,7 +396,7 @@ int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,
     map->offset = offset;
     map->prot   = prot;
     map->refs   = 1;
-    LIST_INSERT_HEAD(&file->maps, map, link);
+    daxpin_file_insert_map(file, map);
     ret = daxpin_fault_watch(file, addr, addr + length);
     if (ret != 0) {
         daxpin_map_put(file, map);
@@ -368,12 +416,7 @@ void daxpin_file_remove_map(daxpin_file_t *file, uintptr_t addr, size_t length)
     daxpin_map_t *map;
 
     pthread_mutex_lock(&daxpin_mutex);
-    LIST_FOREACH(map, &file->maps, link) {
-        if ((map->addr == (void*)addr) && (map->length == length) &&
-            (map->pmem2 == NULL)) {
-            break;
-        }
-    }
+    map = daxpin_file_find_adopted(file, addr, length);
     if (map != NULL) {
         if ((map->refs == 1) && file->is_dax && (file->fd >= 0) &&
             daxpin_hold_is_contended(file->fd)) {

@@ -27,6 +27,11 @@ void daxpin_file_unmap_held(const daxpin_file_t *file);
  * holds daxpin_mutex. */
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
 
+/* Return a mapping of the library's own that has a range of memory, or NULL.
+ * Caller holds daxpin_mutex. */
+const daxpin_map_t *daxpin_file_find_own_map(const daxpin_file_t *file,
+                                             uintptr_t addr, size_t length);
+
 /* Add an adopted range, page-aligned, or one more reference to it. Return 0, or
  * -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_file_add_map(daxpin_file_t *file, uintptr_t addr, size_t length,

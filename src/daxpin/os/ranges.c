@@ -27,11 +27,12 @@ static void daxpin_range_update(daxpin_range_t *range)
     }
 }
 
-/* Order by start, then by address, so that each range has one place. */
+/* Order by start, end and address, so that each range has one place. */
 static int daxpin_range_before(const daxpin_range_t *a,
                                const daxpin_range_t *b)
 {
     return (a->start != b->start) ? (a->start < b->start) :
+           (a->end != b->end)     ? (a->end < b->end) :
                                     ((uintptr_t)a < (uintptr_t)b);
 }
 
@@ -100,6 +101,19 @@ void daxpin_ranges_remove(daxpin_ranges_t *ranges, daxpin_range_t *range)
 {
     ranges->root = daxpin_range_cut(ranges->root, range);
     --ranges->count;
+}
+
+daxpin_range_t *daxpin_ranges_find(const daxpin_ranges_t *ranges,
+                                   uint64_t start, uint64_t end)
+{
+    daxpin_range_t *root = ranges->root;
+
+    while ((root != NULL) && ((root->start != start) || (root->end != end))) {
+        root = ((root->start < start) ||
+                ((root->start == start) && (root->end < end))) ? root->right :
+                                                                 root->left;
+    }
+    return root;
 }
 
 daxpin_range_t *daxpin_ranges_overlap(const daxpin_ranges_t *ranges,

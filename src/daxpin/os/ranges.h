@@ -37,6 +37,10 @@ void daxpin_ranges_insert(daxpin_ranges_t *ranges, daxpin_range_t *range);
 /* Remove a range that is in the set. */
 void daxpin_ranges_remove(daxpin_ranges_t *ranges, daxpin_range_t *range);
 
+/* Return a range with this start and end, or NULL. */
+daxpin_range_t *daxpin_ranges_find(const daxpin_ranges_t *ranges,
+                                   uint64_t start, uint64_t end);
+
 /* Return a range that overlaps start to end, or NULL. */
 daxpin_range_t *daxpin_ranges_overlap(const daxpin_ranges_t *ranges,
                                       uint64_t start, uint64_t end);
