@@ -336,6 +336,38 @@ static void test_lengths(void)
                                  MPI_NO_OP, win), "get_accumulate, MPI_NO_OP");
 }
 
+/* The address of a result may be in its type: MPI_BOTTOM is NULL */
+static void test_bottom(void)
+{
+    const MPI_Aint disp   = window_disp(&window, right, 0);
+    uint64_t *const words = (uint64_t*)window.base;
+    uint64_t seen         = 0;
+    int length            = 1;
+    MPI_Datatype there;
+    MPI_Request request;
+    MPI_Aint address;
+
+    fill(words, WORDS);
+    MPI_Get_address(&seen, &address);
+    MPI_Type_create_struct(1, &length, &address, (MPI_Datatype[]){MPI_UINT64_T},
+                           &there);
+    MPI_Type_commit(&there);
+    check_mpi(MPI_Get_accumulate(NULL, 0, MPI_UINT64_T, MPI_BOTTOM, 1, there,
+                                 right, disp, 1, MPI_UINT64_T, MPI_NO_OP, win),
+              "get_accumulate to MPI_BOTTOM");
+    check_mpi(MPI_Win_flush(right, win), "flush");
+    check(seen == pattern(right, 0), "get_accumulate to MPI_BOTTOM: %lx", seen);
+    seen = 0;
+    check_mpi(MPI_Rget_accumulate(NULL, 0, MPI_UINT64_T, MPI_BOTTOM, 1, there,
+                                  right, disp, 1, MPI_UINT64_T, MPI_NO_OP, win,
+                                  &request), "rget_accumulate to MPI_BOTTOM");
+    check_mpi(MPI_Wait(&request, MPI_STATUS_IGNORE), "wait");
+    check(seen == pattern(right, 0), "rget_accumulate to MPI_BOTTOM: %lx",
+          seen);
+    MPI_Type_free(&there);
+    check_unchanged(words, WORDS, "get_accumulate to MPI_BOTTOM");
+}
+
 static void user_function(void *in, void *inout, int *count,
                           MPI_Datatype *type)
 {
@@ -630,6 +662,7 @@ static void test_wrong(void)
     test_extents();
     test_types();
     test_lengths();
+    test_bottom();
     test_operations();
     test_flavors();
     test_attach();

@@ -261,9 +261,9 @@ typedef struct osc_daxpin_acc {
     osc_daxpin_count_t             origin_count;
     ompi_datatype_t *origin_dt;
     const void      *compare; /* only if the target is equal to this */
-    void            *result;
+    void            *result; /* may be MPI_BOTTOM */
     osc_daxpin_count_t             result_count;
-    ompi_datatype_t *result_dt;
+    ompi_datatype_t *result_dt; /* NULL: there is no result */
     osc_daxpin_count_t             target_count;
     ompi_datatype_t *target_dt;
     ompi_op_t       *op;
@@ -282,12 +282,12 @@ static int osc_daxpin_acc_apply(const osc_daxpin_module_t *module,
         (memcmp(target, acc->compare, acc->target_dt->super.size) != 0)) {
         *changed_p = 0;
     }
-    if ((acc->result != NULL) &&
+    if ((acc->result_dt != NULL) &&
         osc_daxpin_is_plain(acc->result_count, acc->result_dt,
                             acc->target_count, acc->target_dt)) {
         osc_daxpin_acc_copy(acc->result, target, acc->target_count,
                             acc->target_dt);
-    } else if (acc->result != NULL) {
+    } else if (acc->result_dt != NULL) {
         ret = ompi_datatype_sndrcv(target, acc->target_count, acc->target_dt,
                                    acc->result, acc->result_count,
                                    acc->result_dt);
@@ -394,7 +394,7 @@ static int osc_daxpin_acc_match(const osc_daxpin_acc_t *acc)
             ret = MPI_ERR_TYPE;
         }
     }
-    if ((ret == OMPI_SUCCESS) && (acc->result != NULL) &&
+    if ((ret == OMPI_SUCCESS) && (acc->result_dt != NULL) &&
         ((acc->result_dt != acc->target_dt) ||
          (acc->result_count != acc->target_count))) {
         ret = osc_daxpin_range_match(acc->target_count, acc->target_dt,
