@@ -81,9 +81,13 @@ const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
  * writes. Caller does not hold daxpin_mutex. */
 int daxpin_range_is_control(uintptr_t addr, size_t length);
 
+/* The fast path is a part of operations of a few nanoseconds */
+#define DAXPIN_ACCESS_INLINE __attribute__((always_inline)) inline
+
 /* Return whether the fast path may be used: the file is HELD, or the access is
  * relaxed, and the file is LENT to a reader and watched. */
-static inline int daxpin_access_is_open(const daxpin_access_t *access)
+static DAXPIN_ACCESS_INLINE int
+daxpin_access_is_open(const daxpin_access_t *access)
 {
     return __builtin_expect(atomic_load_explicit(access->fast_open,
                                                  memory_order_acquire) ==
@@ -92,7 +96,7 @@ static inline int daxpin_access_is_open(const daxpin_access_t *access)
 
 /* Begin an access on the fast path alone. Return 1 if access is allowed. If
  * this returns 0, call daxpin_access_begin(), which may still allow access. */
-static inline int daxpin_access_try_begin(daxpin_access_t *access)
+static DAXPIN_ACCESS_INLINE int daxpin_access_try_begin(daxpin_access_t *access)
 {
     atomic_store_explicit(&access->fast_slot->busy, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
@@ -100,7 +104,7 @@ static inline int daxpin_access_try_begin(daxpin_access_t *access)
 }
 
 /* Begin an access. Return 0, or -ESTALE if access is not allowed. */
-static inline int daxpin_access_begin(daxpin_access_t *access)
+static DAXPIN_ACCESS_INLINE int daxpin_access_begin(daxpin_access_t *access)
 {
     return daxpin_access_try_begin(access) ? 0 :
                                              daxpin_access_begin_slow(access);
@@ -118,7 +122,7 @@ static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
 
 /* End an access on the fast path alone. Return 1 if all stores are in the file.
  * If this returns 0, call daxpin_access_end(). */
-static inline int daxpin_access_try_end(daxpin_access_t *access)
+static DAXPIN_ACCESS_INLINE int daxpin_access_try_end(daxpin_access_t *access)
 {
     atomic_signal_fence(memory_order_seq_cst);
     if (!daxpin_access_is_open(access)) {
@@ -130,8 +134,8 @@ static inline int daxpin_access_try_end(daxpin_access_t *access)
 
 /* End an access. offset, length: what was accessed. Return 0 if all stores are
  * in the file, else -ESTALE. */
-static inline int daxpin_access_end(daxpin_access_t *access, uint64_t offset,
-                                    size_t length)
+static DAXPIN_ACCESS_INLINE int
+daxpin_access_end(daxpin_access_t *access, uint64_t offset, size_t length)
 {
     return daxpin_access_try_end(access) ?
                    0 :

@@ -2,11 +2,12 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A rank ends in the middle of an accumulate, as its own memory cannot be read.
- * The others get an error when they accumulate at the same target, and do not
- * wait for ever. Run this so that the job outlives a rank.
+ * A rank ends in the middle of an accumulate, as memory cannot be read: that of
+ * many operands, or the word that it accumulates at. The others get an error when
+ * they accumulate at the same target, and do not wait for ever. Run this so that
+ * the job outlives a rank.
  *
- * usage: orphan PATH
+ * usage: orphan PATH many|word
  */
 
 #define _GNU_SOURCE
@@ -16,7 +17,8 @@
 #include <signal.h>
 #include <stdint.h>
 
-#define SIZE 65536
+#define SIZE   65536
+#define TARGET 1 /* which ends */
 
 static void die(int signo)
 {
@@ -32,8 +34,8 @@ static void end_within(const window_t *window)
 
     check(none != MAP_FAILED, "mmap: %m");
     check(signal(SIGSEGV, die) != SIG_ERR, "signal: %m");
-    MPI_Accumulate(none, SIZE / 8, MPI_UINT64_T, 0, 0, SIZE / 8, MPI_UINT64_T,
-                   MPI_SUM, window->win);
+    MPI_Accumulate(none, SIZE / 8, MPI_UINT64_T, TARGET, 0, SIZE / 8,
+                   MPI_UINT64_T, MPI_SUM, window->win);
     fail("the accumulate returned");
 }
 
@@ -41,8 +43,17 @@ static int accumulate(const window_t *window)
 {
     uint64_t one = 1, old;
 
-    return MPI_Fetch_and_op(&one, &old, MPI_UINT64_T, 0, 0, MPI_SUM,
+    return MPI_Fetch_and_op(&one, &old, MPI_UINT64_T, TARGET, 0, MPI_SUM,
                             window->win);
+}
+
+/* Accumulate at a word that cannot be read here */
+static void end_at_word(const window_t *window)
+{
+    check(mprotect(window->base, SIZE, PROT_NONE) == 0, "mprotect: %m");
+    check(signal(SIGSEGV, die) != SIG_ERR, "signal: %m");
+    accumulate(window);
+    fail("the accumulate returned");
 }
 
 int main(int argc, char **argv)
@@ -53,15 +64,16 @@ int main(int argc, char **argv)
     int ret;
 
     check_init(&argc, &argv);
-    check((argc == 2) && (check_size > 2), "usage: orphan PATH");
+    check((argc == 3) && (check_size > 2), "usage: orphan PATH many|word");
     window.path = argv[1];
     check_mpi(window_open(&window), "the window");
     check_mpi(MPI_Win_lock_all(MPI_MODE_NOCHECK, window.win), "lock_all");
     check_mpi(accumulate(&window), "fetch_and_op");
-    MPI_Comm_split(MPI_COMM_WORLD, check_rank == 1, 0, &others);
+    MPI_Comm_split(MPI_COMM_WORLD, check_rank == TARGET, 0, &others);
     MPI_Barrier(MPI_COMM_WORLD);
-    if (check_rank == 1) {
-        end_within(&window);
+    if (check_rank == TARGET) {
+        (strcmp(argv[2], "word") == 0) ? end_at_word(&window) :
+                                         end_within(&window);
     }
     do { /* until the rank has come so far */
         ret = accumulate(&window);

@@ -30,6 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What operations of a few nanoseconds consist of */
+#define OSC_DAXPIN_INLINE __attribute__((always_inline)) inline
+
 /* ompi/op/op.h includes what is not installed */
 typedef struct ompi_op_t ompi_op_t;
 
@@ -136,6 +139,9 @@ typedef struct osc_daxpin_peer {
     int              queried;   /* the program has its address, and may access
                                    it in any epoch */
     uint64_t         number;    /* of the last request to persist */
+    uint64_t         short_get; /* bytes of its segment that may be accessed in
+                                   the short way, see osc_daxpin_range.h */
+    uint64_t         short_put; /* likewise */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;
 

@@ -13,6 +13,7 @@
 #include "osc_daxpin_acc.h"
 
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_lock.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_op.h"
 #include "osc_daxpin_peer.h"
@@ -303,6 +304,223 @@ static int osc_daxpin_acc_apply(const osc_daxpin_module_t *module,
 }
 
 /*
+ * One word of memory that is mapped here: all else is done first or afterwards,
+ * so that the lock is held for a few instructions
+ */
+
+typedef enum osc_daxpin_word {
+    OSC_DAXPIN_WORD_GET,
+    OSC_DAXPIN_WORD_REPLACE,
+    OSC_DAXPIN_WORD_CSWAP,
+    OSC_DAXPIN_WORD_ADD,
+    OSC_DAXPIN_WORD_ADD_DOUBLE,
+    OSC_DAXPIN_WORD_AND,
+    OSC_DAXPIN_WORD_OR,
+    OSC_DAXPIN_WORD_XOR,
+    OSC_DAXPIN_WORD_REDUCE /* by Open MPI */
+} osc_daxpin_word_t;
+
+/* Find out what an operation does to a value of a predefined type. All but
+ * OSC_DAXPIN_WORD_REDUCE are allowed with the type. */
+static inline osc_daxpin_word_t osc_daxpin_word_of(const ompi_op_t *op,
+                                                   const ompi_datatype_t *dt)
+{
+    if (op == MPI_NO_OP) {
+        return OSC_DAXPIN_WORD_GET;
+    }
+    if (op == MPI_REPLACE) {
+        return OSC_DAXPIN_WORD_REPLACE;
+    }
+    if (!osc_daxpin_op_is_integer(dt)) {
+        return ((op == MPI_SUM) && (dt == MPI_DOUBLE)) ?
+                       OSC_DAXPIN_WORD_ADD_DOUBLE :
+                       OSC_DAXPIN_WORD_REDUCE;
+    }
+    return (op == MPI_SUM)  ? OSC_DAXPIN_WORD_ADD :
+           (op == MPI_BAND) ? OSC_DAXPIN_WORD_AND :
+           (op == MPI_BOR)  ? OSC_DAXPIN_WORD_OR :
+           (op == MPI_BXOR) ? OSC_DAXPIN_WORD_XOR :
+                              OSC_DAXPIN_WORD_REDUCE;
+}
+
+/* A value of 4 or 8 bytes in memory, read and written in one piece: a get of it
+ * takes no lock */
+static OSC_DAXPIN_INLINE uint64_t osc_daxpin_word_load(const void *addr,
+                                                       size_t size)
+{
+    uint64_t value;
+    uint32_t half;
+
+    if (OPAL_LIKELY(size == sizeof(value))) {
+        memcpy(&value, addr, sizeof(value));
+        return value;
+    }
+    memcpy(&half, addr, sizeof(half));
+    return half;
+}
+
+static OSC_DAXPIN_INLINE void osc_daxpin_word_store(void *addr, uint64_t value,
+                                                    size_t size)
+{
+    uint32_t half = (uint32_t)value;
+
+    if (OPAL_LIKELY(size == sizeof(value))) {
+        memcpy(addr, &value, sizeof(value));
+    } else {
+        memcpy(addr, &half, sizeof(half));
+    }
+}
+
+static inline uint64_t osc_daxpin_word_add_double(uint64_t a, uint64_t b)
+{
+    double left, right;
+
+    memcpy(&left, &a, sizeof(left));
+    memcpy(&right, &b, sizeof(right));
+    right += left;
+    memcpy(&b, &right, sizeof(b));
+    return b;
+}
+
+/* Return what is in the place of a value afterwards */
+static OSC_DAXPIN_INLINE uint64_t osc_daxpin_word_apply(osc_daxpin_word_t word,
+                                                        uint64_t before,
+                                                        uint64_t value)
+{
+    switch (word) {
+    case OSC_DAXPIN_WORD_ADD:
+        return before + value;
+    case OSC_DAXPIN_WORD_ADD_DOUBLE:
+        return osc_daxpin_word_add_double(value, before);
+    case OSC_DAXPIN_WORD_AND:
+        return before & value;
+    case OSC_DAXPIN_WORD_OR:
+        return before | value;
+    case OSC_DAXPIN_WORD_XOR:
+        return before ^ value;
+    default:
+        return value;
+    }
+}
+
+/* Caller has the lock, and the access has begun. Return the value before. */
+static OSC_DAXPIN_INLINE uint64_t osc_daxpin_word_change(
+        const osc_daxpin_module_t *module, osc_daxpin_word_t word,
+        ompi_op_t *op, ompi_datatype_t *dt, char *addr, size_t size,
+        uint64_t value, uint64_t compare)
+{
+    const uint64_t before = osc_daxpin_word_load(addr, size);
+    uint64_t operand[1]; /* or the half of it that comes first */
+
+    if (word == OSC_DAXPIN_WORD_REDUCE) {
+        osc_daxpin_word_store(operand, value, size);
+        osc_daxpin_reduce_local(module, operand, addr, 1, dt, op);
+    } else if ((word != OSC_DAXPIN_WORD_GET) &&
+               ((word != OSC_DAXPIN_WORD_CSWAP) || (before == compare))) {
+        osc_daxpin_word_store(addr, osc_daxpin_word_apply(word, before, value),
+                              size);
+    }
+    return before;
+}
+
+/* Accumulate one value of a predefined type if it is mapped here, and all ranks
+ * take the lock of the node. The program's memory is accessed without the lock,
+ * because a program may end that does so. compare, result: may be NULL. Return 0
+ * if it has to be done in the other way: it has to wait for the lock or for the
+ * lease, or fails. */
+static OSC_DAXPIN_INLINE int
+osc_daxpin_word_try(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
+                    ompi_datatype_t *dt, size_t size, ompi_op_t *op,
+                    osc_daxpin_word_t word, const void *origin,
+                    const void *compare, void *result, int *ret_p)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    osc_daxpin_mem_t *mem   = &peer->mem;
+    uint64_t value = 0, expected = 0, start, before;
+    osc_daxpin_thread_t *thread;
+    osc_daxpin_lock_t *lock;
+
+    if (((size != sizeof(uint64_t)) && (size != sizeof(uint32_t))) ||
+        !osc_daxpin_is_simple(dt) || (module->lock.module != NULL) ||
+        !osc_daxpin_range_is_short(module, peer, disp, size, 1, &start) ||
+        ((thread = osc_daxpin_thread_self()) == NULL) ||
+        !daxpin_access_is_open(&mem->access)) {
+        return 0;
+    }
+    if (word != OSC_DAXPIN_WORD_GET) {
+        value = osc_daxpin_word_load(origin, size);
+    }
+    if (word == OSC_DAXPIN_WORD_CSWAP) {
+        expected = osc_daxpin_word_load(compare, size);
+    }
+    peer->touched = 1;
+    osc_daxpin_poll(module, size);
+    lock = &module->node.locks[peer->node_rank];
+    if (OPAL_UNLIKELY(!daxpin_access_try_begin(&mem->access) ||
+                      !osc_daxpin_lock_quick(thread, lock))) {
+        daxpin_access_leave(&mem->access);
+        return 0;
+    }
+    before = osc_daxpin_word_change(module, word, op, dt, mem->base + start,
+                                    size, value, expected);
+    osc_daxpin_unlock_quick(thread, lock);
+    if (OPAL_UNLIKELY(daxpin_access_end(&mem->access, mem->offset + start,
+                                        size) != 0)) {
+        *ret_p = osc_daxpin_peer_revoked(module, target);
+        return 1;
+    }
+    if (result != NULL) {
+        osc_daxpin_word_store(result, before, size);
+    }
+    *ret_p = OMPI_SUCCESS;
+    return 1;
+}
+
+/* The same for an operation that Open MPI does */
+static __attribute__((noinline)) int
+osc_daxpin_word_reduce(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
+                       ompi_datatype_t *dt, ompi_op_t *op, const void *origin,
+                       void *result, int *ret_p)
+{
+    return osc_daxpin_word_try(module, target, disp, dt, dt->super.size, op,
+                               OSC_DAXPIN_WORD_REDUCE, origin, NULL, result,
+                               ret_p);
+}
+
+/* Return whether it is what most programs do that fetch and add */
+static inline int osc_daxpin_word_adds(const ompi_op_t *op,
+                                       const ompi_datatype_t *dt)
+{
+    return (op == MPI_SUM) && (dt->super.size == sizeof(uint64_t)) &&
+           osc_daxpin_op_is_integer(dt);
+}
+
+/* The same for any operation. is_checked: it is allowed with the type; else fail
+ * if it is not */
+static OSC_DAXPIN_INLINE int
+osc_daxpin_word(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
+                ompi_datatype_t *dt, ompi_op_t *op, int is_checked,
+                const void *origin, void *result, int *ret_p)
+{
+    osc_daxpin_word_t word;
+
+    if (osc_daxpin_word_adds(op, dt)) {
+        return osc_daxpin_word_try(module, target, disp, dt, sizeof(uint64_t),
+                                   op, OSC_DAXPIN_WORD_ADD, origin, NULL,
+                                   result, ret_p);
+    }
+    word = osc_daxpin_word_of(op, dt);
+    if (word != OSC_DAXPIN_WORD_REDUCE) {
+        return osc_daxpin_word_try(module, target, disp, dt, dt->super.size, op,
+                                   word, origin, NULL, result, ret_p);
+    }
+    *ret_p = is_checked ? OMPI_SUCCESS : osc_daxpin_op_check(op, dt);
+    return (*ret_p != OMPI_SUCCESS) ||
+           osc_daxpin_word_reduce(module, target, disp, dt, op, origin, result,
+                                  ret_p);
+}
+
+/*
  * The calls
  */
 
@@ -438,14 +656,12 @@ out:
     return ret;
 }
 
-int osc_daxpin_get_accumulate(const void *origin,
-                              osc_daxpin_count_t origin_count,
-                              ompi_datatype_t *origin_dt, void *result,
-                              osc_daxpin_count_t result_count,
-                              ompi_datatype_t *result_dt, int target,
-                              ptrdiff_t disp, osc_daxpin_count_t target_count,
-                              ompi_datatype_t *target_dt, ompi_op_t *op,
-                              ompi_win_t *win)
+static __attribute__((noinline)) int
+osc_daxpin_acc_any(const void *origin, osc_daxpin_count_t origin_count,
+                   ompi_datatype_t *origin_dt, void *result,
+                   osc_daxpin_count_t result_count, ompi_datatype_t *result_dt,
+                   int target, ptrdiff_t disp, osc_daxpin_count_t target_count,
+                   ompi_datatype_t *target_dt, ompi_op_t *op, ompi_win_t *win)
 {
     const osc_daxpin_acc_t acc = {
         .origin       = origin,
@@ -462,32 +678,71 @@ int osc_daxpin_get_accumulate(const void *origin,
     return osc_daxpin_acc(win, target, disp, &acc);
 }
 
+/* result_dt NULL: there is no result; the address may be MPI_BOTTOM */
+static OSC_DAXPIN_INLINE int osc_daxpin_acc_both(
+        const void *origin, osc_daxpin_count_t origin_count,
+        ompi_datatype_t *origin_dt, void *result,
+        osc_daxpin_count_t result_count, ompi_datatype_t *result_dt, int target,
+        ptrdiff_t disp, osc_daxpin_count_t target_count,
+        ompi_datatype_t *target_dt, ompi_op_t *op, ompi_win_t *win)
+{
+    int ret;
+
+    if ((target_count == 1) &&
+        ((op == MPI_NO_OP) ||
+         ((origin_count == 1) && (origin_dt == target_dt))) &&
+        ((result_dt == NULL) ||
+         ((result_count == 1) && (result_dt == target_dt))) &&
+        osc_daxpin_word(osc_daxpin_module(win), target, disp, target_dt, op,
+                        1, origin, result, &ret)) {
+        return ret;
+    }
+    return osc_daxpin_acc_any(origin, origin_count, origin_dt, result,
+                              result_count, result_dt, target, disp,
+                              target_count, target_dt, op, win);
+}
+
+int osc_daxpin_get_accumulate(const void *origin,
+                              osc_daxpin_count_t origin_count,
+                              ompi_datatype_t *origin_dt, void *result,
+                              osc_daxpin_count_t result_count,
+                              ompi_datatype_t *result_dt, int target,
+                              ptrdiff_t disp, osc_daxpin_count_t target_count,
+                              ompi_datatype_t *target_dt, ompi_op_t *op,
+                              ompi_win_t *win)
+{
+    return osc_daxpin_acc_both(origin, origin_count, origin_dt, result,
+                               result_count, result_dt, target, disp,
+                               target_count, target_dt, op, win);
+}
+
 int osc_daxpin_accumulate(const void *origin, osc_daxpin_count_t origin_count,
                           ompi_datatype_t *origin_dt, int target,
                           ptrdiff_t disp, osc_daxpin_count_t target_count,
                           ompi_datatype_t *target_dt, ompi_op_t *op,
                           ompi_win_t *win)
 {
-    return osc_daxpin_get_accumulate(origin, origin_count, origin_dt, NULL, 0,
-                                     NULL, target, disp, target_count,
-                                     target_dt, op, win);
+    return osc_daxpin_acc_both(origin, origin_count, origin_dt, NULL, 0, NULL,
+                               target, disp, target_count, target_dt, op, win);
 }
 
 int osc_daxpin_fetch_and_op(const void *origin, void *result,
                             ompi_datatype_t *dt, int target, ptrdiff_t disp,
                             ompi_op_t *op, ompi_win_t *win)
 {
-    int ret = osc_daxpin_op_check(op, dt);
+    int ret;
 
-    return (ret != OMPI_SUCCESS) ?
+    return osc_daxpin_word(osc_daxpin_module(win), target, disp, dt, op, 0,
+                           origin, result, &ret) ?
                    ret :
-                   osc_daxpin_get_accumulate(origin, 1, dt, result, 1, dt,
-                                             target, disp, 1, dt, op, win);
+                   osc_daxpin_acc_any(origin, 1, dt, result, 1, dt, target,
+                                      disp, 1, dt, op, win);
 }
 
-int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
-                                void *result, ompi_datatype_t *dt, int target,
-                                ptrdiff_t disp, ompi_win_t *win)
+static __attribute__((noinline)) int
+osc_daxpin_cswap_any(const void *origin, const void *compare, void *result,
+                     ompi_datatype_t *dt, int target, ptrdiff_t disp,
+                     ompi_win_t *win)
 {
     const osc_daxpin_acc_t acc = {
         .origin       = origin,
@@ -503,6 +758,21 @@ int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
     };
 
     return osc_daxpin_acc(win, target, disp, &acc);
+}
+
+int osc_daxpin_compare_and_swap(const void *origin, const void *compare,
+                                void *result, ompi_datatype_t *dt, int target,
+                                ptrdiff_t disp, ompi_win_t *win)
+{
+    int ret;
+
+    return osc_daxpin_word_try(osc_daxpin_module(win), target, disp, dt,
+                               dt->super.size, MPI_REPLACE,
+                               OSC_DAXPIN_WORD_CSWAP, origin, compare, result,
+                               &ret) ?
+                   ret :
+                   osc_daxpin_cswap_any(origin, compare, result, dt, target,
+                                        disp, win);
 }
 
 /*

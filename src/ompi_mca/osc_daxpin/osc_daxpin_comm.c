@@ -14,7 +14,7 @@
 #include "osc_daxpin_request.h"
 #include "osc_daxpin_state.h"
 
-static __attribute__((always_inline)) inline int osc_daxpin_move_mapped(
+static OSC_DAXPIN_INLINE int osc_daxpin_move_mapped(
         osc_daxpin_module_t *module, void *origin,
         osc_daxpin_count_t origin_count, ompi_datatype_t *origin_dt,
         osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
@@ -111,27 +111,7 @@ out:
     return ret;
 }
 
-/* Return whether a few bytes have to be copied to or from memory that is mapped
- * here, and no more has to be done. All else takes osc_daxpin_move_any(), and so
- * do errors. *start_p: the first byte, in the memory */
-static __attribute__((always_inline)) inline int osc_daxpin_move_is_short(
-        const osc_daxpin_module_t *module, const osc_daxpin_peer_t *peer,
-        ptrdiff_t disp, size_t length, int is_put, uint64_t *start_p)
-{
-    const osc_daxpin_mem_t *mem = &peer->mem;
-
-    return (peer->open | module->all_open) && (length - 1 < mem->size) &&
-           (length <= DAXPIN_ACCESS_CHUNK) && (peer->mems == mem) &&
-           (mem->base != NULL) && (mem->access.file != NULL) &&
-           !module->has_threads &&
-           !(is_put && (mem->read_only || (module->spec.persist ==
-                                           OSC_DAXPIN_PERSIST_FLUSH))) &&
-           !__builtin_mul_overflow(disp, (ptrdiff_t)peer->disp_unit,
-                                   (ptrdiff_t*)start_p) &&
-           (*start_p <= mem->size - length);
-}
-
-static __attribute__((always_inline)) inline int
+static OSC_DAXPIN_INLINE int
 osc_daxpin_move_short(osc_daxpin_module_t *module, int target, void *origin,
                       uint64_t start, size_t length, int is_put)
 {
@@ -152,7 +132,7 @@ osc_daxpin_move_short(osc_daxpin_module_t *module, int target, void *origin,
     return OMPI_SUCCESS;
 }
 
-static __attribute__((always_inline)) inline int
+static OSC_DAXPIN_INLINE int
 osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
                 ompi_datatype_t *origin_dt, int target, ptrdiff_t disp,
                 osc_daxpin_count_t target_count, ompi_datatype_t *target_dt,
@@ -164,8 +144,8 @@ osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
 
     if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,
                                         target_dt) &&
-                    osc_daxpin_move_is_short(module, &module->peers[target],
-                                             disp, length, is_put, &start))) {
+                    osc_daxpin_range_is_short(module, &module->peers[target],
+                                              disp, length, is_put, &start))) {
         return osc_daxpin_move_short(module, target, origin, start, length,
                                      is_put);
     }

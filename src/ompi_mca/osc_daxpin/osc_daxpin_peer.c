@@ -166,6 +166,18 @@ static char *osc_daxpin_peer_map(osc_daxpin_module_t *module,
     return (base != NULL) ? base + info->offset : NULL;
 }
 
+/* Note what may be accessed in the short way: memory that is mapped here, of a
+ * window that is not dynamic. After a put nothing is left to do. */
+static void osc_daxpin_peer_shorten(const osc_daxpin_module_t *module,
+                                    osc_daxpin_peer_t *peer)
+{
+    const int only_get = peer->mem.read_only ||
+                         (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH);
+
+    peer->short_get = peer->mem.size;
+    peer->short_put = only_get ? 0 : peer->mem.size;
+}
+
 /* Map the file of a target of this node */
 static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                      const osc_daxpin_peer_info_t *infos,
@@ -191,6 +203,7 @@ static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                 "the segment of rank %d: %s", module->rank,
                                 target, daxpin_errormsg());
     }
+    osc_daxpin_peer_shorten(module, &module->peers[target]);
     return OMPI_SUCCESS;
 }
 

@@ -114,6 +114,23 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
     return OMPI_SUCCESS;
 }
 
+/* Return whether a few bytes have to be accessed in memory that is mapped here,
+ * and no more has to be done. All else takes osc_daxpin_range_get(), and so do
+ * errors. *start_p: the first byte, in the memory */
+static OSC_DAXPIN_INLINE int
+osc_daxpin_range_is_short(const osc_daxpin_module_t *module,
+                          const osc_daxpin_peer_t *peer, ptrdiff_t disp,
+                          size_t length, int is_put, uint64_t *start_p)
+{
+    const uint64_t size = is_put ? peer->short_put : peer->short_get;
+
+    return (peer->open | module->all_open) && (length - 1 < size) &&
+           (length <= DAXPIN_ACCESS_CHUNK) &&
+           !__builtin_mul_overflow(disp, (ptrdiff_t)peer->disp_unit,
+                                   (ptrdiff_t*)start_p) &&
+           (*start_p <= size - length);
+}
+
 /* With daxpin_persist=flush, have the next flush make the range durable. Called
  * after the access has begun, because another thread may flush at the same
  * time, see osc_daxpin_peer_persist(). */
