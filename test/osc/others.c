@@ -6,8 +6,9 @@
  * open, or mapped, and give the window no memory. Each even rank of them has a
  * second file, which it exposes, and which the first rank has open.
  *
- * usage: others HOW PATH [allocate]; allocate: the window is one of
- *        MPI_Win_allocate with that path, and the second rank has the file open
+ * usage: others HOW PATH [allocate|attach]; allocate: the window is one of
+ *        MPI_Win_allocate with that path, and the second rank has the file open;
+ *        attach: the first rank attaches its mapping to a dynamic window
  *   read, write, both  descriptors of these modes
  *   map, readmap       a shared mapping, to write or only to read
  *   append, private    a descriptor with O_APPEND, a private mapping: no window
@@ -94,6 +95,54 @@ static void allocate(const char *path, const side_t *side)
     MPI_Info_free(&info);
 }
 
+/* Attach, which the other ranks take no part in. They have each their own
+ * description of the file. */
+static void attach(const char *path, const side_t *side)
+{
+    char *base = NULL, *other = NULL;
+    MPI_Aint place = 0;
+    long value     = 42;
+    MPI_Win win;
+    int ret;
+
+    check_mpi(MPI_Win_create_dynamic(MPI_INFO_NULL, MPI_COMM_WORLD, &win),
+              "window");
+    check_mpi(MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN), "errhandler");
+    if (check_rank == 0) {
+        base = make(path);
+        MPI_Get_address(base, &place);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank != 0) {
+        other = take(path, side);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank == 0) {
+        ret = MPI_Win_attach(win, base, SIZE);
+        if (side->cannot) {
+            check_class(ret, MPI_ERR_RMA_ATTACH, "attach");
+            printf("not attached\n");
+        } else {
+            check_mpi(ret, "attach");
+        }
+    }
+    MPI_Bcast(&place, 1, MPI_AINT, 0, MPI_COMM_WORLD);
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    if ((check_rank == 1) && !side->cannot) {
+        check_mpi(MPI_Put(&value, 1, MPI_LONG, 0, place, 1, MPI_LONG, win),
+                  "put");
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check((base == NULL) || side->cannot || (*(long*)base == 42),
+          "the value is not there");
+    check((other == NULL) || side->cannot || (*(long*)other == 42),
+          "the value is not in this rank's own mapping");
+    if ((check_rank == 0) && !side->cannot) {
+        check_mpi(MPI_Win_detach(win, base), "detach");
+    }
+    check_mpi(MPI_Win_free(&win), "free");
+}
+
 int main(int argc, char **argv)
 {
     const side_t *side = sides;
@@ -109,7 +158,8 @@ int main(int argc, char **argv)
     }
     check(side->how != NULL, "%s: no such way", argv[1]);
     if (argc == 4) {
-        allocate(argv[2], side);
+        (strcmp(argv[3], "attach") == 0) ? attach(argv[2], side) :
+                                           allocate(argv[2], side);
         MPI_Finalize();
         return 0;
     }

@@ -195,6 +195,17 @@ typedef struct osc_daxpin_table {
     osc_daxpin_region_t regions[OSC_DAXPIN_REGIONS_MAX];
 } osc_daxpin_table_t;
 
+/* A request of a rank that attaches a file: one for each rank of the node, see
+ * osc_daxpin_lend.c */
+typedef struct osc_daxpin_lend {
+    _Atomic uint32_t calls;  /* of the first rank: requests of all ranks */
+    _Atomic uint32_t number; /* odd: the rank is changing the request */
+    uint64_t         dev;    /* with the others: daxpin_inode_t */
+    uint64_t         ino;
+    uint64_t         map_dev;
+    uint64_t         map_ino;
+} osc_daxpin_lend_t;
+
 /* Makes accumulates of the ranks of a node atomic: one for each rank. The
  * kernel ends the lock of a process that has ended. */
 typedef struct osc_daxpin_lock {
@@ -209,6 +220,8 @@ typedef struct osc_daxpin_node {
     osc_daxpin_slot_t   *slots; /* one for each rank of the node */
     osc_daxpin_lock_t   *locks; /* likewise */
     osc_daxpin_table_t  *tables; /* likewise; of a dynamic window */
+    osc_daxpin_lend_t   *lends;  /* likewise */
+    _Atomic uint32_t    *answers; /* to them, for each pair of ranks */
     _Atomic uint32_t    *posts;  /* if is_all: for each pair of ranks */
     size_t              length;
 } osc_daxpin_node_t;
@@ -267,6 +280,9 @@ typedef struct osc_daxpin_module {
     osc_daxpin_spec_t      spec;
     osc_daxpin_segment_t   segment;
     osc_daxpin_segment_t   *attached; /* in the order of this rank's table */
+    struct osc_daxpin_module *lend_next;
+    int                    lends;      /* to ranks that attach files */
+    uint32_t               lend_calls; /* that were answered */
     struct osc_daxpin_module *am_next;
     int                    has_am;   /* uses active messages */
     osc_daxpin_node_t      node;

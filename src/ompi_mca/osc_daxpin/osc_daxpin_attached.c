@@ -8,7 +8,9 @@
 
 #include "osc_daxpin_attached.h"
 
+#include "osc_daxpin_adopt.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_lend.h"
 #include "osc_daxpin_segment.h"
 
 #include <stdio.h>
@@ -131,41 +133,77 @@ static void osc_daxpin_region_fill(const osc_daxpin_segment_t *segment,
              path + ((length < size) ? 0 : length - size + 1));
 }
 
-static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
-                             size_t size)
+/* Caller holds attach_mutex. Check that there is room for a region. */
+static int osc_daxpin_attach_check(const osc_daxpin_table_t *table, void *base,
+                                   size_t size)
 {
-    osc_daxpin_region_t region = {.start = (uintptr_t)base, .size = size};
-    osc_daxpin_table_t *table  = osc_daxpin_own_table(module);
-    osc_daxpin_segment_t segment;
-
     if (table->count == OSC_DAXPIN_REGIONS_MAX) {
         return osc_daxpin_error(MPI_ERR_RMA_ATTACH, "cannot attach %zu bytes "
                                 "at %p: %d regions are attached, which is the "
                                 "limit; detach some", size, base,
                                 OSC_DAXPIN_REGIONS_MAX);
     }
-    if (osc_daxpin_table_overlaps(table, region.start, size)) {
+    if (osc_daxpin_table_overlaps(table, (uintptr_t)base, size)) {
         return osc_daxpin_error(MPI_ERR_RMA_ATTACH, "cannot attach %zu bytes "
                                 "at %p: they overlap memory that is attached "
                                 "already", size, base);
     }
-    if (osc_daxpin_segment_adopt(base, size, module->timeout_ms, &segment) !=
-        OMPI_SUCCESS) {
-        return MPI_ERR_RMA_ATTACH;
+    return OMPI_SUCCESS;
+}
+
+/* Take the file that the program has mapped at an address. The file stays NULL
+ * if the mapping is not of a file that daxpin leases. Other ranks are waited
+ * for, whose messages need attach_mutex: the caller does not hold it. */
+static int osc_daxpin_attach_adopt(osc_daxpin_module_t *module, void *base,
+                                   size_t size, osc_daxpin_segment_t *segment)
+{
+    daxpin_adoption_t adoption;
+    int ret;
+
+    memset(segment, 0, sizeof(*segment));
+    segment->base = base;
+    segment->size = size;
+    ret = osc_daxpin_adopt_locate(base, size, module->timeout_ms, &adoption,
+                                  segment);
+    if ((ret != OMPI_SUCCESS) || !adoption.located) {
+        return (ret != OMPI_SUCCESS) ? MPI_ERR_RMA_ATTACH : ret;
     }
-    if ((segment.file != NULL) && module->has_am) {
-        segment.touched = calloc(module->size, sizeof(*segment.touched));
-        if (segment.touched == NULL) {
-            osc_daxpin_segment_release(&segment);
+    ret = osc_daxpin_lend_adopt(module, &adoption);
+    if (ret == 0) {
+        osc_daxpin_segment_take(segment, adoption.file, adoption.offset);
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_segment_without_lease(segment, ret) ?
+                   OMPI_SUCCESS :
+                   osc_daxpin_error(MPI_ERR_RMA_ATTACH, "%s",
+                                    daxpin_errormsg());
+}
+
+/* Caller holds attach_mutex. Another thread may have attached meanwhile. */
+static int osc_daxpin_attach_insert(osc_daxpin_module_t *module,
+                                    osc_daxpin_segment_t *segment)
+{
+    osc_daxpin_region_t region = {.start     = (uintptr_t)segment->base,
+                                  .size      = segment->size,
+                                  .read_only = segment->read_only};
+    osc_daxpin_table_t *table  = osc_daxpin_own_table(module);
+    int ret;
+
+    ret = osc_daxpin_attach_check(table, segment->base, segment->size);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    if ((segment->file != NULL) && module->has_am) {
+        segment->touched = calloc(module->size, sizeof(*segment->touched));
+        if (segment->touched == NULL) {
             return OMPI_ERR_OUT_OF_RESOURCE;
         }
     }
-    if (segment.file != NULL) {
-        osc_daxpin_region_fill(&segment, &region);
+    if (segment->file != NULL) {
+        osc_daxpin_region_fill(segment, &region);
     }
-    region.read_only = segment.read_only;
     osc_daxpin_table_begin(table);
-    module->attached[table->count] = segment;
+    module->attached[table->count] = *segment;
     table->regions[table->count++] = region;
     osc_daxpin_table_end(table);
     return OMPI_SUCCESS;
@@ -174,6 +212,7 @@ static int osc_daxpin_attach(osc_daxpin_module_t *module, void *base,
 int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
+    osc_daxpin_segment_t segment;
     int ret;
 
     if (module->flavor != MPI_WIN_FLAVOR_DYNAMIC) {
@@ -183,8 +222,20 @@ int osc_daxpin_win_attach(ompi_win_t *win, void *base, size_t size)
         return MPI_ERR_SIZE;
     }
     OPAL_THREAD_LOCK(&module->attach_mutex);
-    ret = osc_daxpin_attach(module, base, size);
+    ret = osc_daxpin_attach_check(osc_daxpin_own_table(module), base, size);
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_attach_adopt(module, base, size, &segment);
+    }
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    OPAL_THREAD_LOCK(&module->attach_mutex);
+    ret = osc_daxpin_attach_insert(module, &segment);
+    OPAL_THREAD_UNLOCK(&module->attach_mutex);
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_segment_release(&segment);
+    }
     return ret;
 }
 

@@ -10,6 +10,7 @@
 #include "osc_daxpin_attached.h"
 #include "osc_daxpin_comm.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_lend.h"
 #include "osc_daxpin_local.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_peer.h"
@@ -56,6 +57,7 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_requests_close(module);
     osc_daxpin_progress_stop(module);
     osc_daxpin_am_close(module);
+    osc_daxpin_lend_close(module);
     osc_daxpin_shadow_unlock(&module->persist);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
@@ -347,6 +349,10 @@ static int osc_daxpin_module_fill(osc_daxpin_module_t *module,
     if ((ret == OMPI_SUCCESS) && module->remote &&
         (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
         osc_daxpin_am_open(module);
+    }
+    if ((ret == OMPI_SUCCESS) &&
+        (module->flavor == MPI_WIN_FLAVOR_DYNAMIC)) {
+        osc_daxpin_lend_open(module);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadows_open(module, win, info, disp_unit, model);

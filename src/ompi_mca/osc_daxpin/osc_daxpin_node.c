@@ -121,7 +121,8 @@ static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
     size_t each = sizeof(osc_daxpin_slot_t) + sizeof(osc_daxpin_lock_t);
 
     if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
-        each += sizeof(osc_daxpin_table_t);
+        each += sizeof(osc_daxpin_table_t) + sizeof(osc_daxpin_lend_t) +
+                count * sizeof(_Atomic uint32_t);
     }
     return count * each + (module->node.is_all ?
                                    osc_daxpin_posts_length(count) : 0);
@@ -142,6 +143,8 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
     node->slots  = addr;
     node->locks  = (osc_daxpin_lock_t*)(node->slots + count);
     node->tables = (osc_daxpin_table_t*)(node->locks + count);
+    node->lends   = (osc_daxpin_lend_t*)(node->tables + count);
+    node->answers = (_Atomic uint32_t*)(node->lends + count);
     if (node->is_all) {
         node->posts = (_Atomic uint32_t*)((char*)addr + node->length -
                                           osc_daxpin_posts_length(count));

@@ -252,39 +252,6 @@ int osc_daxpin_segment_without_lease(const osc_daxpin_segment_t *segment,
     return 1;
 }
 
-int osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
-                             osc_daxpin_segment_t *segment)
-{
-    daxpin_params_t params = {
-        .size       = sizeof(params),
-        .timeout_ms = timeout_ms
-    };
-    daxpin_file_t *file;
-    uint64_t offset;
-    int ret;
-
-    memset(segment, 0, sizeof(*segment));
-    segment->base = base;
-    segment->size = size;
-    ret           = daxpin_file_adopt(base, size, &params, &file, &offset);
-    if (ret == -EROFS) {
-        params.read_only   = 1;
-        segment->read_only = 1;
-        ret = daxpin_file_adopt(base, size, &params, &file, &offset);
-    }
-    if (osc_daxpin_segment_without_lease(segment, ret)) {
-        return OMPI_SUCCESS;
-    }
-    if ((ret != 0) && (ret != DAXPIN_FOREIGN)) {
-        return osc_daxpin_error(OMPI_ERR_FILE_OPEN_FAILURE, "%s",
-                                daxpin_errormsg());
-    }
-    if (ret == 0) {
-        osc_daxpin_segment_take(segment, file, offset);
-    }
-    return OMPI_SUCCESS;
-}
-
 /* Return whether the name still leads to the file that was opened */
 static int osc_daxpin_segment_is_there(const osc_daxpin_segment_t *segment,
                                        const daxpin_key_t *key)

@@ -15,11 +15,7 @@ int osc_daxpin_segment_open(osc_daxpin_module_t *module, size_t size);
 /* Give the file back; with undo also what opening it did to the file */
 void osc_daxpin_segment_close(osc_daxpin_module_t *module, int undo);
 
-/* Take the file that the program has mapped at an address. The file stays NULL
- * if the mapping is not of a file that daxpin leases. To be released if no
- * window is made of it. Not collective. */
-int  osc_daxpin_segment_adopt(void *base, size_t size, unsigned timeout_ms,
-                              osc_daxpin_segment_t *segment);
+/* Give back what has no window, or none any more. Not collective. */
 void osc_daxpin_segment_release(osc_daxpin_segment_t *segment);
 
 /* Return whether the memory needs no lease, because it is mapped read-only: if
