@@ -45,8 +45,7 @@ typedef struct ompi_op_t ompi_op_t;
  * nobody else. Another osc component, the inner component, does everything
  * between nodes. It works on shadow windows that the program never sees:
  *
- *   sync     over a few bytes that are never accessed: fences, locks, post,
- *            start
+ *   sync     over a few bytes that are never accessed: locks
  *   data     over the window's memory
  *   lock     over one word of each rank, which makes accumulates atomic
  *   state    over the page in which libdaxpin shows the state of the lease
@@ -142,6 +141,9 @@ typedef struct osc_daxpin_peer {
     uint64_t         short_get; /* bytes of its segment that may be accessed in
                                    the short way, see osc_daxpin_range.h */
     uint64_t         short_put; /* likewise */
+    _Atomic int      gone;      /* it has ended, and that was printed */
+    int              process;   /* its pid, if it is on this node and in this
+                                   pid namespace; else 0 */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;
 
@@ -247,6 +249,9 @@ typedef struct osc_daxpin_local {
     int                is_own;      /* to no other rank */
     uint64_t           completions; /* that there will have been */
     uint32_t           *started;    /* for each rank: how often to it */
+    MPI_Request        *requests;   /* between nodes: of the completions */
+    int                *ranks;      /* likewise: the ranks that complete */
+    int                num_ranks;
 } osc_daxpin_local_t;
 
 typedef struct osc_daxpin_component {
@@ -258,6 +263,7 @@ typedef struct osc_daxpin_component {
     unsigned                  timeout_ms;
     unsigned                  requests_max;
     unsigned                  requests_timeout_ms;
+    unsigned                  peer_timeout_ms;
 } osc_daxpin_component_t;
 
 typedef struct osc_daxpin_module {
@@ -311,6 +317,9 @@ typedef struct osc_daxpin_module {
     int                    num_started;
     char                   sync_memory[DAXPIN_CACHELINE];
     uint64_t               probe;    /* other ranks try to access it */
+    uint64_t               probed;   /* what was at a rank, see
+                                        osc_daxpin_bound.c */
+    int                    has_inside;
     daxpin_control_t       *dummy_control; /* of a segment without a file */
 } osc_daxpin_module_t;
 

@@ -41,12 +41,17 @@ static int osc_daxpin_cswap(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->lock;
     int ret;
 
+    if (module->peers[target].gone) {
+        return osc_daxpin_error_gone(module, target);
+    }
+    osc_daxpin_inside_begin(module, target);
     ret = shadow->module->osc_compare_and_swap(&value, &compare, seen_p,
                                                MPI_UINT64_T, target, 0,
                                                shadow->win);
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   shadow->module->osc_flush(target, shadow->win);
+    if (ret == OMPI_SUCCESS) {
+        ret = shadow->module->osc_flush(target, shadow->win);
+    }
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 /* Return a value of the lock that no other use of it by any rank has: so a lock

@@ -13,6 +13,7 @@
 #include "osc_daxpin_am.h"
 
 #include "osc_daxpin_attached.h"
+#include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_mapped.h"
 #include "osc_daxpin_pack.h"
@@ -67,6 +68,23 @@ typedef struct osc_daxpin_am_reply {
  * progress leaves the messages to the thread that took it. */
 static osc_daxpin_module_t *osc_daxpin_am_list;
 static atomic_flag osc_daxpin_am_busy = ATOMIC_FLAG_INIT;
+
+/* Send or receive, for as long as the other rank is there */
+static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
+                                  int tag, void *data, size_t length,
+                                  int is_send)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = is_send ? PMPI_Isend(data, (int)length, MPI_BYTE, rank, tag,
+                               module->comm, &request) :
+                    PMPI_Irecv(data, (int)length, MPI_BYTE, rank, tag,
+                               module->comm, &request);
+    return (ret != MPI_SUCCESS) ?
+                   osc_daxpin_error_gone(module, rank) :
+                   osc_daxpin_bound_finish(module, rank, &request);
+}
 
 /*
  * At the target
@@ -222,52 +240,17 @@ static void osc_daxpin_am_handle(osc_daxpin_module_t *module, int origin,
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
 }
 
-/* Complete a request of a progress function. A blocking call would wait for
- * ever if it is nested in the wait of a thread of MPI_THREAD_MULTIPLE: Open MPI
- * leaves progress to the outer wait then. */
-static int osc_daxpin_am_finish(MPI_Request *request)
-{
-    int flag = 0;
-    int ret  = MPI_SUCCESS;
-
-    while ((ret == MPI_SUCCESS) && !flag) {
-        ret = PMPI_Test(request, &flag, MPI_STATUS_IGNORE); /* progresses */
-    }
-    return ret;
-}
-
-static int osc_daxpin_am_receive_header(MPI_Message *message,
+static int osc_daxpin_am_receive_header(osc_daxpin_module_t *module,
+                                        MPI_Message *message, int origin,
                                         osc_daxpin_am_t *am)
 {
     MPI_Request request;
     int ret;
 
     ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &request);
-    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
-}
-
-/* Receive the data of a put; into nothing, if there is no memory for it. */
-static int osc_daxpin_am_receive_data(osc_daxpin_module_t *module, int origin,
-                                      const osc_daxpin_am_t *am, char *data)
-{
-    MPI_Request request;
-    int ret;
-
-    ret = PMPI_Irecv(data, (data != NULL) ? (int)am->length : 0, MPI_BYTE,
-                     origin, am->tag, module->comm, &request);
-    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
-}
-
-static int osc_daxpin_am_answer(osc_daxpin_module_t *module, int origin,
-                                const osc_daxpin_am_t *am, const void *data,
-                                size_t length)
-{
-    MPI_Request request;
-    int ret;
-
-    ret = PMPI_Isend(data, (int)length, MPI_BYTE, origin, am->tag + 1,
-                     module->comm, &request);
-    return (ret != MPI_SUCCESS) ? ret : osc_daxpin_am_finish(&request);
+    return (ret != MPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_bound_finish(module, origin, &request);
 }
 
 static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
@@ -278,7 +261,7 @@ static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
     char *data = NULL;
     int ret;
 
-    ret = osc_daxpin_am_receive_header(message, &am);
+    ret = osc_daxpin_am_receive_header(module, message, origin, &am);
     if (ret != MPI_SUCCESS) {
         return ret;
     }
@@ -286,17 +269,23 @@ static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
         data = malloc(am.length);
     }
     if (am.type == OSC_DAXPIN_AM_PUT) {
-        ret = osc_daxpin_am_receive_data(module, origin, &am, data);
+        /* Into nothing, if there is no memory for it */
+        ret = osc_daxpin_am_transfer(module, origin, am.tag, data,
+                                     (data != NULL) ? am.length : 0, 0);
     }
     if (ret == MPI_SUCCESS) {
         osc_daxpin_am_handle(module, origin, &am, data, &reply);
-        ret = osc_daxpin_am_answer(module, origin, &am, &reply, sizeof(reply));
+        ret = osc_daxpin_am_transfer(module, origin, am.tag + 1, &reply,
+                                     sizeof(reply), 1);
     }
     if ((ret == MPI_SUCCESS) && (am.type == OSC_DAXPIN_AM_GET) &&
         (reply.result == OSC_DAXPIN_AM_DONE)) {
-        ret = osc_daxpin_am_answer(module, origin, &am, data, am.length);
+        ret = osc_daxpin_am_transfer(module, origin, am.tag + 1, data,
+                                     am.length, 1);
     }
-    free(data);
+    if (ret == MPI_SUCCESS) {
+        free(data); /* else a message that was given up may still use it */
+    }
     return ret;
 }
 
@@ -360,6 +349,13 @@ void osc_daxpin_am_close(osc_daxpin_module_t *module)
     atomic_flag_clear(&osc_daxpin_am_busy);
 }
 
+void osc_daxpin_am_finalize(void)
+{
+    while (osc_daxpin_am_list != NULL) {
+        osc_daxpin_am_close(osc_daxpin_am_list);
+    }
+}
+
 /*
  * At the origin
  */
@@ -373,20 +369,20 @@ static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
 
     am->tag = OSC_DAXPIN_AM_TAG + 1 +
               2 * (int)(atomic_fetch_add(&number, 1) % OSC_DAXPIN_AM_TAGS);
-    ret     = PMPI_Send(am, sizeof(*am), MPI_BYTE, target, OSC_DAXPIN_AM_TAG,
-                        module->comm);
+    ret     = osc_daxpin_am_transfer(module, target, OSC_DAXPIN_AM_TAG, am,
+                                     sizeof(*am), 1);
     if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_PUT)) {
-        ret = PMPI_Send(data, (int)am->length, MPI_BYTE, target, am->tag,
-                        module->comm);
+        ret = osc_daxpin_am_transfer(module, target, am->tag, data, am->length,
+                                     1);
     }
     if (ret == MPI_SUCCESS) {
-        ret = PMPI_Recv(reply, sizeof(*reply), MPI_BYTE, target, am->tag + 1,
-                        module->comm, MPI_STATUS_IGNORE);
+        ret = osc_daxpin_am_transfer(module, target, am->tag + 1, reply,
+                                     sizeof(*reply), 0);
     }
     if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_GET) &&
         (reply->result == OSC_DAXPIN_AM_DONE)) {
-        ret = PMPI_Recv(data, (int)am->length, MPI_BYTE, target, am->tag + 1,
-                        module->comm, MPI_STATUS_IGNORE);
+        ret = osc_daxpin_am_transfer(module, target, am->tag + 1, data,
+                                     am->length, 0);
     }
     return ret;
 }

@@ -6,6 +6,8 @@
  * whether the window is over a file. If not, another component gets it.
  */
 
+#include "osc_daxpin_am.h"
+#include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_module.h"
 #include "osc_daxpin_mpi.h"
@@ -22,6 +24,10 @@
 
 /* If no request makes progress for so long, a target is stopped or unreachable */
 #define OSC_DAXPIN_REQUESTS_TIMEOUT_MS (600 * 1000)
+
+/* For a rank that others wait for. It may calculate as long as it likes, so this
+ * is a day. */
+#define OSC_DAXPIN_PEER_TIMEOUT_MS (24 * 3600 * 1000)
 
 OMPI_DECLSPEC extern osc_daxpin_component_t mca_osc_daxpin_component;
 
@@ -50,6 +56,18 @@ static void osc_daxpin_register_requests(osc_daxpin_component_t *osc)
             "error",
             MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
             MCA_BASE_VAR_SCOPE_LOCAL, &osc->requests_timeout_ms);
+}
+
+static void osc_daxpin_register_peer(osc_daxpin_component_t *osc)
+{
+    osc->peer_timeout_ms = OSC_DAXPIN_PEER_TIMEOUT_MS;
+    (void)mca_base_component_var_register(
+            &osc->super.osc_version, "peer_timeout_ms",
+            "Milliseconds for which a call waits for a rank in a window on "
+            "several nodes; then it returns an error. That a rank has ended is "
+            "noticed sooner.",
+            MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
+            MCA_BASE_VAR_SCOPE_LOCAL, &osc->peer_timeout_ms);
 }
 
 static int osc_daxpin_register(void)
@@ -91,6 +109,7 @@ static int osc_daxpin_register(void)
             MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
             MCA_BASE_VAR_SCOPE_LOCAL, &osc->timeout_ms);
     osc_daxpin_register_requests(osc);
+    osc_daxpin_register_peer(osc);
     return OMPI_SUCCESS;
 }
 
@@ -102,6 +121,8 @@ static int osc_daxpin_init(bool progress_threads, bool mpi_threads)
 
 static int osc_daxpin_finalize(void)
 {
+    osc_daxpin_am_finalize();
+    osc_daxpin_inside_finalize();
     osc_daxpin_requests_finalize();
     return OMPI_SUCCESS;
 }

@@ -17,24 +17,30 @@
 
 static int osc_daxpin_revoked_class;
 static int osc_daxpin_revoked_code; /* 0: not added yet */
+static int osc_daxpin_gone_code;    /* of a rank that has ended */
+static int osc_daxpin_silent_code;  /* of one that does not answer */
 
 int osc_daxpin_error_add(void)
 {
     static const char name[MPI_MAX_ERROR_STRING] = OSC_DAXPIN_ERROR_NAME;
-    int error_class, code;
+    int error_class, code, gone, silent;
 
     if (osc_daxpin_revoked_code != 0) {
         return OMPI_SUCCESS;
     }
     error_class = ompi_mpi_errclass_add();
     code        = ompi_mpi_errcode_add(error_class);
-    if ((error_class < 0) || (code < 0)) {
+    gone        = ompi_mpi_errcode_add(OSC_DAXPIN_ERR_GONE);
+    silent      = ompi_mpi_errcode_add(MPI_ERR_OTHER);
+    if ((error_class < 0) || (code < 0) || (gone < 0) || (silent < 0)) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     ompi_mpi_errnum_add_string(error_class, name, sizeof(name));
     ompi_mpi_errnum_add_string(code, name, sizeof(name));
     osc_daxpin_revoked_class = error_class;
     osc_daxpin_revoked_code  = code;
+    osc_daxpin_gone_code     = gone;
+    osc_daxpin_silent_code   = silent;
     return OMPI_SUCCESS;
 }
 
@@ -73,6 +79,35 @@ int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
         opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
     }
     return osc_daxpin_revoked_code;
+}
+
+int osc_daxpin_error_gone(osc_daxpin_module_t *module, int rank)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+
+    snprintf(text, sizeof(text), "rank %d of the window has ended, or cannot "
+             "be reached any more", rank);
+    if (!atomic_exchange(&module->peers[rank].gone, 1)) {
+        opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
+    }
+    ompi_mpi_errnum_add_string(osc_daxpin_gone_code, text, sizeof(text));
+    return osc_daxpin_gone_code;
+}
+
+int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    char name[32]                   = "one of the ranks";
+
+    if (rank >= 0) {
+        snprintf(name, sizeof(name), "rank %d", rank);
+    }
+    snprintf(text, sizeof(text), "%s of the window has not answered for %g s; "
+             "is it stopped, or the network?", name,
+             module->component->peer_timeout_ms / 1e3);
+    opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
+    ompi_mpi_errnum_add_string(osc_daxpin_silent_code, text, sizeof(text));
+    return osc_daxpin_silent_code;
 }
 
 osc_daxpin_process_t osc_daxpin_process_self(int rank)

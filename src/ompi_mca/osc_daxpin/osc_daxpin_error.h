@@ -38,6 +38,11 @@ int osc_daxpin_error_code(void);
  * one has a message */
 int osc_daxpin_error_read_only(osc_daxpin_module_t *module, int target);
 
+/* Return the error of a rank that has ended, or that does not answer; rank -1:
+ * one of them does not */
+int osc_daxpin_error_gone(osc_daxpin_module_t *module, int rank);
+int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank);
+
 /* Make the text of the error and return its code */
 int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
                              const char *cause);

@@ -34,16 +34,19 @@ static int osc_daxpin_inner_move(osc_daxpin_module_t *module,
                                  const osc_daxpin_move_t *move)
 {
     osc_daxpin_shadow_t *data = &module->data;
+    int ret;
 
-    return move->is_put ?
-                   data->module->osc_put(move->origin, move->origin_count,
-                                         move->origin_dt, range->target,
-                                         move->disp, move->target_count,
-                                         move->target_dt, data->win) :
-                   data->module->osc_get(move->origin, move->origin_count,
-                                         move->origin_dt, range->target,
-                                         move->disp, move->target_count,
-                                         move->target_dt, data->win);
+    osc_daxpin_inside_begin(module, range->target);
+    ret = move->is_put ?
+                  data->module->osc_put(move->origin, move->origin_count,
+                                        move->origin_dt, range->target,
+                                        move->disp, move->target_count,
+                                        move->target_dt, data->win) :
+                  data->module->osc_get(move->origin, move->origin_count,
+                                        move->origin_dt, range->target,
+                                        move->disp, move->target_count,
+                                        move->target_dt, data->win);
+    return osc_daxpin_inside_end(module, range->target, ret);
 }
 
 static int osc_daxpin_inner_rmove(osc_daxpin_module_t *module,
@@ -69,16 +72,24 @@ static int osc_daxpin_inner_rmove(osc_daxpin_module_t *module,
 static int osc_daxpin_inner_complete(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_shadow_t *data = &module->data;
+    int ret;
 
-    return data->module->osc_flush(target, data->win);
+    osc_daxpin_inside_begin(module, target);
+    ret = data->module->osc_flush(target, data->win);
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 int osc_daxpin_inner_complete_all(osc_daxpin_module_t *module)
 {
     osc_daxpin_shadow_t *data = &module->data;
+    int ret;
 
-    return (data->module == NULL) ? OMPI_SUCCESS :
-                                    data->module->osc_flush_all(data->win);
+    if (data->module == NULL) {
+        return OMPI_SUCCESS;
+    }
+    osc_daxpin_inside_begin(module, OSC_DAXPIN_ANY_RANK);
+    ret = data->module->osc_flush_all(data->win);
+    return osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
 }
 
 /*
@@ -92,12 +103,14 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->state;
     int ret;
 
-    ret    = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
-                                     (ptrdiff_t)offset, (int)length, MPI_BYTE,
-                                     shadow->win);
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   shadow->module->osc_flush(target, shadow->win);
+    osc_daxpin_inside_begin(module, target);
+    ret = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
+                                  (ptrdiff_t)offset, (int)length, MPI_BYTE,
+                                  shadow->win);
+    if (ret == OMPI_SUCCESS) {
+        ret = shadow->module->osc_flush(target, shadow->win);
+    }
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 /* While the lease is lent, it does not show a truncate. A process that accesses

@@ -41,24 +41,6 @@ static inline void osc_daxpin_pause(unsigned *looks)
     }
 }
 
-/* Begin an access epoch, which one of two others may precede */
-static int osc_daxpin_access_change(osc_daxpin_module_t *module,
-                                    osc_daxpin_epoch_t from,
-                                    osc_daxpin_epoch_t or_from,
-                                    osc_daxpin_epoch_t to)
-{
-    osc_daxpin_local_t *local = &module->local;
-    int ret                   = OMPI_ERR_RMA_SYNC;
-
-    OPAL_THREAD_LOCK(&local->mutex);
-    if ((local->access == from) || (local->access == or_from)) {
-        local->access = to;
-        ret           = OMPI_SUCCESS;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
-    return ret;
-}
-
 /*
  * Fence
  */

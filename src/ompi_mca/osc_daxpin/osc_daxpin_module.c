@@ -8,6 +8,7 @@
 #include "osc_daxpin_acc.h"
 #include "osc_daxpin_am.h"
 #include "osc_daxpin_attached.h"
+#include "osc_daxpin_bound.h"
 #include "osc_daxpin_comm.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_lend.h"
@@ -58,6 +59,7 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_progress_stop(module);
     osc_daxpin_am_close(module);
     osc_daxpin_lend_close(module);
+    osc_daxpin_inside_close(module);
     osc_daxpin_shadow_unlock(&module->persist);
     osc_daxpin_shadow_unlock(&module->state);
     osc_daxpin_shadow_unlock(&module->lock);
@@ -89,15 +91,26 @@ static const ompi_osc_base_module_t osc_daxpin_freed = {
     .osc_free = osc_daxpin_free_nothing
 };
 
+/* Free a window. If a rank has ended, or does not answer, everything stays as it
+ * is until this process ends: all that is done together would wait for that
+ * rank, and others may still access this one. */
 static int osc_daxpin_free(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
     ompi_communicator_t *comm   = module->comm;
-    int ret;
+    int error, ret;
 
-    comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
-    ret = osc_daxpin_settle_own(module);
-    osc_daxpin_module_delete(module);
+    error = module->node.is_all ?
+                    comm->c_coll->coll_barrier(
+                            comm, comm->c_coll->coll_barrier_module) :
+                    osc_daxpin_bound_barrier(module);
+    ret   = osc_daxpin_settle_own(module);
+    if ((error == OMPI_SUCCESS) || module->node.is_all) {
+        osc_daxpin_module_delete(module);
+    } else {
+        osc_daxpin_progress_stop(module);
+        ret = error;
+    }
     win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;
     return ret;
 }
@@ -294,6 +307,10 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
         return module->remote ? osc_daxpin_agree(module, ret) : ret;
     }
     module->epochs = &osc_daxpin_epochs_inner;
+    ret = osc_daxpin_agree(module, osc_daxpin_inside_open(module));
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
     ret = osc_daxpin_shadow_open(module, win, module->sync_memory,
                                  sizeof(module->sync_memory), 1, info, model,
                                  &module->sync);
@@ -426,6 +443,7 @@ int osc_daxpin_module_open(const osc_daxpin_component_t *component,
         osc_daxpin_module_free(module);
         return ret;
     }
+    PMPI_Comm_set_errhandler(module->comm, MPI_ERRORS_RETURN);
     ret = osc_daxpin_module_fill(module, win, size, disp_unit, info, model);
     if (ret != OMPI_SUCCESS) {
         module->undo = 1;

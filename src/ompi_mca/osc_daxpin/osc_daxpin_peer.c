@@ -122,6 +122,10 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     osc_daxpin_peer_t *peer            = &module->peers[target];
 
     peer->way             = osc_daxpin_peer_way(module, info, target);
+    if ((info->node == module->node.id) && (info->pid_space != 0) &&
+        (info->pid_space == osc_daxpin_space("pid"))) {
+        peer->process = info->pid;
+    }
     peer->mem.dirty_start = UINT64_MAX;
     peer->mem.offset      = info->offset;
     peer->mem.size        = info->size;

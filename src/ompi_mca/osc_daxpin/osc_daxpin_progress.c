@@ -155,15 +155,17 @@ static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->persist;
     int ret;
 
+    osc_daxpin_inside_begin(module, target);
     ret = is_put ? shadow->module->osc_put(words, count, MPI_UINT64_T, target,
                                            disp, count, MPI_UINT64_T,
                                            shadow->win) :
                    shadow->module->osc_get(words, count, MPI_UINT64_T, target,
                                            disp, count, MPI_UINT64_T,
                                            shadow->win);
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   shadow->module->osc_flush(target, shadow->win);
+    if (ret == OMPI_SUCCESS) {
+        ret = shadow->module->osc_flush(target, shadow->win);
+    }
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,

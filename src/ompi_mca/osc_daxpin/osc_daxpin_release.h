@@ -39,6 +39,13 @@ typedef int osc_daxpin_unit_t;
 #  define OSC_DAXPIN_REQUESTS_MAX UINT_MAX
 #endif
 
+/* The class of MPI 4.0 for a process that has ended, where there is one */
+#ifdef MPI_ERR_PROC_ABORTED
+#  define OSC_DAXPIN_ERR_GONE MPI_ERR_PROC_ABORTED
+#else
+#  define OSC_DAXPIN_ERR_GONE MPI_ERR_OTHER
+#endif
+
 /* Programs for the standard ABI of MPI may run */
 #define OSC_DAXPIN_HAS_ABI (DAXPIN_OMPI_RELEASE >= 600)
 

@@ -10,6 +10,7 @@
 
 #include "osc_daxpin_request.h"
 
+#include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
 #include "osc_daxpin_wait.h"
@@ -32,6 +33,7 @@ typedef struct osc_daxpin_request {
     osc_daxpin_range_t  range;
     osc_daxpin_phase_t  phase;
     ompi_request_t      *inner;
+    osc_daxpin_bound_t  bound;   /* of the wait for it, if it is the first */
     uint64_t            first;   /* as in osc_daxpin_view_judge() */
     osc_daxpin_patience_t patience; /* for a clear view */
     daxpin_control_t    control; /* as far as it was read */
@@ -142,6 +144,7 @@ static int osc_daxpin_request_begin(osc_daxpin_request_t *request)
     int target                  = request->range.target;
 
     request->phase = OSC_DAXPIN_PHASE_DATA;
+    osc_daxpin_bound_begin(module, target, &request->bound);
     return module->peers[target].way->rmove(module, &request->range,
                                             &request->move, &request->inner);
 }
@@ -185,7 +188,28 @@ static int osc_daxpin_request_leave_queue(osc_daxpin_request_t *request)
     return 1;
 }
 
-static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
+/* End a request if its target has ended: the inner component does not for what
+ * was under way then. Its request is lost. */
+static int osc_daxpin_request_bound(osc_daxpin_request_t *request)
+{
+    osc_daxpin_module_t *module = request->module;
+    int target                  = request->range.target;
+    int ret;
+
+    ret = module->peers[target].gone ?
+                  osc_daxpin_error_gone(module, target) :
+                  osc_daxpin_bound_check(&request->bound);
+    if (ret == OMPI_SUCCESS) {
+        return 0;
+    }
+    --osc_daxpin_requests.active;
+    osc_daxpin_request_end(request, ret);
+    return 1;
+}
+
+/* Is_first: of all requests, so that few are checked at a time */
+static int osc_daxpin_request_advance(osc_daxpin_request_t *request,
+                                      int is_first)
 {
     int done = 0;
     int ret;
@@ -194,7 +218,7 @@ static int osc_daxpin_request_advance(osc_daxpin_request_t *request)
         return osc_daxpin_request_leave_queue(request);
     }
     if (!REQUEST_COMPLETE(request->inner)) {
-        return 0;
+        return is_first ? osc_daxpin_request_bound(request) : 0;
     }
     ret = request->inner->req_status.MPI_ERROR;
     ompi_request_free(&request->inner);
@@ -223,7 +247,9 @@ static int osc_daxpin_requests_progress(void)
     OPAL_LIST_FOREACH_SAFE(item, next, &osc_daxpin_requests.list,
                            opal_list_item_t)
     {
-        count += osc_daxpin_request_advance(osc_daxpin_request_of(item));
+        count += osc_daxpin_request_advance(
+                osc_daxpin_request_of(item),
+                item == opal_list_get_first(&osc_daxpin_requests.list));
     }
     opal_mutex_unlock(&osc_daxpin_requests.mutex);
     return count;
@@ -237,6 +263,10 @@ void osc_daxpin_requests_init(void)
 
 void osc_daxpin_requests_finalize(void)
 {
+    if (osc_daxpin_requests.users > 0) { /* a window could not be freed */
+        opal_progress_unregister(osc_daxpin_requests_progress);
+        osc_daxpin_requests.users = 0;
+    }
     OBJ_DESTRUCT(&osc_daxpin_requests.list);
     OBJ_DESTRUCT(&osc_daxpin_requests.mutex);
 }

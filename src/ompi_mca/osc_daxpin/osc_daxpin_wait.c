@@ -2,22 +2,48 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Epochs by the inner component, and waiting for ranks that may wait for this
- * rank to reply to their active messages. While osc/ucx waits for a lock, for
- * posts or for completions, only its own worker makes progress, and messages
- * are not received. So these functions wait first, with all progress; the call
- * of osc/ucx then returns without waiting.
+ * Epochs of a window on several nodes, and waiting for ranks that may wait for
+ * this rank to reply to their active messages. While osc/ucx waits for a lock,
+ * only its own worker makes progress, and messages are not received. So these
+ * functions wait first, with all progress; the call of osc/ucx then returns
+ * without waiting.
+ *
+ * Posts and completions are messages, and a fence is a barrier, because osc/ucx
+ * would wait for ever for a rank that has ended. What was moved is at its target
+ * before: see osc_daxpin_sync.c.
  */
 
 #include "osc_daxpin_wait.h"
+
+#include "osc_daxpin_error.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
 #define OSC_DAXPIN_POST_TAG 0
 
+/* After those of active messages */
+#define OSC_DAXPIN_COMPLETE_TAG 30000
+
+int osc_daxpin_access_change(osc_daxpin_module_t *module,
+                             osc_daxpin_epoch_t from,
+                             osc_daxpin_epoch_t or_from,
+                             osc_daxpin_epoch_t to)
+{
+    osc_daxpin_local_t *local = &module->local;
+    int ret                   = OMPI_ERR_RMA_SYNC;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    if ((local->access == from) || (local->access == or_from)) {
+        local->access = to;
+        ret           = OMPI_SUCCESS;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+    return ret;
+}
+
 /*
- * Waiting. Without active messages these do nothing, but for the last.
+ * Locks. Without active messages only the inner component waits.
  */
 
 static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
@@ -26,13 +52,18 @@ static int osc_daxpin_epochs_add(osc_daxpin_module_t *module, int target,
     osc_daxpin_shadow_t *shadow = &module->lock;
     int ret;
 
+    if (module->peers[target].gone) {
+        return osc_daxpin_error_gone(module, target);
+    }
+    osc_daxpin_inside_begin(module, target);
     ret = shadow->module->osc_fetch_and_op(
             &value, before_p, MPI_UINT64_T, target,
             offsetof(osc_daxpin_slot_t, epochs) / sizeof(value), MPI_SUM,
             shadow->win);
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   shadow->module->osc_flush(target, shadow->win);
+    if (ret == OMPI_SUCCESS) {
+        ret = shadow->module->osc_flush(target, shadow->win);
+    }
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 static int osc_daxpin_epochs_try(osc_daxpin_module_t *module, int target,
@@ -58,13 +89,19 @@ static int osc_daxpin_wait_lock(osc_daxpin_module_t *module, int type,
     uint64_t share = (type == MPI_LOCK_EXCLUSIVE) ? OSC_DAXPIN_EXCLUSIVE : 1;
     int done       = 0;
     int ret        = OMPI_SUCCESS;
+    osc_daxpin_bound_t bound;
 
     if (!module->has_am || (hints & MPI_MODE_NOCHECK)) {
         return OMPI_SUCCESS;
     }
+    /* Any rank may have the lock */
+    osc_daxpin_bound_begin(module, OSC_DAXPIN_ANY_RANK, &bound);
     while (!done && (ret == OMPI_SUCCESS)) {
         ret = osc_daxpin_epochs_try(module, target, share, &done);
         opal_progress();
+        if ((ret == OMPI_SUCCESS) && !done) {
+            ret = osc_daxpin_bound_check(&bound);
+        }
     }
     peer->share = done ? share : 0;
     return ret;
@@ -143,56 +180,81 @@ err:
     return ret;
 }
 
-static int osc_daxpin_wait_notify(osc_daxpin_module_t *module,
-                                  ompi_group_t *group)
-{
-    int *ranks, count, i, ret;
+/*
+ * Posts and completions
+ */
 
-    if (!module->has_am) {
-        return OMPI_SUCCESS;
-    }
-    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
-    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        ret = PMPI_Send(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
-                        module->comm);
-    }
-    free(ranks);
-    return ret;
+static int osc_daxpin_notify(osc_daxpin_module_t *module, int rank, int tag)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = PMPI_Isend(NULL, 0, MPI_BYTE, rank, tag, module->comm, &request);
+    return (ret != MPI_SUCCESS) ?
+                   osc_daxpin_error_gone(module, rank) :
+                   osc_daxpin_bound_finish(module, rank, &request);
 }
 
+/* Wait for posts. A post by this rank itself may come later. */
 static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
                                  int count)
 {
     int ret = OMPI_SUCCESS;
+    MPI_Request request;
     int i;
 
-    if (!module->has_am) {
-        return OMPI_SUCCESS;
-    }
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        ret = PMPI_Recv(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
-                        module->comm, MPI_STATUS_IGNORE);
+        if (ranks[i] == module->rank) {
+            continue;
+        }
+        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
+                         module->comm, &request);
+        if (ret == MPI_SUCCESS) {
+            ret = osc_daxpin_bound_finish(module, ranks[i], &request);
+        }
     }
     return ret;
 }
 
-static int osc_daxpin_wait_completions(osc_daxpin_module_t *module)
+/* Expose this rank to others: receive their completions, and post to them */
+static int osc_daxpin_expose(osc_daxpin_module_t *module)
 {
-    osc_daxpin_shadow_t *sync = &module->sync;
-    int flag                  = 0;
-    int ret;
+    osc_daxpin_local_t *local = &module->local;
+    int ret                   = OMPI_SUCCESS;
+    int i;
 
-    if (!module->has_am) {
-        return sync->module->osc_wait(sync->win);
+    for (i = 0; (i < local->num_ranks) && (ret == MPI_SUCCESS); ++i) {
+        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, local->ranks[i],
+                         OSC_DAXPIN_COMPLETE_TAG, module->comm,
+                         &local->requests[i]);
     }
-    do {
-        ret = sync->module->osc_test(sync->win, &flag);
-        opal_progress();
-    } while ((ret == OMPI_SUCCESS) && !flag);
+    for (i = 0; (i < local->num_ranks) && (ret == MPI_SUCCESS); ++i) {
+        if (local->ranks[i] != module->rank) {
+            ret = osc_daxpin_notify(module, local->ranks[i],
+                                    OSC_DAXPIN_POST_TAG);
+        }
+    }
     return ret;
+}
+
+/* End the exposure, also one that failed */
+static void osc_daxpin_unexpose(osc_daxpin_module_t *module)
+{
+    osc_daxpin_local_t *local = &module->local;
+    int i;
+
+    for (i = 0; i < local->num_ranks; ++i) {
+        if (local->requests[i] != MPI_REQUEST_NULL) {
+            (void)PMPI_Cancel(&local->requests[i]);
+            (void)PMPI_Request_free(&local->requests[i]);
+        }
+    }
+    free(local->requests);
+    free(local->ranks);
+    local->requests   = NULL;
+    local->ranks      = NULL;
+    local->num_ranks  = 0;
+    local->is_exposed = 0;
 }
 
 /*
@@ -208,73 +270,227 @@ static int osc_daxpin_inner_hints(const osc_daxpin_module_t *module, int hints)
 
 static int osc_daxpin_inner_fence(osc_daxpin_module_t *module, int hints)
 {
-    return module->sync.module->osc_fence(hints, module->sync.win);
+    int ret;
+
+    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
+                                   OSC_DAXPIN_EPOCH_FENCE,
+                                   (hints & MPI_MODE_NOSUCCEED) ?
+                                           OSC_DAXPIN_EPOCH_NONE :
+                                           OSC_DAXPIN_EPOCH_FENCE);
+    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_bound_barrier(module);
 }
 
 static int osc_daxpin_inner_start(osc_daxpin_module_t *module,
                                   ompi_group_t *group, const int *ranks,
                                   int count, int hints)
 {
-    int ret = osc_daxpin_wait_posts(module, ranks, count);
+    int ret;
 
-    return (ret != OMPI_SUCCESS) ? ret :
-                                   module->sync.module->osc_start(
-                                           group, hints, module->sync.win);
+    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
+                                   OSC_DAXPIN_EPOCH_FENCE,
+                                   OSC_DAXPIN_EPOCH_START);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_wait_posts(module, ranks, count);
+    if (ret != OMPI_SUCCESS) {
+        module->local.access = OSC_DAXPIN_EPOCH_NONE;
+    }
+    return ret;
 }
 
 static int osc_daxpin_inner_complete(osc_daxpin_module_t *module,
                                      const int *ranks, int count)
 {
-    return module->sync.module->osc_complete(module->sync.win);
+    int error, i, ret;
+
+    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_START,
+                                   OSC_DAXPIN_EPOCH_START,
+                                   OSC_DAXPIN_EPOCH_NONE);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    for (i = 0; i < count; ++i) {
+        error = osc_daxpin_notify(module, ranks[i], OSC_DAXPIN_COMPLETE_TAG);
+        ret   = (ret != OMPI_SUCCESS) ? ret : error;
+    }
+    return ret;
 }
 
 static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
                                  ompi_group_t *group, int hints)
 {
-    int ret = module->sync.module->osc_post(group, hints, module->sync.win);
+    osc_daxpin_local_t *local = &module->local;
+    int i, ret;
 
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_notify(module, group);
+    if (local->is_exposed) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    ret = osc_daxpin_group_ranks(module, group, &local->ranks,
+                                 &local->num_ranks);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    local->requests = malloc((local->num_ranks + 1) * sizeof(*local->requests));
+    if (local->requests == NULL) {
+        local->num_ranks = 0;
+        osc_daxpin_unexpose(module);
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    for (i = 0; i < local->num_ranks; ++i) {
+        local->requests[i] = MPI_REQUEST_NULL;
+    }
+    local->is_exposed = 1;
+    ret               = osc_daxpin_expose(module);
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_unexpose(module);
+    }
+    return ret;
+}
+
+static int osc_daxpin_inner_wait(osc_daxpin_module_t *module)
+{
+    osc_daxpin_local_t *local = &module->local;
+    int ret                   = OMPI_SUCCESS;
+    int i;
+
+    if (!local->is_exposed) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    for (i = 0; (i < local->num_ranks) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_bound_finish(module, local->ranks[i],
+                                      &local->requests[i]);
+    }
+    osc_daxpin_unexpose(module);
+    return ret;
 }
 
 static int osc_daxpin_inner_test(osc_daxpin_module_t *module, int *flag_p)
 {
-    return module->sync.module->osc_test(module->sync.win, flag_p);
+    osc_daxpin_local_t *local = &module->local;
+    int ret;
+
+    if (!local->is_exposed) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    ret = PMPI_Testall(local->num_ranks, local->requests, flag_p,
+                       MPI_STATUSES_IGNORE);
+    if ((ret != MPI_SUCCESS) || *flag_p) {
+        osc_daxpin_unexpose(module);
+    }
+    return ret;
+}
+
+static int osc_daxpin_inner_lock_begin(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_local_t *local = &module->local;
+    osc_daxpin_peer_t *peer   = &module->peers[target];
+    int ret                   = OMPI_ERR_RMA_SYNC;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    if (!peer->locked && (local->access != OSC_DAXPIN_EPOCH_START) &&
+        (local->access != OSC_DAXPIN_EPOCH_LOCK_ALL)) {
+        local->access = OSC_DAXPIN_EPOCH_LOCK;
+        peer->locked  = 1;
+        ++local->num_locks;
+        ret = OMPI_SUCCESS;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+    return ret;
+}
+
+static void osc_daxpin_inner_lock_end(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_local_t *local = &module->local;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    module->peers[target].locked = 0;
+    if (--local->num_locks == 0) {
+        local->access = OSC_DAXPIN_EPOCH_NONE;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
 }
 
 static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
                                  int target, int hints)
 {
-    int ret = osc_daxpin_wait_lock(module, type, target, hints);
+    osc_daxpin_shadow_t *sync = &module->sync;
+    int ret;
 
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   module->sync.module->osc_lock(
-                           type, target, osc_daxpin_inner_hints(module, hints),
-                           module->sync.win);
+    ret = osc_daxpin_inner_lock_begin(module, target);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_wait_lock(module, type, target, hints);
+    if (ret == OMPI_SUCCESS) {
+        osc_daxpin_inside_begin(module, OSC_DAXPIN_ANY_RANK);
+        ret = sync->module->osc_lock(type, target,
+                                     osc_daxpin_inner_hints(module, hints),
+                                     sync->win);
+        ret = osc_daxpin_inside_end(module, target, ret);
+    }
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_inner_lock_end(module, target);
+    }
+    return ret;
 }
 
 static int osc_daxpin_inner_unlock(osc_daxpin_module_t *module, int target)
 {
-    int ret = module->sync.module->osc_unlock(target, module->sync.win);
+    osc_daxpin_shadow_t *sync = &module->sync;
+    int ret;
 
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_unlock(module, target);
+    if (!module->peers[target].locked) {
+        return OMPI_ERR_RMA_SYNC;
+    }
+    osc_daxpin_inside_begin(module, target);
+    ret = sync->module->osc_unlock(target, sync->win);
+    ret = osc_daxpin_inside_end(module, target, ret);
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_wait_unlock(module, target);
+    }
+    osc_daxpin_inner_lock_end(module, target);
+    return ret;
 }
 
 static int osc_daxpin_inner_lock_all(osc_daxpin_module_t *module, int hints)
 {
-    int ret = osc_daxpin_wait_lock_all(module, hints);
+    osc_daxpin_shadow_t *sync = &module->sync;
+    int ret;
 
-    return (ret != OMPI_SUCCESS) ?
-                   ret :
-                   module->sync.module->osc_lock_all(
-                           osc_daxpin_inner_hints(module, hints),
-                           module->sync.win);
+    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
+                                   OSC_DAXPIN_EPOCH_FENCE,
+                                   OSC_DAXPIN_EPOCH_LOCK_ALL);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    ret = osc_daxpin_wait_lock_all(module, hints);
+    if (ret == OMPI_SUCCESS) {
+        osc_daxpin_inside_begin(module, OSC_DAXPIN_ANY_RANK);
+        ret = sync->module->osc_lock_all(osc_daxpin_inner_hints(module, hints),
+                                         sync->win);
+        ret = osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
+    }
+    if (ret != OMPI_SUCCESS) {
+        module->local.access = OSC_DAXPIN_EPOCH_NONE;
+    }
+    return ret;
 }
 
 static int osc_daxpin_inner_unlock_all(osc_daxpin_module_t *module)
 {
-    int ret = module->sync.module->osc_unlock_all(module->sync.win);
+    osc_daxpin_shadow_t *sync = &module->sync;
+    int ret;
 
+    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_LOCK_ALL,
+                                   OSC_DAXPIN_EPOCH_LOCK_ALL,
+                                   OSC_DAXPIN_EPOCH_NONE);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
+    }
+    osc_daxpin_inside_begin(module, OSC_DAXPIN_ANY_RANK);
+    ret = sync->module->osc_unlock_all(sync->win);
+    ret = osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_unlock_all(module);
 }
 
@@ -283,7 +499,7 @@ const osc_daxpin_epochs_t osc_daxpin_epochs_inner = {
     .start      = osc_daxpin_inner_start,
     .complete   = osc_daxpin_inner_complete,
     .post       = osc_daxpin_inner_post,
-    .wait       = osc_daxpin_wait_completions,
+    .wait       = osc_daxpin_inner_wait,
     .test       = osc_daxpin_inner_test,
     .lock       = osc_daxpin_inner_lock,
     .unlock     = osc_daxpin_inner_unlock,

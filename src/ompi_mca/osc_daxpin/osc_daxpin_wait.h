@@ -7,47 +7,23 @@
 /* Epochs by the inner component, without waiting for ranks that may wait for
  * this rank */
 
-#include "osc_daxpin.h"
+#include "osc_daxpin_bound.h"
 
 extern const osc_daxpin_epochs_t osc_daxpin_epochs_inner;
 
 /* What a lock adds to a word of its target; a shared lock adds 1 */
 #define OSC_DAXPIN_EXCLUSIVE (1ull << 32)
 
+/* Begin an access epoch, which one of two others may precede */
+int osc_daxpin_access_change(osc_daxpin_module_t *module,
+                             osc_daxpin_epoch_t from,
+                             osc_daxpin_epoch_t or_from,
+                             osc_daxpin_epoch_t to);
+
 /* Return the ranks of a group in the window, to be freed. MPI_ERR_GROUP if one
  * is not in the window. */
 int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
                            int **ranks_p, int *count_p);
-
-/* How long to wait for another rank, in seconds in which this process runs. If
- * the time between two checks is longer than a step, then this process was
- * stopped, maybe with the whole job, as by `scontrol suspend`, and the other rank
- * had no time either. */
-#define OSC_DAXPIN_PATIENCE_STEP_SEC 0.1
-
-typedef struct osc_daxpin_patience {
-    double left;
-    double last; /* check */
-} osc_daxpin_patience_t;
-
-static inline void osc_daxpin_patience_begin(osc_daxpin_patience_t *patience,
-                                             double seconds)
-{
-    patience->left = seconds;
-    patience->last = PMPI_Wtime();
-}
-
-/* Check whether the time is over; to be called again and again meanwhile */
-static inline int osc_daxpin_patience_ends(osc_daxpin_patience_t *patience)
-{
-    const double now  = PMPI_Wtime();
-    const double step = now - patience->last;
-
-    patience->last  = now;
-    patience->left -= (step < OSC_DAXPIN_PATIENCE_STEP_SEC) ?
-                              step : OSC_DAXPIN_PATIENCE_STEP_SEC;
-    return patience->left < 0;
-}
 
 /* An access by this process's own CPU lets Open MPI make no progress, but other
  * ranks may wait for some, for example for a lock that the inner component

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/*
+ * Bounds of waits for other ranks. A rank of another node that has ended is
+ * found by an access to its memory: when a process ends, the kernel closes its
+ * connections, or the device its queue pairs, and the inner component returns an
+ * error for each access from then on. It returns none for a process that is
+ * stopped, or is busy: the access waits. So does the wait, for the time in
+ * osc_daxpin_peer_timeout_ms.
+ *
+ * What the inner component waits for itself cannot be given up: osc/ucx waits
+ * in a loop for atomic operations, and for one that was under way when the
+ * target ended the reply never comes. There the job is ended with a message. A
+ * thread does that where Open MPI makes no progress meanwhile: osc/ucx makes
+ * none while it finds a lock taken, and each look at the lock is quick.
+ */
+
+#include "osc_daxpin_bound.h"
+
+#include "daxpin/os/thread.h"
+
+#include "osc_daxpin_error.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Between two probes, and how many ranks are probed then */
+#define OSC_DAXPIN_PROBE_SEC   1.0
+#define OSC_DAXPIN_PROBE_RANKS 16
+
+/* For the inner component to return after its target has ended */
+#define OSC_DAXPIN_RETURN_SEC 5.0
+
+/* Return the error if a rank has ended. If it is on another node, begin an
+ * access to a word of its memory, and do not wait for it. */
+static int osc_daxpin_probe(osc_daxpin_module_t *module, int rank)
+{
+    const osc_daxpin_peer_t *peer = &module->peers[rank];
+    osc_daxpin_shadow_t *shadow   = &module->lock;
+    int ret;
+
+    if ((peer->process != 0) && (kill(peer->process, 0) != 0) &&
+        (errno == ESRCH)) {
+        return osc_daxpin_error_gone(module, rank);
+    }
+    if ((shadow->module == NULL) || (peer->node_rank >= 0)) {
+        return OMPI_SUCCESS;
+    }
+    ret = shadow->module->osc_get(&module->probed, 1, MPI_UINT64_T, rank,
+                                  offsetof(osc_daxpin_slot_t, epochs) /
+                                          sizeof(module->probed),
+                                  1, MPI_UINT64_T, shadow->win);
+    return (ret == OMPI_SUCCESS) ? ret : osc_daxpin_error_gone(module, rank);
+}
+
+/* Probe a rank, or the next ones */
+static int osc_daxpin_probe_next(osc_daxpin_module_t *module, int rank,
+                                 int *next_p)
+{
+    int ret = OMPI_SUCCESS;
+    int i;
+
+    if (rank != OSC_DAXPIN_ANY_RANK) {
+        return osc_daxpin_probe(module, rank);
+    }
+    for (i = 0; (i < OSC_DAXPIN_PROBE_RANKS) && (i < module->size) &&
+                (ret == OMPI_SUCCESS);
+         ++i) {
+        ret     = osc_daxpin_probe(module, *next_p);
+        *next_p = (*next_p + 1) % module->size;
+    }
+    return ret;
+}
+
+void osc_daxpin_bound_begin(osc_daxpin_module_t *module, int rank,
+                            osc_daxpin_bound_t *bound)
+{
+    bound->module = module;
+    bound->rank   = rank;
+    bound->next   = 0;
+    osc_daxpin_patience_begin(&bound->probe, OSC_DAXPIN_PROBE_SEC);
+    osc_daxpin_patience_begin(&bound->patience,
+                              module->component->peer_timeout_ms / 1e3);
+}
+
+int osc_daxpin_bound_check(osc_daxpin_bound_t *bound)
+{
+    osc_daxpin_module_t *module = bound->module;
+
+    if (osc_daxpin_patience_ends(&bound->patience)) {
+        return osc_daxpin_error_silent(module, bound->rank);
+    }
+    if (!osc_daxpin_patience_ends(&bound->probe)) {
+        return OMPI_SUCCESS;
+    }
+    osc_daxpin_patience_begin(&bound->probe, OSC_DAXPIN_PROBE_SEC);
+    return osc_daxpin_probe_next(module, bound->rank, &bound->next);
+}
+
+/* End a request that will not be complete. A message that is about to be
+ * received cannot be cancelled: its buffer stays in use. */
+static void osc_daxpin_give_up(MPI_Request *request)
+{
+    if (*request != MPI_REQUEST_NULL) {
+        (void)PMPI_Cancel(request);
+        (void)PMPI_Request_free(request);
+    }
+}
+
+/* A blocking call would wait for ever if it is nested in the wait of a thread
+ * of MPI_THREAD_MULTIPLE: Open MPI leaves progress to the outer wait then. */
+int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
+                            MPI_Request *request)
+{
+    int flag = 0;
+    osc_daxpin_bound_t bound;
+    int ret;
+
+    osc_daxpin_bound_begin(module, rank, &bound);
+    for (;;) {
+        ret = PMPI_Test(request, &flag, MPI_STATUS_IGNORE); /* progresses */
+        if (ret != MPI_SUCCESS) {
+            ret = (rank == OSC_DAXPIN_ANY_RANK) ?
+                          ret : osc_daxpin_error_gone(module, rank);
+            break;
+        }
+        if (flag) {
+            return MPI_SUCCESS;
+        }
+        ret = osc_daxpin_bound_check(&bound);
+        if (ret != OMPI_SUCCESS) {
+            break;
+        }
+    }
+    if (rank != OSC_DAXPIN_ANY_RANK) {
+        osc_daxpin_give_up(request);
+    }
+    return ret;
+}
+
+int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)
+{
+    MPI_Request request;
+    int ret;
+
+    ret = PMPI_Ibarrier(module->comm, &request);
+    return (ret != MPI_SUCCESS) ?
+                   ret :
+                   osc_daxpin_bound_finish(module, OSC_DAXPIN_ANY_RANK,
+                                           &request);
+}
+
+/*
+ * Calls of the inner component
+ */
+
+/* For the thread: between two looks, and how much longer it waits */
+#define OSC_DAXPIN_GUARD_STEP_SEC 1
+#define OSC_DAXPIN_GUARD_MORE_SEC 10.0
+
+static struct {
+    _Atomic unsigned      depth;  /* calls that have not returned */
+    _Atomic uint64_t      number; /* of begins and ends */
+    osc_daxpin_module_t   *module;
+    int                   target;
+    uint64_t              seen;   /* by the last check */
+    osc_daxpin_bound_t    bound;
+    int                   gone;   /* its result */
+    osc_daxpin_patience_t patience; /* since then */
+    atomic_flag           busy;
+    unsigned              users;
+    pthread_t             thread;
+    int                   running;
+    int                   stop;
+    pthread_mutex_t       mutex;  /* of stop */
+    pthread_cond_t        stopped;
+} osc_daxpin_inside = {.busy    = ATOMIC_FLAG_INIT,
+                       .mutex   = PTHREAD_MUTEX_INITIALIZER,
+                       .stopped = PTHREAD_COND_INITIALIZER};
+
+void osc_daxpin_inside_begin(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_inside.module = module;
+    osc_daxpin_inside.target = target;
+    ++osc_daxpin_inside.number;
+    ++osc_daxpin_inside.depth;
+}
+
+/* Osc/ucx has one error for all that UCX reports */
+int osc_daxpin_inside_end(osc_daxpin_module_t *module, int target, int ret)
+{
+    int first = 0;
+    int gone;
+
+    --osc_daxpin_inside.depth;
+    ++osc_daxpin_inside.number;
+    if (OPAL_LIKELY(ret != OMPI_ERROR)) {
+        return ret;
+    }
+    gone = osc_daxpin_probe_next(module, target, &first);
+    return (gone != OMPI_SUCCESS) ? gone : ret;
+}
+
+static __attribute__((noinline)) void osc_daxpin_inside_check(void)
+{
+    osc_daxpin_module_t *module = osc_daxpin_inside.module;
+    uint64_t number             = osc_daxpin_inside.number;
+
+    if (number != osc_daxpin_inside.seen) {
+        osc_daxpin_inside.seen = number;
+        osc_daxpin_inside.gone = OMPI_SUCCESS;
+        osc_daxpin_bound_begin(module, osc_daxpin_inside.target,
+                               &osc_daxpin_inside.bound);
+        return;
+    }
+    if (osc_daxpin_inside.gone == OMPI_SUCCESS) {
+        osc_daxpin_inside.gone =
+                osc_daxpin_bound_check(&osc_daxpin_inside.bound);
+        osc_daxpin_patience_begin(&osc_daxpin_inside.patience,
+                                  OSC_DAXPIN_RETURN_SEC);
+    } else if (osc_daxpin_patience_ends(&osc_daxpin_inside.patience)) {
+        opal_output(0, "osc/daxpin: rank %d: ends the job, because another osc "
+                    "component waits for that rank and does not return",
+                    module->rank);
+        PMPI_Abort(module->comm, MPI_ERR_OTHER);
+    }
+}
+
+static int osc_daxpin_inside_progress(void)
+{
+    if (OPAL_UNLIKELY((osc_daxpin_inside.depth > 0) &&
+                      !atomic_flag_test_and_set(&osc_daxpin_inside.busy))) {
+        osc_daxpin_inside_check();
+        atomic_flag_clear(&osc_daxpin_inside.busy);
+    }
+    return 0;
+}
+
+/* Return the seconds for which the inner component has not returned, in which
+ * this process runs */
+static double osc_daxpin_guard_count(double seconds, uint64_t *number_p)
+{
+    const uint64_t number = osc_daxpin_inside.number;
+
+    if ((osc_daxpin_inside.depth == 0) || (number != *number_p)) {
+        *number_p = number;
+        return 0;
+    }
+    return seconds + OSC_DAXPIN_GUARD_STEP_SEC;
+}
+
+static void osc_daxpin_guard_end(double seconds)
+{
+    opal_output(0, "osc/daxpin: rank %d: rank %d of the window (-1: any rank) "
+                "has not answered for %g s; is it stopped, or has it ended? "
+                "This process ends, because another osc component waits for "
+                "that rank and does not return", osc_daxpin_inside.module->rank,
+                osc_daxpin_inside.target, seconds);
+    abort();
+}
+
+static void *osc_daxpin_guard_main(void *arg)
+{
+    const double bound = *(const double*)arg;
+    double seconds     = 0;
+    uint64_t number    = 0;
+    struct timespec next;
+
+    pthread_mutex_lock(&osc_daxpin_inside.mutex);
+    while (!osc_daxpin_inside.stop) {
+        clock_gettime(CLOCK_REALTIME, &next);
+        next.tv_sec += OSC_DAXPIN_GUARD_STEP_SEC;
+        pthread_cond_timedwait(&osc_daxpin_inside.stopped,
+                               &osc_daxpin_inside.mutex, &next);
+        seconds = osc_daxpin_guard_count(seconds, &number);
+        if (seconds > bound) {
+            osc_daxpin_guard_end(seconds);
+        }
+    }
+    pthread_mutex_unlock(&osc_daxpin_inside.mutex);
+    return NULL;
+}
+
+int osc_daxpin_inside_open(osc_daxpin_module_t *module)
+{
+    static double bound;
+
+    module->has_inside = 1;
+    if (osc_daxpin_inside.users++ > 0) {
+        return OMPI_SUCCESS;
+    }
+    opal_progress_register(osc_daxpin_inside_progress);
+    osc_daxpin_inside.stop = 0;
+    bound                  = module->component->peer_timeout_ms / 1e3 +
+                             OSC_DAXPIN_GUARD_MORE_SEC;
+    if (daxpin_thread_create(&osc_daxpin_inside.thread, osc_daxpin_guard_main,
+                             &bound) != 0) {
+        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
+                                "start a thread for a window on several nodes",
+                                module->rank);
+    }
+    osc_daxpin_inside.running = 1;
+    return OMPI_SUCCESS;
+}
+
+static void osc_daxpin_guard_stop(void)
+{
+    pthread_mutex_lock(&osc_daxpin_inside.mutex);
+    osc_daxpin_inside.stop = 1;
+    pthread_cond_signal(&osc_daxpin_inside.stopped);
+    pthread_mutex_unlock(&osc_daxpin_inside.mutex);
+    pthread_join(osc_daxpin_inside.thread, NULL);
+    osc_daxpin_inside.running = 0;
+}
+
+static void osc_daxpin_inside_end_all(void)
+{
+    opal_progress_unregister(osc_daxpin_inside_progress);
+    if (osc_daxpin_inside.running) {
+        osc_daxpin_guard_stop();
+    }
+}
+
+void osc_daxpin_inside_close(osc_daxpin_module_t *module)
+{
+    if (module->has_inside && (--osc_daxpin_inside.users == 0)) {
+        osc_daxpin_inside_end_all();
+    }
+    module->has_inside = 0;
+}
+
+void osc_daxpin_inside_finalize(void)
+{
+    if (osc_daxpin_inside.users > 0) {
+        osc_daxpin_inside.users = 0;
+        osc_daxpin_inside_end_all();
+    }
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+#ifndef OSC_DAXPIN_BOUND_H_
+#define OSC_DAXPIN_BOUND_H_
+
+/* Bounds of waits for other ranks */
+
+#include "osc_daxpin.h"
+
+/* How long to wait for another rank, in seconds in which this process runs. If
+ * the time between two checks is longer than a step, then this process was
+ * stopped, maybe with the whole job, as by `scontrol suspend`, and the other rank
+ * had no time either. */
+#define OSC_DAXPIN_PATIENCE_STEP_SEC 0.1
+
+typedef struct osc_daxpin_patience {
+    double left;
+    double last; /* check */
+} osc_daxpin_patience_t;
+
+static inline void osc_daxpin_patience_begin(osc_daxpin_patience_t *patience,
+                                             double seconds)
+{
+    patience->left = seconds;
+    patience->last = PMPI_Wtime();
+}
+
+/* Check whether the time is over; to be called again and again meanwhile */
+static inline int osc_daxpin_patience_ends(osc_daxpin_patience_t *patience)
+{
+    const double now  = PMPI_Wtime();
+    const double step = now - patience->last;
+
+    patience->last  = now;
+    patience->left -= (step < OSC_DAXPIN_PATIENCE_STEP_SEC) ?
+                              step : OSC_DAXPIN_PATIENCE_STEP_SEC;
+    return patience->left < 0;
+}
+
+/* Any rank of the window */
+#define OSC_DAXPIN_ANY_RANK (-1)
+
+/* A wait of this rank for another one */
+typedef struct osc_daxpin_bound {
+    osc_daxpin_module_t   *module;
+    int                   rank;  /* or OSC_DAXPIN_ANY_RANK */
+    int                   next;  /* rank to probe */
+    osc_daxpin_patience_t probe; /* until then */
+    osc_daxpin_patience_t patience;
+} osc_daxpin_bound_t;
+
+void osc_daxpin_bound_begin(osc_daxpin_module_t *module, int rank,
+                            osc_daxpin_bound_t *bound);
+
+/* Return the error if the wait has to end, because the rank has ended, or does
+ * not answer for too long; to be called again and again */
+int osc_daxpin_bound_check(osc_daxpin_bound_t *bound);
+
+/* Complete a request of a message from or to a rank, with all progress. After
+ * an error there is no request any more. */
+int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
+                            MPI_Request *request);
+
+/* Wait for all ranks of a window */
+int osc_daxpin_bound_barrier(osc_daxpin_module_t *module);
+
+/*
+ * Calls of the inner component, which may wait without returning. While one
+ * does, Open MPI makes progress, and with it the wait is checked. These two
+ * functions are called before and after it, with its target, or with
+ * OSC_DAXPIN_ANY_RANK.
+ */
+void osc_daxpin_inside_begin(osc_daxpin_module_t *module, int target);
+
+/* Return the result of the call, or the error that names its target */
+int osc_daxpin_inside_end(osc_daxpin_module_t *module, int target, int ret);
+
+/* For a window on several nodes */
+int  osc_daxpin_inside_open(osc_daxpin_module_t *module);
+void osc_daxpin_inside_close(osc_daxpin_module_t *module);
+
+/* Close it for windows that could not be freed, because a rank has ended */
+void osc_daxpin_inside_finalize(void);
+
+#endif
