@@ -261,11 +261,12 @@ osc_daxpin_module_new(const osc_daxpin_component_t *component,
 static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                                     const ompi_win_t *win, void *base,
                                     size_t size, osc_daxpin_unit_t disp_unit,
+                                    opal_info_t *info,
                                     osc_daxpin_shadow_t *shadow)
 {
     int model, ret;
 
-    ret = osc_daxpin_shadow_open(module, win, base, size, disp_unit, NULL,
+    ret = osc_daxpin_shadow_open(module, win, base, size, disp_unit, info,
                                  &model, shadow);
     return (ret != OMPI_SUCCESS) ?
                    ret :
@@ -286,9 +287,34 @@ static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
         ret = osc_daxpin_shadow_locked(
                 module, win, module->progress.records,
                 module->size * sizeof(*module->progress.records),
-                sizeof(uint64_t), &module->persist);
+                sizeof(uint64_t), NULL, &module->persist);
     }
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_start(module);
+}
+
+/* Make the shadow window of locks. All that is done to it are atomic operations
+ * on one word, for which osc/ucx from 5.0 on needs no lock of its own if it knows
+ * that: such a lock stays taken after an error, and all others wait for it. */
+static int osc_daxpin_lock_open(osc_daxpin_module_t *module,
+                                const ompi_win_t *win)
+{
+    osc_daxpin_slot_t *slot;
+    opal_info_t *info = OBJ_NEW(opal_info_t);
+    int ret           = OMPI_ERR_OUT_OF_RESOURCE;
+
+    if (info != NULL) {
+        ret = opal_info_set(info, (char*)"acc_single_intrinsic", "true");
+    }
+    ret = osc_daxpin_agree(module, ret);
+    if (ret == OMPI_SUCCESS) {
+        slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
+        ret  = osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
+                                        sizeof(uint64_t), info, &module->lock);
+    }
+    if (info != NULL) {
+        OBJ_RELEASE(info);
+    }
+    return ret;
 }
 
 /* Open what makes epochs and accumulates */
@@ -296,7 +322,6 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
                                   const ompi_win_t *win, opal_info_t *info,
                                   int *model)
 {
-    osc_daxpin_slot_t *slot;
     int ret;
 
     if (module->node.is_all) {
@@ -317,9 +342,7 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
     if ((ret != OMPI_SUCCESS) || !module->remote) {
         return ret;
     }
-    slot = &module->node.slots[ompi_comm_rank(module->node.comm)];
-    return osc_daxpin_shadow_locked(module, win, slot, sizeof(*slot),
-                                    sizeof(uint64_t), &module->lock);
+    return osc_daxpin_lock_open(module, win);
 }
 
 static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
@@ -334,12 +357,13 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
     }
     osc_daxpin_requests_open(module);
     ret = osc_daxpin_shadow_locked(module, win, module->segment.base,
-                                   module->segment.size, disp_unit,
+                                   module->segment.size, disp_unit, NULL,
                                    &module->data);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadow_locked(module, win,
                                        (void*)osc_daxpin_own_control(module),
-                                       DAXPIN_CONTROL_SIZE, 1, &module->state);
+                                       DAXPIN_CONTROL_SIZE, 1, NULL,
+                                       &module->state);
     }
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_progress_open(module, win);
 }
