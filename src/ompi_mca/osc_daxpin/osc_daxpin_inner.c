@@ -55,18 +55,21 @@ static int osc_daxpin_inner_rmove(osc_daxpin_module_t *module,
                                   ompi_request_t **request_p)
 {
     osc_daxpin_shadow_t *data = &module->data;
+    int ret;
 
-    return move->is_put ?
-                   data->module->osc_rput(move->origin, move->origin_count,
-                                          move->origin_dt, range->target,
-                                          move->disp, move->target_count,
-                                          move->target_dt, data->win,
-                                          request_p) :
-                   data->module->osc_rget(move->origin, move->origin_count,
-                                          move->origin_dt, range->target,
-                                          move->disp, move->target_count,
-                                          move->target_dt, data->win,
-                                          request_p);
+    osc_daxpin_inside_begin(module, range->target);
+    ret = move->is_put ?
+                  data->module->osc_rput(move->origin, move->origin_count,
+                                         move->origin_dt, range->target,
+                                         move->disp, move->target_count,
+                                         move->target_dt, data->win,
+                                         request_p) :
+                  data->module->osc_rget(move->origin, move->origin_count,
+                                         move->origin_dt, range->target,
+                                         move->disp, move->target_count,
+                                         move->target_dt, data->win,
+                                         request_p);
+    return osc_daxpin_inside_end(module, range->target, ret);
 }
 
 static int osc_daxpin_inner_complete(osc_daxpin_module_t *module, int target)
