@@ -3,8 +3,9 @@
 
 /*
  * Checkpoints of arrays whose content says of which step it is. A board, a file
- * in the page cache, has the last step whose checkpoint was reported. What the
- * next job restores must be of that step or the one after it, and nothing else.
+ * that survives what is done to the job, has the last step whose checkpoint was
+ * reported. What the next job restores must be of that step or the one after it,
+ * and nothing else.
  *
  * usage: versions NAME BOARD STEPS [nocopies]
  */
@@ -14,13 +15,11 @@
 #include "../../contrib/examples/checkpoint.h"
 #include "window.h"
 
-#include <sys/mman.h>
-
 #define ARRAYS 3
 
 static const uint64_t totals[ARRAYS] = {40007, 5, 12000};
 static checkpoint_array_t arrays[ARRAYS];
-static _Atomic uint64_t *board;
+static int board;
 
 /* Blocks of all ranks, one of which is empty if there are many */
 static void make_arrays(void)
@@ -73,15 +72,23 @@ static void check_arrays(uint64_t step)
     }
 }
 
-static void map_board(const char *path)
+/* Return the step on the board */
+static uint64_t open_board(const char *path)
 {
-    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    uint64_t step = 0;
 
-    check((fd >= 0) && (ftruncate(fd, sizeof(*board)) == 0), "%s: %m", path);
-    board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                 0);
-    check(board != MAP_FAILED, "%s: mmap: %m", path);
-    close(fd);
+    board = open(path, O_RDWR | O_CREAT, 0600);
+    check((board >= 0) && (pread(board, &step, sizeof(step), 0) >= 0), "%s: %m",
+          path);
+    return step;
+}
+
+static void report(uint64_t step)
+{
+    if (check_rank == 0) {
+        check(pwrite(board, &step, sizeof(step), 0) == sizeof(step),
+              "cannot report step %lu: %m", step);
+    }
 }
 
 int main(int argc, char **argv)
@@ -97,8 +104,7 @@ int main(int argc, char **argv)
     check(argc >= 4, "usage: versions NAME BOARD STEPS [nocopies]");
     steps = strtoull(argv[3], NULL, 10);
     make_arrays();
-    map_board(argv[2]);
-    reported = *board;
+    reported = open_board(argv[2]);
     MPI_Barrier(MPI_COMM_WORLD);
     check(checkpoint_open(MPI_COMM_WORLD, argv[1], arrays, ARRAYS, &options,
                           &found, &checkpoint) == 0, "%s", checkpoint_error());
@@ -109,18 +115,14 @@ int main(int argc, char **argv)
     if (step > 0) {
         check_arrays(step);
     }
-    if (check_rank == 0) {
-        *board = step;
-    }
+    report(step);
     printf("restored step %lu of %d ranks\n", step, found.ranks);
     fflush(stdout);
     while (step < steps) {
         compute(++step);
         check(checkpoint_write(checkpoint, step) == 0, "%s",
               checkpoint_error());
-        if (check_rank == 0) {
-            *board = step;
-        }
+        report(step);
     }
     check(checkpoint_close(checkpoint) == 0, "%s", checkpoint_error());
     MPI_Finalize();
