@@ -19,7 +19,7 @@
 #define PAGE        4096ull
 #define MAGIC       0x746e696f706b6863ull /* "chkpoint" */
 #define FORMAT      1
-#define CHUNK       (8ull << 20) /* a put, and what progress counts */
+#define CHUNK       (32ull << 20) /* what is made durable at once */
 #define LANES       4
 #define ERROR_BYTES 1024
 
@@ -74,7 +74,8 @@ struct checkpoint {
     MPI_Win              win; /* MPI_WIN_NULL: none */
     int                  rank, size, count, copies, broken, others;
     uint64_t             version;
-    uint64_t             table_bytes, slot_bytes, own_bytes, done;
+    uint64_t             table_bytes, slot_bytes, own_bytes;
+    uint64_t             done, durable; /* of own_bytes: put, and durable */
     checkpoint_array_t   *arrays;
     part_t               *parts; /* of all ranks */
     char                 *table;
@@ -601,42 +602,46 @@ static int flush(const checkpoint_t *cp, int target)
     return (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "make durable", ret);
 }
 
-static uint64_t table_offset(const checkpoint_t *cp, int slot)
-{
-    return 2 * PAGE + slot * round_up(cp->table_bytes, PAGE);
-}
-
 /* Where data is: 0 and 1 of this rank, 2 and 3 of its left neighbour */
 static uint64_t data_offset(const checkpoint_t *cp, int slot)
 {
-    return table_offset(cp, 2) + slot * cp->slot_bytes;
+    return 2 * PAGE + slot * (cp->slot_bytes + round_up(cp->table_bytes, PAGE));
 }
 
-static int put_durably(const checkpoint_t *cp, const void *data, size_t length,
-                       uint64_t offset)
+/* The table is behind the data, so that the end of it and the table are made
+ * durable as one range */
+static uint64_t table_offset(const checkpoint_t *cp, int slot)
 {
-    return ((put(cp, cp->rank, data, length, offset) == 0) &&
-            (flush(cp, cp->rank) == 0)) ? 0 : -1;
+    return data_offset(cp, slot) + cp->slot_bytes;
+}
+
+/* Make what was put durable, here and at the neighbour */
+static int flush_data(checkpoint_t *cp)
+{
+    if ((flush(cp, cp->rank) != 0) ||
+        (cp->copies && (flush(cp, (cp->rank + 1) % cp->size) != 0))) {
+        return -1;
+    }
+    cp->durable = cp->done;
+    if (cp->options.progress != NULL) {
+        cp->options.progress(cp->options.arg, cp->durable, cp->own_bytes);
+    }
+    return 0;
 }
 
 static int put_chunk(checkpoint_t *cp, int slot, const char *data,
                      size_t length, uint64_t offset)
 {
-    int right = (cp->rank + 1) % cp->size;
+    uint64_t copy = data_offset(cp, slot + 2) + offset;
 
     if ((put(cp, cp->rank, data, length, data_offset(cp, slot) + offset) !=
          0) ||
-        (cp->copies && (put(cp, right, data, length,
-                            data_offset(cp, slot + 2) + offset) != 0)) ||
-        (flush(cp, cp->rank) != 0) ||
-        (cp->copies && (flush(cp, right) != 0))) {
+        (cp->copies &&
+         (put(cp, (cp->rank + 1) % cp->size, data, length, copy) != 0))) {
         return -1;
     }
     cp->done += length;
-    if (cp->options.progress != NULL) {
-        cp->options.progress(cp->options.arg, cp->done, cp->own_bytes);
-    }
-    return 0;
+    return (cp->done - cp->durable < CHUNK) ? 0 : flush_data(cp);
 }
 
 static int write_array(checkpoint_t *cp, int slot, int i, uint64_t offset)
@@ -657,13 +662,14 @@ static int write_array(checkpoint_t *cp, int slot, int i, uint64_t offset)
     return 0;
 }
 
-/* Write this rank's parts of all arrays */
+/* Put this rank's parts of all arrays. The last of them is not durable yet. */
 static int write_data(checkpoint_t *cp, int slot)
 {
     uint64_t offset = 0;
     int i;
 
-    cp->done = 0;
+    cp->done    = 0;
+    cp->durable = 0;
     for (i = 0; i < cp->count; ++i) {
         if (write_array(cp, slot, i, offset) != 0) {
             return -1;
@@ -700,7 +706,8 @@ static int write_header(const checkpoint_t *cp, uint64_t version, uint64_t step)
     };
 
     header.sum = sum_of(&header, offsetof(header_t, sum));
-    return put_durably(cp, &header, sizeof(header), slot * PAGE);
+    return ((put(cp, cp->rank, &header, sizeof(header), slot * PAGE) == 0) &&
+            (flush(cp, cp->rank) == 0)) ? 0 : -1;
 }
 
 /* The files of another number of ranks go when the names of ours are durable */
@@ -739,8 +746,11 @@ int checkpoint_write(checkpoint_t *cp, uint64_t step)
     ret        = write_data(cp, slot);
     share_parts(cp);
     if (ret == 0) {
-        ret = put_durably(cp, cp->table, cp->table_bytes,
-                          table_offset(cp, slot));
+        ret = put(cp, cp->rank, cp->table, cp->table_bytes,
+                  table_offset(cp, slot));
+    }
+    if (ret == 0) {
+        ret = flush_data(cp);
     }
     if ((agree(cp, ret) != 0) ||
         (agree(cp, write_header(cp, version, step)) != 0)) {
