@@ -14,6 +14,9 @@ int daxpin_cmd_info(int argc, char **argv);
 int daxpin_cmd_pins(int argc, char **argv);
 int daxpin_cmd_run(int argc, char **argv);
 
+/* Print what the arguments of a command are. Return its exit status: 2. */
+int daxpin_cmd_usage(const char *command);
+
 /* Write out what a command printed. Return 0, or 1 after a message. */
 int daxpin_cmd_flush(const char *command);
 

@@ -20,14 +20,6 @@ typedef struct doctor_args {
     char **launcher; /* NULL: none was given */
 } doctor_args_t;
 
-static int doctor_usage(void)
-{
-    fprintf(stderr,
-            "usage: daxpin doctor [--json] [--strict] [--no-job] "
-            "[FILE|DIRECTORY]... [-- LAUNCHER [OPTION]...]\n");
-    return 2;
-}
-
 /* Find a program after the launcher's options. It would be started, with the
  * probe as an argument. */
 static const char *doctor_find_program(char **launcher)
@@ -134,7 +126,7 @@ int daxpin_cmd_doctor(int argc, char **argv)
     doctor_args_t args = {0};
 
     if (doctor_parse(argc, argv, &args) != 0) {
-        return doctor_usage();
+        return daxpin_cmd_usage("doctor");
     }
     if (daxpin_place_find(&checkup.place) != 0) {
         return 1;

@@ -192,11 +192,8 @@ int daxpin_cmd_env(int argc, char **argv)
     static daxpin_place_t place;
 
     if (argc > 1) {
-        fprintf(stderr,
-                "daxpin env: unexpected argument %s\n"
-                "usage: eval \"$(daxpin env)\"\n",
-                argv[1]);
-        return 2;
+        fprintf(stderr, "daxpin env: unexpected argument %s\n", argv[1]);
+        return daxpin_cmd_usage("env");
     }
     if ((daxpin_place_find(&place) != 0) ||
         (daxpin_env_walk(&place, env_print) != 0)) {

@@ -376,12 +376,6 @@ static void info_print_json(const info_t *info)
  * The command
  */
 
-static int info_usage(void)
-{
-    fprintf(stderr, "usage: daxpin info [--json] FILE|DIRECTORY...\n");
-    return 2;
-}
-
 int daxpin_cmd_info(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -393,14 +387,14 @@ int daxpin_cmd_info(int argc, char **argv)
 
     while ((option = getopt_long(argc, argv, "j", options, NULL)) >= 0) {
         if (option != 'j') {
-            return info_usage();
+            return daxpin_cmd_usage("info");
         }
         json = 1;
     }
     info = calloc(1, sizeof(*info));
     if ((optind == argc) || (info == NULL)) {
         free(info);
-        return info_usage();
+        return daxpin_cmd_usage("info");
     }
     for (first = optind; optind < argc; ++optind) {
         if (info_query(argv[optind], info) != 0) {

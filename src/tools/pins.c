@@ -658,13 +658,6 @@ static int pins_watch(const pins_args_t *args)
     return status;
 }
 
-static int pins_usage(void)
-{
-    fprintf(stderr, "usage: daxpin pins [--json | --prometheus[=FILE]] "
-                    "[--watch[=SECONDS]] [PID]...\n");
-    return 2;
-}
-
 static int pins_parse_pid(const char *text, pid_t *pid_p)
 {
     char *end;
@@ -755,7 +748,7 @@ int daxpin_cmd_pins(int argc, char **argv)
 
     if (pins_parse(argc, argv, &args) != 0) {
         free(args.pids);
-        return pins_usage();
+        return daxpin_cmd_usage("pins");
     }
     if (args.watch) {
         status = pins_watch(&args);

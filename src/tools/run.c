@@ -117,8 +117,7 @@ int daxpin_cmd_run(int argc, char **argv)
         first = argc;
     }
     if (first >= argc) {
-        fprintf(stderr, "usage: daxpin run [--] COMMAND [ARGUMENT]...\n");
-        return 2;
+        return daxpin_cmd_usage("run");
     }
     if ((daxpin_place_find(&place) != 0) ||
         (run_prepare(&place, argv[first]) != 0)) {
