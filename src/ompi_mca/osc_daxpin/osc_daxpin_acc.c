@@ -137,8 +137,8 @@ static ompi_datatype_t *osc_daxpin_primitive(ompi_datatype_t *dt,
         }
         each = dt->super.size / primitive->super.size;
     }
-    *number_p = each * count;
-    return (*number_p <= OSC_DAXPIN_COUNT_MAX) ? primitive : NULL;
+    return (!__builtin_mul_overflow(each, (size_t)count, number_p) &&
+            (*number_p <= OSC_DAXPIN_COUNT_MAX)) ? primitive : NULL;
 }
 
 /* PMPI_Reduce_local() would crash in a program that uses MPI sessions alone,

@@ -139,7 +139,7 @@ osc_daxpin_move(void *origin, osc_daxpin_count_t origin_count,
                 ompi_win_t *win, int is_put)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    const size_t length         = target_count * target_dt->super.size;
+    const size_t length         = osc_daxpin_bytes(target_count, target_dt);
     uint64_t start;
 
     if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,

@@ -42,10 +42,9 @@ int osc_daxpin_range_match(osc_daxpin_count_t from_count,
                            osc_daxpin_count_t to_count,
                            const ompi_datatype_t *to_dt)
 {
-    size_t from = (size_t)from_count * from_dt->super.size;
-    size_t to   = (size_t)to_count * to_dt->super.size;
-
-    return (from <= to) ? OMPI_SUCCESS : MPI_ERR_TRUNCATE;
+    return (osc_daxpin_bytes(from_count, from_dt) <=
+            osc_daxpin_bytes(to_count, to_dt)) ? OMPI_SUCCESS :
+                                                 MPI_ERR_TRUNCATE;
 }
 
 /* Displacements in a dynamic window are addresses at the target */

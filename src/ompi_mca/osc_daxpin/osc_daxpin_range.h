@@ -56,6 +56,17 @@ static inline int osc_daxpin_is_simple(const ompi_datatype_t *dt)
     return (dt->super.flags & flags) == flags;
 }
 
+/* Return the bytes of data, without gaps; SIZE_MAX if they are more than that:
+ * a count may have 64 bits since MPI 4.0 */
+static inline size_t osc_daxpin_bytes(osc_daxpin_count_t count,
+                                      const ompi_datatype_t *dt)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow((size_t)count, dt->super.size, &bytes) ?
+                   SIZE_MAX : bytes;
+}
+
 /* Return whether both sides are alike: a number of bytes to copy */
 static inline int osc_daxpin_is_plain(osc_daxpin_count_t origin_count,
                                       const ompi_datatype_t *origin_dt,
@@ -82,7 +93,7 @@ static inline int osc_daxpin_range_get(osc_daxpin_module_t *module, int target,
         return OMPI_ERR_RMA_SYNC;
     }
     if (OPAL_LIKELY(osc_daxpin_is_simple(dt))) {
-        length = count * dt->super.size;
+        length = osc_daxpin_bytes(count, dt);
     } else if (osc_daxpin_range_span(dt, count, range) == OMPI_SUCCESS) {
         first  = range->first;
         length = range->length;
