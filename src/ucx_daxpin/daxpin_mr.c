@@ -8,6 +8,7 @@
 #include "daxpin_process.h"
 #include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
+#include "daxpin/file/revoke.h"
 
 #include <ucs/debug/log_def.h>
 #include <ucs/sys/compiler_def.h>
@@ -289,9 +290,9 @@ static int uct_daxpin_mr_release(uct_daxpin_mr_t *mr)
     return ret;
 }
 
-/* The file's memory is the program's own now, and not the file's. On demand, the
+/* The file's memory will be the program's own, and not the file's. On demand, the
  * NIC would write there and report success. Without the registration it reports
- * an error to who writes. */
+ * an error to the process that writes. */
 static void uct_daxpin_mr_on_revoke(daxpin_file_t *file, void *arg)
 {
     const int ret = uct_daxpin_mr_release(arg);
@@ -328,7 +329,7 @@ static ucs_status_t uct_daxpin_mr_reg_odp(struct ibv_pd *pd,
         goto err_dereg;
     }
 
-    ret = daxpin_file_on_revoke(mr->file, uct_daxpin_mr_on_revoke, mr);
+    ret = daxpin_file_before_revoke(mr->file, uct_daxpin_mr_on_revoke, mr);
     if (ret != 0) {
         (void)uct_daxpin_mr_release(mr);
         *how_p = "the file was revoked, or no memory is left";

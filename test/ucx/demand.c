@@ -3,9 +3,9 @@
 
 /*
  * What is registered on demand ends with the file: the device must not write
- * into the memory that replaces the file's, and report success. A dma-buf is
- * taken where there is one, unless the device does not take it. The device is
- * verbs.c, which counts.
+ * into the memory that replaces the file's, and report success: what it writes
+ * until the end is in the file. A dma-buf is taken where there is one, unless the
+ * device does not take it. The device is verbs.c, which counts.
  *
  * usage: demand VERBS DIRECTORY
  */
@@ -144,6 +144,62 @@ static int test(uct_md_h md, const char *path, int revoked, int broken)
     return 1;
 }
 
+/* Have another process open the file for writing, so that it is revoked. */
+static int open_by_other(const char *path)
+{
+    const pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        _exit(open(path, O_WRONLY) < 0);
+    }
+    return (waitpid(pid, &status, 0) == pid) && (status == 0);
+}
+
+/* Return the first byte of a file. */
+static int first_byte(const char *path)
+{
+    const int fd = open(path, O_RDONLY);
+    char byte    = 0;
+
+    (void)!pread(fd, &byte, 1, 0);
+    close(fd);
+    return byte;
+}
+
+/* What the device writes until its registration ends is in the file, and not in
+ * what takes the place of the file's memory. */
+static int test_last_write(uct_md_h md, const char *path)
+{
+    uct_daxpin_mr_caps_t caps = {.is_known = 1, .has_odp = 1};
+    char *memory              = map_file(path);
+    const char *how           = "";
+    uct_daxpin_mr_t *mr;
+    daxpin_file_t *file;
+    uint64_t offset;
+
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0) ||
+        (uct_daxpin_mr_reg(md, &caps, memory, LENGTH, &mr, &how) != UCS_OK)) {
+        return fail("it cannot be adopted and registered");
+    }
+    memory[0] = 'a';
+    if (!open_by_other(path) ||
+        !comes_true(mr->file, DAXPIN_STATE_REVOKED) || (*registered != 0)) {
+        return fail("it is not revoked and released");
+    }
+    if (first_byte(path) != 'd') {
+        printf("the file has '%c'\n", first_byte(path));
+        return fail("the device's last byte is not in the file");
+    }
+    (void)uct_daxpin_mr_dereg(mr);
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+    return 1;
+}
+
 static int count_fds(void)
 {
     DIR *dir = opendir("/proc/self/fd");
@@ -252,5 +308,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof(path), "%s/demand", argv[2]);
     uct_daxpin_mr_query(&md.super, "none", &caps); /* Finds the functions */
     return !(test(&md.super, path, 0, 0) && test(&md.super, path, 1, 0) &&
-             test(&md.super, path, 1, 1) && test_dmabuf(&md.super, path));
+             test(&md.super, path, 1, 1) &&
+             test_last_write(&md.super, path) &&
+             test_dmabuf(&md.super, path));
 }

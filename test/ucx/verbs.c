@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* A libibverbs without devices, which only counts registrations; see demand.c */
+/*
+ * A libibverbs without devices, which only counts registrations, and writes a byte
+ * to the memory of each until the moment of its release; see demand.c
+ */
 
 #include <infiniband/verbs.h>
 
@@ -18,11 +21,19 @@ atomic_int verbs_dmabufs;    /* registrations of a dma-buf that were tried */
 atomic_int verbs_error;      /* of registrations of a dma-buf; 0: they work */
 atomic_ullong verbs_offset;  /* in the last dma-buf */
 
+static struct ibv_mr *register_memory(void *addr)
+{
+    struct ibv_mr *mr = calloc(1, sizeof(*mr));
+
+    mr->addr = addr;
+    ++verbs_registered;
+    return mr;
+}
+
 struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
                                 uint64_t iova, unsigned access)
 {
-    ++verbs_registered;
-    return calloc(1, sizeof(struct ibv_mr));
+    return register_memory(addr);
 }
 
 struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
@@ -39,8 +50,7 @@ struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
         errno = EINVAL;
         return NULL;
     }
-    ++verbs_registered;
-    return calloc(1, sizeof(struct ibv_mr));
+    return register_memory(NULL);
 }
 
 int ibv_dereg_mr(struct ibv_mr *mr)
@@ -48,6 +58,9 @@ int ibv_dereg_mr(struct ibv_mr *mr)
     if (verbs_failures > 0) {
         --verbs_failures;
         return 16; /* EBUSY */
+    }
+    if (mr->addr != NULL) {
+        *(volatile char*)mr->addr = 'd';
     }
     --verbs_registered;
     free(mr);

@@ -55,6 +55,7 @@ typedef struct daxpin_callback {
     LIST_ENTRY(daxpin_callback) link;
     daxpin_revoke_cb_t cb;
     void               *arg;
+    int                before; /* the mappings are replaced */
 } daxpin_callback_t;
 
 /* The pins of one file in this process */

@@ -8,6 +8,7 @@
  *   BREAKING, barrier: no new access        (reads the state at once)
  *   send BREAK to every member              receive BREAK
  *   drain own accesses                      drain own accesses
+ *   callbacks that come before              callbacks that come before
  *   replace own mappings                    replace own mappings
  *   callbacks                               callbacks
  *   end the guard                           end the guard
@@ -190,14 +191,28 @@ void daxpin_revoke_orphan(daxpin_file_t *file, const char *why)
     }
 }
 
-/* Call all callbacks, without daxpin_mutex. */
-static void daxpin_revoke_call(daxpin_file_t *file)
+/* Return the next callback: of those only that come before the mappings are
+ * replaced, or of all. */
+static daxpin_callback_t *daxpin_revoke_next(daxpin_file_t *file, int before)
+{
+    daxpin_callback_t *callback;
+
+    LIST_FOREACH(callback, &file->callbacks, link) {
+        if (callback->before || !before) {
+            break;
+        }
+    }
+    return callback;
+}
+
+/* Call callbacks, as above, without daxpin_mutex. */
+static void daxpin_revoke_call(daxpin_file_t *file, int before)
 {
     daxpin_callback_t *callback;
 
     ++file->refs; /* A callback may close the file */
     file->calling = 1;
-    while ((callback = LIST_FIRST(&file->callbacks)) != NULL) {
+    while ((callback = daxpin_revoke_next(file, before)) != NULL) {
         LIST_REMOVE(callback, link);
         pthread_mutex_unlock(&daxpin_mutex);
         callback->cb(file, callback->arg);
@@ -220,9 +235,10 @@ static void daxpin_revoke_drop_locks(daxpin_file_t *file)
 
 static void daxpin_revoke_drained(daxpin_file_t *file)
 {
+    daxpin_revoke_call(file, 1);
     daxpin_file_replace_maps(file);
     daxpin_pins_revoke(&file->pins);
-    daxpin_revoke_call(file);
+    daxpin_revoke_call(file, 0);
     file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
     file->revoke.phase    = DAXPIN_PHASE_ACKS;
 }
@@ -353,7 +369,8 @@ uint64_t daxpin_revoke_tick(daxpin_file_t *file, uint64_t now)
     return next;
 }
 
-int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
+static int daxpin_revoke_add(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                             void *arg, int before)
 {
     daxpin_callback_t *callback = malloc(sizeof(*callback));
     int ret                     = 0;
@@ -361,8 +378,9 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
     if (callback == NULL) {
         return daxpin_error(ENOMEM, "%s: out of memory", file->path);
     }
-    callback->cb  = cb;
-    callback->arg = arg;
+    callback->cb     = cb;
+    callback->arg    = arg;
+    callback->before = before;
     pthread_mutex_lock(&daxpin_mutex);
     if (daxpin_file_is_alive(file)) {
         LIST_INSERT_HEAD(&file->callbacks, callback, link);
@@ -374,6 +392,17 @@ int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return ret;
+}
+
+int daxpin_file_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb, void *arg)
+{
+    return daxpin_revoke_add(file, cb, arg, 0);
+}
+
+int daxpin_file_before_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                              void *arg)
+{
+    return daxpin_revoke_add(file, cb, arg, 1);
 }
 
 void daxpin_file_cancel_on_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,

@@ -38,6 +38,12 @@ void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);
  * Member only, loop thread only. */
 void daxpin_revoke_orphan(daxpin_file_t *file, const char *why);
 
+/* As daxpin_file_on_revoke(), but the callback is called before the memory is
+ * replaced: for a device that goes by the program's addresses, and would write
+ * to what takes the place of the file. */
+int daxpin_file_before_revoke(daxpin_file_t *file, daxpin_revoke_cb_t cb,
+                              void *arg);
+
 /* Forget the parent's waiting threads, in the child of a fork. */
 void daxpin_revoke_fork(void);
 
