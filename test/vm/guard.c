@@ -16,7 +16,7 @@
 
 #define _GNU_SOURCE
 
-#include "result.h"
+#include "daemon.h"
 
 #include "daxpin/access.h"
 #include <daxpin.h>
@@ -51,74 +51,11 @@
 /* errno of a call, 0 if it succeeded */
 #define ERROR_OF(_call) (((_call) < 0) ? errno : 0)
 
-static const char *guardd;
 static const char *directory;
-static const char *socket_path = "/run/daxpin-test-guard";
-static const char *ready_path  = "/run/daxpin-test-guard-ready";
-static const char *daemon_limit; /* of connections; NULL: none */
-static pid_t      daemon_pid;
 
 static void note(daxpin_log_level_t level, const char *message)
 {
     fprintf(stderr, "# %d: %s\n", level, message);
-}
-
-/*
- * The daemon
- */
-
-static int daemon_answers(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0), ret;
-
-    strcpy(address.sun_path, socket_path);
-    ret = connect(fd, (struct sockaddr*)&address, sizeof(address));
-    close(fd);
-    return ret == 0;
-}
-
-/* Wait for READY=1, as systemd does. A connection is no proof that the
- * daemon is ready, because its programs are attached after it listens. */
-static int daemon_start(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct pollfd ready        = {.events = POLLIN};
-    char word[256]             = "";
-
-    ready.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    strcpy(address.sun_path, ready_path);
-    unlink(ready_path);
-    if (bind(ready.fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
-        return 0;
-    }
-    daemon_pid = fork();
-    if (daemon_pid == 0) {
-        setenv("NOTIFY_SOCKET", ready_path, 1);
-        execl(guardd, guardd, "--socket", socket_path,
-              (daemon_limit != NULL) ? "--max-all-clients" : (char*)NULL,
-              daemon_limit, (char*)NULL);
-        _exit(127);
-    }
-    if (poll(&ready, 1, 60000) > 0) {
-        (void)!recv(ready.fd, word, sizeof(word) - 1, 0);
-    }
-    close(ready.fd);
-    unlink(ready_path);
-    return strncmp(word, "READY=1", 7) == 0;
-}
-
-/* Wait until the daemon has ended. Its programs take seconds to leave the
- * kernel. */
-static void daemon_reap(void)
-{
-    waitpid(daemon_pid, NULL, 0);
-}
-
-static void daemon_end(int number)
-{
-    kill(daemon_pid, number);
-    daemon_reap();
 }
 
 /*
@@ -1159,8 +1096,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: guard GUARDD DIRECTORY (as root)\n");
         return 2;
     }
-    guardd    = argv[1];
-    directory = argv[2];
+    guardd      = argv[1];
+    directory   = argv[2];
+    socket_path = "/run/daxpin-test-guard";
     setenv("DAXPIN_GUARD_SOCKET", socket_path, 1);
     daxpin_set_log(note);
     if (count != NULL) {

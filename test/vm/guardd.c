@@ -14,19 +14,15 @@
 
 #define _GNU_SOURCE
 
-#include "result.h"
-
-#include <wire/guardd.h>
+#include "hostile.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <linux/fuse.h>
 #include <linux/io_uring.h>
 #include <linux/securebits.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -55,80 +51,8 @@
 #define THIRD   1001
 #define PUNCH   (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
-static const char *socket_path;
 static const char *directory;
 static char       path[PATH_MAX];
-
-/*
- * A client
- */
-
-static int dial(void)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd                     = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-
-    strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
-    if (connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int say(int sock, int type, const daxpin_guard_range_t *ranges,
-               uint32_t count, int fd)
-{
-    daxpin_guard_message_t message = {
-        .head = {.magic   = DAXPIN_GUARD_MAGIC,
-                 .version = DAXPIN_GUARD_VERSION,
-                 .type    = (uint16_t)type,
-                 .count   = count}
-    };
-    union {
-        struct cmsghdr header;
-        char           space[CMSG_SPACE(sizeof(int))];
-    } ancillary       = {.space = {0}};
-    struct iovec iov  = {&message, DAXPIN_GUARD_SIZE(count)};
-    struct msghdr all = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (count > 0) {
-        memcpy(message.ranges, ranges, count * sizeof(*ranges));
-    }
-    if (fd >= 0) {
-        ancillary.header.cmsg_level = SOL_SOCKET;
-        ancillary.header.cmsg_type  = SCM_RIGHTS;
-        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(int));
-        all.msg_control    = &ancillary;
-        all.msg_controllen = sizeof(ancillary);
-    }
-    return sendmsg(sock, &all, MSG_NOSIGNAL) > 0;
-}
-
-/* Return the error of an answer; -1: the daemon has closed the connection. */
-static int hear(int sock)
-{
-    daxpin_guard_head_t answer;
-
-    if (recv(sock, &answer, sizeof(answer), 0) != sizeof(answer)) {
-        return -1;
-    }
-    return (int)answer.error;
-}
-
-static int ask(int sock, int type, const daxpin_guard_range_t *ranges,
-               uint32_t count, int fd)
-{
-    return say(sock, type, ranges, count, fd) ? hear(sock) : -1;
-}
-
-static int add(int sock, uint64_t start, uint64_t end)
-{
-    const daxpin_guard_range_t range = {start, end};
-
-    return ask(sock, DAXPIN_GUARD_ADD, &range, 1, -1);
-}
 
 static int make_file(const char *name)
 {
@@ -497,38 +421,6 @@ static void test_nonsense(void)
     close_both(fd, sock);
 }
 
-/* Never reads its answers, connects again and again */
-static void flood(void)
-{
-    const daxpin_guard_range_t range = {0, PAGE};
-    int i, fd;
-
-    snprintf(path, sizeof(path),  "/dev/shm/guardd-flood.%d", getpid());
-    fd = open(path, O_RDWR | O_CREAT, 0600);
-    if ((fd < 0) || (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)) {
-        _exit(1);
-    }
-    for (;;) {
-        int socks[200];
-
-        for (i = 0; i < 200; ++i) {
-            socks[i] = dial();
-            say(socks[i], DAXPIN_GUARD_FILE, NULL, 0, fd);
-        }
-        for (i = 0; i < 20000; ++i) {
-            if (!say(socks[i % 200], (i % 400 < 200) ? DAXPIN_GUARD_ADD :
-                     DAXPIN_GUARD_REMOVE, &range, 1, -1)) {
-                close(socks[i % 200]);
-                socks[i % 200] = dial();
-                say(socks[i % 200], DAXPIN_GUARD_FILE, NULL, 0, fd);
-            }
-        }
-        for (i = 0; i < 200; ++i) {
-            close(socks[i]);
-        }
-    }
-}
-
 static void test_flood(void)
 {
     enum { FLOODERS = 3, ROUNDS = 200 };
@@ -571,96 +463,6 @@ static void test_flood(void)
 /*
  * Descriptors that the daemon would have to wait for
  */
-
-/* Listen at the loopback device. Return the socket or -1. */
-static int listen_here(struct sockaddr_in *address)
-{
-    socklen_t length = sizeof(*address);
-    const int sock   = socket(AF_INET, SOCK_STREAM, 0);
-
-    memset(address, 0, sizeof(*address));
-    address->sin_family      = AF_INET;
-    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return ((bind(sock, (struct sockaddr*)address, length) == 0) &&
-            (listen(sock, 1) == 0) &&
-            (getsockname(sock, (struct sockaddr*)address, &length) == 0)) ?
-                   sock :
-                   -1;
-}
-
-/* Pass a socket of which the last close() waits for an hour, because nobody reads
- * what was sent. The process that passes it exits at once: an exit does not
- * wait. */
-static int pass_one(const struct sockaddr_in *address, int conn)
-{
-    const struct linger linger = {.l_onoff = 1, .l_linger = 3600};
-    static char block[65536];
-    const int sock = socket(AF_INET, SOCK_STREAM, 0);
-
-    if (connect(sock, (const struct sockaddr*)address, sizeof(*address)) != 0) {
-        return 0;
-    }
-    while (send(sock, block, sizeof(block), MSG_DONTWAIT) > 0) {
-    }
-    return (setsockopt(sock, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) ==
-            0) && say(conn, DAXPIN_GUARD_FILE, NULL, 0, sock);
-}
-
-/* Pass one on a connection that ends with an answer which was not read: of that
- * the daemon is told as an error, before it sees the message. */
-static int pass_unread(int listener, const struct sockaddr_in *address)
-{
-    struct pollfd conn = {.fd = dial(), .events = POLLIN};
-    int fds[2], status;
-    pid_t pid;
-
-    if ((conn.fd < 0) || (pipe(fds) != 0) ||
-        !say(conn.fd, DAXPIN_GUARD_FILE, NULL, 0, fds[0]) ||
-        (poll(&conn, 1, 60000) != 1)) {
-        return 0;
-    }
-    pid = fork();
-    if (pid == 0) {
-        _exit(!pass_one(address, conn.fd));
-    }
-    if ((accept(listener, NULL, NULL) < 0) ||
-        (waitpid(pid, &status, 0) != pid)) {
-        return 0;
-    }
-    close(conn.fd);
-    return status == 0;
-}
-
-/* Pass such sockets to the daemon in all places where it may have to close them,
- * and then do nothing. Exits with 1 if that is not possible. */
-static void pass_lingering(int ready)
-{
-    struct sockaddr_in address;
-    int i, status, listener = listen_here(&address), conn = -1;
-    pid_t pid;
-
-    if ((listener >= 0) && !pass_unread(listener, &address)) {
-        _exit(1);
-    }
-    for (i = 0; (listener >= 0) && (i < 24); ++i) {
-        if (i % 3 != 2) {
-            conn = dial();
-        }
-        pid = fork();
-        if (pid == 0) {
-            _exit(!pass_one(&address, conn));
-        }
-        if ((accept(listener, NULL, NULL) < 0) ||
-            (waitpid(pid, &status, 0) != pid) || (status != 0)) {
-            _exit(1);
-        }
-        if (i % 3 == 2) {
-            close(conn); /* The message may not have been received */
-        }
-    }
-    (void)!write(ready, "", (listener >= 0) ? 1 : 0);
-    pause();
-}
 
 /* Start a process of the other user's that does this. Return its pid, or -1. */
 static pid_t start_hostile(void (*pass)(int ready))
@@ -727,66 +529,6 @@ static void test_lingering(void)
     waitpid(pid, NULL, 0);
 }
 
-/* The server of a file system with one file, its root: it opens that, and then
- * answers nothing. */
-static void serve_fuse(int fd)
-{
-    static char buffer[1 << 18];
-    struct fuse_in_header *in = (void*)buffer;
-    struct {
-        struct fuse_out_header head;
-        union {
-            struct fuse_init_out init;
-            struct fuse_open_out open;
-            struct fuse_attr_out attr;
-        };
-    } out;
-
-    while (read(fd, buffer, sizeof(buffer)) > 0) {
-        memset(&out, 0, sizeof(out));
-        out.head.unique = in->unique;
-        out.head.len    = sizeof(out.head);
-        switch (in->opcode) {
-        case FUSE_INIT:
-            out.init.major     = FUSE_KERNEL_VERSION;
-            out.init.minor     = FUSE_KERNEL_MINOR_VERSION;
-            out.init.max_write = 4096;
-            out.head.len      += sizeof(out.init);
-            break;
-        case FUSE_OPEN:
-            out.head.len += sizeof(out.open);
-            break;
-        default:
-            continue;
-        }
-        (void)!write(fd, &out, out.head.len);
-    }
-}
-
-/* Return a file of a file system that does not answer, and its server; -1 if
- * there can be none. */
-static int open_fuse(const char *where, pid_t *server_p)
-{
-    char options[128];
-    const int fuse = open("/dev/fuse", O_RDWR);
-    int fd         = open(where, O_RDWR | O_CREAT, 0666);
-
-    close(fd);
-    snprintf(options, sizeof(options), "fd=%d,rootmode=100666,user_id=%d,"
-             "group_id=%d,allow_other", fuse, OTHER, OTHER);
-    if ((fuse < 0) || (mount("fuse", where, "fuse", 0, options) != 0)) {
-        close(fuse);
-        return -1;
-    }
-    *server_p = fork();
-    if (*server_p == 0) {
-        serve_fuse(fuse);
-        _exit(0);
-    }
-    close(fuse);
-    return open(where, O_RDWR);
-}
-
 static void test_fuse(void)
 {
     char where[PATH_MAX];
@@ -794,7 +536,7 @@ static void test_fuse(void)
     pid_t server;
 
     snprintf(where, sizeof(where), "%s/fuse", directory);
-    fd = open_fuse(where, &server);
+    fd = open_fuse(where, OTHER, &server);
     if (fd < 0) {
         skipped = 1;
         FAIL("no file system of a process can be mounted: %m");
@@ -856,17 +598,6 @@ static void test_chown(void)
     unlink(path);
 }
 
-/* The machine's root may be one by chroot(), from which nobody gets a user
- * namespace. Return 0 if it cannot be left. */
-static int leave_chroot(void)
-{
-    return (unshare(CLONE_NEWNS) == 0) &&
-           (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) &&
-           (mount("/", "/mnt", NULL, MS_BIND | MS_REC, NULL) == 0) &&
-           (chdir("/mnt") == 0) && (syscall(SYS_pivot_root, ".", ".") == 0) &&
-           (umount2(".", MNT_DETACH) == 0) && (chdir("/") == 0);
-}
-
 /* Connect as user IDs of a user namespace, `most` times in all, and write how
  * many of them were accepted. */
 static void connect_as_many(int most, int go, int result)
@@ -875,8 +606,7 @@ static void connect_as_many(int most, int go, int result)
     char byte;
 
     /* Capabilities stay, for systems that let no other user have a namespace */
-    if (!leave_chroot() ||
-        (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) ||
+    if ((prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) ||
         (setuid(OTHER) != 0) || (unshare(CLONE_NEWUSER) != 0)) {
         fprintf(stderr, "# no user namespace: %m\n");
         _exit(1);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copyright the daxpin authors. See LICENSE. */
+
+/* A client of the guard daemon, without libdaxpin. */
+
+#ifndef CLIENT_H_
+#define CLIENT_H_
+
+#include "result.h"
+
+#include <wire/guardd.h>
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static UNUSED const char *socket_path; /* of the daemon */
+
+static UNUSED int dial(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd                     = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+
+    strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+    if (connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static UNUSED int say(int sock, int type, const daxpin_guard_range_t *ranges,
+                      uint32_t count, int fd)
+{
+    daxpin_guard_message_t message = {
+        .head = {.magic   = DAXPIN_GUARD_MAGIC,
+                 .version = DAXPIN_GUARD_VERSION,
+                 .type    = (uint16_t)type,
+                 .count   = count}
+    };
+    union {
+        struct cmsghdr header;
+        char           space[CMSG_SPACE(sizeof(int))];
+    } ancillary       = {.space = {0}};
+    struct iovec iov  = {&message, DAXPIN_GUARD_SIZE(count)};
+    struct msghdr all = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (count > 0) {
+        memcpy(message.ranges, ranges, count * sizeof(*ranges));
+    }
+    if (fd >= 0) {
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(int));
+        all.msg_control    = &ancillary;
+        all.msg_controllen = sizeof(ancillary);
+    }
+    return sendmsg(sock, &all, MSG_NOSIGNAL) > 0;
+}
+
+/* Return the error of an answer; -1: the daemon has closed the connection. */
+static UNUSED int hear(int sock)
+{
+    daxpin_guard_head_t answer;
+
+    if (recv(sock, &answer, sizeof(answer), 0) != sizeof(answer)) {
+        return -1;
+    }
+    return (int)answer.error;
+}
+
+static UNUSED int ask(int sock, int type, const daxpin_guard_range_t *ranges,
+                      uint32_t count, int fd)
+{
+    return say(sock, type, ranges, count, fd) ? hear(sock) : -1;
+}
+
+static UNUSED int add(int sock, uint64_t start, uint64_t end)
+{
+    const daxpin_guard_range_t range = {start, end};
+
+    return ask(sock, DAXPIN_GUARD_ADD, &range, 1, -1);
+}
+
+#endif
