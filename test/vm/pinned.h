@@ -252,7 +252,9 @@ static UNUSED void show_stack(pid_t pid)
     while ((file != NULL) && (fgets(line, sizeof(line), file) != NULL)) {
         printf("# %s", line);
     }
-    fclose(file);
+    if (file != NULL) {
+        fclose(file);
+    }
 }
 
 /* Return whether the child succeeds within 20 s. */
