@@ -211,6 +211,9 @@ static int guard_message_is_valid(const daxpin_guard_message_t *message,
 static int guard_client_handle(guard_client_t *client,
                                const daxpin_guard_message_t *message)
 {
+    if (message->head.type == DAXPIN_GUARD_HELLO) {
+        return 0;
+    }
     if (client->inode == NULL) {
         return -EPROTO;
     }

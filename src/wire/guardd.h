@@ -10,6 +10,9 @@
  * Packets on a socket, one connection for each file of each process. Every
  * request has one answer, and answers come in the order of the requests.
  *
+ *   HELLO   first. A client that has an answer knows that the daemon receives what
+ *           is sent: an open file description in the queue of a daemon that is
+ *           stopped would stay open, with its lease, when the client has ended
  *   FILE    with the open file description, once: guard this file
  *   ADD     guard these ranges; each is removed on its own. Without ranges: is
  *           the daemon alive?
@@ -42,8 +45,9 @@ typedef enum daxpin_guard_type {
     DAXPIN_GUARD_ADD,
     DAXPIN_GUARD_REMOVE,
     DAXPIN_GUARD_ANSWER,
-    DAXPIN_GUARD_KNOWN  /* answer to FILE: a former daemon guarded the file,
+    DAXPIN_GUARD_KNOWN, /* answer to FILE: a former daemon guarded the file,
                            and its ranges were guarded all the time */
+    DAXPIN_GUARD_HELLO
 } daxpin_guard_type_t;
 
 /* A range of a file, in bytes */

@@ -29,6 +29,7 @@ typedef enum guard_mode {
     GUARD_OTHER_USER, /* confirms, but belongs to another user */
     GUARD_REFUSES,
     GUARD_SILENT,
+    GUARD_STOPPED, /* accepts and receives nothing */
     GUARD_SENDS_GARBAGE,
     GUARD_DISCONNECTS,
     GUARD_STAYS /* confirms, and does not end the connection */
@@ -143,7 +144,8 @@ static void *guard_run_daemon(void *arg)
     char how = 0;
 
     (void)arg;
-    while (poll(fds, (nfds_t)count, -1) > 0) {
+    while (poll(fds, (guard.mode == GUARD_STOPPED) ? 1 : (nfds_t)count, -1) >
+           0) {
         for (i = count - 1; i >= 2; --i) {
             if ((fds[i].revents != 0) && !guard_serve(fds[i].fd)) {
                 close(fds[i].fd);
@@ -301,6 +303,29 @@ static void test_daemon_is_silent(void **state)
 {
     guard_start_daemon(GUARD_SILENT, 0);
     guard_check_no_guard();
+    guard_end_daemon("k");
+    assert_contains(unit_log, "does not answer");
+    unit_log_clear();
+}
+
+/* The file of a job that has ended is not open any more, though a daemon that is
+ * stopped has not received what the job has sent. */
+static void test_daemon_is_stopped(void **state)
+{
+    const char *path    = unit_path(unit_memory, "stopped");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_pin_t *pin;
+    int fd;
+
+    guard_start_daemon(GUARD_STOPPED, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_false(guard_is_on(file));
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+    close(fd);
     guard_end_daemon("k");
     assert_contains(unit_log, "does not answer");
     unit_log_clear();
@@ -614,6 +639,7 @@ int main(int argc, char **argv)
         unit_case(test_daemon_sends_garbage),
         unit_case(test_daemon_disconnects),
         unit_case(test_daemon_is_silent),
+        unit_case(test_daemon_is_stopped),
         unit_case(test_daemon_falls_silent),
         unit_case(test_daemon_stays),
         unit_case(test_pin_while_closing),

@@ -85,7 +85,7 @@ typedef struct daxpin_guard {
     uint64_t grace_until;      /* ns, the end of that; 0: not died */
     int      grace_extra;      /* there are pins that the dead daemon did not
                                   confirm */
-    int      fresh;            /* connected, and no answer yet */
+    int      fresh;            /* connected: answers to come, to HELLO and FILE */
     int      gap;              /* the file was not guarded for a while; the
                                   holder clears this */
     int      stalled;          /* the daemon does not answer */

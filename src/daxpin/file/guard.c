@@ -219,9 +219,10 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
     uint32_t count = 0;
     int ret;
 
-    if (type == DAXPIN_GUARD_FILE) {
+    if ((type == DAXPIN_GUARD_HELLO) || (type == DAXPIN_GUARD_FILE)) {
         ret = daxpin_socket_send(guard->fd, &message, DAXPIN_GUARD_SIZE(0),
-                                 &file->fd, (file->fd >= 0) ? 1 : 0);
+                                 &file->fd, (type == DAXPIN_GUARD_FILE) &&
+                                            (file->fd >= 0));
         return (ret == 0) ? 1 : ret;
     }
     while ((count < DAXPIN_GUARD_RANGES) && (count < guard->queued) &&
@@ -233,6 +234,15 @@ static ssize_t daxpin_guard_send_some(daxpin_file_t *file)
     ret = daxpin_socket_send(guard->fd, &message, DAXPIN_GUARD_SIZE(count),
                              NULL, 0);
     return (ret == 0) ? (ssize_t)count : ret;
+}
+
+/* Return whether the next request may be sent now. The description of the file
+ * stays with this process until the daemon has said HELLO. */
+static int daxpin_guard_may_send(const daxpin_guard_t *guard)
+{
+    return (guard->fd >= 0) && (guard->queued > 0) &&
+           (guard->unanswered < ((guard->queue[0].type == DAXPIN_GUARD_FILE) ?
+                                1 : DAXPIN_GUARD_WINDOW));
 }
 
 static void daxpin_guard_note_asked(daxpin_guard_t *guard)
@@ -247,8 +257,7 @@ static void daxpin_guard_send(daxpin_file_t *file)
     daxpin_guard_t *guard = &file->guard;
     ssize_t sent;
 
-    while ((guard->fd >= 0) && (guard->queued > 0) &&
-           (guard->unanswered < DAXPIN_GUARD_WINDOW)) {
+    while (daxpin_guard_may_send(guard)) {
         sent = daxpin_guard_send_some(file);
         if (sent == -EAGAIN) {
             if (guard->unanswered == 0) {
@@ -331,13 +340,13 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
         daxpin_guard_refused(file, (int)answer.error);
         return;
     }
-    if (guard->fresh && (answer.type != DAXPIN_GUARD_KNOWN)) {
+    if ((guard->fresh == 1) && (answer.type != DAXPIN_GUARD_KNOWN)) {
         daxpin_guard_note_gap(file);
     }
     --guard->unanswered;
     guard->asked   = daxpin_now(); /* the next one, if there is one */
     guard->heard   = guard->asked;
-    guard->fresh   = 0;
+    guard->fresh  -= (guard->fresh > 0);
     guard->stalled = 0;
     guard->grace   = answer.count * DAXPIN_MSEC / 100 *
                    DAXPIN_GUARD_GRACE_PERCENT;
@@ -438,13 +447,14 @@ static void daxpin_guard_connect(daxpin_file_t *file)
     }
     guard->id = daxpin_loop_add(guard->fd, daxpin_guard_on_answer, file);
     if ((guard->id == 0) ||
+        !daxpin_guard_enqueue(guard, DAXPIN_GUARD_HELLO, 0, 0) ||
         !daxpin_guard_enqueue(guard, DAXPIN_GUARD_FILE, 0, 0) ||
         !daxpin_ranges_each(&file->pins.ranges, daxpin_guard_enqueue_pin,
                             guard)) {
         daxpin_guard_lost(file, ENOMEM);
         return;
     }
-    guard->fresh = 1;
+    guard->fresh = 2;
     daxpin_guard_send(file);
 }
 
