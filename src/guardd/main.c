@@ -43,6 +43,9 @@
 #define GUARD_FDS_OTHER 1024
 #define GUARD_FDS       (1u << 19)
 
+/* As Nice= of the unit */
+#define GUARD_NICE -15
+
 /* The directory where programs are pinned */
 #define GUARD_PINS "/sys/fs/bpf/daxpin-guard"
 
@@ -157,6 +160,16 @@ static void parse_options(int argc, char **argv, guard_options_t *options)
                 "daxpin-guardd: %s: cannot take arguments, only options\n",
                 argv[optind]);
         exit(2);
+    }
+}
+
+/* Come before other processes, of which a user may start many: they would keep the
+ * daemon from saying in time that it is alive. The unit does this where the daemon
+ * may not. */
+static void raise_priority(void)
+{
+    if (getpriority(PRIO_PROCESS, 0) > GUARD_NICE) {
+        (void)setpriority(PRIO_PROCESS, 0, GUARD_NICE);
     }
 }
 
@@ -424,6 +437,7 @@ int main(int argc, char **argv)
                   "a user are of each user ID: %s", strerror(errno));
     }
     (void)guard_programs_pin(options.pins); /* The daemon works without */
+    raise_priority();
     if (drop_privileges() != 0) {
         return 1;
     }

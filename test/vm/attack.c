@@ -44,6 +44,7 @@
 #define HOSTILE   1000
 #define OWNER     1001 /* of the job */
 #define NEIGHBOUR 1002 /* has a new job now and then */
+#define CGROUP    "/sys/fs/cgroup/user/cgroup.procs" /* of the hostile user */
 #define SUBUIDS   65536
 #define SUBUID    100000 /* the first of them */
 
@@ -444,9 +445,11 @@ static void attack(void)
 static void become_hostile(int ready, int go)
 {
     const struct rlimit processes = {PROCESSES, PROCESSES};
+    int group                     = open(CGROUP, O_WRONLY | O_CLOEXEC);
     char byte;
 
-    if ((setrlimit(RLIMIT_NPROC, &processes) != 0) ||
+    if ((write(group, "0", 1) != 1) ||
+        (setrlimit(RLIMIT_NPROC, &processes) != 0) ||
         (become(HOSTILE) != 0) || (prctl(PR_SET_DUMPABLE, 1) != 0) ||
         (unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)) {
         fprintf(stderr, "# no user namespace: %m\n");
