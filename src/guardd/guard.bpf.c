@@ -257,6 +257,50 @@ int BPF_PROG(guard_inode_setattr_idmap, void *idmap, struct dentry *dentry,
     return (ret != 0) ? ret : guard_setattr(dentry, attr);
 }
 
+/*
+ * The stack. Functions that are not static are verified by themselves, once, and
+ * not again for each way to a call of them: what compilers made of loops that are
+ * one had too many ways, and was refused.
+ */
+
+/* Of two addresses return the one that is nearer behind the function's beginning,
+ * for what is before it is in other functions. */
+__attribute__((noinline)) __u64 guard_nearer(__u64 frame, __u64 function,
+                                             __u64 place)
+{
+    return ((frame > function) && (frame < place)) ? frame : place;
+}
+
+/* Learn a place, unless it is known or there is no room. */
+__attribute__((noinline)) int guard_learn_place(__u64 place)
+{
+    int i;
+
+    for (i = 0; i < PLACES_MAX; ++i) {
+        if (guard_places[i] == place) {
+            return 0;
+        }
+        if (guard_places[i] == 0) {
+            guard_places[i] = place;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* Return whether a place was learnt. */
+__attribute__((noinline)) int guard_is_learnt(__u64 place)
+{
+    int i;
+
+    for (i = 0; i < PLACES_MAX; ++i) {
+        if ((place != 0) && (guard_places[i] == place)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Learn the place where a function calls the hook: of the addresses on the stack
  * it is the first one after the function's beginning, for what follows in memory
  * is in other functions. */
@@ -271,36 +315,23 @@ static __attribute__((noinline)) int guard_learn(void *ctx, __u64 function)
         return 0;
     }
     for (i = 0; i < FRAMES_MAX; ++i) {
-        if ((frames[i] > function) && (frames[i] < place)) {
-            place = frames[i];
-        }
+        place = guard_nearer(frames[i], function, place);
     }
-    for (i = 0; i < PLACES_MAX; ++i) {
-        if (guard_places[i] == place) {
-            return 0;
-        }
-        if (guard_places[i] == 0) {
-            guard_places[i] = place;
-            return 0;
-        }
-    }
-    return 0;
+    return guard_learn_place(place);
 }
 
 /* Return whether the stack shows a place that was learnt; or cannot be seen. */
 static __attribute__((noinline)) int guard_is_place(void *ctx)
 {
     __u64 frames[FRAMES_MAX] = {0};
-    int i, j;
+    int i;
 
     if (bpf_get_stack(ctx, frames, sizeof(frames), 0) < 0) {
         return 1;
     }
     for (i = 0; i < FRAMES_MAX; ++i) {
-        for (j = 0; j < PLACES_MAX; ++j) {
-            if ((frames[i] != 0) && (frames[i] == guard_places[j])) {
-                return 1;
-            }
+        if (guard_is_learnt(frames[i])) {
+            return 1;
         }
     }
     return 0;
