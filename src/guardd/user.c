@@ -7,12 +7,16 @@
 
 #include "guard.bpf.h"
 #include "log.h"
+#include "loop.h"
 
 #include <stdlib.h>
 #include <syslog.h>
 
 /* Messages of one user that are handled in a round; the rest has to wait */
 #define GUARD_USER_MESSAGES 64
+
+/* How long nothing more is said of a limit */
+#define GUARD_NOTE_MS 60000
 
 guard_limits_t guard_limits = {
     .clients     = 4096,
@@ -57,16 +61,33 @@ void guard_user_release(guard_user_t *user)
     }
 }
 
-/* Say once for each time that the limit is reached. */
-static void guard_user_note(const guard_user_t *user)
+/* Return whether to say once more that a limit is reached: a user may reach it,
+ * and fall below it, as often as he likes. */
+static int guard_user_is_due(long *next)
 {
-    if (user->clients == guard_limits.clients) {
+    const long now = guard_now_ms();
+
+    if (now < *next) {
+        return 0;
+    }
+    *next = now + GUARD_NOTE_MS;
+    return 1;
+}
+
+/* Say now and then that a limit is reached. */
+static void guard_user_note(guard_user_t *user)
+{
+    static long next;
+
+    if ((user->clients == guard_limits.clients) &&
+        guard_user_is_due(&user->next_note)) {
         guard_log(LOG_WARNING,
                   "user %u has %zu connections, the limit: raise "
                   "--max-clients if that is not enough",
                   (unsigned)user->uid, user->clients);
     }
-    if (guard_all_clients == guard_limits.all_clients) {
+    if ((guard_all_clients == guard_limits.all_clients) &&
+        guard_user_is_due(&next)) {
         guard_log(LOG_WARNING, "there are %zu connections, the limit: no more "
                   "are accepted; raise --max-all-clients if that is not enough",
                   guard_all_clients);

@@ -21,6 +21,7 @@ typedef struct guard_user {
     unsigned children; /* that look at what the user has sent */
     uint64_t round;    /* the round that `spent` counts in */
     size_t   spent;    /* messages that were handled in this round */
+    long     next_note; /* when a limit may be reported again (ms) */
 } guard_user_t;
 
 /* Who is there already keeps what he has: what goes beyond a limit is refused */

@@ -426,6 +426,33 @@ static void test_reap(void **state)
     (void)state;
 }
 
+/* A user who reaches the limit again and again does not fill the log. */
+static void test_log_at_limit(void **state)
+{
+    const guard_limits_t limits = guard_limits;
+    const int log               = memfd_create("log", MFD_CLOEXEC);
+    const int others            = dup(STDERR_FILENO);
+    guard_user_t *first, *second;
+    char lines[4096] = "";
+    int i;
+
+    guard_limits.clients = 2;
+    assert_int_equal(dup2(log, STDERR_FILENO), STDERR_FILENO);
+    first = guard_user_enter(1000);
+    for (i = 0; i < 100; ++i) {
+        second = guard_user_enter(1000);
+        guard_user_leave(second);
+    }
+    guard_user_leave(first);
+    assert_int_equal(dup2(others, STDERR_FILENO), STDERR_FILENO);
+    close(others);
+    guard_limits = limits;
+    assert_true(pread(log, lines, sizeof(lines) - 1, 0) > 0);
+    close(log);
+    assert_contains(lines, "--max-clients");
+    assert_ptr_equal(strchr(lines, '\n'), strrchr(lines, '\n'));
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {{NULL, NULL}};
@@ -438,7 +465,8 @@ int main(int argc, char **argv)
                                        unit_case(test_death),
                                        unit_case(test_signal_in_flood),
                                        unit_case(test_lingering),
-                                       unit_case(test_reap)};
+                                       unit_case(test_reap),
+                                       unit_case(test_log_at_limit)};
 
     if (guard_loop_init() != 0) {
         return 1;
