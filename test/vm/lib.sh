@@ -50,6 +50,7 @@ VM_BACKPORTS=trixie-backports # the suite that has the kernels 7
 VM_TIMEOUT=${DAXPIN_VM_TIMEOUT:-600}
 VM_MEMORY_MB=${DAXPIN_VM_MEMORY_MB:-3072}
 VM_NVDIMM_MB=${DAXPIN_VM_NVDIMM_MB:-512}
+VM_ROOT=${DAXPIN_VM_ROOT:-/}
 VM_ACCEL=${DAXPIN_VM_ACCEL:-tcg,thread=multi}
 VM_CPUS=${DAXPIN_VM_CPUS:-2}
 VM_NODES=$((VM_CPUS % 2 == 0 ? 2 : 1))
@@ -278,13 +279,16 @@ vm_unpack_headers()
         sed -i "s|/usr/src/|$VM_KERNEL/headers/usr/src/|" build/Makefile
 )
 
-# Make sure that there are headers in VM_KERNEL, as `headers/build`
+# Make sure that there are headers in VM_KERNEL, as `headers/build`. They have their
+# own path in them: those of a cache that was copied are fetched again.
 vm_headers()
 {
     local new='' lock status=0
     exec {lock}>"$VM_CACHE/lock"
     flock "$lock"
-    if [ ! -e "$VM_KERNEL/headers/build/Makefile" ]; then
+    if ! grep -qsF "$VM_KERNEL/headers/" "$VM_KERNEL/headers/build/Makefile"
+    then
+        rm -rf "$VM_KERNEL/headers"
         new=$(mktemp -d "$VM_KERNEL/headers.XXXXXX") &&
             vm_unpack_headers "$new" >"$new.log" 2>&1 &&
             mv "$new" "$VM_KERNEL/headers"
@@ -354,6 +358,29 @@ vm_initrd()
         vm_error "cannot make $VM_KERNEL/initrd"
     fi
     return "$status"
+}
+
+# Write the job for another system than this machine's: a unit of systemd that runs
+# a script, which has the other files beside it. Directory, script, other files
+vm_job_unit()
+{
+    local share=$1
+    shift
+    cp "$@" "$share" && cat >"$share/daxpin-vm.service" <<END
+[Unit]
+Description=Test in the virtual machine
+
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+Environment=DAXPIN_TEST_SLOW=${DAXPIN_TEST_SLOW:-8}
+StandardOutput=append:/run/daxpin-vm/stdout
+StandardError=append:/run/daxpin-vm/stderr
+ExecStartPre=dmesg -C
+ExecStart=/bin/bash -c '"\$0" "\$@"; echo \$? >/run/daxpin-vm/status' \
+    /run/daxpin-vm/$(basename "$1")
+ExecStopPost=/bin/bash -c 'dmesg >/run/daxpin-vm/dmesg; sync; systemctl poweroff -ff'
+END
 }
 
 # Write the job for the guest into the directory that is shared with it:
@@ -439,7 +466,7 @@ vm_qemu()
     local arguments=()
     vm_nodes
     vm_nvdimms || return
-    vm_directory / root ,readonly=on
+    vm_directory "$VM_ROOT" root ,readonly=on
     vm_directory "$1" job
     if [ -n "${DAXPIN_VM_RESULTS:-}" ]; then
         mkdir -p "$DAXPIN_VM_RESULTS" || return
