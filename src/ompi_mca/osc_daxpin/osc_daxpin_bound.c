@@ -4,8 +4,8 @@
 /*
  * Bounds of waits for other ranks. A rank of another node that has ended is
  * found by an access to its memory: when a process ends, the kernel closes its
- * connections, or the device its queue pairs, and the inner component returns an
- * error for each access from then on. It returns none for a process that is
+ * connections, or the device its queue pairs, and the inner component returns
+ * an error for each access from then on. It returns none for a process that is
  * stopped, or is busy: the access waits. So does the wait, for the time in
  * osc_daxpin_peer_timeout_ms.
  *
@@ -23,6 +23,7 @@
 #include "osc_daxpin_error.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,8 +160,8 @@ int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)
  */
 
 /* For the thread: between two looks, and how much longer it waits */
-#define OSC_DAXPIN_GUARD_STEP_SEC 1
-#define OSC_DAXPIN_GUARD_MORE_SEC 10.0
+#define OSC_DAXPIN_WATCHDOG_STEP_SEC 1
+#define OSC_DAXPIN_WATCHDOG_MORE_SEC 10.0
 
 static struct {
     _Atomic unsigned      depth;  /* calls that have not returned */
@@ -205,11 +206,24 @@ int osc_daxpin_inside_end(osc_daxpin_module_t *module, int target, int ret)
     return (gone != OMPI_SUCCESS) ? gone : ret;
 }
 
+/* With several threads, the call that began last may be over, its window freed,
+ * or another call may have written its target only. */
+static int osc_daxpin_inside_is_known(void)
+{
+    const osc_daxpin_module_t *module = osc_daxpin_inside.module;
+
+    return (module != NULL) && (osc_daxpin_inside.target < module->size);
+}
+
 static __attribute__((noinline)) void osc_daxpin_inside_check(void)
 {
     osc_daxpin_module_t *module = osc_daxpin_inside.module;
     uint64_t number             = osc_daxpin_inside.number;
 
+    if (!osc_daxpin_inside_is_known()) {
+        osc_daxpin_inside.seen = 0;
+        return;
+    }
     if (number != osc_daxpin_inside.seen) {
         osc_daxpin_inside.seen = number;
         osc_daxpin_inside.gone = OMPI_SUCCESS;
@@ -242,7 +256,7 @@ static int osc_daxpin_inside_progress(void)
 
 /* Return the seconds for which the inner component has not returned, in which
  * this process runs */
-static double osc_daxpin_guard_count(double seconds, uint64_t *number_p)
+static double osc_daxpin_watchdog_count(double seconds, uint64_t *number_p)
 {
     const uint64_t number = osc_daxpin_inside.number;
 
@@ -250,20 +264,19 @@ static double osc_daxpin_guard_count(double seconds, uint64_t *number_p)
         *number_p = number;
         return 0;
     }
-    return seconds + OSC_DAXPIN_GUARD_STEP_SEC;
+    return seconds + OSC_DAXPIN_WATCHDOG_STEP_SEC;
 }
 
-static void osc_daxpin_guard_end(double seconds)
+static void osc_daxpin_watchdog_end(double seconds)
 {
-    opal_output(0, "osc/daxpin: rank %d: rank %d of the window (-1: any rank) "
-                "has not answered for %g s; is it stopped, or has it ended? "
-                "This process ends, because another osc component waits for "
-                "that rank and does not return", osc_daxpin_inside.module->rank,
-                osc_daxpin_inside.target, seconds);
+    opal_output(0, "osc/daxpin: rank %d of a window (-1: any rank) has not "
+                "answered for %g s; is it stopped, or has it ended? This "
+                "process ends, because another osc component waits for that "
+                "rank and does not return", osc_daxpin_inside.target, seconds);
     abort();
 }
 
-static void *osc_daxpin_guard_main(void *arg)
+static void *osc_daxpin_watchdog_main(void *arg)
 {
     const double bound = *(const double*)arg;
     double seconds     = 0;
@@ -273,12 +286,12 @@ static void *osc_daxpin_guard_main(void *arg)
     pthread_mutex_lock(&osc_daxpin_inside.mutex);
     while (!osc_daxpin_inside.stop) {
         clock_gettime(CLOCK_REALTIME, &next);
-        next.tv_sec += OSC_DAXPIN_GUARD_STEP_SEC;
+        next.tv_sec += OSC_DAXPIN_WATCHDOG_STEP_SEC;
         pthread_cond_timedwait(&osc_daxpin_inside.stopped,
                                &osc_daxpin_inside.mutex, &next);
-        seconds = osc_daxpin_guard_count(seconds, &number);
+        seconds = osc_daxpin_watchdog_count(seconds, &number);
         if (seconds > bound) {
-            osc_daxpin_guard_end(seconds);
+            osc_daxpin_watchdog_end(seconds);
         }
     }
     pthread_mutex_unlock(&osc_daxpin_inside.mutex);
@@ -296,9 +309,9 @@ int osc_daxpin_inside_open(osc_daxpin_module_t *module)
     opal_progress_register(osc_daxpin_inside_progress);
     osc_daxpin_inside.stop = 0;
     bound                  = module->component->peer_timeout_ms / 1e3 +
-                             OSC_DAXPIN_GUARD_MORE_SEC;
-    if (daxpin_thread_create(&osc_daxpin_inside.thread, osc_daxpin_guard_main,
-                             &bound) != 0) {
+                             OSC_DAXPIN_WATCHDOG_MORE_SEC;
+    if (daxpin_thread_create(&osc_daxpin_inside.thread,
+                             osc_daxpin_watchdog_main, &bound) != 0) {
         return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
                                 "start a thread for a window on several nodes",
                                 module->rank);
@@ -307,7 +320,7 @@ int osc_daxpin_inside_open(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
-static void osc_daxpin_guard_stop(void)
+static void osc_daxpin_watchdog_stop(void)
 {
     pthread_mutex_lock(&osc_daxpin_inside.mutex);
     osc_daxpin_inside.stop = 1;
@@ -321,12 +334,26 @@ static void osc_daxpin_inside_end_all(void)
 {
     opal_progress_unregister(osc_daxpin_inside_progress);
     if (osc_daxpin_inside.running) {
-        osc_daxpin_guard_stop();
+        osc_daxpin_watchdog_stop();
     }
+}
+
+/* Wait for a check that is under way in another thread, which is short. No
+ * check looks at the window any more. */
+static void osc_daxpin_inside_forget(const osc_daxpin_module_t *module)
+{
+    while (atomic_flag_test_and_set(&osc_daxpin_inside.busy)) {
+        sched_yield();
+    }
+    if (osc_daxpin_inside.module == module) {
+        osc_daxpin_inside.module = NULL;
+    }
+    atomic_flag_clear(&osc_daxpin_inside.busy);
 }
 
 void osc_daxpin_inside_close(osc_daxpin_module_t *module)
 {
+    osc_daxpin_inside_forget(module);
     if (module->has_inside && (--osc_daxpin_inside.users == 0)) {
         osc_daxpin_inside_end_all();
     }
