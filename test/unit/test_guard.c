@@ -36,7 +36,7 @@ typedef enum guard_mode {
 } guard_mode_t;
 
 static struct {
-    guard_mode_t mode;
+    _Atomic guard_mode_t mode;
     uint32_t     grace_ms;
     int          knows; /* it knows the pins of the daemon before it */
     int          listen_fd;
