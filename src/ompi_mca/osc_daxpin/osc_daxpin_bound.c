@@ -173,6 +173,7 @@ static struct {
     int                   gone;   /* its result */
     osc_daxpin_patience_t patience; /* since then */
     atomic_flag           busy;
+    pthread_mutex_t       opening; /* protects users, and the thread's life */
     unsigned              users;
     pthread_t             thread;
     int                   running;
@@ -180,6 +181,7 @@ static struct {
     pthread_mutex_t       mutex;  /* of stop */
     pthread_cond_t        stopped;
 } osc_daxpin_inside = {.busy    = ATOMIC_FLAG_INIT,
+                       .opening = PTHREAD_MUTEX_INITIALIZER,
                        .mutex   = PTHREAD_MUTEX_INITIALIZER,
                        .stopped = PTHREAD_COND_INITIALIZER};
 
@@ -298,14 +300,11 @@ static void *osc_daxpin_watchdog_main(void *arg)
     return NULL;
 }
 
-int osc_daxpin_inside_open(osc_daxpin_module_t *module)
+/* Caller holds osc_daxpin_inside.opening. */
+static int osc_daxpin_inside_begin_all(const osc_daxpin_module_t *module)
 {
     static double bound;
 
-    module->has_inside = 1;
-    if (osc_daxpin_inside.users++ > 0) {
-        return OMPI_SUCCESS;
-    }
     opal_progress_register(osc_daxpin_inside_progress);
     osc_daxpin_inside.stop = 0;
     bound                  = module->component->peer_timeout_ms / 1e3 +
@@ -320,6 +319,20 @@ int osc_daxpin_inside_open(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
+/* Several threads may open windows at a time. */
+int osc_daxpin_inside_open(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+
+    pthread_mutex_lock(&osc_daxpin_inside.opening);
+    module->has_inside = 1;
+    if (osc_daxpin_inside.users++ == 0) {
+        ret = osc_daxpin_inside_begin_all(module);
+    }
+    pthread_mutex_unlock(&osc_daxpin_inside.opening);
+    return ret;
+}
+
 static void osc_daxpin_watchdog_stop(void)
 {
     pthread_mutex_lock(&osc_daxpin_inside.mutex);
@@ -330,6 +343,7 @@ static void osc_daxpin_watchdog_stop(void)
     osc_daxpin_inside.running = 0;
 }
 
+/* Caller holds osc_daxpin_inside.opening. */
 static void osc_daxpin_inside_end_all(void)
 {
     opal_progress_unregister(osc_daxpin_inside_progress);
@@ -354,16 +368,20 @@ static void osc_daxpin_inside_forget(const osc_daxpin_module_t *module)
 void osc_daxpin_inside_close(osc_daxpin_module_t *module)
 {
     osc_daxpin_inside_forget(module);
+    pthread_mutex_lock(&osc_daxpin_inside.opening);
     if (module->has_inside && (--osc_daxpin_inside.users == 0)) {
         osc_daxpin_inside_end_all();
     }
+    pthread_mutex_unlock(&osc_daxpin_inside.opening);
     module->has_inside = 0;
 }
 
 void osc_daxpin_inside_finalize(void)
 {
+    pthread_mutex_lock(&osc_daxpin_inside.opening);
     if (osc_daxpin_inside.users > 0) {
         osc_daxpin_inside.users = 0;
         osc_daxpin_inside_end_all();
     }
+    pthread_mutex_unlock(&osc_daxpin_inside.opening);
 }
