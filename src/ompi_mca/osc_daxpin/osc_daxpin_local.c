@@ -53,11 +53,7 @@ static int osc_daxpin_local_fence(osc_daxpin_module_t *module, int hints)
     uint64_t last;
     int ret;
 
-    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
-                                   OSC_DAXPIN_EPOCH_FENCE,
-                                   (hints & MPI_MODE_NOSUCCEED) ?
-                                           OSC_DAXPIN_EPOCH_NONE :
-                                           OSC_DAXPIN_EPOCH_FENCE);
+    ret = osc_daxpin_access_fence(module, hints);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -270,24 +266,15 @@ static inline void osc_daxpin_lock_drop(osc_daxpin_slot_t *slot,
 static int osc_daxpin_local_lock(osc_daxpin_module_t *module, int type,
                                  int target, int hints)
 {
-    osc_daxpin_local_t *local = &module->local;
-    osc_daxpin_peer_t *peer   = &module->peers[target];
-    uint64_t share            = (hints & MPI_MODE_NOCHECK)    ? 0 :
-                                (type == MPI_LOCK_EXCLUSIVE) ?
-                                        OSC_DAXPIN_EXCLUSIVE : 1;
-    int has_locks;
+    uint64_t share = (hints & MPI_MODE_NOCHECK)    ? 0 :
+                     (type == MPI_LOCK_EXCLUSIVE) ? OSC_DAXPIN_EXCLUSIVE : 1;
+    int has_locks, ret;
 
-    OPAL_THREAD_LOCK(&local->mutex);
-    if (peer->locked || (local->access == OSC_DAXPIN_EPOCH_START) ||
-        (local->access == OSC_DAXPIN_EPOCH_LOCK_ALL)) {
-        OPAL_THREAD_UNLOCK(&local->mutex);
-        return OMPI_ERR_RMA_SYNC;
+    ret = osc_daxpin_access_lock(module, target, &has_locks);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
     }
-    local->access = OSC_DAXPIN_EPOCH_LOCK;
-    peer->locked  = 1;
-    has_locks     = local->num_locks++ > 0;
-    OPAL_THREAD_UNLOCK(&local->mutex);
-    peer->share = share;
+    module->peers[target].share = share;
     if (share != 0) {
         osc_daxpin_lock_take(&module->node.slots[target], share, has_locks);
     }
@@ -296,19 +283,13 @@ static int osc_daxpin_local_lock(osc_daxpin_module_t *module, int type,
 
 static int osc_daxpin_local_unlock(osc_daxpin_module_t *module, int target)
 {
-    osc_daxpin_local_t *local = &module->local;
-    osc_daxpin_peer_t *peer   = &module->peers[target];
+    osc_daxpin_peer_t *peer = &module->peers[target];
 
     if (!peer->locked) {
         return OMPI_ERR_RMA_SYNC;
     }
     osc_daxpin_lock_drop(&module->node.slots[target], peer->share);
-    OPAL_THREAD_LOCK(&local->mutex);
-    peer->locked = 0;
-    if (--local->num_locks == 0) {
-        local->access = OSC_DAXPIN_EPOCH_NONE;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
+    osc_daxpin_access_unlock(module, target);
     return OMPI_SUCCESS;
 }
 

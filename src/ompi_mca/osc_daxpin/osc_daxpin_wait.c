@@ -42,6 +42,46 @@ int osc_daxpin_access_change(osc_daxpin_module_t *module,
     return ret;
 }
 
+int osc_daxpin_access_fence(osc_daxpin_module_t *module, int hints)
+{
+    return osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
+                                    OSC_DAXPIN_EPOCH_FENCE,
+                                    (hints & MPI_MODE_NOSUCCEED) ?
+                                            OSC_DAXPIN_EPOCH_NONE :
+                                            OSC_DAXPIN_EPOCH_FENCE);
+}
+
+int osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
+                           int *has_locks_p)
+{
+    osc_daxpin_local_t *local = &module->local;
+    osc_daxpin_peer_t *peer   = &module->peers[target];
+    int ret                   = OMPI_ERR_RMA_SYNC;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    if (!peer->locked && (local->access != OSC_DAXPIN_EPOCH_START) &&
+        (local->access != OSC_DAXPIN_EPOCH_LOCK_ALL)) {
+        local->access = OSC_DAXPIN_EPOCH_LOCK;
+        peer->locked  = 1;
+        *has_locks_p  = local->num_locks++ > 0;
+        ret           = OMPI_SUCCESS;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+    return ret;
+}
+
+void osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_local_t *local = &module->local;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    module->peers[target].locked = 0;
+    if (--local->num_locks == 0) {
+        local->access = OSC_DAXPIN_EPOCH_NONE;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+}
+
 /*
  * Locks. Without active messages only the inner component waits.
  */
@@ -272,11 +312,7 @@ static int osc_daxpin_inner_fence(osc_daxpin_module_t *module, int hints)
 {
     int ret;
 
-    ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_NONE,
-                                   OSC_DAXPIN_EPOCH_FENCE,
-                                   (hints & MPI_MODE_NOSUCCEED) ?
-                                           OSC_DAXPIN_EPOCH_NONE :
-                                           OSC_DAXPIN_EPOCH_FENCE);
+    ret = osc_daxpin_access_fence(module, hints);
     return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_bound_barrier(module);
 }
 
@@ -381,43 +417,13 @@ static int osc_daxpin_inner_test(osc_daxpin_module_t *module, int *flag_p)
     return ret;
 }
 
-static int osc_daxpin_inner_lock_begin(osc_daxpin_module_t *module, int target)
-{
-    osc_daxpin_local_t *local = &module->local;
-    osc_daxpin_peer_t *peer   = &module->peers[target];
-    int ret                   = OMPI_ERR_RMA_SYNC;
-
-    OPAL_THREAD_LOCK(&local->mutex);
-    if (!peer->locked && (local->access != OSC_DAXPIN_EPOCH_START) &&
-        (local->access != OSC_DAXPIN_EPOCH_LOCK_ALL)) {
-        local->access = OSC_DAXPIN_EPOCH_LOCK;
-        peer->locked  = 1;
-        ++local->num_locks;
-        ret = OMPI_SUCCESS;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
-    return ret;
-}
-
-static void osc_daxpin_inner_lock_end(osc_daxpin_module_t *module, int target)
-{
-    osc_daxpin_local_t *local = &module->local;
-
-    OPAL_THREAD_LOCK(&local->mutex);
-    module->peers[target].locked = 0;
-    if (--local->num_locks == 0) {
-        local->access = OSC_DAXPIN_EPOCH_NONE;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
-}
-
 static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
                                  int target, int hints)
 {
     osc_daxpin_shadow_t *sync = &module->sync;
-    int ret;
+    int has_locks, ret;
 
-    ret = osc_daxpin_inner_lock_begin(module, target);
+    ret = osc_daxpin_access_lock(module, target, &has_locks);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
@@ -430,7 +436,7 @@ static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
         ret = osc_daxpin_inside_end(module, target, ret);
     }
     if (ret != OMPI_SUCCESS) {
-        osc_daxpin_inner_lock_end(module, target);
+        osc_daxpin_access_unlock(module, target);
     }
     return ret;
 }
@@ -449,7 +455,7 @@ static int osc_daxpin_inner_unlock(osc_daxpin_module_t *module, int target)
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_wait_unlock(module, target);
     }
-    osc_daxpin_inner_lock_end(module, target);
+    osc_daxpin_access_unlock(module, target);
     return ret;
 }
 

@@ -20,6 +20,14 @@ int osc_daxpin_access_change(osc_daxpin_module_t *module,
                              osc_daxpin_epoch_t or_from,
                              osc_daxpin_epoch_t to);
 
+/* Begin or end the epochs of a fence, or the epoch of a lock; *has_locks_p:
+ * whether this rank has other ones. OMPI_ERR_RMA_SYNC if the epoch cannot begin
+ * now. */
+int osc_daxpin_access_fence(osc_daxpin_module_t *module, int hints);
+int osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
+                           int *has_locks_p);
+void osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target);
+
 /* Return the ranks of a group in the window, to be freed. MPI_ERR_GROUP if one
  * is not in the window. */
 int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
