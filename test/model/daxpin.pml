@@ -448,7 +448,7 @@ looked:
 /*
  * Mark the slot, check the state, copy, check again, clear the slot. The mark
  * is a plain store. It stays in the store buffer (BUFFERED: the loop reads the
- * slot as free) until a membarrier() of the same process makes it visible.
+ * slot as free) until a membarrier() makes it visible.
  */
 proctype thread(byte p) UNLESS_STOPPED(p)
 {
@@ -533,8 +533,8 @@ end_idle: {
     }
 }
 
-/* Make the marks in store buffers visible. A thread that marks its slot later
- * sees the new state. */
+/* Make the marks in the store buffers of a process visible. A thread that marks
+ * its slot later sees the new state. */
 inline membarrier(p)
 {
 #ifndef BUG_NO_MEMBARRIER
@@ -549,11 +549,22 @@ inline membarrier(p)
 #endif
 }
 
+/* The same for all processes of the node: what the holder does. */
+inline membarrier_all()
+{
+    membarrier(HOLDER);
+#if MEMBERS > 0
+    membarrier(1);
+#endif
+#if MEMBERS > 1
+    membarrier(2)
+#endif
+}
+
 /* Wait until no slot of this process is in use, or until the time limit
  * expires. In that case replacing the mapping must suffice. */
 inline drain(p)
 {
-    membarrier(p);
     if
     :: slot[p] != BUSY
     :: slot[p] == BUSY && BOUND_EXPIRES
@@ -823,11 +834,17 @@ revoke: /* REVOKE */
 #ifdef BUG_UNLCK_EARLY
         k_unlck_for_good();
 #endif
+#ifndef BUG_BREAK_EARLY
+        membarrier_all();
+#endif
 #if MEMBERS > 0
         send_break(1);
 #endif
 #if MEMBERS > 1
         send_break(2);
+#endif
+#ifdef BUG_BREAK_EARLY
+        membarrier_all();
 #endif
         drain(HOLDER);
         map[HOLDER] = ANONYMOUS;
@@ -947,7 +964,8 @@ end_attached:
         :: !alive[HOLDER] -> goto hangup
         fi;
 
-        /* BREAK. The state is BREAKING for all processes already. */
+        /* BREAK. The state is BREAKING for all processes already, and the
+         * holder has made all marks visible. */
 #ifdef BUG_ACK_EARLY
         ack[p] = true;
 #endif
@@ -964,6 +982,7 @@ end_acked:
 hangup: /* The holder is dead, but the lease exists while a member has the
          * description. Others may still copy: the last member unlocks. */
         orphan[p] = true;
+        membarrier(p);
         drain(p);
         map[p] = ANONYMOUS;
         atomic {

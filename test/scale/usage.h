@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -37,7 +38,8 @@
     X(lists)       /* of what this process has, read in /proc/self */ \
     X(names)       /* of processes, read in /proc */ \
     X(turns)       /* of the loop: waits for an event */ \
-    X(slots)       /* of threads */
+    X(slots)       /* of threads */ \
+    X(barriers)    /* which interrupt processors of all processes */
 
 typedef struct usage {
 #define USAGE_FIELD(_name) long _name;
@@ -46,8 +48,32 @@ typedef struct usage {
 } usage_t;
 
 static _Atomic long usage_messages, usage_looks, usage_scans, usage_lists,
-        usage_names_read, usage_turns, usage_slots;
+        usage_names_read, usage_turns, usage_slots, usage_barriers;
 static _Thread_local int usage_is_own; /* usage_get() reads the lists */
+
+typedef long (*syscall_t)(long number, ...);
+
+long syscall(long number, ...)
+{
+    static _Atomic(syscall_t) next;
+    long args[6];
+    va_list ap;
+    int i;
+
+    va_start(ap, number);
+    for (i = 0; i < 6; ++i) {
+        args[i] = va_arg(ap, long);
+    }
+    va_end(ap);
+    if ((number == SYS_membarrier) &&
+        (args[0] == MEMBARRIER_CMD_GLOBAL_EXPEDITED)) {
+        atomic_fetch_add(&usage_barriers, 1);
+    }
+    if (next == NULL) {
+        next = (syscall_t)dlsym(RTLD_NEXT, "syscall");
+    }
+    return next(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+}
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
@@ -180,6 +206,7 @@ static void usage_get(usage_t *usage)
     usage->names       = atomic_load(&usage_names_read);
     usage->turns       = atomic_load(&usage_turns);
     usage->slots       = atomic_load(&usage_slots);
+    usage->barriers    = atomic_load(&usage_barriers);
     usage_is_own       = 0;
 }
 

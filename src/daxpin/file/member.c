@@ -130,7 +130,7 @@ uint64_t daxpin_member_tick(daxpin_file_t *file, uint64_t now)
         daxpin_report_update(file);
     }
     if (notes & DAXPIN_NOTE_BREAK) {
-        daxpin_revoke_follow(file);
+        daxpin_revoke_follow_break(file);
     }
     daxpin_member_check_fault(file);
     return daxpin_member_check_holder(file, now);

@@ -5,7 +5,7 @@
  * The one sequence that ends all access to a file:
  *
  *   holder                                  each member
- *   BREAKING, barrier: no new access        (reads the state at once)
+ *   BREAKING, barrier of all processes      (reads the state at once)
  *   send BREAK to every member              receive BREAK
  *   drain own accesses                      drain own accesses
  *   callbacks that come before              callbacks that come before
@@ -51,7 +51,6 @@ static pthread_cond_t daxpin_called = PTHREAD_COND_INITIALIZER;
 
 static void daxpin_revoke_enter_drain(daxpin_file_t *file)
 {
-    daxpin_control_barrier();
     file->revoke.start    = daxpin_now();
     file->revoke.deadline = file->revoke.start + DAXPIN_DRAIN_BOUND;
     file->revoke.phase    = DAXPIN_PHASE_DRAIN;
@@ -75,6 +74,7 @@ static int daxpin_revoke_begin(daxpin_file_t *file, const char *cause)
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
     daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING, 0);
     daxpin_report_update(file);
+    daxpin_control_barrier();
     daxpin_revoke_enter_drain(file);
     if (!daxpin_share_has_lost_members(file)) {
         daxpin_share_stop_listening(file);
@@ -125,6 +125,16 @@ void daxpin_revoke_start_early(daxpin_file_t *file, const char *cause,
 void daxpin_revoke_follow(daxpin_file_t *file)
 {
     if (file->revoke.phase == DAXPIN_PHASE_NONE) {
+        daxpin_control_barrier();
+        daxpin_revoke_enter_drain(file);
+    }
+}
+
+void daxpin_revoke_follow_break(daxpin_file_t *file)
+{
+    if ((file->control->flags & DAXPIN_CONTROL_FENCE) != 0) {
+        daxpin_revoke_follow(file);
+    } else if (file->revoke.phase == DAXPIN_PHASE_NONE) {
         daxpin_revoke_enter_drain(file);
     }
 }

@@ -29,6 +29,11 @@ void daxpin_revoke_start_early(daxpin_file_t *file, const char *cause,
 /* Begin to end all access of this member. Member only, loop thread only. */
 void daxpin_revoke_follow(daxpin_file_t *file);
 
+/* Do the same because the holder has sent BREAK. The holder's barrier has made
+ * the marks of all processes visible before; one in each member would interrupt
+ * every processor that runs any of them. Member only, loop thread only. */
+void daxpin_revoke_follow_break(daxpin_file_t *file);
+
 /* Replace the holder's control page by one of this process, with the state
  * BREAKING and the cause. Member only, loop thread only. */
 void daxpin_revoke_secede(daxpin_file_t *file, const char *cause);

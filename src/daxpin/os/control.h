@@ -23,6 +23,7 @@
  * then reads the state must not be overtaken by a revoke that sets the state
  * and then reads the slot. membarrier(2) on the side of the revoke orders both,
  * so that the fast path has a plain store, a compiler barrier and a plain load.
+ * The holder's reaches the threads of all processes that have registered.
  */
 
 #define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
@@ -122,8 +123,8 @@ void daxpin_control_detach(daxpin_control_t *control, daxpin_state_t state);
  * Return 0; or -ENOMEM without a message, and the other page is unmapped. */
 int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other);
 
-/* Wait until any thread that marked its slot and read the old state is seen in
- * the slot. */
+/* Wait until any thread of any process that marked its slot and read the old
+ * state is seen in the slot. */
 void daxpin_control_barrier(void);
 
 /* Return whether accesses of this process have to fence by themselves, because
