@@ -46,9 +46,7 @@ static daxpin_action_t daxpin_action_revoke(daxpin_cause_t cause)
     return action;
 }
 
-/* Return whether the lease may be lent: where a truncate frees blocks under a
- * mapping, only if the hold or the guard keeps them. */
-static int daxpin_may_lend(const daxpin_facts_t *facts)
+int daxpin_may_lend(const daxpin_facts_t *facts)
 {
     return !facts->is_dax || facts->held || facts->waived;
 }

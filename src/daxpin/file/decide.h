@@ -223,6 +223,10 @@ typedef struct daxpin_action {
 daxpin_action_t daxpin_decide(const daxpin_lease_t *lease,
                               const daxpin_facts_t *facts);
 
+/* Return whether the lease may be lent: where a truncate frees blocks under a
+ * mapping, only if the hold or the guard keeps them. Pure; needs no lock. */
+int daxpin_may_lend(const daxpin_facts_t *facts);
+
 /* Return whether the lease was ever held, and the file filled. */
 int daxpin_lease_was_held(const daxpin_lease_t *lease);
 

@@ -193,9 +193,13 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
 
 /* Find out for which processes the kernel breaks the lease. Where that cannot
  * be found out, only the time shows whether the lease has expired: the kernel
- * ends it no sooner than fs.lease-break-time after it was whole. */
-static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
-                                                     daxpin_waiters_t *waiters)
+ * ends it no sooner than fs.lease-break-time after it was whole. To read
+ * /proc/locks may take long: the first read for a while waits for all processors
+ * to leave the kernel's lists (RCU), some 10 ms. */
+static daxpin_break_t
+daxpin_holder_look_for_waiters(const daxpin_file_t *file,
+                               const daxpin_facts_t *facts,
+                               daxpin_waiters_t *waiters)
 {
     const daxpin_inode_t inode   = daxpin_holder_inode(file);
     const uint64_t break_time    = daxpin_lease_break_time() * DAXPIN_SEC;
@@ -203,6 +207,11 @@ static daxpin_break_t daxpin_holder_look_for_waiters(const daxpin_file_t *file,
     daxpin_sight_t sight         = DAXPIN_SIGHT_NONE;
     unsigned i;
 
+    memset(waiters, 0, sizeof(*waiters));
+    if ((state == DAXPIN_LEASE_STATE_READERS) && daxpin_may_lend(facts)) {
+        waiters->readers = 1; /* or none any more; and no writer */
+        return DAXPIN_BREAK_SEEN;
+    }
     /* Lines move while other processes lock and unlock: read again */
     for (i = 0; (i < DAXPIN_SIGHT_TRIES) && (sight != DAXPIN_SIGHT_LEASE);
          ++i) {
@@ -230,7 +239,7 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
     daxpin_waiters_t waiters;
 
     daxpin_report_broken(file, facts->now);
-    facts->broken = daxpin_holder_look_for_waiters(file, &waiters);
+    facts->broken = daxpin_holder_look_for_waiters(file, facts, &waiters);
     if (facts->broken != DAXPIN_BREAK_UNSEEN) {
         file->lease.unseen = 0;
     } else if (file->lease.unseen == 0) {
