@@ -11,10 +11,13 @@
  * break    a process has a lease of the kernel's on it, and gives that back as
  *          soon as it gets the signal
  * idle     MEMBERS processes (2) have it open with daxpin
+ * first    the same, and there was no truncate for a while. The kernel lists its
+ *          locks only after all processors have left the list (RCU), if it has
+ *          not done so just before.
  * puts     and write 8 bytes at a time to it, each in an access
  * stopped  the last of them to open the file was stopped since
  *
- * They take turns, each time with a new file. Default: the first four.
+ * They take turns, each time with a new file. Default: all but the last.
  */
 
 #define _GNU_SOURCE
@@ -38,19 +41,21 @@
 #define ROUNDS      200
 #define ROUNDS_MAX  10000
 #define SETTLE_US   3000
+#define FIRST_US    100000
 #define PATH_BYTES  4096
 
 typedef enum kind {
     KIND_PLAIN,
     KIND_BREAK,
     KIND_IDLE,
+    KIND_FIRST,
     KIND_PUTS,
     KIND_STOPPED,
     KINDS
 } kind_t;
 
 static const char *const kind_names[KINDS] = {"plain", "break", "idle",
-                                              "puts", "stopped"};
+                                              "first", "puts", "stopped"};
 
 /* A process that has the file open. It opens the file when it reads the kind of
  * the round, writes a byte when that is done, and closes the file when it reads
@@ -214,7 +219,7 @@ static double time_round(kind_t kind, member_t *members)
         write_byte(members[i].out, kind);
         read_byte(members[i].in);
     }
-    usleep(SETTLE_US);
+    usleep((kind == KIND_FIRST) ? FIRST_US : SETTLE_US);
     if (kind == KIND_STOPPED) {
         kill(members[count - 1].pid, SIGSTOP);
     }
