@@ -9,7 +9,7 @@ TOOLS_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 # shellcheck source=test/lib.sh
 . "$TOOLS_HERE/../lib.sh"
 
-build=${DAXPIN_BUILD:-$PWD}
+build=${DAXPIN_BUILD:-$TOOLS_HERE/../../build/main}
 daxpin=$build/src/tools/daxpin
 bin=$TMP/bin
 log=$TMP/log
