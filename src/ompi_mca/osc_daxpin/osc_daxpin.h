@@ -307,9 +307,8 @@ typedef struct osc_daxpin_module {
     osc_daxpin_shadow_t    state;
     osc_daxpin_shadow_t    persist;
     struct {
-        pthread_t           thread;
-        _Atomic int         stop;
-        int                 running;
+        struct osc_daxpin_module *next; /* of those that are served */
+        int                 served;
         int                 wanted;   /* by any rank */
         osc_daxpin_record_t *records; /* one for each rank */
     } progress;

@@ -273,7 +273,7 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                    shadow->module->osc_lock_all(MPI_MODE_NOCHECK, shadow->win);
 }
 
-/* Make the records of requests to persist, and start the progress thread */
+/* Make the records of requests to persist, for the progress thread */
 static int osc_daxpin_progress_open(osc_daxpin_module_t *module,
                                     const ompi_win_t *win)
 {

@@ -2,11 +2,12 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * The progress thread makes ranges of this rank's segment durable when ranks of
- * other nodes request it. Each of them has a record here. It writes the range
- * and then a number into the record; the thread answers with the number and the
- * result. The inner component moves all of this and cannot wake a thread, so
- * the thread polls, less and less often while there is no request.
+ * The progress thread makes ranges of this rank's segments durable when ranks of
+ * other nodes request it. There is one for all windows of the process. Each rank
+ * of a window has a record here. It writes the range and then a number into the
+ * record; the thread answers with the number and the result. The inner component
+ * moves all of this and cannot wake a thread, so the thread polls, less and less
+ * often while there is no request.
  */
 
 #include "osc_daxpin_progress.h"
@@ -26,14 +27,29 @@
 #define OSC_DAXPIN_PROGRESS_MIN_NS (20 * 1000)
 #define OSC_DAXPIN_PROGRESS_MAX_NS (1000 * 1000)
 
-/* To wait for an answer: for the requests of others, and for this one on a slow
- * disk, in bytes per second */
+/* To wait for an answer: for the requests of others, also in other windows, and
+ * for this one on a slow disk, in bytes per second */
 #define OSC_DAXPIN_ANSWER_BOUND_SEC 600.0
 #define OSC_DAXPIN_ANSWER_RATE      (1024.0 * 1024.0)
 
 /* An answer is the number and, below it, a value of errno */
 #define OSC_DAXPIN_ANSWER_SHIFT 12
 #define OSC_DAXPIN_ANSWER_ERROR ((1u << OSC_DAXPIN_ANSWER_SHIFT) - 1)
+
+/* The windows that the thread serves. It does so without the mutex, because
+ * that may take long. */
+static struct {
+    pthread_mutex_t     opening; /* protects the thread's life */
+    pthread_t           thread;
+    pthread_mutex_t     mutex;   /* protects what follows */
+    osc_daxpin_module_t *first;
+    osc_daxpin_module_t *now;    /* the thread serves it */
+    osc_daxpin_module_t *next;   /* and then this one */
+    pthread_cond_t      served;
+    int                 stop;
+} osc_daxpin_progress = {.opening = PTHREAD_MUTEX_INITIALIZER,
+                         .mutex   = PTHREAD_MUTEX_INITIALIZER,
+                         .served  = PTHREAD_COND_INITIALIZER};
 
 /* Return 0 or errno */
 static int osc_daxpin_progress_persist(osc_daxpin_module_t *module,
@@ -83,21 +99,44 @@ static int osc_daxpin_progress_serve(osc_daxpin_module_t *module)
     return found;
 }
 
+/* Caller holds osc_daxpin_progress.mutex, but not while a window is served: it
+ * cannot be freed then, all others can. Return whether there were requests. */
+static int osc_daxpin_progress_serve_all(void)
+{
+    int found = 0;
+    osc_daxpin_module_t *module;
+
+    osc_daxpin_progress.next = osc_daxpin_progress.first;
+    while ((module = osc_daxpin_progress.next) != NULL) {
+        osc_daxpin_progress.next = module->progress.next;
+        osc_daxpin_progress.now  = module;
+        pthread_mutex_unlock(&osc_daxpin_progress.mutex);
+        found |= osc_daxpin_progress_serve(module);
+        pthread_mutex_lock(&osc_daxpin_progress.mutex);
+        osc_daxpin_progress.now = NULL;
+        pthread_cond_broadcast(&osc_daxpin_progress.served);
+    }
+    return found;
+}
+
 static void *osc_daxpin_progress_main(void *arg)
 {
-    osc_daxpin_module_t *module = arg;
-    struct timespec pause       = {.tv_nsec = OSC_DAXPIN_PROGRESS_MIN_NS};
+    struct timespec pause = {.tv_nsec = OSC_DAXPIN_PROGRESS_MIN_NS};
 
-    while (!atomic_load(&module->progress.stop)) {
-        if (osc_daxpin_progress_serve(module)) {
+    pthread_mutex_lock(&osc_daxpin_progress.mutex);
+    while (!osc_daxpin_progress.stop) {
+        if (osc_daxpin_progress_serve_all()) {
             pause.tv_nsec = OSC_DAXPIN_PROGRESS_MIN_NS;
             continue;
         }
+        pthread_mutex_unlock(&osc_daxpin_progress.mutex);
         nanosleep(&pause, NULL);
         if (pause.tv_nsec < OSC_DAXPIN_PROGRESS_MAX_NS) {
             pause.tv_nsec += pause.tv_nsec / 4;
         }
+        pthread_mutex_lock(&osc_daxpin_progress.mutex);
     }
+    pthread_mutex_unlock(&osc_daxpin_progress.mutex);
     return NULL;
 }
 
@@ -113,25 +152,73 @@ int osc_daxpin_progress_alloc(osc_daxpin_module_t *module)
     return OMPI_SUCCESS;
 }
 
+/* Caller holds osc_daxpin_progress.opening. */
+static void osc_daxpin_progress_add(osc_daxpin_module_t *module)
+{
+    pthread_mutex_lock(&osc_daxpin_progress.mutex);
+    module->progress.served   = 1;
+    module->progress.next     = osc_daxpin_progress.first;
+    osc_daxpin_progress.first = module;
+    osc_daxpin_progress.stop  = 0;
+    pthread_mutex_unlock(&osc_daxpin_progress.mutex);
+}
+
+/* Caller holds osc_daxpin_progress.opening. Return whether no window is left. */
+static int osc_daxpin_progress_remove(osc_daxpin_module_t *module)
+{
+    osc_daxpin_module_t **link = &osc_daxpin_progress.first;
+    int last;
+
+    pthread_mutex_lock(&osc_daxpin_progress.mutex);
+    while (*link != module) {
+        link = &(*link)->progress.next;
+    }
+    *link                   = module->progress.next;
+    module->progress.served = 0;
+    if (osc_daxpin_progress.next == module) {
+        osc_daxpin_progress.next = module->progress.next;
+    }
+    while (osc_daxpin_progress.now == module) {
+        pthread_cond_wait(&osc_daxpin_progress.served,
+                          &osc_daxpin_progress.mutex);
+    }
+    last                     = osc_daxpin_progress.first == NULL;
+    osc_daxpin_progress.stop = last;
+    pthread_mutex_unlock(&osc_daxpin_progress.mutex);
+    return last;
+}
+
+/* Several threads may open and free windows at a time. */
 int osc_daxpin_progress_start(osc_daxpin_module_t *module)
 {
-    if (daxpin_thread_create(&module->progress.thread,
-                             osc_daxpin_progress_main, module) != 0) {
-        return osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
-                                "start a thread for daxpin_persist=flush",
-                                module->rank);
+    int ret = OMPI_SUCCESS;
+    int is_first;
+
+    pthread_mutex_lock(&osc_daxpin_progress.opening);
+    is_first = osc_daxpin_progress.first == NULL;
+    osc_daxpin_progress_add(module);
+    if (is_first && (daxpin_thread_create(&osc_daxpin_progress.thread,
+                                          osc_daxpin_progress_main,
+                                          NULL) != 0)) {
+        (void)osc_daxpin_progress_remove(module);
+        ret = osc_daxpin_error(OMPI_ERR_OUT_OF_RESOURCE, "rank %d: cannot "
+                               "start a thread for daxpin_persist=flush",
+                               module->rank);
     }
-    module->progress.running = 1;
-    return OMPI_SUCCESS;
+    pthread_mutex_unlock(&osc_daxpin_progress.opening);
+    return ret;
 }
 
 void osc_daxpin_progress_stop(osc_daxpin_module_t *module)
 {
-    if (module->progress.running) {
-        atomic_store(&module->progress.stop, 1);
-        pthread_join(module->progress.thread, NULL);
-        module->progress.running = 0;
+    if (!module->progress.served) {
+        return;
     }
+    pthread_mutex_lock(&osc_daxpin_progress.opening);
+    if (osc_daxpin_progress_remove(module)) {
+        pthread_join(osc_daxpin_progress.thread, NULL);
+    }
+    pthread_mutex_unlock(&osc_daxpin_progress.opening);
 }
 
 void osc_daxpin_progress_free(osc_daxpin_module_t *module)

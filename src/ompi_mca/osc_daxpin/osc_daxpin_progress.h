@@ -4,7 +4,7 @@
 #ifndef OSC_DAXPIN_PROGRESS_H_
 #define OSC_DAXPIN_PROGRESS_H_
 
-/* The thread that makes this rank's segment durable for other nodes */
+/* The thread that makes this rank's segments durable for other nodes */
 
 #include "osc_daxpin.h"
 
@@ -12,6 +12,8 @@
 int  osc_daxpin_progress_alloc(osc_daxpin_module_t *module);
 void osc_daxpin_progress_free(osc_daxpin_module_t *module);
 
+/* Have the thread serve a window, and not any more. It runs from the first
+ * window to the last. */
 int  osc_daxpin_progress_start(osc_daxpin_module_t *module);
 void osc_daxpin_progress_stop(osc_daxpin_module_t *module);
 
