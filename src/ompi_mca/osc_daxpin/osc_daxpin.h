@@ -239,6 +239,17 @@ typedef enum osc_daxpin_epoch {
 
 typedef struct osc_daxpin_epochs osc_daxpin_epochs_t;
 
+/* What a rank does for others when it makes progress */
+typedef enum osc_daxpin_service {
+    OSC_DAXPIN_SERVICE_LEND, /* files that they attach, osc_daxpin_lend.c */
+    OSC_DAXPIN_SERVICE_AM,   /* active messages, osc_daxpin_am.c */
+    OSC_DAXPIN_SERVICES
+} osc_daxpin_service_t;
+
+/* Serve a window, and return the number of requests */
+typedef struct osc_daxpin_module osc_daxpin_module_t;
+typedef int (*osc_daxpin_serve_func_t)(osc_daxpin_module_t *module);
+
 /* The epochs of this rank, see osc_daxpin_local.c */
 typedef struct osc_daxpin_local {
     opal_mutex_t       mutex;
@@ -266,7 +277,7 @@ typedef struct osc_daxpin_component {
     unsigned                  peer_timeout_ms;
 } osc_daxpin_component_t;
 
-typedef struct osc_daxpin_module {
+struct osc_daxpin_module {
     ompi_osc_base_module_t super;
     const osc_daxpin_component_t *component;
     ompi_win_t             *win;
@@ -286,10 +297,13 @@ typedef struct osc_daxpin_module {
     osc_daxpin_spec_t      spec;
     osc_daxpin_segment_t   segment;
     osc_daxpin_segment_t   *attached; /* in the order of this rank's table */
-    struct osc_daxpin_module *lend_next;
+    struct {
+        osc_daxpin_module_t     *next;
+        int                     listed;
+        osc_daxpin_serve_func_t funcs[OSC_DAXPIN_SERVICES]; /* or NULL */
+    } served;                          /* see osc_daxpin_service.c */
     int                    lends;      /* to ranks that attach files */
     uint32_t               lend_calls; /* that were answered */
-    struct osc_daxpin_module *am_next;
     int                    has_am;   /* uses active messages */
     osc_daxpin_node_t      node;
     osc_daxpin_peer_t      *peers;
@@ -307,7 +321,7 @@ typedef struct osc_daxpin_module {
     osc_daxpin_shadow_t    state;
     osc_daxpin_shadow_t    persist;
     struct {
-        struct osc_daxpin_module *next; /* of those that are served */
+        osc_daxpin_module_t *next;    /* of those that are served */
         int                 served;
         int                 wanted;   /* by any rank */
         osc_daxpin_record_t *records; /* one for each rank */
@@ -320,7 +334,7 @@ typedef struct osc_daxpin_module {
                                         osc_daxpin_bound.c */
     int                    has_inside;
     daxpin_control_t       *dummy_control; /* of a segment without a file */
-} osc_daxpin_module_t;
+};
 
 /*
  * How targets are reached

@@ -18,8 +18,8 @@
 #include "osc_daxpin_mapped.h"
 #include "osc_daxpin_pack.h"
 #include "osc_daxpin_segment.h"
+#include "osc_daxpin_service.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +63,6 @@ typedef struct osc_daxpin_am_reply {
     int  result;
     char cause[OSC_DAXPIN_AM_CAUSE];
 } osc_daxpin_am_reply_t;
-
-/* Windows with active messages. The flag guards the list; if it is taken,
- * progress leaves the messages to the thread that took it. */
-static osc_daxpin_module_t *osc_daxpin_am_list;
-static atomic_flag osc_daxpin_am_busy = ATOMIC_FLAG_INIT;
 
 /* Send or receive, for as long as the other rank is there */
 static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
@@ -289,71 +284,24 @@ static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
     return ret;
 }
 
-static int osc_daxpin_am_progress(void)
+static int osc_daxpin_am_serve(osc_daxpin_module_t *module)
 {
-    osc_daxpin_module_t *module;
     MPI_Message message;
     MPI_Status status;
-    int count = 0, flag;
+    int flag;
 
-    if (atomic_flag_test_and_set(&osc_daxpin_am_busy)) {
+    if ((PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm, &flag,
+                      &message, &status) != MPI_SUCCESS) || !flag) {
         return 0;
     }
-    for (module = osc_daxpin_am_list; module != NULL;
-         module = module->am_next) {
-        if ((PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm,
-                          &flag, &message, &status) == MPI_SUCCESS) && flag) {
-            (void)osc_daxpin_am_receive(module, &message, status.MPI_SOURCE);
-            ++count;
-        }
-    }
-    atomic_flag_clear(&osc_daxpin_am_busy);
-    return count;
-}
-
-static void osc_daxpin_am_lock(void)
-{
-    while (atomic_flag_test_and_set(&osc_daxpin_am_busy)) {
-        sched_yield();
-    }
+    (void)osc_daxpin_am_receive(module, &message, status.MPI_SOURCE);
+    return 1;
 }
 
 void osc_daxpin_am_open(osc_daxpin_module_t *module)
 {
-    osc_daxpin_am_lock();
-    if (osc_daxpin_am_list == NULL) {
-        opal_progress_register(osc_daxpin_am_progress);
-    }
-    module->has_am     = 1;
-    module->am_next    = osc_daxpin_am_list;
-    osc_daxpin_am_list = module;
-    atomic_flag_clear(&osc_daxpin_am_busy);
-}
-
-void osc_daxpin_am_close(osc_daxpin_module_t *module)
-{
-    osc_daxpin_module_t **link = &osc_daxpin_am_list;
-
-    if (!module->has_am) {
-        return;
-    }
-    osc_daxpin_am_lock();
-    while (*link != module) {
-        link = &(*link)->am_next;
-    }
-    *link          = module->am_next;
-    module->has_am = 0;
-    if (osc_daxpin_am_list == NULL) {
-        opal_progress_unregister(osc_daxpin_am_progress);
-    }
-    atomic_flag_clear(&osc_daxpin_am_busy);
-}
-
-void osc_daxpin_am_finalize(void)
-{
-    while (osc_daxpin_am_list != NULL) {
-        osc_daxpin_am_close(osc_daxpin_am_list);
-    }
+    module->has_am = 1;
+    osc_daxpin_service_open(module, OSC_DAXPIN_SERVICE_AM, osc_daxpin_am_serve);
 }
 
 /*

@@ -13,11 +13,8 @@
 
 extern const osc_daxpin_way_t osc_daxpin_way_am;
 
+/* Serve other ranks, whenever this one makes progress */
 void osc_daxpin_am_open(osc_daxpin_module_t *module);
-void osc_daxpin_am_close(osc_daxpin_module_t *module);
-
-/* Close what could not be, because a rank has ended */
-void osc_daxpin_am_finalize(void);
 
 /* Copy by a message, in a window that is open for active messages. As
  * osc_daxpin_pack_copy_t. */

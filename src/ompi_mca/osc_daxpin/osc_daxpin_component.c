@@ -6,7 +6,6 @@
  * whether the window is over a file. If not, another component gets it.
  */
 
-#include "osc_daxpin_am.h"
 #include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_module.h"
@@ -14,6 +13,7 @@
 #include "osc_daxpin_params.h"
 #include "osc_daxpin_request.h"
 #include "osc_daxpin_segment.h"
+#include "osc_daxpin_service.h"
 #include "osc_daxpin_shadow.h"
 #include "osc_daxpin_spec.h"
 
@@ -121,7 +121,7 @@ static int osc_daxpin_init(bool progress_threads, bool mpi_threads)
 
 static int osc_daxpin_finalize(void)
 {
-    osc_daxpin_am_finalize();
+    osc_daxpin_services_finalize();
     osc_daxpin_inside_finalize();
     osc_daxpin_requests_finalize();
     return OMPI_SUCCESS;

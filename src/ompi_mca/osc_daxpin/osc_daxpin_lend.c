@@ -12,6 +12,7 @@
 
 #include "daxpin/os/control.h"
 #include "daxpin/os/proc.h"
+#include "osc_daxpin_service.h"
 #include "osc_daxpin_wait.h"
 
 #include <stdlib.h>
@@ -19,10 +20,6 @@
 
 /* If there is no lease by then, others may have the file open */
 #define OSC_DAXPIN_LEND_AFTER_SEC 0.02
-
-/* Windows whose requests this rank looks for */
-static osc_daxpin_module_t *osc_daxpin_lend_list;
-static pthread_mutex_t osc_daxpin_lend_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* The last request of a rank that another rank has answered */
 static _Atomic uint32_t *
@@ -123,54 +120,13 @@ static int osc_daxpin_lend_serve_all(osc_daxpin_module_t *module)
     return count;
 }
 
-static int osc_daxpin_lend_progress(void)
-{
-    osc_daxpin_module_t *module;
-    int count = 0;
-
-    if (pthread_mutex_trylock(&osc_daxpin_lend_mutex) != 0) {
-        return 0;
-    }
-    for (module = osc_daxpin_lend_list; module != NULL;
-         module = module->lend_next) {
-        count += osc_daxpin_lend_serve_all(module);
-    }
-    pthread_mutex_unlock(&osc_daxpin_lend_mutex);
-    return count;
-}
-
 void osc_daxpin_lend_open(osc_daxpin_module_t *module)
 {
-    if (ompi_comm_size(module->node.comm) == 1) {
-        return;
+    if (ompi_comm_size(module->node.comm) > 1) {
+        module->lends = 1;
+        osc_daxpin_service_open(module, OSC_DAXPIN_SERVICE_LEND,
+                                osc_daxpin_lend_serve_all);
     }
-    pthread_mutex_lock(&osc_daxpin_lend_mutex);
-    if (osc_daxpin_lend_list == NULL) {
-        opal_progress_register(osc_daxpin_lend_progress);
-    }
-    module->lends        = 1;
-    module->lend_next    = osc_daxpin_lend_list;
-    osc_daxpin_lend_list = module;
-    pthread_mutex_unlock(&osc_daxpin_lend_mutex);
-}
-
-void osc_daxpin_lend_close(osc_daxpin_module_t *module)
-{
-    osc_daxpin_module_t **link = &osc_daxpin_lend_list;
-
-    if (!module->lends) {
-        return;
-    }
-    pthread_mutex_lock(&osc_daxpin_lend_mutex);
-    while (*link != module) {
-        link = &(*link)->lend_next;
-    }
-    *link         = module->lend_next;
-    module->lends = 0;
-    if (osc_daxpin_lend_list == NULL) {
-        opal_progress_unregister(osc_daxpin_lend_progress);
-    }
-    pthread_mutex_unlock(&osc_daxpin_lend_mutex);
 }
 
 /*

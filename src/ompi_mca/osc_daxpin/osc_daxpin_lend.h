@@ -13,7 +13,6 @@
 /* Lend to other ranks of the node, whenever this one makes progress. For a
  * dynamic window. */
 void osc_daxpin_lend_open(osc_daxpin_module_t *module);
-void osc_daxpin_lend_close(osc_daxpin_module_t *module);
 
 /* Adopt what was located. If the lease does not come, because ranks have the file
  * open, they are to lend it first: wait for those that can be seen, as long as

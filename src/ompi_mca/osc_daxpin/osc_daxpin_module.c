@@ -19,6 +19,7 @@
 #include "osc_daxpin_progress.h"
 #include "osc_daxpin_request.h"
 #include "osc_daxpin_segment.h"
+#include "osc_daxpin_service.h"
 #include "osc_daxpin_shadow.h"
 #include "osc_daxpin_state.h"
 #include "osc_daxpin_sync.h"
@@ -57,8 +58,7 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
 
     osc_daxpin_requests_close(module);
     osc_daxpin_progress_stop(module);
-    osc_daxpin_am_close(module);
-    osc_daxpin_lend_close(module);
+    osc_daxpin_services_close(module);
     osc_daxpin_inside_close(module);
     osc_daxpin_shadow_unlock(&module->persist);
     osc_daxpin_shadow_unlock(&module->state);
