@@ -145,6 +145,64 @@ static void osc_daxpin_publish(ompi_win_t *win)
     }
 }
 
+/*
+ * Waits of Open MPI spin. While a window is made, ranks wait for each other and
+ * for threads of libdaxpin: where there are no more processors than ranks, such a
+ * thread would get one only after some milliseconds. So the waits yield until
+ * then. The setting is the process's, and several threads may make windows.
+ */
+static struct {
+    pthread_mutex_t mutex;
+    unsigned        count; /* of windows that are being made */
+    bool            was;   /* the setting before */
+} osc_daxpin_yield = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void osc_daxpin_yield_begin(void)
+{
+    pthread_mutex_lock(&osc_daxpin_yield.mutex);
+    if (osc_daxpin_yield.count++ == 0) {
+        osc_daxpin_yield.was = opal_progress_set_yield_when_idle(true);
+    }
+    pthread_mutex_unlock(&osc_daxpin_yield.mutex);
+}
+
+static void osc_daxpin_yield_end(void)
+{
+    pthread_mutex_lock(&osc_daxpin_yield.mutex);
+    if (--osc_daxpin_yield.count == 0) {
+        opal_progress_set_yield_when_idle(osc_daxpin_yield.was);
+    }
+    pthread_mutex_unlock(&osc_daxpin_yield.mutex);
+}
+
+/* Make a window over files. If that fails, nothing of it is left. */
+static int osc_daxpin_make(osc_daxpin_params_t *params, ompi_win_t *win,
+                           void **base, size_t size,
+                           osc_daxpin_unit_t disp_unit,
+                           ompi_communicator_t *comm, opal_info_t *info,
+                           int flavor, int *model)
+{
+    int ret = OMPI_SUCCESS;
+
+    if (flavor == MPI_WIN_FLAVOR_CREATE) {
+        ret = osc_daxpin_adopt(comm, &params->adoption, &params->segment);
+    }
+    if (ret == OMPI_SUCCESS) {
+        ret = osc_daxpin_error_add();
+    }
+    if (ret != OMPI_SUCCESS) {
+        osc_daxpin_segment_release(&params->segment);
+        return ret;
+    }
+    ret = osc_daxpin_module_open(&mca_osc_daxpin_component, &params->spec,
+                                 &params->segment, win, base, size, disp_unit,
+                                 comm, info, flavor, model);
+    if (ret == OMPI_SUCCESS) {
+        osc_daxpin_publish(win);
+    }
+    return ret;
+}
+
 static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                              osc_daxpin_unit_t disp_unit,
                              ompi_communicator_t *comm, opal_info_t *info,
@@ -162,22 +220,13 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                                               *base : NULL,
                                 size, comm, info, flavor, params);
     ret = osc_daxpin_params_agree(self, comm, flavor, ret, params, &wanted);
-    if ((ret == OMPI_SUCCESS) && wanted && (flavor == MPI_WIN_FLAVOR_CREATE)) {
-        ret = osc_daxpin_adopt(comm, &params->adoption, &params->segment);
-    }
-    if ((ret == OMPI_SUCCESS) && wanted) {
-        ret = osc_daxpin_error_add();
-    }
     if (ret != OMPI_SUCCESS) {
         daxpin_adoption_cancel(&params->adoption);
-        osc_daxpin_segment_release(&params->segment);
     } else if (wanted) {
-        ret = osc_daxpin_module_open(self, &params->spec, &params->segment,
-                                     win, base, size, disp_unit, comm, info,
-                                     flavor, model);
-        if (ret == OMPI_SUCCESS) {
-            osc_daxpin_publish(win);
-        }
+        osc_daxpin_yield_begin();
+        ret = osc_daxpin_make(params, win, base, size, disp_unit, comm, info,
+                              flavor, model);
+        osc_daxpin_yield_end();
     } else {
         ret = osc_daxpin_pass_through(self, win, base, size, disp_unit, comm,
                                       info, flavor, model);
