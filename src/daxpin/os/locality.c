@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,14 @@
 #define LOCALITY_SYSFS     "/sys"
 #define LOCALITY_NODES     LOCALITY_SYSFS "/devices/system/node"
 #define LOCALITY_DEPTH_MAX 8 /* device mapper on device mapper on ... */
+
+/* Nodes of block devices that were looked up: a lookup is 30 system calls, and
+ * each file that is opened needs one. The number of a device, and below it its
+ * node + 2; 0: none. */
+#define LOCALITY_KNOWN     8
+#define LOCALITY_NODE_BITS 16
+
+static _Atomic uint64_t locality_known[LOCALITY_KNOWN];
 
 /* Read the first line of a file. Return whether there is one. */
 static int locality_read(const char *path, char *buffer, size_t size)
@@ -127,6 +137,22 @@ static int locality_of_device(dev_t dev, unsigned depth)
     return daxpin_locality_of_sysfs(dir);
 }
 
+/* Return the node of a block device, as it was when this process first looked */
+static int locality_of_block(dev_t dev)
+{
+    const uint64_t number  = ((uint64_t)major(dev) << 32) | minor(dev);
+    _Atomic uint64_t *known = &locality_known[(major(dev) + minor(dev)) %
+                                              LOCALITY_KNOWN];
+    uint64_t value          = atomic_load(known);
+
+    if ((value == 0) || (value >> LOCALITY_NODE_BITS != number)) {
+        value = (number << LOCALITY_NODE_BITS) |
+                (uint64_t)(locality_of_device(dev, 0) + 2);
+        atomic_store(known, value);
+    }
+    return (int)(value & ((1u << LOCALITY_NODE_BITS) - 1)) - 2;
+}
+
 int daxpin_locality_of_file(int dirfd, const char *path)
 {
     daxpin_mount_t mount;
@@ -142,7 +168,7 @@ int daxpin_locality_of_file(int dirfd, const char *path)
         return daxpin_locality_of_sysfs(mount.point);
     }
     if (major(st.st_dev) != 0) {
-        return locality_of_device(st.st_dev, 0);
+        return locality_of_block(st.st_dev);
     }
     return (daxpin_mount_find(dirfd, path, &mount) == 0) ?
                    locality_of_device(daxpin_mount_device(&mount), 0) :

@@ -6,6 +6,8 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -128,8 +130,7 @@ int daxpin_socket_is_same_user(int fd, pid_t *pid_p)
            (uid == geteuid()) && daxpin_user_is_known(uid);
 }
 
-/* Return the number of all users that a user namespace does not map. */
-static unsigned daxpin_user_overflow(void)
+static unsigned daxpin_user_read_overflow(void)
 {
     FILE *file     = fopen("/proc/sys/fs/overflowuid", "re");
     unsigned value = DAXPIN_USER_OVERFLOW;
@@ -141,6 +142,20 @@ static unsigned daxpin_user_overflow(void)
         fclose(file);
     }
     return value;
+}
+
+/* Return the number of all users that a user namespace does not map. It is read
+ * once, because each connection needs it. */
+static unsigned daxpin_user_overflow(void)
+{
+    static _Atomic uint64_t known; /* the number + 1 */
+    uint64_t value = known;
+
+    if (value == 0) {
+        value = (uint64_t)daxpin_user_read_overflow() + 1;
+        known = value;
+    }
+    return (unsigned)(value - 1);
 }
 
 /* Return whether this user namespace maps a user. If the map cannot be read,
