@@ -113,6 +113,8 @@ typedef struct osc_daxpin_mem {
     int             dead;   /* revoked before this process shared the file */
     int             touched;     /* accessed in this epoch */
     int             read_only;   /* by the target */
+    int             faults;      /* the first store to each page after a flush
+                                    faults, see osc_daxpin_range.c */
     uint64_t        dirty_start; /* range that a flush has to persist */
     uint64_t        dirty_end;
 } osc_daxpin_mem_t;

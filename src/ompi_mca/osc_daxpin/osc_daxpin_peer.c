@@ -5,6 +5,7 @@
 
 #include "osc_daxpin_peer.h"
 
+#include "daxpin/os/fstype.h"
 #include "osc_daxpin_am.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
@@ -12,6 +13,7 @@
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_region.h"
 
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -182,6 +184,20 @@ static void osc_daxpin_peer_shorten(const osc_daxpin_module_t *module,
     peer->short_put = only_get ? 0 : peer->mem.size;
 }
 
+/* Return whether a flush writes pages of a file back, after which each of them
+ * is protected until it is stored to. Where nothing is written back, a page that
+ * is writable stays so. */
+static int osc_daxpin_peer_faults(const osc_daxpin_module_t *module,
+                                  daxpin_file_t *file)
+{
+    daxpin_fstype_t type;
+
+    return (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH) &&
+           (strcmp(daxpin_file_granularity(file), "page") == 0) &&
+           ((daxpin_fstype_of_path(daxpin_file_path(file), &type) != 0) ||
+            (type.magic != TMPFS_MAGIC));
+}
+
 /* Map the file of a target of this node */
 static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                      const osc_daxpin_peer_info_t *infos,
@@ -207,6 +223,7 @@ static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                 "the segment of rank %d: %s", module->rank,
                                 target, daxpin_errormsg());
     }
+    mem->faults = osc_daxpin_peer_faults(module, file);
     osc_daxpin_peer_shorten(module, &module->peers[target]);
     return OMPI_SUCCESS;
 }

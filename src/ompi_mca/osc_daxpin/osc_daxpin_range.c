@@ -7,6 +7,14 @@
 
 #include "osc_daxpin_region.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Since Linux 5.14 */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* No process of a 64-bit system has more */
 #define OSC_DAXPIN_ADDRESSES ((ptrdiff_t)1 << 57)
 
@@ -68,13 +76,30 @@ int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
     return mem->dead ? osc_daxpin_peer_revoked(module, target) : OMPI_SUCCESS;
 }
 
+/* Have the kernel make pages writable that are about to be written. It does so
+ * when they are stored to, too, but then by a fault for each page, which takes
+ * longer than the copy. If it cannot, because pages are missing, the copy finds
+ * out. */
+static void osc_daxpin_range_populate(char *start, size_t length)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const size_t skip    = (uintptr_t)start & (page - 1);
+
+    (void)madvise(start - skip, skip + length, MADV_POPULATE_WRITE);
+}
+
 void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
                                 const char *source, size_t length)
 {
+    const int populates = mem->faults && (dest >= mem->base) &&
+                          (dest < mem->base + mem->size);
     size_t chunk;
 
     while (length > 0) {
         chunk = (length < DAXPIN_ACCESS_CHUNK) ? length : DAXPIN_ACCESS_CHUNK;
+        if (populates) {
+            osc_daxpin_range_populate(dest, chunk);
+        }
         memcpy(dest, source, chunk);
         dest   += chunk;
         source += chunk;
