@@ -4,19 +4,26 @@
 /* What memory domains of UCX's component ib register of files on fsdax */
 
 /*
- * The memory domain registers memory itself, in its own cache. As long as that
- * succeeds, daxpin does nothing more, so ordinary memory costs what it does
- * without daxpin. A range that the memory domain refuses and that has fsdax in
- * it is registered here:
+ * The memory domain registers memory itself, in a cache, which is its own or
+ * UCP's. As long as that succeeds, daxpin does nothing more, so ordinary memory
+ * costs what it does without daxpin. A range that the memory domain refuses and
+ * that has fsdax in it is registered here:
  * - Memory that is exposed to others (mapped by the program) becomes a memory
  *   region of its own, if the NIC can register it in one of the ways of
  *   daxpin_mr.h. The region ends when it is given back.
  * - Everything else gets an empty handle. Its key is a null key, which nobody
  *   can unpack, so UCP emulates access to the memory over the same NIC. As a
  *   local buffer the memory is staged, see daxpin_stage.h.
+ *
+ * UCP's cache keeps a handle after the program has unmapped the memory, and
+ * registers before daxpin's memory domain has the lease. So where UCP has a
+ * cache, all that it keeps is the empty handle. The region is made when the key
+ * of the memory is packed, and ends with the registration of daxpin_map, which
+ * is not cached: see daxpin_mapped.h.
  */
 
 #include "daxpin_ib.h"
+#include "daxpin_mapped.h"
 #include "daxpin_mr.h"
 #include "daxpin_process.h"
 #include "daxpin_stage.h"
@@ -100,40 +107,55 @@ static void uct_daxpin_ib_report(uct_daxpin_ib_md_t *ib, void *address,
     }
 }
 
-/* Register memory that a program mapped for others */
-static ucs_status_t uct_daxpin_ib_mem_expose(uct_md_h md, void *address,
-                                             size_t length, uct_mem_h *memh_p)
+/* Make a memory region of memory that a program mapped for others. Caller holds
+ * the lock of the component. */
+static ucs_status_t uct_daxpin_ib_expose(uct_md_h md, void *address,
+                                         size_t length, uct_daxpin_mr_t **mr_p)
 {
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
-    uct_daxpin_mr_t *mr;
     ucs_status_t status;
     const char *how;
 
-    pthread_mutex_lock(&uct_daxpin_ib.lock);
     if (!ib->caps.is_known) {
         uct_daxpin_mr_query(md, ib->name, &ib->caps);
     }
 
-    status = uct_daxpin_mr_reg(md, &ib->caps, address, length, &mr, &how);
-    if (status == UCS_OK) {
-        *memh_p = &mr->super;
-    }
+    status = uct_daxpin_mr_reg(md, &ib->caps, address, length, mr_p, &how);
     uct_daxpin_ib_report(ib, address, length, status == UCS_OK, how);
-    pthread_mutex_unlock(&uct_daxpin_ib.lock);
     return status;
 }
 
-/* Register a range of fsdax. UCP requests atomics if a program maps memory, and
- * never for the buffer of an operation. */
-static ucs_status_t
-uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address, size_t length,
-                          uint64_t flags, uct_mem_h *memh_p)
+/* Register a range of fsdax. Where UCP has no cache, it requests atomics if a
+ * program maps memory, and never for the buffer of an operation. */
+static void uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address,
+                                      size_t length, uint64_t flags,
+                                      uct_mem_h *memh_p)
 {
-    if (!(flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ||
-        (uct_daxpin_ib_mem_expose(md, address, length, memh_p) != UCS_OK)) {
-        *memh_p = &uct_daxpin_stage_memh;
+    uct_daxpin_mr_t *mr;
+
+    *memh_p = &uct_daxpin_stage_memh;
+    if (UCT_DAXPIN_UCP_HAS_CACHE ||
+        !(flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC)) {
+        return;
     }
-    return UCS_OK;
+
+    pthread_mutex_lock(&uct_daxpin_ib.lock);
+    if (uct_daxpin_ib_expose(md, address, length, &mr) == UCS_OK) {
+        *memh_p = &mr->super;
+    }
+    pthread_mutex_unlock(&uct_daxpin_ib.lock);
+}
+
+/* Return whether the memory domain is to register the range, if it can. Without
+ * blocking it does so on demand: files on fsdax as well, but it would go on writing
+ * after a revoke. */
+static int uct_daxpin_ib_may_try(const void *address, size_t length,
+                                 uint64_t flags)
+{
+    daxpin_vma_t vma;
+
+    return !(flags & UCT_MD_MEM_FLAG_NONBLOCK) ||
+           !daxpin_range_is_dax((uintptr_t)address, length, &vma);
 }
 
 static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
@@ -150,8 +172,13 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
     /* Only mappings known to be fsdax are not tried: nobody stages UCX's own
      * buffers, which are registered here as well */
     if (!daxpin_cache_is_fsdax((uintptr_t)address, length)) {
-        status = uct_daxpin_call_mem_reg(ib->inner, md, address, length, params,
-                                         UCT_MD_MEM_FLAG_HIDE_ERRORS, memh_p);
+        status = UCS_ERR_UNSUPPORTED;
+        if (uct_daxpin_ib_may_try(address, length, flags)) {
+            status = uct_daxpin_call_mem_reg(ib->inner, md, address, length,
+                                             params,
+                                             UCT_MD_MEM_FLAG_HIDE_ERRORS,
+                                             memh_p);
+        }
         if (status == UCS_OK) {
             return UCS_OK;
         }
@@ -171,7 +198,8 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
         daxpin_cache_insert_fsdax(vma.start, vma.end, epoch);
     }
 
-    return uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);
+    uct_daxpin_ib_mem_reg_dax(md, address, length, flags, memh_p);
+    return UCS_OK;
 }
 
 static ucs_status_t
@@ -207,6 +235,38 @@ static ucs_status_t uct_daxpin_ib_mem_advise(uct_md_h md, uct_mem_h memh,
                                                    advice);
 }
 
+/* Return a key as UCX packs it, without one for atomics, which rkey serves for */
+static uint64_t uct_daxpin_ib_pack(uint32_t rkey)
+{
+    return ((uint64_t)UINT32_MAX << 32) | rkey;
+}
+
+/* Return the key of a range of which UCP keeps the empty handle: a null key,
+ * unless a program has mapped exactly this range. A message from all of a mapped
+ * range has the same key, and fails if the program unmaps the range meanwhile. */
+static uint64_t uct_daxpin_ib_mapped_key(uct_md_h md, void *address,
+                                         size_t length)
+{
+    uint64_t packed = UCT_DAXPIN_IB_NULL_RKEY;
+    uct_daxpin_mr_t *mr;
+    uint32_t rkey;
+
+    pthread_mutex_lock(&uct_daxpin_ib.lock);
+    if (uct_daxpin_mapped_mr_key(md, address, length, &rkey)) {
+        packed = uct_daxpin_ib_pack(rkey);
+    } else if (uct_daxpin_mapped_has_file(address, length) &&
+               (uct_daxpin_ib_expose(md, address, length, &mr) == UCS_OK)) {
+        rkey = mr->super.rkey; /* The region may end as soon as it is added */
+        if (uct_daxpin_mapped_add_mr(mr)) {
+            packed = uct_daxpin_ib_pack(rkey);
+        } else {
+            (void)uct_daxpin_mr_dereg(mr);
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_ib.lock);
+    return packed;
+}
+
 static ucs_status_t
 uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh, void *address,
                         size_t length,
@@ -222,8 +282,10 @@ uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh, void *address,
     }
 
     if (memh != &uct_daxpin_stage_memh) {
-        /* No key for atomics: rkey serves for them */
-        packed = ((uint64_t)UINT32_MAX << 32) | mem->rkey;
+        packed = uct_daxpin_ib_pack(mem->rkey);
+    } else if (UCT_DAXPIN_UCP_HAS_CACHE && !uct_daxpin_pack_flags(params)) {
+        /* One that UCP may have to invalidate would be a message's */
+        packed = uct_daxpin_ib_mapped_key(md, address, length);
     }
     memcpy(rkey_buffer, &packed, sizeof(packed));
     return UCS_OK;
@@ -249,6 +311,8 @@ static ucs_status_t uct_daxpin_ib_md_query(uct_md_h md,
 {
     ucs_status_t status = uct_daxpin_ib_md(md)->inner->query(md, attr);
 
+    /* UCX_GVA_ENABLE: one key for all memory, which no revoke could end */
+    uct_daxpin_md_attr_set_gva(attr, 0);
     if (!UCT_DAXPIN_UCP_HAS_CACHE && (status == UCS_OK) &&
         (uct_daxpin_md_attr_cap(attr)->flags & UCT_MD_FLAG_REG)) {
         uct_daxpin_md_attr_cap(attr)->reg_mem_types |=
@@ -265,6 +329,7 @@ static void uct_daxpin_ib_md_close(uct_md_h md)
 {
     uct_daxpin_ib_md_t *ib = uct_daxpin_ib_md(md);
 
+    uct_daxpin_mapped_end_mrs(md);
     md->ops = ib->inner;
     ucs_free(ib);
     uct_daxpin_process_put();

@@ -13,19 +13,16 @@ static pthread_mutex_t uct_daxpin_mapped_lock = PTHREAD_MUTEX_INITIALIZER;
 static ucs_list_link_t uct_daxpin_mapped      =
         UCS_LIST_INITIALIZER(&uct_daxpin_mapped, &uct_daxpin_mapped);
 
+/* Memory regions of RDMA devices over these */
+static ucs_list_link_t uct_daxpin_mapped_mrs  =
+        UCS_LIST_INITIALIZER(&uct_daxpin_mapped_mrs, &uct_daxpin_mapped_mrs);
+
 DAXPIN_FORK_LOCK(DAXPIN_FORK_UCX_MAPPED, &uct_daxpin_mapped_lock)
 
 void uct_daxpin_mapped_add(uct_daxpin_memh_t *memh)
 {
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     ucs_list_add_head(&uct_daxpin_mapped, &memh->list);
-    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
-}
-
-void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh)
-{
-    pthread_mutex_lock(&uct_daxpin_mapped_lock);
-    ucs_list_del(&memh->list);
     pthread_mutex_unlock(&uct_daxpin_mapped_lock);
 }
 
@@ -42,6 +39,106 @@ static const uct_daxpin_memh_t *uct_daxpin_mapped_find(uint64_t va,
         }
     }
     return NULL;
+}
+
+static int uct_daxpin_mr_is_of(const uct_daxpin_mr_t *mr, uint64_t va,
+                               uint64_t length)
+{
+    return ((uintptr_t)mr->address == va) && (mr->length == length);
+}
+
+/* End memory regions that nobody finds any more. Caller does not hold the lock. */
+static void uct_daxpin_mapped_dereg(ucs_list_link_t *ended)
+{
+    uct_daxpin_mr_t *mr, *next;
+
+    ucs_list_for_each_safe(mr, next, ended, list) {
+        (void)uct_daxpin_mr_dereg(mr); /* It has reported an error */
+    }
+}
+
+static void uct_daxpin_mapped_move(uct_daxpin_mr_t *mr, ucs_list_link_t *to)
+{
+    ucs_list_del(&mr->list);
+    ucs_list_add_tail(to, &mr->list);
+}
+
+void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh)
+{
+    uct_daxpin_mr_t *mr, *next;
+    UCS_LIST_HEAD(ended);
+
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    ucs_list_del(&memh->list);
+    if (uct_daxpin_mapped_find(memh->va, memh->length) == NULL) {
+        ucs_list_for_each_safe(mr, next, &uct_daxpin_mapped_mrs, list) {
+            if (uct_daxpin_mr_is_of(mr, memh->va, memh->length)) {
+                uct_daxpin_mapped_move(mr, &ended);
+            }
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+    uct_daxpin_mapped_dereg(&ended);
+}
+
+int uct_daxpin_mapped_has_file(const void *address, size_t length)
+{
+    const uct_daxpin_memh_t *memh;
+    int has_file;
+
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    memh     = uct_daxpin_mapped_find((uintptr_t)address, length);
+    has_file = (memh != NULL) && (memh->file != NULL) && !memh->read_only;
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+    return has_file;
+}
+
+int uct_daxpin_mapped_add_mr(uct_daxpin_mr_t *mr)
+{
+    int is_mapped;
+
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    is_mapped = uct_daxpin_mapped_find((uintptr_t)mr->address, mr->length) !=
+                NULL;
+    if (is_mapped) {
+        ucs_list_add_head(&uct_daxpin_mapped_mrs, &mr->list);
+    }
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+    return is_mapped;
+}
+
+int uct_daxpin_mapped_mr_key(uct_md_h md, const void *address, size_t length,
+                             uint32_t *rkey_p)
+{
+    const uct_daxpin_mr_t *mr;
+    int found = 0;
+
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    ucs_list_for_each(mr, &uct_daxpin_mapped_mrs, list) {
+        if ((mr->md == md) &&
+            uct_daxpin_mr_is_of(mr, (uintptr_t)address, length)) {
+            *rkey_p = mr->super.rkey;
+            found   = 1;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+    return found;
+}
+
+void uct_daxpin_mapped_end_mrs(uct_md_h md)
+{
+    uct_daxpin_mr_t *mr, *next;
+    UCS_LIST_HEAD(ended);
+
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    ucs_list_for_each_safe(mr, next, &uct_daxpin_mapped_mrs, list) {
+        if (mr->md == md) {
+            uct_daxpin_mapped_move(mr, &ended);
+        }
+    }
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+    uct_daxpin_mapped_dereg(&ended);
 }
 
 void uct_daxpin_mapped_pack(const void *address, size_t length,

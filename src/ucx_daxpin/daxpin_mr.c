@@ -518,6 +518,7 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
         return UCS_ERR_NO_MEMORY;
     }
 
+    mr->md      = md;
     mr->address = address;
     mr->length  = length;
     status      = uct_daxpin_mr_pin(mr, pd->context->cmd_fd);

@@ -13,12 +13,14 @@ struct ibv_mr;
 
 /*
  * A memory region over an fsdax file, made in one of the ways that the kernel
- * allows. The transports of ib use the region like one of their own handles,
- * but the region is in no cache: it ends when it is given back. Until then the
- * file is under a lease and the range is pinned.
+ * allows. The region is in no cache: it ends when it is given back. Until then
+ * the file is under a lease and the range is pinned. Where UCP has no cache, the
+ * transports of ib use the region like one of their own handles.
  */
 typedef struct uct_daxpin_mr {
     uct_ib_mem_t  super;  /* what the transports see */
+    ucs_list_link_t list; /* see daxpin_mapped.h */
+    uct_md_h      md;     /* of ib */
     struct ibv_mr *_Atomic mr; /* NULL: released by a revoke */
     daxpin_file_t *file;
     daxpin_pin_t  *pin;

@@ -209,11 +209,16 @@ static void earlier_life(const char *name)
     };
     side_t life = { 0 };
     uint8_t *memory;
+    ucp_mem_h memh;
+    size_t length;
+    void *key;
 
     check(ucp_init(&params, NULL, &life.context), "ucp_init");
     memory = make_memory(FSDAX, name);
-    check(ucp_mem_unmap(life.context, side_map(&life, memory, size)),
-          "ucp_mem_unmap");
+    memh   = side_map(&life, memory, size);
+    check(ucp_rkey_pack(life.context, memh, &key, &length), "ucp_rkey_pack");
+    ucp_rkey_buffer_release(key);
+    check(ucp_mem_unmap(life.context, memh), "ucp_mem_unmap");
     ucp_cleanup(life.context);
     former = mmap(memory, size, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);

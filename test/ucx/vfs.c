@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 {
     ucp_params_t params = {
         .field_mask = UCP_PARAM_FIELD_FEATURES,
-        .features   = UCP_FEATURE_RMA
+        .features   = UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64
     };
     ucp_mem_map_params_t map = {
         .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
@@ -50,6 +50,8 @@ int main(int argc, char **argv)
     };
     ucp_context_h context;
     ucp_mem_h memh;
+    size_t length;
+    void *key;
     int fd;
 
     fd = open(argv[argc - 1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -63,6 +65,9 @@ int main(int argc, char **argv)
     vfs_show("before");
     vfs_check(ucp_mem_map(context, &map, &memh), "ucp_mem_map");
     vfs_show("mapped");
+    vfs_check(ucp_rkey_pack(context, memh, &key, &length), "ucp_rkey_pack");
+    ucp_rkey_buffer_release(key);
+    vfs_show("packed");
     vfs_check(ucp_mem_unmap(context, memh), "ucp_mem_unmap");
     vfs_show("unmapped");
     ucp_cleanup(context);

@@ -112,6 +112,8 @@ typedef struct uct_md_mem_dereg_params {
     uct_completion_t *comp;
 } uct_md_mem_dereg_params_t;
 
+enum { UCT_MD_MKEY_PACK_FIELD_FLAGS = UCS_BIT(0) };
+
 typedef struct uct_md_mkey_pack_params {
     uint64_t field_mask;
     unsigned flags;

@@ -100,6 +100,13 @@ uct_daxpin_call_mkey_pack(const uct_md_ops_t *ops, uct_md_h md, uct_mem_h memh,
 #endif
 }
 
+static inline unsigned
+uct_daxpin_pack_flags(const uct_md_mkey_pack_params_t *params)
+{
+    return (params->field_mask & UCT_MD_MKEY_PACK_FIELD_FLAGS) ? params->flags :
+                                                                 0;
+}
+
 /* Complete an invalidation at once, because nobody has a key of the memory */
 static inline void
 uct_daxpin_invalidated(const uct_md_mem_dereg_params_t *params)
@@ -141,6 +148,19 @@ static inline void uct_daxpin_md_attr_set_cached(uct_daxpin_md_attr_t *attr)
     attr->cache_mem_types = UCS_BIT(UCS_MEMORY_TYPE_HOST);
 #else
     (void)attr;
+#endif
+}
+
+/* Set of which types a memory domain can register all memory at once, that of any
+ * time later as well */
+static inline void uct_daxpin_md_attr_set_gva(uct_daxpin_md_attr_t *attr,
+                                              uint64_t mem_types)
+{
+#if UCT_DAXPIN_SINCE(18)
+    attr->gva_mem_types = mem_types;
+#else
+    (void)attr;
+    (void)mem_types;
 #endif
 }
 
