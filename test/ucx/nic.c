@@ -210,14 +210,11 @@ static void earlier_life(const char *name)
     side_t life = { 0 };
     uint8_t *memory;
     ucp_mem_h memh;
-    size_t length;
-    void *key;
 
     check(ucp_init(&params, NULL, &life.context), "ucp_init");
     memory = make_memory(FSDAX, name);
     memh   = side_map(&life, memory, size);
-    check(ucp_rkey_pack(life.context, memh, &key, &length), "ucp_rkey_pack");
-    ucp_rkey_buffer_release(key);
+    side_pack(&life, memh);
     check(ucp_mem_unmap(life.context, memh), "ucp_mem_unmap");
     ucp_cleanup(life.context);
     former = mmap(memory, size, PROT_READ | PROT_WRITE,
@@ -409,6 +406,7 @@ static int origin(side_t *side)
         windows[kind].rkey = side_receive_key(side, &windows[kind].base);
     }
     memh = side_map(side, locals[FSDAX], size);
+    side_pack(side, memh);
 
     all_sizes(side, windows, locals, memh);
     for (kind = 0; kind < kinds; ++kind) {

@@ -239,6 +239,16 @@ static inline ucp_mem_h side_map(side_t *side, void *address, size_t length)
     return memh;
 }
 
+/* Pack a key that nobody gets. With that, UCX may register the memory. */
+static inline void side_pack(side_t *side, ucp_mem_h memh)
+{
+    size_t length;
+    void *key;
+
+    check(ucp_rkey_pack(side->context, memh, &key, &length), "ucp_rkey_pack");
+    ucp_rkey_buffer_release(key);
+}
+
 /* Send the key and the address of memory */
 static inline void side_send_key(side_t *side, ucp_mem_h memh, void *address)
 {
