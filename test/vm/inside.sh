@@ -18,15 +18,23 @@ filesystems=${DAXPIN_VM_FILESYSTEMS:-xfs ext4}
 # A holder that is slow is not dead
 export UCX_DAXPIN_TIMEOUT=${UCX_DAXPIN_TIMEOUT:-60s}
 # The tests' files are where they have to be; Open MPI's own need not
-export OMPI_MCA_orte_tmpdir_base=/tmp
+export OMPI_MCA_orte_tmpdir_base=/tmp PRTE_MCA_prte_tmpdir_base=/tmp
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+# As the tests do themselves for Open MPI 4
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+export PRTE_MCA_mapby=:oversubscribe
+
+# How mpirun starts something on another node: Open MPI 4, and PRRTE of later ones
+export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_no_tree_spawn=1
+export OMPI_MCA_plm_rsh_agent=$here/node
+export PRTE_MCA_plm=ssh PRTE_MCA_plm_ssh_no_tree_spawn=1
+export PRTE_MCA_plm_ssh_agent=$here/node
 
 # Arguments of mpirun, for two ranks on what they take for two nodes. All goes by
 # UCX: TCP between addresses of one machine is not what Open MPI expects.
 # shellcheck disable=SC2034
-two_nodes=(-n 2 -host "nodeA,nodeB" --mca plm rsh
-           --mca plm_rsh_agent "$here/node" --mca plm_rsh_no_tree_spawn 1
-           --mca pml ucx --mca osc "^rdma,pt2pt"
+two_nodes=(-n 2 -host "nodeA,nodeB" --map-by node --mca pml ucx
+           --mca osc "^rdma,pt2pt"
            --mca opal_common_ucx_progress_iterations 1)
 
 # Name, command: it has to succeed and say something

@@ -10,8 +10,9 @@
 # one for the job, and one for results.
 #
 #   DAXPIN_BUILD         build directory; default: build/main
-#   DAXPIN_VM_KERNEL     6.1 (default), 6.12, or 7: Debian's kernel of that series;
-#                        7 is the newest of Debian 13's backports
+#   DAXPIN_VM_KERNEL     6.1, 6.12, or 7: Debian's kernel of that series; 6.1 is of
+#                        Debian 12, and the default there, 7 is the newest of
+#                        Debian 13's backports
 #   DAXPIN_VM_CACHE      where kernels are unpacked; default:
 #                        $DAXPIN_BUILD/test/vm. Remove it to get newer ones.
 #   DAXPIN_VM_TIMEOUT    seconds from power-on to power-off; default: 600
@@ -42,7 +43,18 @@ if [ -n "${DAXPIN_VM_RESULTS:-}" ]; then
     export DAXPIN_VM_RESULTS
 fi
 
-VM_SERIES=${DAXPIN_VM_KERNEL:-6.1}
+# Print the series of kernels that this machine's Debian has, oldest first
+vm_all_series()
+(
+    VERSION_ID=
+    # shellcheck disable=SC1091
+    ! [ -r /etc/os-release ] || . /etc/os-release
+    [ "${VERSION_ID:-12}" != 12 ] || echo 6.1
+    echo 6.12
+    echo 7
+)
+
+VM_SERIES=${DAXPIN_VM_KERNEL:-$(vm_all_series | head -n 1)}
 VM_CACHE=${DAXPIN_VM_CACHE:-$DAXPIN_BUILD/test/vm}
 VM_APT=() # options of apt-get and apt-cache, for a series; see vm_apt
 VM_BACKPORTS=trixie-backports # the suite that has the kernels 7
@@ -116,7 +128,7 @@ vm_package_pattern()
 {
     case $1 in
     6.1) echo '^linux-image-6\.1\.0-[0-9]+-amd64$' ;;
-    6.12) echo '^linux-image-6\.12\.[0-9]+\+deb12-amd64$' ;;
+    6.12) echo '^linux-image-6\.12\.[0-9]+\+deb1[23]-amd64$' ;;
     7) echo '^linux-image-7\.[0-9]+\.[0-9]+\+deb13-amd64$' ;;
     *)
         vm_error "DAXPIN_VM_KERNEL=$1: there are 6.1, 6.12 and 7"
