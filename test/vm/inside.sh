@@ -30,6 +30,12 @@ export OMPI_MCA_plm_rsh_agent=$here/node
 export PRTE_MCA_plm=ssh PRTE_MCA_plm_ssh_no_tree_spawn=1
 export PRTE_MCA_plm_ssh_agent=$here/node
 
+# From 1.16 to 1.18, UCX fences the new protocols by a kind of flush that devices
+# driven by verbs alone do not have: see daxpin(7), "Releases of UCX"
+ucx_release=$(sed -n 's/^#define DAXPIN_UCX_ABI //p' "$DAXPIN_BUILD/config.h")
+[ "${ucx_release:-0}" -lt 116 ] || [ "$ucx_release" -gt 118 ] ||
+    export UCX_FENCE_MODE=weak
+
 # Arguments of mpirun, for two ranks on what they take for two nodes. All goes by
 # UCX: TCP between addresses of one machine is not what Open MPI expects.
 # shellcheck disable=SC2034
