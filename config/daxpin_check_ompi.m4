@@ -19,6 +19,11 @@ AC_DEFUN([DAXPIN_OMPI_COMPAT], [
          CPPFLAGS="$CPPFLAGS $daxpin_compat"])
 ])
 
+# DAXPIN_OMPI_RELEASES
+# --------------------
+# The releases of Open MPI that the components know, for a list in a sentence.
+m4_define([DAXPIN_OMPI_RELEASES], [[4.1, 5.0, 6.0]])
+
 # DAXPIN_CHECK_OMPI
 # -----------------
 # Components of Open MPI are built against its internal headers, which are
@@ -36,6 +41,8 @@ AC_DEFUN([DAXPIN_CHECK_OMPI], [
         [AC_MSG_ERROR([--with-ompi-plugindir needs a directory])])
     AC_SUBST([mcacomponentdir], [$with_ompi_plugindir])
 
+    AC_DEFINE([DAXPIN_OMPI_KNOWN], ["DAXPIN_OMPI_RELEASES"],
+              [The releases of Open MPI that daxpin knows])
     daxpin_ompi=no
     daxpin_ompi_summary="no"
     daxpin_ompi_build="no"
@@ -81,14 +88,17 @@ AC_DEFUN([DAXPIN_CHECK_OMPI], [
         LIBS="$daxpin_save_LIBS"
 
         AS_IF([test "x$daxpin_ompi" = xyes],
-            [AS_CASE([$daxpin_ompi_major.$daxpin_ompi_minor],
-                [4.1|5.0|6.0], [],
-                [AC_MSG_ERROR([daxpin knows Open MPI 4.1, 5.0 and 6.0, and not
+            [AS_CASE([", DAXPIN_OMPI_RELEASES,"],
+                [*", $daxpin_ompi_major.$daxpin_ompi_minor,"*], [],
+                [AC_MSG_ERROR([daxpin knows Open MPI DAXPIN_OMPI_RELEASES, and not
     $daxpin_ompi_major.$daxpin_ompi_minor: use one of these, see --with-ompi, or give --without-ompi.])])])
 
         daxpin_ompi_version="$daxpin_ompi_major.$daxpin_ompi_minor.$daxpin_ompi_release"
         AS_IF([test "x$daxpin_ompi" = xyes],
             [AC_DEFINE([HAVE_OMPI], [1], [Components of Open MPI are built])
+             AC_DEFINE_UNQUOTED([DAXPIN_OMPI_ABI],
+                 [`expr 100 '*' $daxpin_ompi_major + $daxpin_ompi_minor`],
+                 [Release of Open MPI they are for: 100 * major + minor])
              OMPI_PAL_LIBS="-lopen-pal"
              daxpin_ompi_summary="$daxpin_ompi_version"
              daxpin_ompi_build="yes"],

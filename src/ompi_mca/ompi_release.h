@@ -4,7 +4,8 @@
 #ifndef DAXPIN_OMPI_RELEASE_H_
 #define DAXPIN_OMPI_RELEASE_H_
 
-/* The releases of Open MPI that the components know: 4.1, 5.0 and 6.0 */
+/* The release of Open MPI that the components are built for, which is one of
+ * DAXPIN_OMPI_RELEASES of config/daxpin_check_ompi.m4 */
 
 #include "ompi_config.h"
 
@@ -19,10 +20,8 @@
 
 #define DAXPIN_OMPI_RELEASE (100 * OMPI_MAJOR_VERSION + OMPI_MINOR_VERSION)
 
-#if (DAXPIN_OMPI_RELEASE != 401) && (DAXPIN_OMPI_RELEASE != 500) && \
-        (DAXPIN_OMPI_RELEASE != 600)
-#  error "daxpin knows Open MPI 4.1, 5.0 and 6.0; see docs/developers.md, " \
-        "\"A new release of Open MPI\""
+#if DAXPIN_OMPI_RELEASE != DAXPIN_OMPI_ABI
+#  error "mpi.h is of another Open MPI than configure has found: run it again"
 #endif
 
 /* osc/ucx crashes when it is asked about windows that threads make at once */

@@ -214,11 +214,13 @@ static void ompi_check_osc(daxpin_checkup_t *checkup, const char *output)
     }
 }
 
-/* As src/ompi_mca/ompi_release.h has it */
+/* Return whether daxpin's components know a release */
 static int ompi_is_known(unsigned major, unsigned minor)
 {
-    return ((major == 4) && (minor == 1)) ||
-           ((minor == 0) && ((major == 5) || (major == 6)));
+    char name[32];
+
+    snprintf(name, sizeof(name), ", %u.%u,", major, minor);
+    return strstr(", " DAXPIN_OMPI_KNOWN ",", name) != NULL;
 }
 
 static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
@@ -233,8 +235,8 @@ static void ompi_check_output(daxpin_checkup_t *checkup, const char *output)
     daxpin_checkup_add(checkup, known ? DAXPIN_FINDING_OK :
                                         DAXPIN_FINDING_BAD,
                        "Open MPI", "%s%s", version, known ? "" :
-                       ": daxpin knows 4.1, 5.0 and 6.0, and stays off with "
-                       "any other release; use one of these");
+                       ": daxpin knows " DAXPIN_OMPI_KNOWN ", and stays off "
+                       "with any other release; use one of these");
     ompi_check_components(checkup, output);
     ompi_check_launcher(checkup, major);
     ompi_check_osc(checkup, output);
