@@ -15,6 +15,7 @@
 #include "osc_daxpin_inner.h"
 #include "osc_daxpin_wait.h"
 
+#include "ompi/errhandler/errcode-internal.h"
 #include "opal/class/opal_list.h"
 
 #include <string.h>
@@ -81,12 +82,15 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
     osc_daxpin_module_t *module = request->module;
     osc_daxpin_shadow_t *shadow = &module->state;
     int target                  = request->range.target;
+    int ret;
 
     request->phase = phase;
-    return shadow->module->osc_rget((char*)&request->control + offset,
-                                    (int)length, MPI_BYTE, target,
-                                    (ptrdiff_t)offset, (int)length, MPI_BYTE,
-                                    shadow->win, &request->inner);
+    osc_daxpin_inside_begin(module, target);
+    ret = shadow->module->osc_rget((char*)&request->control + offset,
+                                   (int)length, MPI_BYTE, target,
+                                   (ptrdiff_t)offset, (int)length, MPI_BYTE,
+                                   shadow->win, &request->inner);
+    return osc_daxpin_inside_end(module, target, ret);
 }
 
 static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
@@ -128,12 +132,14 @@ static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
     }
 }
 
+/* The program reads the error from the request's status, where nothing makes an
+ * error of MPI out of one of the inner component. Those are negative. */
 static void osc_daxpin_request_end(osc_daxpin_request_t *request, int ret)
 {
     opal_list_remove_item(&osc_daxpin_requests.list,
                           (opal_list_item_t*)request);
     ++osc_daxpin_requests.ended;
-    request->super.req_status.MPI_ERROR = ret;
+    request->super.req_status.MPI_ERROR = ompi_errcode_get_mpi_code(ret);
     ompi_request_complete(&request->super, true);
 }
 
