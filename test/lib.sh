@@ -47,10 +47,22 @@ mkdir "$0/lower" "$0/upper" "$0/work" "$0/all" &&
 mount -t overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" \
     none "$0/all" && exec "$@"' "$TMP/overlay")
 
-# What mpirun of Open MPI 5 passes on may have zeroes, and is text all the same
+# What mpirun of Open MPI 5 passes on may have zeroes before lines, and is text all
+# the same
 grep()
 {
     command grep -a "$@"
+}
+
+# Run a command whose output goes to $log, without zeroes
+# shellcheck disable=SC2154 # $log is the layer's
+logged()
+{
+    local status
+    "$@" </dev/null >"$log" 2>&1
+    status=$?
+    sed -i 's/\x00//g' "$log"
+    return "$status"
 }
 
 ok()
