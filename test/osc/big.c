@@ -5,7 +5,9 @@
  * A window of more than 2 GiB: displacement units, strides and types as large
  * as 1 GiB and more. Few bytes are touched, but all blocks are allocated.
  *
- * usage: big KIND PATH, as in window.h
+ * usage: big KIND PATH [counts], as in window.h
+ *   counts  operations of more than 2^31 elements as well, which MPI has since
+ *           4.0; exit status 77 if it has not. All bytes are touched.
  */
 
 #define _GNU_SOURCE
@@ -13,6 +15,7 @@
 #include "window.h"
 
 #include <stdint.h>
+#include <sys/mman.h>
 
 #define GIB  (1l << 30)
 #define SIZE (2 * GIB + GIB / 4)
@@ -72,10 +75,108 @@ static void test_types(void)
     MPI_Type_free(&far);
 }
 
+#if MPI_VERSION >= 4
+#  define COUNT (2 * GIB + 4096) /* of bytes; an int has 4096 of it */
+#  define PIECE (2l << 20)
+
+/* Return COUNT bytes that take the memory of PIECE: words that count, and begin
+ * again after PIECE */
+static uint64_t *map_pieces(void)
+{
+    const int fd = memfd_create("big", 0);
+    char *base   = mmap(NULL, COUNT + PIECE, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t *words;
+    size_t i;
+
+    check((fd >= 0) && (base != MAP_FAILED) && (ftruncate(fd, PIECE) == 0),
+          "memory for counts: %m");
+    for (i = 0; i < COUNT; i += PIECE) {
+        check(mmap(base + i, PIECE, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED, "mmap: %m");
+    }
+    close(fd);
+    words = (uint64_t*)base;
+    for (i = 0; i < PIECE / sizeof(*words); ++i) {
+        words[i] = i + 1;
+    }
+    return words;
+}
+
+/* Count the words of the window that are not as map_pieces() has them */
+static size_t count_wrong(void)
+{
+    size_t wrong = 0, i;
+
+    for (i = 0; i < COUNT / sizeof(uint64_t); ++i) {
+        wrong += *word_at(i * sizeof(uint64_t)) !=
+                 i % (PIECE / sizeof(uint64_t)) + 1;
+    }
+    return wrong;
+}
+
+/* The last rank puts, gets and accumulates more bytes than an int can count */
+static void test_counts(void)
+{
+    const int last = check_rank == check_size - 1;
+    uint64_t *words = map_pieces();
+    size_t wrong;
+
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    if (last) {
+        check_mpi(MPI_Put_c(words, COUNT, MPI_BYTE, 0, 0, COUNT, MPI_BYTE, win),
+                  "put of 2 GiB");
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    wrong = (check_rank == 0) ? count_wrong() : 0;
+    check(wrong == 0, "after a put, %zu words are wrong", wrong);
+    if (check_rank == 0) { /* the end of all of it, which comes last */
+        *word_at(COUNT - 8) = 77;
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    if (last) {
+        check_mpi(MPI_Get_c(words, COUNT, MPI_BYTE, 0, 0, COUNT, MPI_BYTE, win),
+                  "get of 2 GiB");
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check(!last || (words[COUNT / 8 - 1] == 77), "after a get, the end is %lu",
+          words[COUNT / 8 - 1]);
+    if (last) {
+        words[COUNT / 8 - 1] = 1;
+        check_mpi(MPI_Accumulate_c(words, COUNT, MPI_BYTE, 0, 0, COUNT,
+                                   MPI_BYTE, MPI_REPLACE, win),
+                  "accumulate of 2 GiB");
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check((check_rank != 0) || (*word_at(COUNT - 8) == 1),
+          "after an accumulate, the end is %lu", *word_at(COUNT - 8));
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (last) {
+        check_mpi(MPI_Accumulate_c(words, COUNT, MPI_BYTE, 0, 0, COUNT,
+                                   MPI_BYTE, MPI_BXOR, win), "xor of 2 GiB");
+    }
+    check_mpi(MPI_Win_fence(0, win), "fence");
+    check((check_rank != 0) || ((*word_at(COUNT - 8) == 0) &&
+                                (*word_at(0) == 0) && (*word_at(GIB) == 0)),
+          "after a xor, the end is %lu", *word_at(COUNT - 8));
+    munmap(words, COUNT + PIECE);
+}
+#else
+static void test_counts(void)
+{
+}
+#endif
+
 int main(int argc, char **argv)
 {
+    const int counts = (argc == 4) && (strcmp(argv[3], "counts") == 0);
+
     check_init(&argc, &argv);
-    check(argc == 3, "usage: big KIND PATH");
+    check((argc == 3) || counts, "usage: big KIND PATH [counts]");
+    if (counts && (MPI_VERSION < 4)) {
+        MPI_Finalize();
+        return 77;
+    }
     window = (window_t){.kind = argv[1], .path = argv[2],
                         .size = (check_rank == 0) ? SIZE : 0,
                         .unit = (int)GIB, .info = MPI_INFO_NULL};
@@ -87,6 +188,9 @@ int main(int argc, char **argv)
     MPI_Barrier(MPI_COMM_WORLD);
     test_unit(7);
     test_types();
+    if (counts) {
+        test_counts();
+    }
     window_close(&window);
     MPI_Finalize();
     return 0;

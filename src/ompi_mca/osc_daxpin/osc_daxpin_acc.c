@@ -16,6 +16,7 @@
 #include "osc_daxpin_lock.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_op.h"
+#include "osc_daxpin_pack.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 #include "osc_daxpin_wait.h"
@@ -181,11 +182,11 @@ static int osc_daxpin_reduce_packed(const osc_daxpin_module_t *module,
         ret = OMPI_ERR_OUT_OF_RESOURCE;
         goto out;
     }
-    ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt, left,
-                               (osc_daxpin_count_t)number, primitive);
+    ret = osc_daxpin_copy(origin, origin_count, origin_dt, left,
+                          (osc_daxpin_count_t)number, primitive);
     if (ret == OMPI_SUCCESS) {
-        ret = ompi_datatype_sndrcv(target, target_count, target_dt, right,
-                                   (osc_daxpin_count_t)number, primitive);
+        ret = osc_daxpin_copy(target, target_count, target_dt, right,
+                              (osc_daxpin_count_t)number, primitive);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_reduce_local(module, left, right,
@@ -193,8 +194,8 @@ static int osc_daxpin_reduce_packed(const osc_daxpin_module_t *module,
                                       op);
     }
     if (ret == OMPI_SUCCESS) {
-        ret = ompi_datatype_sndrcv(right, (osc_daxpin_count_t)number, primitive,
-                                   target, target_count, target_dt);
+        ret = osc_daxpin_copy(right, (osc_daxpin_count_t)number, primitive,
+                              target, target_count, target_dt);
     }
 out:
     free(left);
@@ -249,8 +250,8 @@ static int osc_daxpin_reduce(const osc_daxpin_module_t *module,
         return OMPI_SUCCESS;
     }
     if (op == MPI_REPLACE) {
-        return ompi_datatype_sndrcv(origin, origin_count, origin_dt, target,
-                                    target_count, target_dt);
+        return osc_daxpin_copy(origin, origin_count, origin_dt, target,
+                               target_count, target_dt);
     }
     if (ompi_datatype_is_predefined(target_dt) && (origin_dt == target_dt) &&
         (origin_count == target_count)) {
@@ -294,9 +295,9 @@ static int osc_daxpin_acc_apply(const osc_daxpin_module_t *module,
         osc_daxpin_acc_copy(acc->result, target, acc->target_count,
                             acc->target_dt);
     } else if (acc->result_dt != NULL) {
-        ret = ompi_datatype_sndrcv(target, acc->target_count, acc->target_dt,
-                                   acc->result, acc->result_count,
-                                   acc->result_dt);
+        ret = osc_daxpin_copy(target, acc->target_count, acc->target_dt,
+                              acc->result, acc->result_count,
+                              acc->result_dt);
         if (ret != OMPI_SUCCESS) {
             return ret;
         }

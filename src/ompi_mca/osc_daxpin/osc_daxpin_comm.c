@@ -9,6 +9,7 @@
 #include "osc_daxpin_comm.h"
 
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_pack.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_range.h"
 #include "osc_daxpin_request.h"
@@ -30,11 +31,11 @@ static OSC_DAXPIN_INLINE int osc_daxpin_move_mapped(
         osc_daxpin_range_copy(range->mem, is_put ? range->addr : origin,
                               is_put ? origin : range->addr, range->length);
     } else if (is_put) {
-        ret = ompi_datatype_sndrcv(origin, origin_count, origin_dt,
-                                   range->addr, target_count, target_dt);
+        ret = osc_daxpin_copy(origin, origin_count, origin_dt,
+                              range->addr, target_count, target_dt);
     } else {
-        ret = ompi_datatype_sndrcv(range->addr, target_count, target_dt,
-                                   origin, origin_count, origin_dt);
+        ret = osc_daxpin_copy(range->addr, target_count, target_dt,
+                              origin, origin_count, origin_dt);
     }
     if (is_put) {
         osc_daxpin_range_dirty(module, range);

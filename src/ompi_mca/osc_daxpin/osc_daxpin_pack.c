@@ -12,6 +12,36 @@
 
 #include <stdlib.h>
 
+/* Elements of one type that Open MPI copies at a time. 6.0.0rc2 counts them by an
+ * int, and crashes. */
+#define OSC_DAXPIN_COPY_MAX ((size_t)1 << 30)
+
+int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
+                    const ompi_datatype_t *source_dt, void *dest,
+                    osc_daxpin_count_t dest_count,
+                    const ompi_datatype_t *dest_dt)
+{
+    const osc_daxpin_count_t most = OSC_DAXPIN_COPY_MAX;
+    ptrdiff_t lb, extent;
+    int ret;
+
+    while (OPAL_UNLIKELY((source_dt == dest_dt) && (source_count > most) &&
+                         (dest_count > most))) {
+        ret = ompi_datatype_sndrcv(source, most, source_dt, dest, most,
+                                   dest_dt);
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
+        ompi_datatype_get_extent(dest_dt, &lb, &extent);
+        source        = (const char*)source + (ptrdiff_t)most * extent;
+        dest          = (char*)dest + (ptrdiff_t)most * extent;
+        source_count -= most;
+        dest_count   -= most;
+    }
+    return ompi_datatype_sndrcv(source, source_count, source_dt, dest,
+                                dest_count, dest_dt);
+}
+
 /* Copy all pieces of a datatype at an address there */
 static int osc_daxpin_pack_copy(osc_daxpin_module_t *module, int target,
                                 void *packed, char *addr,
@@ -58,9 +88,9 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     if (move->is_put) {
-        ret = ompi_datatype_sndrcv(move->origin, move->origin_count,
-                                   move->origin_dt, packed,
-                                   (osc_daxpin_count_t)size, MPI_PACKED);
+        ret = osc_daxpin_copy(move->origin, move->origin_count,
+                              move->origin_dt, packed,
+                              (osc_daxpin_count_t)size, MPI_PACKED);
     }
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_pack_copy(module, range->target, packed, range->addr,
@@ -68,9 +98,9 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                                    move->is_put, copy);
     }
     if ((ret == OMPI_SUCCESS) && !move->is_put) {
-        ret = ompi_datatype_sndrcv(packed, (osc_daxpin_count_t)size, MPI_PACKED,
-                                   move->origin, move->origin_count,
-                                   move->origin_dt);
+        ret = osc_daxpin_copy(packed, (osc_daxpin_count_t)size, MPI_PACKED,
+                              move->origin, move->origin_count,
+                              move->origin_dt);
     }
     free(packed);
     return ret;

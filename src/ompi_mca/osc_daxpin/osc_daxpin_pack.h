@@ -4,7 +4,7 @@
 #ifndef OSC_DAXPIN_PACK_H_
 #define OSC_DAXPIN_PACK_H_
 
-/* Moving data by way of a packed copy */
+/* Moving data between layouts, and by way of a packed copy */
 
 #include "osc_daxpin.h"
 
@@ -18,6 +18,12 @@ typedef int (*osc_daxpin_pack_copy_t)(osc_daxpin_module_t *module, int target,
                                       const struct iovec *local,
                                       const struct iovec *remote,
                                       unsigned count, int is_put);
+
+/* Copy between two layouts in this process */
+int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
+                    const ompi_datatype_t *source_dt, void *dest,
+                    osc_daxpin_count_t dest_count,
+                    const ompi_datatype_t *dest_dt);
 
 /* Put or get: pack, copy, unpack */
 int osc_daxpin_pack_move(osc_daxpin_module_t *module,
