@@ -7,6 +7,11 @@
 
 #include "daxpin/os/proc.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
 #define PROC_INODE_NUMBER 11101448
 #define PROC_HOLDER       2722
 
@@ -423,6 +428,148 @@ static void test_name_of_process(void **state)
     (void)state;
 }
 
+/* Which step is wrong; 0: none */
+#define proc_expect(_condition) \
+    if (!(_condition)) { \
+        return __LINE__; \
+    }
+
+/* A process with one more thread, which stays when the first one has ended */
+static int proc_second(int argc, char **argv)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, (void *(*)(void*))pause, NULL) != 0) {
+        return 1;
+    }
+    child_report(0, "thread");
+    syscall(SYS_exit, 0);
+    (void)argc;
+    (void)argv;
+    return 1;
+}
+
+/* Wait until /proc shows the state of a process, for a while. */
+static int proc_await_state(pid_t pid, char wanted)
+{
+    char path[64], line[512];
+    const char *rest;
+    int i;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    for (i = 0; i < 5000; ++i) {
+        if (daxpin_proc_read_line(path, line, sizeof(line)) == 0) {
+            rest = strrchr(line, ')');
+            if ((rest != NULL) && (rest[2] == wanted)) {
+                return 1;
+            }
+        }
+        usleep(1000);
+    }
+    return 0;
+}
+
+/* Take a process from its start to its end, and check what is reported. */
+static int proc_live(void)
+{
+    siginfo_t info;
+    uint64_t start;
+    pid_t pid;
+
+    proc_expect((pid = fork()) >= 0);
+    if (pid == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    start = daxpin_proc_start(pid);
+    proc_expect(start != 0);
+    proc_expect(!daxpin_proc_has_ended(pid, start));
+    proc_expect(!daxpin_proc_has_ended(pid, 0));
+    /* A process that got the pid of another one */
+    proc_expect(daxpin_proc_has_ended(pid, start + 1));
+    proc_expect(kill(pid, SIGSTOP) == 0);
+    proc_expect(proc_await_state(pid, 'T'));
+    proc_expect(!daxpin_proc_has_ended(pid, start));
+    proc_expect(kill(pid, SIGKILL) == 0);
+    proc_expect(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0);
+    proc_expect(kill(pid, 0) == 0); /* It is a zombie */
+    proc_expect(daxpin_proc_has_ended(pid, start));
+    proc_expect(daxpin_proc_has_ended(pid, 0));
+    proc_expect(waitpid(pid, NULL, 0) == pid);
+    proc_expect(daxpin_proc_has_ended(pid, start));
+    return 0;
+}
+
+/* Have the kernel refuse pidfd_open(), as some containers do. */
+static int proc_refuse_pidfd(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    };
+    struct sock_fprog program = {.len = 4, .filter = filter};
+
+    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
+           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+}
+
+static int proc_refused(int argc, char **argv)
+{
+    if (!proc_refuse_pidfd()) {
+        child_report(-1, "no seccomp");
+        return 0;
+    }
+    if ((syscall(SYS_pidfd_open, getpid(), 0) >= 0) || (errno != EPERM)) {
+        child_report(__LINE__, "pidfd_open() is not refused");
+        return 0;
+    }
+    child_report(proc_live(), "done");
+    (void)argc;
+    (void)argv;
+    return 0;
+}
+
+/* A process that is stopped is there; a zombie and another process with the
+ * same pid are not. */
+static void test_end_of_process(void **state)
+{
+    child_t child;
+    uint64_t start;
+
+    assert_int_equal(proc_live(), 0);
+    assert_true(daxpin_proc_start(getpid()) != 0);
+    assert_false(daxpin_proc_has_ended(getpid(), daxpin_proc_start(getpid())));
+
+    child_spawn(&child, "second", NULL);
+    assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+    start = daxpin_proc_start(child.pid);
+    assert_true(proc_await_state(child.pid, 'Z'));
+    assert_false(daxpin_proc_has_ended(child.pid, start));
+    child_kill(&child);
+    (void)state;
+}
+
+/* The same where pidfd_open() is refused */
+static void test_end_without_pidfd(void **state)
+{
+    child_t child;
+    long ret;
+
+    child_spawn(&child, "refused", NULL);
+    ret = child_answer(&child, CHILD_WAIT_MS);
+    child_finish(&child);
+    if (ret < 0) {
+        print_message("# no seccomp\n");
+        skip();
+    }
+    assert_int_equal(ret, 0);
+    (void)state;
+}
+
 static int proc_skip(pid_t pid, void *arg)
 {
     return pid == *(const pid_t*)arg;
@@ -502,6 +649,8 @@ int main(int argc, char **argv)
         INTRUDER_ENTRY,
         {"mapper", proc_mapper},
         {"stranger", proc_stranger},
+        {"second", proc_second},
+        {"refused", proc_refused},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -517,6 +666,8 @@ int main(int argc, char **argv)
         unit_case(test_mapped_file),
         unit_case(test_unreadable),
         unit_case(test_name_of_process),
+        unit_case(test_end_of_process),
+        unit_case(test_end_without_pidfd),
         unit_case(test_users),
         unit_case(test_read_line)
     };

@@ -11,7 +11,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/kcmp.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +44,17 @@ int daxpin_proc_read_line(const char *path, char *buffer, size_t size)
     buffer[strcspn(buffer, "\n")] = '\0';
     fclose(file);
     return ret;
+}
+
+/* Return whether /proc is about the pid namespace of this process. */
+static int proc_is_own(void)
+{
+    char target[32], pid[32];
+    ssize_t length = readlink("/proc/self", target, sizeof(target) - 1);
+
+    target[(length > 0) ? length : 0] = '\0';
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    return strcmp(target, pid) == 0;
 }
 
 /*
@@ -94,6 +108,76 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
     proc_make_printable(comm);
     snprintf(buffer + used, size - used, "%spid %d (%s)",
              (used > 0) ? ", " : "", (int)pid, comm);
+}
+
+/* What /proc/PID/stat has of a process; see proc_pid_stat(5) */
+typedef struct proc_stat {
+    char     state;
+    long     threads;
+    uint64_t start;
+} proc_stat_t;
+
+/* Read what follows the name, which may have any bytes in it. Return 0 or
+ * -errno. */
+static int proc_read_stat(pid_t pid, proc_stat_t *stat)
+{
+    char path[64], text[1024];
+    const char *rest;
+    ssize_t length;
+    int fd;
+
+    if (!proc_is_own()) {
+        return -ENOENT;
+    }
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[(length > 0) ? length : 0] = '\0';
+    rest = strrchr(text, ')');
+    return ((rest != NULL) &&
+            (sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+                    "%*u %*u %*d %*d %*d %*d %ld %*d %" SCNu64, &stat->state,
+                    &stat->threads, &stat->start) == 3)) ? 0 : -EINVAL;
+}
+
+uint64_t daxpin_proc_start(pid_t pid)
+{
+    proc_stat_t stat;
+
+    return (proc_read_stat(pid, &stat) == 0) ? stat.start : 0;
+}
+
+/* Return whether no process has this pid, or only one that has ended. A first
+ * thread that has ended, with others left, is a zombie, too. */
+static int proc_is_gone(pid_t pid)
+{
+    struct pollfd pollfd = {.events = POLLIN};
+    int gone;
+
+    pollfd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pollfd.fd < 0) { /* There is no such call, or it is forbidden */
+        return (kill(pid, 0) != 0) && (errno == ESRCH);
+    }
+    gone = poll(&pollfd, 1, 0) > 0;
+    close(pollfd.fd);
+    return gone;
+}
+
+int daxpin_proc_has_ended(pid_t pid, uint64_t start)
+{
+    proc_stat_t stat;
+
+    if (proc_is_gone(pid)) {
+        return 1;
+    }
+    return (proc_read_stat(pid, &stat) == 0) &&
+           ((stat.state == 'X') ||
+            ((stat.state == 'Z') && (stat.threads <= 1)) ||
+            ((start != 0) && (stat.start != start)));
 }
 
 /*
@@ -472,17 +556,6 @@ int daxpin_proc_locks_fd(void)
         fd = none;
     }
     return fd;
-}
-
-/* Return whether /proc is about the pid namespace of this process. */
-static int proc_is_own(void)
-{
-    char target[32], pid[32];
-    ssize_t length = readlink("/proc/self", target, sizeof(target) - 1);
-
-    target[(length > 0) ? length : 0] = '\0';
-    snprintf(pid, sizeof(pid), "%d", (int)getpid());
-    return strcmp(target, pid) == 0;
 }
 
 daxpin_sight_t daxpin_proc_count_waiters(int locks_fd,

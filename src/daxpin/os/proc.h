@@ -44,6 +44,16 @@ int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
  * pid 0: a process that this one cannot see. */
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
 
+/* Return when a process started, in ticks of the clock since the boot as
+ * processes of this time namespace count them; 0 if that cannot be read. */
+uint64_t daxpin_proc_start(pid_t pid);
+
+/* Return whether the process that had this pid has ended. start: of
+ * daxpin_proc_start(), or 0. A process has ended if nobody has waited for it yet
+ * (it is a zombie), and if another one has its pid now. One that is stopped has
+ * not ended, and what cannot be found out is no. */
+int daxpin_proc_has_ended(pid_t pid, uint64_t start);
+
 /*
  * Files of a process
  */
