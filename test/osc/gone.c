@@ -2,9 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * A rank of another node ends while the others wait for it. They get an error
- * that names the rank, and do not wait for ever. Run this so that the job
- * outlives a rank, with rank 1 alone on its node.
+ * A rank ends while the others wait for it. They get an error that names the
+ * rank, and do not wait for ever. Run this so that the job outlives a rank, on
+ * one node, or with rank 1 alone on its node.
  *
  * usage: gone HOW KIND PATH [MS]
  *   put    it ends, and others put
@@ -14,9 +14,16 @@
  *   lock   it ends while it has locked rank 0
  *   start  it ends before it posts
  *   wait   it ends before it completes
+ *   test   the same, and others test for that
  *   post   it ends, and others post to it
  *   fence, free
  *   stopped  the rank is stopped for MS in a fence: that is no error
+ * Only on one node, where the waits are daxpin's own:
+ *   shared   it ends while it shares a lock of rank 0
+ *   lockall  it ends while it has locked rank 0, and others lock all
+ *   queue    it ends while it waits for a lock of rank 0, which the next one in
+ *            the queue gets: that is no error
+ *   fences   as fence; another fence has the same error
  */
 
 #define _GNU_SOURCE
@@ -116,6 +123,26 @@ static int start(MPI_Group group)
     return (ret != MPI_SUCCESS) ? ret : MPI_Win_complete(window.win);
 }
 
+/* Test for the end of an exposure, until it has ended */
+static int test(void)
+{
+    int flag = 0;
+    int ret  = MPI_SUCCESS;
+
+    while ((ret == MPI_SUCCESS) && !flag) {
+        ret = MPI_Win_test(window.win, &flag);
+    }
+    return ret;
+}
+
+/* Fence once more after the error */
+static int fences(void)
+{
+    int ret = MPI_Win_fence(0, window.win);
+
+    return (ret == MPI_SUCCESS) ? ret : MPI_Win_fence(0, window.win);
+}
+
 static int post(MPI_Group group)
 {
     int ret;
@@ -148,9 +175,11 @@ static void stop(long ms)
 /* End this process, when the others wait for it */
 static void victim(const char *how, MPI_Group others)
 {
-    if (is_how(how, "lock")) {
+    if (is_how(how, "lock") || is_how(how, "lockall")) {
         check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win), "lock");
-    } else if (is_how(how, "wait")) {
+    } else if (is_how(how, "shared")) {
+        check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, 0, 0, window.win), "lock");
+    } else if (is_how(how, "wait") || is_how(how, "test")) {
         check_mpi(MPI_Win_start(others, 0, window.win), "start");
     }
     MPI_Barrier(MPI_COMM_WORLD);
@@ -160,16 +189,21 @@ static void victim(const char *how, MPI_Group others)
 
 static int outlive(const char *how, MPI_Group group)
 {
-    if (is_how(how, "lock")) {
-        MPI_Barrier(MPI_COMM_WORLD);
-        return MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win);
-    }
-    if (is_how(how, "wait")) {
+    if (is_how(how, "wait") || is_how(how, "test")) {
         check_mpi(MPI_Win_post(group, 0, window.win), "post");
         MPI_Barrier(MPI_COMM_WORLD);
-        return MPI_Win_wait(window.win);
+        return is_how(how, "wait") ? MPI_Win_wait(window.win) : test();
     }
     MPI_Barrier(MPI_COMM_WORLD);
+    if (is_how(how, "lock") || is_how(how, "shared")) {
+        return MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win);
+    }
+    if (is_how(how, "lockall")) {
+        return MPI_Win_lock_all(0, window.win);
+    }
+    if (is_how(how, "fences")) {
+        return fences();
+    }
     if (is_how(how, "start")) {
         return start(group);
     }
@@ -195,6 +229,49 @@ static int outlive_stop(long ms)
     return 0;
 }
 
+/* A child of this process ends it, when it waits in a call. */
+static void kill_later(void)
+{
+    const pid_t self = getpid();
+    const pid_t pid  = fork();
+
+    check(pid >= 0, "fork: %m");
+    if (pid == 0) {
+        pause_ms(MS);
+        kill(self, SIGKILL);
+        _exit(0);
+    }
+}
+
+/* Rank 0 has its own lock, the victim waits for it, and after it the last rank.
+ * When the victim has ended, the last one gets the lock. */
+static int outlive_queue(MPI_Comm left)
+{
+    if (check_rank == 0) {
+        check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win), "lock");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank == VICTIM) {
+        kill_later();
+        (void)MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win);
+        check(0, "the victim has the lock");
+    }
+    pause_ms(2 * MS);
+    MPI_Barrier(left); /* The victim is in the queue, and has ended */
+    if (check_rank == 0) {
+        pause_ms(MS);
+        check_mpi(MPI_Win_unlock(0, window.win), "unlock");
+    } else {
+        check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win),
+                  "the next lock");
+        check_mpi(MPI_Win_unlock(0, window.win), "its unlock");
+    }
+    MPI_Barrier(left);
+    printf("rank %d has its error\n", check_rank); /* or its lock */
+    fflush(stdout);
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -214,6 +291,9 @@ int main(int argc, char **argv)
     MPI_Comm_split(MPI_COMM_WORLD, check_rank == VICTIM, 0, &left);
     if (is_how(argv[1], "stopped")) {
         return outlive_stop((argc > 4) ? atol(argv[4]) : MS);
+    }
+    if (is_how(argv[1], "queue")) {
+        return outlive_queue(left);
     }
     if (check_rank == VICTIM) {
         victim(argv[1], others);

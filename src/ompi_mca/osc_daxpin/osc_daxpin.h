@@ -146,6 +146,7 @@ typedef struct osc_daxpin_peer {
     _Atomic int      gone;      /* it has ended, and that was printed */
     int              process;   /* its pid, if it is on this node and in this
                                    pid namespace; else 0 */
+    uint64_t         process_start; /* of daxpin_proc_start(), or 0 */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;
 
@@ -166,10 +167,27 @@ typedef struct osc_daxpin_slot {
     _Atomic uint32_t next;
     _Atomic uint32_t turn;
     char             pad_lock[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
-    _Atomic uint64_t completions;
     _Atomic uint64_t fences;
-    char             pad_epochs[DAXPIN_CACHELINE - 2 * sizeof(uint64_t)];
+    char             pad_fences[DAXPIN_CACHELINE - sizeof(uint64_t)];
 } osc_daxpin_slot_t;
+
+/* A bound of a wait, see osc_daxpin_bound.h */
+typedef struct osc_daxpin_patience {
+    double left;
+    double last; /* check */
+} osc_daxpin_patience_t;
+
+/* Any rank of the window */
+#define OSC_DAXPIN_ANY_RANK (-1)
+
+/* A wait of this rank for another one */
+typedef struct osc_daxpin_bound {
+    struct osc_daxpin_module *module;
+    int                      rank;  /* or OSC_DAXPIN_ANY_RANK */
+    int                      next;  /* rank to probe */
+    osc_daxpin_patience_t    probe; /* until then */
+    osc_daxpin_patience_t    patience;
+} osc_daxpin_bound_t;
 
 /* A request of a rank of another node, see osc_daxpin_progress.c */
 typedef struct osc_daxpin_record {
@@ -226,7 +244,8 @@ typedef struct osc_daxpin_node {
     osc_daxpin_table_t  *tables; /* likewise; of a dynamic window */
     osc_daxpin_lend_t   *lends;  /* likewise */
     _Atomic uint32_t    *answers; /* to them, for each pair of ranks */
-    _Atomic uint32_t    *posts;  /* if is_all: for each pair of ranks */
+    char                *pairs;  /* if is_all: for each pair of ranks, see
+                                    osc_daxpin_local.c */
     size_t              length;
 } osc_daxpin_node_t;
 
@@ -259,12 +278,15 @@ typedef struct osc_daxpin_local {
     int                num_locks;
     uint64_t           share;       /* of the locks of MPI_Win_lock_all() */
     int                is_exposed;  /* by MPI_Win_post() */
-    int                is_own;      /* to no other rank */
-    uint64_t           completions; /* that there will have been */
-    uint32_t           *started;    /* for each rank: how often to it */
-    MPI_Request        *requests;   /* between nodes: of the completions */
-    int                *ranks;      /* likewise: the ranks that complete */
+    int                *ranks;      /* those to which this one is exposed */
     int                num_ranks;
+    MPI_Request        *requests;   /* between nodes: of their completions */
+    osc_daxpin_bound_t tested;      /* wait for one of them, by tests */
+    uint64_t           fences;      /* that this rank has begun */
+    int                fence_error; /* of the one that failed */
+    uint32_t           *started;    /* for each rank: how often to it */
+    uint32_t           *posted;     /* likewise */
+    _Atomic unsigned   looks;       /* before it lets others run */
 } osc_daxpin_local_t;
 
 typedef struct osc_daxpin_component {

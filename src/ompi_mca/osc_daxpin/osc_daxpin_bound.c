@@ -2,8 +2,9 @@
 /* Copyright the daxpin authors. See LICENSE. */
 
 /*
- * Bounds of waits for other ranks. A rank of another node that has ended is
- * found by an access to its memory: when a process ends, the kernel closes its
+ * Bounds of waits for other ranks. Of a rank of this node the kernel reports
+ * whether it has ended. A rank of another node that has ended is found by an
+ * access to its memory: when a process ends, the kernel closes its
  * connections, or the device its queue pairs, and the inner component returns
  * an error for each access from then on. It returns none for a process that is
  * stopped, or is busy: the access waits. So does the wait, for the time in
@@ -18,37 +19,42 @@
 
 #include "osc_daxpin_bound.h"
 
+#include "daxpin/os/proc.h"
 #include "daxpin/os/thread.h"
 
 #include "osc_daxpin_error.h"
 
-#include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-/* Between two probes, and how many ranks are probed then */
+/* Between two probes, and how many ranks of other nodes are probed then */
 #define OSC_DAXPIN_PROBE_SEC   1.0
 #define OSC_DAXPIN_PROBE_RANKS 16
 
 /* For the inner component to return after its target has ended */
 #define OSC_DAXPIN_RETURN_SEC 5.0
 
-/* Return the error if a rank has ended. If it is on another node, begin an
- * access to a word of its memory, and do not wait for it. */
-static int osc_daxpin_probe(osc_daxpin_module_t *module, int rank)
+/* Return the error if a rank of this node has ended */
+static int osc_daxpin_probe_process(osc_daxpin_module_t *module, int rank)
 {
     const osc_daxpin_peer_t *peer = &module->peers[rank];
-    osc_daxpin_shadow_t *shadow   = &module->lock;
+
+    return ((rank != module->rank) && (peer->process != 0) &&
+            daxpin_proc_has_ended(peer->process, peer->process_start)) ?
+                   osc_daxpin_error_gone(module, rank) :
+                   OMPI_SUCCESS;
+}
+
+/* Return the error if a rank of another node has ended. Begin an access to a
+ * word of its memory, and do not wait for it. */
+static int osc_daxpin_probe_memory(osc_daxpin_module_t *module, int rank)
+{
+    osc_daxpin_shadow_t *shadow = &module->lock;
     int ret;
 
-    if ((peer->process != 0) && (kill(peer->process, 0) != 0) &&
-        (errno == ESRCH)) {
-        return osc_daxpin_error_gone(module, rank);
-    }
-    if ((shadow->module == NULL) || (peer->node_rank >= 0)) {
+    if ((shadow->module == NULL) || (module->peers[rank].node_rank >= 0)) {
         return OMPI_SUCCESS;
     }
     ret = shadow->module->osc_get(&module->probed, 1, MPI_UINT64_T, rank,
@@ -58,7 +64,7 @@ static int osc_daxpin_probe(osc_daxpin_module_t *module, int rank)
     return (ret == OMPI_SUCCESS) ? ret : osc_daxpin_error_gone(module, rank);
 }
 
-/* Probe a rank, or the next ones */
+/* Probe a rank, or those of this node and the next ones of others */
 static int osc_daxpin_probe_next(osc_daxpin_module_t *module, int rank,
                                  int *next_p)
 {
@@ -66,12 +72,17 @@ static int osc_daxpin_probe_next(osc_daxpin_module_t *module, int rank,
     int i;
 
     if (rank != OSC_DAXPIN_ANY_RANK) {
-        return osc_daxpin_probe(module, rank);
+        ret = osc_daxpin_probe_process(module, rank);
+        return (ret != OMPI_SUCCESS) ? ret :
+                                       osc_daxpin_probe_memory(module, rank);
+    }
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_probe_process(module, i);
     }
     for (i = 0; (i < OSC_DAXPIN_PROBE_RANKS) && (i < module->size) &&
                 (ret == OMPI_SUCCESS);
          ++i) {
-        ret     = osc_daxpin_probe(module, *next_p);
+        ret     = osc_daxpin_probe_memory(module, *next_p);
         *next_p = (*next_p + 1) % module->size;
     }
     return ret;

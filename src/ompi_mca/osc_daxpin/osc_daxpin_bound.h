@@ -14,11 +14,6 @@
  * had no time either. */
 #define OSC_DAXPIN_PATIENCE_STEP_SEC 0.1
 
-typedef struct osc_daxpin_patience {
-    double left;
-    double last; /* check */
-} osc_daxpin_patience_t;
-
 static inline void osc_daxpin_patience_begin(osc_daxpin_patience_t *patience,
                                              double seconds)
 {
@@ -37,18 +32,6 @@ static inline int osc_daxpin_patience_ends(osc_daxpin_patience_t *patience)
                               step : OSC_DAXPIN_PATIENCE_STEP_SEC;
     return patience->left < 0;
 }
-
-/* Any rank of the window */
-#define OSC_DAXPIN_ANY_RANK (-1)
-
-/* A wait of this rank for another one */
-typedef struct osc_daxpin_bound {
-    osc_daxpin_module_t   *module;
-    int                   rank;  /* or OSC_DAXPIN_ANY_RANK */
-    int                   next;  /* rank to probe */
-    osc_daxpin_patience_t probe; /* until then */
-    osc_daxpin_patience_t patience;
-} osc_daxpin_bound_t;
 
 void osc_daxpin_bound_begin(osc_daxpin_module_t *module, int rank,
                             osc_daxpin_bound_t *bound);

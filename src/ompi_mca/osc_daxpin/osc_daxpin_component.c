@@ -63,9 +63,8 @@ static void osc_daxpin_register_peer(osc_daxpin_component_t *osc)
     osc->peer_timeout_ms = OSC_DAXPIN_PEER_TIMEOUT_MS;
     (void)mca_base_component_var_register(
             &osc->super.osc_version, "peer_timeout_ms",
-            "Milliseconds for which a call waits for a rank in a window on "
-            "several nodes; then it returns an error. That a rank has ended is "
-            "noticed sooner.",
+            "Milliseconds for which a call waits for a rank of a window; then "
+            "it returns an error. That a rank has ended is noticed sooner.",
             MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_5,
             MCA_BASE_VAR_SCOPE_LOCAL, &osc->peer_timeout_ms);
 }

@@ -44,6 +44,7 @@ static void osc_daxpin_module_free(osc_daxpin_module_t *module)
     osc_daxpin_progress_free(module);
     osc_daxpin_local_cleanup(module);
     free(module->started);
+    free(module->peers);
     OBJ_DESTRUCT(&module->local.mutex);
     OBJ_DESTRUCT(&module->peers_mutex);
     OBJ_DESTRUCT(&module->attach_mutex);
@@ -52,10 +53,18 @@ static void osc_daxpin_module_free(osc_daxpin_module_t *module)
     free(module);
 }
 
-static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
+static int osc_daxpin_module_barrier(osc_daxpin_module_t *module)
 {
     ompi_communicator_t *comm = module->comm;
 
+    return module->undo ?
+                   comm->c_coll->coll_barrier(
+                           comm, comm->c_coll->coll_barrier_module) :
+                   osc_daxpin_bound_barrier(module);
+}
+
+static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
+{
     osc_daxpin_requests_close(module);
     osc_daxpin_progress_stop(module);
     osc_daxpin_services_close(module);
@@ -73,7 +82,9 @@ static void osc_daxpin_module_delete(osc_daxpin_module_t *module)
     osc_daxpin_attached_close(module);
     /* Wait before the file is closed, because this rank may be the holder of a
      * file that another rank still uses */
-    comm->c_coll->coll_barrier(comm, comm->c_coll->coll_barrier_module);
+    if (osc_daxpin_module_barrier(module) != OMPI_SUCCESS) {
+        return; /* The rest stays, as in osc_daxpin_free() */
+    }
     osc_daxpin_segment_close(module, module->undo);
     osc_daxpin_node_close(&module->node);
     ompi_comm_free(&module->comm);
@@ -97,15 +108,11 @@ static const ompi_osc_base_module_t osc_daxpin_freed = {
 static int osc_daxpin_free(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    ompi_communicator_t *comm   = module->comm;
     int error, ret;
 
-    error = module->node.is_all ?
-                    comm->c_coll->coll_barrier(
-                            comm, comm->c_coll->coll_barrier_module) :
-                    osc_daxpin_bound_barrier(module);
+    error = osc_daxpin_bound_barrier(module);
     ret   = osc_daxpin_settle_own(module);
-    if ((error == OMPI_SUCCESS) || module->node.is_all) {
+    if (error == OMPI_SUCCESS) {
         osc_daxpin_module_delete(module);
     } else {
         osc_daxpin_progress_stop(module);
@@ -328,6 +335,9 @@ static int osc_daxpin_epochs_open(osc_daxpin_module_t *module,
         module->epochs = &osc_daxpin_epochs_local;
         *model         = MPI_WIN_UNIFIED;
         ret            = osc_daxpin_local_init(module);
+        if ((ret == OMPI_SUCCESS) && module->remote) {
+            ret = osc_daxpin_inside_open(module);
+        }
         /* Else osc_daxpin_module_fill() agrees next */
         return module->remote ? osc_daxpin_agree(module, ret) : ret;
     }

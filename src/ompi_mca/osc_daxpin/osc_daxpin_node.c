@@ -15,6 +15,7 @@
 #include "daxpin/os/memfd.h"
 #include "daxpin/os/offer.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_local.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -109,10 +110,9 @@ static void osc_daxpin_spaces_compare(const uint64_t *first, char *text,
  * The shared memory
  */
 
-/* A counter for each pair of ranks */
-static size_t osc_daxpin_posts_length(size_t count)
+static size_t osc_daxpin_pairs_length(size_t count)
 {
-    return count * count * sizeof(_Atomic uint32_t);
+    return count * osc_daxpin_pairs_stride(count);
 }
 
 static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
@@ -124,8 +124,8 @@ static size_t osc_daxpin_node_length(const osc_daxpin_module_t *module,
         each += sizeof(osc_daxpin_table_t) + sizeof(osc_daxpin_lend_t) +
                 count * sizeof(_Atomic uint32_t);
     }
-    return count * each + (module->node.is_all ?
-                                   osc_daxpin_posts_length(count) : 0);
+    return osc_daxpin_lines(count * each) +
+           (module->node.is_all ? osc_daxpin_pairs_length(count) : 0);
 }
 
 /* Map the memory; fd -1: memory of this rank alone */
@@ -146,8 +146,8 @@ static int osc_daxpin_node_map(osc_daxpin_node_t *node, int fd)
     node->lends   = (osc_daxpin_lend_t*)(node->tables + count);
     node->answers = (_Atomic uint32_t*)(node->lends + count);
     if (node->is_all) {
-        node->posts = (_Atomic uint32_t*)((char*)addr + node->length -
-                                          osc_daxpin_posts_length(count));
+        node->pairs = (char*)addr + node->length -
+                      osc_daxpin_pairs_length(count);
     }
     return OMPI_SUCCESS;
 }

@@ -6,6 +6,8 @@
 #include "osc_daxpin_peer.h"
 
 #include "daxpin/os/fstype.h"
+#include "daxpin/os/proc.h"
+
 #include "osc_daxpin_am.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
@@ -32,6 +34,8 @@ typedef struct osc_daxpin_peer_info {
     int          node_rank;
     int          pid;
     uint64_t     pid_space; /* namespace in which that is its pid */
+    uint64_t     start;     /* of the process */
+    uint64_t     time_space; /* namespace in which that is its time */
     uint64_t     probe;     /* address and content of a word of this rank */
     uint64_t     probe_is;
 } osc_daxpin_peer_info_t;
@@ -58,6 +62,8 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
     info->node_rank   = ompi_comm_rank(module->node.comm);
     info->pid         = getpid();
     info->pid_space   = osc_daxpin_space("pid");
+    info->start       = daxpin_proc_start(info->pid);
+    info->time_space  = osc_daxpin_space("time");
     info->probe       = (uintptr_t)&module->probe;
     info->probe_is    = module->probe;
 }
@@ -116,6 +122,20 @@ static int osc_daxpin_peer_can_copy(const osc_daxpin_module_t *module,
             osc_daxpin_region_probe(info->pid, info->probe, info->probe_is));
 }
 
+/* Note how to find out whether a rank of this node has ended */
+static void osc_daxpin_peer_fill_process(const osc_daxpin_peer_info_t *own,
+                                         const osc_daxpin_peer_info_t *info,
+                                         osc_daxpin_peer_t *peer)
+{
+    if ((info->node != own->node) || (info->pid_space == 0) ||
+        (info->pid_space != own->pid_space)) {
+        return;
+    }
+    peer->process       = info->pid;
+    peer->process_start = (info->time_space == own->time_space) ? info->start :
+                                                                  0;
+}
+
 static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
                                  const osc_daxpin_peer_info_t *infos,
                                  int target)
@@ -124,10 +144,7 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
     osc_daxpin_peer_t *peer            = &module->peers[target];
 
     peer->way             = osc_daxpin_peer_way(module, info, target);
-    if ((info->node == module->node.id) && (info->pid_space != 0) &&
-        (info->pid_space == osc_daxpin_space("pid"))) {
-        peer->process = info->pid;
-    }
+    osc_daxpin_peer_fill_process(&infos[module->rank], info, peer);
     peer->mem.dirty_start = UINT64_MAX;
     peer->mem.offset      = info->offset;
     peer->mem.size        = info->size;
@@ -367,9 +384,7 @@ void osc_daxpin_peers_close(osc_daxpin_module_t *module)
     }
     osc_daxpin_peers_put_slot(module);
     free(module->dummy_control);
-    free(module->peers);
     module->dummy_control = NULL;
-    module->peers         = NULL;
 }
 
 char *osc_daxpin_peer_base(const osc_daxpin_module_t *module, int target)

@@ -8,7 +8,8 @@
 
 #include "osc_daxpin.h"
 
-/* Collective */
+/* Collective. Waits need the peers also after they are closed; the module frees
+ * them. */
 int osc_daxpin_peers_open(osc_daxpin_module_t *module,
                           osc_daxpin_unit_t disp_unit);
 void osc_daxpin_peers_close(osc_daxpin_module_t *module);

@@ -235,6 +235,17 @@ static int osc_daxpin_notify(osc_daxpin_module_t *module, int rank, int tag)
                    osc_daxpin_bound_finish(module, rank, &request);
 }
 
+int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
+{
+    osc_daxpin_bound_t *tested = &module->local.tested;
+
+    if (tested->rank != missing) {
+        osc_daxpin_bound_begin(module, missing, tested);
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_bound_check(tested);
+}
+
 /* Wait for posts. A post by this rank itself may come later. */
 static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
                                  int count)
@@ -376,8 +387,9 @@ static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
     for (i = 0; i < local->num_ranks; ++i) {
         local->requests[i] = MPI_REQUEST_NULL;
     }
-    local->is_exposed = 1;
-    ret               = osc_daxpin_expose(module);
+    local->tested.rank = OSC_DAXPIN_ANY_RANK;
+    local->is_exposed  = 1;
+    ret                = osc_daxpin_expose(module);
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_unexpose(module);
     }
@@ -401,17 +413,27 @@ static int osc_daxpin_inner_wait(osc_daxpin_module_t *module)
     return ret;
 }
 
+/* Test for completions, up to the first that is missing */
 static int osc_daxpin_inner_test(osc_daxpin_module_t *module, int *flag_p)
 {
     osc_daxpin_local_t *local = &module->local;
-    int ret;
+    int flag                  = 1;
+    int ret                   = MPI_SUCCESS;
+    int i;
 
     if (!local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
-    ret = PMPI_Testall(local->num_ranks, local->requests, flag_p,
-                       MPI_STATUSES_IGNORE);
-    if ((ret != MPI_SUCCESS) || *flag_p) {
+    for (i = 0; (i < local->num_ranks) && flag && (ret == MPI_SUCCESS); ++i) {
+        ret = PMPI_Test(&local->requests[i], &flag, MPI_STATUS_IGNORE);
+    }
+    if (ret != MPI_SUCCESS) {
+        ret = osc_daxpin_error_gone(module, local->ranks[i - 1]);
+    } else if (!flag) {
+        ret = osc_daxpin_test_check(module, local->ranks[i - 1]);
+    }
+    *flag_p = flag && (ret == MPI_SUCCESS);
+    if ((ret != MPI_SUCCESS) || flag) {
         osc_daxpin_unexpose(module);
     }
     return ret;

@@ -20,6 +20,10 @@ int osc_daxpin_access_change(osc_daxpin_module_t *module,
                              osc_daxpin_epoch_t or_from,
                              osc_daxpin_epoch_t to);
 
+/* Return the error if tests for the end of an exposure have to end, because a
+ * rank that has not completed its access has ended, or does not answer. */
+int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing);
+
 /* Begin or end the epochs of a fence, or the epoch of a lock; *has_locks_p:
  * whether this rank has other ones. OMPI_ERR_RMA_SYNC if the epoch cannot begin
  * now. */
