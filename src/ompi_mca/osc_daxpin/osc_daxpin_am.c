@@ -64,7 +64,23 @@ typedef struct osc_daxpin_am_reply {
     char cause[OSC_DAXPIN_AM_CAUSE];
 } osc_daxpin_am_reply_t;
 
-/* Send or receive, for as long as the other rank is there */
+/* A message and the answer to it, in memory that outlives a transfer that was
+ * given up: see osc_daxpin_error_is_gone() */
+typedef struct osc_daxpin_am_pair {
+    osc_daxpin_am_t       am;
+    osc_daxpin_am_reply_t reply;
+} osc_daxpin_am_pair_t;
+
+static void osc_daxpin_am_pair_free(osc_daxpin_am_pair_t *pair, int ret)
+{
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(pair);
+    }
+}
+
+/* Send or receive, for as long as the other rank is there. Of the errors, the
+ * caller may free the memory after those that are not
+ * osc_daxpin_error_is_gone(). */
 static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
                                   int tag, void *data, size_t length,
                                   int is_send)
@@ -248,54 +264,77 @@ static int osc_daxpin_am_receive_header(osc_daxpin_module_t *module,
                    osc_daxpin_bound_finish(module, origin, &request);
 }
 
-static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
-                                 MPI_Message *message, int origin)
+/* Receive the data, do what the message wants, and reply */
+static int osc_daxpin_am_answer(osc_daxpin_module_t *module, int origin,
+                                osc_daxpin_am_pair_t *pair, char *data)
 {
-    osc_daxpin_am_reply_t reply;
-    osc_daxpin_am_t am;
-    char *data = NULL;
-    int ret;
+    const osc_daxpin_am_t *am    = &pair->am;
+    osc_daxpin_am_reply_t *reply = &pair->reply;
+    int ret                      = MPI_SUCCESS;
 
-    ret = osc_daxpin_am_receive_header(module, message, origin, &am);
-    if (ret != MPI_SUCCESS) {
-        return ret;
-    }
-    if (am.length > 0) {
-        data = malloc(am.length);
-    }
-    if (am.type == OSC_DAXPIN_AM_PUT) {
+    if (am->type == OSC_DAXPIN_AM_PUT) {
         /* Into nothing, if there is no memory for it */
-        ret = osc_daxpin_am_transfer(module, origin, am.tag, data,
-                                     (data != NULL) ? am.length : 0, 0);
+        ret = osc_daxpin_am_transfer(module, origin, am->tag, data,
+                                     (data != NULL) ? am->length : 0, 0);
     }
     if (ret == MPI_SUCCESS) {
-        osc_daxpin_am_handle(module, origin, &am, data, &reply);
-        ret = osc_daxpin_am_transfer(module, origin, am.tag + 1, &reply,
-                                     sizeof(reply), 1);
+        osc_daxpin_am_handle(module, origin, am, data, reply);
+        ret = osc_daxpin_am_transfer(module, origin, am->tag + 1, reply,
+                                     sizeof(*reply), 1);
     }
-    if ((ret == MPI_SUCCESS) && (am.type == OSC_DAXPIN_AM_GET) &&
-        (reply.result == OSC_DAXPIN_AM_DONE)) {
-        ret = osc_daxpin_am_transfer(module, origin, am.tag + 1, data,
-                                     am.length, 1);
-    }
-    if (ret == MPI_SUCCESS) {
-        free(data); /* else a message that was given up may still use it */
+    if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_GET) &&
+        (reply->result == OSC_DAXPIN_AM_DONE)) {
+        ret = osc_daxpin_am_transfer(module, origin, am->tag + 1, data,
+                                     am->length, 1);
     }
     return ret;
 }
 
+static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
+                                 MPI_Message *message, int origin,
+                                 osc_daxpin_am_pair_t *pair)
+{
+    char *data = NULL;
+    int ret;
+
+    ret = osc_daxpin_am_receive_header(module, message, origin, &pair->am);
+    if (ret == MPI_SUCCESS) {
+        if (pair->am.length > 0) {
+            data = malloc(pair->am.length);
+        }
+        ret = osc_daxpin_am_answer(module, origin, pair, data);
+    }
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(data);
+    }
+    return ret;
+}
+
+/* Receive and answer the next message for a window, if there is one and memory
+ * for it */
 static int osc_daxpin_am_serve(osc_daxpin_module_t *module)
 {
+    int flag = 0;
+    osc_daxpin_am_pair_t *pair;
     MPI_Message message;
     MPI_Status status;
-    int flag;
+    int ret;
 
-    if ((PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm, &flag,
-                      &message, &status) != MPI_SUCCESS) || !flag) {
+    if ((PMPI_Iprobe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm, &flag,
+                     &status) != MPI_SUCCESS) || !flag) {
         return 0;
     }
-    (void)osc_daxpin_am_receive(module, &message, status.MPI_SOURCE);
-    return 1;
+    pair = malloc(sizeof(*pair));
+    if (pair == NULL) {
+        return 0;
+    }
+    ret = PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm, &flag,
+                       &message, &status);
+    if ((ret == MPI_SUCCESS) && flag) {
+        ret = osc_daxpin_am_receive(module, &message, status.MPI_SOURCE, pair);
+    }
+    osc_daxpin_am_pair_free(pair, ret);
+    return flag;
 }
 
 void osc_daxpin_am_open(osc_daxpin_module_t *module)
@@ -308,11 +347,13 @@ void osc_daxpin_am_open(osc_daxpin_module_t *module)
  * At the origin
  */
 
-static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
-                              osc_daxpin_am_t *am, char *data,
-                              osc_daxpin_am_reply_t *reply)
+/* Send a message, and receive the reply */
+static int osc_daxpin_am_exchange(osc_daxpin_module_t *module, int target,
+                                  osc_daxpin_am_pair_t *pair, char *data)
 {
     static _Atomic unsigned number;
+    osc_daxpin_am_t *am          = &pair->am;
+    osc_daxpin_am_reply_t *reply = &pair->reply;
     int ret;
 
     am->tag = OSC_DAXPIN_AM_TAG + 1 +
@@ -332,6 +373,27 @@ static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
         ret = osc_daxpin_am_transfer(module, target, am->tag + 1, data,
                                      am->length, 0);
     }
+    return ret;
+}
+
+/* Send a message, and return the reply to it. The data is the caller's, which
+ * frees it as osc_daxpin_am_transfer() says. */
+static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
+                              const osc_daxpin_am_t *am, char *data,
+                              osc_daxpin_am_reply_t *reply)
+{
+    osc_daxpin_am_pair_t *pair = malloc(sizeof(*pair));
+    int ret;
+
+    if (pair == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    pair->am = *am;
+    ret      = osc_daxpin_am_exchange(module, target, pair, data);
+    if (ret == MPI_SUCCESS) {
+        *reply = pair->reply;
+    }
+    osc_daxpin_am_pair_free(pair, ret);
     return ret;
 }
 

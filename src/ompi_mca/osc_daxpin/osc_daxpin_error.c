@@ -110,6 +110,12 @@ int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank)
     return osc_daxpin_silent_code;
 }
 
+int osc_daxpin_error_is_gone(int ret)
+{
+    return (ret != OMPI_SUCCESS) &&
+           ((ret == osc_daxpin_gone_code) || (ret == osc_daxpin_silent_code));
+}
+
 osc_daxpin_process_t osc_daxpin_process_self(int rank)
 {
     osc_daxpin_process_t self = {.pid = getpid(), .rank = rank};

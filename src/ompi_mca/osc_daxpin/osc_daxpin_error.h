@@ -43,6 +43,11 @@ int osc_daxpin_error_read_only(osc_daxpin_module_t *module, int target);
 int osc_daxpin_error_gone(osc_daxpin_module_t *module, int rank);
 int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank);
 
+/* Return whether it is one of these errors. A message that was given up then may
+ * still use its memory, because Open MPI cannot always cancel it: so the memory
+ * is never freed. */
+int osc_daxpin_error_is_gone(int ret);
+
 /* Make the text of the error and return its code */
 int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
                              const char *cause);

@@ -8,6 +8,8 @@
 
 #include "osc_daxpin_pack.h"
 
+#include "osc_daxpin_error.h"
+
 #include "opal/datatype/opal_convertor.h"
 
 #include <stdlib.h>
@@ -102,6 +104,8 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                               move->origin, move->origin_count,
                               move->origin_dt);
     }
-    free(packed);
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(packed);
+    }
     return ret;
 }
