@@ -189,6 +189,15 @@ typedef struct osc_daxpin_bound {
     osc_daxpin_patience_t    patience;
 } osc_daxpin_bound_t;
 
+/* The ranks of a group, in the window. The last ones are kept, because most
+ * programs use the same group each time. */
+typedef struct osc_daxpin_ranks {
+    unsigned     users;
+    ompi_group_t *group;
+    int          count;
+    int          ranks[];
+} osc_daxpin_ranks_t;
+
 /* A request of a rank of another node, see osc_daxpin_progress.c */
 typedef struct osc_daxpin_record {
     uint64_t         start;  /* in the segment */
@@ -278,8 +287,9 @@ typedef struct osc_daxpin_local {
     int                num_locks;
     uint64_t           share;       /* of the locks of MPI_Win_lock_all() */
     int                is_exposed;  /* by MPI_Win_post() */
-    int                *ranks;      /* those to which this one is exposed */
-    int                num_ranks;
+    osc_daxpin_ranks_t *last_start; /* see osc_daxpin_ranks_get() */
+    osc_daxpin_ranks_t *last_post;
+    osc_daxpin_ranks_t *exposed;    /* the ranks to which this one is exposed */
     MPI_Request        *requests;   /* between nodes: of their completions */
     osc_daxpin_bound_t tested;      /* wait for one of them, by tests */
     uint64_t           fences;      /* that this rank has begun */
@@ -350,8 +360,7 @@ struct osc_daxpin_module {
         int                 wanted;   /* by any rank */
         osc_daxpin_record_t *records; /* one for each rank */
     } progress;
-    int                    *started; /* ranks of the group of a start */
-    int                    num_started;
+    osc_daxpin_ranks_t     *started; /* of the group of a start; or NULL */
     char                   sync_memory[DAXPIN_CACHELINE];
     uint64_t               probe;    /* other ranks try to access it */
     uint64_t               probed;   /* what was at a rank, see
@@ -430,9 +439,10 @@ struct osc_daxpin_way {
  * are those of the window. */
 struct osc_daxpin_epochs {
     int (*fence)(osc_daxpin_module_t *module, int hints);
-    int (*start)(osc_daxpin_module_t *module, ompi_group_t *group,
-                 const int *ranks, int count, int hints);
-    int (*complete)(osc_daxpin_module_t *module, const int *ranks, int count);
+    int (*start)(osc_daxpin_module_t *module, const osc_daxpin_ranks_t *group,
+                 int hints);
+    int (*complete)(osc_daxpin_module_t *module,
+                    const osc_daxpin_ranks_t *group);
     int (*post)(osc_daxpin_module_t *module, ompi_group_t *group, int hints);
     int (*wait)(osc_daxpin_module_t *module);
     int (*test)(osc_daxpin_module_t *module, int *flag_p);

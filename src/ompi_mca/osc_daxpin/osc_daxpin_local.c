@@ -191,8 +191,7 @@ static int osc_daxpin_count_wait(osc_daxpin_module_t *module, int rank,
 /* Wait for posts. A post by this rank itself may come later. After an error the
  * posts that were there stay for another start. */
 static int osc_daxpin_local_start(osc_daxpin_module_t *module,
-                                  ompi_group_t *group, const int *ranks,
-                                  int count, int hints)
+                                  const osc_daxpin_ranks_t *group, int hints)
 {
     uint32_t *started = module->local.started;
     int i, rank, ret;
@@ -203,8 +202,8 @@ static int osc_daxpin_local_start(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        rank = ranks[i];
+    for (i = 0; (i < group->count) && (ret == OMPI_SUCCESS); ++i) {
+        rank = group->ranks[i];
         ++started[rank];
         if ((rank != module->rank) && !(hints & MPI_MODE_NOCHECK)) {
             ret = osc_daxpin_count_wait(module, rank,
@@ -215,7 +214,7 @@ static int osc_daxpin_local_start(osc_daxpin_module_t *module,
     }
     if (ret != OMPI_SUCCESS) {
         while (i-- > 0) {
-            --started[ranks[i]];
+            --started[group->ranks[i]];
         }
         module->local.access = OSC_DAXPIN_EPOCH_NONE;
     }
@@ -223,16 +222,16 @@ static int osc_daxpin_local_start(osc_daxpin_module_t *module,
 }
 
 static int osc_daxpin_local_complete(osc_daxpin_module_t *module,
-                                     const int *ranks, int count)
+                                     const osc_daxpin_ranks_t *group)
 {
     int i, ret;
 
     ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_START,
                                    OSC_DAXPIN_EPOCH_START,
                                    OSC_DAXPIN_EPOCH_NONE);
-    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
+    for (i = 0; (ret == OMPI_SUCCESS) && (i < group->count); ++i) {
         osc_daxpin_count(osc_daxpin_completions(module, module->rank,
-                                                ranks[i]));
+                                                group->ranks[i]));
     }
     return ret;
 }
@@ -240,36 +239,39 @@ static int osc_daxpin_local_complete(osc_daxpin_module_t *module,
 /* Caller holds the mutex. */
 static void osc_daxpin_local_unexpose(osc_daxpin_local_t *local)
 {
-    free(local->ranks);
-    local->ranks      = NULL;
-    local->num_ranks  = 0;
+    osc_daxpin_ranks_put(&local->exposed);
     local->is_exposed = 0;
+}
+
+/* Caller holds the mutex. */
+static void osc_daxpin_local_expose(osc_daxpin_module_t *module)
+{
+    osc_daxpin_local_t *local       = &module->local;
+    const osc_daxpin_ranks_t *group = local->exposed;
+    int i;
+
+    local->is_exposed  = 1;
+    local->tested.rank = OSC_DAXPIN_ANY_RANK;
+    for (i = 0; i < group->count; ++i) {
+        ++local->posted[group->ranks[i]];
+        osc_daxpin_count(osc_daxpin_posts(module, module->rank,
+                                          group->ranks[i]));
+    }
 }
 
 static int osc_daxpin_local_post(osc_daxpin_module_t *module,
                                  ompi_group_t *group, int hints)
 {
     osc_daxpin_local_t *local = &module->local;
-    int *ranks                = NULL;
-    int count, i, ret;
+    int ret                   = OMPI_ERR_RMA_SYNC;
 
-    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
-    if (ret != OMPI_SUCCESS) {
-        return ret;
-    }
     OPAL_THREAD_LOCK(&local->mutex);
-    if (local->is_exposed) {
-        OPAL_THREAD_UNLOCK(&local->mutex);
-        free(ranks);
-        return OMPI_ERR_RMA_SYNC;
-    }
-    local->is_exposed  = 1;
-    local->ranks       = ranks;
-    local->num_ranks   = count;
-    local->tested.rank = OSC_DAXPIN_ANY_RANK;
-    for (i = 0; i < count; ++i) {
-        ++local->posted[ranks[i]];
-        osc_daxpin_count(osc_daxpin_posts(module, module->rank, ranks[i]));
+    if (!local->is_exposed) {
+        ret = osc_daxpin_ranks_get(module, group, &local->last_post,
+                                   &local->exposed);
+        if (ret == OMPI_SUCCESS) {
+            osc_daxpin_local_expose(module);
+        }
     }
     OPAL_THREAD_UNLOCK(&local->mutex);
     return ret;
@@ -282,8 +284,8 @@ static int osc_daxpin_local_missing(osc_daxpin_module_t *module)
     const osc_daxpin_local_t *local = &module->local;
     int i, rank;
 
-    for (i = 0; i < local->num_ranks; ++i) {
-        rank = local->ranks[i];
+    for (i = 0; i < local->exposed->count; ++i) {
+        rank = local->exposed->ranks[i];
         if (!osc_daxpin_has_count(osc_daxpin_completions(module, rank,
                                                          module->rank),
                                   local->posted[rank])) {
@@ -607,7 +609,6 @@ void osc_daxpin_local_cleanup(osc_daxpin_module_t *module)
 {
     osc_daxpin_local_t *local = &module->local;
 
-    osc_daxpin_local_unexpose(local);
     free(local->posted);
     free(local->started);
     local->posted  = NULL;

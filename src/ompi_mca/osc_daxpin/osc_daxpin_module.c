@@ -43,7 +43,10 @@ static void osc_daxpin_module_free(osc_daxpin_module_t *module)
 {
     osc_daxpin_progress_free(module);
     osc_daxpin_local_cleanup(module);
-    free(module->started);
+    osc_daxpin_ranks_put(&module->started);
+    osc_daxpin_ranks_put(&module->local.exposed);
+    osc_daxpin_ranks_put(&module->local.last_start);
+    osc_daxpin_ranks_put(&module->local.last_post);
     free(module->peers);
     OBJ_DESTRUCT(&module->local.mutex);
     OBJ_DESTRUCT(&module->peers_mutex);

@@ -174,23 +174,26 @@ int osc_daxpin_fence(int hints, ompi_win_t *win)
 int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int *ranks                  = NULL;
-    int count, i, ret;
+    osc_daxpin_local_t *local   = &module->local;
+    osc_daxpin_ranks_t *ranks   = NULL;
+    int i, ret;
 
-    ret = osc_daxpin_group_ranks(module, group, &ranks, &count);
+    OPAL_THREAD_LOCK(&local->mutex);
+    ret = osc_daxpin_ranks_get(module, group, &local->last_start, &ranks);
+    OPAL_THREAD_UNLOCK(&local->mutex);
     if (ret == OMPI_SUCCESS) {
-        ret = module->epochs->start(module, group, ranks, count, hints);
+        ret = module->epochs->start(module, ranks, hints);
     }
     if (ret != OMPI_SUCCESS) {
-        free(ranks);
+        OPAL_THREAD_LOCK(&local->mutex);
+        osc_daxpin_ranks_put(&ranks);
+        OPAL_THREAD_UNLOCK(&local->mutex);
         return ret;
     }
-    free(module->started);
-    module->started     = ranks;
-    module->num_started = count;
-    module->all_open    = 0;
-    for (i = 0; i < count; ++i) {
-        module->peers[ranks[i]].open = 1;
+    module->started  = ranks;
+    module->all_open = 0;
+    for (i = 0; i < ranks->count; ++i) {
+        module->peers[ranks->ranks[i]].open = 1;
     }
     return OMPI_SUCCESS;
 }
@@ -201,15 +204,17 @@ int osc_daxpin_complete(ompi_win_t *win)
     int error, i, ret;
 
     error = osc_daxpin_settle_all(module, 0);
-    ret   = module->epochs->complete(module, module->started,
-                                     module->num_started);
-    if (ret != OMPI_SUCCESS) {
+    ret   = module->epochs->complete(module, module->started);
+    if (ret == OMPI_ERR_RMA_SYNC) {
         return ret;
     }
-    for (i = 0; i < module->num_started; ++i) {
-        module->peers[module->started[i]].open = 0;
+    osc_daxpin_keep_first(&error, ret); /* The epoch has ended also then */
+    for (i = 0; i < module->started->count; ++i) {
+        module->peers[module->started->ranks[i]].open = 0;
     }
-    module->num_started = 0;
+    OPAL_THREAD_LOCK(&module->local.mutex);
+    osc_daxpin_ranks_put(&module->started);
+    OPAL_THREAD_UNLOCK(&module->local.mutex);
     osc_daxpin_forget_all(module);
     return osc_daxpin_settle_stores_all(module, error);
 }

@@ -181,43 +181,83 @@ static int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
     return ret;
 }
 
-int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
-                           int **ranks_p, int *count_p)
+static int osc_daxpin_ranks_translate(osc_daxpin_module_t *module,
+                                      ompi_group_t *group, int *ranks)
 {
-    int count  = ompi_group_size(group);
-    int *from  = malloc((count + 1) * sizeof(*from));
-    int *ranks = malloc((count + 1) * sizeof(*ranks));
-    int ret    = OMPI_ERR_OUT_OF_RESOURCE;
+    int count = ompi_group_size(group);
+    int *from = malloc((count + 1) * sizeof(*from));
     ompi_group_t *all;
-    int i;
+    int i, ret;
 
-    if ((from == NULL) || (ranks == NULL)) {
-        goto err;
+    if (from == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
     }
     for (i = 0; i < count; ++i) {
         from[i] = i;
     }
     ret = ompi_comm_group(module->comm, &all);
-    if (ret != OMPI_SUCCESS) {
-        goto err;
+    if (ret == OMPI_SUCCESS) {
+        ret = ompi_group_translate_ranks(group, count, from, all, ranks);
+        ompi_group_free(&all);
     }
-    ret = ompi_group_translate_ranks(group, count, from, all, ranks);
-    ompi_group_free(&all);
     for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
         ret = (ranks[i] >= 0) ? OMPI_SUCCESS : MPI_ERR_GROUP;
     }
-    if (ret != OMPI_SUCCESS) {
-        goto err;
-    }
-    free(from);
-    *ranks_p = ranks;
-    *count_p = count;
-    return OMPI_SUCCESS;
-
-err:
-    free(ranks);
     free(from);
     return ret;
+}
+
+static int osc_daxpin_ranks_new(osc_daxpin_module_t *module,
+                                ompi_group_t *group,
+                                osc_daxpin_ranks_t **ranks_p)
+{
+    int count = ompi_group_size(group);
+    osc_daxpin_ranks_t *ranks;
+    int ret;
+
+    ranks = malloc(sizeof(*ranks) + (count + 1) * sizeof(*ranks->ranks));
+    if (ranks == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    ret = osc_daxpin_ranks_translate(module, group, ranks->ranks);
+    if (ret != OMPI_SUCCESS) {
+        free(ranks);
+        return ret;
+    }
+    OBJ_RETAIN(group); /* so that no other group gets its address */
+    ranks->users = 1;
+    ranks->group = group;
+    ranks->count = count;
+    *ranks_p     = ranks;
+    return OMPI_SUCCESS;
+}
+
+int osc_daxpin_ranks_get(osc_daxpin_module_t *module, ompi_group_t *group,
+                         osc_daxpin_ranks_t **last_p,
+                         osc_daxpin_ranks_t **ranks_p)
+{
+    int ret = OMPI_SUCCESS;
+
+    if (OPAL_UNLIKELY((*last_p == NULL) || ((*last_p)->group != group))) {
+        osc_daxpin_ranks_put(last_p);
+        ret = osc_daxpin_ranks_new(module, group, last_p);
+    }
+    if (ret == OMPI_SUCCESS) {
+        *ranks_p = *last_p;
+        ++(*ranks_p)->users;
+    }
+    return ret;
+}
+
+void osc_daxpin_ranks_put(osc_daxpin_ranks_t **ranks_p)
+{
+    osc_daxpin_ranks_t *ranks = *ranks_p;
+
+    *ranks_p = NULL;
+    if ((ranks != NULL) && (--ranks->users == 0)) {
+        OBJ_RELEASE(ranks->group);
+        free(ranks);
+    }
 }
 
 /*
@@ -247,21 +287,22 @@ int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
 }
 
 /* Wait for posts. A post by this rank itself may come later. */
-static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
-                                 int count)
+static int osc_daxpin_wait_posts(osc_daxpin_module_t *module,
+                                 const osc_daxpin_ranks_t *group)
 {
     int ret = OMPI_SUCCESS;
     MPI_Request request;
-    int i;
+    int i, rank;
 
-    for (i = 0; (i < count) && (ret == OMPI_SUCCESS); ++i) {
-        if (ranks[i] == module->rank) {
+    for (i = 0; (i < group->count) && (ret == OMPI_SUCCESS); ++i) {
+        rank = group->ranks[i];
+        if (rank == module->rank) {
             continue;
         }
-        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, ranks[i], OSC_DAXPIN_POST_TAG,
+        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, rank, OSC_DAXPIN_POST_TAG,
                          module->comm, &request);
         if (ret == MPI_SUCCESS) {
-            ret = osc_daxpin_bound_finish(module, ranks[i], &request);
+            ret = osc_daxpin_bound_finish(module, rank, &request);
         }
     }
     return ret;
@@ -270,18 +311,19 @@ static int osc_daxpin_wait_posts(osc_daxpin_module_t *module, const int *ranks,
 /* Expose this rank to others: receive their completions, and post to them */
 static int osc_daxpin_expose(osc_daxpin_module_t *module)
 {
-    osc_daxpin_local_t *local = &module->local;
-    int ret                   = OMPI_SUCCESS;
+    osc_daxpin_local_t *local       = &module->local;
+    const osc_daxpin_ranks_t *group = local->exposed;
+    int ret                         = OMPI_SUCCESS;
     int i;
 
-    for (i = 0; (i < local->num_ranks) && (ret == MPI_SUCCESS); ++i) {
-        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, local->ranks[i],
+    for (i = 0; (i < group->count) && (ret == MPI_SUCCESS); ++i) {
+        ret = PMPI_Irecv(NULL, 0, MPI_BYTE, group->ranks[i],
                          OSC_DAXPIN_COMPLETE_TAG, module->comm,
                          &local->requests[i]);
     }
-    for (i = 0; (i < local->num_ranks) && (ret == MPI_SUCCESS); ++i) {
-        if (local->ranks[i] != module->rank) {
-            ret = osc_daxpin_notify(module, local->ranks[i],
+    for (i = 0; (i < group->count) && (ret == MPI_SUCCESS); ++i) {
+        if (group->ranks[i] != module->rank) {
+            ret = osc_daxpin_notify(module, group->ranks[i],
                                     OSC_DAXPIN_POST_TAG);
         }
     }
@@ -294,18 +336,18 @@ static void osc_daxpin_unexpose(osc_daxpin_module_t *module)
     osc_daxpin_local_t *local = &module->local;
     int i;
 
-    for (i = 0; i < local->num_ranks; ++i) {
+    for (i = 0; (local->requests != NULL) && (i < local->exposed->count); ++i) {
         if (local->requests[i] != MPI_REQUEST_NULL) {
             (void)PMPI_Cancel(&local->requests[i]);
             (void)PMPI_Request_free(&local->requests[i]);
         }
     }
     free(local->requests);
-    free(local->ranks);
     local->requests   = NULL;
-    local->ranks      = NULL;
-    local->num_ranks  = 0;
     local->is_exposed = 0;
+    OPAL_THREAD_LOCK(&local->mutex);
+    osc_daxpin_ranks_put(&local->exposed);
+    OPAL_THREAD_UNLOCK(&local->mutex);
 }
 
 /*
@@ -328,8 +370,7 @@ static int osc_daxpin_inner_fence(osc_daxpin_module_t *module, int hints)
 }
 
 static int osc_daxpin_inner_start(osc_daxpin_module_t *module,
-                                  ompi_group_t *group, const int *ranks,
-                                  int count, int hints)
+                                  const osc_daxpin_ranks_t *group, int hints)
 {
     int ret;
 
@@ -339,7 +380,7 @@ static int osc_daxpin_inner_start(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    ret = osc_daxpin_wait_posts(module, ranks, count);
+    ret = osc_daxpin_wait_posts(module, group);
     if (ret != OMPI_SUCCESS) {
         module->local.access = OSC_DAXPIN_EPOCH_NONE;
     }
@@ -347,7 +388,7 @@ static int osc_daxpin_inner_start(osc_daxpin_module_t *module,
 }
 
 static int osc_daxpin_inner_complete(osc_daxpin_module_t *module,
-                                     const int *ranks, int count)
+                                     const osc_daxpin_ranks_t *group)
 {
     int error, i, ret;
 
@@ -357,8 +398,9 @@ static int osc_daxpin_inner_complete(osc_daxpin_module_t *module,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    for (i = 0; i < count; ++i) {
-        error = osc_daxpin_notify(module, ranks[i], OSC_DAXPIN_COMPLETE_TAG);
+    for (i = 0; i < group->count; ++i) {
+        error = osc_daxpin_notify(module, group->ranks[i],
+                                  OSC_DAXPIN_COMPLETE_TAG);
         ret   = (ret != OMPI_SUCCESS) ? ret : error;
     }
     return ret;
@@ -368,23 +410,25 @@ static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
                                  ompi_group_t *group, int hints)
 {
     osc_daxpin_local_t *local = &module->local;
-    int i, ret;
+    int count, i, ret;
 
     if (local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
-    ret = osc_daxpin_group_ranks(module, group, &local->ranks,
-                                 &local->num_ranks);
+    OPAL_THREAD_LOCK(&local->mutex);
+    ret = osc_daxpin_ranks_get(module, group, &local->last_post,
+                               &local->exposed);
+    OPAL_THREAD_UNLOCK(&local->mutex);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    local->requests = malloc((local->num_ranks + 1) * sizeof(*local->requests));
+    count           = local->exposed->count;
+    local->requests = malloc((count + 1) * sizeof(*local->requests));
     if (local->requests == NULL) {
-        local->num_ranks = 0;
         osc_daxpin_unexpose(module);
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
-    for (i = 0; i < local->num_ranks; ++i) {
+    for (i = 0; i < count; ++i) {
         local->requests[i] = MPI_REQUEST_NULL;
     }
     local->tested.rank = OSC_DAXPIN_ANY_RANK;
@@ -405,8 +449,8 @@ static int osc_daxpin_inner_wait(osc_daxpin_module_t *module)
     if (!local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
-    for (i = 0; (i < local->num_ranks) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_bound_finish(module, local->ranks[i],
+    for (i = 0; (i < local->exposed->count) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_bound_finish(module, local->exposed->ranks[i],
                                       &local->requests[i]);
     }
     osc_daxpin_unexpose(module);
@@ -424,13 +468,14 @@ static int osc_daxpin_inner_test(osc_daxpin_module_t *module, int *flag_p)
     if (!local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
-    for (i = 0; (i < local->num_ranks) && flag && (ret == MPI_SUCCESS); ++i) {
+    for (i = 0; (i < local->exposed->count) && flag && (ret == MPI_SUCCESS);
+         ++i) {
         ret = PMPI_Test(&local->requests[i], &flag, MPI_STATUS_IGNORE);
     }
     if (ret != MPI_SUCCESS) {
-        ret = osc_daxpin_error_gone(module, local->ranks[i - 1]);
+        ret = osc_daxpin_error_gone(module, local->exposed->ranks[i - 1]);
     } else if (!flag) {
-        ret = osc_daxpin_test_check(module, local->ranks[i - 1]);
+        ret = osc_daxpin_test_check(module, local->exposed->ranks[i - 1]);
     }
     *flag_p = flag && (ret == MPI_SUCCESS);
     if ((ret != MPI_SUCCESS) || flag) {

@@ -32,10 +32,15 @@ int osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
                            int *has_locks_p);
 void osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target);
 
-/* Return the ranks of a group in the window, to be freed. MPI_ERR_GROUP if one
- * is not in the window. */
-int osc_daxpin_group_ranks(osc_daxpin_module_t *module, ompi_group_t *group,
-                           int **ranks_p, int *count_p);
+/* Return the ranks of a group in the window. MPI_ERR_GROUP if one is not in the
+ * window. last_p: those of the last call, which the module keeps. Caller holds
+ * the mutex of local, as below. */
+int osc_daxpin_ranks_get(osc_daxpin_module_t *module, ompi_group_t *group,
+                         osc_daxpin_ranks_t **last_p,
+                         osc_daxpin_ranks_t **ranks_p);
+
+/* Give the ranks back, and forget them */
+void osc_daxpin_ranks_put(osc_daxpin_ranks_t **ranks_p);
 
 /* An access by this process's own CPU lets Open MPI make no progress, but other
  * ranks may wait for some, for example for a lock that the inner component
