@@ -25,6 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* More than a second is long, with a leap second, and a step of the clock */
+#define DAXPIN_SECOND_MOST (3 * DAXPIN_SEC)
+
 /* A synchronisation waits for so long for a holder that has to act */
 #define DAXPIN_CHECK_BOUND (10 * DAXPIN_SEC)
 
@@ -43,6 +46,7 @@ static void daxpin_access_set(daxpin_file_t *file, unsigned slot_index,
     access->fast_slot  = access->careful ? &unread_slot : access->slot;
     access->file       = file;
     access->relaxed    = 0;
+    atomic_init(&access->sure, 0);
 }
 
 void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
@@ -236,6 +240,21 @@ static int daxpin_file_check_slow(daxpin_file_t *file)
         daxpin_loop_wake();
         nanosleep(&pause, NULL);
     }
+}
+
+int daxpin_access_look(daxpin_access_t *access, uint64_t second)
+{
+    const uint64_t until = atomic_load_explicit(
+            &access->file->control->sure_until, memory_order_acquire);
+    const uint64_t now   = daxpin_now_coarse();
+
+    if (now >= until) {
+        return 0;
+    }
+    if (until - now > DAXPIN_SECOND_MOST) {
+        atomic_store_explicit(&access->sure, second, memory_order_relaxed);
+    }
+    return 1;
 }
 
 int daxpin_file_check(daxpin_file_t *file)

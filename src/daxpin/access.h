@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <time.h>
 
 /*
  * An access is begin, loads and stores, end. Begin and end read the state of
@@ -32,6 +33,8 @@ typedef struct daxpin_access {
     uint32_t                careful; /* DAXPIN_CAREFUL_... */
     uint32_t                relaxed; /* daxpin_access_relax() */
     daxpin_file_t          *file;
+    _Atomic uint64_t        sure; /* the second (since 1970) in which the lease
+                                     cannot expire unseen */
 } daxpin_access_t;
 
 #define DAXPIN_CAREFUL_FENCE  1u /* there is no membarrier */
@@ -71,6 +74,10 @@ void daxpin_access_leave(daxpin_access_t *access);
  * lent and nobody has changed it. Return 0 or -ESTALE. The wait for a holder
  * that has to decide is 10 s at most. Caller does not hold daxpin_mutex. */
 int daxpin_file_check(daxpin_file_t *file);
+
+/* Return whether the lease cannot have expired unseen up to now, in this second,
+ * and note the second if it cannot in all of it. No lock is needed. */
+int daxpin_access_look(daxpin_access_t *access, uint64_t second);
 
 /* Return the control page, for processes that read it from another node. It is
  * valid until the file is closed. */
@@ -112,6 +119,25 @@ static DAXPIN_ACCESS_INLINE int daxpin_access_begin(daxpin_access_t *access)
 
 /* A long copy checks after so many bytes whether it may go on */
 #define DAXPIN_ACCESS_CHUNK (256u * 1024)
+
+/* Return whether the file is HELD, and has been: all accesses before are in the
+ * file. If not, daxpin_file_check() has to find out. While all processes of a
+ * job are stopped, the kernel ends the lease after fs.lease-break-time, and
+ * their next accesses may come before a loop thread has looked. So the second
+ * is compared, which costs less than any other clock; if it is the one in which
+ * the lease was sure, then it still is. */
+static DAXPIN_ACCESS_INLINE int daxpin_access_is_sure(daxpin_access_t *access)
+{
+    const uint64_t second = (uint64_t)time(NULL);
+
+    /* First the time, then the state: the holder may have found out since */
+    return (__builtin_expect(atomic_load_explicit(&access->sure,
+                                                  memory_order_relaxed) ==
+                             second, 1) ||
+            daxpin_access_look(access, second)) &&
+           (atomic_load_explicit(access->state, memory_order_acquire) ==
+            DAXPIN_STATE_HELD);
+}
 
 /* Return whether access is still allowed. */
 static inline int daxpin_access_may_go_on(const daxpin_access_t *access)

@@ -839,6 +839,35 @@ static void test_truncate_after_release(void **state)
     (void)state;
 }
 
+/* When the lease may have expired, the state alone is no answer. */
+static void test_sure(void **state)
+{
+    const char *path    = unit_path(unit_memory, "sure");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    daxpin_control_t *control;
+    daxpin_access_t access;
+    child_t intruder;
+    uint64_t until;
+
+    control = (daxpin_control_t*)daxpin_file_control(file);
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
+    assert_true(daxpin_access_is_sure(&access));
+    until = atomic_exchange(&control->sure_until, 1);
+    atomic_store(&access.sure, 0); /* the second is over */
+    assert_false(daxpin_access_is_sure(&access));
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
+    assert_int_equal(daxpin_file_check(file), 0); /* It is whole */
+    atomic_store(&control->sure_until, until);
+    assert_true(daxpin_access_is_sure(&access));
+
+    intruder_start(&intruder, "truncate", path, 0);
+    assert_int_equal(intruder_result(&intruder, 2000), 0);
+    assert_false(daxpin_access_is_sure(&access)); /* in any second */
+    child_finish(&intruder);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -873,7 +902,8 @@ int main(int argc, char **argv)
         unit_case(test_on_break_hold_and_reader),
         unit_case(test_on_break_hold_and_release),
         unit_case(test_release),
-        unit_case(test_truncate_after_release)
+        unit_case(test_truncate_after_release),
+        unit_case(test_sure)
     };
 
     return unit_main("lease", argc, argv, children, tests);

@@ -32,16 +32,13 @@ int osc_daxpin_stores_check_all(osc_daxpin_module_t *module);
 /* The same for memory that is about to be detached */
 int osc_daxpin_attached_check(osc_daxpin_module_t *module, const void *base);
 
-/* Return whether a file is mapped and its lease held: nothing else has to be
- * checked then */
-static inline int osc_daxpin_peer_is_held(const osc_daxpin_peer_t *peer)
+/* Return whether a file is mapped and its lease was held up to now: nothing else
+ * has to be checked then */
+static inline int osc_daxpin_peer_is_held(osc_daxpin_peer_t *peer)
 {
-    const daxpin_access_t *access = &peer->mem.access;
+    daxpin_access_t *access = &peer->mem.access;
 
-    return OPAL_LIKELY((access->file != NULL) &&
-                       (atomic_load_explicit(access->state,
-                                             memory_order_acquire) ==
-                        DAXPIN_STATE_HELD));
+    return OPAL_LIKELY((access->file != NULL) && daxpin_access_is_sure(access));
 }
 
 #endif
