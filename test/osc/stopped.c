@@ -6,27 +6,24 @@
  * wants to end. What rank 0 puts after that is not in the file under lease, so
  * no synchronisation may say so, however soon it comes.
  *
- * usage: stopped HOW PATH SECONDS
+ * usage: stopped HOW PATH
  *   flush, unlock  how rank 0 ends each put
- *   SECONDS        a pause of the process that was not its own
  *
- * Prints its processes, and how the first synchronisation after the pause ends.
+ * Prints its processes, and how the first put ends that begins after SIGCONT.
  */
 
 #define _GNU_SOURCE
 
 #include "window.h"
 
-#include <time.h>
+#include <signal.h>
 
 static window_t window;
+static volatile sig_atomic_t was_stopped;
 
-static double now(void)
+static void note_stop(int signo)
 {
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    was_stopped = 1;
 }
 
 static int put(long value, int by_flush)
@@ -47,21 +44,17 @@ static int put(long value, int by_flush)
 }
 
 /* Put until all was stopped, and once more */
-static int put_all(int by_flush, double seconds)
+static int put_all(int by_flush)
 {
-    double last = now();
-    double start;
+    int is_last = 0;
+    int ret     = MPI_SUCCESS;
     long i;
-    int ret;
 
-    for (i = 1;; ++i) {
-        start = now();
-        ret   = put(i, by_flush);
-        if ((start - last > seconds) || (ret != MPI_SUCCESS)) {
-            return ret;
-        }
-        last = start;
+    for (i = 1; (ret == MPI_SUCCESS) && !is_last; ++i) {
+        is_last = was_stopped;
+        ret     = put(i, by_flush);
     }
+    return ret;
 }
 
 int main(int argc, char **argv)
@@ -70,7 +63,8 @@ int main(int argc, char **argv)
     int by_flush, length, ret;
 
     check_init(&argc, &argv);
-    check((argc == 4) && (check_size == 2), "usage: stopped HOW PATH SECONDS");
+    check((argc == 3) && (check_size == 2), "usage: stopped HOW PATH");
+    signal(SIGCONT, note_stop);
     by_flush = strcmp(argv[1], "flush") == 0;
     window   = (window_t){.kind = "own", .path = argv[2], .size = 4096,
                           .unit = 8, .info = MPI_INFO_NULL};
@@ -81,11 +75,11 @@ int main(int argc, char **argv)
     printf("process %d\n", (int)getpid());
     fflush(stdout);
     if (check_rank == 0) {
-        ret = put_all(by_flush, atof(argv[3]));
+        ret = put_all(by_flush);
         if (ret != MPI_SUCCESS) {
             MPI_Error_string(ret, text, &length);
         }
-        printf("after the pause: %s\n", text);
+        printf("after the stop: %s\n", text);
         fflush(stdout);
     }
     MPI_Barrier(MPI_COMM_WORLD);
