@@ -28,7 +28,6 @@
 
 #include "osc_daxpin_local.h"
 
-#include "osc_daxpin_error.h"
 #include "osc_daxpin_wait.h"
 
 #include <sched.h>

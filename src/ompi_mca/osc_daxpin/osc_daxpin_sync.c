@@ -18,8 +18,6 @@
 #include "osc_daxpin_state.h"
 #include "osc_daxpin_wait.h"
 
-#include <stdlib.h>
-
 static inline void osc_daxpin_keep_first(int *ret_p, int ret)
 {
     if (*ret_p == OMPI_SUCCESS) {
