@@ -128,6 +128,9 @@ int   guard_daemon = 0;
 __u64 guard_died   = 0;
 __u64 guard_beat   = 0;
 
+/* Whether the daemon has ended in order: nothing is guarded any more */
+int guard_ended = 0;
+
 __u64 guard_places[PLACES_MAX] = {0};
 
 /* A call that a task is in */
@@ -198,11 +201,14 @@ static int guard_search(const guard_map_t *map, __u64 start, __u64 end)
     return (range == NULL) || (range->start < end);
 }
 
-/* Return whether the daemon lives and says so, or has died a while ago. */
+/* Return whether the daemon lives and says so, or has died a short while ago. */
 static int guard_is_on(void)
 {
     const __u64 now = bpf_ktime_get_ns();
 
+    if (guard_ended) {
+        return 0;
+    }
     return (guard_died != 0) ? (now - guard_died <= GRACE_NS) :
                                (now <= guard_beat + SILENCE_NS);
 }

@@ -387,7 +387,7 @@ static void serve_last(int listen_fd, const char *path, const sigset_t *mask)
     while (guard_clients_exist() && (guard_now_ms() < deadline)) {
         serve_round((int)(deadline - guard_now_ms()) + 1, mask);
     }
-    guard_programs_unpin();
+    guard_programs_end();
 }
 
 static int serve(int listen_fd, const char *path)

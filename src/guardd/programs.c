@@ -358,7 +358,10 @@ int guard_programs_pin(const char *directory)
         return 0;
     }
 err:
-    guard_programs_unpin();
+    if (guard_pins[0] != '\0') {
+        guard_remove_pins(guard_pins);
+        guard_pins[0] = '\0';
+    }
     guard_log(LOG_WARNING, "%s: cannot pin the programs, so nothing is guarded "
               "during a restart: %s; use a BPF file system (mount -t bpf bpf "
               "/sys/fs/bpf)", directory, strerror(-ret));
@@ -370,12 +373,26 @@ int guard_programs_are_pinned(void)
     return guard_pins[0] != '\0';
 }
 
-void guard_programs_unpin(void)
+/* Programs are detached where their last reference goes, which takes seconds when the
+ * processors are busy: the kernel waits until all tasks have left each function. A
+ * process that has closed a descriptor of a program waits for that, also at its exit;
+ * for a pin, a thread of the kernel does. So the pins come last. Until then the
+ * programs let everything pass. */
+void guard_programs_end(void)
 {
-    if (guard_pins[0] != '\0') {
-        guard_remove_pins(guard_pins);
-        guard_pins[0] = '\0';
+    struct bpf_link **links = (struct bpf_link**)&guard_skeleton->links;
+    size_t i, count = sizeof(guard_skeleton->links) / sizeof(*links);
+
+    __atomic_store_n(&guard_skeleton->bss->guard_ended, 1, __ATOMIC_SEQ_CST);
+    if (guard_pins[0] == '\0') {
+        return;
     }
+    for (i = 0; i < count; ++i) {
+        bpf_link__destroy(links[i]); /* Only the descriptor */
+        links[i] = NULL;
+    }
+    guard_remove_pins(guard_pins);
+    guard_pins[0] = '\0';
 }
 
 int guard_programs_knew(int fd, uid_t uid)

@@ -24,8 +24,8 @@ int guard_programs_pin(const char *directory);
 /* Return whether the programs are pinned. */
 int guard_programs_are_pinned(void);
 
-/* Unpin the programs: they end with the daemon. */
-void guard_programs_unpin(void);
+/* Have the programs let everything pass from now on, and the kernel remove them. */
+void guard_programs_end(void);
 
 /* Return whether a former daemon guarded this inode for this user, and its
  * programs still do. */

@@ -860,6 +860,83 @@ static void test_ended(void)
     end_beside_writer(directory, SIGTERM);
 }
 
+/* Where the kernel notes which process removes a program from a function */
+#define TRACING "/sys/kernel/tracing/"
+#define PROBE   "daxpin_removed"
+
+static int write_line(const char *file, int flags, const char *line)
+{
+    const ssize_t length = (ssize_t)strlen(line);
+    const int fd         = open(file, O_WRONLY | flags);
+    const int ret        = (write(fd, line, (size_t)length) == length) ? 0 : -1;
+
+    close(fd);
+    return ret;
+}
+
+/* Return how many lines of the trace are of the probe, and have this in them. */
+static int traced(const char *what)
+{
+    char line[512];
+    int count  = 0;
+    FILE *file = fopen(TRACING "trace", "r");
+
+    while ((file != NULL) && (fgets(line, sizeof(line), file) != NULL)) {
+        count += (strstr(line, PROBE ":") != NULL) &&
+                 (strstr(line, what) != NULL);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return count;
+}
+
+/* A daemon that ends guards nothing from then on, though a client has not replaced
+ * its guard; and has the kernel remove the programs, for which it would wait. */
+static void end_at_once(void)
+{
+    const daxpin_guard_range_t range = {START, END};
+    char path[PATH_MAX], self[64];
+    int sock = dial(), fd, i;
+
+    snprintf(path, sizeof(path), "%s/at-once", directory);
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    CHECK((ftruncate(fd, LENGTH) == 0) &&
+          (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) &&
+          (ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0) &&
+          (ask(sock, DAXPIN_GUARD_ADD, &range, 1, -1) == 0), "%s: %m", path);
+    CHECK(ERROR_OF(ftruncate(fd, 0)) == ETXTBSY, "it is not guarded: %m");
+    snprintf(self, sizeof(self), "-%d ", (int)daemon_pid);
+    daemon_end(SIGTERM);
+    CHECK(ERROR_OF(ftruncate(fd, 0)) == 0, "it is guarded still: %m");
+    for (i = 0; (i < 3000) && (traced("") == 0); ++i) {
+        pause_ms(20);
+    }
+    CHECK(traced("") > 0, "no program was removed");
+    CHECK(traced(self) == 0, "the daemon has removed %d programs itself",
+          traced(self));
+    close(fd);
+    close(sock);
+    unlink(path);
+}
+
+static void test_end_at_once(void)
+{
+    if (write_line(TRACING "kprobe_events", O_APPEND,
+                   "p:" PROBE " bpf_trampoline_unlink_prog\n") != 0) {
+        skipped = 1;
+        FAIL("the kernel notes nothing: %s", strerror(errno));
+    }
+    (void)write_line(TRACING "trace", O_TRUNC, "");
+    (void)write_line(TRACING "events/kprobes/" PROBE "/enable", 0, "1");
+    end_at_once();
+    (void)write_line(TRACING "events/kprobes/" PROBE "/enable", 0, "0");
+    (void)write_line(TRACING "kprobe_events", O_APPEND, "-:" PROBE "\n");
+    if (why[0] == '\0') {
+        CHECK(daemon_start(), "the daemon does not start again");
+    }
+}
+
 /* A daemon that does not answer keeps no job waiting. */
 static void test_stopped(void)
 {
@@ -1132,6 +1209,8 @@ int main(int argc, char **argv)
     run("the daemon is killed while a writer is in, nothing is held",
         test_killed_unheld);
     run("the daemon ends while a writer is in", test_ended);
+    run("a daemon that ends guards nothing, and waits for nothing",
+        test_end_at_once);
     run("the daemon is stopped", test_stopped);
     run("the daemon is stopped while it guards", test_stopped_on_guard);
     run("a later process has the pid of a dead daemon", test_pid_again);
