@@ -46,19 +46,23 @@ void guard_client_accept(int fd)
 {
     guard_client_t *client = calloc(1, sizeof(*client));
     socklen_t length       = sizeof(struct ucred);
-    struct ucred peer;
+    struct ucred peer      = {.uid = 0};
+    const int ret          = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer,
+                                        &length);
+    int is_new;
+    const uid_t payer = guard_programs_payer(fd, peer.uid, &is_new);
 
-    if ((client == NULL) ||
-        (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)) {
+    if ((client == NULL) || (ret != 0)) {
         goto err;
     }
-    client->user = guard_user_enter(guard_programs_payer(fd, peer.uid));
+    client->user = guard_user_enter(payer);
     if (client->user == NULL) {
         goto err;
     }
     client->fd          = fd;
     client->pid         = peer.pid;
     client->uid         = peer.uid;
+    client->is_new      = is_new;
     client->event.ready = guard_client_receive;
     client->event.arg   = client;
     if (guard_loop_add(fd, &client->event) != 0) {
@@ -69,8 +73,20 @@ void guard_client_accept(int fd)
     return;
 
 err:
+    if (is_new) {
+        guard_programs_served(payer);
+    }
     free(client);
     guard_stranger_close(fd);
+}
+
+/* Give its place to the next connection of the user. */
+static void guard_client_served(guard_client_t *client)
+{
+    if (client->is_new) {
+        client->is_new = 0;
+        guard_programs_served(client->user->uid);
+    }
 }
 
 static void guard_client_due(guard_client_t *client)
@@ -338,6 +354,7 @@ static int guard_client_send(const guard_client_t *client)
 
 static void guard_client_destroy(guard_client_t *client)
 {
+    guard_client_served(client);
     guard_stranger_forget(client);
     guard_loop_remove(client->fd);
     guard_stranger_close(client->fd);
@@ -358,6 +375,7 @@ void guard_clients_finish(void)
             continue;
         }
         client->answers = 0;
+        guard_client_served(client);
         if (!guard_client_send(client)) {
             guard_client_part(client); /* Queues the client again */
         }

@@ -28,6 +28,7 @@ typedef struct guard_client {
     int           error;   /* errno value of that answer */
     int           known;   /* answer KNOWN: a former daemon guarded the file */
     int           waits;   /* a child has its message */
+    int           is_new;  /* it counts among those that wait for an answer */
     int           leaves;  /* removed at the end of the round */
 } guard_client_t;
 

@@ -39,6 +39,7 @@
 #define CALLS_MAX    32768
 #define ALL_OF_IT    (~0ull)
 #define EACCES       13
+#define EAGAIN       11
 
 #define S_IFMT             0170000
 #define S_IFREG            0100000
@@ -164,6 +165,16 @@ struct {
     __type(key, int);
     __type(value, __u32);
 } payers SEC(".maps");
+
+/* Connections of the users of a slot that wait: the program counts up, the daemon
+ * down */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, GUARD_SLOTS);
+    __type(key, __u32);
+    __type(value, __u64); /* the kernel has 8 bytes for each in any case */
+} waiting SEC(".maps");
 
 /* The range of a file that a task is about to change */
 struct {
@@ -534,19 +545,30 @@ static __u32 guard_payer(void)
     return payer;
 }
 
+/* Note who connects to the daemon. A user who has many connections that wait gets no
+ * more, so that there is room in the queue for other users. */
 SEC("lsm/unix_stream_connect")
 int BPF_PROG(guard_connect, struct sock *sock, struct sock *other,
              struct sock *newsk, int ret)
 {
-    __u32 *payer;
+    __u32 user, slot, *payer;
+    __u64 *count;
 
     if ((ret != 0) || (bpf_sk_storage_get(&payers, other, NULL, 0) == NULL)) {
         return ret;
     }
+    user  = guard_payer();
+    slot  = user % GUARD_SLOTS;
+    count = bpf_map_lookup_elem(&waiting, &slot);
+    if ((count == NULL) || (*count >= GUARD_WAITING_MAX)) {
+        return -EAGAIN;
+    }
     payer = bpf_sk_storage_get(&payers, newsk, NULL,
                                BPF_SK_STORAGE_GET_F_CREATE);
-    if (payer != NULL) {
-        *payer = guard_payer();
+    if (payer == NULL) {
+        return -EAGAIN;
     }
+    *payer = user;
+    __sync_fetch_and_add(count, 1);
     return 0;
 }

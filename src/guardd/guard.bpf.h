@@ -21,6 +21,14 @@
 #define GUARD_BEAT_MS    500
 #define GUARD_SILENCE_MS 4500
 
+/* Connections of a user that wait for their first answer, most. The queue of the
+ * socket has room for GUARD_BACKLOG of all users. Users are counted by the remainder
+ * of their IDs, so that the kernel and the daemon count in the same memory: two users
+ * may have one limit. */
+#define GUARD_BACKLOG     4096
+#define GUARD_WAITING_MAX 512
+#define GUARD_SLOTS       16384
+
 /* guard_map_t.owner: whoever owns the file */
 #define GUARD_ANY_OWNER (~0u)
 

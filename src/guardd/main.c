@@ -27,8 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GUARD_BACKLOG 4096
-
 /* Connections that are accepted in one round */
 #define GUARD_ACCEPT_ROUND 64
 

@@ -46,6 +46,7 @@
 
 static struct guard  *guard_skeleton;
 static guard_range_t *guard_ranges;
+static uint64_t      *guard_waiting; /* connections, of GUARD_SLOTS */
 static char          guard_pins[PATH_MAX]; /* empty: nothing is pinned */
 
 /* A daemon that died */
@@ -141,6 +142,19 @@ void guard_programs_beat(void)
                      __ATOMIC_RELAXED);
 }
 
+/* Map a table, but not in children: a fork would copy each page's entry, of which the
+ * ranges have 4096. Return NULL if that fails. */
+static void *guard_map_table(const struct bpf_map *map, size_t size)
+{
+    void *table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       bpf_map__fd(map), 0);
+
+    if ((table == MAP_FAILED) || (madvise(table, size, MADV_DONTFORK) != 0)) {
+        return NULL;
+    }
+    return table;
+}
+
 static int guard_programs_attach(void)
 {
     int ret;
@@ -166,11 +180,12 @@ static int guard_programs_attach(void)
         return ret;
     }
     guard_programs_beat();
-    guard_ranges = mmap(NULL, GUARD_RANGES_MAX * sizeof(*guard_ranges),
-                        PROT_READ | PROT_WRITE, MAP_SHARED,
-                        bpf_map__fd(guard_skeleton->maps.ranges), 0);
-    if (guard_ranges == MAP_FAILED) {
-        guard_log(LOG_ERR, "cannot map the table of ranges: %s",
+    guard_ranges  = guard_map_table(guard_skeleton->maps.ranges,
+                                    GUARD_RANGES_MAX * sizeof(*guard_ranges));
+    guard_waiting = guard_map_table(guard_skeleton->maps.waiting,
+                                    GUARD_SLOTS * sizeof(*guard_waiting));
+    if ((guard_ranges == NULL) || (guard_waiting == NULL)) {
+        guard_log(LOG_ERR, "cannot map tables of the programs: %s",
                   strerror(errno));
         return -errno;
     }
@@ -459,14 +474,19 @@ int guard_programs_mark(int listen_fd)
                    -errno;
 }
 
-uid_t guard_programs_payer(int sock, uid_t uid)
+uid_t guard_programs_payer(int sock, uid_t uid, int *waits_p)
 {
     uint32_t payer;
 
-    return (bpf_map_lookup_elem(bpf_map__fd(guard_skeleton->maps.payers), &sock,
-                                &payer) == 0) ?
-                   payer :
-                   uid;
+    *waits_p = bpf_map_lookup_elem(bpf_map__fd(guard_skeleton->maps.payers),
+                                   &sock, &payer) == 0;
+    return *waits_p ? payer : uid;
+}
+
+void guard_programs_served(uid_t payer)
+{
+    __atomic_sub_fetch(&guard_waiting[payer % GUARD_SLOTS], 1,
+                       __ATOMIC_RELAXED);
 }
 
 int guard_programs_settle(void)

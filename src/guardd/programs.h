@@ -46,8 +46,12 @@ void guard_programs_beat(void);
  * to it. */
 int guard_programs_mark(int listen_fd);
 
-/* Return the user who a connection counts for; uid, if that is not known. */
-uid_t guard_programs_payer(int sock, uid_t uid);
+/* Return the user who a connection counts for; uid, if that is not known. Set
+ * *waits_p to whether it counts among those of the user that wait for an answer. */
+uid_t guard_programs_payer(int sock, uid_t uid, int *waits_p);
+
+/* Note that one of these has got its answer, or has gone. */
+void guard_programs_served(uid_t payer);
 
 /* Return the table of GUARD_RANGES_MAX ranges. */
 guard_range_t *guard_programs_ranges(void);

@@ -317,7 +317,7 @@ static void be_client(void)
     take_uid();
     fd = leased_file();
     for (i = 0; i < 8; ++i) {
-        conns[i] = dial();
+        conns[i] = dial_now();
         say(conns[i], DAXPIN_GUARD_FILE, NULL, 0,
             (random() % 8) ? fd : conns[0]);
         say(conns[i], DAXPIN_GUARD_ADD, &range, 1, (random() % 8) ? -1 : fd);

@@ -10,6 +10,8 @@
 
 #include <wire/guardd.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -17,15 +19,38 @@
 
 static UNUSED const char *socket_path; /* of the daemon */
 
-static UNUSED int dial(void)
+static UNUSED int dial_with(int flags)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd                     = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    int fd                     = socket(AF_UNIX, SOCK_SEQPACKET | flags, 0);
 
     strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
     if (connect(fd, (struct sockaddr*)&address, sizeof(address)) != 0) {
-        close(fd);
+        close(fd); /* It does not change errno */
         return -1;
+    }
+    return fd;
+}
+
+/* Connect, when the daemon has room for one more connection of this user. */
+static UNUSED int dial(void)
+{
+    int i, fd = dial_with(0);
+
+    for (i = 0; (i < 6000) && (fd < 0) && (errno == EAGAIN); ++i) {
+        pause_ms(10);
+        fd = dial_with(0);
+    }
+    return fd;
+}
+
+/* Connect, if the daemon has room now. */
+static UNUSED int dial_now(void)
+{
+    const int fd = dial_with(SOCK_NONBLOCK);
+
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, 0);
     }
     return fd;
 }

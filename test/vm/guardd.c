@@ -359,6 +359,7 @@ static void test_limits(void)
     enum { MOST = 2500 };
     daxpin_guard_range_t ranges[DAXPIN_GUARD_RANGES];
     int socks[MOST], sock, fd = guard_file("limits", &sock), i, error = 0;
+    int count;
 
     if (fd < 0) {
         return;
@@ -373,14 +374,95 @@ static void test_limits(void)
     CHECK((error == EDQUOT) && (i == 20000 / DAXPIN_GUARD_RANGES + 1),
           "message %d: %s", i, strerror(error));
     /* One is there already; the one beyond the limit is refused */
-    for (i = 0; i < MOST; ++i) {
-        socks[i] = dial();
+    for (count = 0, error = 0; (count < MOST) && (error == 0); ++count) {
+        socks[count] = dial();
+        error        = ask(socks[count], DAXPIN_GUARD_HELLO, NULL, 0, -1);
     }
-    CHECK(hear(socks[MOST - 1]) == -1, "the client was accepted");
-    for (i = 0; i < MOST; ++i) {
+    for (i = 0; i < count; ++i) {
         close(socks[i]);
     }
+    CHECK((error == -1) && (count == MOST), "client %d: %d", count, error);
     close_both(fd, sock);
+}
+
+/* Connect until the daemon has no more room for this user, and write how often that
+ * was possible. Then send a file on each, and write how many were answered when a
+ * byte comes. */
+static void queue_many(int most, int go, int result)
+{
+    struct pollfd *conns = calloc((size_t)most, sizeof(*conns));
+    int fd               = open("/dev/shm/guardd-queue", O_RDWR | O_CREAT, 0600);
+    int count, i, answered = 0;
+    char byte;
+
+    for (count = 0; count < most; ++count) {
+        conns[count].events = POLLIN;
+        conns[count].fd     = dial_now();
+        if (conns[count].fd < 0) {
+            break;
+        }
+        say(conns[count].fd, DAXPIN_GUARD_FILE, NULL, 0, fd);
+    }
+    if ((write(result, &count, sizeof(count)) != sizeof(count)) ||
+        (read(go, &byte, 1) != 1)) {
+        _exit(1);
+    }
+    poll(conns, (nfds_t)count, 0);
+    for (i = 0; i < count; ++i) {
+        answered += conns[i].revents != 0;
+    }
+    (void)!write(result, &answered, sizeof(answered));
+    _exit(0);
+}
+
+/* A user's first connection finds room, and comes before another user's hundredth,
+ * though the other user has connected as often as possible while the daemon did
+ * nothing. */
+static void check_first(pid_t daemon, int go, int result)
+{
+    int fd = make_file("first"), sock, queued = -1, answered = -1;
+
+    CHECK(read(result, &queued, sizeof(queued)) == sizeof(queued),
+          "the other user has failed");
+    CHECK(queued > 100, "only %d connections of the other user", queued);
+    sock = dial_now();
+    CHECK(sock >= 0, "no room beside %d connections: %m", queued);
+    CHECK(fcntl(fd, F_SETLEASE, F_WRLCK) == 0, "%m");
+    kill(daemon, SIGCONT);
+    CHECK((ask(sock, DAXPIN_GUARD_HELLO, NULL, 0, -1) == 0) &&
+          (ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd) == 0), "it is refused");
+    CHECK((write(go, "", 1) == 1) &&
+          (read(result, &answered, sizeof(answered)) == sizeof(answered)),
+          "the other user has failed");
+    CHECK(answered < 100, "%d of %d came before it", answered, queued);
+    close_both(fd, sock);
+}
+
+static void test_first(void)
+{
+    enum { MOST = 6000 };
+    struct ucred daemon;
+    socklen_t length = sizeof(daemon);
+    int go[2], result[2], sock = dial();
+    pid_t pid;
+
+    CHECK((getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &daemon, &length) == 0) &&
+          (pipe(go) == 0) && (pipe(result) == 0), "%m");
+    close(sock);
+    kill(daemon.pid, SIGSTOP);
+    pid = fork();
+    if (pid == 0) {
+        _exit((setuid(OTHER) == 0) ? (queue_many(MOST, go[0], result[1]), 0) :
+                                     1);
+    }
+    close(result[1]);
+    check_first(daemon.pid, go[1], result[0]);
+    kill(daemon.pid, SIGCONT);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(go[0]);
+    close(go[1]);
+    close(result[0]);
 }
 
 /* A client that sends an invalid message is disconnected; others are not. */
@@ -819,6 +901,7 @@ int main(int argc, char **argv)
     run("thousands of ranges", test_many_ranges);
     run("thousands of clients", test_many_clients);
     run("limits of a user", test_limits);
+    run("a first connection beside many of another user", test_first);
     run("an invalid message ends the connection", test_nonsense);
     run("a flood by another user", test_flood);
     run("sockets that linger", test_lingering);
