@@ -42,6 +42,17 @@ static struct guard_answers guard_answers =
 
 static void guard_client_receive(void *arg);
 
+/* Let a client know why its connection ends at once. */
+static void guard_client_refuse(int fd, int error)
+{
+    const daxpin_guard_head_t answer = {.magic   = DAXPIN_GUARD_MAGIC,
+                                        .version = DAXPIN_GUARD_OLDEST,
+                                        .type    = DAXPIN_GUARD_ANSWER,
+                                        .error   = (uint32_t)error};
+
+    (void)send(fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 void guard_client_accept(int fd)
 {
     guard_client_t *client = calloc(1, sizeof(*client));
@@ -63,6 +74,7 @@ void guard_client_accept(int fd)
     client->pid         = peer.pid;
     client->uid         = peer.uid;
     client->is_new      = is_new;
+    client->version     = DAXPIN_GUARD_OLDEST; /* until it has sent its own */
     client->event.ready = guard_client_receive;
     client->event.arg   = client;
     if (guard_loop_add(fd, &client->event) != 0) {
@@ -73,6 +85,7 @@ void guard_client_accept(int fd)
     return;
 
 err:
+    guard_client_refuse(fd, EUSERS);
     if (is_new) {
         guard_programs_served(payer);
     }
@@ -213,20 +226,59 @@ static int guard_client_add(guard_client_t *client,
     return 0;
 }
 
+static int guard_message_is_ours(const daxpin_guard_message_t *message,
+                                 ssize_t length)
+{
+    return (length >= (ssize_t)sizeof(message->head)) &&
+           (message->head.magic == DAXPIN_GUARD_MAGIC);
+}
+
+static int guard_message_is_known(const daxpin_guard_message_t *message)
+{
+    return (message->head.version >= DAXPIN_GUARD_OLDEST) &&
+           (message->head.version <= DAXPIN_GUARD_VERSION);
+}
+
 static int guard_message_is_valid(const daxpin_guard_message_t *message,
                                   ssize_t length)
 {
-    return (length >= (ssize_t)sizeof(message->head)) &&
-           (message->head.magic == DAXPIN_GUARD_MAGIC) &&
-           (message->head.version == DAXPIN_GUARD_VERSION) &&
+    return guard_message_is_ours(message, length) &&
+           guard_message_is_known(message) &&
            (message->head.count <= DAXPIN_GUARD_RANGES) &&
            (length == (ssize_t)DAXPIN_GUARD_SIZE(message->head.count));
 }
 
-/* Handle one message. -EPROTO: the client breaks the protocol. */
-static int guard_client_handle(guard_client_t *client,
-                               const daxpin_guard_message_t *message)
+/* Say now and then that a client has a version that this daemon does not know. */
+static void guard_client_note_version(const guard_client_t *client)
 {
+    static long next;
+
+    if (guard_user_is_due(&next)) {
+        guard_log(LOG_WARNING, "pid %d of user %u has version %u of the "
+                  "protocol, and this daemon has versions %u to %u: it is not "
+                  "guarded; install daxpin-guardd and libdaxpin of one release",
+                  (int)client->pid, (unsigned)client->uid,
+                  (unsigned)client->version, DAXPIN_GUARD_OLDEST,
+                  DAXPIN_GUARD_VERSION);
+    }
+}
+
+/* Handle one message. -EPROTO: the client breaks the protocol. -EPROTONOSUPPORT: it
+ * has another one. */
+static int guard_client_handle(guard_client_t *client,
+                               const daxpin_guard_message_t *message,
+                               ssize_t length)
+{
+    if (guard_message_is_ours(message, length)) {
+        client->version = message->head.version;
+        if (!guard_message_is_known(message)) {
+            guard_client_note_version(client);
+            return -EPROTONOSUPPORT;
+        }
+    }
+    if (!guard_message_is_valid(message, length)) {
+        return -EPROTO;
+    }
     if (message->head.type == DAXPIN_GUARD_HELLO) {
         return 0;
     }
@@ -278,16 +330,18 @@ static void guard_client_on_proof(void *arg, const guard_proof_t *proof,
 }
 
 /* Return whether a message that brings a descriptor names a file. */
-static int guard_client_names_file(const guard_client_t *client)
+static int guard_client_names_file(guard_client_t *client)
 {
     daxpin_guard_message_t message;
     ssize_t length = recv(client->fd, &message, sizeof(message),
                           MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 
-    return (client->inode == NULL) &&
-           guard_message_is_valid(&message, length) &&
-           (message.head.count == 0) &&
-           (message.head.type == DAXPIN_GUARD_FILE);
+    if ((client->inode != NULL) || !guard_message_is_valid(&message, length) ||
+        (message.head.count != 0) || (message.head.type != DAXPIN_GUARD_FILE)) {
+        return 0;
+    }
+    client->version = message.head.version;
+    return 1;
 }
 
 /* Have a child receive a message that brings a descriptor. Meanwhile the client
@@ -331,22 +385,24 @@ static void guard_client_receive(void *arg)
         guard_client_part(client);
         return;
     }
-    guard_client_reply(client, guard_message_is_valid(&message, length) ?
-                               guard_client_handle(client, &message) :
-                               -EPROTO);
+    guard_client_reply(client, guard_client_handle(client, &message, length));
 }
 
 /* Send the answer. 0: the client does not read, and its queue is full. */
 static int guard_client_send(const guard_client_t *client)
 {
     const int kernel = (client->inode != NULL) ? client->inode->error : 0;
-    const daxpin_guard_head_t answer = {
+    daxpin_guard_head_t answer = {
         .magic   = DAXPIN_GUARD_MAGIC,
-        .version = DAXPIN_GUARD_VERSION,
+        .version = client->version,
         .type    = client->known ? DAXPIN_GUARD_KNOWN : DAXPIN_GUARD_ANSWER,
         .count   = guard_programs_are_pinned() ? GUARD_GRACE_MS : 0,
         .error   = (uint32_t)((client->error != 0) ? client->error : kernel)
     };
+
+    if (client->error == EPROTONOSUPPORT) {
+        answer.count = DAXPIN_GUARD_VERSION;
+    }
 
     return send(client->fd, &answer, sizeof(answer),
                 MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(answer);
@@ -376,7 +432,7 @@ void guard_clients_finish(void)
         }
         client->answers = 0;
         guard_client_served(client);
-        if (!guard_client_send(client)) {
+        if (!guard_client_send(client) || (client->error == EPROTONOSUPPORT)) {
             guard_client_part(client); /* Queues the client again */
         }
         client->known = 0;

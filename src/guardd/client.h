@@ -21,6 +21,7 @@ typedef struct guard_client {
     guard_event_t event;
     pid_t         pid;
     uid_t         uid;     /* as the process has it */
+    uint16_t      version; /* of the protocol */
     guard_user_t  *user;   /* who is counted; may have another user ID */
     guard_inode_t *inode;  /* NULL: no file yet */
     size_t        ranges;

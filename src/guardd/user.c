@@ -61,9 +61,7 @@ void guard_user_release(guard_user_t *user)
     }
 }
 
-/* Return whether to say once more that a limit is reached: a user may reach it,
- * and fall below it, as often as the user likes. */
-static int guard_user_is_due(long *next)
+int guard_user_is_due(long *next)
 {
     const long now = guard_now_ms();
 

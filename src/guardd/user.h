@@ -43,6 +43,10 @@ void          guard_user_leave(guard_user_t *user);
 void guard_user_keep(guard_user_t *user);
 void guard_user_release(guard_user_t *user);
 
+/* Return whether to log something once more, which users may cause as often as they
+ * like. *next: when it is to be logged again (ms); 0 at first */
+int guard_user_is_due(long *next);
+
 /* Return whether the user may have so many more ranges. */
 int guard_user_may_add(const guard_user_t *user, size_t count);
 

@@ -10,9 +10,10 @@
  * Packets on a socket, one connection for each file of each process. Every
  * request has one answer, and answers come in the order of the requests.
  *
- *   HELLO   first. A client that has an answer knows that the daemon receives what
- *           is sent: an open file description in the queue of a daemon that is
- *           stopped would stay open, with its lease, when the client has ended
+ *   HELLO   first, since version 2. A client that has an answer knows that the
+ *           daemon receives what is sent: an open file description in the queue of
+ *           a daemon that is stopped would stay open, with its lease, when the
+ *           client has ended
  *   FILE    with the open file description, once: guard this file
  *   ADD     guard these ranges; each is removed on its own. Without ranges: is
  *           the daemon alive?
@@ -30,12 +31,22 @@
  * daemon that ends in order sends ESHUTDOWN, an answer without a request.
  */
 
+/*
+ * Versions. The head and HELLO are the same in all, and a client has to receive an
+ * error in an answer of any version. A change that the other side has to know of is
+ * a new version: one more type of request, another order of them. The daemon knows
+ * versions from DAXPIN_GUARD_OLDEST on, and answers in that of the request. To another
+ * one it answers EPROTONOSUPPORT, with its own version as the count, and ends the
+ * connection. Daemons of version 1 end it without an answer.
+ */
+
 #include <stdint.h>
 #include <stdlib.h>
 
 #define DAXPIN_GUARD_SOCKET  "/run/daxpin/guard"
 #define DAXPIN_GUARD_MAGIC   0x72617567u /* "guar" */
-#define DAXPIN_GUARD_VERSION 1u
+#define DAXPIN_GUARD_VERSION 2u
+#define DAXPIN_GUARD_OLDEST  1u /* that the daemon knows: without HELLO */
 
 /* Most ranges in one packet */
 #define DAXPIN_GUARD_RANGES 256
@@ -67,6 +78,8 @@ typedef struct daxpin_guard_head {
                        EAGAIN  nothing could be found out in time about the
                                description
                        EDQUOT  the user, or all users, have too many ranges
+                       EUSERS  they have too many connections; without a request
+                       EPROTONOSUPPORT  see above
                        ENOENT  a range to remove was not added
                        others  as of bpf(2) */
 } daxpin_guard_head_t;

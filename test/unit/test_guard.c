@@ -28,6 +28,8 @@ typedef enum guard_mode {
     GUARD_FAIR,       /* confirms every message */
     GUARD_OTHER_USER, /* confirms, but belongs to another user */
     GUARD_REFUSES,
+    GUARD_FULL,  /* has no room for one more connection */
+    GUARD_NEWER, /* does not know this version any more */
     GUARD_SILENT,
     GUARD_STOPPED, /* accepts and receives nothing */
     GUARD_SENDS_GARBAGE,
@@ -65,17 +67,22 @@ static int guard_take_fd(struct msghdr *header)
     return fd;
 }
 
-static void guard_answer(int sock, uint32_t error)
+static void guard_answer_in(int sock, uint16_t version, uint32_t error)
 {
     const uint16_t type = guard.knows ? DAXPIN_GUARD_KNOWN :
                                         DAXPIN_GUARD_ANSWER;
     const daxpin_guard_head_t answer = {.magic   = DAXPIN_GUARD_MAGIC,
-                                        .version = DAXPIN_GUARD_VERSION,
+                                        .version = version,
                                         .type    = type,
                                         .count   = guard.grace_ms,
                                         .error   = error};
 
     (void)send(sock, &answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
+static void guard_answer(int sock, uint32_t error)
+{
+    guard_answer_in(sock, DAXPIN_GUARD_VERSION, error);
 }
 
 static void guard_count(const daxpin_guard_message_t *message, int fd)
@@ -121,6 +128,12 @@ static int guard_serve(int sock)
     case GUARD_REFUSES:
         guard_answer(sock, EDQUOT);
         return 1;
+    case GUARD_FULL:
+        guard_answer_in(sock, DAXPIN_GUARD_OLDEST, EUSERS);
+        return 0;
+    case GUARD_NEWER:
+        guard_answer_in(sock, DAXPIN_GUARD_VERSION + 1, EPROTONOSUPPORT);
+        return 0;
     case GUARD_SENDS_GARBAGE:
         (void)send(sock, "wrong", 5, MSG_NOSIGNAL);
         return 1;
@@ -291,11 +304,47 @@ static void test_daemon_sends_garbage(void **state)
     guard_end_daemon("k");
 }
 
+/* A daemon of the first version of the protocol ends the connection after a first
+ * message that it does not know. That once or twice is no reason for a message: the
+ * daemon may have ended. */
 static void test_daemon_disconnects(void **state)
 {
+    daxpin_file_t *file = unit_open(unit_path(unit_memory, "older"),
+                                    UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
     guard_start_daemon(GUARD_DISCONNECTS, 0);
     guard_check_no_guard();
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_true(unit_await(10000, strstr(unit_log, "another release") != NULL));
+    assert_true(guard.ended + guard.opened > 2);
+    assert_contains(unit_log, "install both of one release");
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
     guard_end_daemon("k");
+    unit_log_clear();
+    (void)state;
+}
+
+/* What a daemon of a later version answers is understood, in its version. */
+static void test_daemon_is_newer(void **state)
+{
+    guard_start_daemon(GUARD_NEWER, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
+    assert_contains(unit_log, "install both of one release");
+    unit_log_clear();
+    (void)state;
+}
+
+static void test_daemon_is_full(void **state)
+{
+    guard_start_daemon(GUARD_FULL, 0);
+    guard_check_no_guard();
+    guard_end_daemon("k");
+    assert_contains(unit_log, "max-clients");
+    unit_log_clear();
+    (void)state;
 }
 
 /* The library does not wait long for the daemon. */
@@ -638,6 +687,8 @@ int main(int argc, char **argv)
         unit_case(test_daemon_refuses),
         unit_case(test_daemon_sends_garbage),
         unit_case(test_daemon_disconnects),
+        unit_case(test_daemon_is_newer),
+        unit_case(test_daemon_is_full),
         unit_case(test_daemon_is_silent),
         unit_case(test_daemon_is_stopped),
         unit_case(test_daemon_falls_silent),

@@ -381,7 +381,7 @@ static void test_limits(void)
     for (i = 0; i < count; ++i) {
         close(socks[i]);
     }
-    CHECK((error == -1) && (count == MOST), "client %d: %d", count, error);
+    CHECK((error == EUSERS) && (count == MOST), "client %d: %d", count, error);
     close_both(fd, sock);
 }
 

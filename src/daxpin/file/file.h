@@ -86,6 +86,7 @@ typedef struct daxpin_guard {
     int      grace_extra;      /* there are pins that the dead daemon did not
                                   confirm */
     int      fresh;            /* connected: answers to come, to HELLO and FILE */
+    int      unheard;          /* connections in a row that ended without any */
     int      gap;              /* the file was not guarded for a while; the
                                   holder clears this */
     int      stalled;          /* the daemon does not answer */

@@ -45,6 +45,9 @@
 #define DAXPIN_GUARD_QUIET       (1 * DAXPIN_SEC)
 #define DAXPIN_GUARD_SILENCE     (2 * DAXPIN_SEC)
 
+/* Connections in a row that the daemon has ended without an answer */
+#define DAXPIN_GUARD_UNHEARD 3
+
 struct daxpin_guard_request {
     uint16_t             type; /* daxpin_guard_type_t */
     daxpin_guard_range_t range;
@@ -157,11 +160,30 @@ static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
     guard->pause = (2 * guard->pause < most) ? 2 * guard->pause : most;
 }
 
+/* What to do about an error of the daemon's; empty if nothing is to be done. */
+static const char *daxpin_guard_advice(int error)
+{
+    switch (error) {
+    case EDQUOT:
+        return "; this user has too many pins: see --max-ranges of "
+               "daxpin-guardd(8)";
+    case EUSERS:
+        return "; it has too many connections: see --max-clients of "
+               "daxpin-guardd(8)";
+    case EPROTONOSUPPORT:
+        return "; it is of another release than this libdaxpin: install both "
+               "of one release, and restart it";
+    default:
+        return "";
+    }
+}
+
 /* Go on without the guard, and try again later: the daemon has exited, or
  * refuses this file. Meanwhile lease and hold protect it. */
 static void daxpin_guard_lost(daxpin_file_t *file, int error)
 {
     daxpin_guard_t *guard = &file->guard;
+    const char *advice;
 
     daxpin_file_place_hold_again(file);
     if (guard->synced) {
@@ -170,11 +192,10 @@ static void daxpin_guard_lost(daxpin_file_t *file, int error)
                    "the file are not refused until daxpin-guardd guards it "
                    "again", file->path);
     } else if ((error != 0) && (error != guard->logged_error)) {
-        daxpin_log((error == EDQUOT) ? DAXPIN_LOG_WARN : DAXPIN_LOG_DEBUG,
+        advice = daxpin_guard_advice(error);
+        daxpin_log((advice[0] != '\0') ? DAXPIN_LOG_WARN : DAXPIN_LOG_DEBUG,
                    "%s: daxpin-guardd cannot guard it: %s%s", file->path,
-                   strerror(error), (error == EDQUOT) ?
-                   "; this user has too many pins: see --max-ranges of "
-                   "daxpin-guardd(8)" : "");
+                   strerror(error), advice);
         guard->logged_error = error;
     }
     guard->synced      = 0;
@@ -265,6 +286,9 @@ static void daxpin_guard_send(daxpin_file_t *file)
             }
             return; /* Sent after the next answer, or at guard->retry */
         }
+        if (sent == -EPIPE) {
+            return; /* The daemon has said why, or its end is to be read */
+        }
         if (sent < 0) {
             daxpin_guard_died(file, (int)-sent);
             return;
@@ -305,6 +329,16 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
     }
 }
 
+/* Return what the end of a connection says: a daemon that does not know HELLO ends each
+ * one without an answer, and one that is ended a few. */
+static int daxpin_guard_unheard(daxpin_guard_t *guard)
+{
+    if (guard->fresh < 2) {
+        return 0;
+    }
+    return (++guard->unheard < DAXPIN_GUARD_UNHEARD) ? 0 : EPROTONOSUPPORT;
+}
+
 static void daxpin_guard_on_answer(void *arg, uint32_t events)
 {
     daxpin_file_t *file   = arg;
@@ -324,12 +358,14 @@ static void daxpin_guard_on_answer(void *arg, uint32_t events)
         return;
     }
     if (length <= 0) {
-        daxpin_guard_died(file, (int)-length);
+        daxpin_guard_died(file, (length < 0) ? (int)-length :
+                                               daxpin_guard_unheard(guard));
         return;
     }
+    guard->unheard = 0;
     if ((length != (ssize_t)sizeof(answer)) ||
         (answer.magic != DAXPIN_GUARD_MAGIC) ||
-        (answer.version != DAXPIN_GUARD_VERSION) ||
+        ((answer.version != DAXPIN_GUARD_VERSION) && (answer.error == 0)) ||
         ((answer.type != DAXPIN_GUARD_ANSWER) &&
          (answer.type != DAXPIN_GUARD_KNOWN)) ||
         ((guard->unanswered == 0) && (answer.error == 0))) {
