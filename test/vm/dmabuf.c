@@ -241,32 +241,37 @@ static void test_revoke(void)
     end(&me);
 }
 
+static int set_up_hung(void)
+{
+    static exported_t me;
+    const int ret = make_imported(&me, "hung", NO_GRACE, IMPORTER_PINNED);
+
+    if (ret == 0) {
+        unmap_file(&me.file);
+    }
+    return ret;
+}
+
+static void stop(void)
+{
+    raise(SIGSTOP);
+}
+
 /* The owner is stopped, and does nothing at all */
 static void test_hung(void)
 {
-    exported_t me;
-    pid_t owner, pid;
-    int ready[2];
-    char c;
+    char path[PATH_MAX];
+    owner_t owner;
 
-    CHECK(pipe(ready) == 0, "%m");
-    owner = fork();
-    if (owner == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        c = (make_imported(&me, "hung", NO_GRACE, IMPORTER_PINNED) == 0);
-        unmap_file(&me.file);
-        _exit((write(ready[1], &c, 1) == 1) && (raise(SIGSTOP) == 0));
+    snprintf(path, sizeof(path), "%s/hung", directory);
+    TRY(start_owner(&owner, set_up_hung, stop));
+    if ((waitpid(owner.pid, NULL, WUNTRACED) != owner.pid) ||
+        !passes(intrude(path))) {
+        snprintf(why, sizeof(why), "a truncate waits for a program that is "
+                 "stopped");
     }
-    CHECK((read(ready[0], &c, 1) == 1) && (c == 1), "it has no dma-buf");
-    CHECK(waitpid(owner, NULL, WUNTRACED) == owner, "%m");
-    snprintf(me.file.path, sizeof(me.file.path), "%s/hung", directory);
-    pid = intrude(me.file.path);
-    CHECK(passes(pid), "a truncate waits for a program that is stopped");
-    kill(owner, SIGKILL);
-    waitpid(owner, NULL, 0);
-    close(ready[0]);
-    close(ready[1]);
-    unlink(me.file.path);
+    end_owner(&owner);
+    unlink(path);
 }
 
 /* The owner gives the lease back, and so lends the file: nothing is taken */
@@ -388,39 +393,27 @@ static void break_once(unsigned number)
 
 static void test_breaks(void)
 {
-    const char *value = getenv("DAXPIN_VM_BREAKS");
-    unsigned count    = (value != NULL) ? (unsigned)atoi(value) : 100, i;
+    run_breaks(100, break_once);
+}
 
-    for (i = 0; (i < count) && (why[0] == '\0'); ++i) {
-        break_once(i);
-    }
-    printf("# %u breaks\n", i);
+static int set_up_kill(void)
+{
+    static exported_t me;
+    const int ret = make_imported(&me, "kill", LONG_MS, IMPORTER_AT_ONCE);
+
+    unlink(me.file.path);
+    return ret;
 }
 
 /* The program dies while the device writes */
 static void test_kill(void)
 {
-    exported_t me;
-    pid_t owner, pid;
-    int ready[2];
-    char c;
+    owner_t owner;
 
-    CHECK(pipe(ready) == 0, "%m");
-    owner = fork();
-    if (owner == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        c = (make_imported(&me, "kill", LONG_MS, IMPORTER_AT_ONCE) == 0);
-        unlink(me.file.path);
-        _exit((write(ready[1], &c, 1) == 1) && (pause() == 0));
-    }
-    CHECK((read(ready[0], &c, 1) == 1) && (c == 1), "it has no dma-buf");
-    kill(owner, SIGKILL);
-    pid = owner;
-    CHECK(waitpid(pid, NULL, 0) == owner, "it does not end");
+    TRY(start_owner(&owner, set_up_kill, sleep_on));
+    CHECK(end_owner(&owner) == 0, "it does not end");
     CHECK(becomes(PINS, 0) && becomes(PAGES, 0) && becomes(FILES, 0),
           "something is left");
-    close(ready[0]);
-    close(ready[1]);
 }
 
 static int unload(void)

@@ -140,13 +140,7 @@ static void break_once(unsigned number)
 
 static void test_breaks(void)
 {
-    const char *value = getenv("DAXPIN_VM_BREAKS");
-    unsigned count    = (value != NULL) ? (unsigned)atoi(value) : 20, i;
-
-    for (i = 0; (i < count) && (why[0] == '\0'); ++i) {
-        break_once(i);
-    }
-    printf("# %u breaks\n", i);
+    run_breaks(20, break_once);
 }
 
 static void test_open(void)

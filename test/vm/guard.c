@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 
 #include "daemon.h"
+#include "owner.h"
 
 #include "daxpin/access.h"
 #include <daxpin.h>
@@ -280,37 +281,62 @@ static int set_break_time(const char *seconds)
            (fclose(file) == 0);
 }
 
-/* A job is stopped: the lease expires, and then the guard refuses. */
-static void test_stopped_job(void)
+/* The job of another process, and what lets it end */
+static job_t sleeper;
+static int   go[2];
+
+static int set_up_sleeper(void)
 {
-    char path[PATH_MAX], byte;
-    int ready[2], go[2], status;
-    job_t job;
-    pid_t pid;
+    return ((job_open(&sleeper, directory, "sleeper") == 0) &&
+            (job_pin(&sleeper) == 0) && has_guard(sleeper.file)) ? 0 : -1;
+}
+
+static void end_sleeper(void)
+{
+    char byte;
+
+    if ((read(go[0], &byte, 1) != 1) ||
+        !becomes(sleeper.file, DAXPIN_STATE_HELD) ||
+        (sleeper.memory[START] != 'a')) {
+        _exit(1);
+    }
+    job_close(&sleeper);
+    _exit(0);
+}
+
+/* Truncate the file of a job that is stopped, until its lease expires. */
+static void truncate_stopped(owner_t *job)
+{
+    char path[PATH_MAX];
+    int status;
 
     snprintf(path, sizeof(path), "%s/sleeper", directory);
-    CHECK((pipe(ready) == 0) && (pipe(go) == 0), "%m");
-    pid = fork();
-    if (pid == 0) {
-        if ((job_open(&job, directory, "sleeper") != 0) ||
-            (job_pin(&job) != 0) || !has_guard(job.file) ||
-            (write(ready[1], "", 1) != 1) || (read(go[0], &byte, 1) != 1) ||
-            !becomes(job.file, DAXPIN_STATE_HELD) ||
-            (job.memory[START] != 'a')) {
-            _exit(1);
-        }
-        job_close(&job);
-        _exit(0);
-    }
-    CHECK(read(ready[0], &byte, 1) == 1, "no job");
-    kill(pid, SIGSTOP);
+    kill(job->pid, SIGSTOP);
     CHECK(set_break_time("3"), "lease-break-time: %m");
     status = status_of(intruder(path, 0), 60000);
     CHECK(set_break_time("45"), "lease-break-time: %m");
-    kill(pid, SIGCONT);
+    kill(job->pid, SIGCONT);
     CHECK(status == ETXTBSY, "truncate: %s", strerror(status));
     CHECK(write(go[1], "", 1) == 1, "%m");
-    CHECK(status_of(pid, 60000) == 0, "the job has lost its file");
+    status = status_of(job->pid, 60000);
+    if (status != -1) {
+        job->pid = 0; /* It has ended */
+    }
+    CHECK(status == 0, "the job has lost its file");
+}
+
+/* A job is stopped: the lease expires, and then the guard refuses. */
+static void test_stopped_job(void)
+{
+    owner_t job;
+
+    CHECK(pipe(go) == 0, "%m");
+    if (start_owner(&job, set_up_sleeper, end_sleeper) == 0) {
+        truncate_stopped(&job);
+    }
+    end_owner(&job);
+    close(go[0]);
+    close(go[1]);
 }
 
 /* Do everything that a process may do to a range that is not pinned. Return

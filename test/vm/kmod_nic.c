@@ -187,38 +187,32 @@ static void test_unlinked(void)
     CHECK(becomes(LINGERING, 0), "it lingers for ever");
 }
 
+static int set_up_kill(void)
+{
+    static pinned_t me;
+
+    memset(&nic, 0, sizeof(nic)); /* the parent's */
+    return ((nic_open(&nic) == 0) && (make_pinned(&me, "kill") == 0) &&
+            (reg(me.alias, LENGTH) != NULL) &&
+            (fcntl(me.fd, F_SETLEASE, F_UNLCK) == 0)) ? 0 : -1;
+}
+
 static void test_kill(void)
 {
-    char path[PATH_MAX], byte = 0;
-    pid_t child, pid;
-    int ready[2];
-    pinned_t me;
+    char path[PATH_MAX];
+    owner_t owner;
+    int waited;
+    pid_t pid;
 
-    CHECK(pipe(ready) == 0, "%m");
-    child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        memset(&nic, 0, sizeof(nic)); /* the parent's */
-        if ((nic_open(&nic) == 0) && (make_pinned(&me, "kill") == 0)) {
-            byte = (reg(me.alias, LENGTH) != NULL) &&
-                   (fcntl(me.fd, F_SETLEASE, F_UNLCK) == 0);
-        }
-        if (write(ready[1], &byte, 1) == 1) {
-            pause();
-        }
-        _exit(1);
-    }
-    CHECK((read(ready[0], &byte, 1) == 1) && byte, "a child cannot register");
+    TRY(start_owner(&owner, set_up_kill, sleep_on));
     snprintf(path, sizeof(path), "%s/kill", directory);
-    pid = intrude(path);
-    CHECK(waits(pid), "it did not wait");
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    pid    = intrude(path);
+    waited = waits(pid);
+    end_owner(&owner);
     CHECK(passes(pid), "it waits for a dead process");
-    CHECK(becomes(LINGERING, 0) && becomes(PINS, 0), "it lingers for ever");
-    close(ready[0]);
-    close(ready[1]);
     unlink(path);
+    CHECK(waited, "it did not wait");
+    CHECK(becomes(LINGERING, 0) && becomes(PINS, 0), "it lingers for ever");
 }
 
 /*

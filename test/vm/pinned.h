@@ -11,7 +11,7 @@
 
 #define _GNU_SOURCE
 
-#include "result.h"
+#include "owner.h"
 
 #include "wire/ioctl.h"
 
@@ -195,6 +195,23 @@ static UNUSED void release_all(pinned_t *me)
     unmap_file(me);
     close_file(me);
     unlink(me->path);
+}
+
+/*
+ * Breaks
+ */
+
+/* Call a function for each of DAXPIN_VM_BREAKS breaks, or of so many, until one
+ * fails. */
+static UNUSED void run_breaks(unsigned standard, void (*once)(unsigned number))
+{
+    const char *value = getenv("DAXPIN_VM_BREAKS");
+    unsigned count    = (value != NULL) ? (unsigned)atoi(value) : standard, i;
+
+    for (i = 0; (i < count) && (why[0] == '\0'); ++i) {
+        once(i);
+    }
+    printf("# %u breaks\n", i);
 }
 
 /*
