@@ -391,8 +391,8 @@ int guard_programs_are_pinned(void)
 /* Programs are detached where their last reference goes, which takes seconds when the
  * processors are busy: the kernel waits until all tasks have left each function. A
  * process that has closed a descriptor of a program waits for that, also at its exit;
- * for a pin, a thread of the kernel does. So the pins come last. Until then the
- * programs let everything pass. */
+ * for a pin, a thread of the kernel does (on Linux 6.12 and 7.3; 6.1 makes the process
+ * wait). So the pins come last. Until then the programs let everything pass. */
 void guard_programs_end(void)
 {
     struct bpf_link **links = (struct bpf_link**)&guard_skeleton->links;
