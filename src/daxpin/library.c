@@ -53,6 +53,7 @@ static uint64_t daxpin_library_tick(int signaled)
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);
     }
+    next = daxpin_earlier(next, daxpin_share_tick_door(daxpin_now()));
     next = daxpin_earlier(next, daxpin_files_leave(daxpin_now()));
     next = daxpin_earlier(next, daxpin_close_tick(daxpin_now()));
     return daxpin_earlier(next, daxpin_watch_tick(daxpin_now()));

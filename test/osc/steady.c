@@ -25,7 +25,7 @@
 #define WARM_UP    6
 #define WINDOWS    24
 #define AT_ONCE    12
-#define PER_WINDOW 10 /* descriptors, of 2 ranks that have a file each */
+#define PER_WINDOW 8  /* descriptors, of 2 ranks that have a file each */
 #define PER_HOLD   4  /* and as many more of those, on DAX */
 #define SLACK      8  /* what is closed a moment later, or is of Open MPI */
 

@@ -19,6 +19,9 @@
 
 #define RENDEZVOUS_USER 1000
 
+/* Names of the addresses of a process: two for each file, and for the door */
+#define RENDEZVOUS_NAMES(_files) (2 * (_files) + 2)
+
 /* What fstatat() fails with; 0: with nothing. The function replaces that of the
  * C library in this program. */
 static _Atomic int rendezvous_fault;
@@ -29,6 +32,16 @@ int fstatat(int dir_fd, const char *restrict name, struct stat *restrict st,
     errno = rendezvous_fault;
     return (errno != 0) ? -1 :
            (int)syscall(SYS_newfstatat, dir_fd, name, st, flags);
+}
+
+/* The same for links */
+static _Atomic int rendezvous_link_fault;
+
+int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    errno = rendezvous_link_fault;
+    return (errno != 0) ? -1 :
+           (int)syscall(SYS_linkat, from_fd, from, to_fd, to, flags);
 }
 
 /* Have this process and its children meet in a new directory. */
@@ -178,7 +191,8 @@ static void test_directory_is_squatted(void **state)
         child_spawn(&child, "squat", unit_path(unit_disk, "squat"), how[i],
                     NULL);
         assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
-        assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 2);
+        assert_int_equal(child_answer(&child, CHILD_WAIT_MS),
+                         RENDEZVOUS_NAMES(1));
         assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
         child_finish(&child);
     }
@@ -452,11 +466,11 @@ static void test_killed_holders(void **state)
         path = unit_path(unit_disk, "killed");
         member_start_open(&holder, path);
         child_kill(&holder);
-        assert_int_equal(rendezvous_count(dir), 2);
+        assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
     }
     file = unit_open(path, UNIT_LENGTH);
     assert_int_equal(daxpin_file_is_holder(file), 1);
-    assert_int_equal(rendezvous_count(dir), 2);
+    assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
     daxpin_file_close(file);
     assert_int_equal(rendezvous_count(dir), 0);
     (void)state;
@@ -505,12 +519,12 @@ static void test_removed_names(void **state)
     unit_log_clear();
     rendezvous_remove(dir, "");
     assert_int_equal(rmdir(dir), 0);
-    rendezvous_check_restored(dir, file, 4);
+    rendezvous_check_restored(dir, file, RENDEZVOUS_NAMES(2));
     assert_contains(unit_log, "are made again");
     rendezvous_remove(dir, ".lock");
-    rendezvous_check_restored(dir, more, 4);
+    rendezvous_check_restored(dir, more, RENDEZVOUS_NAMES(2));
     rendezvous_remove(dir, "-");
-    rendezvous_check_restored(dir, file, 4);
+    rendezvous_check_restored(dir, file, RENDEZVOUS_NAMES(2));
     unit_log_clear();
     daxpin_file_close(more);
     daxpin_file_close(file);
@@ -530,7 +544,7 @@ static void test_unreadable_names(void **state)
     is_lost          = daxpin_address_is_lost(&file->share.address);
     rendezvous_fault = 0;
     assert_false(is_lost);
-    assert_int_equal(rendezvous_count(dir), 2);
+    assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
     daxpin_file_close(file);
     (void)state;
 }
@@ -556,7 +570,7 @@ static void test_removed_and_taken(void **state)
     assert_int_equal(rendezvous_logged("has the file by now"), 1);
     close(fd);
     assert_true(unit_await(10000, rendezvous_logged("are made again")));
-    rendezvous_check_restored(dir, file, 2);
+    rendezvous_check_restored(dir, file, RENDEZVOUS_NAMES(1));
     unit_log_clear();
     daxpin_file_close(file);
     /* A file stays until its holder has noticed that the members are gone */
@@ -579,7 +593,7 @@ static void test_fork_keeps_the_address(void **state)
         _exit(0);
     }
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_int_equal(rendezvous_count(dir), 2);
+    assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
     member_start_open(&member, path);
     assert_int_equal(child_query(&member, "holder"), 0);
     child_finish(&member);
@@ -710,6 +724,127 @@ static void test_no_descriptors(void **state)
 }
 
 /*
+ * The door
+ */
+
+/* Return how many descriptors of this process are sockets. */
+static int rendezvous_sockets(void)
+{
+    DIR *stream = opendir("/proc/self/fd");
+    struct dirent *entry;
+    struct stat st;
+    int count = 0;
+
+    assert_non_null(stream);
+    while ((entry = readdir(stream)) != NULL) {
+        count += (fstatat(dirfd(stream), entry->d_name, &st, 0) == 0) &&
+                 S_ISSOCK(st.st_mode);
+    }
+    closedir(stream);
+    return count;
+}
+
+/* Connect to the address of a file that does not exist. Return the socket. */
+static int rendezvous_connect(uint64_t dev, uint64_t ino)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_true(fd >= 0);
+    if (daxpin_address_connect(dev, ino, fd, 0) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Return whether a process waits to be accepted, and accept it. */
+static int rendezvous_accept(int listen_fd)
+{
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+/* Those that come before an address has the door wait at the socket that the
+ * address had, those that come later at the door. */
+static void test_address_gets_a_door(void **state)
+{
+    const char *dir = rendezvous_dir();
+    daxpin_address_t door, address;
+    int early, late, listen_fd, error = -1;
+
+    assert_int_equal(daxpin_address_open_door(&door), 0);
+    assert_int_equal(daxpin_address_listen(1, 77, -1, &address), 0);
+    early     = rendezvous_connect(1, 77);
+    listen_fd = daxpin_address_share(&address, &door, &error);
+    late      = rendezvous_connect(1, 77);
+    assert_int_equal(error, 0);
+    assert_true((early >= 0) && (late >= 0) && (listen_fd >= 0));
+    assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
+    assert_true(rendezvous_accept(listen_fd));
+    assert_false(rendezvous_accept(listen_fd));
+    assert_true(rendezvous_accept(door.listen_fd));
+    assert_false(rendezvous_accept(door.listen_fd));
+    assert_int_equal(daxpin_address_share(&address, &door, &error), -1);
+    assert_int_equal(error, 0);
+    assert_false(daxpin_address_is_lost(&address));
+    daxpin_address_close(&address);
+    assert_int_equal(rendezvous_connect(1, 77), -1);
+    daxpin_address_close(&door);
+    assert_int_equal(rendezvous_count(dir), 0);
+    close(early);
+    close(late);
+    close(listen_fd);
+    (void)state;
+}
+
+/* Without hard links, a file has a socket of its own. */
+static void test_no_links(void **state)
+{
+    const char *dir  = rendezvous_dir();
+    const char *path = unit_path(unit_disk, "link");
+    int sockets      = rendezvous_sockets();
+    daxpin_file_t *file;
+    child_t member;
+
+    rendezvous_link_fault = EPERM;
+    file                  = unit_open(path, UNIT_LENGTH);
+    rendezvous_link_fault = 0;
+    assert_null(file->share.address.door);
+    assert_int_equal(rendezvous_sockets(), sockets + 2);
+    assert_int_equal(rendezvous_count(dir), RENDEZVOUS_NAMES(1));
+    member_start_open(&member, path);
+    assert_int_equal(child_query(&member, "holder"), 0);
+    child_finish(&member);
+    daxpin_file_close(file);
+    assert_true(unit_await(10000, rendezvous_count(dir) == 0));
+    assert_int_equal(rendezvous_sockets(), sockets);
+    (void)state;
+}
+
+/* A holder whose door has lost its name makes another one, and its files that
+ * have theirs are found there. */
+static void test_door_is_removed(void **state)
+{
+    const char *dir     = rendezvous_dir();
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "door"), UNIT_LENGTH);
+    daxpin_file_t *more;
+
+    rendezvous_remove(dir, "0-");
+    more = unit_open(unit_path(unit_disk, "next"), UNIT_LENGTH);
+    assert_ptr_equal(more->share.address.door, file->share.address.door);
+    rendezvous_check_restored(dir, file, RENDEZVOUS_NAMES(2));
+    rendezvous_check_restored(dir, more, RENDEZVOUS_NAMES(2));
+    daxpin_file_close(more);
+    daxpin_file_close(file);
+    assert_true(unit_await(10000, rendezvous_count(dir) == 0));
+    (void)state;
+}
+
+/*
  * Many files
  */
 
@@ -725,17 +860,18 @@ int flock(int fd, int operation)
 }
 
 /* What a file costs does not depend on how many others there are: calls for its
- * address, and descriptors. */
+ * address, and descriptors, none of which is a socket. */
 static void test_many_files(void **state)
 {
     daxpin_file_t *files[RENDEZVOUS_FILES];
     unsigned i, locks = 0;
-    int descriptors = 0;
+    int descriptors = 0, sockets = 0;
 
     rendezvous_dir();
     for (i = 0; i < RENDEZVOUS_FILES; ++i) {
         if (i == 1) {
             descriptors = unit_count_fds();
+            sockets     = rendezvous_sockets();
             locks       = atomic_load(&rendezvous_locks);
         }
         files[i] = unit_open(unit_path(unit_disk, "many"), UNIT_LENGTH);
@@ -744,8 +880,9 @@ static void test_many_files(void **state)
     descriptors = unit_count_fds() - descriptors;
     assert_true(locks <= 4 * RENDEZVOUS_FILES);
     /* On DAX each has a hold, too */
-    assert_true(descriptors <= (unit_is_dax(unit_disk) ? 10 : 6) *
+    assert_true(descriptors <= (unit_is_dax(unit_disk) ? 8 : 4) *
                                (RENDEZVOUS_FILES - 1));
+    assert_int_equal(rendezvous_sockets(), sockets);
     for (i = 0; i < RENDEZVOUS_FILES; ++i) {
         daxpin_file_close(files[i]);
     }
@@ -897,6 +1034,9 @@ int main(int argc, char **argv)
         unit_case(test_fork_keeps_the_address),
         unit_case(test_full_queue),
         unit_case(test_no_descriptors),
+        unit_case(test_address_gets_a_door),
+        unit_case(test_no_links),
+        unit_case(test_door_is_removed),
         unit_case(test_many_files),
         unit_case(test_many_files_of_a_member),
         unit_case(test_locked_roster)

@@ -110,6 +110,16 @@ struct daxpin_access;
 /* A process at the other end of a socket of the file; see share.h */
 typedef struct daxpin_conn daxpin_conn_t;
 
+LIST_HEAD(daxpin_conns, daxpin_conn);
+
+/* A socket at which newcomers connect; see share.c */
+typedef struct daxpin_listener {
+    int                fd;        /* of an address */
+    uint64_t           id;        /* of the loop; 0: it does not listen */
+    uint64_t           retry;     /* ns, to listen again */
+    uint64_t           pause;     /* ns, before that */
+} daxpin_listener_t;
+
 /* What this member has received from the holder, and member.c has not acted on
  * yet */
 typedef enum daxpin_note {
@@ -228,18 +238,14 @@ struct daxpin_file {
 
     struct {
         daxpin_address_t    address;         /* holder */
-        uint64_t            listen_id;
-        uint64_t            retry;           /* ns, to listen again */
-        uint64_t            pause;           /* ns, before that */
-        int                 reserves;        /* a descriptor, see share.c */
+        daxpin_listener_t   listener;        /* without a door */
+        int                 serves;          /* holder: it has an address */
         int                 logged_full;     /* that it cannot welcome any */
         uint64_t            check;           /* ns, to look for the address */
         int                 logged_lost;     /* that the address is gone */
         daxpin_conn_t       *holder_conn;    /* member */
         unsigned            notes;           /* member: daxpin_note_t */
-        LIST_HEAD(, daxpin_conn) conns;      /* holder */
-        unsigned            newcomers;       /* those among them that have not
-                                                sent a HELLO yet */
+        struct daxpin_conns conns;           /* holder: members */
     } share;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The socket of a file: members at the holder, and the holder at a member */
+/* The connections of a file: members at the holder, and the holder at a member */
 
 #include "share.h"
 
@@ -25,6 +25,7 @@
 
 #define DAXPIN_SHARE_BURST   64  /* messages of one member, read at once */
 #define DAXPIN_NEWCOMERS_MAX 256 /* that have not sent a HELLO yet */
+#define DAXPIN_ACCEPT_BURST  16  /* of them, accepted at once */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
 #define DAXPIN_LISTEN_MIN    (100 * DAXPIN_MSEC) /* pauses without room */
 #define DAXPIN_LISTEN_MAX    (2 * DAXPIN_SEC)
@@ -32,12 +33,21 @@
 /* How often to look whether the names of the address are there */
 #define DAXPIN_ADDRESS_PAUSE (500 * DAXPIN_MSEC)
 
-/* A descriptor that is given up to accept a newcomer, and to send it BUSY; one
- * for all files. Under daxpin_mutex. */
+/* What all files that this process holds share. Under daxpin_mutex. */
 static struct {
-    int      fd;
-    unsigned users; /* files that listen */
-} daxpin_share_reserved = {.fd = -1};
+    unsigned            serving;     /* files that have an address */
+    daxpin_address_t    door;
+    daxpin_listener_t   listener;    /* of the door */
+    struct daxpin_conns newcomers;   /* in the order of their coming */
+    unsigned            count;       /* of newcomers */
+    int                 reserved_fd; /* is given up to accept a newcomer, and to
+                                        send it BUSY */
+} daxpin_share_all = {
+    .door        = {.lock_fd = -1, .dir_fd = -1, .listen_fd = -1},
+    .listener    = {.fd = -1},
+    .newcomers   = LIST_HEAD_INITIALIZER(daxpin_share_all.newcomers),
+    .reserved_fd = -1
+};
 
 /*
  * The holder's side
@@ -58,11 +68,11 @@ static void daxpin_conn_close(daxpin_conn_t *conn)
 
     daxpin_loop_remove(conn->id, conn->fd);
     close(conn->fd);
-    if (file->holder) {
-        LIST_REMOVE(conn, link);
-        file->share.newcomers -= !conn->member;
-    } else {
+    if ((file != NULL) && !file->holder) {
         file->share.holder_conn = NULL;
+    } else {
+        LIST_REMOVE(conn, link);
+        daxpin_share_all.count -= file == NULL;
     }
     free(conn);
 }
@@ -79,10 +89,20 @@ static void daxpin_share_log_full(daxpin_file_t *file, int error)
                "limit of open files (ulimit -n)", file->path, strerror(error));
 }
 
-/* Send a newcomer what it needs. Return 0 to drop it. */
-static int daxpin_conn_welcome(daxpin_conn_t *conn)
+/* Send a newcomer a message that needs no answer. */
+static void daxpin_conn_refuse(const daxpin_conn_t *conn,
+                               const daxpin_file_t *file,
+                               daxpin_message_type_t type, uint64_t value)
 {
-    daxpin_file_t *file = conn->file;
+    daxpin_key_t key;
+
+    daxpin_file_key(file, &key);
+    daxpin_message_send(conn->fd, type, &key, value);
+}
+
+/* Send a newcomer what it needs. Return 0 to drop it. */
+static int daxpin_conn_welcome(const daxpin_conn_t *conn, daxpin_file_t *file)
+{
     const int watch_fd  = daxpin_watch_fd();
     /* Now, so that the newcomer is never without its place on the roster */
     const int roster_fd = daxpin_roster_open(file->roster_fd, file->turn);
@@ -95,7 +115,8 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
 
     if (roster_fd < 0) {
         daxpin_share_log_full(file, -roster_fd);
-        daxpin_conn_send(conn, DAXPIN_MESSAGE_BUSY, (uint64_t)-roster_fd);
+        daxpin_conn_refuse(conn, file, DAXPIN_MESSAGE_BUSY,
+                           (uint64_t)-roster_fd);
         return 0;
     }
     daxpin_file_key(file, &key);
@@ -106,28 +127,56 @@ static int daxpin_conn_welcome(daxpin_conn_t *conn)
     return ret == 0;
 }
 
+/* Return the file that a newcomer names: one that this process holds, or else
+ * the one that it has held last; or NULL. */
+static daxpin_file_t *daxpin_share_find(const daxpin_message_t *message)
+{
+    daxpin_file_t *file, *found = NULL;
+
+    LIST_FOREACH(file, &daxpin_files, link) {
+        if (file->holder && (file->dev == message->dev) &&
+            (file->ino == message->ino)) {
+            if (file->share.serves) {
+                return file;
+            }
+            found = (found != NULL) ? found : file;
+        }
+    }
+    return found;
+}
+
+static void daxpin_conn_become_member(daxpin_conn_t *conn, daxpin_file_t *file)
+{
+    LIST_REMOVE(conn, link);
+    --daxpin_share_all.count;
+    conn->file = file;
+    LIST_INSERT_HEAD(&file->share.conns, conn, link);
+}
+
 /* Handle the first message of a newcomer. Return 0 to drop it. */
 static int daxpin_conn_hello(daxpin_conn_t *conn,
                              const daxpin_message_t *message)
 {
-    daxpin_file_t *file = conn->file;
+    daxpin_file_t *file;
 
-    if (((message->type != DAXPIN_MESSAGE_HELLO) &&
-         (message->type != DAXPIN_MESSAGE_JOIN)) ||
-        (message->dev != file->dev) || (message->ino != file->ino)) {
+    if ((message->type != DAXPIN_MESSAGE_HELLO) &&
+        (message->type != DAXPIN_MESSAGE_JOIN)) {
+        return 0;
+    }
+    file = daxpin_share_find(message);
+    if (file == NULL) {
         return 0;
     }
     if (!daxpin_file_is_alive(file) ||
         ((message->generation != 0) &&
          (message->generation != file->generation))) {
-        daxpin_conn_send(conn, DAXPIN_MESSAGE_STALE, 0);
+        daxpin_conn_refuse(conn, file, DAXPIN_MESSAGE_STALE, 0);
         return 0;
     }
-    if (!daxpin_conn_welcome(conn)) {
+    if (!daxpin_conn_welcome(conn, file)) {
         return 0;
     }
-    conn->member            = 1;
-    --file->share.newcomers;
+    daxpin_conn_become_member(conn, file);
     file->share.logged_full = 0;
     if (message->type == DAXPIN_MESSAGE_HELLO) {
         file->exposed = 1;
@@ -176,8 +225,9 @@ static int daxpin_conn_receive(daxpin_conn_t *conn)
     if (ret == 0) {
         return 0;
     }
-    keep = (ret > 0) && (conn->member ? daxpin_conn_member(conn, &message) :
-                                        daxpin_conn_hello(conn, &message));
+    keep = (ret > 0) && ((conn->file != NULL) ?
+                                 daxpin_conn_member(conn, &message) :
+                                 daxpin_conn_hello(conn, &message));
     if (!keep) {
         daxpin_conn_close(conn);
     }
@@ -190,22 +240,27 @@ static void daxpin_conn_event(void *arg, uint32_t events)
     daxpin_conn_receive(arg);
 }
 
-/* Receive what all members have sent by now, with a bound for each member. Wake
- * the loop to act on the messages, because their sockets do not wake it any
- * more. */
-static void daxpin_share_receive_all(daxpin_file_t *file)
+static void daxpin_conns_receive(struct daxpin_conns *conns)
 {
     daxpin_conn_t *conn, *following;
     int count;
 
-    for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
-         conn = following) {
+    for (conn = LIST_FIRST(conns); conn != NULL; conn = following) {
         following = LIST_NEXT(conn, link);
         count     = 0;
         while ((count < DAXPIN_SHARE_BURST) && daxpin_conn_receive(conn)) {
             ++count;
         }
     }
+}
+
+/* Receive what all members and newcomers have sent by now, with a bound for each
+ * of them. Wake the loop to act on the messages, because their sockets do not
+ * wake it any more. */
+static void daxpin_share_receive_all(daxpin_file_t *file)
+{
+    daxpin_conns_receive(&daxpin_share_all.newcomers);
+    daxpin_conns_receive(&file->share.conns);
     daxpin_loop_wake();
 }
 
@@ -220,39 +275,36 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
 /* Drop the newcomer that is silent for the longest time, if there are too many:
  * a newcomer that is about to send its HELLO does so at once, and tries again.
  */
-static void daxpin_share_make_room(daxpin_file_t *file)
+static void daxpin_share_make_room(void)
 {
     daxpin_conn_t *conn, *oldest = NULL;
 
-    if (file->share.newcomers < DAXPIN_NEWCOMERS_MAX) {
+    if (daxpin_share_all.count < DAXPIN_NEWCOMERS_MAX) {
         return;
     }
-    LIST_FOREACH(conn, &file->share.conns, link) {
-        if (!conn->member) {
-            oldest = conn;
-        }
+    LIST_FOREACH(conn, &daxpin_share_all.newcomers, link) {
+        oldest = conn;
     }
     daxpin_conn_close(oldest);
 }
 
 /* Add a newcomer. Takes fd. */
-static void daxpin_share_add(daxpin_file_t *file, int fd)
+static void daxpin_share_add(int fd)
 {
     daxpin_conn_t *conn = calloc(1, sizeof(*conn));
 
     if ((conn == NULL) || !daxpin_socket_is_same_user(fd, &conn->pid)) {
         goto err;
     }
-    daxpin_share_make_room(file);
-    conn->file     = file;
+    daxpin_share_make_room();
     conn->fd       = fd;
     conn->deadline = daxpin_now() + DAXPIN_HELLO_BOUND;
     conn->id       = daxpin_loop_add(fd, daxpin_conn_event, conn);
     if (conn->id == 0) {
         goto err;
     }
-    LIST_INSERT_HEAD(&file->share.conns, conn, link);
-    ++file->share.newcomers;
+    LIST_INSERT_HEAD(&daxpin_share_all.newcomers, conn, link);
+    ++daxpin_share_all.count;
     return;
 
 err:
@@ -260,74 +312,222 @@ err:
     close(fd);
 }
 
-static int daxpin_share_accept(const daxpin_file_t *file)
+static int daxpin_share_accept(int listen_fd)
 {
-    return accept4(file->share.address.listen_fd, NULL, NULL,
-                   SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 /* Open a descriptor that can be given up, unless there is one. */
 static void daxpin_share_reserve(void)
 {
-    if (daxpin_share_reserved.fd < 0) {
-        daxpin_share_reserved.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (daxpin_share_all.reserved_fd < 0) {
+        daxpin_share_all.reserved_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
 }
 
 static void daxpin_share_unreserve(void)
 {
-    if (daxpin_share_reserved.fd >= 0) {
-        close(daxpin_share_reserved.fd);
-        daxpin_share_reserved.fd = -1;
+    if (daxpin_share_all.reserved_fd >= 0) {
+        close(daxpin_share_all.reserved_fd);
+        daxpin_share_all.reserved_fd = -1;
     }
+}
+
+/*
+ * Listeners
+ */
+
+static void daxpin_listener_end(daxpin_listener_t *listener)
+{
+    daxpin_loop_remove(listener->id, listener->fd);
+    listener->id = 0;
+}
+
+/* Send BUSY to a newcomer that was accepted. Its HELLO names the file; if that
+ * were left unread, close() would discard BUSY. */
+static void daxpin_share_send_busy(int fd, int error)
+{
+    daxpin_file_t *file = NULL;
+    daxpin_key_t key    = {0};
+    daxpin_message_t hello;
+
+    if (daxpin_message_receive(fd, &hello) > 0) {
+        file = daxpin_share_find(&hello);
+    }
+    if (file != NULL) {
+        daxpin_file_key(file, &key);
+        daxpin_share_log_full(file, error);
+    } /* else it tries again */
+    daxpin_message_send(fd, DAXPIN_MESSAGE_BUSY, &key, (uint64_t)error);
 }
 
 /* Send a newcomer that this process cannot welcome any, by way of the reserved
  * descriptor. Then do not listen for a while, so that neither the loop nor the
  * newcomers spin; without a descriptor, newcomers wait in the queue. */
-static void daxpin_share_refuse(daxpin_file_t *file, int error)
+static void daxpin_listener_refuse(daxpin_listener_t *listener, int error)
 {
-    daxpin_message_t hello;
-    daxpin_key_t key;
     int fd;
 
-    daxpin_share_log_full(file, error);
-    if (daxpin_share_reserved.fd >= 0) {
+    if (daxpin_share_all.reserved_fd >= 0) {
         daxpin_share_unreserve();
-        fd = daxpin_share_accept(file);
+        fd = daxpin_share_accept(listener->fd);
         if (fd >= 0) {
-            /* If its HELLO were left unread, close() would discard BUSY */
-            (void)daxpin_message_receive(fd, &hello);
-            daxpin_file_key(file, &key);
-            daxpin_message_send(fd, DAXPIN_MESSAGE_BUSY, &key,
-                                (uint64_t)error);
+            daxpin_share_send_busy(fd, error);
             close(fd);
         }
         daxpin_share_reserve();
     }
-    daxpin_loop_remove(file->share.listen_id, file->share.address.listen_fd);
-    file->share.listen_id = 0;
-    file->share.pause     = (file->share.pause == 0) ? DAXPIN_LISTEN_MIN :
-                            daxpin_earlier(2 * file->share.pause,
-                                           DAXPIN_LISTEN_MAX);
-    file->share.retry     = daxpin_now() + file->share.pause;
+    daxpin_listener_end(listener);
+    listener->pause = (listener->pause == 0) ? DAXPIN_LISTEN_MIN :
+                      daxpin_earlier(2 * listener->pause, DAXPIN_LISTEN_MAX);
+    listener->retry = daxpin_now() + listener->pause;
 }
 
-/* Accept a newcomer. */
-static void daxpin_share_event(void *arg, uint32_t events)
+/* Accept newcomers. */
+static void daxpin_listener_event(void *arg, uint32_t events)
 {
-    daxpin_file_t *file = arg;
-    int fd              = daxpin_share_accept(file);
+    daxpin_listener_t *listener = arg;
+    unsigned count;
+    int fd = -1;
 
     (void)events;
-    if (fd >= 0) {
-        file->share.pause = 0;
+    for (count = 0; count < DAXPIN_ACCEPT_BURST; ++count) {
+        fd = daxpin_share_accept(listener->fd);
+        if (fd < 0) {
+            break;
+        }
+        listener->pause = 0;
         daxpin_limit_check();
         daxpin_share_reserve();
-        daxpin_share_add(file, fd);
-    } else if ((errno == EMFILE) || (errno == ENFILE) || (errno == ENOMEM) ||
-               (errno == ENOBUFS)) {
-        daxpin_share_refuse(file, errno);
+        daxpin_share_add(fd);
+    }
+    if ((fd < 0) && ((errno == EMFILE) || (errno == ENFILE) ||
+                     (errno == ENOMEM) || (errno == ENOBUFS))) {
+        daxpin_listener_refuse(listener, errno);
+    }
+}
+
+/* Begin to listen. Return 0 or -errno. */
+static int daxpin_listener_begin(daxpin_listener_t *listener, int fd)
+{
+    listener->fd    = fd;
+    listener->retry = 0;
+    listener->pause = 0;
+    listener->id    = daxpin_loop_add(fd, daxpin_listener_event, listener);
+    return (listener->id != 0) ? 0 : -errno;
+}
+
+/* Listen again after a pause. Return when to call again (ns). */
+static uint64_t daxpin_listener_tick(daxpin_listener_t *listener, int fd,
+                                     uint64_t now)
+{
+    if (fd < 0) {
+        return DAXPIN_NEVER;
+    }
+    if ((listener->id == 0) && (now >= listener->retry)) {
+        listener->fd    = fd;
+        listener->id    = daxpin_loop_add(fd, daxpin_listener_event, listener);
+        listener->retry = now + DAXPIN_LISTEN_MIN;
+    }
+    return (listener->id == 0) ? listener->retry : DAXPIN_NEVER;
+}
+
+/*
+ * The door
+ */
+
+/* Have a door that other processes find. Return 0 or -errno. */
+static int daxpin_share_open_door(void)
+{
+    daxpin_address_t *door = &daxpin_share_all.door;
+    int ret                = 0;
+
+    if ((door->lock_fd >= 0) && !daxpin_address_is_lost(door)) {
+        return 0;
+    }
+    daxpin_listener_end(&daxpin_share_all.listener);
+    ret = (door->lock_fd < 0) ? daxpin_address_open_door(door) :
+                                daxpin_address_restore(door);
+    if (door->lock_fd >= 0) { /* also one that is lost has a socket */
+        (void)daxpin_listener_begin(&daxpin_share_all.listener,
+                                    door->listen_fd);
+    }
+    return ret;
+}
+
+/* Accept those that have connected to a socket, and close it. */
+static void daxpin_share_drain(int listen_fd)
+{
+    unsigned count;
+    int fd;
+
+    for (count = 0; count < DAXPIN_NEWCOMERS_MAX; ++count) {
+        fd = daxpin_share_accept(listen_fd);
+        if (fd < 0) {
+            break;
+        }
+        daxpin_limit_check();
+        daxpin_share_add(fd);
+    }
+    close(listen_fd);
+}
+
+/* Use the door for the address of a file. Return 0; or -errno: then the address
+ * stays as it is. */
+static int daxpin_share_use_door(daxpin_file_t *file)
+{
+    int ret = daxpin_share_open_door(), listen_fd;
+
+    if (ret != 0) {
+        return ret;
+    }
+    listen_fd = daxpin_address_share(&file->share.address,
+                                     &daxpin_share_all.door, &ret);
+    if (listen_fd >= 0) {
+        daxpin_listener_end(&file->share.listener);
+        daxpin_share_drain(listen_fd);
+    }
+    return ret;
+}
+
+/* Listen for newcomers of a file. Return 0 or -errno. */
+static int daxpin_share_listen(daxpin_file_t *file)
+{
+    return (daxpin_share_use_door(file) == 0) ? 0 :
+           daxpin_listener_begin(&file->share.listener,
+                                 file->share.address.listen_fd);
+}
+
+/* Begin to serve one more file. */
+static void daxpin_share_serves(daxpin_file_t *file)
+{
+    file->share.serves = 1;
+    ++daxpin_share_all.serving;
+    daxpin_share_reserve();
+}
+
+/* Serve one file less. The last one takes with it what all share. forked: it
+ * is the parent's. */
+static void daxpin_share_serves_not(daxpin_file_t *file, int forked)
+{
+    daxpin_conn_t *conn;
+
+    if (!file->share.serves) {
+        return;
+    }
+    file->share.serves = 0;
+    if (--daxpin_share_all.serving > 0) {
+        return;
+    }
+    while ((conn = LIST_FIRST(&daxpin_share_all.newcomers)) != NULL) {
+        daxpin_conn_close(conn);
+    }
+    daxpin_share_unreserve();
+    daxpin_listener_end(&daxpin_share_all.listener);
+    if (forked) {
+        daxpin_address_forget(&daxpin_share_all.door);
+    } else {
+        daxpin_address_close(&daxpin_share_all.door);
     }
 }
 
@@ -339,17 +539,17 @@ void daxpin_share_init(daxpin_file_t *file)
 
 int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address)
 {
-    file->share.address   = *address;
-    file->share.listen_id = daxpin_loop_add(address->listen_fd,
-                                            daxpin_share_event, file);
-    if (file->share.listen_id == 0) {
+    int ret;
+
+    file->share.address = *address;
+    daxpin_share_serves(file);
+    ret = daxpin_share_listen(file);
+    if (ret != 0) {
         daxpin_address_init(&file->share.address); /* It is the caller's */
-        return daxpin_error(errno, "%s: cannot watch a socket: %m",
-                            file->path);
+        daxpin_share_serves_not(file, 0);
+        return daxpin_error(-ret, "%s: cannot watch a socket: %s", file->path,
+                            strerror(-ret));
     }
-    file->share.reserves = 1;
-    ++daxpin_share_reserved.users;
-    daxpin_share_reserve();
     return 0;
 }
 
@@ -359,9 +559,7 @@ static void daxpin_share_send_all(daxpin_file_t *file,
     daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member) {
-            daxpin_conn_send(conn, type, 0);
-        }
+        daxpin_conn_send(conn, type, 0);
     }
 }
 
@@ -379,14 +577,7 @@ void daxpin_share_send_hold(daxpin_file_t *file)
 
 int daxpin_share_has_members(const daxpin_file_t *file)
 {
-    const daxpin_conn_t *conn;
-
-    LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member) {
-            return 1;
-        }
-    }
-    return 0;
+    return !LIST_EMPTY(&file->share.conns);
 }
 
 int daxpin_share_has_lost_members(const daxpin_file_t *file)
@@ -406,7 +597,7 @@ int daxpin_share_take_grew(daxpin_file_t *file)
                  daxpin_share_has_lost_members(file);
     file->grew = 0;
     LIST_FOREACH(conn, &file->share.conns, link) {
-        grew |= conn->member && conn->growing;
+        grew |= conn->growing;
     }
     return grew;
 }
@@ -422,7 +613,7 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
     const daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member && (conn->pid == pid) && (pid > 0)) {
+        if ((conn->pid == pid) && (pid > 0)) {
             return 1;
         }
     }
@@ -452,7 +643,7 @@ unsigned daxpin_share_unacked(const daxpin_file_t *file)
     daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
-        count += conn->member && !conn->acked;
+        count += !conn->acked;
     }
     return count;
 }
@@ -463,34 +654,36 @@ void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size)
 
     pids[0] = '\0';
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if (conn->member && !conn->acked && (strlen(pids) + 1 < size)) {
+        if (!conn->acked && (strlen(pids) + 1 < size)) {
             daxpin_proc_describe(conn->pid, pids, size);
         }
     }
 }
 
 /* Drop newcomers that are silent. Return when to do so again (ns). */
-static uint64_t daxpin_share_drop_silent(daxpin_file_t *file, uint64_t now)
+static uint64_t daxpin_share_drop_silent(uint64_t now)
 {
     uint64_t next = DAXPIN_NEVER;
     daxpin_conn_t *conn, *following;
 
-    if (file->share.newcomers == 0) {
-        return next;
-    }
-    for (conn = LIST_FIRST(&file->share.conns); conn != NULL;
+    for (conn = LIST_FIRST(&daxpin_share_all.newcomers); conn != NULL;
          conn = following) {
         following = LIST_NEXT(conn, link);
-        if (conn->member) {
-            continue;
-        }
         if (now >= conn->deadline) {
             daxpin_conn_close(conn);
-        } else if (conn->deadline < next) {
-            next = conn->deadline;
+        } else {
+            next = daxpin_earlier(next, conn->deadline);
         }
     }
     return next;
+}
+
+uint64_t daxpin_share_tick_door(uint64_t now)
+{
+    return daxpin_earlier(daxpin_share_drop_silent(now),
+                          daxpin_listener_tick(&daxpin_share_all.listener,
+                                               daxpin_share_all.door.listen_fd,
+                                               now));
 }
 
 /* Make the address again. Log that, or why it fails, once. */
@@ -498,11 +691,14 @@ static void daxpin_share_restore(daxpin_file_t *file)
 {
     int ret;
 
-    daxpin_loop_remove(file->share.listen_id, file->share.address.listen_fd);
-    file->share.listen_id = 0;
-    file->share.retry     = 0; /* see daxpin_share_listen_again() */
+    daxpin_listener_end(&file->share.listener);
+    file->share.listener.retry = 0; /* Without a door, the tick begins again */
+    (void)daxpin_share_open_door();
     ret = daxpin_address_restore(&file->share.address);
     if (ret == 0) {
+        if (file->share.address.door == NULL) {
+            (void)daxpin_share_use_door(file);
+        }
         daxpin_log(DAXPIN_LOG_WARN, "%s: the names by which other processes "
                    "find this one were removed, and are made again; exempt the "
                    "directory from whatever removed them (see daxpin(7), "
@@ -532,61 +728,34 @@ static void daxpin_share_check_address(daxpin_file_t *file, uint64_t now)
     }
 }
 
-/* Listen again after a pause. */
-static void daxpin_share_listen_again(daxpin_file_t *file, uint64_t now)
-{
-    if ((file->share.listen_id == 0) && (now >= file->share.retry)) {
-        file->share.listen_id = daxpin_loop_add(file->share.address.listen_fd,
-                                                daxpin_share_event, file);
-        file->share.retry     = now + DAXPIN_LISTEN_MIN;
-    }
-}
-
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now)
 {
-    uint64_t next = daxpin_share_drop_silent(file, now);
-
-    if (file->share.address.listen_fd < 0) {
-        return next;
+    if (!file->share.serves) {
+        return DAXPIN_NEVER;
     }
     daxpin_share_check_address(file, now);
-    daxpin_share_listen_again(file, now);
-    if (file->share.listen_id == 0) {
-        next = daxpin_earlier(next, file->share.retry);
-    }
-    return daxpin_earlier(next, file->share.check);
-}
-
-static void daxpin_share_unwatch(daxpin_file_t *file)
-{
-    if (file->share.address.listen_fd >= 0) {
-        daxpin_loop_remove(file->share.listen_id,
-                           file->share.address.listen_fd);
-        file->share.listen_id = 0;
-    }
-    if (file->share.reserves) {
-        file->share.reserves = 0;
-        if (--daxpin_share_reserved.users == 0) {
-            daxpin_share_unreserve();
-        }
-    }
+    return daxpin_earlier(daxpin_listener_tick(&file->share.listener,
+                                               file->share.address.listen_fd,
+                                               now), file->share.check);
 }
 
 /* After a revoke, a member that is stopped must not keep newcomers away. */
 void daxpin_share_stop_listening(daxpin_file_t *file)
 {
-    daxpin_share_unwatch(file);
+    daxpin_listener_end(&file->share.listener);
     if (file->revoke.phase != DAXPIN_PHASE_NONE) {
         daxpin_address_close(&file->share.address);
     } else {
         daxpin_address_leave(&file->share.address);
     }
+    daxpin_share_serves_not(file, 0);
 }
 
 void daxpin_share_fork(daxpin_file_t *file)
 {
-    daxpin_share_unwatch(file);
+    daxpin_listener_end(&file->share.listener);
     daxpin_address_forget(&file->share.address);
+    daxpin_share_serves_not(file, 1);
     daxpin_share_close(file);
 }
 

@@ -5,7 +5,12 @@
 #define DAXPIN_SHARE_H_
 
 /*
- * The socket of a file, between the holder and its members.
+ * The connections of a file, between the holder and its members.
+ *
+ * A process listens at one socket for all files that it holds, its door; see
+ * os/address.h. Where the file system of the names allows no hard links, and
+ * where there is no descriptor for the door, a file has a socket of its own. A
+ * newcomer names the file in its first message.
  *
  * Caller of every function holds daxpin_mutex. Sending never fails: a lost
  * process is noticed when its connection ends.
@@ -21,11 +26,10 @@
  * the holder at a member */
 struct daxpin_conn {
     LIST_ENTRY(daxpin_conn) link;
-    daxpin_file_t *file;
+    daxpin_file_t *file;    /* NULL: a newcomer, which has not sent a HELLO */
     int           fd;
     uint64_t      id;       /* of the loop */
     pid_t         pid;      /* 0: in another pid namespace */
-    int           member;   /* the holder accepted its HELLO */
     int           acked;    /* it has answered BREAK */
     int           guard;    /* daxpin_guard_status_t of its pins */
     int           growing;  /* it makes the file longer */
@@ -106,9 +110,13 @@ unsigned daxpin_share_unacked(const daxpin_file_t *file);
 /* Write the pids and names of those for a message. Reads /proc. Holder only. */
 void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size);
 
-/* Drop newcomers that are silent for too long, and listen again if there was no
+/* Look for the address of a file now and then, and listen again if there was no
  * room. Return when to call again (ns). Loop thread only. */
 uint64_t daxpin_share_tick(daxpin_file_t *file, uint64_t now);
+
+/* Drop newcomers that are silent for too long, and listen again at the door if
+ * there was no room. Return when to call again (ns). Loop thread only. */
+uint64_t daxpin_share_tick_door(uint64_t now);
 
 /* Accept no more members, and give up the address. */
 void daxpin_share_stop_listening(daxpin_file_t *file);

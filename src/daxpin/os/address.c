@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,11 +28,15 @@
 #define ADDRESS_BACKLOG   4096
 #define ADDRESS_SWEEP_MAX 1024 /* names that one sweep looks at */
 #define ADDRESS_LOCK      ".lock"
+#define ADDRESS_NEW       ".new" /* the link of a door, before it has its name */
+#define ADDRESS_DOOR_DEV  0 /* of no file: doors have numbers of their own */
+#define ADDRESS_DOOR_TRIES 4
 
 /* The names of an address: device and inode, in hexadecimal */
 typedef struct address_names {
     char socket[40];
     char lock[48];
+    char link[48];
 } address_names_t;
 
 static void address_make_names(uint64_t dev, uint64_t ino,
@@ -40,6 +45,14 @@ static void address_make_names(uint64_t dev, uint64_t ino,
     snprintf(names->socket, sizeof(names->socket), "%lx-%lx", dev, ino);
     snprintf(names->lock, sizeof(names->lock), "%s" ADDRESS_LOCK,
              names->socket);
+    snprintf(names->link, sizeof(names->link), "%s" ADDRESS_NEW,
+             names->socket);
+}
+
+/* Return the directory of an address at which this process listens. */
+static int address_dir(const daxpin_address_t *address)
+{
+    return (address->door != NULL) ? address->door->dir_fd : address->dir_fd;
 }
 
 /* Make the address of a socket. By way of the descriptor, the path is short
@@ -155,6 +168,7 @@ static int address_sweep_one(int dir_fd, const char *lock)
 {
     const size_t suffix = strlen(ADDRESS_LOCK), length = strlen(lock);
     char name[sizeof(((address_names_t*)NULL)->socket)];
+    char link[sizeof(((address_names_t*)NULL)->link)];
     int fd, stays = 1;
 
     if ((length <= suffix) || (length - suffix >= sizeof(name)) ||
@@ -165,6 +179,8 @@ static int address_sweep_one(int dir_fd, const char *lock)
     if (fd >= 0) {
         if (!daxpin_roster_has_others(fd)) {
             snprintf(name, sizeof(name), "%.*s", (int)(length - suffix), lock);
+            snprintf(link, sizeof(link), "%s" ADDRESS_NEW, name);
+            unlinkat(dir_fd, link, 0);
             unlinkat(dir_fd, name, 0);
             unlinkat(dir_fd, lock, 0);
             stays = 0;
@@ -261,7 +277,8 @@ static int address_elect(int dir_fd, const char *name, int roster_fd)
     return fd;
 }
 
-int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
+/* Do what daxpin_address_listen() does, without a sweep. */
+static int address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                           daxpin_address_t *address)
 {
     char dir[DAXPIN_RUNDIR_MAX];
@@ -293,12 +310,42 @@ int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                            dir, names.socket, strerror(-address->listen_fd));
         goto err;
     }
-    address_sweep_sometimes(address->dir_fd);
     return 0;
 
 err:
     daxpin_address_leave(address);
     return ret;
+}
+
+int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
+                          daxpin_address_t *address)
+{
+    int ret = address_listen(dev, ino, roster_fd, address);
+
+    if (ret == 0) {
+        address_sweep_sometimes(address->dir_fd);
+    }
+    return ret;
+}
+
+/* A process that removes old names has the lock of each for a moment. */
+int daxpin_address_open_door(daxpin_address_t *door)
+{
+    unsigned tries = 0;
+    uint64_t number;
+    int ret;
+
+    do {
+        if (getrandom(&number, sizeof(number), GRND_NONBLOCK) !=
+            sizeof(number)) {
+            daxpin_address_init(door);
+            return daxpin_error(EAGAIN, "cannot get a random number");
+        }
+        ret = address_listen(ADDRESS_DOOR_DEV, number, -1, door);
+    } while ((ret == -EADDRINUSE) && (++tries < ADDRESS_DOOR_TRIES));
+    return (ret != -EADDRINUSE) ? ret :
+           daxpin_error(EADDRINUSE, "cannot listen: other processes have each "
+                        "of %u random names", tries);
 }
 
 /* Return whether a name is gone, or that of another file than fd (-1: any). What
@@ -315,30 +362,111 @@ static int address_is_gone(int dir_fd, const char *name, int fd)
             (named.st_dev != opened.st_dev));
 }
 
+/* Return whether a name is not that of the socket of the door. What cannot be
+ * looked at is. */
+static int address_is_not_of_door(const daxpin_address_t *door,
+                                  const char *name)
+{
+    address_names_t names;
+    struct stat named, linked;
+
+    address_make_names(door->dev, door->ino, &names);
+    if (fstatat(door->dir_fd, names.socket, &linked,
+                AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT;
+    }
+    return (fstatat(door->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0) &&
+           ((named.st_ino != linked.st_ino) || (named.st_dev != linked.st_dev));
+}
+
 int daxpin_address_is_lost(const daxpin_address_t *address)
 {
+    const int dir_fd = address_dir(address);
     address_names_t names;
 
     address_make_names(address->dev, address->ino, &names);
-    return address_is_gone(address->dir_fd, names.lock, address->lock_fd) ||
-           address_is_gone(address->dir_fd, names.socket, -1);
+    return address_is_gone(dir_fd, names.lock, address->lock_fd) ||
+           address_is_gone(dir_fd, names.socket, -1) ||
+           ((address->door != NULL) &&
+            address_is_not_of_door(address->door, names.socket));
 }
 
-/* Listen at another socket. The lock has its name, so that it still elects this
- * process. */
+/* Give a name to the socket of a door, in place of the socket that has it.
+ * Newcomers find one or the other. Return 0 or -errno. */
+static int address_link(const daxpin_address_t *door,
+                        const address_names_t *names)
+{
+    const int dir_fd = door->dir_fd;
+    address_names_t door_names;
+    int ret          = 0;
+
+    address_make_names(door->dev, door->ino, &door_names);
+    if (((unlinkat(dir_fd, names->link, 0) != 0) && (errno != ENOENT)) ||
+        (linkat(dir_fd, door_names.socket, dir_fd, names->link, 0) != 0)) {
+        return -errno;
+    }
+    /* In some file systems, a link is another inode for connect() */
+    if (address_is_not_of_door(door, names->link)) {
+        ret = -EXDEV;
+    } else if (renameat(dir_fd, names->link, dir_fd, names->socket) != 0) {
+        ret = -errno;
+    }
+    /* rename() leaves both names if they are of one socket already */
+    unlinkat(dir_fd, names->link, 0);
+    return ret;
+}
+
+int daxpin_address_share(daxpin_address_t *address,
+                         const daxpin_address_t *door, int *error_p)
+{
+    const int listen_fd = address->listen_fd;
+    struct stat own, of_door;
+    address_names_t names;
+
+    if ((fstat(address_dir(address), &own) != 0) ||
+        (fstat(door->dir_fd, &of_door) != 0) ||
+        (own.st_dev != of_door.st_dev) || (own.st_ino != of_door.st_ino)) {
+        *error_p = -EXDEV;
+        return -1;
+    }
+    address_make_names(address->dev, address->ino, &names);
+    *error_p = address_link(door, &names);
+    if (*error_p != 0) {
+        return -1;
+    }
+    if (address->dir_fd >= 0) {
+        close(address->dir_fd);
+    }
+    address->dir_fd    = -1;
+    address->listen_fd = -1;
+    address->door      = door;
+    return listen_fd;
+}
+
+/* Listen at another socket, of its own. The lock has its name, so that it still
+ * elects this process. */
 static int address_bind_again(daxpin_address_t *address)
 {
+    const int dir_fd = (address->door == NULL) ? address->dir_fd :
+                       fcntl(address->door->dir_fd, F_DUPFD_CLOEXEC, 0);
     address_names_t names;
     int fd;
 
     address_make_names(address->dev, address->ino, &names);
-    fd = address_bind(address->dir_fd, &names);
+    fd = (dir_fd < 0) ? -errno : address_bind(dir_fd, &names);
     if (fd < 0) {
+        if ((dir_fd >= 0) && (address->door != NULL)) {
+            close(dir_fd);
+        }
         return daxpin_error(-fd, "cannot listen at %s: %s", names.socket,
                             strerror(-fd));
     }
-    close(address->listen_fd);
+    if (address->listen_fd >= 0) {
+        close(address->listen_fd);
+    }
+    address->dir_fd    = dir_fd;
     address->listen_fd = fd;
+    address->door      = NULL;
     return 0;
 }
 
@@ -349,7 +477,12 @@ int daxpin_address_restore(daxpin_address_t *address)
     int ret;
 
     address_make_names(address->dev, address->ino, &names);
-    if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
+    if (address_is_name_of(address_dir(address), names.lock,
+                           address->lock_fd)) {
+        if ((address->door != NULL) &&
+            (address_link(address->door, &names) == 0)) {
+            return 0;
+        }
         return address_bind_again(address);
     }
     ret = daxpin_address_listen(address->dev, address->ino, -1, &restored);
@@ -394,33 +527,36 @@ void daxpin_address_forget(daxpin_address_t *address)
     daxpin_address_init(address);
 }
 
-/* Remove the names. They are of this process only while it has the lock, and
- * while the lock file has its name. */
-static void address_remove(const daxpin_address_t *address)
+/* Remove the name of the socket, and the lock file too unless it stays. They are
+ * of this process only while it has the lock, and while the lock file has its
+ * name. */
+static void address_remove(const daxpin_address_t *address, int lock_stays)
 {
+    const int dir_fd = address_dir(address);
     address_names_t names;
 
     if (address->lock_fd >= 0) {
         address_make_names(address->dev, address->ino, &names);
-        if (address_is_name_of(address->dir_fd, names.lock, address->lock_fd)) {
-            unlinkat(address->dir_fd, names.socket, 0);
-            unlinkat(address->dir_fd, names.lock, 0);
+        if (address_is_name_of(dir_fd, names.lock, address->lock_fd)) {
+            unlinkat(dir_fd, names.socket, 0);
+            if (!lock_stays) {
+                unlinkat(dir_fd, names.lock, 0);
+            }
         }
     }
 }
 
 void daxpin_address_close(daxpin_address_t *address)
 {
-    address_remove(address);
+    address_remove(address, 0);
     daxpin_address_forget(address);
 }
 
+/* The socket goes in any case: a door listens on */
 void daxpin_address_leave(daxpin_address_t *address)
 {
-    if ((address->lock_fd >= 0) &&
-        !daxpin_roster_has_others(address->lock_fd)) {
-        address_remove(address);
-    }
+    address_remove(address, (address->lock_fd >= 0) &&
+                            daxpin_roster_has_others(address->lock_fd));
     daxpin_address_forget(address);
 }
 

@@ -17,7 +17,13 @@
  * Network namespaces do not matter, because the socket has a name in a file
  * system.
  *
- * No lock of the library is needed.
+ * An address begins with a socket of its own. All addresses of a process can
+ * share one socket, its door, so that files cost no sockets: the name of the
+ * socket of each file is then a hard link to that of the door. The door is an
+ * address as well, of a number that no file has.
+ *
+ * No lock of the library is needed, but only one thread at a time uses an
+ * address or its door.
  */
 
 #include <stddef.h>
@@ -26,9 +32,10 @@
 typedef struct daxpin_address {
     uint64_t dev;       /* of the file that is to be leased */
     uint64_t ino;
-    int      dir_fd;    /* -1: this process does not listen */
-    int      lock_fd;
+    int      lock_fd;   /* -1: this process does not listen */
+    int      dir_fd;    /* -1: there is a door, which has these two */
     int      listen_fd;
+    const struct daxpin_address *door; /* NULL: a socket of its own */
 } daxpin_address_t;
 
 /* Initialize an address at which no process listens. */
@@ -42,13 +49,23 @@ void daxpin_address_init(daxpin_address_t *address);
 int daxpin_address_listen(uint64_t dev, uint64_t ino, int roster_fd,
                           daxpin_address_t *address);
 
+/* Listen at a door. Return 0, or -errno with a message. */
+int daxpin_address_open_door(daxpin_address_t *door);
+
+/* Have an address use a door that is not lost, and stays open as long as the
+ * address. Return the socket that the address has had, for the caller to accept
+ * those that wait there and to close, or -1; *error_p is 0. Or set it to -errno,
+ * without a message: then the address stays as it is. */
+int daxpin_address_share(daxpin_address_t *address,
+                         const daxpin_address_t *door, int *error_p);
+
 /* Return whether something has removed the names of an address at which this
  * process listens, so that no process finds it any more. What cannot be looked
  * at is not lost. */
 int daxpin_address_is_lost(const daxpin_address_t *address);
 
-/* Make the names of a lost address again, with another socket to listen at.
- * Return 0; -EADDRINUSE if another process has the address by now; or another
+/* Make the names of a lost address again: of its door, if that is not lost, or
+ * of a socket of its own. Return 0; -EADDRINUSE if another process has the address by now; or another
  * -errno with a message. Unless 0, the address stays as it is. */
 int daxpin_address_restore(daxpin_address_t *address);
 

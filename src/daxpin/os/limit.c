@@ -7,14 +7,16 @@
 
 #include "log.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DAXPIN_LIMIT_LEFT 64      /* so few are left: time to raise it */
-#define DAXPIN_LIMIT_MAX  1048576 /* the default of fs.nr_open: programs that
-                                     close all that may be open try no more */
+#define DAXPIN_LIMIT_LEFT  64      /* so few are left: time to raise it */
+#define DAXPIN_LIMIT_LOOKS 8
+#define DAXPIN_LIMIT_MAX   1048576 /* the default of fs.nr_open: programs that
+                                      close all that may be open try no more */
 
 static _Atomic rlim_t daxpin_limit_first; /* 0: not known */
 
@@ -31,16 +33,26 @@ void daxpin_limit_note(void)
 }
 
 /* Return whether so few descriptors are left that some file may not get what it
- * needs. */
+ * needs. A low number may be free whatever is in use above it, because daxpin
+ * has closed a descriptor that it used for a moment: so look at some numbers
+ * near the limit, too. */
 static int daxpin_limit_is_near(rlim_t soft)
 {
-    int fd = eventfd(0, EFD_CLOEXEC); /* has the least number that is free */
+    int fd = eventfd(0, EFD_CLOEXEC), i; /* has the least number that is free */
 
     if (fd < 0) {
         return 1;
     }
     close(fd);
-    return (rlim_t)fd + DAXPIN_LIMIT_LEFT >= soft;
+    if ((rlim_t)fd + DAXPIN_LIMIT_LEFT >= soft) {
+        return 1;
+    }
+    for (i = 0; i < DAXPIN_LIMIT_LOOKS; ++i) {
+        if (fcntl((int)(soft - DAXPIN_LIMIT_LEFT) + i, F_GETFD) >= 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int daxpin_limit_check(void)
