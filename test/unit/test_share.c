@@ -6,6 +6,7 @@
 #include "intruder.h"
 #include "member.h"
 
+#include "daxpin/file/share.h"
 #include "daxpin/os/rundir.h"
 
 #include <sys/file.h>
@@ -16,6 +17,7 @@
 
 #define SHARE_MAGIC   0x6873786461ull
 #define SHARE_VERSION 5u
+#define SHARE_MESSAGES  10000 /* more than a socket has room for */
 #define SHARE_SILENT    300 /* more than a holder keeps, which is 256 */
 #define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
 
@@ -246,6 +248,44 @@ static void test_stale_hello(void **state)
 
     assert_int_equal(answer_type, SHARE_STALE);
     assert_true(share_is_dropped(fd));
+    close(fd);
+    daxpin_file_close(file);
+    (void)state;
+}
+
+/* Receive until BREAK comes. Return how many other messages came before; -1: it
+ * does not come. */
+static int share_await_break(int fd)
+{
+    share_message_t message = {0};
+    int count;
+
+    for (count = 0; message.type != SHARE_BREAK; ++count) {
+        if (recv(fd, &message, sizeof(message), 0) != sizeof(message)) {
+            return -1;
+        }
+    }
+    return count - 1;
+}
+
+/* A member that is stopped does not read, until its socket has no room. It gets
+ * what it needs to know when it goes on. */
+static void test_full_socket(void **state)
+{
+    const char *path    = unit_path(unit_disk, "full");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    uint32_t answer_type;
+    int fd = share_hello(path, 0, &answer_type), i, count;
+
+    assert_int_equal(answer_type, SHARE_WELCOME);
+    pthread_mutex_lock(&daxpin_mutex);
+    for (i = 0; i < SHARE_MESSAGES; ++i) {
+        daxpin_share_send_hold(file);
+    }
+    daxpin_share_send_break(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    count = share_await_break(fd);
+    assert_in_range(count, 1, SHARE_MESSAGES - 1);
     close(fd);
     daxpin_file_close(file);
     (void)state;
@@ -615,6 +655,7 @@ int main(int argc, char **argv)
         unit_case(test_wrong_messages),
         unit_case(test_wrong_message_of_member),
         unit_case(test_stale_hello),
+        unit_case(test_full_socket),
         unit_case(test_silent_connections),
         unit_case(test_short_connections),
         unit_case(test_many_members),

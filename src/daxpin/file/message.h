@@ -35,8 +35,9 @@ typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_GUARD,   /* member: value is daxpin_guard_status_t */
     DAXPIN_MESSAGE_GROW,    /* member: value is 1 before it makes the file
                                longer or fills it, 0 afterwards */
-    DAXPIN_MESSAGE_BUSY     /* holder: it cannot welcome a newcomer now; value
+    DAXPIN_MESSAGE_BUSY,    /* holder: it cannot welcome a newcomer now; value
                                is the errno of the reason */
+    DAXPIN_MESSAGE_TYPES
 } daxpin_message_type_t;
 
 typedef struct daxpin_message {

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,13 +54,48 @@ static struct {
  * The holder's side
  */
 
-static void daxpin_conn_send(const daxpin_conn_t *conn,
-                             daxpin_message_type_t type, uint64_t value)
+/* Return 0, or -errno. */
+static int daxpin_conn_try_send(const daxpin_conn_t *conn,
+                                daxpin_message_type_t type, uint64_t value)
 {
     daxpin_key_t key;
 
     daxpin_file_key(conn->file, &key);
-    daxpin_message_send(conn->fd, type, &key, value);
+    return daxpin_message_send(conn->fd, type, &key, value);
+}
+
+/* Send a message, or note it until there is room. */
+static void daxpin_conn_send(daxpin_conn_t *conn, daxpin_message_type_t type,
+                             uint64_t value)
+{
+    if ((conn->waiting == 0) &&
+        (daxpin_conn_try_send(conn, type, value) != -EAGAIN)) {
+        return;
+    }
+    if ((type == DAXPIN_MESSAGE_WAIVE) || (type == DAXPIN_MESSAGE_HOLD)) {
+        conn->waiting &= ~((1u << DAXPIN_MESSAGE_WAIVE) |
+                           (1u << DAXPIN_MESSAGE_HOLD));
+    }
+    conn->waiting     |= 1u << type;
+    conn->values[type] = value;
+    daxpin_loop_want_room(conn->id, conn->fd, 1);
+}
+
+/* Send what waits for room. */
+static void daxpin_conn_send_waiting(daxpin_conn_t *conn)
+{
+    unsigned type;
+
+    for (type = 0; type < DAXPIN_MESSAGE_TYPES; ++type) {
+        if ((conn->waiting & (1u << type)) == 0) {
+            continue;
+        }
+        if (daxpin_conn_try_send(conn, type, conn->values[type]) == -EAGAIN) {
+            return;
+        }
+        conn->waiting &= ~(1u << type);
+    }
+    daxpin_loop_want_room(conn->id, conn->fd, 0);
 }
 
 static void daxpin_conn_close(daxpin_conn_t *conn)
@@ -236,7 +272,9 @@ static int daxpin_conn_receive(daxpin_conn_t *conn)
 
 static void daxpin_conn_event(void *arg, uint32_t events)
 {
-    (void)events;
+    if (events & EPOLLOUT) {
+        daxpin_conn_send_waiting(arg);
+    }
     daxpin_conn_receive(arg);
 }
 
@@ -805,7 +843,12 @@ static void daxpin_share_holder_event(void *arg, uint32_t events)
     daxpin_message_t message;
     int ret;
 
-    (void)events;
+    if (events & EPOLLOUT) {
+        daxpin_conn_send_waiting(conn);
+    }
+    if ((events & ~(uint32_t)EPOLLOUT) == 0) {
+        return;
+    }
     if (conn->asking) {
         file->share.notes |= DAXPIN_NOTE_ANSWER;
         return;

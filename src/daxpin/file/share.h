@@ -12,11 +12,15 @@
  * where there is no descriptor for the door, a file has a socket of its own. A
  * newcomer names the file in its first message.
  *
- * Caller of every function holds daxpin_mutex. Sending never fails: a lost
- * process is noticed when its connection ends.
+ * Caller of every function holds daxpin_mutex. Sending never fails, and never
+ * waits: a lost process is noticed when its connection ends, and a message for
+ * which the socket has no room, because the process at the other end is stopped,
+ * is sent when there is room. Of several of one type, that is the last one:
+ * each stands for those before it. So nothing has to be allocated.
  */
 
 #include "file.h"
+#include "message.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
@@ -35,6 +39,8 @@ struct daxpin_conn {
     int           growing;  /* it makes the file longer */
     int           asking;   /* member: the holder is new, and has to answer */
     uint64_t      deadline; /* ns, for HELLO */
+    unsigned      waiting;  /* types of messages that wait for room, a bit each */
+    uint64_t      values[DAXPIN_MESSAGE_TYPES]; /* of those */
 };
 
 /* Initialize the socket of a file, before anything else. */

@@ -146,6 +146,17 @@ static daxpin_event_t *daxpin_loop_find(uint64_t id)
                    NULL;
 }
 
+void daxpin_loop_want_room(uint64_t id, int fd, int wanted)
+{
+    struct epoll_event epoll_event = {.events   = EPOLLIN |
+                                                  (wanted ? EPOLLOUT : 0),
+                                      .data.u64 = id};
+
+    if (daxpin_loop_find(id) != NULL) {
+        epoll_ctl(daxpin_loop.epoll_fd, EPOLL_CTL_MOD, fd, &epoll_event);
+    }
+}
+
 void daxpin_loop_remove(uint64_t id, int fd)
 {
     daxpin_event_t *event = daxpin_loop_find(id);

@@ -43,6 +43,10 @@ int daxpin_loop_start(const daxpin_loop_ops_t *ops);
  * daxpin_loop_remove() calls no function. */
 uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg);
 
+/* Call the function also when fd takes more to be sent (EPOLLOUT), or not any
+ * more. Does nothing if there is no such id. */
+void daxpin_loop_want_room(uint64_t id, int fd, int wanted);
+
 /* End the calls for this id. Does nothing if there is no such id. */
 void daxpin_loop_remove(uint64_t id, int fd);
 
