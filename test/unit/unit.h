@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -106,12 +107,29 @@ static UNIT_UNUSED void unit_sleep_ms(unsigned ms)
  * The library's log
  */
 
-static char             unit_log_text[65536];
-static _Atomic size_t   unit_log_used;
-static _Atomic unsigned unit_log_count;
+static char           unit_log_text[65536];
+static _Atomic size_t unit_log_used;
+static _Atomic size_t unit_log_done; /* of these bytes, those that are there */
 
-/* Return the text of all messages that are complete. */
-#define unit_log ((void)unit_log_count, (const char*)unit_log_text)
+/* Return a copy of all messages. Other threads may add more meanwhile; a message
+ * of which a part is there is waited for. */
+static UNIT_UNUSED const char *unit_log_get(void)
+{
+    static char copy[sizeof(unit_log_text)];
+    unsigned tries = 0;
+    size_t done, used;
+
+    do {
+        done = unit_log_done;
+        used = unit_log_used;
+    } while ((done != used) && (++tries < 1000) && (sched_yield() == 0));
+    used = (used < sizeof(copy)) ? used : sizeof(copy) - 1;
+    memcpy(copy, unit_log_text, used);
+    copy[used] = '\0';
+    return copy;
+}
+
+#define unit_log unit_log_get()
 
 static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
                                      const char *message)
@@ -124,13 +142,12 @@ static UNIT_UNUSED void unit_log_add(daxpin_log_level_t level,
     if (level > DAXPIN_LOG_WARN) {
         return;
     }
-    used = __atomic_fetch_add((size_t*)&unit_log_used, length,
-                              __ATOMIC_SEQ_CST);
+    used = atomic_fetch_add(&unit_log_used, length);
     if (used + length < sizeof(unit_log_text)) {
         memcpy(unit_log_text + used, message, length - 1);
         unit_log_text[used + length - 1] = '\n';
     }
-    ++unit_log_count;
+    atomic_fetch_add(&unit_log_done, length);
 }
 
 /* Check that the log has a revoke and nothing else. */
@@ -158,6 +175,7 @@ static UNIT_UNUSED void unit_log_clear(void)
 {
     memset(unit_log_text, 0, sizeof(unit_log_text));
     unit_log_used = 0;
+    unit_log_done = 0;
 }
 
 /*
