@@ -8,6 +8,7 @@
 #include "ompi/errhandler/errcode.h"
 #include "ompi/errhandler/errhandler.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,14 +21,12 @@ static int osc_daxpin_revoked_code; /* 0: not added yet */
 static int osc_daxpin_gone_code;    /* of a rank that has ended */
 static int osc_daxpin_silent_code;  /* of one that does not answer */
 
-int osc_daxpin_error_add(void)
+/* Caller holds the mutex of osc_daxpin_error_add(). */
+static int osc_daxpin_error_add_codes(void)
 {
     static const char name[MPI_MAX_ERROR_STRING] = OSC_DAXPIN_ERROR_NAME;
     int error_class, code, gone, silent;
 
-    if (osc_daxpin_revoked_code != 0) {
-        return OMPI_SUCCESS;
-    }
     error_class = ompi_mpi_errclass_add();
     code        = ompi_mpi_errcode_add(error_class);
     gone        = ompi_mpi_errcode_add(OSC_DAXPIN_ERR_GONE);
@@ -42,6 +41,21 @@ int osc_daxpin_error_add(void)
     osc_daxpin_gone_code     = gone;
     osc_daxpin_silent_code   = silent;
     return OMPI_SUCCESS;
+}
+
+/* Threads may make their first windows at once, and Open MPI's list of codes has
+ * no lock */
+int osc_daxpin_error_add(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    int ret                      = OMPI_SUCCESS;
+
+    pthread_mutex_lock(&mutex);
+    if (osc_daxpin_revoked_code == 0) {
+        ret = osc_daxpin_error_add_codes();
+    }
+    pthread_mutex_unlock(&mutex);
+    return ret;
 }
 
 int osc_daxpin_error_class(void)
