@@ -154,11 +154,18 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
     return ret;
 }
 
+/* Open MPI 5 frees windows that are left in MPI_Finalize(), where no function of
+ * MPI may be called any more: that wait has no bound */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)
 {
+    ompi_communicator_t *comm = module->comm;
     MPI_Request request;
-    int ret;
+    int flag, ret;
 
+    if ((PMPI_Finalized(&flag) == MPI_SUCCESS) && flag) {
+        return comm->c_coll->coll_barrier(comm,
+                                          comm->c_coll->coll_barrier_module);
+    }
     ret = PMPI_Ibarrier(module->comm, &request);
     return (ret != MPI_SUCCESS) ?
                    ret :
