@@ -497,6 +497,10 @@ static int get_description(int number)
         target[(length > 0) ? length : 0] = '\0';
         if (strcmp(target, board->path) == 0) {
             fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(entry->d_name), 0);
+            if ((fd >= 0) && ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)) {
+                close(fd); /* By O_PATH, for the hold */
+                fd = -1;
+            }
         }
     }
     if (fd < 0) {
