@@ -362,8 +362,8 @@ static int address_is_gone(int dir_fd, const char *name, int fd)
             (named.st_dev != opened.st_dev));
 }
 
-/* Return whether a name is not that of the socket of the door. What cannot be
- * looked at is. */
+/* Return whether a name is gone, or is not that of the socket of the door. What
+ * cannot be looked at is. */
 static int address_is_not_of_door(const daxpin_address_t *door,
                                   const char *name)
 {
@@ -375,8 +375,10 @@ static int address_is_not_of_door(const daxpin_address_t *door,
                 AT_SYMLINK_NOFOLLOW) != 0) {
         return errno == ENOENT;
     }
-    return (fstatat(door->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0) &&
-           ((named.st_ino != linked.st_ino) || (named.st_dev != linked.st_dev));
+    if (fstatat(door->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT;
+    }
+    return (named.st_ino != linked.st_ino) || (named.st_dev != linked.st_dev);
 }
 
 int daxpin_address_is_lost(const daxpin_address_t *address)
@@ -386,9 +388,9 @@ int daxpin_address_is_lost(const daxpin_address_t *address)
 
     address_make_names(address->dev, address->ino, &names);
     return address_is_gone(dir_fd, names.lock, address->lock_fd) ||
-           address_is_gone(dir_fd, names.socket, -1) ||
-           ((address->door != NULL) &&
-            address_is_not_of_door(address->door, names.socket));
+           ((address->door != NULL) ?
+                    address_is_not_of_door(address->door, names.socket) :
+                    address_is_gone(dir_fd, names.socket, -1));
 }
 
 /* Give a name to the socket of a door, in place of the socket that has it.

@@ -65,8 +65,9 @@ int daxpin_address_share(daxpin_address_t *address,
 int daxpin_address_is_lost(const daxpin_address_t *address);
 
 /* Make the names of a lost address again: of its door, if that is not lost, or
- * of a socket of its own. Return 0; -EADDRINUSE if another process has the address by now; or another
- * -errno with a message. Unless 0, the address stays as it is. */
+ * of a socket of its own. Return 0; -EADDRINUSE if another process has the
+ * address by now; or another -errno with a message. Unless 0, the address stays
+ * as it is. */
 int daxpin_address_restore(daxpin_address_t *address);
 
 /* Return whether a file has members, with a holder or without. */
