@@ -351,6 +351,14 @@ static int guard_pin_all(void)
     return ret;
 }
 
+static void guard_programs_unpin(void)
+{
+    if (guard_pins[0] != '\0') {
+        guard_remove_pins(guard_pins);
+        guard_pins[0] = '\0';
+    }
+}
+
 int guard_programs_pin(const char *directory)
 {
     int ret = 0;
@@ -373,10 +381,7 @@ int guard_programs_pin(const char *directory)
         return 0;
     }
 err:
-    if (guard_pins[0] != '\0') {
-        guard_remove_pins(guard_pins);
-        guard_pins[0] = '\0';
-    }
+    guard_programs_unpin();
     guard_log(LOG_WARNING, "%s: cannot pin the programs, so nothing is guarded "
               "during a restart: %s; use a BPF file system (mount -t bpf bpf "
               "/sys/fs/bpf)", directory, strerror(-ret));
@@ -406,8 +411,7 @@ void guard_programs_end(void)
         bpf_link__destroy(links[i]); /* Only the descriptor */
         links[i] = NULL;
     }
-    guard_remove_pins(guard_pins);
-    guard_pins[0] = '\0';
+    guard_programs_unpin();
 }
 
 int guard_programs_knew(int fd, uid_t uid)
