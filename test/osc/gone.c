@@ -156,8 +156,8 @@ static int post(MPI_Group group)
     return ret;
 }
 
-/* Stop this process for a time */
-static void stop(long ms)
+/* Have a child send this process a signal after a time. Return its pid. */
+static pid_t signal_later(long ms, int signo)
 {
     const pid_t self = getpid();
     const pid_t pid  = fork();
@@ -165,10 +165,18 @@ static void stop(long ms)
     check(pid >= 0, "fork: %m");
     if (pid == 0) {
         pause_ms(ms);
-        kill(self, SIGCONT);
+        kill(self, signo);
         _exit(0);
     }
-    kill(self, SIGSTOP);
+    return pid;
+}
+
+/* Stop this process for a time */
+static void stop(long ms)
+{
+    const pid_t pid = signal_later(ms, SIGCONT);
+
+    kill(getpid(), SIGSTOP);
     waitpid(pid, NULL, 0);
 }
 
@@ -229,20 +237,6 @@ static int outlive_stop(long ms)
     return 0;
 }
 
-/* A child of this process ends it, when it waits in a call. */
-static void kill_later(void)
-{
-    const pid_t self = getpid();
-    const pid_t pid  = fork();
-
-    check(pid >= 0, "fork: %m");
-    if (pid == 0) {
-        pause_ms(MS);
-        kill(self, SIGKILL);
-        _exit(0);
-    }
-}
-
 /* Rank 0 has its own lock, the victim waits for it, and after it the last rank.
  * When the victim has ended, the last one gets the lock. */
 static int outlive_queue(MPI_Comm left)
@@ -252,7 +246,7 @@ static int outlive_queue(MPI_Comm left)
     }
     MPI_Barrier(MPI_COMM_WORLD);
     if (check_rank == VICTIM) {
-        kill_later();
+        (void)signal_later(MS, SIGKILL); /* when it waits in the call */
         (void)MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win);
         check(0, "the victim has the lock");
     }
