@@ -329,8 +329,8 @@ static void daxpin_guard_note_gap(daxpin_file_t *file)
     }
 }
 
-/* Return what the end of a connection says: a daemon that does not know HELLO ends each
- * one without an answer, and one that is ended a few. */
+/* Return what the end of a connection says: a daemon that does not know HELLO
+ * ends each one without an answer, and one that is ended a few. */
 static int daxpin_guard_unheard(daxpin_guard_t *guard)
 {
     if (guard->fresh < 2) {

@@ -276,8 +276,9 @@ typedef enum osc_daxpin_service {
     OSC_DAXPIN_SERVICES
 } osc_daxpin_service_t;
 
-/* Serve a window, and return the number of requests */
 typedef struct osc_daxpin_module osc_daxpin_module_t;
+
+/* Serve a window, and return the number of requests */
 typedef int (*osc_daxpin_serve_func_t)(osc_daxpin_module_t *module);
 
 /* The epochs of this rank, see osc_daxpin_local.c */
