@@ -16,7 +16,7 @@
 #include <sys/un.h>
 
 #define SHARE_MAGIC   0x6873786461ull
-#define SHARE_VERSION 5u
+#define SHARE_VERSION 6u
 #define SHARE_MESSAGES  10000 /* more than a socket has room for */
 #define SHARE_SILENT    300 /* more than a holder keeps, which is 256 */
 #define SHARE_MEMBERS   (UNIT_SANITIZED ? 16u : pace_rounds(64, 12))
@@ -41,6 +41,8 @@ typedef struct share_message {
     uint64_t dev;
     uint64_t ino;
     uint64_t generation;
+    uint64_t token;
+    uint64_t channel;
     uint64_t value;
 } share_message_t;
 

@@ -107,7 +107,7 @@ typedef struct daxpin_guard {
 /* See daxpin/access.h */
 struct daxpin_access;
 
-/* A process at the other end of a socket of the file; see share.h */
+/* A process at the other end of a socket of the file; see channel.h */
 typedef struct daxpin_conn daxpin_conn_t;
 
 LIST_HEAD(daxpin_conns, daxpin_conn);
@@ -126,7 +126,7 @@ typedef enum daxpin_note {
     DAXPIN_NOTE_BREAK = 1 << 0, /* end all access */
     DAXPIN_NOTE_WAIVE = 1 << 1, /* the guard stands in for the hold */
     DAXPIN_NOTE_HOLD  = 1 << 2, /* the guard does not stand in any more */
-    DAXPIN_NOTE_GONE  = 1 << 3, /* the connection has ended */
+    DAXPIN_NOTE_GONE  = 1 << 3, /* the holder has ended, or closed the file */
     DAXPIN_NOTE_ANSWER = 1 << 4 /* a new holder answers; see handover.c */
 } daxpin_note_t;
 
@@ -244,6 +244,13 @@ struct daxpin_file {
         uint64_t            check;           /* ns, to look for the address */
         int                 logged_lost;     /* that the address is gone */
         daxpin_conn_t       *holder_conn;    /* member */
+        struct {
+            int             fd;
+            uint64_t        id;              /* of the loop; 0: none */
+            pid_t           pid;
+            daxpin_conn_t   *conn;
+        } ask;                               /* member: a new holder has to
+                                                answer; see handover.c */
         unsigned            notes;           /* member: daxpin_note_t */
         struct daxpin_conns conns;           /* holder: members */
     } share;

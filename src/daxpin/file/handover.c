@@ -227,10 +227,14 @@ static int daxpin_handover_follow(daxpin_file_t *file,
         (daxpin_control_attach(welcome->control_fd, &key, &control) != 0)) {
         return 0;
     }
-    if (control->turn <= file->turn) {
+    if ((control->turn <= file->turn) ||
+        (daxpin_share_follow(file, welcome->conn, welcome->sock,
+                             welcome->pid) != 0)) {
         daxpin_control_destroy(control);
         return 0;
     }
+    welcome->conn = NULL;
+    welcome->sock = -1;
     file->turn = control->turn;
     if (daxpin_control_replace(file->control, control) != 0) {
         return 0;
@@ -257,13 +261,13 @@ static int daxpin_handover_follow(daxpin_file_t *file,
 /* Receive the answer of the new holder. */
 static void daxpin_handover_answer(daxpin_file_t *file)
 {
-    daxpin_conn_t *conn      = file->share.holder_conn;
-    daxpin_welcome_t welcome = {.sock       = conn->fd,
+    daxpin_welcome_t welcome = {.sock       = file->share.ask.fd,
+                                .conn       = file->share.ask.conn,
                                 .fd         = -1,
                                 .control_fd = -1,
                                 .watch_fd   = -1,
                                 .roster_fd  = -1,
-                                .pid        = conn->pid};
+                                .pid        = file->share.ask.pid};
     daxpin_key_t key;
     int ret;
 
@@ -272,15 +276,17 @@ static void daxpin_handover_answer(daxpin_file_t *file)
     if (ret == -EAGAIN) {
         return; /* It is not there yet */
     }
-    conn->asking = 0;
+    daxpin_share_end_ask(file);
     if ((ret != 0) || !daxpin_handover_follow(file, &welcome)) {
         daxpin_share_leave(file);
         if ((ret != 0) && (ret != -ECONNRESET) && (ret != -EBUSY)) {
             daxpin_handover_fail_with_message(file); /* else try again */
         }
     }
-    welcome.sock = -1;
-    daxpin_welcome_discard(&welcome);
+    daxpin_welcome_close(&welcome);
+    if (welcome.conn != NULL) {
+        daxpin_share_forgo(welcome.conn);
+    }
 }
 
 /* Connect to the new holder, and ask it for its control page. */
@@ -293,11 +299,11 @@ static void daxpin_handover_ask(daxpin_file_t *file)
     if (daxpin_join_ask(file->path, &key, 0, daxpin_now(), &welcome) != 0) {
         return;
     }
-    if (daxpin_share_follow(file, welcome.sock, welcome.pid) != 0) {
-        daxpin_welcome_discard(&welcome);
-        return;
+    if (daxpin_share_ask(file, welcome.conn, welcome.sock,
+                         welcome.pid) != 0) {
+        daxpin_welcome_close(&welcome);
+        daxpin_share_forgo(welcome.conn);
     }
-    file->share.holder_conn->asking = 1;
 }
 
 static void daxpin_handover_begin(daxpin_file_t *file, uint64_t now)
@@ -321,7 +327,7 @@ uint64_t daxpin_handover_tick(daxpin_file_t *file, uint64_t now)
     file->share.notes &= ~(unsigned)(DAXPIN_NOTE_GONE | DAXPIN_NOTE_ANSWER);
     if (notes & DAXPIN_NOTE_GONE) {
         daxpin_handover_begin(file, now);
-    } else if (notes & DAXPIN_NOTE_ANSWER) {
+    } else if ((notes & DAXPIN_NOTE_ANSWER) && (file->share.ask.id != 0)) {
         daxpin_handover_answer(file);
     }
     if (file->handover.deadline == 0) {
@@ -334,7 +340,7 @@ uint64_t daxpin_handover_tick(daxpin_file_t *file, uint64_t now)
                              "taken its place; check whether one is stopped");
         return now;
     }
-    if ((file->share.holder_conn == NULL) &&
+    if ((file->share.holder_conn == NULL) && (file->share.ask.id == 0) &&
         !daxpin_handover_take(file, now) && (file->handover.deadline != 0)) {
         daxpin_handover_ask(file);
     }

@@ -11,11 +11,14 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/proc.h"
 #include "daxpin/os/socket.h"
+#include "channel.h"
 #include "message.h"
+#include "share.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,7 +35,7 @@ static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
     return buffer;
 }
 
-void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
+void daxpin_welcome_close(const daxpin_welcome_t *welcome)
 {
     const int fds[] = {welcome->control_fd, welcome->watch_fd,
                        welcome->roster_fd, welcome->sock};
@@ -46,6 +49,36 @@ void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
             close(fds[i]);
         }
     }
+}
+
+void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
+{
+    daxpin_welcome_close(welcome);
+    pthread_mutex_lock(&daxpin_mutex);
+    daxpin_share_forgo(welcome->conn);
+    pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* Check by which channel messages come. Return 0, or -errno with a message. */
+static int daxpin_join_check_channel(const char *name,
+                                     const daxpin_message_t *message,
+                                     daxpin_welcome_t *welcome)
+{
+    const daxpin_conn_t *conn = welcome->conn;
+    char holder[128];
+
+    if ((message->token != conn->token) ||
+        ((message->channel != 0) && (message->channel != conn->named))) {
+        return daxpin_error(EPROTO, "%s: cannot join its holder: %s sent the "
+                            "answer to another process; end that process",
+                            name, daxpin_welcome_holder(welcome, holder,
+                                                        sizeof(holder)));
+    }
+    if (message->channel != 0) {
+        close(welcome->sock);
+        welcome->sock = -1;
+    }
+    return 0;
 }
 
 /* Check that the holder sent the requested file, open for writing. Return 0, or
@@ -91,7 +124,7 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
     daxpin_message_t message;
     char holder[128];
     ssize_t length;
-    int fds[4];
+    int fds[4], ret;
 
     length = daxpin_socket_receive(welcome->sock, &message, sizeof(message),
                                    fds, 4);
@@ -128,11 +161,14 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
         welcome->watch_fd = -1;
     }
     welcome->generation = message.generation;
-    return daxpin_join_check_file(name, key, welcome);
+    ret = daxpin_join_check_file(name, key, welcome);
+    return (ret != 0) ? ret :
+           daxpin_join_check_channel(name, &message, welcome);
 }
 
-/* Connect, and check that the process that listens is of this user. */
-static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
+/* Connect a new socket, and check that the process that listens is of this user.
+ */
+static int daxpin_join_connect_sock(const char *name, const daxpin_key_t *key,
                                uint64_t deadline, daxpin_welcome_t *welcome)
 {
     int ret = daxpin_address_connect(key->dev, key->ino, welcome->sock,
@@ -158,11 +194,12 @@ static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
-                    uint64_t deadline, daxpin_welcome_t *welcome)
+static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
+                               uint64_t deadline, daxpin_welcome_t *welcome)
 {
     int ret;
 
+    welcome->conn       = NULL;
     welcome->fd         = -1;
     welcome->control_fd = -1;
     welcome->watch_fd   = -1;
@@ -173,15 +210,40 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
     if (welcome->sock < 0) {
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);
     }
-    ret = daxpin_join_connect(name, key, deadline, welcome);
+    ret = daxpin_join_connect_sock(name, key, deadline, welcome);
     if (ret != 0) {
-        daxpin_welcome_discard(welcome);
-        return ret;
+        close(welcome->sock);
     }
+    return ret;
+}
+
+/* Send the first message. Caller holds daxpin_mutex. */
+static int daxpin_join_hello(const char *name, const daxpin_key_t *key,
+                             int join, daxpin_welcome_t *welcome)
+{
+    daxpin_message_t message;
+
+    welcome->conn = daxpin_share_prepare(key, welcome->pid);
+    if (welcome->conn == NULL) {
+        close(welcome->sock);
+        return daxpin_error(ENOMEM, "%s: out of memory", name);
+    }
+    daxpin_message_init(&message, join ? DAXPIN_MESSAGE_JOIN :
+                        DAXPIN_MESSAGE_HELLO, key);
+    message.token   = welcome->conn->token;
+    message.channel = welcome->conn->named;
     /* If the holder has closed the connection, it may have sent the reason */
-    (void)daxpin_message_send(welcome->sock, join ? DAXPIN_MESSAGE_JOIN :
-                              DAXPIN_MESSAGE_HELLO, key, 0);
+    (void)daxpin_socket_send(welcome->sock, &message, sizeof(message), NULL,
+                             0);
     return 0;
+}
+
+int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
+                    uint64_t deadline, daxpin_welcome_t *welcome)
+{
+    int ret = daxpin_join_connect(name, key, deadline, welcome);
+
+    return (ret != 0) ? ret : daxpin_join_hello(name, key, join, welcome);
 }
 
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
@@ -192,7 +254,12 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
     int ret;
 
     deadline = (deadline > bound) ? deadline : bound;
-    ret      = daxpin_join_ask(name, key, join, deadline, welcome);
+    ret      = daxpin_join_connect(name, key, deadline, welcome);
+    if (ret == 0) {
+        pthread_mutex_lock(&daxpin_mutex);
+        ret = daxpin_join_hello(name, key, join, welcome);
+        pthread_mutex_unlock(&daxpin_mutex);
+    }
     if (ret != 0) {
         return ret;
     }

@@ -7,14 +7,15 @@
 /* How a process becomes a member: it requests the open file description from
  * the holder of the file */
 
-#include "daxpin/daxpin.h"
+#include "file.h"
 
 #include <stdint.h>
 #include <sys/types.h>
 
 /* What a new member receives */
 typedef struct daxpin_welcome {
-    int      sock;
+    int      sock;       /* -1: conn has a channel */
+    daxpin_conn_t *conn; /* what daxpin_share_prepare() has made */
     int      fd;         /* the open file description */
     int      control_fd; /* the control page */
     int      watch_fd;   /* the holder's inotify instance; -1: none */
@@ -36,7 +37,7 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 
 /* Connect to the holder and ask it. Return as daxpin_join() does, without an
- * answer. */
+ * answer. Caller holds daxpin_mutex. */
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
                     uint64_t deadline, daxpin_welcome_t *welcome);
 
@@ -45,7 +46,11 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                         daxpin_welcome_t *welcome);
 
-/* Close what the member received. */
+/* Close the descriptors that the member received; conn is the caller's, to forgo
+ * it then. */
+void daxpin_welcome_close(const daxpin_welcome_t *welcome);
+
+/* Close what the member received. Caller does not hold daxpin_mutex. */
 void daxpin_welcome_discard(const daxpin_welcome_t *welcome);
 
 #endif

@@ -256,15 +256,17 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
 
     pthread_mutex_lock(&daxpin_mutex);
     file->watch_fd = daxpin_watch_keep(welcome->watch, welcome->watch_fd);
-    ret = daxpin_share_follow(file, welcome->sock, welcome->pid);
+    ret = daxpin_share_follow(file, welcome->conn, welcome->sock,
+                              welcome->pid);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
     } else {
         daxpin_watch_release(&file->watch_fd);
+        close(welcome->sock);
+        daxpin_share_forgo(welcome->conn);
     }
     pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
-        close(welcome->sock);
         daxpin_file_free(file);
         return ret;
     }
@@ -394,6 +396,7 @@ void daxpin_files_fork(void)
 {
     daxpin_file_t *file;
 
+    daxpin_share_fork_all();
     while ((file = LIST_FIRST(&daxpin_files)) != NULL) {
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);

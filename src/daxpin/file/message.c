@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #define DAXPIN_MESSAGE_MAGIC   0x6873786461ull
-#define DAXPIN_MESSAGE_VERSION 5u
+#define DAXPIN_MESSAGE_VERSION 6u
 
 void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
                          const daxpin_key_t *key)
@@ -22,15 +22,19 @@ void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
     message->dev        = key->dev;
     message->ino        = key->ino;
     message->generation = key->generation;
+    message->token      = 0;
+    message->channel    = 0;
     message->value      = 0;
 }
 
 int daxpin_message_send(int fd, daxpin_message_type_t type,
-                        const daxpin_key_t *key, uint64_t value)
+                        const daxpin_key_t *key, uint64_t token,
+                        uint64_t value)
 {
     daxpin_message_t message;
 
     daxpin_message_init(&message, type, key);
+    message.token = token;
     message.value = value;
     return daxpin_socket_send(fd, &message, sizeof(message), NULL, 0);
 }

@@ -20,11 +20,13 @@
 
 typedef enum daxpin_message_type {
     DAXPIN_MESSAGE_HELLO,   /* newcomer: it is about to access the file */
-    DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself */
+    DAXPIN_MESSAGE_JOIN,    /* newcomer: it has the file open by itself; channel
+                               of both: the one that it has to the holder */
     DAXPIN_MESSAGE_WELCOME, /* holder, with four descriptors: the file, the
                                control page, the watch, the roster; value is
                                daxpin_watch_number(), 0 if the third is no
-                               watch */
+                               watch; channel: by which all that follows
+                               comes, and this socket ends */
     DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended */
     DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
@@ -37,6 +39,7 @@ typedef enum daxpin_message_type {
                                longer or fills it, 0 afterwards */
     DAXPIN_MESSAGE_BUSY,    /* holder: it cannot welcome a newcomer now; value
                                is the errno of the reason */
+    DAXPIN_MESSAGE_LEAVE,   /* both: it does not use the file any more */
     DAXPIN_MESSAGE_TYPES
 } daxpin_message_type_t;
 
@@ -47,6 +50,9 @@ typedef struct daxpin_message {
     uint64_t dev;
     uint64_t ino;
     uint64_t generation; /* HELLO, JOIN: 0 is any */
+    uint64_t token;      /* of this member, see channel.h */
+    uint64_t channel;    /* HELLO, JOIN, WELCOME: the name of one; 0: none but
+                            this one */
     uint64_t value;      /* 0, except where the type gives it a meaning */
 } daxpin_message_t;
 
@@ -56,7 +62,8 @@ void daxpin_message_init(daxpin_message_t *message, daxpin_message_type_t type,
 
 /* Send such a message. Return 0, or -errno without a message. */
 int daxpin_message_send(int fd, daxpin_message_type_t type,
-                        const daxpin_key_t *key, uint64_t value);
+                        const daxpin_key_t *key, uint64_t token,
+                        uint64_t value);
 
 /* Receive a message. Return 1; 0 if none is there; -EPROTO if the packet is not
  * a message, or the connection has ended. */

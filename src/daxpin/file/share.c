@@ -13,6 +13,7 @@
 #include "daxpin/os/roster.h"
 #include "daxpin/os/socket.h"
 #include "daxpin/os/watch.h"
+#include "channel.h"
 #include "message.h"
 
 #include <errno.h>
@@ -20,11 +21,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DAXPIN_SHARE_BURST   64  /* messages of one member, read at once */
+/* Messages, read at once: of each file of a channel, and of all. A socket has room
+ * for less than the latter. */
+#define DAXPIN_SHARE_BURST     64
+#define DAXPIN_SHARE_BURST_MAX 512
 #define DAXPIN_NEWCOMERS_MAX 256 /* that have not sent a HELLO yet */
 #define DAXPIN_ACCEPT_BURST  16  /* of them, accepted at once */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
@@ -34,84 +38,30 @@
 /* How often to look whether the names of the address are there */
 #define DAXPIN_ADDRESS_PAUSE (500 * DAXPIN_MSEC)
 
-/* What all files that this process holds share. Under daxpin_mutex. */
+/* What all files of this process share. Under daxpin_mutex. */
 static struct {
-    unsigned            serving;     /* files that have an address */
-    daxpin_address_t    door;
-    daxpin_listener_t   listener;    /* of the door */
-    struct daxpin_conns newcomers;   /* in the order of their coming */
-    unsigned            count;       /* of newcomers */
-    int                 reserved_fd; /* is given up to accept a newcomer, and to
-                                        send it BUSY */
+    unsigned          serving;     /* files that have an address */
+    daxpin_address_t  door;
+    daxpin_listener_t listener;    /* of the door */
+    daxpin_channels_t newcomers;   /* they have not sent a HELLO */
+    daxpin_channels_t members;     /* processes for which this one holds files */
+    daxpin_channels_t holders;     /* processes that hold files for this one */
+    daxpin_conn_t     *next;       /* that daxpin_share_receive_all() reads */
+    uint64_t          last_token;  /* 0: none since the start, or since fork() */
+    int               reserved_fd; /* is given up to accept a newcomer, and to
+                                      send it BUSY */
 } daxpin_share_all = {
-    .door        = {.lock_fd = -1, .dir_fd = -1, .listen_fd = -1},
-    .listener    = {.fd = -1},
-    .newcomers   = LIST_HEAD_INITIALIZER(daxpin_share_all.newcomers),
-    .reserved_fd = -1
+    .door           = {.lock_fd = -1, .dir_fd = -1, .listen_fd = -1},
+    .listener       = {.fd = -1},
+    .newcomers.list = TAILQ_HEAD_INITIALIZER(daxpin_share_all.newcomers.list),
+    .members.list   = TAILQ_HEAD_INITIALIZER(daxpin_share_all.members.list),
+    .holders.list   = TAILQ_HEAD_INITIALIZER(daxpin_share_all.holders.list),
+    .reserved_fd    = -1
 };
 
 /*
  * The holder's side
  */
-
-/* Return 0, or -errno. */
-static int daxpin_conn_try_send(const daxpin_conn_t *conn,
-                                daxpin_message_type_t type, uint64_t value)
-{
-    daxpin_key_t key;
-
-    daxpin_file_key(conn->file, &key);
-    return daxpin_message_send(conn->fd, type, &key, value);
-}
-
-/* Send a message, or note it until there is room. */
-static void daxpin_conn_send(daxpin_conn_t *conn, daxpin_message_type_t type,
-                             uint64_t value)
-{
-    if ((conn->waiting == 0) &&
-        (daxpin_conn_try_send(conn, type, value) != -EAGAIN)) {
-        return;
-    }
-    if ((type == DAXPIN_MESSAGE_WAIVE) || (type == DAXPIN_MESSAGE_HOLD)) {
-        conn->waiting &= ~((1u << DAXPIN_MESSAGE_WAIVE) |
-                           (1u << DAXPIN_MESSAGE_HOLD));
-    }
-    conn->waiting     |= 1u << type;
-    conn->values[type] = value;
-    daxpin_loop_want_room(conn->id, conn->fd, 1);
-}
-
-/* Send what waits for room. */
-static void daxpin_conn_send_waiting(daxpin_conn_t *conn)
-{
-    unsigned type;
-
-    for (type = 0; type < DAXPIN_MESSAGE_TYPES; ++type) {
-        if ((conn->waiting & (1u << type)) == 0) {
-            continue;
-        }
-        if (daxpin_conn_try_send(conn, type, conn->values[type]) == -EAGAIN) {
-            return;
-        }
-        conn->waiting &= ~(1u << type);
-    }
-    daxpin_loop_want_room(conn->id, conn->fd, 0);
-}
-
-static void daxpin_conn_close(daxpin_conn_t *conn)
-{
-    daxpin_file_t *file = conn->file;
-
-    daxpin_loop_remove(conn->id, conn->fd);
-    close(conn->fd);
-    if ((file != NULL) && !file->holder) {
-        file->share.holder_conn = NULL;
-    } else {
-        LIST_REMOVE(conn, link);
-        daxpin_share_all.count -= file == NULL;
-    }
-    free(conn);
-}
 
 /* Report that newcomers cannot be welcome, once until one is welcome again.
  * Each newcomer tries again, and reports the error when its time is over. */
@@ -126,18 +76,21 @@ static void daxpin_share_log_full(daxpin_file_t *file, int error)
 }
 
 /* Send a newcomer a message that needs no answer. */
-static void daxpin_conn_refuse(const daxpin_conn_t *conn,
-                               const daxpin_file_t *file,
-                               daxpin_message_type_t type, uint64_t value)
+static void daxpin_newcomer_refuse(const daxpin_channel_t *newcomer,
+                                   const daxpin_file_t *file,
+                                   daxpin_message_type_t type, uint64_t value)
 {
     daxpin_key_t key;
 
     daxpin_file_key(file, &key);
-    daxpin_message_send(conn->fd, type, &key, value);
+    daxpin_message_send(newcomer->fd, type, &key, 0, value);
 }
 
-/* Send a newcomer what it needs. Return 0 to drop it. */
-static int daxpin_conn_welcome(const daxpin_conn_t *conn, daxpin_file_t *file)
+/* Send a newcomer what it needs, and by which channel all that follows comes; 0:
+ * by this one. Return 0 to drop it. */
+static int daxpin_newcomer_welcome(const daxpin_channel_t *newcomer,
+                                   daxpin_file_t *file, uint64_t token,
+                                   uint64_t channel)
 {
     const int watch_fd  = daxpin_watch_fd();
     /* Now, so that the newcomer is never without its place on the roster */
@@ -151,14 +104,16 @@ static int daxpin_conn_welcome(const daxpin_conn_t *conn, daxpin_file_t *file)
 
     if (roster_fd < 0) {
         daxpin_share_log_full(file, -roster_fd);
-        daxpin_conn_refuse(conn, file, DAXPIN_MESSAGE_BUSY,
-                           (uint64_t)-roster_fd);
+        daxpin_newcomer_refuse(newcomer, file, DAXPIN_MESSAGE_BUSY,
+                               (uint64_t)-roster_fd);
         return 0;
     }
     daxpin_file_key(file, &key);
     daxpin_message_init(&message, DAXPIN_MESSAGE_WELCOME, &key);
-    message.value = daxpin_watch_number();
-    ret = daxpin_socket_send(conn->fd, &message, sizeof(message), fds, 4);
+    message.token   = token;
+    message.channel = channel;
+    message.value   = daxpin_watch_number();
+    ret = daxpin_socket_send(newcomer->fd, &message, sizeof(message), fds, 4);
     close(roster_fd); /* The packet keeps the description, and its lock */
     return ret == 0;
 }
@@ -181,52 +136,24 @@ static daxpin_file_t *daxpin_share_find(const daxpin_message_t *message)
     return found;
 }
 
-static void daxpin_conn_become_member(daxpin_conn_t *conn, daxpin_file_t *file)
+/* Return whether members send messages of a type. */
+static int daxpin_share_is_of_member(uint32_t type)
 {
-    LIST_REMOVE(conn, link);
-    --daxpin_share_all.count;
-    conn->file = file;
-    LIST_INSERT_HEAD(&file->share.conns, conn, link);
-}
-
-/* Handle the first message of a newcomer. Return 0 to drop it. */
-static int daxpin_conn_hello(daxpin_conn_t *conn,
-                             const daxpin_message_t *message)
-{
-    daxpin_file_t *file;
-
-    if ((message->type != DAXPIN_MESSAGE_HELLO) &&
-        (message->type != DAXPIN_MESSAGE_JOIN)) {
-        return 0;
-    }
-    file = daxpin_share_find(message);
-    if (file == NULL) {
-        return 0;
-    }
-    if (!daxpin_file_is_alive(file) ||
-        ((message->generation != 0) &&
-         (message->generation != file->generation))) {
-        daxpin_conn_refuse(conn, file, DAXPIN_MESSAGE_STALE, 0);
-        return 0;
-    }
-    if (!daxpin_conn_welcome(conn, file)) {
-        return 0;
-    }
-    daxpin_conn_become_member(conn, file);
-    file->share.logged_full = 0;
-    if (message->type == DAXPIN_MESSAGE_HELLO) {
-        file->exposed = 1;
-    } else {
-        file->lease.joined = 1;
-    }
-    return 1;
+    return (type == DAXPIN_MESSAGE_EXPOSE) || (type == DAXPIN_MESSAGE_ACK) ||
+           (type == DAXPIN_MESSAGE_GUARD) || (type == DAXPIN_MESSAGE_GROW) ||
+           (type == DAXPIN_MESSAGE_FAULT);
 }
 
 /* Note a message of a member, for holder.c to act on. Return 0 if members do
- * not send such messages. */
-static int daxpin_conn_member(daxpin_conn_t *conn,
+ * not send such messages. One about a file that this process has just left comes
+ * to nothing. */
+static int daxpin_member_note(daxpin_channel_t *channel, daxpin_conn_t *conn,
                               const daxpin_message_t *message)
 {
+    (void)channel;
+    if (conn == NULL) {
+        return daxpin_share_is_of_member(message->type);
+    }
     switch (message->type) {
     case DAXPIN_MESSAGE_EXPOSE:
         conn->file->exposed = 1;
@@ -250,55 +177,125 @@ static int daxpin_conn_member(daxpin_conn_t *conn,
     }
 }
 
-/* Receive one message. Return 0 if none is there, or the connection was
- * closed. */
-static int daxpin_conn_receive(daxpin_conn_t *conn)
+/* Take a member from the list of its file. */
+static void daxpin_member_remove(daxpin_conn_t *conn)
 {
-    daxpin_message_t message;
-    int ret, keep;
+    if (daxpin_share_all.next == conn) {
+        daxpin_share_all.next = LIST_NEXT(conn, link);
+    }
+    LIST_REMOVE(conn, link);
+}
 
-    ret = daxpin_message_receive(conn->fd, &message);
-    if (ret == 0) {
+static void daxpin_member_gone(daxpin_conn_t *conn)
+{
+    daxpin_member_remove(conn);
+    free(conn);
+}
+
+static const daxpin_channel_ops_t daxpin_member_ops = {
+    .note = daxpin_member_note,
+    .gone = daxpin_member_gone
+};
+
+/* Make a newcomer a member. Return NULL if it is not welcome. */
+static daxpin_conn_t *daxpin_newcomer_join(daxpin_channel_t *newcomer,
+                                           daxpin_file_t *file,
+                                           const daxpin_message_t *hello)
+{
+    daxpin_channel_t *channel = (hello->channel == 0) ? NULL :
+            daxpin_channel_find(&daxpin_share_all.members, newcomer->pid,
+                                hello->channel);
+    daxpin_conn_t *conn;
+    daxpin_key_t key;
+
+    if ((channel != NULL) &&
+        (daxpin_channel_find_conn(channel, hello->token) != NULL)) {
+        return NULL; /* No token is used twice */
+    }
+    daxpin_file_key(file, &key);
+    conn = daxpin_conn_create(&key, hello->token);
+    if ((conn == NULL) ||
+        !daxpin_newcomer_welcome(newcomer, file, hello->token,
+                                 (channel != NULL) ? channel->name : 0)) {
+        free(conn);
+        return NULL;
+    }
+    conn->file = file;
+    LIST_INSERT_HEAD(&file->share.conns, conn, link);
+    if (channel == NULL) {
+        channel = newcomer;
+        daxpin_channel_change(channel, &daxpin_share_all.members,
+                              &daxpin_member_ops);
+    }
+    daxpin_conn_use(conn, channel);
+    return conn;
+}
+
+/* Handle the first message of a newcomer. Return 0 to close its socket. */
+static int daxpin_newcomer_note(daxpin_channel_t *newcomer, daxpin_conn_t *conn,
+                                const daxpin_message_t *message)
+{
+    daxpin_file_t *file;
+
+    (void)conn;
+    if ((message->type != DAXPIN_MESSAGE_HELLO) &&
+        (message->type != DAXPIN_MESSAGE_JOIN)) {
         return 0;
     }
-    keep = (ret > 0) && ((conn->file != NULL) ?
-                                 daxpin_conn_member(conn, &message) :
-                                 daxpin_conn_hello(conn, &message));
-    if (!keep) {
-        daxpin_conn_close(conn);
+    file = daxpin_share_find(message);
+    if (file == NULL) {
+        return 0;
     }
-    return keep;
+    if (!daxpin_file_is_alive(file) ||
+        ((message->generation != 0) &&
+         (message->generation != file->generation))) {
+        daxpin_newcomer_refuse(newcomer, file, DAXPIN_MESSAGE_STALE, 0);
+        return 0;
+    }
+    conn = daxpin_newcomer_join(newcomer, file, message);
+    if (conn == NULL) {
+        return 0;
+    }
+    file->share.logged_full = 0;
+    if (message->type == DAXPIN_MESSAGE_HELLO) {
+        file->exposed = 1;
+    } else {
+        file->lease.joined = 1;
+    }
+    return conn->channel == newcomer; /* else it has a channel already */
 }
 
-static void daxpin_conn_event(void *arg, uint32_t events)
-{
-    if (events & EPOLLOUT) {
-        daxpin_conn_send_waiting(arg);
-    }
-    daxpin_conn_receive(arg);
-}
+static const daxpin_channel_ops_t daxpin_newcomer_ops = {
+    .note = daxpin_newcomer_note
+};
 
-static void daxpin_conns_receive(struct daxpin_conns *conns)
+/* Receive what a channel has by now, with a bound that its files share. */
+static void daxpin_share_receive(daxpin_channel_t *channel)
 {
-    daxpin_conn_t *conn, *following;
-    int count;
+    const unsigned number = DAXPIN_SHARE_BURST * (channel->count + 1);
 
-    for (conn = LIST_FIRST(conns); conn != NULL; conn = following) {
-        following = LIST_NEXT(conn, link);
-        count     = 0;
-        while ((count < DAXPIN_SHARE_BURST) && daxpin_conn_receive(conn)) {
-            ++count;
-        }
-    }
+    daxpin_channel_receive(channel, (number < DAXPIN_SHARE_BURST_MAX) ?
+                                    number : DAXPIN_SHARE_BURST_MAX);
 }
 
 /* Receive what all members and newcomers have sent by now, with a bound for each
  * of them. Wake the loop to act on the messages, because their sockets do not
- * wake it any more. */
+ * wake it any more. A message may end any member, also of another file. */
 static void daxpin_share_receive_all(daxpin_file_t *file)
 {
-    daxpin_conns_receive(&daxpin_share_all.newcomers);
-    daxpin_conns_receive(&file->share.conns);
+    daxpin_channel_t *newcomer, *following;
+    daxpin_conn_t *conn;
+
+    for (newcomer = TAILQ_FIRST(&daxpin_share_all.newcomers.list);
+         newcomer != NULL; newcomer = following) {
+        following = TAILQ_NEXT(newcomer, link);
+        daxpin_share_receive(newcomer);
+    }
+    daxpin_share_all.next = LIST_FIRST(&file->share.conns);
+    while ((conn = daxpin_share_all.next) != NULL) {
+        daxpin_share_all.next = LIST_NEXT(conn, link);
+        daxpin_share_receive(conn->channel);
+    }
     daxpin_loop_wake();
 }
 
@@ -315,38 +312,26 @@ int daxpin_share_is_exposed(daxpin_file_t *file)
  */
 static void daxpin_share_make_room(void)
 {
-    daxpin_conn_t *conn, *oldest = NULL;
-
-    if (daxpin_share_all.count < DAXPIN_NEWCOMERS_MAX) {
-        return;
+    if (daxpin_share_all.newcomers.count >= DAXPIN_NEWCOMERS_MAX) {
+        daxpin_channel_close(TAILQ_FIRST(&daxpin_share_all.newcomers.list));
     }
-    LIST_FOREACH(conn, &daxpin_share_all.newcomers, link) {
-        oldest = conn;
-    }
-    daxpin_conn_close(oldest);
 }
 
 /* Add a newcomer. Takes fd. */
 static void daxpin_share_add(int fd)
 {
-    daxpin_conn_t *conn = calloc(1, sizeof(*conn));
+    daxpin_channel_t *newcomer;
+    pid_t pid;
 
-    if ((conn == NULL) || !daxpin_socket_is_same_user(fd, &conn->pid)) {
-        goto err;
+    if (daxpin_socket_is_same_user(fd, &pid)) {
+        daxpin_share_make_room();
+        newcomer = daxpin_channel_create(&daxpin_share_all.newcomers,
+                                         &daxpin_newcomer_ops, fd, pid);
+        if (newcomer != NULL) {
+            newcomer->deadline = daxpin_now() + DAXPIN_HELLO_BOUND;
+            return;
+        }
     }
-    daxpin_share_make_room();
-    conn->fd       = fd;
-    conn->deadline = daxpin_now() + DAXPIN_HELLO_BOUND;
-    conn->id       = daxpin_loop_add(fd, daxpin_conn_event, conn);
-    if (conn->id == 0) {
-        goto err;
-    }
-    LIST_INSERT_HEAD(&daxpin_share_all.newcomers, conn, link);
-    ++daxpin_share_all.count;
-    return;
-
-err:
-    free(conn);
     close(fd);
 }
 
@@ -396,7 +381,7 @@ static void daxpin_share_send_busy(int fd, int error)
         daxpin_file_key(file, &key);
         daxpin_share_log_full(file, error);
     } /* else it tries again */
-    daxpin_message_send(fd, DAXPIN_MESSAGE_BUSY, &key, (uint64_t)error);
+    daxpin_message_send(fd, DAXPIN_MESSAGE_BUSY, &key, 0, (uint64_t)error);
 }
 
 /* Send a newcomer that this process cannot welcome any, by way of the reserved
@@ -548,7 +533,7 @@ static void daxpin_share_serves(daxpin_file_t *file)
  * is the parent's. */
 static void daxpin_share_serves_not(daxpin_file_t *file, int forked)
 {
-    daxpin_conn_t *conn;
+    daxpin_channel_t *newcomer;
 
     if (!file->share.serves) {
         return;
@@ -557,8 +542,8 @@ static void daxpin_share_serves_not(daxpin_file_t *file, int forked)
     if (--daxpin_share_all.serving > 0) {
         return;
     }
-    while ((conn = LIST_FIRST(&daxpin_share_all.newcomers)) != NULL) {
-        daxpin_conn_close(conn);
+    while ((newcomer = TAILQ_FIRST(&daxpin_share_all.newcomers.list)) != NULL) {
+        daxpin_channel_close(newcomer);
     }
     daxpin_share_unreserve();
     daxpin_listener_end(&daxpin_share_all.listener);
@@ -651,7 +636,7 @@ int daxpin_share_is_member(const daxpin_file_t *file, pid_t pid)
     const daxpin_conn_t *conn;
 
     LIST_FOREACH(conn, &file->share.conns, link) {
-        if ((conn->pid == pid) && (pid > 0)) {
+        if ((conn->channel->pid == pid) && (pid > 0)) {
             return 1;
         }
     }
@@ -693,7 +678,7 @@ void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size)
     pids[0] = '\0';
     LIST_FOREACH(conn, &file->share.conns, link) {
         if (!conn->acked && (strlen(pids) + 1 < size)) {
-            daxpin_proc_describe(conn->pid, pids, size);
+            daxpin_proc_describe(conn->channel->pid, pids, size);
         }
     }
 }
@@ -702,15 +687,15 @@ void daxpin_share_list_unacked(daxpin_file_t *file, char *pids, size_t size)
 static uint64_t daxpin_share_drop_silent(uint64_t now)
 {
     uint64_t next = DAXPIN_NEVER;
-    daxpin_conn_t *conn, *following;
+    daxpin_channel_t *newcomer, *following;
 
-    for (conn = LIST_FIRST(&daxpin_share_all.newcomers); conn != NULL;
-         conn = following) {
-        following = LIST_NEXT(conn, link);
-        if (now >= conn->deadline) {
-            daxpin_conn_close(conn);
+    for (newcomer = TAILQ_FIRST(&daxpin_share_all.newcomers.list);
+         newcomer != NULL; newcomer = following) {
+        following = TAILQ_NEXT(newcomer, link);
+        if (now >= newcomer->deadline) {
+            daxpin_channel_close(newcomer);
         } else {
-            next = daxpin_earlier(next, conn->deadline);
+            next = daxpin_earlier(next, newcomer->deadline);
         }
     }
     return next;
@@ -797,94 +782,200 @@ void daxpin_share_fork(daxpin_file_t *file)
     daxpin_share_close(file);
 }
 
+void daxpin_share_fork_all(void)
+{
+    daxpin_channels_fork(&daxpin_share_all.newcomers);
+    daxpin_channels_fork(&daxpin_share_all.members);
+    daxpin_channels_fork(&daxpin_share_all.holders);
+    daxpin_share_all.last_token = 0;
+}
+
 void daxpin_share_close(daxpin_file_t *file)
 {
     daxpin_conn_t *conn;
 
     daxpin_share_stop_listening(file);
     while ((conn = LIST_FIRST(&file->share.conns)) != NULL) {
-        daxpin_conn_close(conn);
+        daxpin_member_remove(conn);
+        daxpin_conn_leave(conn);
     }
-    if (file->share.holder_conn != NULL) {
-        daxpin_conn_close(file->share.holder_conn);
-    }
+    daxpin_share_leave(file);
 }
 
 /*
  * The member's side
  */
 
-/* Note a message of the holder, for member.c to act on. Return 0 if holders do
- * not send such messages. */
-static int daxpin_share_note(daxpin_file_t *file,
-                             const daxpin_message_t *message)
+/* Add notes; of WAIVE and HOLD, the last one is in effect. */
+static void daxpin_share_add_notes(unsigned *notes_p, unsigned notes)
 {
-    switch (message->type) {
+    if (notes & (DAXPIN_NOTE_WAIVE | DAXPIN_NOTE_HOLD)) {
+        *notes_p &= ~(unsigned)(DAXPIN_NOTE_WAIVE | DAXPIN_NOTE_HOLD);
+    }
+    *notes_p |= notes;
+}
+
+/* Return the notes of a message of the holder; 0: holders do not send such
+ * messages. */
+static unsigned daxpin_holder_notes(uint32_t type)
+{
+    switch (type) {
     case DAXPIN_MESSAGE_BREAK:
-        file->share.notes |= DAXPIN_NOTE_BREAK;
-        return 1;
+        return DAXPIN_NOTE_BREAK;
     case DAXPIN_MESSAGE_WAIVE:
-        file->share.notes &= ~DAXPIN_NOTE_HOLD;
-        file->share.notes |= DAXPIN_NOTE_WAIVE;
-        return 1;
+        return DAXPIN_NOTE_WAIVE;
     case DAXPIN_MESSAGE_HOLD:
-        file->share.notes &= ~DAXPIN_NOTE_WAIVE;
-        file->share.notes |= DAXPIN_NOTE_HOLD;
-        return 1;
+        return DAXPIN_NOTE_HOLD;
     default:
         return 0;
     }
 }
 
-static void daxpin_share_holder_event(void *arg, uint32_t events)
+/* Send LEAVE for a file that the holder still has a member of: a child of fork()
+ * may have kept the socket of a HELLO open, so that the holder could answer it
+ * after LEAVE. */
+static void daxpin_holder_leave_again(const daxpin_channel_t *channel,
+                                      const daxpin_message_t *message)
 {
-    daxpin_conn_t *conn = arg;
-    daxpin_file_t *file = conn->file;
-    daxpin_message_t message;
-    int ret;
+    const daxpin_key_t key = {.dev        = message->dev,
+                              .ino        = message->ino,
+                              .generation = message->generation};
 
-    if (events & EPOLLOUT) {
-        daxpin_conn_send_waiting(conn);
-    }
-    if ((events & ~(uint32_t)EPOLLOUT) == 0) {
-        return;
-    }
-    if (conn->asking) {
-        file->share.notes |= DAXPIN_NOTE_ANSWER;
-        return;
-    }
-    ret = daxpin_message_receive(conn->fd, &message);
-    if ((ret == 0) || ((ret > 0) && daxpin_share_note(file, &message))) {
-        return;
-    }
-    daxpin_conn_close(conn);
-    file->share.notes |= DAXPIN_NOTE_GONE;
+    (void)daxpin_message_send(channel->fd, DAXPIN_MESSAGE_LEAVE, &key,
+                              message->token, 0);
 }
 
-int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid)
+/* Note a message of the holder, for member.c to act on; or for the thread that
+ * joins, which may not have read the WELCOME yet. Return 0 if holders do not send
+ * such messages. */
+static int daxpin_holder_note(daxpin_channel_t *channel, daxpin_conn_t *conn,
+                              const daxpin_message_t *message)
 {
-    daxpin_conn_t *conn = calloc(1, sizeof(*conn));
+    const unsigned notes = daxpin_holder_notes(message->type);
 
     if (conn == NULL) {
-        return daxpin_error(ENOMEM, "%s: out of memory", file->path);
+        daxpin_holder_leave_again(channel, message);
+    } else {
+        daxpin_share_add_notes((conn->file != NULL) ?
+                               &conn->file->share.notes : &conn->notes, notes);
     }
-    conn->file = file;
-    conn->fd   = sock;
-    conn->pid  = pid;
-    conn->id   = daxpin_loop_add(conn->fd, daxpin_share_holder_event, conn);
-    if (conn->id == 0) {
-        free(conn);
-        return daxpin_error(errno, "%s: cannot watch a socket: %m",
-                            file->path);
+    return notes != 0;
+}
+
+static void daxpin_holder_gone(daxpin_conn_t *conn)
+{
+    if (conn->file == NULL) {
+        conn->notes |= DAXPIN_NOTE_GONE; /* The thread that joins has it */
+        return;
     }
-    file->share.holder_conn = conn;
+    conn->file->share.notes      |= DAXPIN_NOTE_GONE;
+    conn->file->share.holder_conn = NULL;
+    free(conn);
+}
+
+static const daxpin_channel_ops_t daxpin_holder_ops = {
+    .note = daxpin_holder_note,
+    .gone = daxpin_holder_gone
+};
+
+/* Return a number that no other file of this process has, and that another
+ * process can hardly guess. */
+static uint64_t daxpin_share_next_token(void)
+{
+    while ((daxpin_share_all.last_token == 0) &&
+           (getrandom(&daxpin_share_all.last_token,
+                      sizeof(daxpin_share_all.last_token), 0) >= 0)) {
+    }
+    return ++daxpin_share_all.last_token;
+}
+
+daxpin_conn_t *daxpin_share_prepare(const daxpin_key_t *key, pid_t pid)
+{
+    daxpin_channel_t *channel = daxpin_channel_find(&daxpin_share_all.holders,
+                                                    pid, 0);
+    daxpin_conn_t *conn       = daxpin_conn_create(key,
+                                                   daxpin_share_next_token());
+
+    if ((conn != NULL) && (channel != NULL)) {
+        conn->named = channel->name;
+        daxpin_conn_use(conn, channel);
+    }
+    return conn;
+}
+
+void daxpin_share_forgo(daxpin_conn_t *conn)
+{
+    daxpin_conn_leave(conn);
+}
+
+int daxpin_share_follow(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
+                        pid_t pid)
+{
+    daxpin_channel_t *channel;
+
+    if (sock >= 0) {
+        channel = daxpin_channel_create(&daxpin_share_all.holders,
+                                        &daxpin_holder_ops, sock, pid);
+        if (channel == NULL) {
+            return daxpin_error(errno, "%s: cannot watch a socket: %m",
+                                file->path);
+        }
+        daxpin_conn_withdraw(conn);
+        conn->notes = 0; /* of the channel that the holder has not used */
+        daxpin_conn_use(conn, channel);
+    }
+    daxpin_share_add_notes(&file->share.notes, conn->notes);
+    if (conn->channel == NULL) {
+        free(conn); /* The holder is gone again */
+    } else {
+        daxpin_file_key(file, &conn->key);
+        conn->file              = file;
+        file->share.holder_conn = conn;
+    }
+    daxpin_loop_wake(); /* to act on the notes */
     return 0;
+}
+
+/* A new holder has answered. */
+static void daxpin_ask_event(void *arg, uint32_t events)
+{
+    daxpin_file_t *file = arg;
+
+    (void)events;
+    file->share.notes |= DAXPIN_NOTE_ANSWER;
+}
+
+int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
+                     pid_t pid)
+{
+    file->share.ask.id = daxpin_loop_add(sock, daxpin_ask_event, file);
+    if (file->share.ask.id == 0) {
+        return -errno;
+    }
+    file->share.ask.fd   = sock;
+    file->share.ask.pid  = pid;
+    file->share.ask.conn = conn;
+    return 0;
+}
+
+void daxpin_share_end_ask(daxpin_file_t *file)
+{
+    daxpin_loop_remove(file->share.ask.id, file->share.ask.fd);
+    file->share.ask.id = 0;
 }
 
 void daxpin_share_leave(daxpin_file_t *file)
 {
-    if (file->share.holder_conn != NULL) {
-        daxpin_conn_close(file->share.holder_conn);
+    daxpin_conn_t *conn = file->share.holder_conn;
+
+    if (file->share.ask.id != 0) {
+        daxpin_share_end_ask(file);
+        close(file->share.ask.fd);
+        daxpin_share_forgo(file->share.ask.conn);
+    }
+    if (conn != NULL) {
+        file->share.holder_conn = NULL;
+        daxpin_conn_leave(conn);
     }
 }
 

@@ -20,28 +20,9 @@
  */
 
 #include "file.h"
-#include "message.h"
 
 #include <stdint.h>
-#include <sys/queue.h>
 #include <sys/types.h>
-
-/* A process at the other end of a socket: a member or a newcomer at the holder,
- * the holder at a member */
-struct daxpin_conn {
-    LIST_ENTRY(daxpin_conn) link;
-    daxpin_file_t *file;    /* NULL: a newcomer, which has not sent a HELLO */
-    int           fd;
-    uint64_t      id;       /* of the loop */
-    pid_t         pid;      /* 0: in another pid namespace */
-    int           acked;    /* it has answered BREAK */
-    int           guard;    /* daxpin_guard_status_t of its pins */
-    int           growing;  /* it makes the file longer */
-    int           asking;   /* member: the holder is new, and has to answer */
-    uint64_t      deadline; /* ns, for HELLO */
-    unsigned      waiting;  /* types of messages that wait for room, a bit each */
-    uint64_t      values[DAXPIN_MESSAGE_TYPES]; /* of those */
-};
 
 /* Initialize the socket of a file, before anything else. */
 void daxpin_share_init(daxpin_file_t *file);
@@ -50,11 +31,30 @@ void daxpin_share_init(daxpin_file_t *file);
  * a member that becomes the holder. Return 0, or -errno with a message. */
 int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address);
 
-/* Follow the holder, process pid, at the other end of sock. Return 0, or -errno
- * with a message. Member only. */
-int daxpin_share_follow(daxpin_file_t *file, int sock, pid_t pid);
+/* Prepare to join the holder of a file, process pid, before HELLO: what comes by
+ * a channel is noted from now on. Return NULL if there is no memory. Member
+ * only. */
+daxpin_conn_t *daxpin_share_prepare(const daxpin_key_t *key, pid_t pid);
 
-/* Close the connection to the holder, if there is one. Member only. */
+/* Give up what was prepared, after the socket of the HELLO is closed. Member
+ * only. */
+void daxpin_share_forgo(daxpin_conn_t *conn);
+
+/* Follow the holder, process pid, that was joined: by way of sock, or of the
+ * channel that was prepared (-1). Takes conn and sock unless it fails. Return 0,
+ * or -errno with a message. Member only. */
+int daxpin_share_follow(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
+                        pid_t pid);
+
+/* Wait for the answer of a new holder, process pid, at sock. Takes conn and sock
+ * unless it fails. Return 0 or -errno. Member only. */
+int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
+                     pid_t pid);
+
+/* End that wait; conn and sock are the caller's. Member only. */
+void daxpin_share_end_ask(daxpin_file_t *file);
+
+/* Leave the holder, or the one that was asked. Member only. */
 void daxpin_share_leave(daxpin_file_t *file);
 
 /* Send BREAK to all members. Holder only. */
@@ -127,7 +127,11 @@ uint64_t daxpin_share_tick_door(uint64_t now);
 /* Accept no more members, and give up the address. */
 void daxpin_share_stop_listening(daxpin_file_t *file);
 
-/* Close all connections in the child of a fork; the parent still listens. */
+/* Close all connections in the child of a fork; the parent still listens. Before
+ * the files do so. */
+void daxpin_share_fork_all(void);
+
+/* The same for one file. */
 void daxpin_share_fork(daxpin_file_t *file);
 
 /* Close all connections. */
