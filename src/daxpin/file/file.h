@@ -245,8 +245,8 @@ struct daxpin_file {
         int                 logged_lost;     /* that the address is gone */
         daxpin_conn_t       *holder_conn;    /* member */
         struct {
-            int             fd;
-            uint64_t        id;              /* of the loop; 0: none */
+            int             fd;              /* -1: none */
+            uint64_t        id;              /* of the loop; 0: no HELLO yet */
             pid_t           pid;
             daxpin_conn_t   *conn;
         } ask;                               /* member: a new holder has to

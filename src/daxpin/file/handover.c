@@ -289,20 +289,41 @@ static void daxpin_handover_answer(daxpin_file_t *file)
     }
 }
 
-/* Connect to the new holder, and ask it for its control page. */
-static void daxpin_handover_ask(daxpin_file_t *file)
+/* Connect to the new holder. Return whether there is a connection. */
+static int daxpin_handover_connect(daxpin_file_t *file)
 {
     daxpin_welcome_t welcome;
     daxpin_key_t key;
 
     daxpin_file_key(file, &key);
-    if (daxpin_join_ask(file->path, &key, 0, daxpin_now(), &welcome) != 0) {
+    if (file->share.ask.fd < 0) {
+        if (daxpin_join_connect(file->path, &key, daxpin_now(),
+                                &welcome) != 0) {
+            return 0;
+        }
+        file->share.ask.fd  = welcome.sock;
+        file->share.ask.pid = welcome.pid;
+    }
+    return 1;
+}
+
+/* Ask the new holder for its control page. If it is to answer another file, wait
+ * for that connection: else each file of an old holder would get one. */
+static void daxpin_handover_ask(daxpin_file_t *file)
+{
+    daxpin_welcome_t welcome = {.sock = file->share.ask.fd,
+                                .pid  = file->share.ask.pid};
+    daxpin_key_t key;
+
+    if (daxpin_share_expects(file)) {
         return;
     }
-    if (daxpin_share_ask(file, welcome.conn, welcome.sock,
-                         welcome.pid) != 0) {
-        daxpin_welcome_close(&welcome);
-        daxpin_share_forgo(welcome.conn);
+    daxpin_file_key(file, &key);
+    if (daxpin_join_ask(file->path, &key, 0, &welcome) != 0) {
+        daxpin_share_end_ask(file);
+    } else if (daxpin_share_ask(file, welcome.conn) != 0) {
+        file->share.ask.conn = welcome.conn;
+        daxpin_share_leave(file);
     }
 }
 
@@ -341,7 +362,8 @@ uint64_t daxpin_handover_tick(daxpin_file_t *file, uint64_t now)
         return now;
     }
     if ((file->share.holder_conn == NULL) && (file->share.ask.id == 0) &&
-        !daxpin_handover_take(file, now) && (file->handover.deadline != 0)) {
+        ((file->share.ask.fd >= 0) || !daxpin_handover_take(file, now)) &&
+        (file->handover.deadline != 0) && daxpin_handover_connect(file)) {
         daxpin_handover_ask(file);
     }
     return now + DAXPIN_HANDOVER_PAUSE;

@@ -194,8 +194,8 @@ static int daxpin_join_connect_sock(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
-                               uint64_t deadline, daxpin_welcome_t *welcome)
+int daxpin_join_connect(const char *name, const daxpin_key_t *key,
+                        uint64_t deadline, daxpin_welcome_t *welcome)
 {
     int ret;
 
@@ -217,9 +217,8 @@ static int daxpin_join_connect(const char *name, const daxpin_key_t *key,
     return ret;
 }
 
-/* Send the first message. Caller holds daxpin_mutex. */
-static int daxpin_join_hello(const char *name, const daxpin_key_t *key,
-                             int join, daxpin_welcome_t *welcome)
+int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
+                    daxpin_welcome_t *welcome)
 {
     daxpin_message_t message;
 
@@ -238,14 +237,6 @@ static int daxpin_join_hello(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
-                    uint64_t deadline, daxpin_welcome_t *welcome)
-{
-    int ret = daxpin_join_connect(name, key, deadline, welcome);
-
-    return (ret != 0) ? ret : daxpin_join_hello(name, key, join, welcome);
-}
-
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome)
 {
@@ -257,7 +248,7 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
     ret      = daxpin_join_connect(name, key, deadline, welcome);
     if (ret == 0) {
         pthread_mutex_lock(&daxpin_mutex);
-        ret = daxpin_join_hello(name, key, join, welcome);
+        ret = daxpin_join_ask(name, key, join, welcome);
         pthread_mutex_unlock(&daxpin_mutex);
     }
     if (ret != 0) {

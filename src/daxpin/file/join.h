@@ -36,10 +36,15 @@ typedef struct daxpin_welcome {
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome);
 
-/* Connect to the holder and ask it. Return as daxpin_join() does, without an
- * answer. Caller holds daxpin_mutex. */
+/* Connect to the holder: welcome gets sock and pid. Return as daxpin_join() does.
+ * Caller may hold daxpin_mutex. */
+int daxpin_join_connect(const char *name, const daxpin_key_t *key,
+                        uint64_t deadline, daxpin_welcome_t *welcome);
+
+/* Ask the holder, once connected: welcome gets conn. Return 0, or -errno with a
+ * message; then sock is closed. Caller holds daxpin_mutex. */
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
-                    uint64_t deadline, daxpin_welcome_t *welcome);
+                    daxpin_welcome_t *welcome);
 
 /* Receive the answer without waiting; see daxpin_join(). -EAGAIN, without a
  * message, if it is not there yet. */

@@ -558,6 +558,7 @@ void daxpin_share_init(daxpin_file_t *file)
 {
     daxpin_address_init(&file->share.address);
     LIST_INIT(&file->share.conns);
+    file->share.ask.fd = -1;
 }
 
 int daxpin_share_serve(daxpin_file_t *file, const daxpin_address_t *address)
@@ -945,15 +946,30 @@ static void daxpin_ask_event(void *arg, uint32_t events)
     file->share.notes |= DAXPIN_NOTE_ANSWER;
 }
 
-int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
-                     pid_t pid)
+int daxpin_share_expects(const daxpin_file_t *file)
 {
-    file->share.ask.id = daxpin_loop_add(sock, daxpin_ask_event, file);
+    const pid_t pid = file->share.ask.pid;
+    const daxpin_file_t *other;
+
+    if ((pid <= 0) ||
+        (daxpin_channel_find(&daxpin_share_all.holders, pid, 0) != NULL)) {
+        return 0;
+    }
+    LIST_FOREACH(other, &daxpin_files, link) {
+        if ((other->share.ask.id != 0) && (other->share.ask.pid == pid)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn)
+{
+    file->share.ask.id = daxpin_loop_add(file->share.ask.fd, daxpin_ask_event,
+                                         file);
     if (file->share.ask.id == 0) {
         return -errno;
     }
-    file->share.ask.fd   = sock;
-    file->share.ask.pid  = pid;
     file->share.ask.conn = conn;
     return 0;
 }
@@ -961,17 +977,30 @@ int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
 void daxpin_share_end_ask(daxpin_file_t *file)
 {
     daxpin_loop_remove(file->share.ask.id, file->share.ask.fd);
-    file->share.ask.id = 0;
+    file->share.ask.id   = 0;
+    file->share.ask.fd   = -1;
+    file->share.ask.conn = NULL;
+}
+
+/* Close the socket first: so LEAVE comes last, see test/model/channel.pml */
+static void daxpin_share_give_up_ask(daxpin_file_t *file)
+{
+    daxpin_conn_t *conn = file->share.ask.conn;
+    const int sock      = file->share.ask.fd;
+
+    daxpin_share_end_ask(file);
+    close(sock);
+    if (conn != NULL) {
+        daxpin_share_forgo(conn);
+    }
 }
 
 void daxpin_share_leave(daxpin_file_t *file)
 {
     daxpin_conn_t *conn = file->share.holder_conn;
 
-    if (file->share.ask.id != 0) {
-        daxpin_share_end_ask(file);
-        close(file->share.ask.fd);
-        daxpin_share_forgo(file->share.ask.conn);
+    if (file->share.ask.fd >= 0) {
+        daxpin_share_give_up_ask(file);
     }
     if (conn != NULL) {
         file->share.holder_conn = NULL;

@@ -46,12 +46,15 @@ void daxpin_share_forgo(daxpin_conn_t *conn);
 int daxpin_share_follow(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
                         pid_t pid);
 
-/* Wait for the answer of a new holder, process pid, at sock. Takes conn and sock
- * unless it fails. Return 0 or -errno. Member only. */
-int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
-                     pid_t pid);
+/* Return whether another file waits for an answer of the process that is in
+ * file->share.ask, which may bring a connection for this one too. Member only. */
+int daxpin_share_expects(const daxpin_file_t *file);
 
-/* End that wait; conn and sock are the caller's. Member only. */
+/* Wait for the answer of a new holder, which was asked by file->share.ask.fd.
+ * Takes conn unless it fails. Return 0 or -errno. Member only. */
+int daxpin_share_ask(daxpin_file_t *file, daxpin_conn_t *conn);
+
+/* End that wait; conn and the socket are the caller's. Member only. */
 void daxpin_share_end_ask(daxpin_file_t *file);
 
 /* Leave the holder, or the one that was asked. Member only. */
