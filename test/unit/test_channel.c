@@ -20,6 +20,7 @@
 
 #define FILES  12
 #define MANY   (DAXPIN_CHANNEL_CONNS + 3) /* so that there is a second one */
+#define CLOSED 40 /* files, so that the close of all takes a while */
 #define LENGTH 8192
 #define FLOOD  1000 /* messages, more than a socket has room for */
 
@@ -312,6 +313,32 @@ static void test_fork(void **state)
     assert_only_revokes();
     channel_close_all();
     child_finish(&child);
+    (void)state;
+}
+
+/* The loop of a process that exits destroys the files that other processes leave
+ * at that moment. libpmem2 has ended by then. */
+static void test_exit_meets_close(void **state)
+{
+    const unsigned rounds = pace_rounds(40, 20);
+    unsigned round, i;
+    child_t child;
+
+    for (round = 0; round < rounds; ++round) {
+        channel_start(&child, CLOSED);
+        assert_ok(channel_open(0, CLOSED));
+        for (i = 0; i < CLOSED; ++i) {
+            child_send(&child, "close %u", i);
+        }
+        for (i = 0; i < CLOSED; ++i) {
+            assert_int_equal(child_answer(&child, CHILD_WAIT_MS), 0);
+        }
+        child_send(&child, "exit");
+        usleep(round % 20 * 100); /* this, and what exit() takes, differ */
+        channel_close_all();
+        close(child.out);
+        assert_int_equal(child_reap(&child, CHILD_WAIT_MS), 0);
+    }
     (void)state;
 }
 
@@ -741,6 +768,7 @@ int main(int argc, char **argv)
         unit_case(test_one_file_ends),
         unit_case(test_holder_dies),
         unit_case(test_fork),
+        unit_case(test_exit_meets_close),
         unit_case(test_break_while_joining),
         unit_case(test_gives_up),
         unit_case(test_left_without_leave),

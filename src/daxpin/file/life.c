@@ -26,12 +26,15 @@
 #include <fcntl.h>
 #include <errno.h>
 #include <libpmem2.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Files of the parent, in the child of a fork: the program can only close
@@ -41,6 +44,29 @@ static struct daxpin_files daxpin_forked = LIST_HEAD_INITIALIZER(daxpin_forked);
 /* Files without a user, whose held page is to be unmapped once more */
 static struct daxpin_files daxpin_leaving =
         LIST_HEAD_INITIALIZER(daxpin_leaving);
+
+/* The process exits: libpmem2 has run its destructors, or is about to */
+static _Atomic int daxpin_files_exited;
+
+/* How long exit() waits for a thread that has daxpin_mutex: it may be the one that
+ * exits */
+#define DAXPIN_EXIT_BOUND_SEC 1
+
+/* The loop thread goes on while the process exits, and destroys files that others
+ * leave. Those of its mappings that are libpmem2's end with the process then. */
+static __attribute__((destructor)) void daxpin_files_exit(void)
+{
+    struct timespec until;
+    int locked;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += DAXPIN_EXIT_BOUND_SEC;
+    locked = pthread_mutex_timedlock(&daxpin_mutex, &until) == 0;
+    atomic_store(&daxpin_files_exited, 1);
+    if (locked) {
+        pthread_mutex_unlock(&daxpin_mutex);
+    }
+}
 
 static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
 {
@@ -92,7 +118,7 @@ static void daxpin_file_free(daxpin_file_t *file)
     }
     while ((map = LIST_FIRST(&file->maps)) != NULL) {
         LIST_REMOVE(map, link);
-        if (map->pmem2 != NULL) {
+        if ((map->pmem2 != NULL) && !atomic_load(&daxpin_files_exited)) {
             pmem2_map_delete(&map->pmem2);
         }
         free(map);
