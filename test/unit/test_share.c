@@ -270,6 +270,16 @@ static int share_await_break(int fd)
     return count - 1;
 }
 
+static int share_is_alone(daxpin_file_t *file)
+{
+    int is_alone;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    is_alone = daxpin_share_is_alone(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    return is_alone;
+}
+
 /* A member that is stopped does not read, until its socket has no room. It gets
  * what it needs to know when it goes on. */
 static void test_full_socket(void **state)
@@ -289,6 +299,7 @@ static void test_full_socket(void **state)
     count = share_await_break(fd);
     assert_in_range(count, 1, SHARE_MESSAGES - 1);
     close(fd);
+    assert_true(unit_await(5000, share_is_alone(file))); /* for the next test */
     daxpin_file_close(file);
     (void)state;
 }
