@@ -23,6 +23,7 @@
 #define CLOSED 40 /* files, so that the close of all takes a while */
 #define LENGTH 8192
 #define FLOOD  1000 /* messages, more than a socket has room for */
+#define OTHERS 120 /* messages, more than are read of one file at once */
 
 static const char *channel_path(unsigned i)
 {
@@ -718,6 +719,31 @@ static void test_full_socket(void **state)
     (void)state;
 }
 
+/* Before the holder judges a change of a file, it reads what a member has sent of
+ * it, also behind what that process has sent of other files. */
+static void test_reads_behind_other_files(void **state)
+{
+    int fd, i, before, grew;
+
+    assert_ok(channel_open(0, 2));
+    fd = channel_pretend(2);
+    pthread_mutex_lock(&daxpin_mutex);
+    (void)daxpin_share_take_grew(channel_files[1]);
+    before = daxpin_share_take_grew(channel_files[1]);
+    for (i = 0; i < OTHERS; ++i) {
+        channel_say(fd, 0, DAXPIN_MESSAGE_EXPOSE, 101, 0);
+    }
+    channel_say(fd, 1, DAXPIN_MESSAGE_GROW, 102, 0);
+    grew = daxpin_share_take_grew(channel_files[1]);
+    pthread_mutex_unlock(&daxpin_mutex);
+    assert_int_equal(before, 0);
+    assert_int_equal(grew, 1);
+    close(fd);
+    assert_true(unit_await(5000, channel_members(0) == 0));
+    channel_close_all();
+    (void)state;
+}
+
 /* BREAK and the answer go by the connection, and the end of the revoke is LEAVE.
  */
 static void test_break_by_token(void **state)
@@ -777,6 +803,7 @@ int main(int argc, char **argv)
         unit_case(test_wrong_tokens),
         unit_case(test_foreign_channel),
         unit_case(test_full_socket),
+        unit_case(test_reads_behind_other_files),
         unit_case(test_break_by_token)
     };
 

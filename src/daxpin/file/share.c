@@ -880,14 +880,16 @@ static const daxpin_channel_ops_t daxpin_holder_ops = {
 };
 
 /* Return a number that no other file of this process has, and that another
- * process can hardly guess. */
+ * process can hardly guess. Without random numbers, they count from 1. */
 static uint64_t daxpin_share_next_token(void)
 {
-    while ((daxpin_share_all.last_token == 0) &&
-           (getrandom(&daxpin_share_all.last_token,
-                      sizeof(daxpin_share_all.last_token), 0) >= 0)) {
+    uint64_t *last = &daxpin_share_all.last_token;
+
+    if ((*last == 0) &&
+        (getrandom(last, sizeof(*last), GRND_NONBLOCK) != sizeof(*last))) {
+        *last = 0;
     }
-    return ++daxpin_share_all.last_token;
+    return ++*last;
 }
 
 daxpin_conn_t *daxpin_share_prepare(const daxpin_key_t *key, pid_t pid)
