@@ -4,13 +4,15 @@
 /* Count what windows and ranks cost */
 
 /*
- * usage: windows KIND FILE WINDOWS
+ * usage: windows KIND FILE WINDOWS [TURNS]
  *   KIND  own   MPI_Win_allocate, a file for each rank and window
  *         one   MPI_Win_allocate, a file for each window
  *         same  MPI_Win_create over one mapping of a file of each rank
  *         none  MPI_Win_allocate without a file
- * rank 0 prints lines of KIND used FIELD VALUE: the greatest that WINDOWS
- * windows, all of which are used between all ranks, have added to a rank.
+ * rank 0 prints lines of KIND STAGE FIELD VALUE: the greatest that has been added
+ * to a rank
+ *   used  by WINDOWS windows, all of which are used between all ranks
+ *   left  after TURNS times so many were freed again
  */
 
 #define _GNU_SOURCE
@@ -97,39 +99,85 @@ static void warm_up(char *mapped)
     MPI_Win_free(&win);
 }
 
-int main(int argc, char **argv)
+/* Print the greatest difference of a rank's usage since then. */
+static void report(const char *stage, const usage_t *before)
 {
-    usage_t usage, before, most;
-    MPI_Win *wins;
-    char *mapped;
+    usage_t usage, most;
+
+    MPI_Barrier(MPI_COMM_WORLD);
+    usage_get(&usage);
+    usage_subtract(&usage, before);
+    MPI_Reduce(&usage, &most, sizeof(usage) / sizeof(long), MPI_LONG, MPI_MAX,
+               0, MPI_COMM_WORLD);
+    if (check_rank == 0) {
+        usage_print(kind, stage, &most);
+    }
+}
+
+static void open_all(MPI_Win *wins, char *mapped)
+{
     int i;
 
+    for (i = 0; i < windows; ++i) {
+        wins[i] = open_window(i, mapped);
+        use_window(wins[i]);
+    }
+}
+
+static void free_all(MPI_Win *wins)
+{
+    int i;
+
+    for (i = 0; i < windows; ++i) {
+        check_mpi(MPI_Win_free(&wins[i]), "MPI_Win_free");
+    }
+}
+
+/* Wait until this rank has closed what it had open for windows: the holder of a
+ * file does so a moment after the window is freed */
+static void await_closed(const usage_t *before)
+{
+    usage_t usage;
+    int tries;
+
+    for (tries = 0; tries < 1000; ++tries) {
+        usage_get(&usage);
+        if (usage.descriptors <= before->descriptors) {
+            break;
+        }
+        usleep(10000);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    usage_t before;
+    MPI_Win *wins;
+    char *mapped;
+    int turn, turns;
+
     check_init(&argc, &argv);
-    check(argc == 4, "usage: windows KIND FILE WINDOWS");
+    check((argc == 4) || (argc == 5),
+          "usage: windows KIND FILE WINDOWS [TURNS]");
     kind    = argv[1];
     file    = argv[2];
     windows = atoi(argv[3]);
+    turns   = (argc == 5) ? atoi(argv[4]) : 1;
     wins    = calloc((size_t)windows, sizeof(MPI_Win));
     mapped  = is("same") ? map_file() : NULL;
     warm_up(mapped);
     MPI_Barrier(MPI_COMM_WORLD);
     usage_get(&before);
-    MPI_Barrier(MPI_COMM_WORLD);
-    for (i = 0; i < windows; ++i) {
-        wins[i] = open_window(i, mapped);
-        use_window(wins[i]);
+    for (turn = 1; turn <= turns; ++turn) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        open_all(wins, mapped);
+        if (turn == turns) {
+            report("used", &before);
+        }
+        free_all(wins);
     }
-    MPI_Barrier(MPI_COMM_WORLD);
-    usage_get(&usage);
-    usage_subtract(&usage, &before);
-    MPI_Reduce(&usage, &most, sizeof(usage) / sizeof(long), MPI_LONG, MPI_MAX,
-               0, MPI_COMM_WORLD);
-    for (i = 0; i < windows; ++i) {
-        MPI_Win_free(&wins[i]);
-    }
-    if (check_rank == 0) {
-        usage_print(kind, "used", &most);
-    }
+    await_closed(&before);
+    report("left", &before);
     MPI_Finalize();
     return 0;
 }
