@@ -9,6 +9,8 @@
  *   self      it is freed when MPI_COMM_SELF goes, in MPI_Finalize()
  *   unmapped  its memory is unmapped and its file removed before it is freed
  *   errors    MPI_Abort() in an epoch, with status 7
+ *   locked    it is freed while all of it is locked, another one while its ranks
+ *             lock a part one after the other, and none unlocks it
  */
 
 #define _GNU_SOURCE
@@ -31,6 +33,17 @@ static void free_with_self(void)
 
     MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, free_window, &key, NULL);
     MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL);
+}
+
+/* Each rank but the first waits for the lock until the one before it frees the
+ * window */
+static void free_locked(void)
+{
+    check_mpi(MPI_Win_lock_all(0, window.win), "lock_all");
+    check_mpi(MPI_Win_free(&window.win), "free in an epoch of lock_all");
+    check_mpi(window_open(&window), "another window");
+    check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win), "lock");
+    check_mpi(MPI_Win_free(&window.win), "free in an epoch of a lock");
 }
 
 int main(int argc, char **argv)
@@ -66,6 +79,8 @@ int main(int argc, char **argv)
         munmap(window.base, window.size);
         unlink(window.file);
         check_mpi(MPI_Win_free(&window.win), "free");
+    } else if (strcmp(how, "locked") == 0) {
+        free_locked();
     }
     MPI_Finalize();
     return 0;

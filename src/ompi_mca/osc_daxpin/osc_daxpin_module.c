@@ -105,16 +105,35 @@ static const ompi_osc_base_module_t osc_daxpin_freed = {
     .osc_free = osc_daxpin_free_nothing
 };
 
+/* End what the program has locked, and left so. Osc/ucx would wait for that for
+ * ever, and another rank may wait for such a lock before it frees the window. */
+static int osc_daxpin_free_locks(osc_daxpin_module_t *module)
+{
+    int ret = module->all_locked ? osc_daxpin_unlock_all(module->win) :
+                                   OMPI_SUCCESS;
+    int error, i;
+
+    for (i = 0; i < module->size; ++i) {
+        if (module->peers[i].locked) {
+            error = osc_daxpin_unlock(i, module->win);
+            ret   = (ret != OMPI_SUCCESS) ? ret : error;
+        }
+    }
+    return ret;
+}
+
 /* Free a window. If a rank has ended, or does not answer, everything stays as it
  * is until this process ends: all that is done together would wait for that
  * rank, and others may still access this one. */
 static int osc_daxpin_free(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, ret;
+    int error, own, ret;
 
+    ret   = osc_daxpin_free_locks(module);
     error = osc_daxpin_bound_barrier(module);
-    ret   = osc_daxpin_settle_own(module);
+    own   = osc_daxpin_settle_own(module);
+    ret   = (ret != OMPI_SUCCESS) ? ret : own;
     if (error == OMPI_SUCCESS) {
         osc_daxpin_module_delete(module);
     } else {
