@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-/* Allocate count entries. Return 0, -ENOSPC or -ENOMEM. */
+/* Allocate count entries. Return 0 or -ENOSPC. */
 int guard_space_get(uint32_t count, uint32_t *first_p);
 
 /* Free entries. Programs may still read them, so they are reused only after

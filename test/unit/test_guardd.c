@@ -21,24 +21,38 @@
 
 static int waiting; /* connections */
 
-int guard_programs_set(int fd, const guard_map_t *map)
-{
-    (void)fd;
-    (void)map;
-    return 0;
-}
-
-int guard_programs_clear(int fd)
-{
-    (void)fd;
-    return 0;
-}
-
 guard_range_t *guard_programs_ranges(void)
 {
     static guard_range_t ranges[GUARD_RANGES_MAX];
 
     return ranges;
+}
+
+/* Check what the program in the kernel relies on: a range that is not empty, or such
+ * ranges one behind the other, from the map's start to its end. */
+int guard_programs_set(int fd, const guard_map_t *map)
+{
+    const guard_range_t *ranges = guard_programs_ranges() + map->first;
+    uint32_t i;
+
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    assert_true(map->start < map->end);
+    assert_true(map->first + map->count <= GUARD_RANGES_MAX);
+    for (i = 0; i < map->count; ++i) {
+        assert_true(ranges[i].start < ranges[i].end);
+        assert_true((i == 0) || (ranges[i - 1].end < ranges[i].start));
+    }
+    if (map->count > 0) {
+        assert_int_equal(ranges[0].start, map->start);
+        assert_int_equal(ranges[map->count - 1].end, map->end);
+    }
+    return 0;
+}
+
+int guard_programs_clear(int fd)
+{
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    return 0;
 }
 
 int guard_programs_are_pinned(void)
@@ -53,8 +67,22 @@ int guard_programs_knew(int fd, uid_t uid)
     return 0;
 }
 
+/* What becomes of each entry of the table of ranges in test_space */
+enum { ENTRY_FREE, ENTRY_LIVE, ENTRY_WAITS };
+
+static unsigned char entries[GUARD_RANGES_MAX];
+static unsigned      settled; /* times */
+
 int guard_programs_settle(void)
 {
+    size_t i;
+
+    for (i = 0; i < GUARD_RANGES_MAX; ++i) {
+        if (entries[i] == ENTRY_WAITS) {
+            entries[i] = ENTRY_FREE;
+        }
+    }
+    ++settled;
     return 1;
 }
 
@@ -259,6 +287,72 @@ static void test_waiting(void **state)
     (void)state;
 }
 
+/* Set entries that have to be something before. */
+static void set_entries(uint32_t first, uint32_t count, int before, int after)
+{
+    uint32_t i;
+
+    assert_true(first + count <= GUARD_RANGES_MAX);
+    for (i = first; i < first + count; ++i) {
+        assert_int_equal(entries[i], before);
+        entries[i] = (unsigned char)after;
+    }
+}
+
+/* Check that free runs are in order, apart, and not in use. Return their number. */
+static unsigned check_free(void)
+{
+    const guard_extent_t *extent;
+    uint32_t end   = 0;
+    unsigned count = 0, i;
+
+    LIST_FOREACH(extent, &guard_free, link) {
+        assert_true((count == 0) || (extent->run.first > end));
+        for (i = 0; i < extent->run.count; ++i) {
+            assert_int_equal(entries[extent->run.first + i], ENTRY_FREE);
+        }
+        end = extent->run.first + extent->run.count;
+        ++count;
+    }
+    return count;
+}
+
+/* As many files as one user may have, which change in any order: their room in the
+ * table is used again, but no sooner than the kernel lets it go, and before so much
+ * waits for it that sorting it would take long. */
+static void test_space(void **state)
+{
+    enum { FILES = 4096, UPDATES = 600000 };
+    static uint32_t firsts[FILES];
+    uint32_t i, at, first;
+
+    settled = 0;
+    for (i = 0; i < FILES; ++i) {
+        assert_int_equal(guard_space_get(2, &firsts[i]), 0);
+        set_entries(firsts[i], 2, ENTRY_FREE, ENTRY_LIVE);
+    }
+    for (i = 0; i < UPDATES; ++i) {
+        at = (uint32_t)random() % FILES;
+        assert_int_equal(guard_space_get(2, &first), 0);
+        set_entries(first, 2, ENTRY_FREE, ENTRY_LIVE);
+        guard_space_put(firsts[at], 2);
+        set_entries(firsts[at], 2, ENTRY_LIVE, ENTRY_WAITS);
+        firsts[at] = first;
+    }
+    assert_in_range(settled, UPDATES / GUARD_SPACE_USED - 1,
+                    UPDATES / GUARD_SPACE_USED + 1);
+    assert_true(guard_top < GUARD_RANGES_MAX / 8);
+    assert_true(check_free() > 0);
+    for (i = 0; i < FILES; ++i) {
+        guard_space_put(firsts[i], 2);
+        set_entries(firsts[i], 2, ENTRY_LIVE, ENTRY_WAITS);
+    }
+    assert_true(guard_space_reuse());
+    assert_int_equal(check_free(), 1); /* All that was ever used */
+    assert_int_equal(LIST_FIRST(&guard_free)->run.count, guard_top);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[]  = {{NULL, NULL}};
@@ -266,7 +360,8 @@ int main(int argc, char **argv)
                                        unit_case(test_other_version),
                                        unit_case(test_nonsense),
                                        unit_case(test_full),
-                                       unit_case(test_waiting)};
+                                       unit_case(test_waiting),
+                                       unit_case(test_space)};
 
     if (guard_loop_init() != 0) {
         return 1;
