@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The guard daemon's way with clients, without its programs in the kernel */
+/*
+ * The guard daemon's way with clients, without its programs in the kernel
+ *
+ *   DAXPIN_GUARD_CALLS  random messages; default: 100000
+ *   DAXPIN_GUARD_SEED   repeats them
+ */
 
 #include "child.h"
+#include "../guard_fuzz.h"
 
 #include <sys/socket.h>
 
@@ -353,6 +359,190 @@ static void test_space(void **state)
     (void)state;
 }
 
+/*
+ * Random messages
+ */
+
+#define FUZZ_CONNS 24
+#define FUZZ_FILES 4
+#define FUZZ_PASS  192 /* one message in so many passes something */
+
+typedef struct fuzzer {
+    uint64_t state; /* of the random numbers */
+    int      conns[FUZZ_CONNS];
+    int      files[FUZZ_FILES]; /* under lease */
+    long     guarded;
+} fuzzer_t;
+
+static void fuzz_connect(fuzzer_t *fuzzer, unsigned slot)
+{
+    close(fuzzer->conns[slot]);
+    fuzzer->conns[slot] = connect_client();
+}
+
+/* Send a message with or without a descriptor. Return whether it was sent. */
+static int fuzz_send(int sock, const guard_fuzz_t *message, size_t length,
+                     int fd)
+{
+    union {
+        struct cmsghdr header;
+        char           space[CMSG_SPACE(sizeof(int))];
+    } ancillary          = {.space = {0}};
+    struct iovec iov     = {(void*)message, length};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&ancillary.header), &fd, sizeof(int));
+        header.msg_control    = &ancillary;
+        header.msg_controllen = sizeof(ancillary);
+    }
+    return sendmsg(sock, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+/* Have the daemon do a round, as its loop does. */
+static void fuzz_serve(void)
+{
+    guard_loop_wait(0, NULL);
+    guard_stranger_tick();
+    guard_clients_finish();
+}
+
+/* Serve until there is an answer, or the end of a connection. */
+static void fuzz_await(int sock)
+{
+    unsigned i;
+    char byte;
+
+    for (i = 0; (i < 1000 * unit_slow()) &&
+                (recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0);
+         ++i) {
+        fuzz_serve();
+        unit_sleep_ms(1);
+    }
+}
+
+/* Send one message by one of the connections. */
+static int fuzz_once(fuzzer_t *fuzzer)
+{
+    static guard_fuzz_t message;
+    const unsigned slot = guard_fuzz_dice(&fuzzer->state, FUZZ_CONNS);
+    size_t length       = guard_fuzz_make(&fuzzer->state, &message);
+    int fd              = -1, i;
+
+    if (guard_fuzz_dice(&fuzzer->state, FUZZ_PASS) == 0) {
+        fd = guard_fuzz_dice(&fuzzer->state, 4) ?
+                     fuzzer->files[guard_fuzz_dice(&fuzzer->state,
+                                                   FUZZ_FILES)] :
+                     fuzzer->conns[slot];
+        if (guard_fuzz_dice(&fuzzer->state, 8)) {
+            fuzz_connect(fuzzer, slot);
+            length = guard_fuzz_valid(&fuzzer->state, DAXPIN_GUARD_FILE,
+                                      &message);
+        }
+    }
+    if (!fuzz_send(fuzzer->conns[slot], &message, length, fd)) {
+        fuzz_connect(fuzzer, slot);
+        return 0;
+    }
+    if (fd >= 0) {
+        fuzz_await(fuzzer->conns[slot]); /* So that some guard something soon */
+    }
+    for (i = 0; i < 2; ++i) {
+        (void)recv(fuzzer->conns[slot], &message, sizeof(message),
+                   MSG_DONTWAIT);
+    }
+    if (guard_fuzz_dice(&fuzzer->state, 256) == 0) {
+        shutdown(fuzzer->conns[slot], (int)guard_fuzz_dice(&fuzzer->state, 3));
+    }
+    return 1;
+}
+
+/* Count what is open but for a pipe that outlives the last child. */
+static int count_fds(void)
+{
+    return unit_count_fds() - ((guard_others[0] >= 0) ? 2 : 0);
+}
+
+/* Count the inodes. */
+static int inodes;
+
+static void count_inode(guard_inode_t *inode)
+{
+    (void)inode;
+    ++inodes;
+}
+
+static void fuzz_begin(fuzzer_t *fuzzer)
+{
+    char name[32];
+    unsigned i;
+
+    for (i = 0; i < FUZZ_FILES; ++i) {
+        snprintf(name, sizeof(name), "fuzz.%u", i);
+        fuzzer->files[i] = open(unit_path(unit_memory, name), O_RDWR | O_CREAT |
+                                O_CLOEXEC, 0600);
+        assert_int_equal(fcntl(fuzzer->files[i], F_SETLEASE, F_WRLCK), 0);
+    }
+    for (i = 0; i < FUZZ_CONNS; ++i) {
+        fuzzer->conns[i] = connect_client();
+    }
+}
+
+/* Close all, and wait until the daemon has done so. */
+static void fuzz_end(fuzzer_t *fuzzer, int fds)
+{
+    unsigned i;
+
+    for (i = 0; i < FUZZ_CONNS; ++i) {
+        close(fuzzer->conns[i]);
+    }
+    for (i = 0; i < FUZZ_FILES; ++i) {
+        close(fuzzer->files[i]);
+    }
+    for (i = 0; (i < 1000 * unit_slow()) && (count_fds() > fds); ++i) {
+        fuzz_serve();
+        unit_sleep_ms(5);
+    }
+}
+
+/* Whatever comes, the daemon's ranges are those that its programs can search, and
+ * nothing is left of a client that has gone. */
+static void test_fuzz(void **state)
+{
+    const char *value = getenv("DAXPIN_GUARD_CALLS");
+    const char *start = getenv("DAXPIN_GUARD_SEED");
+    const long calls  = (value != NULL) ? atol(value) : 100000;
+    fuzzer_t fuzzer   = {.state = (start != NULL) ? strtoull(start, NULL, 0) :
+                                                    (uint64_t)time(NULL)};
+    const int fds            = count_fds();
+    const unsigned long seed = fuzzer.state;
+    long sent;
+
+    waiting = 0;
+    fuzz_begin(&fuzzer);
+    for (sent = 0; sent < calls;) {
+        sent += fuzz_once(&fuzzer);
+        fuzz_serve();
+        fuzzer.guarded += guard_all_ranges > 0;
+    }
+    fuzz_end(&fuzzer, fds);
+    guard_inodes_each(count_inode);
+    printf("# seed %lu: %ld of %ld rounds with a guarded file\n", seed,
+           fuzzer.guarded, sent);
+    assert_true(fuzzer.guarded > calls / 10);
+    assert_false(guard_clients_exist());
+    assert_int_equal(waiting, 0);
+    assert_int_equal(guard_all_clients, 0);
+    assert_int_equal(guard_all_ranges, 0);
+    assert_true(LIST_EMPTY(&guard_users));
+    assert_int_equal(inodes, 0);
+    assert_int_equal(count_fds(), fds);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[]  = {{NULL, NULL}};
@@ -361,7 +551,8 @@ int main(int argc, char **argv)
                                        unit_case(test_nonsense),
                                        unit_case(test_full),
                                        unit_case(test_waiting),
-                                       unit_case(test_space)};
+                                       unit_case(test_space),
+                                       unit_case(test_fuzz)};
 
     if (guard_loop_init() != 0) {
         return 1;

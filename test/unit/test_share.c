@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* The socket of a holder: members, other users, wrong and many messages */
+/*
+ * The socket of a holder: members, other users, wrong and many messages
+ *
+ *   DAXPIN_SHARE_CALLS  random messages; default: 100000
+ *   DAXPIN_SHARE_SEED   repeats them
+ */
 
 #include "intruder.h"
 #include "member.h"
@@ -29,7 +34,11 @@ enum {
     SHARE_EXPOSE,
     SHARE_BREAK,
     SHARE_ACK,
-    SHARE_FAULT
+    SHARE_FAULT,
+    SHARE_WAIVE,
+    SHARE_HOLD,
+    SHARE_GUARD,
+    SHARE_GROW
 };
 
 /* A copy of the message in file/message.h, so that a change of the protocol
@@ -300,6 +309,163 @@ static void test_full_socket(void **state)
     assert_in_range(count, 1, SHARE_MESSAGES - 1);
     close(fd);
     assert_true(unit_await(5000, share_is_alone(file))); /* for the next test */
+    daxpin_file_close(file);
+    (void)state;
+}
+
+/*
+ * Random messages
+ */
+
+#define SHARE_CONNS 24
+
+typedef struct share_fuzz {
+    struct sockaddr_un address;
+    share_message_t    valid;
+    int                conns[SHARE_CONNS];
+    int                is_member[SHARE_CONNS]; /* or was one */
+    int                joined; /* how often */
+} share_fuzz_t;
+
+/* Return a type that leaves the file as it is: who sends FAULT is believed. */
+static uint32_t share_fuzz_type(int is_member)
+{
+    static const uint32_t of_members[] = {SHARE_EXPOSE, SHARE_ACK, SHARE_GUARD,
+                                          SHARE_GROW};
+    const uint32_t type                = (uint32_t)rand() % 16;
+
+    if (rand() % 32 == 0) {
+        return (type == SHARE_FAULT) ? UINT32_MAX : type;
+    }
+    return is_member ? of_members[type % 4] :
+                       ((type % 2 != 0) ? SHARE_HELLO : SHARE_JOIN);
+}
+
+/* Make a message, spoiled now and then. Return its length. */
+static size_t share_fuzz_make(const share_fuzz_t *fuzz, int is_member,
+                              unsigned char bytes[512])
+{
+    share_message_t message = fuzz->valid;
+    size_t length           = sizeof(message), i = (size_t)rand() % 8;
+
+    message.type       = share_fuzz_type(is_member);
+    message.value      = (rand() % 16 != 0) ? (uint64_t)(rand() % 3) :
+                                              (uint64_t)rand() << 33;
+    message.generation = (rand() % 16 == 0) ? (uint64_t)rand() : 0;
+    memcpy(bytes, &message, sizeof(message));
+    switch (rand() % 32) {
+    case 0:
+        length = (size_t)rand() % 512; /* Or none at all */
+        break;
+    case 1:
+        for (i = 0; i < sizeof(message); ++i) {
+            bytes[i] = (unsigned char)rand();
+        }
+        break;
+    case 2: /* Not in the type: it could become FAULT */
+        bytes[rand() % offsetof(share_message_t, type)] ^= 1u << i;
+        break;
+    default:
+        break;
+    }
+    return length;
+}
+
+/* Send it, with descriptors now and then. Return whether it was sent. */
+static int share_fuzz_send(int sock, unsigned char *bytes, size_t length)
+{
+    union {
+        struct cmsghdr header;
+        char           space[CMSG_SPACE(16 * sizeof(int))];
+    } ancillary          = {.space = {0}};
+    const unsigned count = 1 + (unsigned)rand() % 16;
+    struct iovec iov     = {bytes, length};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    unsigned i;
+
+    if (rand() % 16 == 0) {
+        ancillary.header.cmsg_level = SOL_SOCKET;
+        ancillary.header.cmsg_type  = SCM_RIGHTS;
+        ancillary.header.cmsg_len   = CMSG_LEN(count * sizeof(int));
+        for (i = 0; i < count; ++i) {
+            memcpy(CMSG_DATA(&ancillary.header) + i * sizeof(int), &sock,
+                   sizeof(int));
+        }
+        header.msg_control    = &ancillary;
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    }
+    return sendmsg(sock, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+/* Do something with one of the connections. Return how many messages were sent. */
+static int share_fuzz_once(share_fuzz_t *fuzz)
+{
+    const unsigned slot = (unsigned)rand() % SHARE_CONNS;
+    unsigned char bytes[512] = {0};
+    share_message_t answer;
+    int sock = fuzz->conns[slot];
+    size_t length;
+
+    while (recv(sock, &answer, sizeof(answer), MSG_DONTWAIT) > 0) {
+        fuzz->joined += (answer.type == SHARE_WELCOME);
+    }
+    if (rand() % 128 == 0) {
+        shutdown(sock, rand() % 3);
+    }
+    length = share_fuzz_make(fuzz, fuzz->is_member[slot], bytes);
+    if (share_fuzz_send(sock, bytes, length)) {
+        /* It may have been HELLO: what comes next is of a member */
+        fuzz->is_member[slot] = 1;
+        return 1;
+    }
+    if ((errno != EAGAIN) || (rand() % 128 == 0)) {
+        close(sock);
+        fuzz->conns[slot]     = share_connect_to(&fuzz->address);
+        fuzz->is_member[slot] = 0;
+        assert_true(fuzz->conns[slot] >= 0);
+    }
+    return 0;
+}
+
+/* A process of the same user that sends whatever it likes keeps no other one from
+ * the file, and nothing of it is left. */
+static void test_fuzz(void **state)
+{
+    const char *value   = getenv("DAXPIN_SHARE_CALLS");
+    const char *start   = getenv("DAXPIN_SHARE_SEED");
+    const long calls    = (value != NULL) ? atol(value) :
+                                            (long)pace_rounds(100000, 10000);
+    const unsigned seed = (start != NULL) ? (unsigned)atol(start) :
+                                            (unsigned)unit_ms();
+    const char *path    = unit_path(unit_disk, "fuzz");
+    daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
+    const int fds       = unit_count_fds();
+    share_fuzz_t fuzz   = {.joined = 0};
+    child_t member;
+    long sent;
+    int i;
+
+    srand(seed);
+    member_start_open(&member, path);
+    share_address(path, geteuid(), &fuzz.address);
+    share_fill(&fuzz.valid, path, SHARE_HELLO);
+    for (i = 0; i < SHARE_CONNS; ++i) {
+        fuzz.conns[i] = share_connect_to(&fuzz.address);
+    }
+    for (sent = 0; sent < calls;) {
+        sent += share_fuzz_once(&fuzz);
+    }
+    for (i = 0; i < SHARE_CONNS; ++i) {
+        close(fuzz.conns[i]);
+    }
+    printf("# seed %u: %d joined\n", seed, fuzz.joined);
+    assert_true(fuzz.joined > calls / 5000);
+    assert_int_equal(child_query(&member, "holder"), 0);
+    assert_int_equal(child_query(&member, "state"), DAXPIN_STATE_HELD);
+    child_finish(&member);
+    share_check_alive(file, path);
+    assert_true(unit_await(10000, unit_count_fds() == fds));
+    intruder_run("truncate", path, 0, 1000);
     daxpin_file_close(file);
     (void)state;
 }
@@ -669,6 +835,7 @@ int main(int argc, char **argv)
         unit_case(test_wrong_message_of_member),
         unit_case(test_stale_hello),
         unit_case(test_full_socket),
+        unit_case(test_fuzz),
         unit_case(test_silent_connections),
         unit_case(test_short_connections),
         unit_case(test_many_members),

@@ -43,11 +43,13 @@ typedef struct fuzz {
     uint64_t state;  /* of the random numbers */
     long     calls;  /* not counted yet */
     long     pins;   /* that were there for a moment */
+    long     exports;
 } fuzz_t;
 
 typedef struct counts {
     _Atomic long calls;
     _Atomic long pins;
+    _Atomic long exports; /* as a dma-buf */
     _Atomic long lives;
 } counts_t;
 
@@ -130,6 +132,7 @@ static void fuzz_export(fuzz_t *fuzz, int device)
     int fd = ioctl(device, DAXPIN_IOC_EXPORT, &args);
 
     ++fuzz->calls;
+    fuzz->exports += fd >= 0;
     if (fd >= 0) {
         fd = atomic_exchange(&fuzz->slots->fds[dice(fuzz, SLOTS)], fd);
     }
@@ -358,7 +361,8 @@ static void *live_thread(void *arg)
         step(fuzz);
         counts->calls += fuzz->calls;
         counts->pins += fuzz->pins;
-        fuzz->calls = fuzz->pins = 0;
+        counts->exports += fuzz->exports;
+        fuzz->calls = fuzz->pins = fuzz->exports = 0;
     }
     return NULL;
 }
@@ -495,6 +499,17 @@ static void run_processes(uint64_t seed, long calls)
     }
 }
 
+/* Return whether the module exports dma-bufs on this kernel. */
+static int has_dmabuf(void)
+{
+    const int device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+    uint32_t ways    = 0;
+    const int ret    = ioctl(device, DAXPIN_IOC_GET_WAYS, &ways);
+
+    close(device);
+    return (ret == 0) && (ways & DAXPIN_IOC_DMABUF);
+}
+
 static void test_fuzz(void)
 {
     const char *value = getenv("DAXPIN_KMOD_CALLS");
@@ -508,11 +523,13 @@ static void test_fuzz(void)
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     before = pages_kept();
     run_processes(seed, calls);
-    printf("# %ld calls, %ld pins, %ld lives, seed %lu\n", counts->calls,
-           counts->pins, counts->lives, seed);
+    printf("# %ld calls, %ld pins, %ld exports, %ld lives, seed %lu\n",
+           counts->calls, counts->pins, counts->exports, counts->lives, seed);
     CHECK(counts->calls >= calls, "no more than %ld of %ld calls in %d s",
           counts->calls, calls, SECONDS);
     CHECK(counts->pins > calls / 100, "no more than %ld pins", counts->pins);
+    CHECK(!has_dmabuf() || (counts->exports > calls / 1000),
+          "no more than %ld exports", counts->exports);
     CHECK(becomes(DEVICE_DIR "pins", 0) && becomes(DEVICE_DIR "lingering", 0) &&
           becomes(DEVICE_DIR "pages", 0), "pins are left");
     after = pages_kept();
