@@ -879,6 +879,54 @@ out:
     close_both(fd, sock);
 }
 
+/* Have one page of a file share its block with another file's. Return errno value. */
+static int dedupe(int from, int fd, off_t offset)
+{
+    union {
+        struct file_dedupe_range range;
+        char space[sizeof(struct file_dedupe_range) +
+                   sizeof(struct file_dedupe_range_info)];
+    } args = {.range = {.src_length = PAGE, .dest_count = 1}};
+
+    args.range.info[0].dest_fd     = fd;
+    args.range.info[0].dest_offset = (uint64_t)offset;
+    if (ioctl(from, FIDEDUPERANGE, &args) != 0) {
+        return errno;
+    }
+    return (args.range.info[0].status < 0) ? -args.range.info[0].status : 0;
+}
+
+/* The same content, in a block of another file */
+static void test_dedupe(void)
+{
+    int sock, fd = guard_file("dedupe", &sock), other, error;
+    char other_path[PATH_MAX + 8], page[PAGE];
+
+    if (fd < 0) {
+        return;
+    }
+    snprintf(other_path, sizeof(other_path), "%s.other", path);
+    other = open(other_path, O_RDWR | O_CREAT, 0600);
+    memset(page, 'a', sizeof(page));
+    CHECK(pwrite(other, page, PAGE, 0) == PAGE, "%m");
+    CHECK((fsync(other) == 0) && (fsync(fd) == 0), "%m");
+    error = dedupe(other, fd, 0);
+    if (error != 0) {
+        skipped = 1;
+        snprintf(why, sizeof(why), "the file system does not deduplicate: %s",
+                 strerror(error));
+        goto out;
+    }
+    error = dedupe(other, fd, START);
+    CHECK(error == ETXTBSY, "FIDEDUPERANGE: %s", strerror(error));
+    error = dedupe(other, fd, END);
+    CHECK(error == 0, "behind it: %s", strerror(error));
+out:
+    close(other);
+    unlink(other_path);
+    close_both(fd, sock);
+}
+
 int main(int argc, char **argv)
 {
     const struct rlimit many = {8192, 8192};
@@ -910,5 +958,6 @@ int main(int argc, char **argv)
     run("a user with many user IDs", test_many_uids);
     run("io_uring", test_io_uring);
     run("cloning into a guarded range", test_clone);
+    run("cloning by deduplication into a guarded range", test_dedupe);
     return failed;
 }
