@@ -25,7 +25,8 @@
  * In place of programs.c
  */
 
-static int waiting; /* connections */
+static int         waiting;  /* connections */
+static guard_map_t last_map; /* that the kernel got */
 
 guard_range_t *guard_programs_ranges(void)
 {
@@ -52,6 +53,7 @@ int guard_programs_set(int fd, const guard_map_t *map)
         assert_int_equal(ranges[0].start, map->start);
         assert_int_equal(ranges[map->count - 1].end, map->end);
     }
+    last_map = *map;
     return 0;
 }
 
@@ -466,6 +468,83 @@ static int count_fds(void)
     return unit_count_fds() - ((guard_others[0] >= 0) ? 2 : 0);
 }
 
+/* Send a request as a client, and return the error of its answer; -1: none comes. */
+static int ask(int sock, unsigned type, const daxpin_guard_range_t *ranges,
+               uint32_t count, int fd)
+{
+    guard_fuzz_t request          = {.message = {.head = {0}}};
+    daxpin_guard_head_t *head     = &request.message.head;
+    daxpin_guard_head_t answer;
+    unsigned i;
+
+    *head = (daxpin_guard_head_t){.magic   = DAXPIN_GUARD_MAGIC,
+                                  .version = DAXPIN_GUARD_VERSION,
+                                  .type    = (uint16_t)type,
+                                  .count   = count};
+    if (count > 0) {
+        memcpy(request.message.ranges, ranges, count * sizeof(*ranges));
+    }
+    assert_true(fuzz_send(sock, &request, DAXPIN_GUARD_SIZE(count), fd));
+    for (i = 0; i < 1000 * unit_slow(); ++i) {
+        fuzz_serve();
+        if (recv(sock, &answer, sizeof(answer), MSG_DONTWAIT) > 0) {
+            return (int)answer.error;
+        }
+        unit_sleep_ms(1);
+    }
+    return -1;
+}
+
+/* When the kernel's table is full, nobody is let down: of a file whose ranges have
+ * no room there, what is between them is guarded as well. */
+static void test_table_full(void **state)
+{
+    const daxpin_guard_range_t ranges[] = {{4096, 8192}, {16384, 20480},
+                                           {65536, 69632}};
+    const int fds                       = count_fds();
+    const int fd = open(unit_path(unit_memory, "table"), O_RDWR | O_CREAT |
+                        O_CLOEXEC, 0600);
+    const int sock                      = connect_client();
+    const guard_extent_t *extent;
+    uint32_t taken[64], counts[64], count = 0, i;
+    char lines[1024];
+    int log;
+
+    assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+    assert_int_equal(ask(sock, DAXPIN_GUARD_FILE, NULL, 0, fd), 0);
+    assert_int_equal(ask(sock, DAXPIN_GUARD_ADD, ranges, 2, -1), 0);
+    assert_int_equal(last_map.count, 2);
+    while ((count < 64) &&
+           (((extent = LIST_FIRST(&guard_free)) != NULL) ||
+            (guard_top < GUARD_RANGES_MAX))) {
+        counts[count] = (extent != NULL) ? extent->run.count :
+                                           GUARD_RANGES_MAX - guard_top;
+        assert_int_equal(guard_space_get(counts[count], &taken[count]), 0);
+        ++count;
+    }
+    assert_true(count < 64);
+    log = catch_log();
+    assert_int_equal(ask(sock, DAXPIN_GUARD_ADD, &ranges[2], 1, -1), 0);
+    read_log(log, lines, sizeof(lines));
+    assert_contains(lines, "the table is full");
+    assert_int_equal(last_map.count, 0); /* All from start to end */
+    assert_int_equal(last_map.start, ranges[0].start);
+    assert_int_equal(last_map.end, ranges[2].end);
+    for (i = 0; i < count; ++i) {
+        guard_space_put(taken[i], counts[i]);
+    }
+    assert_int_equal(ask(sock, DAXPIN_GUARD_REMOVE, &ranges[1], 1, -1), 0);
+    assert_int_equal(last_map.count, 2);
+    close(sock);
+    close(fd);
+    for (i = 0; (i < 1000 * unit_slow()) && (count_fds() > fds); ++i) {
+        fuzz_serve();
+        unit_sleep_ms(5);
+    }
+    assert_false(guard_clients_exist());
+    (void)state;
+}
+
 /* Count the inodes. */
 static int inodes;
 
@@ -552,6 +631,7 @@ int main(int argc, char **argv)
                                        unit_case(test_full),
                                        unit_case(test_waiting),
                                        unit_case(test_space),
+                                       unit_case(test_table_full),
                                        unit_case(test_fuzz)};
 
     if (guard_loop_init() != 0) {
