@@ -116,6 +116,12 @@ static void guard_client_answer(guard_client_t *client, int ret)
     client->error   = -ret;
 }
 
+static void guard_client_count(guard_client_t *client, ssize_t count)
+{
+    client->ranges += (size_t)count;
+    guard_user_count(client->user, count);
+}
+
 /* Remove the client's ranges now, and the client at the end of the round. */
 static void guard_client_part(guard_client_t *client)
 {
@@ -129,8 +135,7 @@ static void guard_client_part(guard_client_t *client)
                   (unsigned long)client->inode->ino);
         client->inode = NULL;
     }
-    guard_user_count(client->user, -(ssize_t)client->ranges);
-    client->ranges = 0;
+    guard_client_count(client, -(ssize_t)client->ranges);
 }
 
 static int guard_client_may_guard(const guard_client_t *client,
@@ -178,52 +183,57 @@ static int guard_client_file(guard_client_t *client,
     return ret;
 }
 
-static int guard_client_remove(guard_client_t *client,
-                               const daxpin_guard_message_t *message,
-                               uint32_t count)
+/* Copy the ranges of a message. Return 0, or -EINVAL if one of them is empty. */
+static int guard_client_ranges(const daxpin_guard_message_t *message,
+                               guard_range_t ranges[DAXPIN_GUARD_RANGES])
 {
-    guard_range_t range;
     uint32_t i;
     int ret = 0;
 
-    for (i = 0; i < count; ++i) {
-        range.start = message->ranges[i].start;
-        range.end   = message->ranges[i].end;
-        if (guard_inode_remove(client->inode, client, &range) != 0) {
-            ret = -ENOENT;
-            continue;
-        }
-        --client->ranges;
-        guard_user_count(client->user, -1);
+    for (i = 0; i < message->head.count; ++i) {
+        ranges[i].start = message->ranges[i].start;
+        ranges[i].end   = message->ranges[i].end;
+        ret             = (ranges[i].start < ranges[i].end) ? ret : -EINVAL;
     }
     return ret;
+}
+
+/* Remove those ranges of the message that are there. */
+static int guard_client_remove(guard_client_t *client,
+                               const daxpin_guard_message_t *message)
+{
+    guard_range_t ranges[DAXPIN_GUARD_RANGES];
+    size_t removed;
+
+    (void)guard_client_ranges(message, ranges);
+    removed = guard_inode_remove(client->inode, client, ranges,
+                                 message->head.count);
+    guard_client_count(client, -(ssize_t)removed);
+    return (removed == message->head.count) ? 0 : -ENOENT;
 }
 
 /* Add all ranges of the message, or none. */
 static int guard_client_add(guard_client_t *client,
                             const daxpin_guard_message_t *message)
 {
-    guard_range_t range;
-    uint32_t i;
+    guard_range_t ranges[DAXPIN_GUARD_RANGES];
     int ret;
 
+    if (message->head.count == 0) {
+        return 0;
+    }
     if (!guard_user_may_add(client->user, message->head.count)) {
         return -EDQUOT;
     }
-    for (i = 0; i < message->head.count; ++i) {
-        range.start = message->ranges[i].start;
-        range.end   = message->ranges[i].end;
-        ret = (range.start < range.end) ?
-                      guard_inode_add(client->inode, client, &range) :
-                      -EINVAL;
-        if (ret != 0) {
-            guard_client_remove(client, message, i);
-            return ret;
-        }
-        ++client->ranges;
-        guard_user_count(client->user, 1);
+    ret = guard_client_ranges(message, ranges);
+    if (ret == 0) {
+        ret = guard_inode_add(client->inode, client, ranges,
+                              message->head.count);
     }
-    return 0;
+    if (ret == 0) {
+        guard_client_count(client, message->head.count);
+    }
+    return ret;
 }
 
 static int guard_message_is_ours(const daxpin_guard_message_t *message,
@@ -289,7 +299,7 @@ static int guard_client_handle(guard_client_t *client,
     case DAXPIN_GUARD_ADD:
         return guard_client_add(client, message);
     case DAXPIN_GUARD_REMOVE:
-        return guard_client_remove(client, message, message->head.count);
+        return guard_client_remove(client, message);
     default:
         return -EPROTO;
     }

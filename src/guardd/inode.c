@@ -95,11 +95,13 @@ static int guard_entry_before(const guard_entry_t *entry, const void *owner,
     return (uintptr_t)entry->owner < (uintptr_t)owner;
 }
 
-/* Return the first entry that is not before this range. */
+/* Return the first entry from low on that is not before this range; high if all
+ * are. */
 static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
-                                 const guard_range_t *range)
+                                 const guard_range_t *range, size_t low,
+                                 size_t high)
 {
-    size_t low = 0, high = inode->count, middle;
+    size_t middle;
 
     while (low < high) {
         middle = low + (high - low) / 2;
@@ -112,45 +114,96 @@ static size_t guard_inode_search(const guard_inode_t *inode, const void *owner,
     return low;
 }
 
-int guard_inode_add(guard_inode_t *inode, const void *owner,
-                    const guard_range_t *range)
+static int guard_range_compare(const void *first, const void *second)
 {
-    size_t at = guard_inode_search(inode, owner, range);
-    size_t capacity = (inode->capacity > 0) ? 2 * inode->capacity : 4;
+    const guard_range_t *a = first, *b = second;
+
+    if (a->start != b->start) {
+        return (a->start > b->start) ? 1 : -1;
+    }
+    return (a->end > b->end) - (a->end < b->end);
+}
+
+static void guard_inode_move(guard_inode_t *inode, size_t to, size_t from,
+                             size_t count)
+{
+    memmove(&inode->entries[to], &inode->entries[from],
+            count * sizeof(*inode->entries));
+}
+
+static int guard_inode_reserve(guard_inode_t *inode, size_t count)
+{
+    size_t capacity = (inode->capacity > 0) ? inode->capacity : 4;
     guard_entry_t *entries;
 
-    if (inode->count == inode->capacity) {
-        entries = realloc(inode->entries, capacity * sizeof(*entries));
-        if (entries == NULL) {
-            return -ENOMEM;
-        }
-        inode->entries  = entries;
-        inode->capacity = capacity;
+    while (capacity < count) {
+        capacity *= 2;
     }
-    memmove(&inode->entries[at + 1], &inode->entries[at],
-            (inode->count - at) * sizeof(*inode->entries));
-    inode->entries[at].range = *range;
-    inode->entries[at].owner = owner;
-    ++inode->count;
+    if (capacity == inode->capacity) {
+        return 0;
+    }
+    entries = realloc(inode->entries, capacity * sizeof(*entries));
+    if (entries == NULL) {
+        return -ENOMEM;
+    }
+    inode->entries  = entries;
+    inode->capacity = capacity;
+    return 0;
+}
+
+int guard_inode_add(guard_inode_t *inode, const void *owner,
+                    guard_range_t *ranges, size_t count)
+{
+    size_t tail = inode->count, at, i;
+
+    if (guard_inode_reserve(inode, inode->count + count) != 0) {
+        return -ENOMEM;
+    }
+    qsort(ranges, count, sizeof(*ranges), guard_range_compare);
+    for (i = count; i-- > 0;) {
+        at = guard_inode_search(inode, owner, &ranges[i], 0, tail);
+        guard_inode_move(inode, at + i + 1, at, tail - at);
+        inode->entries[at + i].range = ranges[i];
+        inode->entries[at + i].owner = owner;
+        tail                         = at;
+    }
+    inode->count += count;
     guard_inode_touch(inode);
     return 0;
 }
 
-int guard_inode_remove(guard_inode_t *inode, const void *owner,
-                       const guard_range_t *range)
+static int guard_entry_is(const guard_entry_t *entry, const void *owner,
+                          const guard_range_t *range)
 {
-    size_t at = guard_inode_search(inode, owner, range);
+    return (entry->owner == owner) &&
+           (guard_range_compare(&entry->range, range) == 0);
+}
 
-    if ((at == inode->count) || (inode->entries[at].owner != owner) ||
-        (inode->entries[at].range.start != range->start) ||
-        (inode->entries[at].range.end != range->end)) {
-        return -ENOENT;
+size_t guard_inode_remove(guard_inode_t *inode, const void *owner,
+                          guard_range_t *ranges, size_t count)
+{
+    size_t to = 0, from = 0, at, i;
+
+    qsort(ranges, count, sizeof(*ranges), guard_range_compare);
+    for (i = 0; i < count; ++i) {
+        at = guard_inode_search(inode, owner, &ranges[i], from, inode->count);
+        if ((at == inode->count) ||
+            !guard_entry_is(&inode->entries[at], owner, &ranges[i])) {
+            continue;
+        }
+        if (to != from) {
+            guard_inode_move(inode, to, from, at - from);
+        }
+        to  += at - from;
+        from = at + 1;
     }
-    --inode->count;
-    memmove(&inode->entries[at], &inode->entries[at + 1],
-            (inode->count - at) * sizeof(*inode->entries));
+    if (to == from) {
+        return 0;
+    }
+    guard_inode_move(inode, to, from, inode->count - from);
+    inode->count -= from - to;
     guard_inode_touch(inode);
-    return 0;
+    return from - to;
 }
 
 void guard_inode_remove_all(guard_inode_t *inode, const void *owner)

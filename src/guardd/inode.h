@@ -51,10 +51,13 @@ void guard_inode_put(guard_inode_t *inode);
 /* Find an inode; NULL if it is not guarded. Takes no reference. */
 guard_inode_t *guard_inode_find(dev_t dev, ino_t ino);
 
-int guard_inode_add(guard_inode_t *inode, const void *owner,
-                    const guard_range_t *range);
-int guard_inode_remove(guard_inode_t *inode, const void *owner,
-                       const guard_range_t *range);
+/* Both sort the ranges. They move each entry once, however many ranges there are,
+ * because clients send hundreds at a time. The first adds all or none; the second
+ * returns how many were there. */
+int    guard_inode_add(guard_inode_t *inode, const void *owner,
+                       guard_range_t *ranges, size_t count);
+size_t guard_inode_remove(guard_inode_t *inode, const void *owner,
+                          guard_range_t *ranges, size_t count);
 void guard_inode_remove_all(guard_inode_t *inode, const void *owner);
 
 /* Look at the owners of all files, and set guard_inode_t.is_new. */

@@ -18,7 +18,11 @@
 #include "guardd/user.c"
 #include "guardd/stranger.c"
 #include "guardd/space.c"
+/* How many bytes of entries are moved */
+#define memmove count_move
+static void *count_move(void *to, const void *from, size_t length);
 #include "guardd/inode.c"
+#undef memmove
 #include "guardd/client.c"
 
 /*
@@ -545,6 +549,67 @@ static void test_table_full(void **state)
     (void)state;
 }
 
+static size_t moved; /* bytes */
+
+static void *count_move(void *to, const void *from, size_t length)
+{
+    moved += length;
+    return memmove(to, from, length);
+}
+
+/* Fill a file's table with pages, each with a page between it and the next one,
+ * from the last page to the first. */
+static void fill_ranges(guard_inode_t *inode, unsigned messages)
+{
+    guard_range_t ranges[DAXPIN_GUARD_RANGES];
+    unsigned i, j;
+
+    for (i = messages; i-- > 0;) {
+        for (j = 0; j < DAXPIN_GUARD_RANGES; ++j) {
+            ranges[j].start = (i * DAXPIN_GUARD_RANGES + j) * 8192ull;
+            ranges[j].end   = ranges[j].start + 4096;
+        }
+        moved = 0;
+        assert_int_equal(guard_inode_add(inode, inode, ranges,
+                                         DAXPIN_GUARD_RANGES), 0);
+        assert_true(moved <= inode->count * sizeof(*inode->entries));
+    }
+}
+
+/* A message of many ranges moves each range of the file once, wherever they are: a
+ * user would stop the daemon with what takes long. */
+static void test_many_at_once(void **state)
+{
+    enum { MESSAGES = 256 };
+    guard_inode_t inode = {.dirty = 1}; /* Not to be published */
+    guard_range_t ranges[DAXPIN_GUARD_RANGES];
+    size_t i, all = MESSAGES * DAXPIN_GUARD_RANGES;
+
+    fill_ranges(&inode, MESSAGES);
+    for (i = 0; i < all; ++i) {
+        assert_int_equal(inode.entries[i].range.start, i * 8192);
+    }
+    /* All over the file, backwards */
+    for (i = 0; i < DAXPIN_GUARD_RANGES; ++i) {
+        ranges[i] = inode.entries[all - 1 - i * MESSAGES].range;
+    }
+    ranges[1] = ranges[0]; /* Is there but once */
+    moved     = 0;
+    assert_int_equal(guard_inode_remove(&inode, &inode, ranges,
+                                        DAXPIN_GUARD_RANGES),
+                     DAXPIN_GUARD_RANGES - 1);
+    assert_true(moved <= all * sizeof(*inode.entries));
+    assert_int_equal(inode.count, all - DAXPIN_GUARD_RANGES + 1);
+    for (i = 1; i < inode.count; ++i) {
+        assert_true(inode.entries[i - 1].range.end <
+                    inode.entries[i].range.start);
+    }
+    assert_int_equal(guard_inode_remove(&inode, NULL, &inode.entries[7].range,
+                                        1), 0); /* Of another owner */
+    free(inode.entries);
+    (void)state;
+}
+
 /* Count the inodes. */
 static int inodes;
 
@@ -581,7 +646,10 @@ static void fuzz_end(fuzzer_t *fuzzer, int fds)
     for (i = 0; i < FUZZ_FILES; ++i) {
         close(fuzzer->files[i]);
     }
-    for (i = 0; (i < 1000 * unit_slow()) && (count_fds() > fds); ++i) {
+    /* A child that is not reaped yet has the user */
+    for (i = 0; (i < 1000 * unit_slow()) &&
+                ((count_fds() > fds) || !LIST_EMPTY(&guard_users));
+         ++i) {
         fuzz_serve();
         unit_sleep_ms(5);
     }
@@ -632,6 +700,7 @@ int main(int argc, char **argv)
                                        unit_case(test_waiting),
                                        unit_case(test_space),
                                        unit_case(test_table_full),
+                                       unit_case(test_many_at_once),
                                        unit_case(test_fuzz)};
 
     if (guard_loop_init() != 0) {

@@ -45,13 +45,13 @@ int guard_programs_settle(void)
  * lets it go. */
 static void test_kept(void **state)
 {
-    const guard_range_t range = {.start = 4096, .end = 8192};
+    guard_range_t range       = {.start = 4096, .end = 8192};
     const guard_proof_t proof = {.dev = 1, .ino = 2};
     guard_inode_t *inode;
 
     assert_int_equal(guard_inode_get(memfd_create("guarded", MFD_CLOEXEC),
                                      &proof, 1000, &inode), 0);
-    assert_int_equal(guard_inode_add(inode, state, &range), 0);
+    assert_int_equal(guard_inode_add(inode, state, &range, 1), 0);
     guard_inodes_publish();
     assert_true(is_set);
     error = -EBUSY;
