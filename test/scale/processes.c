@@ -11,7 +11,8 @@
  * stages, one after the other in all processes:
  *   open
  *   traffic  each stores to each
- *   revoke   another process truncates the first file
+ *   revoke   another process truncates the first file, while the last process
+ *            is in an access for another 200 ms
  *   close
  * Of members, the greatest value of any is printed. A value is what the stage
  * has added.
@@ -35,6 +36,7 @@
 #define LENGTH        65536
 #define ACCESSES      1000
 #define PATIENCE_SEC  300
+#define LATE_US       200000
 
 /* A stage has two steps: all processes do it, and then all are counted */
 enum {
@@ -55,6 +57,7 @@ typedef struct board {
     _Atomic int opened; /* by the holder */
     _Atomic int done;   /* processes, over all steps */
     _Atomic int failed;
+    _Atomic int lingers; /* the last process */
     usage_t     usages[PROCESSES_MAX][STAGES];
 } board_t;
 
@@ -147,6 +150,23 @@ static void do_traffic(unsigned slot)
     }
 }
 
+/* Be in an access to the first file, and leave it late. */
+static void linger(unsigned slot)
+{
+    daxpin_access_t access;
+
+    daxpin_access_init(handles[0], slot, &access);
+    if (daxpin_access_begin(&access) != 0) {
+        give_up("begin");
+    }
+    atomic_store(&board->lingers, 1);
+    while (daxpin_access_may_go_on(&access)) {
+        usleep(2000);
+    }
+    usleep(LATE_US);
+    (void)daxpin_access_end(&access, 0, length);
+}
+
 static void await_revoke(void)
 {
     while (daxpin_file_state(handles[0]) != DAXPIN_STATE_REVOKED) {
@@ -204,9 +224,12 @@ static void process_main(int index)
     end_stage(index, STAGE_OPEN);
     slot = daxpin_slot_get();
     do_traffic(slot);
-    daxpin_slot_put(slot);
     end_stage(index, STAGE_TRAFFIC);
+    if (index == processes - 1) {
+        linger(slot);
+    }
     await_revoke();
+    daxpin_slot_put(slot);
     end_stage(index, STAGE_REVOKE);
     close_files();
     end_stage(index, STAGE_CLOSE);
@@ -274,10 +297,11 @@ int main(int argc, char **argv)
     }
     for (step = 1; step <= 2 * STAGES; ++step) {
         wait_for(&board->done, processes * step);
+        atomic_store(&board->step, step);
         if (step == 2 * STAGE_REVOKE) {
+            wait_for(&board->lingers, 1);
             truncate_first();
         }
-        atomic_store(&board->step, step);
     }
     while (wait(&status) > 0) {
         failed |= status != 0;

@@ -45,7 +45,9 @@
 
 #define DAXPIN_DRAIN_BOUND  (2 * DAXPIN_SEC)
 #define DAXPIN_ACKS_BOUND   (5 * DAXPIN_SEC)
-#define DAXPIN_DRAIN_PAUSE  (20 * DAXPIN_USEC)
+#define DAXPIN_DRAIN_MIN    (20 * DAXPIN_USEC) /* pauses between looks */
+#define DAXPIN_DRAIN_MAX    (2 * DAXPIN_MSEC)
+#define DAXPIN_DRAIN_SHARE  4 /* of the time before */
 
 static pthread_cond_t daxpin_called = PTHREAD_COND_INITIALIZER;
 
@@ -296,12 +298,24 @@ static void daxpin_revoke_late_faults(daxpin_file_t *file)
     }
 }
 
+/* Return when to look again for the end of accesses (ns). An access that takes
+ * long may be one whose thread has no processor, which the looks of many
+ * processes would keep from it. */
+static uint64_t daxpin_revoke_look_again(const daxpin_file_t *file,
+                                         uint64_t now)
+{
+    uint64_t pause = (now - file->revoke.start) / DAXPIN_DRAIN_SHARE;
+
+    pause = (pause > DAXPIN_DRAIN_MIN) ? pause : DAXPIN_DRAIN_MIN;
+    return now + ((pause < DAXPIN_DRAIN_MAX) ? pause : DAXPIN_DRAIN_MAX);
+}
+
 /* Wait for accesses of this process to end. Return when to look again (ns). */
 static uint64_t daxpin_revoke_drain(daxpin_file_t *file, uint64_t now)
 {
     if (daxpin_slots_busy(file->slots)) {
         if (now < file->revoke.deadline) {
-            return now + DAXPIN_DRAIN_PAUSE;
+            return daxpin_revoke_look_again(file, now);
         }
         daxpin_log(DAXPIN_LOG_WARN, "%s: an access of this process has not "
                    "ended for 2 s, and will be reported as failed",
