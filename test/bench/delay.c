@@ -15,9 +15,13 @@
  *          locks only after all processors have left the list (RCU), if it has
  *          not done so just before.
  * puts     and write 8 bytes at a time to it, each in an access
+ * large    and write 64 MiB at a time to it, as MPI_Put() does: in one access, a
+ *          piece at a time. The file is as long as that, else 64 KiB.
  * stopped  the last of them to open the file was stopped since
  *
- * They take turns, each time with a new file. Default: all but the last.
+ * They take turns, each time with a new file, of which the last page is cut off:
+ * more of it would take the file system time. Processes that write have begun,
+ * all of them. Default: all but the last two.
  */
 
 #define _GNU_SOURCE
@@ -35,7 +39,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LENGTH      65536
+#define LENGTH      65536l
+#define LARGE       (64l << 20)
+#define CUT         4096
 #define MEMBERS     2
 #define MEMBERS_MAX 512
 #define ROUNDS      200
@@ -50,16 +56,18 @@ typedef enum kind {
     KIND_IDLE,
     KIND_FIRST,
     KIND_PUTS,
+    KIND_LARGE,
     KIND_STOPPED,
     KINDS
 } kind_t;
 
 static const char *const kind_names[KINDS] = {"plain", "break", "idle",
-                                              "first", "puts", "stopped"};
+                                              "first", "puts", "large",
+                                              "stopped"};
 
 /* A process that has the file open. It opens the file when it reads the kind of
- * the round, writes a byte when that is done, and closes the file when it reads
- * another byte. */
+ * the round, begins to write to the file when it reads a byte, and closes the
+ * file when it reads another byte. It writes a byte when each is done. */
 typedef struct member {
     int   in;
     int   out;
@@ -68,6 +76,12 @@ typedef struct member {
 
 static char path[PATH_BYTES];
 static int num_members = MEMBERS;
+static char *source; /* LARGE bytes */
+
+static long length_of(kind_t kind)
+{
+    return (kind == KIND_LARGE) ? LARGE : LENGTH;
+}
 
 /* Each round ends with a warning, which takes time. */
 static void be_silent(daxpin_log_level_t level, const char *message)
@@ -105,22 +119,42 @@ static void write_byte(int fd, int byte)
  * Members
  */
 
-/* Put until the file is revoked. */
-static void put(daxpin_file_t *file, unsigned slot)
+static void put_short(daxpin_access_t *access, volatile uint64_t *memory)
 {
-    volatile uint64_t *memory = daxpin_file_addr(file, 0, LENGTH);
+    memory[0] = memory[0] + 1;
+}
+
+/* Copy as MPI_Put() does, see osc_daxpin_range_copy_long(). */
+static void put_large(daxpin_access_t *access, volatile uint64_t *memory)
+{
+    long done;
+
+    for (done = 0; (done < LARGE) && daxpin_access_may_go_on(access);
+         done += DAXPIN_ACCESS_CHUNK) {
+        memcpy((char*)memory + done, source + done, DAXPIN_ACCESS_CHUNK);
+    }
+}
+
+/* Put until the file is revoked. Write a byte within the first access, after
+ * which this process may get no processor for a while. */
+static void put(daxpin_file_t *file, unsigned slot, kind_t kind, int out)
+{
+    const size_t length = (size_t)length_of(kind);
+    volatile uint64_t *memory = daxpin_file_addr(file, 0, length);
     daxpin_access_t access;
-    uint64_t i = 0;
-    int ret    = 0;
+    int ret = 0, begun = 0;
 
     daxpin_access_init(file, slot, &access);
     daxpin_access_relax(&access);
     while (ret == 0) {
         ret = daxpin_access_begin(&access);
+        if (!begun) {
+            write_byte(out, 'b');
+            begun = 1;
+        }
         if (ret == 0) {
-            memory[i % 512] = i;
-            ++i;
-            ret = daxpin_access_end(&access, 0, LENGTH);
+            ((kind == KIND_LARGE) ? put_large : put_short)(&access, memory);
+            ret = daxpin_access_end(&access, 0, length);
         }
     }
 }
@@ -130,13 +164,16 @@ static void open_file(kind_t kind, int in, int out)
     static unsigned slot;
     daxpin_file_t *file;
 
-    if (daxpin_file_open(path, LENGTH, NULL, &file) != 0) {
+    if (daxpin_file_open(path, (size_t)length_of(kind), NULL, &file) != 0) {
         give_up(path);
     }
     slot = (slot == 0) ? daxpin_slot_get() : slot;
     write_byte(out, 'o');
-    if (kind == KIND_PUTS) {
-        put(file, slot);
+    read_byte(in);
+    if ((kind == KIND_PUTS) || (kind == KIND_LARGE)) {
+        put(file, slot, kind, out);
+    } else {
+        write_byte(out, 'b');
     }
     read_byte(in);
     daxpin_file_close(file);
@@ -156,6 +193,8 @@ static void open_lease(int in, int out)
         give_up("F_SETLEASE");
     }
     write_byte(out, 'o');
+    read_byte(in);
+    write_byte(out, 'b');
     sigwaitinfo(&set, NULL);
     fcntl(fd, F_SETLEASE, F_UNLCK);
     read_byte(in);
@@ -202,39 +241,57 @@ static void start_member(member_t *member)
  * The process that truncates
  */
 
-static double time_round(kind_t kind, member_t *members)
+static void create_file(long length)
 {
-    const int count = (kind == KIND_PLAIN) ? 0 :
-                      (kind == KIND_BREAK) ? 1 : num_members;
-    double start;
-    int fd, i;
+    int fd;
 
     unlink(path);
     fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if ((fd < 0) || (posix_fallocate(fd, 0, LENGTH) != 0)) {
+    if ((fd < 0) || (posix_fallocate(fd, 0, length) != 0)) {
         give_up(path);
     }
     close(fd);
+}
+
+/* Have members do something, and wait until all have done it. */
+static void tell_all(member_t *members, int count, int what)
+{
+    int i;
+
     for (i = 0; i < count; ++i) {
-        write_byte(members[i].out, kind);
+        write_byte(members[i].out, what);
+    }
+    for (i = 0; i < count; ++i) {
         read_byte(members[i].in);
     }
+}
+
+static double time_round(kind_t kind, member_t *members)
+{
+    const int count   = (kind == KIND_PLAIN) ? 0 :
+                        (kind == KIND_BREAK) ? 1 : num_members;
+    const long length = length_of(kind);
+    double start;
+    int i;
+
+    create_file(length);
+    for (i = 0; i < count; ++i) {
+        tell_all(&members[i], 1, kind);
+    }
+    tell_all(members, count, 'b');
     usleep((kind == KIND_FIRST) ? FIRST_US : SETTLE_US);
     if (kind == KIND_STOPPED) {
         kill(members[count - 1].pid, SIGSTOP);
     }
     start = now();
-    if (truncate(path, 0) != 0) {
+    if (truncate(path, length - CUT) != 0) {
         give_up("truncate");
     }
     start = now() - start;
     if (kind == KIND_STOPPED) {
         kill(members[count - 1].pid, SIGCONT);
     }
-    for (i = 0; i < count; ++i) {
-        write_byte(members[i].out, 'c');
-        read_byte(members[i].in);
-    }
+    tell_all(members, count, 'c');
     return start * 1e6;
 }
 
@@ -248,7 +305,7 @@ static int is_wanted(int kind, int argc, char **argv)
             return 1;
         }
     }
-    return (argc <= 4) && (kind != KIND_STOPPED);
+    return (argc <= 4) && (kind < KIND_LARGE);
 }
 
 int main(int argc, char **argv)
@@ -267,6 +324,11 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(path, sizeof(path), "%s/delay", argv[1]);
+    source = malloc(LARGE);
+    if (source == NULL) {
+        give_up("malloc");
+    }
+    memset(source, 1, LARGE);
     for (i = 0; i < num_members; ++i) {
         start_member(&members[i]);
     }
