@@ -10,6 +10,8 @@
  * All processes have all files open; the first one is the holder of each. The
  * stages, one after the other in all processes:
  *   open
+ *   settle   all wait, until the directory in which they meet is not new
+ *   rest     all wait
  *   traffic  each stores to each
  *   revoke   another process truncates the first file, while the last process
  *            is in an access for another 200 ms
@@ -37,19 +39,23 @@
 #define ACCESSES      1000
 #define PATIENCE_SEC  300
 #define LATE_US       200000
+#define REST_SEC      3
 
 /* A stage has two steps: all processes do it, and then all are counted */
 enum {
     STAGE_BEGIN,
     STAGE_OPEN,
+    STAGE_SETTLE,
+    STAGE_REST,
     STAGE_TRAFFIC,
     STAGE_REVOKE,
     STAGE_CLOSE,
     STAGES
 };
 
-static const char *const stage_names[STAGES] = {"begin", "open", "traffic",
-                                                "revoke", "close"};
+static const char *const stage_names[STAGES] = {"begin", "open", "settle",
+                                                "rest", "traffic", "revoke",
+                                                "close"};
 
 /* In memory of all processes */
 typedef struct board {
@@ -126,6 +132,14 @@ static void open_files(int index)
         bases[i] = daxpin_file_addr(handles[i], 0, length);
     }
     atomic_store(&board->opened, 1);
+}
+
+/* Wait, but not where calls are traced. */
+static void rest(void)
+{
+    if (getenv("DAXPIN_SCALE_TRACED") == NULL) {
+        usleep(REST_SEC * 1000000);
+    }
 }
 
 /* Store at places of all of the file. */
@@ -222,6 +236,10 @@ static void process_main(int index)
     end_stage(index, STAGE_BEGIN);
     open_files(index);
     end_stage(index, STAGE_OPEN);
+    rest();
+    end_stage(index, STAGE_SETTLE);
+    rest();
+    end_stage(index, STAGE_REST);
     slot = daxpin_slot_get();
     do_traffic(slot);
     end_stage(index, STAGE_TRAFFIC);

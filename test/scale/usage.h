@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@
     X(bytes)       /* of the heap */ \
     X(messages)    /* sent by sockets */ \
     X(looks)       /* at a lease */ \
+    X(stats)       /* of files and directories */ \
     X(scans)       /* of all processes in /proc */ \
     X(lists)       /* of what this process has, read in /proc/self */ \
     X(names)       /* of processes, read in /proc */ \
@@ -47,8 +49,8 @@ typedef struct usage {
 #undef USAGE_FIELD
 } usage_t;
 
-static _Atomic long usage_messages, usage_looks, usage_scans, usage_lists,
-        usage_names_read, usage_turns, usage_slots, usage_barriers;
+static _Atomic long usage_messages, usage_looks, usage_stats, usage_scans,
+        usage_lists, usage_names_read, usage_turns, usage_slots, usage_barriers;
 static _Thread_local int usage_is_own; /* usage_get() reads the lists */
 
 typedef long (*syscall_t)(long number, ...);
@@ -93,6 +95,18 @@ int fcntl(int fd, int command, ...)
         atomic_fetch_add(&usage_looks, 1);
     }
     return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
+int fstat(int fd, struct stat *st)
+{
+    atomic_fetch_add(&usage_stats, 1);
+    return (int)syscall(SYS_fstat, fd, st);
+}
+
+int fstatat(int fd, const char *path, struct stat *st, int flags)
+{
+    atomic_fetch_add(&usage_stats, 1);
+    return (int)syscall(SYS_newfstatat, fd, path, st, flags);
 }
 
 /* No slot is given twice, as long as there are fewer than 63. */
@@ -201,6 +215,7 @@ static void usage_get(usage_t *usage)
     usage->threads     = usage_names("/proc/self/task");
     usage->messages    = atomic_load(&usage_messages);
     usage->looks       = atomic_load(&usage_looks);
+    usage->stats       = atomic_load(&usage_stats);
     usage->scans       = atomic_load(&usage_scans);
     usage->lists       = atomic_load(&usage_lists);
     usage->names       = atomic_load(&usage_names_read);

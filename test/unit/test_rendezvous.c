@@ -517,6 +517,7 @@ static void test_removed_names(void **state)
     daxpin_file_t *more = unit_open(unit_path(unit_disk, "too"), UNIT_LENGTH);
 
     unit_log_clear();
+    unit_sleep_ms(2500); /* No name is looked at any more */
     rendezvous_remove(dir, "");
     assert_int_equal(rmdir(dir), 0);
     rendezvous_check_restored(dir, file, RENDEZVOUS_NAMES(2));

@@ -32,6 +32,10 @@
 #define ADDRESS_DOOR_DEV  0 /* of no file: doors have numbers of their own */
 #define ADDRESS_DOOR_TRIES 4
 
+/* A time of a directory is as old as the tick of the kernel's clock, at most */
+#define ADDRESS_SETTLED_SEC 1
+#define ADDRESS_LOOK_PAUSE  (100 * DAXPIN_MSEC)
+
 /* The names of an address: device and inode, in hexadecimal */
 typedef struct address_names {
     char socket[40];
@@ -381,7 +385,58 @@ static int address_is_not_of_door(const daxpin_address_t *door,
     return (named.st_ino != linked.st_ino) || (named.st_dev != linked.st_dev);
 }
 
-int daxpin_address_is_lost(const daxpin_address_t *address)
+/* Look at the directory of an address without a door, unless it was looked at
+ * after some time (ns). Return a number that is another one if names may have
+ * changed since the look before. First the clock: a change after the look then
+ * has a time that is later than the one that was long ago. */
+static uint64_t address_look(daxpin_address_t *address, uint64_t after)
+{
+    daxpin_address_watch_t *watch = &address->watch;
+    const uint64_t now            = daxpin_now();
+    struct timespec clock         = {0};
+    struct stat st;
+
+    if ((watch->number > 0) && (watch->looked > after)) {
+        return watch->number;
+    }
+    clock_gettime(CLOCK_REALTIME, &clock);
+    if (fstat(address->dir_fd, &st) != 0) {
+        watch->settled = 0;
+        return ++watch->number;
+    }
+    if (!watch->settled || (st.st_ctim.tv_sec != watch->changed.tv_sec) ||
+        (st.st_ctim.tv_nsec != watch->changed.tv_nsec)) {
+        ++watch->number;
+    }
+    watch->looked  = now;
+    watch->changed = st.st_ctim;
+    watch->settled = clock.tv_sec - st.st_ctim.tv_sec > ADDRESS_SETTLED_SEC;
+    return watch->number;
+}
+
+/* Return whether both names were seen, and are those of the address. */
+static int address_names_are_there(const daxpin_address_t *address)
+{
+    const int dir_fd = address_dir(address);
+    address_names_t names, door_names;
+    struct stat named, linked;
+
+    address_make_names(address->dev, address->ino, &names);
+    if (!address_is_name_of(dir_fd, names.lock, address->lock_fd) ||
+        (fstatat(dir_fd, names.socket, &named, AT_SYMLINK_NOFOLLOW) != 0)) {
+        return 0;
+    }
+    if (address->door == NULL) {
+        return 1;
+    }
+    address_make_names(address->door->dev, address->door->ino, &door_names);
+    return (fstatat(dir_fd, door_names.socket, &linked,
+                    AT_SYMLINK_NOFOLLOW) == 0) &&
+           (named.st_ino == linked.st_ino) && (named.st_dev == linked.st_dev);
+}
+
+/* Return whether one of the names is gone. */
+static int address_names_are_gone(const daxpin_address_t *address)
 {
     const int dir_fd = address_dir(address);
     address_names_t names;
@@ -391,6 +446,31 @@ int daxpin_address_is_lost(const daxpin_address_t *address)
            ((address->door != NULL) ?
                     address_is_not_of_door(address->door, names.socket) :
                     address_is_gone(dir_fd, names.socket, -1));
+}
+
+int daxpin_address_is_lost(daxpin_address_t *address)
+{
+    const uint64_t now    = daxpin_now();
+    const uint64_t number = (address->door != NULL) ?
+                                    address_look(address->door,
+                                                 now - ADDRESS_LOOK_PAUSE) :
+                                    address_look(address, now);
+
+    if (number == address->seen) {
+        return 0;
+    }
+    if (!address_names_are_there(address)) {
+        return address_names_are_gone(address);
+    }
+    address->seen = number;
+    return 0;
+}
+
+/* Have the next look find a change, whatever was seen before. */
+static void address_look_again(daxpin_address_t *address, uint64_t number)
+{
+    address->watch = (daxpin_address_watch_t){.number = number + 1};
+    address->seen  = 0;
 }
 
 /* Give a name to the socket of a door, in place of the socket that has it.
@@ -419,7 +499,7 @@ static int address_link(const daxpin_address_t *door,
 }
 
 int daxpin_address_share(daxpin_address_t *address,
-                         const daxpin_address_t *door, int *error_p)
+                         daxpin_address_t *door, int *error_p)
 {
     const int listen_fd = address->listen_fd;
     struct stat own, of_door;
@@ -442,6 +522,7 @@ int daxpin_address_share(daxpin_address_t *address,
     address->dir_fd    = -1;
     address->listen_fd = -1;
     address->door      = door;
+    address->seen      = 0;
     return listen_fd;
 }
 
@@ -469,6 +550,7 @@ static int address_bind_again(daxpin_address_t *address)
     address->dir_fd    = dir_fd;
     address->listen_fd = fd;
     address->door      = NULL;
+    address_look_again(address, address->watch.number);
     return 0;
 }
 
@@ -489,6 +571,7 @@ int daxpin_address_restore(daxpin_address_t *address)
     }
     ret = daxpin_address_listen(address->dev, address->ino, -1, &restored);
     if (ret == 0) {
+        address_look_again(&restored, address->watch.number);
         daxpin_address_forget(address);
         *address = restored;
     }

@@ -28,6 +28,15 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
+
+/* When the names in a directory may have changed, as its time shows */
+typedef struct daxpin_address_watch {
+    uint64_t        looked;  /* ns, of the last look */
+    uint64_t        number;  /* of looks that may have met a change */
+    struct timespec changed; /* time of the directory at the last look */
+    int             settled; /* that was long ago: a change has another time */
+} daxpin_address_watch_t;
 
 typedef struct daxpin_address {
     uint64_t dev;       /* of the file that is to be leased */
@@ -35,7 +44,10 @@ typedef struct daxpin_address {
     int      lock_fd;   /* -1: this process does not listen */
     int      dir_fd;    /* -1: there is a door, which has these two */
     int      listen_fd;
-    const struct daxpin_address *door; /* NULL: a socket of its own */
+    struct daxpin_address *door; /* NULL: a socket of its own */
+    daxpin_address_watch_t watch; /* of dir_fd */
+    uint64_t               seen;  /* the number of the door's watch, or its own,
+                                     when the names were there */
 } daxpin_address_t;
 
 /* Initialize an address at which no process listens. */
@@ -57,12 +69,13 @@ int daxpin_address_open_door(daxpin_address_t *door);
  * those that wait there and to close, or -1; *error_p is 0. Or set it to -errno,
  * without a message: then the address stays as it is. */
 int daxpin_address_share(daxpin_address_t *address,
-                         const daxpin_address_t *door, int *error_p);
+                         daxpin_address_t *door, int *error_p);
 
 /* Return whether something has removed the names of an address at which this
  * process listens, so that no process finds it any more. What cannot be looked
- * at is not lost. */
-int daxpin_address_is_lost(const daxpin_address_t *address);
+ * at is not lost. As long as the directory does not change, all addresses with a
+ * door together take one look at it in a tenth of a second. */
+int daxpin_address_is_lost(daxpin_address_t *address);
 
 /* Make the names of a lost address again: of its door, if that is not lost, or
  * of a socket of its own. Return 0; -EADDRINUSE if another process has the
