@@ -7,6 +7,8 @@
  * usage: sweep KIND FILE [OTHER]; rank 0 prints lines of CALL BYTES NS
  *   KIND  path      MPI_Win_allocate with FILE as its daxpin_path
  *         durable   the same, with daxpin_persist=flush; puts only
+ *         synced    the same, with daxpin_persist=sync; rank 0 stores to its own
+ *                   memory, and calls MPI_Win_sync() instead of a flush
  *         create    MPI_Win_create over a mapping of FILE
  *         allocate  MPI_Win_allocate
  *   OTHER a file for MPI_File_write_at() and MPI_File_sync(): the call "write".
@@ -35,7 +37,7 @@
 static const long sizes[] = {8,       64,      512,      4096,    32768,
                              1 << 18, 1 << 21, 16 << 20, 64 << 20};
 
-static char *buffer, *result;
+static char *buffer, *result, *own;
 static const char *kind, *path;
 static MPI_Win win;
 static MPI_File file = MPI_FILE_NULL;
@@ -52,6 +54,12 @@ static void call_put(long bytes)
 {
     MPI_Put(buffer, (int)bytes, MPI_BYTE, 1, 0, (int)bytes, MPI_BYTE, win);
     MPI_Win_flush(1, win);
+}
+
+static void call_store(long bytes)
+{
+    memcpy(own, buffer, (size_t)bytes);
+    MPI_Win_sync(win);
 }
 
 static void call_get(long bytes)
@@ -191,7 +199,8 @@ static void *open_window(const char *name, long length, MPI_Win *win_p)
     if (!is("allocate")) {
         snprintf(mine, sizeof(mine), "%s.%%r", name);
         MPI_Info_set(info, "daxpin_path", mine);
-        MPI_Info_set(info, "daxpin_persist", is("durable") ? "flush" : "none");
+        MPI_Info_set(info, "daxpin_persist", is("durable") ? "flush" :
+                                             is("synced")  ? "sync" : "none");
     }
     MPI_Win_allocate(length, 1, info, MPI_COMM_WORLD, &base, win_p);
     MPI_Info_free(&info);
@@ -219,10 +228,16 @@ static void measure_windows(void)
     }
 }
 
+/* Return whether it is about puts alone */
+static int is_short(void)
+{
+    return is("durable") || is("synced");
+}
+
 static void measure_calls(void)
 {
-    measure_sizes("put", call_put);
-    if (is("durable")) {
+    measure_sizes("put", is("synced") ? call_store : call_put);
+    if (is_short()) {
         return;
     }
     measure_sizes("get", call_get);
@@ -244,8 +259,6 @@ static void measure_others(const char *name)
 
 int main(int argc, char **argv)
 {
-    void *base;
-
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     if (argc < 3) {
@@ -257,8 +270,8 @@ int main(int argc, char **argv)
     result = malloc(LENGTH);
     memset(buffer, 1, LENGTH);
     memset(result, 0, LENGTH);
-    base = open_window(path, LENGTH, &win);
-    memset(base, 0, LENGTH);
+    own = open_window(path, LENGTH, &win);
+    memset(own, 0, LENGTH);
     MPI_Barrier(MPI_COMM_WORLD);
 
     MPI_Win_lock_all(0, win);
@@ -267,7 +280,7 @@ int main(int argc, char **argv)
     }
     MPI_Win_unlock_all(win);
     MPI_Barrier(MPI_COMM_WORLD);
-    if (!is("durable")) {
+    if (!is_short()) {
         if (rank == 0) {
             measure("lock", call_lock, 0);
         }
