@@ -527,6 +527,67 @@ osc_daxpin_word(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
 }
 
 /*
+ * A few elements of memory that is mapped here, under the same lock
+ */
+
+/* The most bytes, which take about as long as the lock */
+#define OSC_DAXPIN_ACC_SHORT 512
+
+/* Caller has the lock, and the access has begun. */
+static int osc_daxpin_short_change(const osc_daxpin_module_t *module,
+                                   ompi_op_t *op, ompi_datatype_t *dt,
+                                   osc_daxpin_count_t count,
+                                   const void *operands, char *addr)
+{
+    if (op == MPI_REPLACE) {
+        memcpy(addr, operands, osc_daxpin_bytes(count, dt));
+        return OMPI_SUCCESS;
+    }
+    return osc_daxpin_reduce_local(module, operands, addr, count, dt, op);
+}
+
+/* Accumulate up to OSC_DAXPIN_ACC_SHORT bytes without a result, as
+ * osc_daxpin_word_try() does one word, and return as it does. */
+static __attribute__((noinline)) int
+osc_daxpin_short_try(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
+                     ompi_datatype_t *dt, osc_daxpin_count_t count,
+                     ompi_op_t *op, const void *origin, int *ret_p)
+{
+    const size_t length     = osc_daxpin_bytes(count, dt);
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    osc_daxpin_mem_t *mem   = &peer->mem;
+    char operands[OSC_DAXPIN_ACC_SHORT] __attribute__((aligned(16)));
+    osc_daxpin_thread_t *thread;
+    osc_daxpin_lock_t *lock;
+    uint64_t start;
+
+    if ((op == MPI_NO_OP) || !osc_daxpin_is_simple(dt) ||
+        (module->lock.module != NULL) ||
+        !osc_daxpin_range_is_short(module, peer, disp, length, 1, &start) ||
+        ((thread = osc_daxpin_thread_self()) == NULL) ||
+        !daxpin_access_is_open(&mem->access)) {
+        return 0;
+    }
+    memcpy(operands, origin, length);
+    peer->touched = 1;
+    osc_daxpin_poll(module, length);
+    lock = &module->node.locks[peer->node_rank];
+    if (OPAL_UNLIKELY(!daxpin_access_try_begin(&mem->access) ||
+                      !osc_daxpin_lock_quick(thread, lock))) {
+        daxpin_access_leave(&mem->access);
+        return 0;
+    }
+    *ret_p = osc_daxpin_short_change(module, op, dt, count, operands,
+                                     mem->base + start);
+    osc_daxpin_unlock_quick(thread, lock);
+    if (OPAL_UNLIKELY(daxpin_access_end(&mem->access, mem->offset + start,
+                                        length) != 0)) {
+        *ret_p = osc_daxpin_peer_revoked(module, target);
+    }
+    return 1;
+}
+
+/*
  * The calls
  */
 
@@ -728,6 +789,15 @@ int osc_daxpin_accumulate(const void *origin, osc_daxpin_count_t origin_count,
                           ompi_datatype_t *target_dt, ompi_op_t *op,
                           ompi_win_t *win)
 {
+    int ret;
+
+    if ((target_count > 1) && (origin_count == target_count) &&
+        (origin_dt == target_dt) &&
+        (osc_daxpin_bytes(target_count, target_dt) <= OSC_DAXPIN_ACC_SHORT) &&
+        osc_daxpin_short_try(osc_daxpin_module(win), target, disp, target_dt,
+                             target_count, op, origin, &ret)) {
+        return ret;
+    }
     return osc_daxpin_acc_both(origin, origin_count, origin_dt, NULL, 0, NULL,
                                target, disp, target_count, target_dt, op, win);
 }
