@@ -10,7 +10,9 @@
 
 #include <sys/ptrace.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* Set the limit of the address space to what is in use. */
 static int control_fill_space(void)
@@ -66,6 +68,34 @@ static void test_no_room(void **state)
                      DAXPIN_STATE_BREAKING);
     assert_string_equal(child.text, "open 0 length 4096");
     child_finish(&child);
+    (void)state;
+}
+
+/* As UCX replaces it: the new address is lost on the way to the kernel */
+void *mremap(void *addr, size_t old_size, size_t new_size, int flags, ...)
+{
+    return (void*)syscall(SYS_mremap, addr, old_size, new_size, flags, NULL);
+}
+
+/* End access while mremap() is UCX's. The own page of a member takes the place
+ * of the shared one, which it cannot write to. */
+static void test_replaced_mremap(void **state)
+{
+    daxpin_control_t *first, *control;
+    daxpin_key_t key = {0};
+    int fd;
+
+    assert_int_equal(daxpin_control_create(&first, &fd), 0);
+    assert_int_equal(daxpin_control_attach(fd, &key, &control), 0);
+    close(fd);
+    daxpin_control_set_state(first, DAXPIN_STATE_HELD, 1);
+    daxpin_control_detach(control, DAXPIN_STATE_BREAKING);
+    assert_int_equal(atomic_load(&control->state), DAXPIN_STATE_BREAKING);
+    assert_int_equal(atomic_load(&first->state), DAXPIN_STATE_HELD);
+    control->cause[0] = 'x';
+    assert_int_equal(first->cause[0], 0);
+    daxpin_control_destroy(control);
+    daxpin_control_destroy(first);
     (void)state;
 }
 
@@ -175,6 +205,7 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest tests[] = {
         unit_case(test_no_room),
+        unit_case(test_replaced_mremap),
         unit_case(test_end_of_lent_file),
         unit_case(test_each_step_of_the_end)
     };

@@ -157,8 +157,11 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
 
 int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)
 {
-    if (mremap(other, DAXPIN_CONTROL_SIZE, DAXPIN_CONTROL_SIZE,
-               MREMAP_MAYMOVE | MREMAP_FIXED, control) == MAP_FAILED) {
+    /* The system call itself: UCX replaces mremap() of the C library by one that
+     * drops the new address. For root, the page then went to address 0. */
+    if ((void*)syscall(SYS_mremap, other, DAXPIN_CONTROL_SIZE,
+                       DAXPIN_CONTROL_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                       control) == MAP_FAILED) {
         munmap(other, DAXPIN_CONTROL_SIZE);
         return -ENOMEM;
     }
