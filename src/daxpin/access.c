@@ -244,8 +244,10 @@ static int daxpin_file_check_slow(daxpin_file_t *file)
 
 int daxpin_access_look(daxpin_access_t *access, uint64_t second)
 {
-    const uint64_t until = atomic_load_explicit(
-            &access->file->control->sure_until, memory_order_acquire);
+    const uint64_t until = (access->file == NULL) ? DAXPIN_NEVER :
+                           atomic_load_explicit(
+                                   &access->file->control->sure_until,
+                                   memory_order_acquire);
     const uint64_t now   = daxpin_now_coarse();
 
     if (now >= until) {
@@ -268,6 +270,17 @@ int daxpin_file_check(daxpin_file_t *file)
         return 0;
     }
     return daxpin_file_check_slow(file);
+}
+
+int daxpin_access_check(daxpin_access_t *access)
+{
+    const uint32_t state = atomic_load(access->state);
+
+    /* The holder has seen that the lease was whole before it lent or released
+     * it, and since then the end of each access looks at the file */
+    return ((state == DAXPIN_STATE_LENT) || (state == DAXPIN_STATE_RELEASED)) ?
+                   0 :
+                   daxpin_file_check(access->file);
 }
 
 /* Return the error for a range that is not in the file: it was cut off, or

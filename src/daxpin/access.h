@@ -32,7 +32,7 @@ typedef struct daxpin_access {
     daxpin_slot_t          *slot;
     uint32_t                careful; /* DAXPIN_CAREFUL_... */
     uint32_t                relaxed; /* daxpin_access_relax() */
-    daxpin_file_t          *file;
+    daxpin_file_t          *file; /* NULL: ordinary memory, which is always held */
     _Atomic uint64_t        sure; /* the second (since 1970) in which the lease
                                      cannot expire unseen */
 } daxpin_access_t;
@@ -68,6 +68,10 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
 
 /* End an access without a check of its result. */
 void daxpin_access_leave(daxpin_access_t *access);
+
+/* Check, after an access that is not relaxed, that the lease was whole up to its
+ * end, as daxpin_file_check() does. Return 0 or -ESTALE. */
+int daxpin_access_check(daxpin_access_t *access);
 
 /* Check at a synchronisation that all accesses of this process before it are in
  * the file: the lease was whole, however dead the holder is, or the file is
@@ -166,6 +170,18 @@ daxpin_access_end(daxpin_access_t *access, uint64_t offset, size_t length)
     return daxpin_access_try_end(access) ?
                    0 :
                    daxpin_access_end_slow(access, offset, length);
+}
+
+/* The same for an access that no synchronisation follows: it is not relaxed, and
+ * its own end checks that the lease was whole up to then. */
+static DAXPIN_ACCESS_INLINE int
+daxpin_access_end_sure(daxpin_access_t *access, uint64_t offset, size_t length)
+{
+    const int ret = daxpin_access_end(access, offset, length);
+
+    return ((ret == 0) && !daxpin_access_is_sure(access)) ?
+                   daxpin_access_check(access) :
+                   ret;
 }
 
 #endif

@@ -145,9 +145,10 @@ uct_daxpin_copy(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
         return UCS_ERR_CONNECTION_RESET;
     }
 
-    if (ucs_unlikely(daxpin_access_end(access,
-                                       uct_daxpin_offset(rkey, remote_addr),
-                                       length) != 0)) {
+    if (ucs_unlikely(daxpin_access_end_sure(access,
+                                            uct_daxpin_offset(rkey,
+                                                              remote_addr),
+                                            length) != 0)) {
         return UCS_ERR_CONNECTION_RESET;
     }
     return UCS_OK;
@@ -188,7 +189,7 @@ uct_daxpin_put_word(uct_ep_h tl_ep, const void *buffer, unsigned length,
     }
 
     memcpy(uct_daxpin_address(rkey, remote_addr), buffer, sizeof(uint64_t));
-    return daxpin_access_try_end(access);
+    return daxpin_access_try_end(access) && daxpin_access_is_sure(access);
 }
 
 static __attribute__((noinline)) ucs_status_t
@@ -290,9 +291,10 @@ uct_daxpin_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
     }
 
     unpack_cb(arg, uct_daxpin_address(rkey, remote_addr), length);
-    if (ucs_unlikely(daxpin_access_end(access,
-                                       uct_daxpin_offset(rkey, remote_addr),
-                                       length) != 0)) {
+    if (ucs_unlikely(daxpin_access_end_sure(access,
+                                            uct_daxpin_offset(rkey,
+                                                              remote_addr),
+                                            length) != 0)) {
         goto err_revoked;
     }
     return UCS_OK;
@@ -366,9 +368,9 @@ err_revoked:
         \
         known = uct_daxpin_atomic##_bits##_do(target, op, value, compare, \
                                               result_p); \
-        ret   = daxpin_access_end(access, \
-                                  uct_daxpin_offset(rkey, remote_addr), \
-                                  length); \
+        ret   = daxpin_access_end_sure(access, \
+                                       uct_daxpin_offset(rkey, remote_addr), \
+                                       length); \
         return !known ? UCS_ERR_UNSUPPORTED : \
                (ret != 0) ? UCS_ERR_CONNECTION_RESET : UCS_OK; \
     }
