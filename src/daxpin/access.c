@@ -363,3 +363,8 @@ const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file)
 {
     return file->control;
 }
+
+void daxpin_file_set_distant(daxpin_file_t *file)
+{
+    atomic_store(&file->distant, 1);
+}

@@ -50,6 +50,10 @@
  * lost; shorter where the lease expires soon */
 #define DAXPIN_LOOK_PAUSE            (5 * DAXPIN_SEC)
 
+/* The same where processes of other nodes read the control page. They have to
+ * see a new look if they have not read it for a while. */
+#define DAXPIN_LOOK_PAUSE_DISTANT    (1 * DAXPIN_SEC)
+
 /* A break whose waiters cannot be seen for so long ends access, with a pause
  * between looks */
 #define DAXPIN_UNSEEN_MAX            (50 * DAXPIN_MSEC)

@@ -200,6 +200,8 @@ struct daxpin_file {
     _Atomic int        faulted;   /* set by the SIGBUS handler */
     _Atomic int        parted;    /* member: the SIGBUS handler has replaced
                                      the control page by one without a cause */
+    _Atomic int        distant;   /* processes of other nodes read the control
+                                     page */
     _Atomic dev_t      sink_dev;  /* of the memory after a revoke */
     _Atomic uint64_t   sink_ino;
 

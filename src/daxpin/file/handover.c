@@ -86,6 +86,7 @@ static int daxpin_handover_make_control(const daxpin_file_t *file,
     atomic_store(&control->locks, atomic_load(&old->locks));
     atomic_store(&control->waived, atomic_load(&old->waived));
     atomic_store(&control->sure_until, atomic_load(&old->sure_until));
+    atomic_store(&control->sure_for, 0); /* until the new holder has looked */
     atomic_store(&control->state, atomic_load(&old->state));
     atomic_store(&control->open, atomic_load(&old->open));
     snprintf(control->path, sizeof(control->path), "%s", file->path);

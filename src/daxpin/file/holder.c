@@ -270,6 +270,9 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
 static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
 {
     const uint64_t break_time = daxpin_lease_break_time() * DAXPIN_SEC;
+    const uint64_t pause      = atomic_load(&file->distant) ?
+                                        DAXPIN_LOOK_PAUSE_DISTANT :
+                                        DAXPIN_LOOK_PAUSE;
     uint64_t until            = now + break_time / 4 * 3;
 
     if (!daxpin_hold_is_placed(&file->hold)) {
@@ -279,10 +282,9 @@ static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
     }
 
     file->lease.look_again = now + ((break_time > 0) ?
-                             daxpin_earlier(break_time / 4, DAXPIN_LOOK_PAUSE) :
-                             DAXPIN_LOOK_PAUSE);
-    atomic_store(&file->control->sure_until,
-                 (break_time > 0) ? until : DAXPIN_NEVER);
+                             daxpin_earlier(break_time / 4, pause) : pause);
+    daxpin_control_set_sure(file->control,
+                            (break_time > 0) ? until : DAXPIN_NEVER, now);
 }
 
 /* Look at a lease that is held: by a signal, and now and then, because a signal

@@ -5,6 +5,7 @@
 
 #include "control.h"
 
+#include "clock.h"
 #include "log.h"
 #include "memfd.h"
 #include "vma.h"
@@ -153,6 +154,20 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
         atomic_store_explicit(&control->open, DAXPIN_CONTROL_OPEN,
                               memory_order_release);
     }
+}
+
+/* A reader of both words has no later end with a longer time */
+void daxpin_control_set_sure(daxpin_control_t *control, uint64_t until,
+                             uint64_t now)
+{
+    const uint64_t length = (until == DAXPIN_NEVER) ? DAXPIN_NEVER :
+                            (until > now)           ? until - now : 0;
+
+    if (length < atomic_load(&control->sure_for)) {
+        atomic_store(&control->sure_for, length);
+    }
+    atomic_store(&control->sure_until, until);
+    atomic_store(&control->sure_for, length);
 }
 
 int daxpin_control_replace(daxpin_control_t *control, daxpin_control_t *other)

@@ -26,7 +26,7 @@
  * The holder's reaches the threads of all processes that have registered.
  */
 
-#define DAXPIN_CONTROL_MAGIC   0x6461787031ull /* "daxp1" */
+#define DAXPIN_CONTROL_MAGIC   0x6461787032ull /* "daxp2" */
 #define DAXPIN_CONTROL_SIZE    4096
 #define DAXPIN_CONTROL_FENCE   1u /* flags: no membarrier at the holder */
 #define DAXPIN_CONTROL_OPEN    ((uint32_t)DAXPIN_STATE_HELD)
@@ -65,6 +65,10 @@ typedef struct daxpin_control {
                                     has not yet acted on what it has read */
     _Atomic uint64_t sure_until; /* ns, HELD: the lease cannot have expired
                                     unseen before */
+    _Atomic uint64_t sure_for;   /* ns, of it when it was set, for processes of
+                                    other nodes, which have other clocks. They
+                                    never see it too long: see
+                                    daxpin_control_set_sure(). */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
 } daxpin_control_t;
@@ -95,6 +99,11 @@ static inline int daxpin_state_allows(uint32_t state)
 /*
  * For the library itself
  */
+
+/* Note until when (ns) the lease cannot have expired unseen; DAXPIN_NEVER: it
+ * never does. now: the time of this. */
+void daxpin_control_set_sure(daxpin_control_t *control, uint64_t until,
+                             uint64_t now);
 
 /* Create the holder's page, mapped writable, and the descriptor that members
  * get. Return 0, or -errno with a message. No lock is needed. */

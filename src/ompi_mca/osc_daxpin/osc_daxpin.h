@@ -121,6 +121,14 @@ typedef struct osc_daxpin_mem {
 
 typedef struct osc_daxpin_way osc_daxpin_way_t;
 
+/* What is known of the lease of a file on another node, which has another
+ * clock; see osc_daxpin_view_judge() */
+typedef struct osc_daxpin_sure {
+    uint64_t seen;   /* ns there: the latest sure_until of the control page */
+    uint64_t until;  /* ns here: the lease has not expired unseen before */
+    uint64_t looked; /* ns here: the control page had no later one then */
+} osc_daxpin_sure_t;
+
 /* A target */
 typedef struct osc_daxpin_peer {
     osc_daxpin_mem_t mem;       /* its segment */
@@ -147,6 +155,7 @@ typedef struct osc_daxpin_peer {
     int              process;   /* its pid, if it is on this node and in this
                                    pid namespace; else 0 */
     uint64_t         process_start; /* of daxpin_proc_start(), or 0 */
+    osc_daxpin_sure_t sure;     /* if it is on another node */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;
 

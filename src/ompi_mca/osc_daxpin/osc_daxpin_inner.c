@@ -10,19 +10,27 @@
 
 #include "osc_daxpin_inner.h"
 
+#include "daxpin/os/clock.h"
+
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_progress.h"
 #include "osc_daxpin_wait.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 _Static_assert((offsetof(osc_daxpin_view_t, state) ==
                 offsetof(daxpin_control_t, state) - OSC_DAXPIN_VIEW_OFFSET) &&
                (offsetof(osc_daxpin_view_t, locks) ==
-                offsetof(daxpin_control_t, locks) - OSC_DAXPIN_VIEW_OFFSET),
+                offsetof(daxpin_control_t, locks) - OSC_DAXPIN_VIEW_OFFSET) &&
+               (offsetof(osc_daxpin_view_t, sure_until) ==
+                offsetof(daxpin_control_t, sure_until) -
+                        OSC_DAXPIN_VIEW_OFFSET) &&
+               (offsetof(osc_daxpin_view_t, sure_for) ==
+                offsetof(daxpin_control_t, sure_for) - OSC_DAXPIN_VIEW_OFFSET),
                "a view is a piece of the control page");
 
 /*
@@ -116,18 +124,51 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
     return osc_daxpin_inside_end(module, target, ret);
 }
 
+/* While the holder is stopped, the kernel ends its lease after
+ * fs.lease-break-time, and the page does not show that. It shows until when the
+ * lease is sure, in time of the other node. When that changes, the holder has
+ * looked at the lease since this rank read the page before, so that it is sure
+ * for the same time after that. */
+static int osc_daxpin_view_is_sure(osc_daxpin_sure_t *sure,
+                                   const osc_daxpin_view_t *view,
+                                   uint64_t begun)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    uint64_t until;
+    int is_sure;
+
+    pthread_mutex_lock(&mutex);
+    if (view->sure_until > sure->seen) {
+        if (__builtin_add_overflow(sure->looked, view->sure_for, &until)) {
+            until = DAXPIN_NEVER;
+        }
+        sure->seen  = view->sure_until;
+        sure->until = (until > sure->until) ? until : sure->until;
+    }
+    sure->looked = (begun > sure->looked) ? begun : sure->looked;
+    is_sure      = daxpin_now() < sure->until;
+    pthread_mutex_unlock(&mutex);
+    return is_sure;
+}
+
 /* While the lease is lent, it does not show a truncate. A process that accesses
  * the file with its own CPU checks the size itself. Other accesses are in the
  * file if a lock makes truncates wait, or if the holder has checked the whole
  * file since. Wait for two checks: the first may have begun before the
  * access. */
-osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
-                                           uint64_t *first_p)
+osc_daxpin_verdict_t osc_daxpin_view_judge(osc_daxpin_peer_t *peer,
+                                           const osc_daxpin_view_t *view,
+                                           uint64_t begun, uint64_t *first_p)
 {
     if (!daxpin_state_allows(view->state)) {
         return OSC_DAXPIN_VIEW_BAD;
     }
-    if ((view->state != DAXPIN_STATE_LENT) ||
+    if (view->state == DAXPIN_STATE_HELD) {
+        return osc_daxpin_view_is_sure(&peer->sure, view, begun) ?
+                       OSC_DAXPIN_VIEW_GOOD :
+                       OSC_DAXPIN_VIEW_UNCLEAR;
+    }
+    if ((view->state == DAXPIN_STATE_RELEASED) ||
         (view->locks & DAXPIN_LOCK_HOLD)) {
         return OSC_DAXPIN_VIEW_GOOD;
     }
@@ -141,10 +182,9 @@ osc_daxpin_verdict_t osc_daxpin_view_judge(const osc_daxpin_view_t *view,
 int osc_daxpin_view_error(const osc_daxpin_module_t *module, int target)
 {
     return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot find out whether "
-                            "the file of rank %d is whole: its lease is lent, "
-                            "and its holder has not checked it for %g s; is "
-                            "that process stopped?", module->rank, target,
-                            OSC_DAXPIN_LENT_BOUND_SEC);
+                            "the file of rank %d is whole: its holder has not "
+                            "checked it for %g s; is that process stopped?",
+                            module->rank, target, OSC_DAXPIN_VIEW_BOUND_SEC);
 }
 
 static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
@@ -152,16 +192,19 @@ static int osc_daxpin_inner_check(osc_daxpin_module_t *module, int target)
     uint64_t first = OSC_DAXPIN_VIEW_FIRST;
     osc_daxpin_patience_t patience;
     osc_daxpin_view_t view;
+    uint64_t begun;
     int ret;
 
-    osc_daxpin_patience_begin(&patience, OSC_DAXPIN_LENT_BOUND_SEC);
+    osc_daxpin_patience_begin(&patience, OSC_DAXPIN_VIEW_BOUND_SEC);
     for (;;) {
+        begun = daxpin_now();
         ret = osc_daxpin_state_read(module, target, OSC_DAXPIN_VIEW_OFFSET,
                                     &view, sizeof(view));
         if (ret != OMPI_SUCCESS) {
             return ret;
         }
-        switch (osc_daxpin_view_judge(&view, &first)) {
+        switch (osc_daxpin_view_judge(&module->peers[target], &view, begun,
+                                      &first)) {
         case OSC_DAXPIN_VIEW_GOOD:
             return OMPI_SUCCESS;
         case OSC_DAXPIN_VIEW_BAD:

@@ -5,6 +5,7 @@
 
 #include "osc_daxpin_peer.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/fstype.h"
 #include "daxpin/os/proc.h"
 
@@ -38,7 +39,23 @@ typedef struct osc_daxpin_peer_info {
     uint64_t     time_space; /* namespace in which that is its time */
     uint64_t     probe;     /* address and content of a word of this rank */
     uint64_t     probe_is;
+    uint64_t     sure_until; /* of the control page */
+    uint64_t     sure_for;  /* ns, from now on */
 } osc_daxpin_peer_info_t;
+
+/* Note how long the lease is sure from now on */
+static void osc_daxpin_peer_info_sure(const daxpin_file_t *file,
+                                      osc_daxpin_peer_info_t *info)
+{
+    const uint64_t now = daxpin_now();
+
+    info->sure_until = DAXPIN_NEVER;
+    if (file != NULL) {
+        info->sure_until = atomic_load(&daxpin_file_control(file)->sure_until);
+    }
+    info->sure_for   = (info->sure_until == DAXPIN_NEVER) ? DAXPIN_NEVER :
+                       (info->sure_until > now) ? info->sure_until - now : 0;
+}
 
 static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
                                       osc_daxpin_unit_t disp_unit,
@@ -66,6 +83,7 @@ static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
     info->time_space  = osc_daxpin_space("time");
     info->probe       = (uintptr_t)&module->probe;
     info->probe_is    = module->probe;
+    osc_daxpin_peer_info_sure(segment->file, info);
 }
 
 /* Two names may lead to one file, whose segments were then not laid out
@@ -134,6 +152,18 @@ static void osc_daxpin_peer_fill_process(const osc_daxpin_peer_info_t *own,
     peer->process       = info->pid;
     peer->process_start = (info->time_space == own->time_space) ? info->start :
                                                                   0;
+}
+
+/* Note until when the lease of a target is sure. before: a time (ns) before the
+ * target filled its information in. */
+static void osc_daxpin_peer_fill_sure(const osc_daxpin_peer_info_t *info,
+                                      uint64_t before, osc_daxpin_sure_t *sure)
+{
+    sure->seen   = info->sure_until;
+    sure->looked = before;
+    if (__builtin_add_overflow(before, info->sure_for, &sure->until)) {
+        sure->until = DAXPIN_NEVER;
+    }
 }
 
 static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
@@ -292,9 +322,11 @@ static int osc_daxpin_remote_agree(osc_daxpin_module_t *module, int ret)
                                                         OMPI_SUCCESS;
 }
 
-/* Exchange what the ranks have, and open them as targets */
+/* Exchange what the ranks have, and open them as targets. before: a time (ns)
+ * before any of them has come here. */
 static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
                                      osc_daxpin_unit_t disp_unit,
+                                     uint64_t before,
                                      osc_daxpin_peer_info_t *infos)
 {
     ompi_communicator_t *comm = module->comm;
@@ -311,6 +343,7 @@ static int osc_daxpin_peers_exchange(osc_daxpin_module_t *module,
     module->remote = 0;
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_peer_open(module, infos, i);
+        osc_daxpin_peer_fill_sure(&infos[i], before, &module->peers[i].sure);
     }
     return osc_daxpin_remote_agree(module, ret);
 }
@@ -347,6 +380,7 @@ static void osc_daxpin_peers_put_slot(osc_daxpin_module_t *module)
 int osc_daxpin_peers_open(osc_daxpin_module_t *module,
                           osc_daxpin_unit_t disp_unit)
 {
+    const uint64_t before = daxpin_now(); /* all ranks agree after that */
     osc_daxpin_peer_info_t *infos;
     int ret = OMPI_SUCCESS;
 
@@ -365,7 +399,7 @@ int osc_daxpin_peers_open(osc_daxpin_module_t *module,
     if (ret == OMPI_SUCCESS) {
         atomic_store(&module->dummy_control->state, DAXPIN_STATE_HELD);
         osc_daxpin_peers_get_slot(module);
-        ret = osc_daxpin_peers_exchange(module, disp_unit, infos);
+        ret = osc_daxpin_peers_exchange(module, disp_unit, before, infos);
     }
     free(infos);
     return ret;

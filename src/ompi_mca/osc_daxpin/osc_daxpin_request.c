@@ -10,6 +10,8 @@
 
 #include "osc_daxpin_request.h"
 
+#include "daxpin/os/clock.h"
+
 #include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
@@ -36,6 +38,7 @@ typedef struct osc_daxpin_request {
     ompi_request_t      *inner;
     osc_daxpin_bound_t  bound;   /* of the wait for it, if it is the first */
     uint64_t            first;   /* as in osc_daxpin_view_judge() */
+    uint64_t            begun;   /* likewise */
     osc_daxpin_patience_t patience; /* for a clear view */
     daxpin_control_t    control; /* as far as it was read */
 } osc_daxpin_request_t;
@@ -95,6 +98,7 @@ static int osc_daxpin_request_read(osc_daxpin_request_t *request,
 
 static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
 {
+    request->begun = daxpin_now();
     return osc_daxpin_request_read(request, OSC_DAXPIN_PHASE_STATE,
                                    OSC_DAXPIN_VIEW_OFFSET,
                                    sizeof(osc_daxpin_view_t));
@@ -103,17 +107,19 @@ static int osc_daxpin_request_read_state(osc_daxpin_request_t *request)
 /* The inner request is complete: start the next one. *done_p: there is none. */
 static int osc_daxpin_request_next(osc_daxpin_request_t *request, int *done_p)
 {
-    const char *control = (const char*)&request->control;
+    const char *control     = (const char*)&request->control;
+    osc_daxpin_peer_t *peer = &request->module->peers[request->range.target];
     osc_daxpin_view_t view;
 
     switch (request->phase) {
     case OSC_DAXPIN_PHASE_DATA:
         osc_daxpin_patience_begin(&request->patience,
-                                  OSC_DAXPIN_LENT_BOUND_SEC);
+                                  OSC_DAXPIN_VIEW_BOUND_SEC);
         return osc_daxpin_request_read_state(request);
     case OSC_DAXPIN_PHASE_STATE:
         memcpy(&view, control + OSC_DAXPIN_VIEW_OFFSET, sizeof(view));
-        switch (osc_daxpin_view_judge(&view, &request->first)) {
+        switch (osc_daxpin_view_judge(peer, &view, request->begun,
+                                      &request->first)) {
         case OSC_DAXPIN_VIEW_GOOD:
             *done_p = 1;
             return OMPI_SUCCESS;
