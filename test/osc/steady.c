@@ -178,6 +178,10 @@ static void test_at_once(const char *kind)
     before = settled_descriptors();
     first  = open_at_once(windows, 0, kind);
     second = open_at_once(windows, AT_ONCE, kind);
+    if (second > first + SLACK) {
+        /* Sockets by which members have joined are closed a moment later */
+        second = await_descriptors(before + 2 * first + SLACK) - before - first;
+    }
     check(second <= first + SLACK, "%s: %d windows take %d descriptors, %d "
           "more of them take %d", kind, AT_ONCE, first, AT_ONCE, second);
     check(first <= AT_ONCE * per_window(&windows[0]) + SLACK,
