@@ -32,6 +32,23 @@ static inline uint64_t daxpin_now_coarse(void)
     return (uint64_t)now.tv_sec * DAXPIN_SEC + (uint64_t)now.tv_nsec;
 }
 
+/* Return the time that is a while after another one; DAXPIN_NEVER if it is later
+ * than all times. */
+static inline uint64_t daxpin_later(uint64_t time, uint64_t length)
+{
+    uint64_t later;
+
+    return __builtin_add_overflow(time, length, &later) ? DAXPIN_NEVER : later;
+}
+
+/* Return how long it is from now until a time; 0 if that is over, DAXPIN_NEVER if
+ * it never comes. */
+static inline uint64_t daxpin_time_until(uint64_t time, uint64_t now)
+{
+    return (time == DAXPIN_NEVER) ? DAXPIN_NEVER :
+           (time > now)           ? time - now : 0;
+}
+
 /* Return the earlier of two times. */
 static inline uint64_t daxpin_earlier(uint64_t a, uint64_t b)
 {

@@ -160,8 +160,7 @@ void daxpin_control_set_state(daxpin_control_t *control, daxpin_state_t state,
 void daxpin_control_set_sure(daxpin_control_t *control, uint64_t until,
                              uint64_t now)
 {
-    const uint64_t length = (until == DAXPIN_NEVER) ? DAXPIN_NEVER :
-                            (until > now)           ? until - now : 0;
+    const uint64_t length = daxpin_time_until(until, now);
 
     if (length < atomic_load(&control->sure_for)) {
         atomic_store(&control->sure_for, length);

@@ -139,9 +139,7 @@ static int osc_daxpin_view_is_sure(osc_daxpin_sure_t *sure,
 
     pthread_mutex_lock(&mutex);
     if (view->sure_until > sure->seen) {
-        if (__builtin_add_overflow(sure->looked, view->sure_for, &until)) {
-            until = DAXPIN_NEVER;
-        }
+        until       = daxpin_later(sure->looked, view->sure_for);
         sure->seen  = view->sure_until;
         sure->until = (until > sure->until) ? until : sure->until;
     }

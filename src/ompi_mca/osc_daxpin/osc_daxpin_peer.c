@@ -47,14 +47,11 @@ typedef struct osc_daxpin_peer_info {
 static void osc_daxpin_peer_info_sure(const daxpin_file_t *file,
                                       osc_daxpin_peer_info_t *info)
 {
-    const uint64_t now = daxpin_now();
-
     info->sure_until = DAXPIN_NEVER;
     if (file != NULL) {
         info->sure_until = atomic_load(&daxpin_file_control(file)->sure_until);
     }
-    info->sure_for   = (info->sure_until == DAXPIN_NEVER) ? DAXPIN_NEVER :
-                       (info->sure_until > now) ? info->sure_until - now : 0;
+    info->sure_for = daxpin_time_until(info->sure_until, daxpin_now());
 }
 
 static void osc_daxpin_peer_info_fill(const osc_daxpin_module_t *module,
@@ -161,9 +158,7 @@ static void osc_daxpin_peer_fill_sure(const osc_daxpin_peer_info_t *info,
 {
     sure->seen   = info->sure_until;
     sure->looked = before;
-    if (__builtin_add_overflow(before, info->sure_for, &sure->until)) {
-        sure->until = DAXPIN_NEVER;
-    }
+    sure->until  = daxpin_later(before, info->sure_for);
 }
 
 static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
