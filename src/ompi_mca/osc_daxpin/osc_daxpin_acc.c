@@ -429,6 +429,34 @@ static OSC_DAXPIN_INLINE uint64_t osc_daxpin_word_change(
     return before;
 }
 
+/* Return whether elements of a predefined type are mapped here, and all ranks
+ * take the lock of the node for them. *start_p: the first byte, in the memory */
+static OSC_DAXPIN_INLINE int
+osc_daxpin_quick_find(const osc_daxpin_module_t *module,
+                      const osc_daxpin_peer_t *peer, ptrdiff_t disp,
+                      ompi_datatype_t *dt, size_t length, uint64_t *start_p,
+                      osc_daxpin_thread_t **thread_p)
+{
+    return osc_daxpin_is_simple(dt) && (module->lock.module == NULL) &&
+           osc_daxpin_range_is_short(module, peer, disp, length, 1, start_p) &&
+           ((*thread_p = osc_daxpin_thread_self()) != NULL) &&
+           daxpin_access_is_open(&peer->mem.access);
+}
+
+/* Begin an access, and take the lock, if neither has to wait. Return 0 if one
+ * has. */
+static OSC_DAXPIN_INLINE int
+osc_daxpin_quick_begin(osc_daxpin_mem_t *mem, osc_daxpin_thread_t *thread,
+                       osc_daxpin_lock_t *lock)
+{
+    if (OPAL_LIKELY(daxpin_access_try_begin(&mem->access) &&
+                    osc_daxpin_lock_quick(thread, lock))) {
+        return 1;
+    }
+    daxpin_access_leave(&mem->access);
+    return 0;
+}
+
 /* Accumulate one value of a predefined type if it is mapped here, and all ranks
  * take the lock of the node. The program's memory is accessed without the lock,
  * because a program may end that does so. compare, result: may be NULL. Return 0
@@ -447,10 +475,8 @@ osc_daxpin_word_try(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
     osc_daxpin_lock_t *lock;
 
     if (((size != sizeof(uint64_t)) && (size != sizeof(uint32_t))) ||
-        !osc_daxpin_is_simple(dt) || (module->lock.module != NULL) ||
-        !osc_daxpin_range_is_short(module, peer, disp, size, 1, &start) ||
-        ((thread = osc_daxpin_thread_self()) == NULL) ||
-        !daxpin_access_is_open(&mem->access)) {
+        !osc_daxpin_quick_find(module, peer, disp, dt, size, &start,
+                               &thread)) {
         return 0;
     }
     if (word != OSC_DAXPIN_WORD_GET) {
@@ -462,9 +488,7 @@ osc_daxpin_word_try(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
     peer->touched = 1;
     osc_daxpin_poll(module, size);
     lock = &module->node.locks[peer->node_rank];
-    if (OPAL_UNLIKELY(!daxpin_access_try_begin(&mem->access) ||
-                      !osc_daxpin_lock_quick(thread, lock))) {
-        daxpin_access_leave(&mem->access);
+    if (!osc_daxpin_quick_begin(mem, thread, lock)) {
         return 0;
     }
     before = osc_daxpin_word_change(module, word, op, dt, mem->base + start,
@@ -561,20 +585,16 @@ osc_daxpin_short_try(osc_daxpin_module_t *module, int target, ptrdiff_t disp,
     osc_daxpin_lock_t *lock;
     uint64_t start;
 
-    if ((op == MPI_NO_OP) || !osc_daxpin_is_simple(dt) ||
-        (module->lock.module != NULL) ||
-        !osc_daxpin_range_is_short(module, peer, disp, length, 1, &start) ||
-        ((thread = osc_daxpin_thread_self()) == NULL) ||
-        !daxpin_access_is_open(&mem->access)) {
+    if ((op == MPI_NO_OP) ||
+        !osc_daxpin_quick_find(module, peer, disp, dt, length, &start,
+                               &thread)) {
         return 0;
     }
     memcpy(operands, origin, length);
     peer->touched = 1;
     osc_daxpin_poll(module, length);
     lock = &module->node.locks[peer->node_rank];
-    if (OPAL_UNLIKELY(!daxpin_access_try_begin(&mem->access) ||
-                      !osc_daxpin_lock_quick(thread, lock))) {
-        daxpin_access_leave(&mem->access);
+    if (!osc_daxpin_quick_begin(mem, thread, lock)) {
         return 0;
     }
     *ret_p = osc_daxpin_short_change(module, op, dt, count, operands,
