@@ -15,9 +15,6 @@
 
 #include "side.h"
 
-#include <sys/prctl.h>
-#include <signal.h>
-
 #define SIZE_TAKEN  (80ul << 20)
 #define SIZE_OTHER  (4ul << 20)
 #define TRAFFIC_SEC (20 * pace_slow())
@@ -51,22 +48,6 @@ static int intruder(int sock)
     }
     send_word(sock, (uint64_t)((now() - start) * 1e6));
     return 0;
-}
-
-static void start_intruder(void)
-{
-    int sock[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock) != 0) {
-        die("socketpair: %m");
-    }
-    if (fork() == 0) {
-        close(sock[0]);
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        exit(intruder(sock[1]));
-    }
-    close(sock[1]);
-    intruder_sock = sock[0];
 }
 
 static int target(side_t *side)
@@ -329,6 +310,8 @@ static int origin(side_t *side)
 
 int main(int argc, char **argv)
 {
+    pid_t pid;
+
     if ((argc != 4) && (argc != 5)) {
         die("usage: revoke DIRECTORY truncate|otrunc|write none|mixed|peer"
             " [WITHOUT]");
@@ -342,6 +325,6 @@ int main(int argc, char **argv)
     if (strcmp(argv[3], "mixed") == 0) {
         features |= UCP_FEATURE_TAG; /* other lanes than for puts alone */
     }
-    start_intruder();
+    intruder_sock = run_third(intruder, &pid);
     return run_sides(target, origin);
 }

@@ -23,12 +23,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -360,6 +362,25 @@ static inline void fill(uint8_t *buffer, size_t length, uint64_t seed)
     for (i = 0; i < length; ++i) {
         buffer[i] = pattern(seed, i);
     }
+}
+
+/* Fork a third process, which runs with one end of a socket and dies with this one.
+ * Return the other end. */
+static inline int run_third(int (*third)(int sock), pid_t *pid_p)
+{
+    int sock[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock) != 0) {
+        die("socketpair: %m");
+    }
+    *pid_p = fork();
+    if (*pid_p == 0) {
+        close(sock[0]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        exit(third(sock[1]));
+    }
+    close(sock[1]);
+    return sock[0];
 }
 
 /* Fork and run both sides. Return the origin's status. With SIDE_APART in the

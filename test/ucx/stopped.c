@@ -14,9 +14,6 @@
 
 #include "side.h"
 
-#include <signal.h>
-#include <sys/prctl.h>
-
 #define SIZE 4096
 
 static char path[4096];
@@ -47,24 +44,6 @@ static int intruder(int sock)
     }
     close(fd);
     return (kill(pids[0], SIGCONT) != 0) || (kill(pids[1], SIGCONT) != 0);
-}
-
-static pid_t start_intruder(void)
-{
-    int sock[2];
-    pid_t pid;
-
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock) != 0) {
-        die("socketpair: %m");
-    }
-    pid = fork();
-    if (pid == 0) {
-        close(sock[0]);
-        exit(intruder(sock[1]));
-    }
-    close(sock[1]);
-    intruder_sock = sock[0];
-    return pid;
 }
 
 static int target(side_t *side)
@@ -147,9 +126,9 @@ int main(int argc, char **argv)
         die("usage: stopped DIRECTORY put|get|atomic|post");
     }
     snprintf(path, sizeof(path), "%s/taken", argv[1]);
-    what = argv[2];
-    pid  = start_intruder();
-    ret  = run_sides(target, origin);
+    what          = argv[2];
+    intruder_sock = run_third(intruder, &pid);
+    ret           = run_sides(target, origin);
     if (waitpid(pid, &status, 0) != pid) {
         die("waitpid: %m");
     }
