@@ -322,8 +322,8 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, offset + length);
     pthread_mutex_unlock(&daxpin_mutex);
-    if (pmem2_map_get_store_granularity(map->pmem2) ==
-        PMEM2_GRANULARITY_PAGE) {
+    if ((map->pmem2 == NULL) || (pmem2_map_get_store_granularity(map->pmem2) ==
+                                 PMEM2_GRANULARITY_PAGE)) {
         /* As libpmem2 does, but with the error */
         start = (uintptr_t)addr & ~(page - 1);
         end   = (uintptr_t)addr + length;

@@ -342,7 +342,7 @@ void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
 void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size);
 
 /**
- * Make stores to a range durable, as libpmem2 does it for this file.
+ * Make stores to a range durable: by msync(), or on DAX as libpmem2 does it.
  *
  * @return 0; -EINVAL beyond the file; -ESTALE revoked before or meanwhile.
  */

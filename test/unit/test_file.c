@@ -9,7 +9,10 @@
 #include "member.h"
 #include "daxpin/file/share.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define FILE_PROCESSES 8
 
@@ -669,6 +672,73 @@ static void test_addresses(void **state)
     (void)state;
 }
 
+/* Have the kernel kill this process if it changes its working directory. Return
+ * 0 if the kernel has no seccomp. */
+static int file_forbid_chdir(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_chdir, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fchdir, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    };
+    struct sock_fprog program = {.len = 5, .filter = filter};
+
+    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
+           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+}
+
+static int file_stays_child(int argc, char **argv)
+{
+    daxpin_file_t *file;
+    char *addr;
+
+    (void)argc;
+    if (!file_forbid_chdir()) {
+        child_report(-1, "no seccomp here");
+        return 0;
+    }
+    if (daxpin_file_open(argv[1], 0, NULL, &file) != 0) {
+        child_report(1, "%s", daxpin_errormsg());
+        return 0;
+    }
+    addr = daxpin_file_addr(file, 0, 10000);
+    if (addr != NULL) {
+        memset(addr, 5, 10000);
+    }
+    child_report((addr == NULL) || (daxpin_file_persist(file, 0, 10000) != 0) ||
+                 (strcmp(daxpin_file_granularity(file), "page") != 0), "map");
+    daxpin_file_close(file);
+    return 0;
+}
+
+/* Other threads open files by relative names meanwhile. On DAX, libpmem2 looks for
+ * devices. */
+static void test_working_directory_stays(void **state)
+{
+    const char *path    = unit_path(unit_disk, "stays");
+    daxpin_file_t *file = unit_open(path, 10000);
+    int is_dax          = daxpin_file_is_dax(file);
+    child_t child;
+    long answer;
+
+    daxpin_file_close(file);
+    if (is_dax) {
+        skip();
+    }
+    child_spawn(&child, "stays", path, NULL);
+    answer = child_answer(&child, CHILD_WAIT_MS);
+    if (answer == -1) {
+        skip();
+    }
+    assert_int_equal(answer, 0);
+    child_finish(&child);
+    assert_int_equal(unit_file_byte(path, 9999), 5);
+    (void)state;
+}
+
 static void test_persist(void **state)
 {
     const char *path    = unit_path(unit_disk, "persist");
@@ -855,6 +925,7 @@ int main(int argc, char **argv)
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
         {"leaser", file_leaser_child},
+        {"stays", file_stays_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -884,6 +955,7 @@ int main(int argc, char **argv)
         unit_case(test_concurrent_creation),
         unit_case(test_failed_creation_leaves_others_alone),
         unit_case(test_addresses),
+        unit_case(test_working_directory_stays),
         unit_case(test_persist),
         unit_case(test_persist_of_adopted_after_revoke),
         unit_case(test_key_and_attach),

@@ -397,7 +397,7 @@ static int daxpin_watched_has_map(daxpin_watched_t *watch)
     const daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if (map->pmem2 == NULL) {
+        if (!map->is_own) {
             break;
         }
         if (((uintptr_t)map->addr < end) &&

@@ -30,7 +30,8 @@ typedef struct daxpin_map {
     uint64_t          offset;
     int               prot;
     unsigned          refs;
-    struct pmem2_map  *pmem2; /* of libpmem2; NULL: adopted */
+    int               is_own; /* 0: adopted */
+    struct pmem2_map  *pmem2; /* own, on DAX: of libpmem2 */
     daxpin_range_t    range;  /* of memory, if it is adopted */
 } daxpin_map_t;
 

@@ -25,7 +25,6 @@
 
 #include <fcntl.h>
 #include <errno.h>
-#include <libpmem2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -53,7 +52,7 @@ static _Atomic int daxpin_files_exited;
 #define DAXPIN_EXIT_BOUND_SEC 1
 
 /* The loop thread goes on while the process exits, and destroys files that others
- * leave. Those of its mappings that are libpmem2's end with the process then. */
+ * leave. The library's own mappings end with the process then. */
 static __attribute__((destructor)) void daxpin_files_exit(void)
 {
     struct timespec until;
@@ -118,8 +117,8 @@ static void daxpin_file_free(daxpin_file_t *file)
     }
     while ((map = LIST_FIRST(&file->maps)) != NULL) {
         LIST_REMOVE(map, link);
-        if ((map->pmem2 != NULL) && !atomic_load(&daxpin_files_exited)) {
-            pmem2_map_delete(&map->pmem2);
+        if (map->is_own && !atomic_load(&daxpin_files_exited)) {
+            daxpin_map_unmap(map);
         }
         free(map);
     }
@@ -325,7 +324,7 @@ static int daxpin_file_has_adopted(const daxpin_file_t *file)
     const daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if (map->pmem2 == NULL) {
+        if (!map->is_own) {
             return 1;
         }
     }

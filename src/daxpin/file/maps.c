@@ -202,8 +202,7 @@ void daxpin_file_forbid_own_maps(daxpin_file_t *file)
     int ret;
 
     LIST_FOREACH(map, &file->maps, link) {
-        ret = (map->pmem2 == NULL) ? 0 :
-              daxpin_vma_forbid(map->addr, map->length);
+        ret = map->is_own ? daxpin_vma_forbid(map->addr, map->length) : 0;
         if (ret != 0) {
             daxpin_replace_failed(file, (uintptr_t)map->addr, ret);
         }
@@ -217,7 +216,7 @@ static int daxpin_map_is_there(const daxpin_file_t *file,
 {
     daxpin_piece_t piece;
 
-    return (map->pmem2 != NULL) ||
+    return map->is_own ||
            ((daxpin_vma_find((uintptr_t)map->addr, &piece) == 0) &&
             (piece.start <= (uintptr_t)map->addr) &&
             daxpin_piece_is_of(&piece, file));
@@ -246,16 +245,15 @@ static void daxpin_file_insert_map(daxpin_file_t *file, daxpin_map_t *map)
 {
     daxpin_map_t *own = LIST_FIRST(&file->maps), *next;
 
-    if ((map->pmem2 != NULL) || (own == NULL) || (own->pmem2 == NULL)) {
+    if (map->is_own || (own == NULL) || !own->is_own) {
         LIST_INSERT_HEAD(&file->maps, map, link);
     } else {
-        while (((next = LIST_NEXT(own, link)) != NULL) &&
-               (next->pmem2 != NULL)) {
+        while (((next = LIST_NEXT(own, link)) != NULL) && next->is_own) {
             own = next;
         }
         LIST_INSERT_AFTER(own, map, link);
     }
-    if (map->pmem2 == NULL) {
+    if (!map->is_own) {
         map->range.start = (uintptr_t)map->addr;
         map->range.end   = (uintptr_t)map->addr + map->length;
         daxpin_ranges_insert(&file->adopted_maps, &map->range);
@@ -272,27 +270,69 @@ static daxpin_map_t *daxpin_file_find_adopted(const daxpin_file_t *file,
            (daxpin_map_t*)((char*)range - offsetof(daxpin_map_t, range));
 }
 
-/* Map the whole file. No length is set, because libpmem2 requires one to be a
- * multiple of a page. Caller holds daxpin_mutex. */
-static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
+/* Map the whole file by libpmem2, which knows how stores to it become durable.
+ * No length is set, because libpmem2 requires one to be a multiple of a page.
+ * Return 0, or an error with a message. */
+static int daxpin_map_by_pmem2(const daxpin_file_t *file, daxpin_map_t *map)
 {
     struct pmem2_config *config = NULL;
     struct pmem2_source *source = NULL;
-    daxpin_map_t *map           = calloc(1, sizeof(*map));
+    int ret                     = 0;
 
-    if ((map == NULL) || (pmem2_source_from_fd(&source, file->fd) != 0) ||
+    if ((pmem2_source_from_fd(&source, file->fd) != 0) ||
         (pmem2_config_new(&config) != 0) ||
         (pmem2_config_set_required_store_granularity(
                  config, PMEM2_GRANULARITY_PAGE) != 0) ||
         (pmem2_map_new(&map->pmem2, config, source) != 0)) {
-        daxpin_error(ENOMEM, "%s: cannot map it: %s", file->path,
-                     pmem2_errormsg());
-        free(map);
-        map = NULL;
-        goto out;
+        ret = daxpin_error(ENOMEM, "%s: cannot map it: %s", file->path,
+                           pmem2_errormsg());
+    } else {
+        map->addr   = pmem2_map_get_address(map->pmem2);
+        map->length = pmem2_map_get_size(map->pmem2);
     }
-    map->addr   = pmem2_map_get_address(map->pmem2);
-    map->length = pmem2_map_get_size(map->pmem2);
+    pmem2_config_delete(&config);
+    pmem2_source_delete(&source);
+    return ret;
+}
+
+/* Map the whole file, which is in the page cache. libpmem2 is not asked: it looks
+ * for devices at each map, and changes the working directory of the process for
+ * that, so a name that another thread opens at that moment is not found. Return
+ * 0, or an error with a message. */
+static int daxpin_map_by_kernel(const daxpin_file_t *file, daxpin_map_t *map)
+{
+    struct stat st;
+    void *addr = MAP_FAILED;
+
+    if (fstat(file->fd, &st) == 0) {
+        addr = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
+                    MAP_SHARED, file->fd, 0);
+    }
+    if (addr == MAP_FAILED) {
+        return daxpin_error(errno, "%s: cannot map it: %s", file->path,
+                            strerror(errno));
+    }
+    map->addr   = addr;
+    map->length = (size_t)st.st_size;
+    return 0;
+}
+
+/* Map the whole file. Return NULL with a message if that fails. Caller holds
+ * daxpin_mutex. */
+static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
+{
+    daxpin_map_t *map = calloc(1, sizeof(*map));
+
+    if (map == NULL) {
+        daxpin_error(ENOMEM, "%s: out of memory", file->path);
+        return NULL;
+    }
+    if ((file->is_dax ? daxpin_map_by_pmem2(file, map) :
+                        daxpin_map_by_kernel(file, map)) != 0) {
+        free(map);
+        return NULL;
+    }
+    map->is_own = 1;
     map->prot   = PROT_READ | PROT_WRITE;
     map->refs   = 1;
     daxpin_file_insert_map(file, map);
@@ -300,10 +340,16 @@ static daxpin_map_t *daxpin_file_map(daxpin_file_t *file)
                            (uintptr_t)map->addr + map->length) != 0) {
         daxpin_log(DAXPIN_LOG_WARN, "%s", daxpin_errormsg());
     }
-out:
-    pmem2_config_delete(&config);
-    pmem2_source_delete(&source);
     return map;
+}
+
+void daxpin_map_unmap(daxpin_map_t *map)
+{
+    if (map->pmem2 != NULL) {
+        (void)pmem2_map_delete(&map->pmem2);
+    } else {
+        munmap(map->addr, map->length);
+    }
 }
 
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
@@ -311,11 +357,11 @@ daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end)
     daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if ((map->pmem2 == NULL) || (map->length >= end)) {
+        if (!map->is_own || (map->length >= end)) {
             break;
         }
     }
-    return ((map != NULL) && (map->pmem2 != NULL)) ? map : NULL;
+    return ((map != NULL) && map->is_own) ? map : NULL;
 }
 
 const daxpin_map_t *daxpin_file_find_own_map(const daxpin_file_t *file,
@@ -324,7 +370,7 @@ const daxpin_map_t *daxpin_file_find_own_map(const daxpin_file_t *file,
     const daxpin_map_t *map;
 
     LIST_FOREACH(map, &file->maps, link) {
-        if (map->pmem2 == NULL) {
+        if (!map->is_own) {
             return NULL;
         }
         if ((addr >= (uintptr_t)map->addr) && (length <= map->length) &&
@@ -436,7 +482,7 @@ const char *daxpin_file_granularity(daxpin_file_t *file)
     (void)daxpin_file_addr(file, 0, 0);
     pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, 0);
-    if (map != NULL) {
+    if ((map != NULL) && (map->pmem2 != NULL)) {
         switch (pmem2_map_get_store_granularity(map->pmem2)) {
         case PMEM2_GRANULARITY_BYTE:
             name = "byte";

@@ -23,6 +23,9 @@ void daxpin_file_replace_late(const daxpin_file_t *file);
  * is there then. Caller holds daxpin_mutex. */
 void daxpin_file_unmap_held(const daxpin_file_t *file);
 
+/* Unmap one of the library's own mappings. */
+void daxpin_map_unmap(daxpin_map_t *map);
+
 /* Return a mapping of the library's own that reaches to end, or NULL. Caller
  * holds daxpin_mutex. */
 daxpin_map_t *daxpin_file_find_map(daxpin_file_t *file, uint64_t end);
