@@ -57,17 +57,27 @@ typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
     uct_md_ops_t         *inner; /* those that it had */
     uct_daxpin_mr_caps_t caps;
-    int                  reported_mr;
-    int                  reported_null;
     char                 name[UCT_MD_NAME_MAX];
 } uct_daxpin_ib_md_t;
 
-/* The component and the operations that it had; written once */
+/* What was said of a device. A program opens its memory domain as often as it
+ * likes, so what was said belongs to the process, and stays. */
+typedef struct uct_daxpin_ib_said {
+    struct uct_daxpin_ib_said *next;
+    const char                *how; /* a constant */
+    char                      device[UCT_MD_NAME_MAX];
+} uct_daxpin_ib_said_t;
+
+/* The component and the operations that it had, written once; and what was said,
+ * which is written under the lock */
 static struct {
-    pthread_mutex_t lock;
-    uct_component_t *component;
-    ucs_status_t    (*md_open)(uct_component_t *component, const char *md_name,
-                               const uct_md_config_t *config, uct_md_h *md_p);
+    pthread_mutex_t      lock;
+    uct_daxpin_ib_said_t *said;
+    uct_component_t      *component;
+    ucs_status_t         (*md_open)(uct_component_t *component,
+                                    const char *md_name,
+                                    const uct_md_config_t *config,
+                                    uct_md_h *md_p);
     uct_daxpin_rkey_unpack_func_t rkey_unpack;
 } uct_daxpin_ib = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -85,25 +95,55 @@ static uct_daxpin_ib_md_t *uct_daxpin_ib_md(uct_md_h md)
     return ucs_container_of(md->ops, uct_daxpin_ib_md_t, ops);
 }
 
-/* Report how a range is registered, once for each way and memory domain */
-static void uct_daxpin_ib_report(uct_daxpin_ib_md_t *ib, void *address,
+/* Return whether this was said of the device in this process */
+static int uct_daxpin_ib_was_said(const char *device, const char *how)
+{
+    const uct_daxpin_ib_said_t *said;
+
+    for (said = uct_daxpin_ib.said; said != NULL; said = said->next) {
+        if ((strcmp(said->how, how) == 0) &&
+            (strcmp(said->device, device) == 0)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Note that this is said of the device. Return 0 without memory: then it is not. */
+static int uct_daxpin_ib_say(const char *device, const char *how)
+{
+    uct_daxpin_ib_said_t *said = ucs_calloc(1, sizeof(*said), "daxpin_ib_said");
+
+    if (said == NULL) {
+        return 0;
+    }
+    snprintf(said->device, sizeof(said->device), "%s", device);
+    said->how          = how;
+    said->next         = uct_daxpin_ib.said;
+    uct_daxpin_ib.said = said;
+    return 1;
+}
+
+/* Report how a range is registered, or why it is not: each way and each reason
+ * once for each device. Caller holds the lock of the component. */
+static void uct_daxpin_ib_report(const char *device, void *address,
                                  size_t length, int is_mr, const char *how)
 {
-    int *reported = is_mr ? &ib->reported_mr : &ib->reported_null;
     daxpin_vma_t vma;
 
-    if (*reported || !daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+    if (uct_daxpin_ib_was_said(device, how) ||
+        !daxpin_range_is_dax((uintptr_t)address, length, &vma) ||
+        !uct_daxpin_ib_say(device, how)) {
         return;
     }
 
-    *reported = 1;
     if (is_mr) {
-        ucs_info("daxpin: %s and files on fsdax, such as %s: %s", ib->name,
+        ucs_info("daxpin: %s and files on fsdax, such as %s: %s", device,
                  vma.path, how);
     } else {
         ucs_info("daxpin: %s and files on fsdax, such as %s: not registered,"
                  " because %s; access by others is emulated by UCX, local"
-                 " buffers are staged", ib->name, vma.path, how);
+                 " buffers are staged", device, vma.path, how);
     }
 }
 
@@ -121,7 +161,7 @@ static ucs_status_t uct_daxpin_ib_expose(uct_md_h md, void *address,
     }
 
     status = uct_daxpin_mr_reg(md, &ib->caps, address, length, mr_p, &how);
-    uct_daxpin_ib_report(ib, address, length, status == UCS_OK, how);
+    uct_daxpin_ib_report(ib->name, address, length, status == UCS_OK, how);
     return status;
 }
 

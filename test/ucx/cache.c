@@ -9,6 +9,10 @@
  * preloaded and counts.
  *
  * usage: cache FILE [atomics]   with atomics, UCP registers for these as well
+ *        cache FILE works | corrupts
+ *                               several contexts at once, with a device whose
+ *                               on-demand paging does so: one probe of it, and
+ *                               the caller counts what is said
  */
 
 #include "ucx_daxpin/abi/adapt.h"
@@ -18,6 +22,7 @@
 #include <ucs/vfs/base/vfs_obj.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,17 +34,20 @@
 
 #define CACHE_LENGTH (1u << 20)
 #define CACHE_DEVICE "fake0"
+#define CACHE_THREADS 4
 #define CACHE_PINS   "/uct/component/daxpin/memory_domain/daxpin/pins"
 
 /* Of verbs.c */
 extern atomic_int verbs_registered;
 extern atomic_uint verbs_key;
+extern atomic_int verbs_pairs;
+extern atomic_int verbs_corrupts;
 extern struct ibv_pd verbs_pd;
 
 static char *file_memory;
 static ino_t file_inode;
 static int failed;
-static int kept; /* handles of the device that UCP has */
+static atomic_int kept; /* handles of the device that UCP has */
 
 /*
  * The component
@@ -353,15 +361,72 @@ static void test_ordinary(ucp_context_h context)
     }
 }
 
-int main(int argc, char **argv)
+static ucp_context_h create(int with_atomics)
 {
     const ucp_params_t params = {
         .field_mask = UCP_PARAM_FIELD_FEATURES,
         .features   = UCP_FEATURE_RMA |
-                      ((argc > 2) ? UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 : 0)
+                      (with_atomics ? UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64 : 0)
     };
-    const int fd = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     ucp_context_h context;
+
+    check(ucp_init(&params, NULL, &context), "ucp_init");
+    return context;
+}
+
+/* Have the file registered, with a memory domain of the thread's own. */
+static void *map_in_thread(void *context)
+{
+    const ucp_mem_h memh = map(context, file_memory, 0);
+
+    (void)pack(context, memh);
+    check(ucp_mem_unmap(context, memh), "ucp_mem_unmap");
+    return NULL;
+}
+
+/* Several memory domains, some at once: the device is probed for the first. */
+static void test_many(void)
+{
+    ucp_context_h contexts[CACHE_THREADS];
+    pthread_t threads[CACHE_THREADS];
+    int i;
+
+    for (i = 0; i < CACHE_THREADS; ++i) {
+        contexts[i] = create(0);
+    }
+    for (i = 0; i < CACHE_THREADS; ++i) {
+        if (pthread_create(&threads[i], NULL, map_in_thread, contexts[i]) !=
+            0) {
+            fprintf(stderr, "no thread\n");
+            exit(1);
+        }
+    }
+    for (i = 0; i < CACHE_THREADS; ++i) {
+        pthread_join(threads[i], NULL);
+        ucp_cleanup(contexts[i]);
+    }
+    contexts[0] = create(0); /* After all were closed */
+    map_in_thread(contexts[0]);
+    ucp_cleanup(contexts[0]);
+    if (verbs_pairs != 2) {
+        printf("a probe makes 2 queue pairs, and %d were made\n", verbs_pairs);
+        failed = 1;
+    }
+}
+
+static void test_one(int with_atomics)
+{
+    const ucp_context_h context = create(with_atomics);
+
+    test_ordinary(context);
+    test_file(context);
+    ucp_cleanup(context);
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = (argc > 2) ? argv[2] : "";
+    const int fd = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct stat st;
 
     if ((fd < 0) || (posix_fallocate(fd, 0, CACHE_LENGTH) != 0) ||
@@ -375,10 +440,12 @@ int main(int argc, char **argv)
     close(fd);
     uct_component_register(&device);
     uct_tl_register(&device, &device_tl);
-    check(ucp_init(&params, NULL, &context), "ucp_init");
-    test_ordinary(context);
-    test_file(context);
-    ucp_cleanup(context);
+    verbs_corrupts = strcmp(what, "corrupts") == 0;
+    if (verbs_corrupts || (strcmp(what, "works") == 0)) {
+        test_many();
+    } else {
+        test_one(strcmp(what, "atomics") == 0);
+    }
     if ((verbs_registered != 0) || (kept != 0)) {
         printf("at the end %d registrations and %d handles are left\n",
                verbs_registered, kept);

@@ -23,6 +23,8 @@ atomic_int verbs_dmabufs;    /* registrations of a dma-buf that were tried */
 atomic_int verbs_error;      /* of registrations of a dma-buf; 0: they work */
 atomic_ullong verbs_offset;  /* in the last dma-buf */
 atomic_uint verbs_key;       /* of the last registration */
+atomic_int verbs_pairs;      /* queue pairs that were made: a probe makes two */
+atomic_int verbs_corrupts;   /* what is registered on demand is written wrongly */
 
 static struct ibv_mr *register_memory(void *addr)
 {
@@ -97,6 +99,7 @@ static int verbs_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 
     if (wr->opcode == IBV_WR_RDMA_WRITE) {
         memcpy(far, near, wr->sg_list->length);
+        *(char*)far ^= (char)verbs_corrupts;
     } else if (wr->opcode == IBV_WR_RDMA_READ) {
         memcpy(near, far, wr->sg_list->length);
     } else {
@@ -151,6 +154,7 @@ struct ibv_qp *ibv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
     struct ibv_qp *qp = calloc(1, sizeof(*qp));
 
     qp->context = pd->context;
+    ++verbs_pairs;
     return qp;
 }
 
