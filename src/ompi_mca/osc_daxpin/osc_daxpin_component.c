@@ -134,16 +134,6 @@ static int osc_daxpin_query(ompi_win_t *win, void **base, size_t size,
     return mca_osc_daxpin_component.priority;
 }
 
-static void osc_daxpin_publish(ompi_win_t *win)
-{
-    opal_info_t *info = win->super.s_info;
-
-    if (info != NULL) {
-        osc_daxpin_mpi_publish(info);
-        osc_daxpin_spec_publish(osc_daxpin_module(win), info);
-    }
-}
-
 /*
  * Waits of Open MPI spin. While a window is made, ranks wait for each other and
  * for threads of libdaxpin: where there are no more processors than ranks, such a
@@ -197,7 +187,8 @@ static int osc_daxpin_make(osc_daxpin_params_t *params, ompi_win_t *win,
                                  &params->segment, win, base, size, disp_unit,
                                  comm, info, flavor, model);
     if (ret == OMPI_SUCCESS) {
-        osc_daxpin_publish(win);
+        osc_daxpin_mpi_publish(win);
+        osc_daxpin_spec_publish(win);
     }
     return ret;
 }

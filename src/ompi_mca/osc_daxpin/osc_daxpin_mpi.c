@@ -8,10 +8,9 @@
 
 #include "osc_daxpin_mpi.h"
 
-#include "opal/util/info.h"
-
 #include "daxpin_mpi.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_info.h"
 #include "osc_daxpin_module.h"
 #include "osc_daxpin_node.h"
 #include "osc_daxpin_peer.h"
@@ -149,20 +148,20 @@ static const daxpin_mpi_ops_t osc_daxpin_abi_ops = {
     .error_class = osc_daxpin_abi_error_class
 };
 
-static void osc_daxpin_mpi_publish_ops(opal_info_t *info, const char *key,
+static void osc_daxpin_mpi_publish_ops(ompi_win_t *win, const char *key,
                                        const daxpin_mpi_ops_t *ops)
 {
     char value[64];
 
     snprintf(value, sizeof(value), "%p", (const void*)ops);
-    opal_info_set(info, key, value);
+    osc_daxpin_info_use(win, key, value);
 }
 
-void osc_daxpin_mpi_publish(opal_info_t *info)
+void osc_daxpin_mpi_publish(ompi_win_t *win)
 {
-    osc_daxpin_mpi_publish_ops(info, DAXPIN_MPI_INFO, &osc_daxpin_mpi_ops);
+    osc_daxpin_mpi_publish_ops(win, DAXPIN_MPI_INFO, &osc_daxpin_mpi_ops);
     if (OSC_DAXPIN_HAS_ABI) {
-        osc_daxpin_mpi_publish_ops(info, "daxpin_mpi_abi",
+        osc_daxpin_mpi_publish_ops(win, "daxpin_mpi_abi",
                                    &osc_daxpin_abi_ops);
     }
 }

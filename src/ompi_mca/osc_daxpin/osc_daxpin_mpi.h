@@ -9,6 +9,6 @@
 #include "osc_daxpin.h"
 
 /* Set the info key that leads to them */
-void osc_daxpin_mpi_publish(opal_info_t *info);
+void osc_daxpin_mpi_publish(ompi_win_t *win);
 
 #endif

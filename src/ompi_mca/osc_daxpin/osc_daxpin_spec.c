@@ -7,6 +7,8 @@
 
 #include "daxpin/os/fstype.h"
 #include "osc_daxpin_error.h"
+#include "osc_daxpin_info.h"
+#include "osc_daxpin_segment.h"
 
 #include "opal/util/info.h"
 
@@ -282,38 +284,78 @@ static void osc_daxpin_file_system(const char *path, char *name, size_t size)
     }
 }
 
-void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
-                             opal_info_t *info)
+static const char *osc_daxpin_bool(int value)
 {
-    static const char *on_break[]       = {"revoke", "hold"};
-    static const char *persist[]        = {"none", "sync", "flush"};
-    const osc_daxpin_segment_t *segment = &module->segment;
+    return value ? "true" : "false";
+}
+
+/* Set what is known of the file of this rank's segment. */
+static void osc_daxpin_spec_publish_file(ompi_win_t *win, daxpin_file_t *file)
+{
     char value[OPAL_MAX_INFO_VAL + 1];
 
-    if (segment->file == NULL) {
-        return;
+    osc_daxpin_file_system(daxpin_file_path(file), value, sizeof(value));
+    osc_daxpin_info_use(win, "daxpin_file_system", value);
+    osc_daxpin_info_use(win, "daxpin_dax",
+                        osc_daxpin_bool(daxpin_file_is_dax(file)));
+    osc_daxpin_info_use(win, "daxpin_granularity",
+                        daxpin_file_granularity(file));
+    osc_daxpin_info_use(win, "daxpin_locks",
+                        daxpin_locks_names(daxpin_file_locks(file), value,
+                                           sizeof(value)));
+    osc_daxpin_info_use(win, "daxpin_holder",
+                        osc_daxpin_bool(daxpin_file_is_holder(file)));
+    /* The first process that opens a file decides for all of them */
+    osc_daxpin_info_use(win, "daxpin_on_break",
+                        (daxpin_file_control(file)->on_break ==
+                         DAXPIN_ON_BREAK_HOLD) ? "hold" : "revoke");
+}
+
+/* Set where this rank's segment is, and for memory that the window allocates the
+ * same as keys of MPI storage windows. */
+static void osc_daxpin_spec_publish_place(ompi_win_t *win,
+                                          const osc_daxpin_module_t *module)
+{
+    const osc_daxpin_spec_t *spec = &module->spec;
+    const int allocates           = osc_daxpin_allocates(module->flavor);
+    const char *unlinks           = osc_daxpin_bool(allocates && spec->unlink);
+    char path[OPAL_MAX_INFO_VAL + 1], offset[32];
+
+    snprintf(path, sizeof(path), "%.*s", OPAL_MAX_INFO_VAL - 1,
+             daxpin_file_path(module->segment.file));
+    snprintf(offset, sizeof(offset), "%" PRIu64, module->segment.offset);
+    osc_daxpin_info_use(win, "daxpin_path", path);
+    osc_daxpin_info_use(win, "daxpin_offset", offset);
+    osc_daxpin_info_use(win, "daxpin_unlink", unlinks);
+    osc_daxpin_info_use(win, "daxpin_any_fs",
+                        osc_daxpin_bool(spec->any_fs ||
+                                        daxpin_fstype_allows_any()));
+    if (allocates && !spec->temporary) {
+        osc_daxpin_info_use(win, "alloc_type", "storage");
+        osc_daxpin_info_use(win, "storage_alloc_filename", path);
+        osc_daxpin_info_use(win, "storage_alloc_offset", offset);
+        osc_daxpin_info_use(win, "storage_alloc_unlink", unlinks);
+        osc_daxpin_info_use(win, "storage_alloc_discard",
+                            osc_daxpin_bool(spec->persist ==
+                                            OSC_DAXPIN_PERSIST_NONE));
     }
-    snprintf(value, sizeof(value), "%.*s", OPAL_MAX_INFO_VAL - 1,
-             daxpin_file_path(segment->file));
-    opal_info_set(info, "daxpin_path", value);
-    snprintf(value, sizeof(value), "%" PRIu64, segment->offset);
-    opal_info_set(info, "daxpin_offset", value);
-    osc_daxpin_file_system(daxpin_file_path(segment->file), value,
-                           sizeof(value));
-    opal_info_set(info, "daxpin_file_system", value);
-    opal_info_set(info, "daxpin_dax",
-                  daxpin_file_is_dax(segment->file) ? "true" : "false");
-    opal_info_set(info, "daxpin_granularity",
-                  daxpin_file_granularity(segment->file));
-    opal_info_set(info, "daxpin_locks",
-                  daxpin_locks_names(daxpin_file_locks(segment->file), value,
-                                     sizeof(value)));
-    opal_info_set(info, "daxpin_holder",
-                  daxpin_file_is_holder(segment->file) ? "true" : "false");
-    opal_info_set(info, "daxpin_unlink", module->spec.unlink ? "true" :
-                                                               "false");
-    opal_info_set(info, "daxpin_any_fs", module->spec.any_fs ? "true" :
-                                                               "false");
-    opal_info_set(info, "daxpin_on_break", on_break[module->spec.on_break]);
-    opal_info_set(info, "daxpin_persist", persist[module->spec.persist]);
+}
+
+void osc_daxpin_spec_publish(ompi_win_t *win)
+{
+    static const char *const persist[] = {"none", "sync", "flush"};
+    const osc_daxpin_module_t *module  = osc_daxpin_module(win);
+
+    osc_daxpin_info_use(win, "daxpin_persist", persist[module->spec.persist]);
+    if (module->flavor == MPI_WIN_FLAVOR_DYNAMIC) {
+        osc_daxpin_info_use(win, "daxpin_attach", "true");
+    }
+    if (module->flavor == MPI_WIN_FLAVOR_SHARED) {
+        osc_daxpin_info_use(win, "alloc_shared_noncontig",
+                            osc_daxpin_bool(module->spec.noncontiguous));
+    }
+    if (module->segment.file != NULL) {
+        osc_daxpin_spec_publish_place(win, module);
+        osc_daxpin_spec_publish_file(win, module->segment.file);
+    }
 }

@@ -13,7 +13,6 @@ int osc_daxpin_spec_read(opal_info_t *info, int rank, osc_daxpin_spec_t *spec,
                          int *wanted_p);
 
 /* Set what was used, for MPI_Win_get_info() */
-void osc_daxpin_spec_publish(const osc_daxpin_module_t *module,
-                             opal_info_t *info);
+void osc_daxpin_spec_publish(ompi_win_t *win);
 
 #endif
