@@ -820,6 +820,71 @@ static void test_stopped_holder(void **state)
     (void)state;
 }
 
+/* Hold a file, and daxpin_mutex, until the next line of input, so that nothing is
+ * answered. The arguments are a path and what to do meanwhile: "work" or "sleep". */
+static int share_silent_child(int argc, char **argv)
+{
+    const int works      = strcmp(argv[2], "work") == 0;
+    struct pollfd pollfd = {.fd = CHILD_IN, .events = POLLIN};
+    daxpin_file_t *file;
+    char line[64];
+
+    (void)argc;
+    if (daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) != 0) {
+        return 1;
+    }
+    pthread_mutex_lock(&daxpin_mutex);
+    child_report(0, "silent");
+    while (poll(&pollfd, 1, works ? 0 : -1) == 0) {
+    }
+    (void)child_read(line, sizeof(line));
+    pthread_mutex_unlock(&daxpin_mutex);
+    child_wait();
+    daxpin_file_close(file);
+    return 0;
+}
+
+/* Have another process open the file of a silent holder. */
+static void share_start_silent(child_t *holder, child_t *member,
+                               const char *path, const char *how)
+{
+    child_spawn(holder, "silent", path, how, NULL);
+    assert_int_equal(child_answer(holder, CHILD_WAIT_MS), 0);
+    member_start(member);
+    child_send(member, "open %s %d 1000", path, UNIT_LENGTH);
+}
+
+/* A holder that is late because it gets too little of a processor is waited for
+ * longer than one that sleeps. */
+static void test_loaded_holder(void **state)
+{
+    const char *path = unit_path(unit_disk, "loaded");
+    child_t holder, member;
+
+    share_start_silent(&holder, &member, path, "work");
+    unit_sleep_ms(7000);
+    child_send(&holder, "answer");
+    assert_int_equal(child_answer(&member, CHILD_WAIT_MS), 0);
+    assert_int_equal(child_query(&member, "holder"), 0);
+    child_finish(&member);
+    child_finish(&holder);
+    (void)state;
+}
+
+static void test_sleeping_holder(void **state)
+{
+    const char *path = unit_path(unit_disk, "sleeping");
+    child_t holder, member;
+
+    share_start_silent(&holder, &member, path, "sleep");
+    assert_int_equal(child_answer(&member, CHILD_WAIT_MS), -ETIMEDOUT);
+    assert_contains(member.text, "does not answer");
+    child_send(&holder, "answer");
+    child_finish(&member);
+    child_finish(&holder);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -827,6 +892,7 @@ int main(int argc, char **argv)
         MEMBER_ENTRY,
         {"other-user", share_other_user_child},
         {"squatter", share_squatter_child},
+        {"silent", share_silent_child},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -843,7 +909,9 @@ int main(int argc, char **argv)
         unit_case(test_other_user_is_refused),
         unit_case(test_squatter_of_another_user),
         unit_case(test_impostor),
-        unit_case(test_stopped_holder)
+        unit_case(test_stopped_holder),
+        unit_case(test_loaded_holder),
+        unit_case(test_sleeping_holder)
     };
 
     return unit_main("share", argc, argv, children, tests);

@@ -24,7 +24,51 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC) /* at least */
+#define DAXPIN_WELCOME_BOUND (5 * DAXPIN_SEC)  /* at least */
+#define DAXPIN_LOADED_BOUND  (60 * DAXPIN_SEC) /* while the holder works */
+#define DAXPIN_LOADED_STEP   (1 * DAXPIN_SEC)  /* between the first two looks */
+
+/* The bound of a wait for the holder. On a busy machine a holder may get no
+ * processor for seconds, just as this process. So the bound grows while the
+ * holder works, but not for ever: it may work without an answer. */
+typedef struct daxpin_join_bound {
+    uint64_t until;    /* wait, then look at the holder */
+    uint64_t deadline; /* before the bound grows */
+    uint64_t last;     /* it does not grow behind that */
+    uint64_t used;     /* of daxpin_proc_works() */
+    int      looked;   /* at the holder */
+} daxpin_join_bound_t;
+
+static void daxpin_join_bound_init(daxpin_join_bound_t *bound,
+                                   uint64_t deadline)
+{
+    const uint64_t now   = daxpin_now();
+    const uint64_t least = now + DAXPIN_WELCOME_BOUND;
+    const uint64_t last  = now + DAXPIN_LOADED_BOUND;
+
+    bound->deadline = (deadline > least) ? deadline : least;
+    bound->last     = (deadline > last) ? deadline : last;
+    bound->until    = bound->deadline - DAXPIN_LOADED_STEP;
+    bound->used     = 0;
+    bound->looked   = 0;
+}
+
+/* Return whether to wait on. What a holder does is known by the second look, and
+ * nothing is looked at if the answer comes in time. */
+static int daxpin_join_bound_grow(daxpin_join_bound_t *bound, pid_t holder)
+{
+    const int looked = bound->looked;
+    uint64_t now     = daxpin_now();
+    int works;
+
+    if (now >= bound->last) {
+        return 0;
+    }
+    works         = daxpin_proc_works(holder, &bound->used);
+    bound->looked = 1;
+    bound->until  = looked ? now + DAXPIN_WELCOME_BOUND : bound->deadline;
+    return works || !looked;
+}
 
 /* Write the holder, for a message. Return the buffer. */
 static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
@@ -104,7 +148,7 @@ static int daxpin_join_check_file(const char *name, const daxpin_key_t *key,
 
 /* Wait for the answer, which is late if the holder allocates blocks of the file
  * first. Return whether there is an answer. */
-static int daxpin_join_await(int sock, uint64_t deadline)
+static int daxpin_join_await_until(int sock, uint64_t deadline)
 {
     struct pollfd pollfd = {.fd = sock, .events = POLLIN};
     uint64_t now;
@@ -116,6 +160,17 @@ static int daxpin_join_await(int sock, uint64_t deadline)
               poll(&pollfd, 1, (int)((deadline - now) / DAXPIN_MSEC) + 1) : 0;
     } while ((ret < 0) && (errno == EINTR));
     return ret != 0;
+}
+
+static int daxpin_join_await(const daxpin_welcome_t *welcome,
+                             daxpin_join_bound_t *bound)
+{
+    int ret;
+
+    do {
+        ret = daxpin_join_await_until(welcome->sock, bound->until);
+    } while (!ret && daxpin_join_bound_grow(bound, welcome->pid));
+    return ret;
 }
 
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
@@ -169,12 +224,18 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
 /* Connect a new socket, and check that the process that listens is of this user.
  */
 static int daxpin_join_connect_sock(const char *name, const daxpin_key_t *key,
-                               uint64_t deadline, daxpin_welcome_t *welcome)
+                                    daxpin_join_bound_t *bound,
+                                    daxpin_welcome_t *welcome)
 {
-    int ret = daxpin_address_connect(key->dev, key->ino, welcome->sock,
-                                     deadline);
     char holder[128];
+    int ret;
 
+    do {
+        ret = daxpin_address_connect(key->dev, key->ino, welcome->sock,
+                                     bound->until);
+    } while ((ret == -ETIMEDOUT) &&
+             daxpin_join_bound_grow(bound, daxpin_address_owner(key->dev,
+                                                                key->ino)));
     if (ret == -ETIMEDOUT) {
         daxpin_address_describe(key->dev, key->ino, holder, sizeof(holder));
         return daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "
@@ -194,8 +255,10 @@ static int daxpin_join_connect_sock(const char *name, const daxpin_key_t *key,
     return 0;
 }
 
-int daxpin_join_connect(const char *name, const daxpin_key_t *key,
-                        uint64_t deadline, daxpin_welcome_t *welcome)
+static int daxpin_join_connect_within(const char *name,
+                                      const daxpin_key_t *key,
+                                      daxpin_join_bound_t *bound,
+                                      daxpin_welcome_t *welcome)
 {
     int ret;
 
@@ -210,11 +273,19 @@ int daxpin_join_connect(const char *name, const daxpin_key_t *key,
     if (welcome->sock < 0) {
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);
     }
-    ret = daxpin_join_connect_sock(name, key, deadline, welcome);
+    ret = daxpin_join_connect_sock(name, key, bound, welcome);
     if (ret != 0) {
         close(welcome->sock);
     }
     return ret;
+}
+
+int daxpin_join_connect(const char *name, const daxpin_key_t *key,
+                        uint64_t deadline, daxpin_welcome_t *welcome)
+{
+    daxpin_join_bound_t bound = {.until = deadline, .last = deadline};
+
+    return daxpin_join_connect_within(name, key, &bound, welcome);
 }
 
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
@@ -240,12 +311,12 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
                 uint64_t deadline, daxpin_welcome_t *welcome)
 {
-    uint64_t bound = daxpin_now() + DAXPIN_WELCOME_BOUND;
+    daxpin_join_bound_t bound;
     char holder[128];
     int ret;
 
-    deadline = (deadline > bound) ? deadline : bound;
-    ret      = daxpin_join_connect(name, key, deadline, welcome);
+    daxpin_join_bound_init(&bound, deadline);
+    ret = daxpin_join_connect_within(name, key, &bound, welcome);
     if (ret == 0) {
         pthread_mutex_lock(&daxpin_mutex);
         ret = daxpin_join_ask(name, key, join, welcome);
@@ -255,7 +326,7 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
         return ret;
     }
     ret = -EAGAIN;
-    while ((ret == -EAGAIN) && daxpin_join_await(welcome->sock, deadline)) {
+    while ((ret == -EAGAIN) && daxpin_join_await(welcome, &bound)) {
         ret = daxpin_join_receive(name, key, welcome);
     }
     if (ret == -EAGAIN) {

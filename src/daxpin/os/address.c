@@ -132,31 +132,37 @@ static void address_sign(int lock_fd)
     }
 }
 
-void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,
-                             size_t size)
+pid_t daxpin_address_owner(uint64_t dev, uint64_t ino)
 {
     char dir[DAXPIN_RUNDIR_MAX], text[64] = "";
     unsigned long namespace_id = 0;
     address_names_t names;
     int pid = 0, dir_fd, fd;
 
-    buffer[0] = '\0';
-    dir_fd    = daxpin_rundir_open(dir);
-    if (dir_fd >= 0) {
-        address_make_names(dev, ino, &names);
-        fd = openat(dir_fd, names.lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
-                    O_NONBLOCK);
-        if (fd >= 0) {
-            if ((pread(fd, text, sizeof(text) - 1, 0) <= 0) ||
-                (sscanf(text, "%d %lu", &pid, &namespace_id) != 2) ||
-                (namespace_id != address_pid_namespace())) {
-                pid = 0;
-            }
-            close(fd);
-        }
-        close(dir_fd);
+    dir_fd = daxpin_rundir_open(dir);
+    if (dir_fd < 0) {
+        return 0;
     }
-    daxpin_proc_describe((pid_t)pid, buffer, size);
+    address_make_names(dev, ino, &names);
+    fd = openat(dir_fd, names.lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+                O_NONBLOCK);
+    if (fd >= 0) {
+        if ((pread(fd, text, sizeof(text) - 1, 0) <= 0) ||
+            (sscanf(text, "%d %lu", &pid, &namespace_id) != 2) ||
+            (namespace_id != address_pid_namespace())) {
+            pid = 0;
+        }
+        close(fd);
+    }
+    close(dir_fd);
+    return pid;
+}
+
+void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,
+                             size_t size)
+{
+    buffer[0] = '\0';
+    daxpin_proc_describe(daxpin_address_owner(dev, ino), buffer, size);
 }
 
 /*

@@ -28,6 +28,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 /* When the names in a directory may have changed, as its time shows */
@@ -101,6 +102,10 @@ void daxpin_address_forget(daxpin_address_t *address);
  * or another -errno with a message. */
 int daxpin_address_connect(uint64_t dev, uint64_t ino, int fd,
                            uint64_t deadline);
+
+/* Return the process that has the address of a file; 0: one of another pid
+ * namespace, or it cannot be read. It may have ended. */
+pid_t daxpin_address_owner(uint64_t dev, uint64_t ino);
 
 /* Write the process that has the address of a file, for a message. */
 void daxpin_address_describe(uint64_t dev, uint64_t ino, char *buffer,

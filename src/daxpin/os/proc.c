@@ -113,23 +113,21 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
 /* What /proc/PID/stat has of a process; see proc_pid_stat(5) */
 typedef struct proc_stat {
     char     state;
+    uint64_t user;    /* ticks of a processor */
+    uint64_t system;  /* likewise */
     long     threads;
     uint64_t start;
 } proc_stat_t;
 
 /* Read what follows the name, which may have any bytes in it. Return 0 or
  * -errno. */
-static int proc_read_stat(pid_t pid, proc_stat_t *stat)
+static int proc_read_stat_file(const char *path, proc_stat_t *stat)
 {
-    char path[64], text[1024];
+    char text[1024];
     const char *rest;
     ssize_t length;
     int fd;
 
-    if (!proc_is_own()) {
-        return -ENOENT;
-    }
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
@@ -140,8 +138,20 @@ static int proc_read_stat(pid_t pid, proc_stat_t *stat)
     rest = strrchr(text, ')');
     return ((rest != NULL) &&
             (sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-                    "%*u %*u %*d %*d %*d %*d %ld %*d %" SCNu64, &stat->state,
-                    &stat->threads, &stat->start) == 3)) ? 0 : -EINVAL;
+                    "%" SCNu64 " %" SCNu64 " %*d %*d %*d %*d %ld %*d %" SCNu64,
+                    &stat->state, &stat->user, &stat->system, &stat->threads,
+                    &stat->start) == 5)) ? 0 : -EINVAL;
+}
+
+static int proc_read_stat(pid_t pid, proc_stat_t *stat)
+{
+    char path[64];
+
+    if (!proc_is_own()) {
+        return -ENOENT;
+    }
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    return proc_read_stat_file(path, stat);
 }
 
 uint64_t daxpin_proc_start(pid_t pid)
@@ -178,6 +188,42 @@ int daxpin_proc_has_ended(pid_t pid, uint64_t start)
            ((stat.state == 'X') ||
             ((stat.state == 'Z') && (stat.threads <= 1)) ||
             ((start != 0) && (stat.start != start)));
+}
+
+/* Return whether a thread of a process runs, could run, or waits for a disk. */
+static int proc_has_busy_thread(pid_t pid)
+{
+    struct dirent *entry;
+    char path[64 + sizeof(entry->d_name)];
+    proc_stat_t stat;
+    int busy = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    if (dir == NULL) {
+        return 0;
+    }
+    while (!busy && ((entry = readdir(dir)) != NULL)) {
+        snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", (int)pid,
+                 entry->d_name);
+        busy = (proc_read_stat_file(path, &stat) == 0) &&
+               ((stat.state == 'R') || (stat.state == 'D'));
+    }
+    closedir(dir);
+    return busy;
+}
+
+int daxpin_proc_works(pid_t pid, uint64_t *used_p)
+{
+    const uint64_t before = *used_p;
+    proc_stat_t stat;
+
+    if ((pid <= 0) || (proc_read_stat(pid, &stat) != 0)) {
+        return 0;
+    }
+    *used_p = stat.user + stat.system;
+    return (*used_p > before) || proc_has_busy_thread(pid);
 }
 
 /*
