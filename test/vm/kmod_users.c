@@ -3,15 +3,19 @@
 
 /*
  * What users can take of the pin module from each other: at their limits, with
- * many processes, and as processes that are killed.
+ * many processes, as processes that are killed, and with a file system that does
+ * not answer.
  *
- * usage: kmod_users DIRECTORY (on fsdax, as root, with the module loaded)
+ * usage: kmod_users SLOW DIRECTORY (on fsdax, as root, with the module loaded;
+ * SLOW is on another file system, which is ext4, and is frozen for a while)
  */
 
 #include "pinned.h"
 
 #include <grp.h>
+#include <linux/fs.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 
 #define ALICE     1000
@@ -19,6 +23,17 @@
 #define MIB       (1ul << 20)
 #define PROCESSES 256
 #define KILLS     100
+
+/* A user's files, of which so many are never given back by their file system;
+ * processes that pin all the time; and what another user does meanwhile, which is
+ * more than the limit, so that it needs what was given back */
+#define QUEUE_LIMIT  24
+#define QUEUE_STUCK  16
+#define QUEUE_BUSY   4
+#define QUEUE_ROUNDS 40
+
+/* How long one round may take: more than a lease that nobody gives up */
+#define QUEUE_WAIT_S 90
 
 #define NO_NAMESPACE -2
 
@@ -38,6 +53,8 @@ typedef struct order {
     size_t length;
     int    nested; /* in a user namespace of the user's own */
 } order_t;
+
+static const char *slow; /* directory on a file system that can be frozen */
 
 static int set_parameter(const char *name, long value)
 {
@@ -59,7 +76,8 @@ static int become(uid_t uid)
             (setuid(uid) == 0)) ? 0 : -1;
 }
 
-/* Pin until it fails. Descriptors stay open. */
+/* Pin until it fails. Descriptors of the device stay open, and so a file whose ranges
+ * are pinned is the module's alone. */
 static taken_t take(const order_t *order)
 {
     taken_t taken = { 0 };
@@ -85,6 +103,8 @@ static taken_t take(const order_t *order)
             }
             ++taken.count;
         }
+        unmap_file(&file);
+        close_file(&file);
     }
     return taken;
 }
@@ -339,11 +359,211 @@ static void test_kill(void)
     CHECK(is_clean(), "something is left");
 }
 
-static int make_directory(uid_t uid)
+/* Pin and unpin a file that is pinned anyway, without a pause. */
+static void pin_again(int number)
+{
+    char name[32];
+    pinned_t me;
+    int device;
+
+    snprintf(name, sizeof(name), "%d/busy%d", ALICE, number);
+    if ((make(&me, name, PAGE) != 0) || (lease(&me) != 0)) {
+        _exit(1);
+    }
+    me.device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+    while (pin_at(me.device, me.fd, me.memory, 0, PAGE) != 0) {
+        pause_ms(20);
+    }
+    for (;;) {
+        device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+        pin_at(device, me.fd, me.memory, 0, PAGE);
+        close(device);
+    }
+}
+
+/* Start processes of Alice that pin all the time. */
+static void start_busy(pid_t *pids)
+{
+    int i;
+
+    for (i = 0; i < QUEUE_BUSY; ++i) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (become(ALICE) == 0) {
+                pin_again(i);
+            }
+            _exit(1);
+        }
+    }
+}
+
+/* Freeze the file system of `slow`. It is thawed when the descriptor is closed,
+ * and so also when this process is killed. Return -1 if it cannot be frozen. */
+static int freeze(pid_t *pid_p)
+{
+    const int fd = open(slow, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int pipes[2];
+    char byte;
+
+    if ((fd < 0) || (pipe2(pipes, O_CLOEXEC) != 0) ||
+        (ioctl(fd, FIFREEZE, 0) != 0)) {
+        return fail(slow);
+    }
+    *pid_p = fork();
+    if (*pid_p == 0) {
+        setsid(); /* Not killed together with its parent */
+        close(pipes[1]);
+        (void)!read(pipes[0], &byte, 1);
+        _exit(ioctl(fd, FITHAW, 0) != 0);
+    }
+    close(pipes[0]);
+    close(fd);
+    return pipes[1];
+}
+
+static void thaw(int frozen, pid_t pid)
+{
+    close(frozen);
+    if (passes(pid) == 0) {
+        snprintf(why, sizeof(why), "%s: it cannot be thawed", slow);
+    }
+}
+
+/* Pin, for as long as the user is at his limit. What he has given back is on its
+ * way. */
+static int pin_in_time(pinned_t *me)
+{
+    int i, error = ENOMEM;
+
+    me->device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
+    for (i = 0; (i < 1000) && (error == ENOMEM); ++i) {
+        error = pin_at(me->device, me->fd, me->memory, 0, me->length);
+        if (error == ENOMEM) {
+            pause_ms(20);
+        }
+    }
+    return error;
+}
+
+/* Pin a file, have its lease broken, give it back when the truncate waits. Return
+ * an errno value. */
+static int queue_round(int number)
+{
+    char name[32];
+    pinned_t me;
+    pid_t pid;
+    int error;
+
+    snprintf(name, sizeof(name), "%d/round%d", BOB, number);
+    if ((make(&me, name, PAGE) != 0) || (lease(&me) != 0)) {
+        return EIO;
+    }
+    error = pin_in_time(&me);
+    if (error != 0) {
+        return error;
+    }
+    unmap_file(&me); /* Or the intruder has the mapping, and so the lease */
+    pid = intrude(me.path);
+    if (!waits(pid)) {
+        return ENOLCK;
+    }
+    close_device(&me);
+    close_file(&me);
+    if (!passes(pid)) {
+        return ETIMEDOUT;
+    }
+    unlink(me.path);
+    return 0;
+}
+
+/* Have Bob go through rounds, which he counts. Return an errno value, EBUSY if a
+ * round takes too long. */
+static int run_rounds(atomic_int *done)
+{
+    const pid_t pid = fork();
+    int status = 0, seen = 0;
+    double end = now() + QUEUE_WAIT_S;
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        status = (become(BOB) == 0) ? 0 : EPERM;
+        while ((status == 0) && (*done < QUEUE_ROUNDS)) {
+            status = queue_round(*done);
+            *done += (status == 0);
+        }
+        _exit(status);
+    }
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (*done != seen) {
+            seen = *done;
+            end  = now() + QUEUE_WAIT_S;
+        } else if (now() > end) {
+            stop(pid);
+            return EBUSY;
+        }
+        pause_ms(20);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+/* Have files of Alice's be the module's to give back, which waits for their file
+ * system. */
+static int make_stuck(int *frozen_p, pid_t *thawer_p)
+{
+    const order_t alice   = {ALICE, QUEUE_STUCK, 1, PAGE, 0};
+    const char *const mine = directory;
+    taken_t taken;
+    pid_t pid;
+
+    directory = slow;
+    taken     = start(&alice, &pid);
+    directory = mine;
+    if (taken.count != QUEUE_STUCK) {
+        snprintf(why, sizeof(why), "%d pins, error %d", taken.count,
+                 taken.error);
+        stop(pid);
+        return -1;
+    }
+    *frozen_p = freeze(thawer_p);
+    stop(pid);
+    return (*frozen_p < 0) ? -1 : 0;
+}
+
+/* Alice's files, which her file system does not give back, and her processes, which
+ * pin all the time, keep no other user from what he does. */
+static void test_queue(void)
+{
+    atomic_int *done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t busy[QUEUE_BUSY], thawer = 0;
+    int frozen, error, i;
+
+    TRY(set_parameter("limit_user_files", QUEUE_LIMIT));
+    TRY(make_stuck(&frozen, &thawer));
+    start_busy(busy);
+    error = run_rounds(done);
+    for (i = 0; i < QUEUE_BUSY; ++i) {
+        stop(busy[i]);
+    }
+    if (error != 0) {
+        snprintf(why, sizeof(why), "after %d of %d rounds: %s", *done,
+                 QUEUE_ROUNDS, strerror(error));
+    } else if (!becomes(DEVICE_DIR "files", QUEUE_STUCK + QUEUE_BUSY)) {
+        snprintf(why, sizeof(why), "%ld files, and not only Alice's",
+                 number_in(DEVICE_DIR "files"));
+    }
+    thaw(frozen, thawer);
+    set_parameter("limit_user_files", 4096);
+    munmap(done, PAGE);
+    CHECK((why[0] != '\0') || is_clean(), "something is left");
+}
+
+static int make_directory(const char *parent, uid_t uid)
 {
     char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/%u", directory, (unsigned)uid);
+    snprintf(path, sizeof(path), "%s/%u", parent, (unsigned)uid);
     return ((mkdir(path, 0700) == 0) && (chown(path, uid, uid) == 0)) ?
                    0 :
                    fail(path);
@@ -351,19 +571,22 @@ static int make_directory(uid_t uid)
 
 static void test_directories(void)
 {
-    TRY(make_directory(ALICE));
-    TRY(make_directory(BOB));
-    TRY(make_directory(0));
+    TRY(make_directory(directory, ALICE));
+    TRY(make_directory(directory, BOB));
+    TRY(make_directory(directory, 0));
+    TRY(make_directory(slow, ALICE));
 }
 
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
-    if (argc != 2) {
-        fprintf(stderr, "usage: kmod_users DIRECTORY\n");
+    if (argc != 3) {
+        fprintf(stderr, "usage: kmod_users SLOW DIRECTORY\n");
         return 2;
     }
-    directory = argv[1];
+    slow      = argv[1];
+    directory = argv[2];
+    chmod(slow, 0711);
     chmod(directory, 0711);
     if (run("kmod: users have directories", test_directories) != 0) {
         return failed;
@@ -375,5 +598,7 @@ int main(int argc, char **argv)
     run("kmod: a user namespace makes no new user", test_namespace);
     run("kmod: 256 processes of one user", test_processes);
     run("kmod: processes that are killed while they pin", test_kill);
+    run("kmod: users have their turn beside one whose file system does not answer",
+        test_queue);
     return failed;
 }
