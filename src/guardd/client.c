@@ -14,7 +14,7 @@
  * Nothing of that lasts: a program in the kernel lets everything pass from the
  * moment on when the file has another owner, and the daemon forgets who was not
  * allowed to guard it any more. Only the superuser's processes guard whose file
- * they like.
+ * they like. The lease itself is not looked at again: docs/security.md says why.
  */
 
 #include "client.h"
