@@ -38,6 +38,21 @@ static void be_silent(daxpin_log_level_t level, const char *message)
     }
 }
 
+/* Make the file, with data: space that was only allocated is a hole on tmpfs, and
+ * to register a hole takes a look and a turn of the loop more. */
+static int make_file(const char *path)
+{
+    int fd     = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char *zero = calloc(1, length);
+
+    if ((fd < 0) || (zero == NULL) ||
+        (pwrite(fd, zero, length, 0) != (ssize_t)length)) {
+        give_up(path);
+    }
+    free(zero);
+    return fd;
+}
+
 /* Map a file at places that do not touch, so that the kernel shows each. */
 static char *map_places(int fd, int count)
 {
@@ -101,10 +116,7 @@ int main(int argc, char **argv)
         give_up(argv[1]);
     }
     snprintf(path, sizeof(path), "%s/registrations", argv[1]);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if ((fd < 0) || (posix_fallocate(fd, 0, (off_t)length) != 0)) {
-        give_up(path);
-    }
+    fd   = make_file(path);
     base = map_places(fd, mappings + 1);
     adopt(base);
     usage_get(&before);
