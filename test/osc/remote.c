@@ -20,6 +20,7 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "window.h"
 
 #include <daxpin_mpi.h>
@@ -102,9 +103,10 @@ static void flag_set(const char *flag)
 /* Wait without MPI, so that this rank makes no progress for the other one */
 static void flag_await(const char *flag)
 {
+    const int most = PATIENCE_MS * (int)pace_slow();
     int ms;
 
-    for (ms = 0; (access(flag, F_OK) != 0) && (ms < PATIENCE_MS); ms += 10) {
+    for (ms = 0; (access(flag, F_OK) != 0) && (ms < most); ms += 10) {
         pause_ms(10);
     }
     check(access(flag, F_OK) == 0, "MPI_Rput or MPI_Rget does not return");

@@ -10,6 +10,7 @@
 
 #define _GNU_SOURCE
 
+#include "../pace.h"
 #include "window.h"
 
 #include <pthread.h>
@@ -74,12 +75,13 @@ static void *work(void *arg)
 static void *put_until_error(void *arg)
 {
     int thread = (int)(intptr_t)arg;
-    double end = MPI_Wtime() + PATIENCE_SEC;
+    double sec = PATIENCE_SEC * pace_slow();
+    double end = MPI_Wtime() + sec;
     int target, put_ret, ret, failed = 0;
     uint64_t i;
 
     for (i = 1; !failed; ++i) {
-        check(MPI_Wtime() < end, "no error in %g s", PATIENCE_SEC);
+        check(MPI_Wtime() < end, "no error in %g s", sec);
         for (target = 0; target < check_size; ++target) {
             put_ret = MPI_Put(&i, 1, MPI_UINT64_T, target,
                               word_of(target, thread), 1, MPI_UINT64_T, win);

@@ -70,7 +70,7 @@ send_pinner()
 # Wait for the end of a process that bash has disowned: pid
 await_end()
 {
-    local end=$((SECONDS + 60))
+    local end=$((SECONDS + 60 * SLOW))
     while [ -e "/proc/$1" ] && [ "$SECONDS" -lt "$end" ]; do
         sleep 0.02
     done

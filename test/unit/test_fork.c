@@ -343,7 +343,7 @@ static int fork_parent_child(int argc, char **argv)
     if (pid == 0) {
         close(CHILD_IN);
         close(CHILD_OUT);
-        alarm(UNIT_SECONDS);
+        alarm(UNIT_SECONDS * unit_slow());
         pause();
         _exit(0);
     }
