@@ -96,6 +96,18 @@ have_rdma()
     done
 }
 
+# Run a command while the kernel ends a lease 3 s after it was broken
+with_short_leases()
+{
+    local setting=/proc/sys/fs/lease-break-time time status
+    time=$(cat "$setting")
+    echo 3 >"$setting"
+    "$@"
+    status=$?
+    echo "$time" >"$setting"
+    return "$status"
+}
+
 # The pin module, which test/vm/layer has built
 load_module()
 {
