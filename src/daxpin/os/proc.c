@@ -190,6 +190,22 @@ int daxpin_proc_has_ended(pid_t pid, uint64_t start)
             ((start != 0) && (stat.start != start)));
 }
 
+int daxpin_proc_is_stopped(pid_t pid)
+{
+    proc_stat_t stat;
+
+    return (proc_read_stat(pid, &stat) == 0) &&
+           ((stat.state == 'T') || (stat.state == 't'));
+}
+
+int daxpin_proc_has_thread(pid_t pid, pid_t tid)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, (int)tid);
+    return proc_is_own() && (access(path, F_OK) == 0);
+}
+
 /* Return whether a thread of a process runs, could run, or waits for a disk. */
 static int proc_has_busy_thread(pid_t pid)
 {

@@ -54,6 +54,13 @@ uint64_t daxpin_proc_start(pid_t pid);
  * not ended, and what cannot be found out is no. */
 int daxpin_proc_has_ended(pid_t pid, uint64_t start);
 
+/* Return whether a process is stopped, by a signal or a debugger. What cannot be
+ * read is no. */
+int daxpin_proc_is_stopped(pid_t pid);
+
+/* Return whether a process has a thread. What cannot be read is no. */
+int daxpin_proc_has_thread(pid_t pid, pid_t tid);
+
 /* Return whether a process works: it has used a processor since the last call for
  * it, or a thread of it could use one, or waits for a disk. So a process that is
  * stopped, or in which all threads sleep, does not, and one to which others leave

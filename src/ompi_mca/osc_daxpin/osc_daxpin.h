@@ -155,6 +155,7 @@ typedef struct osc_daxpin_peer {
     int              process;   /* its pid, if it is on this node and in this
                                    pid namespace; else 0 */
     uint64_t         process_start; /* of daxpin_proc_start(), or 0 */
+    _Atomic unsigned stops;     /* probes that have found it stopped */
     osc_daxpin_sure_t sure;     /* if it is on another node */
     const osc_daxpin_way_t *way;
 } osc_daxpin_peer_t;
@@ -194,6 +195,8 @@ typedef struct osc_daxpin_bound {
     struct osc_daxpin_module *module;
     int                      rank;  /* or OSC_DAXPIN_ANY_RANK */
     int                      next;  /* rank to probe */
+    int                      at;    /* the rank has the lock of accumulates of
+                                       this one; -1: it is another wait */
     osc_daxpin_patience_t    probe; /* until then */
     osc_daxpin_patience_t    patience;
 } osc_daxpin_bound_t;

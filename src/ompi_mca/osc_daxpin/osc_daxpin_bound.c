@@ -8,7 +8,8 @@
  * connections, or the device its queue pairs, and the inner component returns
  * an error for each access from then on. It returns none for a process that is
  * stopped, or is busy: the access waits. So does the wait, for the time in
- * osc_daxpin_peer_timeout_ms.
+ * osc_daxpin_peer_timeout_ms. If a rank that is stopped is of this node, the user
+ * is told.
  *
  * What the inner component waits for itself cannot be given up: osc/ucx waits
  * in a loop for atomic operations, and for one that was under way when the
@@ -28,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Between two probes, and how many ranks of other nodes are probed then */
 #define OSC_DAXPIN_PROBE_SEC   1.0
@@ -36,15 +38,49 @@
 /* For the inner component to return after its target has ended */
 #define OSC_DAXPIN_RETURN_SEC 5.0
 
-/* Return the error if a rank of this node has ended */
-static int osc_daxpin_probe_process(osc_daxpin_module_t *module, int rank)
+/* The probes in turn that find a rank stopped before the user is told */
+#define OSC_DAXPIN_STOPS 2
+
+/* Tell the user once of a rank of this node that is stopped while this one waits
+ * for it. The wait goes on, because the user may want to continue the rank. */
+static void osc_daxpin_probe_stopped(osc_daxpin_module_t *module, int rank,
+                                     int at)
+{
+    osc_daxpin_peer_t *peer = &module->peers[rank];
+    char what[64] = "", host[64] = "?";
+
+    if (!daxpin_proc_is_stopped(peer->process)) {
+        peer->stops = 0;
+        return;
+    }
+    if (++peer->stops != OSC_DAXPIN_STOPS) {
+        return;
+    }
+    if (at >= 0) {
+        snprintf(what, sizeof(what), " in the middle of an accumulate at rank "
+                 "%d", at);
+    }
+    gethostname(host, sizeof(host) - 1);
+    opal_output(0,
+                "osc/daxpin: rank %d: waits for rank %d, pid %d on %s, which "
+                "is stopped%s; continue that process (SIGCONT), or end the job",
+                module->rank, rank, peer->process, host, what);
+}
+
+/* Return the error if a rank of this node has ended. at: as of a bound. */
+static int osc_daxpin_probe_process(osc_daxpin_module_t *module, int rank,
+                                    int at)
 {
     const osc_daxpin_peer_t *peer = &module->peers[rank];
 
-    return ((rank != module->rank) && (peer->process != 0) &&
-            daxpin_proc_has_ended(peer->process, peer->process_start)) ?
-                   osc_daxpin_error_gone(module, rank) :
-                   OMPI_SUCCESS;
+    if ((rank == module->rank) || (peer->process == 0)) {
+        return OMPI_SUCCESS;
+    }
+    if (daxpin_proc_has_ended(peer->process, peer->process_start)) {
+        return osc_daxpin_error_gone(module, rank);
+    }
+    osc_daxpin_probe_stopped(module, rank, at);
+    return OMPI_SUCCESS;
 }
 
 /* Return the error if a rank of another node has ended. Begin an access to a
@@ -65,19 +101,19 @@ static int osc_daxpin_probe_memory(osc_daxpin_module_t *module, int rank)
 }
 
 /* Probe a rank, or those of this node and the next ones of others */
-static int osc_daxpin_probe_next(osc_daxpin_module_t *module, int rank,
+static int osc_daxpin_probe_next(osc_daxpin_module_t *module, int rank, int at,
                                  int *next_p)
 {
     int ret = OMPI_SUCCESS;
     int i;
 
     if (rank != OSC_DAXPIN_ANY_RANK) {
-        ret = osc_daxpin_probe_process(module, rank);
+        ret = osc_daxpin_probe_process(module, rank, at);
         return (ret != OMPI_SUCCESS) ? ret :
                                        osc_daxpin_probe_memory(module, rank);
     }
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_probe_process(module, i);
+        ret = osc_daxpin_probe_process(module, i, at);
     }
     for (i = 0; (i < OSC_DAXPIN_PROBE_RANKS) && (i < module->size) &&
                 (ret == OMPI_SUCCESS);
@@ -94,6 +130,7 @@ void osc_daxpin_bound_begin(osc_daxpin_module_t *module, int rank,
     bound->module = module;
     bound->rank   = rank;
     bound->next   = 0;
+    bound->at     = -1;
     osc_daxpin_patience_begin(&bound->probe, OSC_DAXPIN_PROBE_SEC);
     osc_daxpin_patience_begin(&bound->patience,
                               module->component->peer_timeout_ms / 1e3);
@@ -110,7 +147,7 @@ int osc_daxpin_bound_check(osc_daxpin_bound_t *bound)
         return OMPI_SUCCESS;
     }
     osc_daxpin_patience_begin(&bound->probe, OSC_DAXPIN_PROBE_SEC);
-    return osc_daxpin_probe_next(module, bound->rank, &bound->next);
+    return osc_daxpin_probe_next(module, bound->rank, bound->at, &bound->next);
 }
 
 /* End a request that will not be complete. A message that is about to be
@@ -222,7 +259,7 @@ int osc_daxpin_inside_end(osc_daxpin_module_t *module, int target, int ret)
     if (OPAL_LIKELY(ret != OMPI_ERROR)) {
         return ret;
     }
-    gone = osc_daxpin_probe_next(module, target, &first);
+    gone = osc_daxpin_probe_next(module, target, -1, &first);
     return (gone != OMPI_SUCCESS) ? gone : ret;
 }
 

@@ -14,10 +14,13 @@
 
 #include "daxpin/os/memfd.h"
 #include "daxpin/os/offer.h"
+#include "daxpin/os/proc.h"
+#include "osc_daxpin_bound.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_local.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +30,7 @@
 
 #define OSC_DAXPIN_NODE_TAG   1
 #define OSC_DAXPIN_NODE_SPINS 1000
+#define OSC_DAXPIN_OWNER_SEC  1.0 /* of a lock, before it is looked for */
 
 /* For an answer of the first rank, which does nothing else meanwhile. Where
  * ranks do not meet, none of them waits. */
@@ -358,18 +362,100 @@ void osc_daxpin_node_close(osc_daxpin_node_t *node)
  * The lock of a rank's accumulates
  */
 
+/* A wait for a lock. Its owner has it for a short time, unless it is stopped, or
+ * waits for memory. */
+typedef struct osc_daxpin_owner {
+    int                   tid;
+    osc_daxpin_patience_t settled; /* another owner has the lock by then */
+    int                   late;    /* that time is over */
+    osc_daxpin_bound_t    bound;   /* since then */
+} osc_daxpin_owner_t;
+
+/* Return the rank of a thread, or OSC_DAXPIN_ANY_RANK: it may be in a pid
+ * namespace of its own. */
+static int osc_daxpin_node_find_thread(const osc_daxpin_module_t *module,
+                                       int tid)
+{
+    int i;
+
+    for (i = 0; i < module->size; ++i) {
+        if ((module->peers[i].process != 0) &&
+            daxpin_proc_has_thread(module->peers[i].process, tid)) {
+            return i;
+        }
+    }
+    return OSC_DAXPIN_ANY_RANK;
+}
+
+static int osc_daxpin_node_find_rank(const osc_daxpin_module_t *module,
+                                     int node_rank)
+{
+    int i;
+
+    for (i = 0; (i < module->size) &&
+                (module->peers[i].node_rank != node_rank); ++i) {
+    }
+    return i;
+}
+
+/* Return the error if the wait has to end; to be called again and again. */
+static int osc_daxpin_owner_check(osc_daxpin_module_t *module, int node_rank,
+                                  osc_daxpin_owner_t *owner)
+{
+    const osc_daxpin_lock_t *lock = &module->node.locks[node_rank];
+    const int tid = __atomic_load_n(&lock->mutex.__data.__lock,
+                                    __ATOMIC_RELAXED) & FUTEX_TID_MASK;
+
+    if ((tid != owner->tid) || (tid == 0)) {
+        owner->tid  = tid;
+        owner->late = 0;
+        osc_daxpin_patience_begin(&owner->settled, OSC_DAXPIN_OWNER_SEC);
+        return OMPI_SUCCESS;
+    }
+    if (owner->late) {
+        return osc_daxpin_bound_check(&owner->bound);
+    }
+    if (osc_daxpin_patience_ends(&owner->settled)) {
+        osc_daxpin_bound_begin(module, osc_daxpin_node_find_thread(module, tid),
+                               &owner->bound);
+        owner->bound.at = osc_daxpin_node_find_rank(module, node_rank);
+        owner->late     = 1;
+    }
+    return OMPI_SUCCESS;
+}
+
+/* Lock the mutex. Return 0, an error of pthread, or EBUSY: the owner has had it
+ * for too long, and *error_p is the error, with a message. */
+static int osc_daxpin_node_trylock(osc_daxpin_module_t *module, int node_rank,
+                                   int *error_p)
+{
+    osc_daxpin_lock_t *lock  = &module->node.locks[node_rank];
+    osc_daxpin_owner_t owner = {.tid = 0};
+    unsigned spins           = 0;
+    int ret;
+
+    *error_p = OMPI_SUCCESS;
+    while (((ret = pthread_mutex_trylock(&lock->mutex)) == EBUSY) &&
+           (*error_p == OMPI_SUCCESS)) {
+        if (module->remote) {
+            opal_progress(); /* who has it may wait for a reply of this rank */
+        }
+        if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
+            sched_yield();
+            *error_p = osc_daxpin_owner_check(module, node_rank, &owner);
+        }
+    }
+    return ret;
+}
+
 int osc_daxpin_node_lock(osc_daxpin_module_t *module, int node_rank)
 {
     osc_daxpin_lock_t *lock = &module->node.locks[node_rank];
-    unsigned spins          = 0;
-    int ret;
+    int ret, error;
 
-    while ((ret = pthread_mutex_trylock(&lock->mutex)) == EBUSY) {
-        if (module->remote) {
-            opal_progress(); /* who has it may wait for a reply of this rank */
-        } else if (++spins % OSC_DAXPIN_NODE_SPINS == 0) {
-            sched_yield();
-        }
+    ret = osc_daxpin_node_trylock(module, node_rank, &error);
+    if (ret == EBUSY) {
+        return error;
     }
     if (ret == EOWNERDEAD) {
         /* A mutex that is not made consistent can stay locked for ever: so it

@@ -21,7 +21,7 @@ uint64_t osc_daxpin_space(const char *name);
 
 /* Lock the memory of a rank of this node for an accumulate, which a window
  * without remote targets does. Return OMPI_SUCCESS, or an error with a message:
- * a process ended while it had the lock. */
+ * a process ended while it had the lock, or has it for too long. */
 int  osc_daxpin_node_lock(osc_daxpin_module_t *module, int node_rank);
 void osc_daxpin_node_unlock(osc_daxpin_module_t *module, int node_rank);
 
