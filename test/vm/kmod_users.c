@@ -72,8 +72,11 @@ static int set_parameter(const char *name, long value)
 
 static int become(uid_t uid)
 {
-    return ((setgroups(0, NULL) == 0) && (setgid(uid) == 0) &&
-            (setuid(uid) == 0)) ? 0 : -1;
+    if ((setgroups(0, NULL) != 0) || (setgid(uid) != 0) ||
+        (setuid(uid) != 0)) {
+        return -1;
+    }
+    return prctl(PR_SET_PDEATHSIG, SIGKILL); /* setuid() clears it */
 }
 
 /* Pin until it fails. Descriptors of the device stay open, and so a file whose ranges
@@ -147,7 +150,6 @@ static taken_t start(const order_t *order, pid_t *pid_p)
     }
     *pid_p = fork();
     if (*pid_p == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if ((setrlimit(RLIMIT_MEMLOCK, &none) == 0) &&
             (become(order->uid) == 0)) {
             taken.error = order->nested ? nest(order) : 0;
@@ -343,7 +345,6 @@ static void test_kill(void)
     for (i = 0; i < KILLS; ++i) {
         pid = fork();
         if (pid == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (become(ALICE) == 0) {
                 pin_for_ever(i);
             }
@@ -389,7 +390,6 @@ static void start_busy(pid_t *pids)
     for (i = 0; i < QUEUE_BUSY; ++i) {
         pids[i] = fork();
         if (pids[i] == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (become(ALICE) == 0) {
                 pin_again(i);
             }
@@ -486,7 +486,6 @@ static int run_rounds(atomic_int *done)
     double end = now() + QUEUE_WAIT_S;
 
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         status = (become(BOB) == 0) ? 0 : EPERM;
         while ((status == 0) && (*done < QUEUE_ROUNDS)) {
             status = queue_round(*done);
