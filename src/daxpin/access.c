@@ -368,3 +368,8 @@ void daxpin_file_set_distant(daxpin_file_t *file)
 {
     atomic_store(&file->distant, 1);
 }
+
+int daxpin_file_is_distant(const daxpin_file_t *file)
+{
+    return atomic_load(&file->distant);
+}

@@ -87,10 +87,13 @@ int daxpin_access_look(daxpin_access_t *access, uint64_t second);
  * valid until the file is closed. */
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);
 
-/* Note that processes of other nodes read the control page. The holder looks at
- * the lease more often then, because they wait for a look if they have seen none
- * for long. */
+/* Note that processes of other nodes read the control page after their accesses.
+ * The holder looks at the lease more often then, because they wait for a look if
+ * they have seen none for long. */
 void daxpin_file_set_distant(daxpin_file_t *file);
+
+/* Return whether that was noted. */
+int daxpin_file_is_distant(const daxpin_file_t *file);
 
 /* Return whether the range has the control page of a file of this process in
  * it. A member maps the page read-only, so that no RDMA device registers it for

@@ -6,6 +6,7 @@
 #include "daxpin_mr.h"
 #include "daxpin_mr_probe.h"
 #include "daxpin_process.h"
+#include "daxpin/access.h"
 #include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
 #include "daxpin/file/revoke.h"
@@ -292,10 +293,17 @@ static int uct_daxpin_mr_release(uct_daxpin_mr_t *mr)
 
 /* The file's memory will be the program's own, and not the file's. On demand, the
  * NIC would write there and report success. Without the registration it reports
- * an error to the process that writes. */
+ * an error to the process that writes, whose endpoint fails then; UCX ends the
+ * process if nobody handles that, which is so in Open MPI. So the registration
+ * stays where others learn of the revoke from the control page. The blocks are
+ * not at risk: the NIC has none of them when the memory has been replaced. */
 static void uct_daxpin_mr_on_revoke(daxpin_file_t *file, void *arg)
 {
-    const int ret = uct_daxpin_mr_release(arg);
+    int ret = 0;
+
+    if (!daxpin_file_is_distant(file)) {
+        ret = uct_daxpin_mr_release(arg);
+    }
 
     if (ret != 0) {
         ucs_error("daxpin: %s is revoked, but the registration of its memory"

@@ -3,13 +3,15 @@
 
 /*
  * What is registered on demand ends with the file: the device must not write
- * into the memory that replaces the file's, and report success: what it writes
- * until the end is in the file. A dma-buf is taken where there is one, unless the
- * device does not take it. The device is verbs.c, which counts.
+ * into the memory that replaces the file's, and report success, unless others look
+ * for themselves: what it writes until the end is in the file. A dma-buf is taken
+ * where there is one, unless the device does not take it. The device is verbs.c,
+ * which counts.
  *
  * usage: demand VERBS DIRECTORY
  */
 
+#include "daxpin/access.h"
 #include "ucx_daxpin/daxpin_mr.h"
 #include "ucx_daxpin/daxpin_process.h"
 
@@ -103,8 +105,10 @@ static void *map_file(const char *path)
 }
 
 /* revoked: the file is truncated while it is registered. broken: the device
- * does not release at that moment, but later. */
-static int test(uct_md_h md, const char *path, int revoked, int broken)
+ * does not release at that moment, but later. distant: others read the control page
+ * after their accesses, so nothing is released until the program does that. */
+static int test(uct_md_h md, const char *path, int revoked, int broken,
+                int distant)
 {
     uct_daxpin_mr_caps_t caps = {.is_known = 1, .has_odp = 1};
     void *memory              = map_file(path);
@@ -127,11 +131,14 @@ static int test(uct_md_h md, const char *path, int revoked, int broken)
         return fail("there is not one registration");
     }
     *failures = broken;
+    if (distant) {
+        daxpin_file_set_distant(mr->file);
+    }
     if (revoked && (!truncate_by_other(path) ||
                     !comes_true(mr->file, DAXPIN_STATE_REVOKED))) {
         return fail("it is not revoked");
     }
-    if (*registered != (!revoked || broken)) {
+    if (*registered != (!revoked || broken || distant)) {
         return fail("after the revoke it is not as it should be");
     }
     if ((uct_daxpin_mr_dereg(mr) != UCS_OK) || (*registered != 0)) {
@@ -307,8 +314,10 @@ int main(int argc, char **argv)
     dmabuf_offset = dlsym(verbs, "verbs_offset");
     snprintf(path, sizeof(path), "%s/demand", argv[2]);
     uct_daxpin_mr_query(&md.super, "none", &caps); /* Finds the functions */
-    return !(test(&md.super, path, 0, 0) && test(&md.super, path, 1, 0) &&
-             test(&md.super, path, 1, 1) &&
+    return !(test(&md.super, path, 0, 0, 0) &&
+             test(&md.super, path, 1, 0, 0) &&
+             test(&md.super, path, 1, 1, 0) &&
+             test(&md.super, path, 1, 0, 1) &&
              test_last_write(&md.super, path) &&
              test_dmabuf(&md.super, path));
 }
