@@ -6,12 +6,7 @@
 #ifndef OLD_KERNEL_H_
 #define OLD_KERNEL_H_
 
-#include "unit.h"
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include "filter.h"
 
 #define OLD_KERNEL_IOCTL 0xc0686611u /* PROCMAP_QUERY of <linux/fs.h> */
 
@@ -29,11 +24,8 @@ static UNIT_UNUSED int old_kernel_begin(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     };
-    struct sock_fprog program = {.len    = 6,
-                                 .filter = filter};
 
-    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
-           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+    return filter_begin(filter, sizeof(filter) / sizeof(filter[0]));
 }
 
 #endif

@@ -4,15 +4,13 @@
 /* Opening, sharing and closing files */
 
 #include "disk.h"
+#include "filter.h"
 #include "intruder.h"
 #include "daxpin/file/file.h"
 #include "member.h"
 #include "daxpin/file/share.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define FILE_PROCESSES 8
 
@@ -684,10 +682,8 @@ static int file_forbid_chdir(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     };
-    struct sock_fprog program = {.len = 5, .filter = filter};
 
-    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
-           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+    return filter_begin(filter, sizeof(filter) / sizeof(filter[0]));
 }
 
 static int file_stays_child(int argc, char **argv)

@@ -3,14 +3,12 @@
 
 /* What is read in /proc: files of processes, leases and their waiters */
 
+#include "filter.h"
 #include "intruder.h"
 
 #include "daxpin/os/proc.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 
 #define PROC_INODE_NUMBER 11101448
 #define PROC_HOLDER       2722
@@ -511,10 +509,8 @@ static int proc_refuse_pidfd(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     };
-    struct sock_fprog program = {.len = 4, .filter = filter};
 
-    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) &&
-           (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0);
+    return filter_begin(filter, sizeof(filter) / sizeof(filter[0]));
 }
 
 static int proc_refused(int argc, char **argv)
