@@ -384,6 +384,10 @@ report_goals()
             row("put of 64 MiB, against memcpy",
                 ns["daxpin", "put", 67108864], ns["memcpy", "put", 67108864],
                 1.05)
+            row("get of 16 MiB, against the best of osc/ucx and osc/sm",
+                ns["daxpin", "get", 16777216], best("get", 16777216), 1.05)
+            row("get of 64 MiB, against the best of osc/ucx and osc/sm",
+                ns["daxpin", "get", 67108864], best("get", 67108864), 1.05)
             for (i = 8; i <= 67108864; i *= 512) {
                 i = (i == 4096 * 512) ? 67108864 : i
                 row("durable put of " i " B, against memcpy and pmem2_persist",

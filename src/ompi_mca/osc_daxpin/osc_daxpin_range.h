@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+/* Copies of more bytes are long: they prepare pages, and are made in chunks */
+#define OSC_DAXPIN_SHORT (256u * 1024)
+
 /* Caller holds the lock of the peers. Find the region of a dynamic window. */
 int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                           ptrdiff_t from, osc_daxpin_range_t *range);
@@ -136,7 +139,7 @@ osc_daxpin_range_is_short(const osc_daxpin_module_t *module,
     const uint64_t size = is_put ? peer->short_put : peer->short_get;
 
     return (peer->open | module->all_open) && (length - 1 < size) &&
-           (length <= DAXPIN_ACCESS_CHUNK) &&
+           (length <= OSC_DAXPIN_SHORT) &&
            !__builtin_mul_overflow(disp, (ptrdiff_t)peer->disp_unit,
                                    (ptrdiff_t*)start_p) &&
            (*start_p <= size - length);
@@ -187,7 +190,7 @@ static inline void osc_daxpin_range_copy(const osc_daxpin_mem_t *mem,
 {
     if (length == sizeof(uint64_t)) {
         memcpy(dest, source, sizeof(uint64_t)); /* inline */
-    } else if (OPAL_LIKELY(length <= DAXPIN_ACCESS_CHUNK)) {
+    } else if (OPAL_LIKELY(length <= OSC_DAXPIN_SHORT)) {
         memcpy(dest, source, length);
     } else {
         osc_daxpin_range_copy_long(mem, dest, source, length);
