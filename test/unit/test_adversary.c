@@ -180,22 +180,18 @@ static int player_stop(void)
 /* Leave room for as little as the process has now. */
 static int player_limit(const char *name)
 {
-    unsigned long pages = 0, data = 0;
-    struct rlimit limit;
-    FILE *file = fopen("/proc/self/statm", "re");
-    int what   = (strcmp(name, "files") == 0) ? RLIMIT_NOFILE :
-                 (strcmp(name, "data") == 0)  ? RLIMIT_DATA : RLIMIT_AS;
+    const int what = (strcmp(name, "files") == 0) ? RLIMIT_NOFILE : RLIMIT_DATA;
+    struct rlimit limit = {0};
 
-    if ((file == NULL) || (fscanf(file, "%lu %*u %*u %*u %*u %lu", &pages,
-                                  &data) != 2)) {
-        return -EIO;
-    }
-    fclose(file);
-    limit.rlim_cur = (what == RLIMIT_NOFILE) ? 0 :
-                     (what == RLIMIT_DATA)   ? data * 4096 :
-                                               (pages + 4) * 4096;
-    limit.rlim_max = limit.rlim_cur;
     player_is_limited = 1;
+    if (strcmp(name, "space") == 0) {
+        return unit_limit_space(4 * 4096);
+    }
+    if (what == RLIMIT_DATA) {
+        limit.rlim_cur = 1024 * (rlim_t)(unit_number_in("/proc/self/status",
+                                                        "VmData:") + 128);
+    }
+    limit.rlim_max = limit.rlim_cur;
     return (setrlimit((unsigned)what, &limit) == 0) ? 0 : -errno;
 }
 

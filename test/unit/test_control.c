@@ -14,21 +14,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-/* Set the limit of the address space to what is in use. */
-static int control_fill_space(void)
-{
-    FILE *file          = fopen("/proc/self/statm", "re");
-    unsigned long pages = 0;
-    struct rlimit limit;
-
-    if ((file == NULL) || (fscanf(file, "%lu", &pages) != 1)) {
-        return -EIO;
-    }
-    fclose(file);
-    limit.rlim_cur = limit.rlim_max = pages * (rlim_t)sysconf(_SC_PAGESIZE);
-    return setrlimit(RLIMIT_AS, &limit);
-}
-
 /* Leave no room for another mapping, and end access to a page that is mapped
  * read-only. Answer with the state and whether the page says more. */
 static int control_room_child(int argc, char **argv)
@@ -46,7 +31,7 @@ static int control_room_child(int argc, char **argv)
     }
     atomic_store(&first->length, 4096);
     daxpin_control_set_state(first, DAXPIN_STATE_HELD, 1);
-    if (control_fill_space() != 0) {
+    if (unit_limit_space(0) != 0) {
         child_report(-1, "cannot limit the address space");
         return 0;
     }

@@ -383,12 +383,10 @@ static int fault_use_mappings(void)
 
 static int fault_set_limit(const char *name)
 {
-    long kib = unit_number_in("/proc/self/status", "VmSize:");
-
     if (strcmp(name, "data") == 0) {
         return fault_limit(RLIMIT_DATA, 1);
     } else if (strcmp(name, "space") == 0) {
-        return fault_limit(RLIMIT_AS, (rlim_t)kib * 1024);
+        return unit_limit_space(0) == 0;
     } else if (strcmp(name, "files") == 0) {
         return fault_limit(RLIMIT_NOFILE, 0);
     } else if (strcmp(name, "size") == 0) {

@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -298,6 +299,28 @@ static UNIT_UNUSED long unit_number_in(const char *path, const char *word)
         fclose(file);
     }
     return number;
+}
+
+/* Allow this process so many bytes of address space more than it uses. The
+ * thread of the library may allocate memory for the first time meanwhile; then
+ * the limit would be too low for what the process has already. */
+static UNIT_UNUSED int unit_limit_space(size_t more)
+{
+    long used = unit_number_in("/proc/self/status", "VmSize:"), allowed;
+    struct rlimit limit;
+
+    do {
+        allowed = used;
+        if ((allowed == 0) || (getrlimit(RLIMIT_AS, &limit) != 0)) {
+            return -EIO;
+        }
+        limit.rlim_cur = (rlim_t)allowed * 1024 + more;
+        if (setrlimit(RLIMIT_AS, &limit) != 0) {
+            return -errno;
+        }
+        used = unit_number_in("/proc/self/status", "VmSize:");
+    } while (used > allowed);
+    return 0;
 }
 
 /* Map a file for reading and writing, as a program does. */

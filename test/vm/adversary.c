@@ -616,15 +616,30 @@ static void torment(act_t act, uint32_t round)
     }
 }
 
-/* Leave the members room for as little as they have now, or give it back. */
+/* Return how much address space a process uses. */
+static rlim_t space_of(pid_t pid)
+{
+    unsigned long pages;
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    file = fopen(path, "re");
+    if ((file == NULL) || (fscanf(file, "%lu", &pages) != 1)) {
+        give_up(path);
+    }
+    fclose(file);
+    return pages * BLOCK_BYTES;
+}
+
+/* Leave the members room for as little as they have now, or give it back. What
+ * a member allocates meanwhile counts, too: a limit below what it uses would
+ * not even let it replace a mapping. */
 static void limit_members(act_t act, int is_limited)
 {
     const int what = (act == ACT_FILES) ? RLIMIT_NOFILE : RLIMIT_AS;
     struct rlimit limit;
-    unsigned long pages;
-    char path[64];
     unsigned i;
-    FILE *file;
     pid_t pid;
 
     for (i = 0; i < members; ++i) {
@@ -632,19 +647,16 @@ static void limit_members(act_t act, int is_limited)
         if (pid == 0) {
             continue; /* it has ended by itself, which was a failure */
         }
-        snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-        file = fopen(path, "re");
-        if ((file == NULL) || (fscanf(file, "%lu", &pages) != 1)) {
-            give_up(path);
-        }
-        fclose(file);
         getrlimit(what, &limit); /* it was this process's, too */
-        if (is_limited) {
-            limit.rlim_cur = (act == ACT_FILES) ? 0 : pages * BLOCK_BYTES;
-        }
-        if (prlimit(pid, what, &limit, NULL) != 0) {
-            give_up("prlimit");
-        }
+        do {
+            if (is_limited) {
+                limit.rlim_cur = (act == ACT_FILES) ? 0 : space_of(pid);
+            }
+            if (prlimit(pid, what, &limit, NULL) != 0) {
+                give_up("prlimit");
+            }
+        } while (is_limited && (act != ACT_FILES) &&
+                 (space_of(pid) > limit.rlim_cur));
     }
 }
 
