@@ -171,15 +171,37 @@ static long daxpin_device_export(struct daxpin_device *device,
     return daxpin_pin_export(pin, msecs_to_jiffies(args.grace_ms));
 }
 
-static long daxpin_device_change(struct daxpin_device *device,
-                                 int (*change)(struct daxpin_pin *pin))
+static long daxpin_device_revoke(struct daxpin_device *device, u32 delay_ms)
 {
     struct daxpin_pin *pin = smp_load_acquire(&device->pin);
 
     if (!DAXPIN_HAVE_DMABUF) {
         return -EOPNOTSUPP;
     }
-    return (pin == NULL) ? -EINVAL : change(pin);
+    if ((pin == NULL) || (delay_ms > DAXPIN_IOC_GRACE_MAX)) {
+        return -EINVAL;
+    }
+    daxpin_pin_revoke(pin, msecs_to_jiffies(delay_ms));
+    return 0;
+}
+
+static long daxpin_device_revoke_in(struct daxpin_device *device,
+                                    const u32 __user *user)
+{
+    u32 delay_ms;
+
+    return (get_user(delay_ms, user) != 0) ? -EFAULT :
+           daxpin_device_revoke(device, delay_ms);
+}
+
+static long daxpin_device_wait(struct daxpin_device *device)
+{
+    struct daxpin_pin *pin = smp_load_acquire(&device->pin);
+
+    if (!DAXPIN_HAVE_DMABUF) {
+        return -EOPNOTSUPP;
+    }
+    return (pin == NULL) ? -EINVAL : daxpin_pin_wait(pin);
 }
 
 static long daxpin_device_ioctl(struct file *file, unsigned int command,
@@ -197,9 +219,11 @@ static long daxpin_device_ioctl(struct file *file, unsigned int command,
     case DAXPIN_IOC_EXPORT:
         return daxpin_device_export(file->private_data, (void __user *)arg);
     case DAXPIN_IOC_REVOKE:
-        return daxpin_device_change(file->private_data, daxpin_pin_revoke);
+        return daxpin_device_revoke(file->private_data, 0);
+    case DAXPIN_IOC_REVOKE_IN:
+        return daxpin_device_revoke_in(file->private_data, (u32 __user *)arg);
     case DAXPIN_IOC_WAIT:
-        return daxpin_device_change(file->private_data, daxpin_pin_wait);
+        return daxpin_device_wait(file->private_data);
     default:
         return -ENOTTY;
     }

@@ -266,8 +266,12 @@ struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
 /* Serve the pin after a number of jiffies. Caller holds user->lock. */
 static void daxpin_pin_make_due(struct daxpin_pin *pin, unsigned long delay)
 {
-    pin->is_due = true;
-    pin->due    = jiffies + delay;
+    const unsigned long due = jiffies + delay;
+
+    if (!pin->is_due || time_before(due, pin->due)) {
+        pin->is_due = true;
+        pin->due    = due;
+    }
     daxpin_user_kick(pin->user, 0); /* It finds out when the next one is due */
 }
 
@@ -352,13 +356,27 @@ static void daxpin_pin_defer(struct daxpin_pin *pin)
     daxpin_pin_set_due(pin, pin->pause);
 }
 
+/* Return whether the owner wants the pages back by now. If it will later, have
+ * the pin served then. */
+static bool daxpin_pin_is_wanted(struct daxpin_pin *pin)
+{
+    bool is_wanted;
+
+    spin_lock(&pin->user->lock);
+    is_wanted = pin->is_wanted && time_after_eq(jiffies, pin->wanted);
+    if (pin->is_wanted && !is_wanted) {
+        daxpin_pin_make_due(pin, pin->wanted - jiffies);
+    }
+    spin_unlock(&pin->user->lock);
+    return is_wanted;
+}
+
 /* Return whether the pages are to be taken back. An owner who has given the
  * lease up in time goes on without it, and has lent the file. */
 static bool daxpin_pin_must_revoke(struct daxpin_pin *pin)
 {
-    return READ_ONCE(pin->is_wanted) ||
-           daxpin_dmabuf_is_revoked(&pin->dmabuf) ||
-           daxpin_lease_is_breaking(pin->inode);
+    return daxpin_dmabuf_is_revoked(&pin->dmabuf) ||
+           daxpin_lease_is_breaking(pin->inode) || daxpin_pin_is_wanted(pin);
 }
 
 static void daxpin_pin_serve_one(struct daxpin_pin *pin)
@@ -420,7 +438,7 @@ static void daxpin_pin_on_break(struct daxpin_watch *watch)
     struct daxpin_pin *pin = container_of(watch, struct daxpin_pin, watch);
 
     spin_lock(&pin->user->lock);
-    if (pin->is_exported && !pin->is_due) {
+    if (pin->is_exported) {
         daxpin_pin_make_due(pin, pin->grace);
     }
     spin_unlock(&pin->user->lock);
@@ -557,11 +575,17 @@ int daxpin_pin_export(struct daxpin_pin *pin, unsigned long grace)
     return daxpin_dmabuf_export(&pin->dmabuf);
 }
 
-int daxpin_pin_revoke(struct daxpin_pin *pin)
+void daxpin_pin_revoke(struct daxpin_pin *pin, unsigned long delay)
 {
-    WRITE_ONCE(pin->is_wanted, true);
-    daxpin_pin_set_due(pin, 0);
-    return 0;
+    const unsigned long wanted = jiffies + delay;
+
+    spin_lock(&pin->user->lock);
+    if (!pin->is_wanted || time_before(wanted, pin->wanted)) {
+        pin->is_wanted = true;
+        pin->wanted    = wanted;
+        daxpin_pin_make_due(pin, delay);
+    }
+    spin_unlock(&pin->user->lock);
 }
 
 int daxpin_pin_wait(struct daxpin_pin *pin)

@@ -42,6 +42,7 @@ struct daxpin_pin {
     struct daxpin_user   *user;
     struct list_head     link;    /* of the user's pins */
     bool                 is_wanted; /* back, by daxpin_pin_revoke() */
+    unsigned long        wanted;    /* in jiffies: when */
     bool                 is_exported;
     bool                 has_ended; /* no reference is left */
     bool                 is_due;
@@ -78,8 +79,9 @@ void daxpin_pin_release(struct daxpin_pin *pin);
  * Return a descriptor, or a negative errno: -EPERM if it is being broken. */
 int daxpin_pin_export(struct daxpin_pin *pin, unsigned long grace);
 
-/* Have the dma-buf revoked, and the pages unpinned, soon. */
-int daxpin_pin_revoke(struct daxpin_pin *pin);
+/* Have the dma-buf revoked, and the pages unpinned, after so many jiffies. Calls
+ * for later than an earlier one's do nothing. */
+void daxpin_pin_revoke(struct daxpin_pin *pin, unsigned long delay);
 
 /* Wait until the pages are unpinned. Return 0, -ETIMEDOUT if a device still uses
  * pages, or -EINTR when a signal arrives. */

@@ -76,7 +76,8 @@ struct daxpin_ioc_export {
  * Export what is pinned as a dma-buf. Return a descriptor (O_CLOEXEC). Devices
  * lose it if the lease is broken, and its owner has not given it back grace_ms
  * later: so that is to be less than fs.lease-break-time. An owner who gives the
- * lease back keeps the pin, unless DAXPIN_IOC_REVOKE was called. Errors:
+ * lease back keeps the pin, unless DAXPIN_IOC_REVOKE or DAXPIN_IOC_REVOKE_IN was
+ * called. Errors:
  *
  *   EINVAL      flags, grace_ms, or this description has no pin
  *   EOPNOTSUPP  this kernel has mappings, and no dma-bufs
@@ -90,6 +91,12 @@ struct daxpin_ioc_export {
 /* Have the dma-buf taken from devices, and the blocks unpinned. Does not wait.
  * EINVAL: this description has no pin. EOPNOTSUPP: no dma-bufs. */
 #define DAXPIN_IOC_REVOKE _IO(0xDA, 4)
+
+/* The same in so many milliseconds, DAXPIN_IOC_GRACE_MAX at most, whatever
+ * becomes of the lease and of this description meanwhile. Of several calls, the
+ * first counts. EINVAL, EOPNOTSUPP as above; EFAULT. Modules of before have no
+ * such call (ENOTTY). */
+#define DAXPIN_IOC_REVOKE_IN _IOW(0xDA, 6, __u32)
 
 /* Wait until that is done. ETIMEDOUT: a device has not let go within 10 s;
  * EINTR: a signal. It goes on even so. */

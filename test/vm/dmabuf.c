@@ -11,9 +11,7 @@
  *   DAXPIN_VM_BREAKS  breaks in the middle of transfers; default: 100
  */
 
-#include "pinned.h"
-
-#include "importer/importer.h"
+#include "imported.h"
 
 #include <sys/syscall.h>
 
@@ -40,45 +38,10 @@ static int export_pin(int device, uint32_t grace_ms)
     return ioctl(device, DAXPIN_IOC_EXPORT, &args);
 }
 
-/* Have a device write to the dma-buf. Return it, or -1. */
-static int import(int dmabuf, enum importer_mode mode)
-{
-    const struct importer_args args = {.fd = dmabuf, .mode = mode};
-    int fd = open(IMPORTER_DEVICE, O_RDWR | O_CLOEXEC), error;
-
-    if (ioctl(fd, IMPORTER_IOC_START, &args) != 0) {
-        error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
-static struct importer_stats stats_of(int device)
-{
-    struct importer_stats stats = { 0 };
-
-    ioctl(device, IMPORTER_IOC_STATS, &stats);
-    return stats;
-}
-
 static int take_back(const exported_t *me)
 {
     return ((ioctl(me->file.device, DAXPIN_IOC_REVOKE) == 0) &&
             (ioctl(me->file.device, DAXPIN_IOC_WAIT) == 0)) ? 0 : -1;
-}
-
-/* Wait until the device has written something more. */
-static int writes(int device)
-{
-    unsigned long long before = stats_of(device).transfers;
-    int i;
-
-    for (i = 0; (i < 1000) && (stats_of(device).transfers <= before); ++i) {
-        pause_ms(5);
-    }
-    return stats_of(device).transfers > before;
 }
 
 static int make_exported(exported_t *me, const char *name, uint32_t grace_ms)
@@ -138,19 +101,9 @@ static pid_t shrink(exported_t *me)
     return pid;
 }
 
-/* Return whether the device has been told to let go. */
-static int is_told(int device)
-{
-    int i;
-
-    for (i = 0; (i < 500) && !stats_of(device).is_told; ++i) {
-        pause_ms(20);
-    }
-    return stats_of(device).is_told;
-}
-
 static void test_interface(void)
 {
+    const uint32_t soon = 1, too_late = LONG_MS + 1;
     struct daxpin_ioc_export args = { 0 };
     exported_t me;
     uint32_t ways;
@@ -161,8 +114,14 @@ static void test_interface(void)
     CHECK((export_pin(device, 0) < 0) && (errno == EINVAL), "no pin: %m");
     CHECK((ioctl(device, DAXPIN_IOC_WAIT) != 0) && (errno == EINVAL), "%m");
     CHECK((ioctl(device, DAXPIN_IOC_REVOKE) != 0) && (errno == EINVAL), "%m");
+    CHECK((ioctl(device, DAXPIN_IOC_REVOKE_IN, &soon) != 0) &&
+          (errno == EINVAL), "later: %m");
     close(device);
     TRY(make_exported(&me, "interface", NO_GRACE));
+    CHECK((ioctl(me.file.device, DAXPIN_IOC_REVOKE_IN, &too_late) != 0) &&
+          (errno == EINVAL), "in more than a minute: %m");
+    CHECK((ioctl(me.file.device, DAXPIN_IOC_REVOKE_IN, NULL) != 0) &&
+          (errno == EFAULT), "in NULL: %m");
     CHECK((export_pin(me.file.device, 0) < 0) && (errno == EBUSY), "%m");
     close_fd(&me.dmabuf);
     CHECK((export_pin(me.file.device, LONG_MS + 1) < 0) && (errno == EINVAL),
@@ -238,6 +197,62 @@ static void test_revoke(void)
     CHECK((export_pin(me.file.device, 0) < 0), "it can be exported again");
     CHECK(take_back(&me) == 0, "once more: %m");
     CHECK(stats_of(me.device).late == 0, "late");
+    end(&me);
+}
+
+/* Have the dma-buf taken back later, in the middle of a break, and give the lease
+ * back. Return 0, or an errno. */
+static int take_back_in(exported_t *me, uint32_t delay_ms)
+{
+    if (ioctl(me->file.device, DAXPIN_IOC_REVOKE_IN, &delay_ms) != 0) {
+        return errno;
+    }
+    return (fcntl(me->file.fd, F_SETLEASE, F_UNLCK) == 0) ? 0 : errno;
+}
+
+/* The owner gives the lease back, and lets the device have the dma-buf for as
+ * long as it wants it */
+static void test_later(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "later", LONG_MS, IMPORTER_AT_ONCE));
+    unmap_file(&me.file);
+    pid = intrude(me.file.path);
+    CHECK(waits(pid), "it did not wait for the lease");
+    CHECK(take_back_in(&me, LONG_MS) == 0, "revoke in a minute: %m");
+    close_device(&me.file);
+    pause_ms(GRACE_MS);
+    CHECK(waits(pid), "it did not wait for the device");
+    CHECK(writes(me.device) && !stats_of(me.device).is_told,
+          "the device has lost it");
+    close_fd(&me.dmabuf);
+    close_fd(&me.device);
+    CHECK(passes(pid), "it waits still, or failed");
+    end(&me);
+}
+
+/* The same, and the device wants it for longer than that */
+static void test_too_long(void)
+{
+    const uint32_t later = LONG_MS; /* after the first one: does nothing */
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "too-long", LONG_MS, IMPORTER_PINNED));
+    unmap_file(&me.file);
+    pid = intrude(me.file.path);
+    CHECK(waits(pid), "it did not wait for the lease");
+    CHECK(take_back_in(&me, GRACE_MS) == 0, "%m");
+    CHECK(ioctl(me.file.device, DAXPIN_IOC_REVOKE_IN, &later) == 0, "%m");
+    close_device(&me.file);
+    CHECK(waits(pid), "it did not wait for the device");
+    CHECK(writes(me.device) && !stats_of(me.device).is_told,
+          "the device has lost it");
+    CHECK(passes(pid), "it waits still, or failed");
+    CHECK(stats_of(me.device).is_told && (stats_of(me.device).late == 0),
+          "the device has it still");
     end(&me);
 }
 
@@ -503,6 +518,8 @@ int main(int argc, char **argv)
     run("dmabuf: a device writes to the file", test_content);
     run("dmabuf: a device that cannot let go is refused", test_static);
     run("dmabuf: a truncate waits until the owner revokes", test_revoke);
+    run("dmabuf: a device that keeps it until it gives it back", test_later);
+    run("dmabuf: a device that keeps it for too long", test_too_long);
     run("dmabuf: a break needs no help of the program", test_hung);
     run("dmabuf: a lease that is lent", test_lent);
     run("dmabuf: a grace that ends", test_grace);

@@ -181,6 +181,7 @@ static void fuzz_ioctl(fuzz_t *fuzz)
                                              DAXPIN_IOC_GET_WAYS,
                                              DAXPIN_IOC_EXPORT,
                                              DAXPIN_IOC_REVOKE,
+                                             DAXPIN_IOC_REVOKE_IN,
                                              DAXPIN_IOC_WAIT, _IO(0xDA, 9)};
     struct daxpin_ioc_pin args = {.offset = number(fuzz),
                                   .length = number(fuzz),
@@ -190,7 +191,7 @@ static void fuzz_ioctl(fuzz_t *fuzz)
     args.addr  = dice(fuzz, 2) ? number(fuzz) :
                  fuzz->slots->maps[dice(fuzz, SLOTS)] & -PAGE;
     ++fuzz->calls;
-    ioctl(any(fuzz), commands[dice(fuzz, 8)],
+    ioctl(any(fuzz), commands[dice(fuzz, 9)],
           dice(fuzz, 16) ? (void*)&args : (void*)number(fuzz));
 }
 
