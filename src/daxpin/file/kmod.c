@@ -288,11 +288,25 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
     free(pin);
 }
 
-void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin)
+/* Have the kernel take the dma-buf from devices, at once or later. A module that
+ * can only do it at once does so. */
+static int daxpin_kmod_revoke_dmabuf(const daxpin_kmod_pin_t *pin, int later)
+{
+    const unsigned break_time = daxpin_lease_break_time();
+    uint32_t delay_ms         = DAXPIN_IOC_GRACE_MAX;
+
+    if ((break_time > 0) && (break_time < delay_ms / 1000)) {
+        delay_ms = break_time * 1000;
+    }
+    return (later && (ioctl(pin->fd, DAXPIN_IOC_REVOKE_IN, &delay_ms) == 0)) ?
+           0 : ioctl(pin->fd, DAXPIN_IOC_REVOKE);
+}
+
+void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin, int later)
 {
     int ret;
 
-    if ((pin->dmabuf >= 0) && (ioctl(pin->fd, DAXPIN_IOC_REVOKE) != 0)) {
+    if ((pin->dmabuf >= 0) && (daxpin_kmod_revoke_dmabuf(pin, later) != 0)) {
         daxpin_log(DAXPIN_LOG_ERROR, "cannot take pinned blocks from devices: "
                    "%m; they stay pinned until their registrations end");
     }

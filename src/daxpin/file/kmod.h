@@ -54,9 +54,10 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin);
 
 /* End the kernel pin at a revoke, and leave anonymous memory in the place of
  * the mapping of the device. A dma-buf is taken from devices, which takes them
- * a moment; a truncate waits for that in the kernel. Caller holds
- * daxpin_mutex. */
-void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin);
+ * a moment; a truncate waits for that in the kernel. If later, devices keep it
+ * until they give it back, but no longer than fs.lease-break-time, or a minute.
+ * Caller holds daxpin_mutex. */
+void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin, int later);
 
 /* Forget the kernel pin in the child of a fork, which inherits the descriptor,
  * but not its mapping. Caller holds daxpin_mutex. */

@@ -62,10 +62,11 @@ static void daxpin_pins_remove_kmod(daxpin_pins_t *pins, daxpin_pin_t *pin)
 
 static int daxpin_pin_revoke(daxpin_range_t *range, void *arg)
 {
-    daxpin_pin_t *pin = daxpin_pin_of(range);
+    const int *later_p = arg;
+    daxpin_pin_t *pin  = daxpin_pin_of(range);
 
     if (pin->kmod != NULL) {
-        daxpin_kmod_revoke(pin->kmod);
+        daxpin_kmod_revoke(pin->kmod, *later_p);
     }
     return 1;
 }
@@ -80,9 +81,9 @@ static int daxpin_pin_fork(daxpin_range_t *range, void *arg)
     return 1;
 }
 
-void daxpin_pins_revoke(daxpin_pins_t *pins)
+void daxpin_pins_revoke(daxpin_pins_t *pins, int later)
 {
-    daxpin_ranges_each(&pins->ranges, daxpin_pin_revoke, NULL);
+    daxpin_ranges_each(&pins->ranges, daxpin_pin_revoke, &later);
     pins->kmods = 0;
     pins->watched = 0;
 }

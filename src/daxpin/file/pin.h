@@ -30,8 +30,9 @@ daxpin_pin_t *daxpin_pin_find(daxpin_file_t *file, uint64_t offset,
 void daxpin_pin_range(const daxpin_pin_t *pin, uint64_t *offset_p,
                       size_t *length_p);
 
-/* End all kernel pins of a file. Caller holds daxpin_mutex. */
-void daxpin_pins_revoke(daxpin_pins_t *pins);
+/* End all kernel pins of a file; as dma-bufs later, see daxpin_kmod_revoke().
+ * Caller holds daxpin_mutex. */
+void daxpin_pins_revoke(daxpin_pins_t *pins, int later);
 
 /* Forget all kernel pins of a file in the child of a fork. Caller holds
  * daxpin_mutex. */

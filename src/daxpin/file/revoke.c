@@ -249,7 +249,10 @@ static void daxpin_revoke_drained(daxpin_file_t *file)
 {
     daxpin_revoke_call(file, 1);
     daxpin_file_replace_maps(file);
-    daxpin_pins_revoke(&file->pins);
+    /* A device that has lost its pin fails the endpoint of who accesses it, which
+     * ends a job of Open MPI. Processes of other nodes that read the control
+     * page learn of the revoke there, and give the pin back. */
+    daxpin_pins_revoke(&file->pins, atomic_load(&file->distant));
     daxpin_revoke_call(file, 0);
     file->revoke.deadline = file->revoke.start + DAXPIN_ACKS_BOUND;
     file->revoke.phase    = DAXPIN_PHASE_ACKS;
