@@ -47,15 +47,12 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
     return ret;
 }
 
-static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
-                                    int persist)
+static __attribute__((noinline)) int
+osc_daxpin_settle_touched(osc_daxpin_module_t *module, int target, int persist)
 {
     const osc_daxpin_peer_t *peer = &module->peers[target];
     int ret                       = OMPI_SUCCESS;
 
-    if (!peer->touched) {
-        return OMPI_SUCCESS;
-    }
     atomic_thread_fence(memory_order_seq_cst);
     if (OPAL_UNLIKELY(peer->way->is_remote)) {
         ret = osc_daxpin_requests_begin_all(module);
@@ -64,6 +61,13 @@ static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
     osc_daxpin_keep_first(&ret,
                           osc_daxpin_settle_one(module, target, persist));
     return ret;
+}
+
+static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
+                                    int persist)
+{
+    return !module->peers[target].touched ? OMPI_SUCCESS :
+           osc_daxpin_settle_touched(module, target, persist);
 }
 
 static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)

@@ -51,37 +51,6 @@ int osc_daxpin_access_fence(osc_daxpin_module_t *module, int hints)
                                             OSC_DAXPIN_EPOCH_FENCE);
 }
 
-int osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
-                           int *has_locks_p)
-{
-    osc_daxpin_local_t *local = &module->local;
-    osc_daxpin_peer_t *peer   = &module->peers[target];
-    int ret                   = OMPI_ERR_RMA_SYNC;
-
-    OPAL_THREAD_LOCK(&local->mutex);
-    if (!peer->locked && (local->access != OSC_DAXPIN_EPOCH_START) &&
-        (local->access != OSC_DAXPIN_EPOCH_LOCK_ALL)) {
-        local->access = OSC_DAXPIN_EPOCH_LOCK;
-        peer->locked  = 1;
-        *has_locks_p  = local->num_locks++ > 0;
-        ret           = OMPI_SUCCESS;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
-    return ret;
-}
-
-void osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target)
-{
-    osc_daxpin_local_t *local = &module->local;
-
-    OPAL_THREAD_LOCK(&local->mutex);
-    module->peers[target].locked = 0;
-    if (--local->num_locks == 0) {
-        local->access = OSC_DAXPIN_EPOCH_NONE;
-    }
-    OPAL_THREAD_UNLOCK(&local->mutex);
-}
-
 /*
  * Locks. Without active messages only the inner component waits.
  */

@@ -24,13 +24,44 @@ int osc_daxpin_access_change(osc_daxpin_module_t *module,
  * rank that has not completed its access has ended, or does not answer. */
 int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing);
 
-/* Begin or end the epochs of a fence, or the epoch of a lock; *has_locks_p:
- * whether this rank has other ones. OMPI_ERR_RMA_SYNC if the epoch cannot begin
+/* Begin or end the epochs of a fence. OMPI_ERR_RMA_SYNC if the epoch cannot begin
  * now. */
 int osc_daxpin_access_fence(osc_daxpin_module_t *module, int hints);
-int osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
-                           int *has_locks_p);
-void osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target);
+
+/* Begin or end the epoch of a lock, likewise. *has_locks_p: whether this rank has
+ * other ones. */
+static inline int
+osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
+                           int *has_locks_p)
+{
+    osc_daxpin_local_t *local = &module->local;
+    osc_daxpin_peer_t *peer   = &module->peers[target];
+    int ret                   = OMPI_ERR_RMA_SYNC;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    if (!peer->locked && (local->access != OSC_DAXPIN_EPOCH_START) &&
+        (local->access != OSC_DAXPIN_EPOCH_LOCK_ALL)) {
+        local->access = OSC_DAXPIN_EPOCH_LOCK;
+        peer->locked  = 1;
+        *has_locks_p  = local->num_locks++ > 0;
+        ret           = OMPI_SUCCESS;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+    return ret;
+}
+
+static inline void
+osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_local_t *local = &module->local;
+
+    OPAL_THREAD_LOCK(&local->mutex);
+    module->peers[target].locked = 0;
+    if (--local->num_locks == 0) {
+        local->access = OSC_DAXPIN_EPOCH_NONE;
+    }
+    OPAL_THREAD_UNLOCK(&local->mutex);
+}
 
 /* Return the ranks of a group in the window. MPI_ERR_GROUP if one is not in the
  * window. last_p: those of the last call, which the module keeps. Caller holds
