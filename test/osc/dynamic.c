@@ -24,6 +24,7 @@
 #define SIZE     65536
 #define WORDS    (SIZE / 8)
 #define ELEMENTS 100 /* at most */
+#define REGIONS  299 /* of 16 bytes, each 16 bytes behind the one before */
 
 extern char **environ;
 
@@ -126,6 +127,53 @@ static void test_border(uint64_t *words, const char *what)
     }
     check_mpi(MPI_Win_detach(win, words), "detach");
     check_mpi(MPI_Win_detach(win, words + WORDS / 2), "detach");
+    check_mpi(MPI_Win_attach(win, words, SIZE), "attach");
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+/* Of many regions, with empty ones in their middles, each is found, and what is
+ * between them is not */
+static void test_many(uint64_t *words, const char *what)
+{
+    MPI_Aint at = exchange(words);
+    uint64_t values[2], back[2];
+    int i, j;
+
+    check_mpi(MPI_Win_detach(win, words), "detach");
+    for (i = 0; i < REGIONS; ++i) {
+        j = i * 7 % REGIONS;
+        check_mpi(MPI_Win_attach(win, words + 4 * j, 16), "attach");
+        check_mpi(MPI_Win_attach(win, words + 4 * j + 1, 0), "attach nothing");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, right, 0, win), "lock");
+    for (i = 0; i < REGIONS; ++i) {
+        j         = i * 11 % REGIONS;
+        values[0] = values[1] = 1000 * check_rank + j;
+        check_mpi(MPI_Put(values, 2, MPI_UINT64_T, right, at + 32 * j, 2,
+                          MPI_UINT64_T, win), "put");
+        check_mpi(MPI_Get(back, 1, MPI_UINT64_T, right, at + 32 * j + 8, 1,
+                          MPI_UINT64_T, win), "get");
+        check_mpi(MPI_Win_flush(right, win), "flush");
+        check(back[0] == values[1], "%s: region %d: got %lu", what, j, back[0]);
+        check_class(MPI_Get(back, 1, MPI_UINT64_T, right, at + 32 * j + 16, 1,
+                            MPI_UINT64_T, win), MPI_ERR_RMA_RANGE,
+                    "get behind a region");
+        check_class(MPI_Get(back, 2, MPI_UINT64_T, right, at + 32 * j + 8, 2,
+                            MPI_UINT64_T, win), MPI_ERR_RMA_RANGE,
+                    "get across its end");
+    }
+    check_class(MPI_Get(back, 1, MPI_UINT64_T, right, at - 8, 1, MPI_UINT64_T,
+                        win), MPI_ERR_RMA_RANGE, "get before all regions");
+    check_mpi(MPI_Win_unlock(right, win), "unlock");
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (i = 0; i < REGIONS; ++i) {
+        check((words[4 * i] == 1000u * left + i) &&
+              (words[4 * i + 1] == 1000u * left + i), "%s: region %d has %lu",
+              what, i, words[4 * i]);
+        check_mpi(MPI_Win_detach(win, words + 4 * i), "detach");
+        check_mpi(MPI_Win_detach(win, words + 4 * i + 1), "detach nothing");
+    }
     check_mpi(MPI_Win_attach(win, words, SIZE), "attach");
     MPI_Barrier(MPI_COMM_WORLD);
 }
@@ -319,6 +367,8 @@ int main(int argc, char **argv)
     test_calls(plain, "memory");
     test_border(file, "file");
     test_border(plain, "memory");
+    test_many(file, "file");
+    test_many(plain, "memory");
     test_locks(file);
     test_list(file);
     test_list(plain);

@@ -134,6 +134,8 @@ typedef struct osc_daxpin_peer {
     osc_daxpin_mem_t mem;       /* its segment */
     osc_daxpin_mem_t *mems;     /* mem, or the regions that it attached */
     unsigned         num_mems;
+    unsigned         first_touched; /* the regions accessed in this epoch are */
+    unsigned         end_touched;   /* from here to before there; 0: none */
     uint64_t         version;   /* of its table of regions */
     osc_daxpin_unit_t disp_unit;
     int              node_rank; /* -1: on another node */

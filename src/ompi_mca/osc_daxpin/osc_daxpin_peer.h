@@ -36,6 +36,21 @@ static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
     }
 }
 
+/* Note that a region was accessed in this epoch */
+static inline void osc_daxpin_peer_touch(osc_daxpin_peer_t *peer,
+                                         osc_daxpin_mem_t *mem)
+{
+    const unsigned i = (unsigned)(mem - peer->mems);
+
+    mem->touched = 1;
+    if ((peer->end_touched == 0) || (i < peer->first_touched)) {
+        peer->first_touched = i;
+    }
+    if (i >= peer->end_touched) {
+        peer->end_touched = i + 1;
+    }
+}
+
 /* Begin an epoch: nothing was accessed in it yet that this component knows */
 static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
 {
@@ -44,9 +59,10 @@ static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
     peer->touched = peer->queried;
     ++peer->epoch;
     if (OPAL_UNLIKELY(peer->mems != &peer->mem)) {
-        for (i = 0; i < peer->num_mems; ++i) {
+        for (i = peer->first_touched; i < peer->end_touched; ++i) {
             peer->mems[i].touched = 0;
         }
+        peer->first_touched = peer->end_touched = 0;
     }
 }
 

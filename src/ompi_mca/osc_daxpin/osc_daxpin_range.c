@@ -5,6 +5,7 @@
 
 #include "osc_daxpin_range.h"
 
+#include "osc_daxpin_peer.h"
 #include "osc_daxpin_region.h"
 
 #include <sys/mman.h>
@@ -67,7 +68,7 @@ int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    mem->touched  = 1;
+    osc_daxpin_peer_touch(&module->peers[target], mem);
     range->mem    = mem;
     range->addr   = (mem->base != NULL) ?
                             mem->base + (from - (ptrdiff_t)mem->start) :

@@ -243,11 +243,31 @@ static int osc_daxpin_regions_refresh(osc_daxpin_module_t *module, int target)
     if (peer->mems != &peer->mem) {
         free(peer->mems);
     }
-    peer->mems     = mems;
-    peer->num_mems = (unsigned)copy->count;
+    peer->mems          = mems;
+    peer->num_mems      = (unsigned)copy->count;
+    peer->first_touched = 0;
+    peer->end_touched   = peer->num_mems;
 out:
     free(copy);
     return ret;
+}
+
+/* Return how many of the regions, which are sorted, begin at an address or
+ * before it */
+static unsigned osc_daxpin_mems_up_to(const osc_daxpin_peer_t *peer,
+                                      uint64_t start)
+{
+    unsigned low = 0, high = peer->num_mems, middle;
+
+    while (low < high) {
+        middle = low + (high - low) / 2;
+        if (peer->mems[middle].start <= start) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
@@ -262,12 +282,15 @@ int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    for (i = 0; i < peer->num_mems; ++i) {
-        mem = &peer->mems[i];
-        if ((start >= mem->start) && (length <= mem->size) &&
+    for (i = osc_daxpin_mems_up_to(peer, start); i > 0; --i) {
+        mem = &peer->mems[i - 1];
+        if ((length <= mem->size) &&
             (start - mem->start <= mem->size - length)) {
             *mem_p = mem;
             return OMPI_SUCCESS;
+        }
+        if (mem->size > 0) {
+            break; /* Only empty regions are within others */
         }
     }
     return MPI_ERR_RMA_RANGE;
@@ -290,8 +313,9 @@ void osc_daxpin_regions_close(osc_daxpin_module_t *module)
         if (peer->mems != &peer->mem) {
             free(peer->mems);
         }
-        peer->mems     = &peer->mem;
-        peer->num_mems = 0;
+        peer->mems        = &peer->mem;
+        peer->num_mems    = 0;
+        peer->end_touched = 0;
     }
 }
 
@@ -358,11 +382,12 @@ static const osc_daxpin_mem_t *
 osc_daxpin_region_revoked(osc_daxpin_module_t *module, int target, int all)
 {
     const osc_daxpin_peer_t *peer = &module->peers[target];
+    const unsigned end            = all ? peer->num_mems : peer->end_touched;
     unsigned i;
 
-    for (i = 0; i < peer->num_mems; ++i) {
-        if (!osc_daxpin_mem_is_good(&peer->mems[i]) &&
-            (all || peer->mems[i].touched)) {
+    for (i = all ? 0 : peer->first_touched; i < end; ++i) {
+        if ((all || peer->mems[i].touched) &&
+            !osc_daxpin_mem_is_good(&peer->mems[i])) {
             return &peer->mems[i];
         }
     }
