@@ -6,10 +6,13 @@
 
 #include "daxpin/access.h"
 #include "daxpin/file/pin.h"
+#include "daxpin/os/loop.h"
 #include "child.h"
 #include "intruder.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define THREADS      8
@@ -270,6 +273,35 @@ static void test_with_forks(void **state)
     (void)state;
 }
 
+/* The first 48 bytes of what sched_getattr() fills in, as words; 0: it fails */
+static uint64_t thread_slice(pid_t tid)
+{
+    uint64_t attr[6] = {0};
+
+    return (syscall(SYS_sched_getattr, tid, attr, sizeof(attr), 0) == 0) ?
+                   attr[3] :
+                   0;
+}
+
+/* The thread of the library has a shorter slice than those of the program, as far
+ * as the kernel has such, and the program's are as they were. */
+static void test_short_slice(void **state)
+{
+    const uint64_t before = thread_slice(0);
+    daxpin_file_t *file;
+
+    (void)state;
+    if ((before == 0) || (sched_getscheduler(0) != SCHED_OTHER)) {
+        print_message("Linux before 6.12 has no slices of threads\n");
+        skip();
+    }
+    assert_int_equal(daxpin_file_open(unit_path(unit_memory, "slice"),
+                                      UNIT_LENGTH, NULL, &file), 0);
+    assert_true(thread_slice(daxpin_loop_tid()) < before);
+    assert_int_equal(thread_slice(0), before);
+    daxpin_file_close(file);
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -279,7 +311,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_alone),
         unit_case(test_with_intruders),
-        unit_case(test_with_forks)
+        unit_case(test_with_forks),
+        unit_case(test_short_slice)
     };
 
     return unit_main("thread", argc, argv, children, tests);
