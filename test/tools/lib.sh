@@ -17,11 +17,13 @@ files=$TMP/files
 fds=()
 declare -A to=() from=() # descriptors of running pinners, by pid
 
-# Report a failed test and show the output of the command: name, reason
+# Report a failed test and show the output of the command, and what pinners have
+# said: name, reason
 bad()
 {
     not_ok "$1" "$2"
     show "$log" 40
+    [ ! -s "$TMP/pinner.err" ] || show "$TMP/pinner.err" 40
 }
 
 # Build the programs of this directory: names

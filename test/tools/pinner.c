@@ -92,5 +92,8 @@ int main(int argc, char **argv)
         printf("done\n");
         fflush(stdout);
     }
+    if (feof(stdin) || ferror(stdin)) {
+        fprintf(stderr, "pinner %d: its input has ended\n", (int)getpid());
+    }
     return 0;
 }
