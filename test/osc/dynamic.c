@@ -178,6 +178,31 @@ static void test_many(uint64_t *words, const char *what)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* What goes by way of a copy in one message has a limit. The memory is not
+ * touched. */
+static void test_long(void)
+{
+    const size_t size = 3ul << 30;
+    void *memory      = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    MPI_Aint at       = exchange(memory);
+    MPI_Datatype type;
+
+    check(memory != MAP_FAILED, "%zu bytes: %m", size);
+    MPI_Type_contiguous(1 << 30, MPI_BYTE, &type);
+    MPI_Type_commit(&type);
+    check_mpi(MPI_Win_attach(win, memory, (MPI_Aint)size), "attach");
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, right, 0, win), "lock");
+    check_class(MPI_Put(memory, 3, type, right, at, 3, type, win),
+                MPI_ERR_COUNT, "put of 3 GiB");
+    check_mpi(MPI_Win_unlock(right, win), "unlock");
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_mpi(MPI_Win_detach(win, memory), "detach");
+    MPI_Type_free(&type);
+    munmap(memory, size);
+}
+
 /* Only one rank at a time has an exclusive lock, also while it puts and gets */
 static void test_locks(uint64_t *words)
 {
@@ -369,6 +394,7 @@ int main(int argc, char **argv)
     test_border(plain, "memory");
     test_many(file, "file");
     test_many(plain, "memory");
+    test_long();
     test_locks(file);
     test_list(file);
     test_list(plain);

@@ -18,6 +18,9 @@
  * int, and crashes. */
 #define OSC_DAXPIN_COPY_MAX ((size_t)1 << 30)
 
+/* Bytes of a packed copy: a message has no more */
+#define OSC_DAXPIN_PACKED_MAX INT_MAX
+
 int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
                     const ompi_datatype_t *source_dt, void *dest,
                     osc_daxpin_count_t dest_count,
@@ -81,12 +84,20 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                          const osc_daxpin_move_t *move,
                          osc_daxpin_pack_copy_t copy)
 {
-    size_t size  = move->target_dt->super.size * move->target_count;
-    void *packed = malloc(size);
-    int ret      = OMPI_SUCCESS;
+    size_t size = move->target_dt->super.size * move->target_count;
+    int ret     = OMPI_SUCCESS;
+    void *packed;
 
-    if ((packed == NULL) || (size > OSC_DAXPIN_COUNT_MAX)) {
-        free(packed);
+    if (size > OSC_DAXPIN_PACKED_MAX) {
+        return osc_daxpin_error(MPI_ERR_COUNT, "rank %d, target rank %d: an "
+                                "operation of %zu bytes on memory that is "
+                                "neither mapped here nor reached by a device "
+                                "is too long: make several of at most %d",
+                                module->rank, range->target, size,
+                                OSC_DAXPIN_PACKED_MAX);
+    }
+    packed = malloc(size);
+    if (packed == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
     if (move->is_put) {
