@@ -372,11 +372,14 @@ static bool daxpin_pin_is_wanted(struct daxpin_pin *pin)
 }
 
 /* Return whether the pages are to be taken back. An owner who has given the
- * lease up in time goes on without it, and has lent the file. */
+ * lease up in time goes on without it, and has lent the file. If the owner has
+ * set a time, that counts, and no lease any more. */
 static bool daxpin_pin_must_revoke(struct daxpin_pin *pin)
 {
     return daxpin_dmabuf_is_revoked(&pin->dmabuf) ||
-           daxpin_lease_is_breaking(pin->inode) || daxpin_pin_is_wanted(pin);
+           daxpin_pin_is_wanted(pin) ||
+           (!READ_ONCE(pin->is_wanted) &&
+            daxpin_lease_is_breaking(pin->inode));
 }
 
 static void daxpin_pin_serve_one(struct daxpin_pin *pin)
@@ -581,8 +584,8 @@ void daxpin_pin_revoke(struct daxpin_pin *pin, unsigned long delay)
 
     spin_lock(&pin->user->lock);
     if (!pin->is_wanted || time_before(wanted, pin->wanted)) {
-        pin->is_wanted = true;
-        pin->wanted    = wanted;
+        WRITE_ONCE(pin->is_wanted, true);
+        pin->wanted = wanted;
         daxpin_pin_make_due(pin, delay);
     }
     spin_unlock(&pin->user->lock);

@@ -93,13 +93,14 @@ struct daxpin_ioc_export {
 #define DAXPIN_IOC_REVOKE _IO(0xDA, 4)
 
 /* The same in so many milliseconds, DAXPIN_IOC_GRACE_MAX at most, whatever
- * becomes of the lease and of this description meanwhile. Of several calls, the
- * first counts. EINVAL, EOPNOTSUPP as above; EFAULT. Modules of before have no
+ * becomes of the lease and of this description meanwhile. Of several calls,
+ * DAXPIN_IOC_REVOKE among them, the earliest time counts. EINVAL, EOPNOTSUPP as above; EFAULT. Modules of before have no
  * such call (ENOTTY). */
 #define DAXPIN_IOC_REVOKE_IN _IOW(0xDA, 6, __u32)
 
-/* Wait until that is done. ETIMEDOUT: a device has not let go within 10 s;
- * EINTR: a signal. It goes on even so. */
+/* Wait until that is done. ETIMEDOUT: a device has not let go within 10 s, or the
+ * time of DAXPIN_IOC_REVOKE_IN has not come; EINTR: a signal. It goes on even
+ * so. */
 #define DAXPIN_IOC_WAIT _IO(0xDA, 5)
 
 #endif

@@ -200,14 +200,17 @@ static void test_revoke(void)
     end(&me);
 }
 
-/* Have the dma-buf taken back later, in the middle of a break, and give the lease
- * back. Return 0, or an errno. */
+/* Have the dma-buf taken back later */
 static int take_back_in(exported_t *me, uint32_t delay_ms)
 {
-    if (ioctl(me->file.device, DAXPIN_IOC_REVOKE_IN, &delay_ms) != 0) {
-        return errno;
-    }
-    return (fcntl(me->file.fd, F_SETLEASE, F_UNLCK) == 0) ? 0 : errno;
+    return ioctl(me->file.device, DAXPIN_IOC_REVOKE_IN, &delay_ms);
+}
+
+/* Give the lease back, unless its time is over by now */
+static void unlease(exported_t *me)
+{
+    CHECK((fcntl(me->file.fd, F_SETLEASE, F_UNLCK) == 0) || (errno == EAGAIN),
+          "F_UNLCK: %m");
 }
 
 /* The owner gives the lease back, and lets the device have the dma-buf for as
@@ -222,6 +225,7 @@ static void test_later(void)
     pid = intrude(me.file.path);
     CHECK(waits(pid), "it did not wait for the lease");
     CHECK(take_back_in(&me, LONG_MS) == 0, "revoke in a minute: %m");
+    unlease(&me);
     close_device(&me.file);
     pause_ms(GRACE_MS);
     CHECK(waits(pid), "it did not wait for the device");
@@ -236,7 +240,6 @@ static void test_later(void)
 /* The same, and the device wants it for longer than that */
 static void test_too_long(void)
 {
-    const uint32_t later = LONG_MS; /* after the first one: does nothing */
     exported_t me;
     pid_t pid;
 
@@ -244,8 +247,10 @@ static void test_too_long(void)
     unmap_file(&me.file);
     pid = intrude(me.file.path);
     CHECK(waits(pid), "it did not wait for the lease");
-    CHECK(take_back_in(&me, GRACE_MS) == 0, "%m");
-    CHECK(ioctl(me.file.device, DAXPIN_IOC_REVOKE_IN, &later) == 0, "%m");
+    CHECK(take_back_in(&me, LONG_MS) == 0, "%m");
+    CHECK(take_back_in(&me, 3 * GRACE_MS) == 0, "earlier: %m");
+    CHECK(take_back_in(&me, LONG_MS) == 0, "later: %m"); /* does nothing */
+    unlease(&me);
     close_device(&me.file);
     CHECK(waits(pid), "it did not wait for the device");
     CHECK(writes(me.device) && !stats_of(me.device).is_told,
@@ -253,6 +258,26 @@ static void test_too_long(void)
     CHECK(passes(pid), "it waits still, or failed");
     CHECK(stats_of(me.device).is_told && (stats_of(me.device).late == 0),
           "the device has it still");
+    end(&me);
+}
+
+/* The owner needs longer for the lease than the grace, and has set a time */
+static void test_own_time(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "own-time", 100, IMPORTER_AT_ONCE));
+    unmap_file(&me.file);
+    CHECK(take_back_in(&me, LONG_MS) == 0, "%m");
+    pid = intrude(me.file.path);
+    CHECK(waits(pid), "it did not wait for the lease");
+    pause_ms(1000);
+    CHECK(writes(me.device) && !stats_of(me.device).is_told,
+          "the device has lost it at the end of the grace");
+    unlease(&me);
+    CHECK(ioctl(me.file.device, DAXPIN_IOC_REVOKE) == 0, "now: %m");
+    CHECK(passes(pid), "it waits still, or failed");
     end(&me);
 }
 
@@ -520,6 +545,7 @@ int main(int argc, char **argv)
     run("dmabuf: a truncate waits until the owner revokes", test_revoke);
     run("dmabuf: a device that keeps it until it gives it back", test_later);
     run("dmabuf: a device that keeps it for too long", test_too_long);
+    run("dmabuf: the owner's time, and not the lease's", test_own_time);
     run("dmabuf: a break needs no help of the program", test_hung);
     run("dmabuf: a lease that is lent", test_lent);
     run("dmabuf: a grace that ends", test_grace);

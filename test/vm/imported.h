@@ -11,7 +11,7 @@
 #include "importer/importer.h"
 
 /* Have a device write to the dma-buf. Return it, or -1. */
-static int import(int dmabuf, enum importer_mode mode)
+static UNUSED int import(int dmabuf, enum importer_mode mode)
 {
     const struct importer_args args = {.fd = dmabuf, .mode = mode};
     int fd = open(IMPORTER_DEVICE, O_RDWR | O_CLOEXEC), error;
@@ -25,7 +25,7 @@ static int import(int dmabuf, enum importer_mode mode)
     return fd;
 }
 
-static struct importer_stats stats_of(int device)
+static UNUSED struct importer_stats stats_of(int device)
 {
     struct importer_stats stats = { 0 };
 
@@ -34,7 +34,7 @@ static struct importer_stats stats_of(int device)
 }
 
 /* Wait until the device has written something more. */
-static int writes(int device)
+static UNUSED int writes(int device)
 {
     unsigned long long before = stats_of(device).transfers;
     int i;
@@ -46,7 +46,7 @@ static int writes(int device)
 }
 
 /* Return whether the device has been told to let go. */
-static int is_told(int device)
+static UNUSED int is_told(int device)
 {
     int i;
 

@@ -292,14 +292,19 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
  * can only do it at once does so. */
 static int daxpin_kmod_revoke_dmabuf(const daxpin_kmod_pin_t *pin, int later)
 {
-    const unsigned break_time = daxpin_lease_break_time();
-    uint32_t delay_ms         = DAXPIN_IOC_GRACE_MAX;
+    uint32_t delay_ms = DAXPIN_IOC_GRACE_MAX;
+    unsigned break_time;
 
-    if ((break_time > 0) && (break_time < delay_ms / 1000)) {
-        delay_ms = break_time * 1000;
+    if (later) {
+        break_time = daxpin_lease_break_time();
+        if ((break_time > 0) && (break_time < delay_ms / 1000)) {
+            delay_ms = break_time * 1000;
+        }
+        if (ioctl(pin->fd, DAXPIN_IOC_REVOKE_IN, &delay_ms) == 0) {
+            return 0;
+        }
     }
-    return (later && (ioctl(pin->fd, DAXPIN_IOC_REVOKE_IN, &delay_ms) == 0)) ?
-           0 : ioctl(pin->fd, DAXPIN_IOC_REVOKE);
+    return ioctl(pin->fd, DAXPIN_IOC_REVOKE);
 }
 
 void daxpin_kmod_revoke(daxpin_kmod_pin_t *pin, int later)

@@ -388,12 +388,12 @@ static int osc_daxpin_shadows_open(osc_daxpin_module_t *module,
         return ret;
     }
     osc_daxpin_requests_open(module);
-    ret = osc_daxpin_shadow_locked(module, win, module->segment.base,
-                                   module->segment.size, disp_unit, NULL,
-                                   &module->data);
     if (module->segment.file != NULL) {
         daxpin_file_set_distant(module->segment.file);
     }
+    ret = osc_daxpin_shadow_locked(module, win, module->segment.base,
+                                   module->segment.size, disp_unit, NULL,
+                                   &module->data);
     if (ret == OMPI_SUCCESS) {
         ret = osc_daxpin_shadow_locked(module, win,
                                        (void*)osc_daxpin_own_control(module),
