@@ -51,7 +51,7 @@ test_packages()
         model) echo spin ;;
         install) echo man-db ;;
         packaging) echo debhelper dh-dkms dkms lintian rpm ;;
-        osc) echo iproute2 "gfortran|" "python3-mpi4py|" ;;
+        osc) echo iproute2 strace "gfortran|" "python3-mpi4py|" ;;
         mpich) echo mpich libmpich-dev ;;
         releases) echo debootstrap ;;
         scale) echo strace ;;
