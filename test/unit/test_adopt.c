@@ -939,20 +939,24 @@ static void test_nothing_to_lend(void **state)
     (void)state;
 }
 
-/* A member keeps the lease away, by what it did not exchange. */
+/* A member keeps the lease away, by what it did not exchange. Whoever comes later
+ * is the member; if that is this process, it may have waited long enough before
+ * the holder gives up. */
 static void test_member_with_append(void **state)
 {
     adopt_map_t map;
     char wanted[64];
     child_t child;
+    int ret;
 
     adopt_map(&map, unit_disk);
     member_start(&child);
     assert_child_ok(&child, "map %s %d oa", map.path, UNIT_LENGTH);
     assert_child_ok(&child, "map %s %d -", map.path, UNIT_LENGTH);
     child_send(&child, "adopt %s 3000", unit_disk);
-    assert_int_equal(adopt_all(&map), -EAGAIN);
-    snprintf(wanted, sizeof(wanted), "pid %d (", (int)child.pid);
+    ret = adopt_all(&map);
+    assert_true((ret == -EAGAIN) || (ret == -ETIMEDOUT));
+    snprintf(wanted, sizeof(wanted), "pid %d", (int)child.pid);
     assert_message(wanted);
     assert_int_equal(child_answer(&child, CHILD_WAIT_MS), -EAGAIN);
     child_finish(&child);
