@@ -94,8 +94,8 @@ struct daxpin_ioc_export {
 
 /* The same in so many milliseconds, DAXPIN_IOC_GRACE_MAX at most, whatever
  * becomes of the lease and of this description meanwhile. Of several calls,
- * DAXPIN_IOC_REVOKE among them, the earliest time counts. EINVAL, EOPNOTSUPP as above; EFAULT. Modules of before have no
- * such call (ENOTTY). */
+ * DAXPIN_IOC_REVOKE among them, the earliest time counts. EINVAL, EOPNOTSUPP as
+ * above; EFAULT. Modules of before have no such call (ENOTTY). */
 #define DAXPIN_IOC_REVOKE_IN _IOW(0xDA, 6, __u32)
 
 /* Wait until that is done. ETIMEDOUT: a device has not let go within 10 s, or the

@@ -30,9 +30,8 @@ int osc_daxpin_access_fence(osc_daxpin_module_t *module, int hints);
 
 /* Begin or end the epoch of a lock, likewise. *has_locks_p: whether this rank has
  * other ones. */
-static inline int
-osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
-                           int *has_locks_p)
+static inline int osc_daxpin_access_lock(osc_daxpin_module_t *module,
+                                         int target, int *has_locks_p)
 {
     osc_daxpin_local_t *local = &module->local;
     osc_daxpin_peer_t *peer   = &module->peers[target];
@@ -50,8 +49,8 @@ osc_daxpin_access_lock(osc_daxpin_module_t *module, int target,
     return ret;
 }
 
-static inline void
-osc_daxpin_access_unlock(osc_daxpin_module_t *module, int target)
+static inline void osc_daxpin_access_unlock(osc_daxpin_module_t *module,
+                                            int target)
 {
     osc_daxpin_local_t *local = &module->local;
 
