@@ -171,14 +171,25 @@ static long daxpin_device_export(struct daxpin_device *device,
     return daxpin_pin_export(pin, msecs_to_jiffies(args.grace_ms));
 }
 
-static long daxpin_device_revoke(struct daxpin_device *device, u32 delay_ms)
+/* Return the pin, or an error if there is none, or no dma-bufs */
+static struct daxpin_pin *daxpin_device_get_pin(struct daxpin_device *device)
 {
     struct daxpin_pin *pin = smp_load_acquire(&device->pin);
 
     if (!DAXPIN_HAVE_DMABUF) {
-        return -EOPNOTSUPP;
+        return ERR_PTR(-EOPNOTSUPP);
     }
-    if ((pin == NULL) || (delay_ms > DAXPIN_IOC_GRACE_MAX)) {
+    return (pin == NULL) ? ERR_PTR(-EINVAL) : pin;
+}
+
+static long daxpin_device_revoke(struct daxpin_device *device, u32 delay_ms)
+{
+    struct daxpin_pin *pin = daxpin_device_get_pin(device);
+
+    if (IS_ERR(pin)) {
+        return PTR_ERR(pin);
+    }
+    if (delay_ms > DAXPIN_IOC_GRACE_MAX) {
         return -EINVAL;
     }
     daxpin_pin_revoke(pin, msecs_to_jiffies(delay_ms));
@@ -196,12 +207,9 @@ static long daxpin_device_revoke_in(struct daxpin_device *device,
 
 static long daxpin_device_wait(struct daxpin_device *device)
 {
-    struct daxpin_pin *pin = smp_load_acquire(&device->pin);
+    struct daxpin_pin *pin = daxpin_device_get_pin(device);
 
-    if (!DAXPIN_HAVE_DMABUF) {
-        return -EOPNOTSUPP;
-    }
-    return (pin == NULL) ? -EINVAL : daxpin_pin_wait(pin);
+    return IS_ERR(pin) ? PTR_ERR(pin) : daxpin_pin_wait(pin);
 }
 
 static long daxpin_device_ioctl(struct file *file, unsigned int command,
