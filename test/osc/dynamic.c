@@ -179,15 +179,20 @@ static void test_many(uint64_t *words, const char *what)
 }
 
 /* What goes by way of a copy in one message has a limit. The memory is not
- * touched. */
+ * touched. A rank's own memory is copied in place, without a limit. */
 static void test_long(void)
 {
     const size_t size = 3ul << 30;
-    void *memory      = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    MPI_Aint at       = exchange(memory);
     MPI_Datatype type;
+    void *memory;
+    MPI_Aint at;
 
+    if (check_size == 1) {
+        return;
+    }
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    at     = exchange(memory);
     check(memory != MAP_FAILED, "%zu bytes: %m", size);
     MPI_Type_contiguous(1 << 30, MPI_BYTE, &type);
     MPI_Type_commit(&type);
