@@ -426,6 +426,119 @@ static void test_name_of_process(void **state)
     (void)state;
 }
 
+/* A launcher with two ranks, of which the second one has described the first */
+typedef struct proc_job {
+    pid_t launcher;
+    pid_t rank;
+    char  text[128];
+} proc_job_t;
+
+static void proc_name_child(const char *name)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, name);
+}
+
+static void proc_start_job(proc_job_t *job, const char *name)
+{
+    int ends[2];
+    pid_t second;
+
+    memset(job, 0, sizeof(*job));
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    job->launcher = fork();
+    assert_true(job->launcher >= 0);
+    if (job->launcher == 0) {
+        proc_name_child(name);
+        job->launcher = getpid();
+        job->rank     = fork();
+        second        = (job->rank > 0) ? fork() : -1;
+        proc_name_child((job->rank == 0) ? "rank" : name);
+        if (second == 0) {
+            usleep(200 * 1000); /* until the other one has its name */
+            daxpin_proc_describe_job(job->rank, job->text, sizeof(job->text));
+            (void)!write(ends[1], job, sizeof(*job));
+        }
+        pause();
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(read(ends[0], job, sizeof(*job)), sizeof(*job));
+    close(ends[0]);
+}
+
+/* End the launcher, and with it the ranks. */
+static void proc_end_job(const proc_job_t *job)
+{
+    kill(job->launcher, SIGKILL);
+    assert_int_equal(waitpid(job->launcher, NULL, 0), job->launcher);
+}
+
+/* Two jobs on one file are told apart by what started their ranks. */
+static void test_job_of_process(void **state)
+{
+    char name[128] = "", none[128] = "", wanted[128];
+    proc_job_t job;
+
+    proc_start_job(&job, "mpirun\033[2J");
+    daxpin_proc_describe_job(job.rank, name, sizeof(name));
+    daxpin_proc_describe_job(getpid(), none, sizeof(none));
+    proc_end_job(&job);
+    snprintf(wanted, sizeof(wanted), "; of another job: mpirun?[2J, pid %d",
+             (int)job.launcher);
+    assert_string_equal(name, wanted);
+    snprintf(wanted, sizeof(wanted), "; of the same launcher: mpirun?[2J, pid "
+             "%d", (int)job.launcher);
+    assert_string_equal(job.text, wanted);
+    assert_string_equal(none, "");
+
+    proc_start_job(&job, "sh");
+    proc_end_job(&job);
+    assert_string_equal(job.text, "");
+    (void)state;
+}
+
+/* Move a process to a control group. Return 0 if that is forbidden. */
+static int proc_move_to_group(pid_t pid, const char *group)
+{
+    char path[128];
+    FILE *file;
+    int moved;
+
+    if (mkdir(group, 0755) != 0) {
+        return 0;
+    }
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    file  = fopen(path, "we");
+    moved = (file != NULL) && (fprintf(file, "%d", (int)pid) > 0);
+    return (file != NULL) && (fclose(file) == 0) && moved;
+}
+
+/* Slurm gives each of its jobs a control group. */
+static void test_slurm_job_of_process(void **state)
+{
+    static const char *const groups[] = {"/sys/fs/cgroup/job_4711",
+                                         "/sys/fs/cgroup/unified/job_4711"};
+    char name[128]                    = "";
+    unsigned at                       = access("/sys/fs/cgroup/unified", F_OK) == 0;
+    proc_job_t job;
+    int moved;
+
+    proc_start_job(&job, "sh");
+    moved = proc_move_to_group(job.rank, groups[at]);
+    daxpin_proc_describe_job(job.rank, name, sizeof(name));
+    proc_end_job(&job);
+    while (moved && (rmdir(groups[at]) != 0) && (errno == EBUSY)) {
+        usleep(1000); /* until the rank is gone */
+    }
+    if (!moved) {
+        rmdir(groups[at]);
+        skip(); /* no control groups, or none for this user */
+    }
+    assert_string_equal(name, "; of another job: Slurm job 4711");
+    (void)state;
+}
+
 /* Which step is wrong; 0: none */
 #define proc_expect(_condition) \
     if (!(_condition)) { \
@@ -662,6 +775,8 @@ int main(int argc, char **argv)
         unit_case(test_mapped_file),
         unit_case(test_unreadable),
         unit_case(test_name_of_process),
+        unit_case(test_job_of_process),
+        unit_case(test_slurm_job_of_process),
         unit_case(test_end_of_process),
         unit_case(test_end_without_pidfd),
         unit_case(test_users),

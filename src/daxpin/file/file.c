@@ -5,16 +5,22 @@
 
 #include "file.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/close.h"
 #include "daxpin/os/hold.h"
 #include "daxpin/os/log.h"
+#include "daxpin/os/loop.h"
 #include "daxpin/os/roster.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* The end of a cause is waited for so long: its holder may be stopped */
+#define DAXPIN_TELLING_BOUND (20 * DAXPIN_MSEC)
 
 struct daxpin_files daxpin_files = LIST_HEAD_INITIALIZER(daxpin_files);
 
@@ -258,10 +264,16 @@ void daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key)
 
 void daxpin_file_cause(const daxpin_file_t *file, char *buffer, size_t size)
 {
-    daxpin_state_t state = daxpin_file_state(file);
-    int ended = (state == DAXPIN_STATE_BREAKING) ||
-                (state == DAXPIN_STATE_REVOKED);
+    const struct timespec pause = {.tv_nsec = 50 * DAXPIN_USEC};
+    const daxpin_state_t state  = daxpin_file_state(file);
+    const int ended             = (state == DAXPIN_STATE_BREAKING) ||
+                                  (state == DAXPIN_STATE_REVOKED);
+    const uint64_t deadline     = daxpin_now() + DAXPIN_TELLING_BOUND;
 
+    while (ended && atomic_load(&file->control->telling) &&
+           !daxpin_loop_is_self() && (daxpin_now() < deadline)) {
+        nanosleep(&pause, NULL);
+    }
     snprintf(buffer, size, "%s", ended ? file->control->cause : "");
 }
 

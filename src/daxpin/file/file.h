@@ -228,6 +228,8 @@ struct daxpin_file {
                                      member releases the lease */
         uint64_t       deadline;  /* ns, of the phase */
         uint64_t       start;     /* ns */
+        pid_t          waiter;    /* holder: it waits for the lease; 0: another
+                                     reason, or not known */
     } revoke;
 
     struct {

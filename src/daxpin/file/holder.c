@@ -501,6 +501,18 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
              (process[0] != '\0') ? process : "an unknown process");
 }
 
+static void daxpin_holder_detail_of_waiter(const daxpin_file_t *file,
+                                           char *buffer, size_t size)
+{
+    char job[128] = "";
+
+    daxpin_proc_describe_job(file->revoke.waiter, job, sizeof(job));
+    if (job[0] != '\0') {
+        snprintf(buffer, size, " (pid %d is%s)", (int)file->revoke.waiter,
+                 job + 1);
+    }
+}
+
 static void daxpin_holder_detail_of_change(const daxpin_file_t *file,
                                            char *buffer, size_t size)
 {
@@ -526,9 +538,9 @@ static void daxpin_holder_detail_of_refusal(const daxpin_file_t *file,
              "a process that waits to truncate it");
 }
 
-/* Begin to revoke a file that is lent. To find out which processes are to be
- * named takes long: all their descriptors are read. Return 0 if this cause needs
- * none. */
+/* Begin to revoke where it takes long to complete the sentence: all processes
+ * that have the file open are to be named, or the job of one. Return 0 if this
+ * cause is not such. */
 static int daxpin_holder_end_early(daxpin_file_t *file,
                                    const daxpin_facts_t *facts,
                                    daxpin_cause_t why)
@@ -551,6 +563,13 @@ static int daxpin_holder_end_early(daxpin_file_t *file,
         daxpin_holder_end_lease(file);
         daxpin_revoke_start_early(file, cause,
                                   daxpin_holder_detail_of_refusal);
+        return 1;
+    }
+    if (why == DAXPIN_CAUSE_WAITER) {
+        file->revoke.waiter = facts->waiter;
+        daxpin_holder_cause_of_waiter(file, facts->waiter, cause);
+        daxpin_holder_end_lease(file);
+        daxpin_revoke_start_early(file, cause, daxpin_holder_detail_of_waiter);
         return 1;
     }
     return 0;
@@ -588,9 +607,6 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                  "open for writing, and daxpin-guardd does not keep that "
                  "process from truncating it any more", file->path);
         break;
-    case DAXPIN_CAUSE_WAITER:
-        daxpin_holder_cause_of_waiter(file, facts->waiter, cause);
-        break;
     case DAXPIN_CAUSE_UNSEEN:
         snprintf(cause, sizeof(cause), "%s was revoked: another process wants "
                  "it, and /proc/locks does not show which and what for; check "
@@ -620,6 +636,7 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
                  "open files (ulimit -n)", file->path);
         break;
     case DAXPIN_CAUSE_CHANGED: /* see daxpin_holder_end_early() */
+    case DAXPIN_CAUSE_WAITER:
         return;
     }
     daxpin_holder_revoke(file, cause);

@@ -67,13 +67,16 @@ static void daxpin_revoke_log(const char *cause)
                "on does not reach the file", cause);
 }
 
-/* Begin to revoke. Return 0 if that has begun before. */
-static int daxpin_revoke_begin(daxpin_file_t *file, const char *cause)
+/* Begin to revoke. telling: the end of the cause follows. Return 0 if that has
+ * begun before. */
+static int daxpin_revoke_begin(daxpin_file_t *file, const char *cause,
+                               int telling)
 {
     if (file->revoke.phase != DAXPIN_PHASE_NONE) {
         return 0;
     }
     snprintf(file->control->cause, sizeof(file->control->cause), "%s", cause);
+    atomic_store(&file->control->telling, (uint32_t)telling);
     daxpin_control_set_state(file->control, DAXPIN_STATE_BREAKING, 0);
     daxpin_report_update(file);
     daxpin_control_barrier();
@@ -87,7 +90,7 @@ static int daxpin_revoke_begin(daxpin_file_t *file, const char *cause)
 
 void daxpin_revoke_start(daxpin_file_t *file, const char *cause)
 {
-    if (!daxpin_revoke_begin(file, cause)) {
+    if (!daxpin_revoke_begin(file, cause, 0)) {
         return;
     }
     if (file->lease.phase == DAXPIN_LEASE_REFUSED) {
@@ -117,9 +120,10 @@ void daxpin_revoke_start_early(daxpin_file_t *file, const char *cause,
 {
     char more[DAXPIN_CAUSE_MAX] = "";
 
-    if (daxpin_revoke_begin(file, cause)) {
+    if (daxpin_revoke_begin(file, cause, 1)) {
         detail(file, more, sizeof(more));
         daxpin_revoke_append(file->control, more);
+        atomic_store(&file->control->telling, 0);
         daxpin_revoke_log(file->control->cause);
     }
 }

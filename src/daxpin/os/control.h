@@ -71,6 +71,7 @@ typedef struct daxpin_control {
                                     daxpin_control_set_sure(). */
     char             cause[DAXPIN_CAUSE_MAX]; /* set before REVOKED */
     char             path[DAXPIN_PATH_MAX];
+    _Atomic uint32_t telling;    /* 1: the end of the cause follows soon */
 } daxpin_control_t;
 
 #define DAXPIN_SLOTS     64

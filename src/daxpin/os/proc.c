@@ -24,7 +24,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PROC_USERS_MAX 4 /* that a message names */
+#define PROC_USERS_MAX   4  /* that a message names */
+
+#define PROC_PARENTS_MAX 16 /* that are looked at for the launcher of a job */
 
 #define PROC_READ_SIZE ((size_t)16 * 1024) /* bytes, least for one read() */
 
@@ -90,29 +92,22 @@ static void proc_make_printable(char *text)
     }
 }
 
-void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
+/* Read the name of a process. "?": there is none that can be read. */
+static void proc_read_name(pid_t pid, char *name, size_t size)
 {
-    size_t used = strlen(buffer);
-    char path[64], comm[32];
+    char path[64];
 
-    if (pid <= 0) {
-        snprintf(buffer + used, size - used, "%san unknown process (perhaps in "
-                 "another container or pid namespace)", (used > 0) ? ", " : "");
-        return;
-    }
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-    if ((daxpin_proc_read_line(path, comm, sizeof(comm)) != 0) ||
-        (comm[0] == '\0')) {
-        snprintf(comm, sizeof(comm), "?");
+    if ((daxpin_proc_read_line(path, name, size) != 0) || (name[0] == '\0')) {
+        snprintf(name, size, "?");
     }
-    proc_make_printable(comm);
-    snprintf(buffer + used, size - used, "%spid %d (%s)",
-             (used > 0) ? ", " : "", (int)pid, comm);
+    proc_make_printable(name);
 }
 
 /* What /proc/PID/stat has of a process; see proc_pid_stat(5) */
 typedef struct proc_stat {
     char     state;
+    pid_t    parent;
     uint64_t user;    /* ticks of a processor */
     uint64_t system;  /* likewise */
     long     threads;
@@ -137,10 +132,10 @@ static int proc_read_stat_file(const char *path, proc_stat_t *stat)
     text[(length > 0) ? length : 0] = '\0';
     rest = strrchr(text, ')');
     return ((rest != NULL) &&
-            (sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+            (sscanf(rest + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
                     "%" SCNu64 " %" SCNu64 " %*d %*d %*d %*d %ld %*d %" SCNu64,
-                    &stat->state, &stat->user, &stat->system, &stat->threads,
-                    &stat->start) == 5)) ? 0 : -EINVAL;
+                    &stat->state, &stat->parent, &stat->user, &stat->system,
+                    &stat->threads, &stat->start) == 6)) ? 0 : -EINVAL;
 }
 
 static int proc_read_stat(pid_t pid, proc_stat_t *stat)
@@ -152,6 +147,139 @@ static int proc_read_stat(pid_t pid, proc_stat_t *stat)
     }
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     return proc_read_stat_file(path, stat);
+}
+
+/* The job that a process belongs to, as far as /proc tells without a look at the
+ * memory of a process, which may take as long as that process likes */
+typedef struct proc_job {
+    pid_t launcher;  /* 0: none is known */
+    char  name[32];  /* of the launcher */
+    char  slurm[32]; /* number of the Slurm job; empty: none */
+} proc_job_t;
+
+/* Programs that start the ranks of a job, by the beginnings of their names. Each
+ * daemon of a batch system serves one step of a job, and a program of the first
+ * kind within that step is nearer to the ranks. */
+static const char *const proc_launchers[]     = {"mpirun", "mpiexec", "orte",
+                                                 "prte", "hydra_", NULL};
+static const char *const proc_batch_daemons[] = {"slurmstepd", "flux-shell",
+                                                 NULL};
+
+static int proc_begins_with_any(const char *name, const char *const *list)
+{
+    for (; *list != NULL; ++list) {
+        if (strncmp(name, *list, strlen(*list)) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Find the outermost launcher among the parents of a process: the daemon that
+ * starts the ranks may be a child of it. */
+static void proc_find_launcher(pid_t pid, proc_job_t *job)
+{
+    int is_launcher, has_launcher = 0;
+    proc_stat_t stat;
+    unsigned depth;
+    char name[32];
+
+    for (depth = 0; depth < PROC_PARENTS_MAX; ++depth) {
+        if ((proc_read_stat(pid, &stat) != 0) || (stat.parent <= 1)) {
+            return;
+        }
+        pid = stat.parent;
+        proc_read_name(pid, name, sizeof(name));
+        is_launcher = proc_begins_with_any(name, proc_launchers);
+        if (is_launcher ||
+            (!has_launcher && proc_begins_with_any(name, proc_batch_daemons))) {
+            has_launcher |= is_launcher;
+            job->launcher = pid;
+            snprintf(job->name, sizeof(job->name), "%s", name);
+        }
+    }
+}
+
+/* Read the number of a Slurm job from the name of its control group. */
+static void proc_find_slurm_job(pid_t pid, proc_job_t *job)
+{
+    static const char mark[] = "/job_";
+    char path[64], line[512];
+    const char *number;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL) {
+        return;
+    }
+    while ((job->slurm[0] == '\0') &&
+           (fgets(line, sizeof(line), file) != NULL)) {
+        number = strstr(line, mark);
+        if (number != NULL) {
+            sscanf(number + strlen(mark), "%31[0-9]", job->slurm);
+        }
+    }
+    fclose(file);
+}
+
+static void proc_find_job(pid_t pid, proc_job_t *job)
+{
+    memset(job, 0, sizeof(*job));
+    if (proc_is_own()) {
+        proc_find_launcher(pid, job);
+        proc_find_slurm_job(pid, job);
+    }
+}
+
+/* A daemon that stays may have started several jobs, so that the same launcher
+ * does not make two ranks those of one job. */
+void daxpin_proc_describe_job(pid_t pid, char *buffer, size_t size)
+{
+    size_t used = strlen(buffer);
+    proc_job_t job, own;
+    const char *of;
+
+    if ((pid <= 0) || (pid == getpid())) {
+        return;
+    }
+    proc_find_job(pid, &job);
+    if ((job.launcher == 0) && (job.slurm[0] == '\0')) {
+        return;
+    }
+    proc_find_job(getpid(), &own);
+    if ((job.launcher != 0) && (own.launcher != 0)) {
+        of = (job.launcher == own.launcher) ? "the same launcher" :
+                                              "another job";
+    } else {
+        of = ((job.slurm[0] != '\0') && (strcmp(job.slurm, own.slurm) == 0)) ?
+             "the same job" : "another job";
+    }
+    snprintf(buffer + used, size - used, "; of %s:", of);
+    if (job.launcher != 0) {
+        used = strlen(buffer);
+        snprintf(buffer + used, size - used, " %s, pid %d%s", job.name,
+                 (int)job.launcher, (job.slurm[0] != '\0') ? "," : "");
+    }
+    if (job.slurm[0] != '\0') {
+        used = strlen(buffer);
+        snprintf(buffer + used, size - used, " Slurm job %s", job.slurm);
+    }
+}
+
+void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
+{
+    size_t used = strlen(buffer);
+    char name[32];
+
+    if (pid <= 0) {
+        snprintf(buffer + used, size - used, "%san unknown process (perhaps in "
+                 "another container or pid namespace)", (used > 0) ? ", " : "");
+        return;
+    }
+    proc_read_name(pid, name, sizeof(name));
+    snprintf(buffer + used, size - used, "%spid %d (%s)",
+             (used > 0) ? ", " : "", (int)pid, name);
 }
 
 uint64_t daxpin_proc_start(pid_t pid)
@@ -347,13 +475,28 @@ typedef struct proc_users {
     unsigned             count;
 } proc_users_t;
 
+/* Append "pid 18 (cp; of another job: mpirun, pid 12)". */
+static void proc_describe_all(pid_t pid, char *buffer, size_t size)
+{
+    size_t used;
+
+    daxpin_proc_describe(pid, buffer, size);
+    used = strlen(buffer);
+    if (buffer[used - 1] == ')') { /* else it is cut off */
+        buffer[used - 1] = '\0';
+        daxpin_proc_describe_job(pid, buffer, size);
+        used = strlen(buffer);
+        snprintf(buffer + used, size - used, ")");
+    }
+}
+
 static int proc_add_user(pid_t pid, void *arg)
 {
     proc_users_t *users = arg;
 
     if ((pid != getpid()) && !users->skip(pid, users->arg) &&
         (daxpin_proc_has_file(pid, users->inode) > 0)) {
-        daxpin_proc_describe(pid, users->buffer, users->size);
+        proc_describe_all(pid, users->buffer, users->size);
         ++users->count;
     }
     return users->count == PROC_USERS_MAX;

@@ -40,9 +40,15 @@ typedef int (*daxpin_proc_func_t)(pid_t pid, void *arg);
 int daxpin_proc_each(daxpin_proc_func_t func, void *arg);
 
 /* Append "pid 17 (cat)" to a string, after a comma unless the string is empty.
- * What cannot be printed of the name is a question mark.
+ * What cannot be printed of a name is a question mark.
  * pid 0: a process that this one cannot see. */
 void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
+
+/* Append "; of another job: mpirun, pid 12" to a string if that started the
+ * process, which is a rank of an MPI job or was started by one: "of the same
+ * launcher" if it started this process, too. The number of the Slurm job follows
+ * where there is one. Reads several files for each of the two processes. */
+void daxpin_proc_describe_job(pid_t pid, char *buffer, size_t size);
 
 /* Return when a process started, in ticks of the clock since the boot as
  * processes of this time namespace count them; 0 if that cannot be read. */
@@ -92,7 +98,7 @@ int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg);
  * that this one cannot see. */
 int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
 
-/* Write "pid 17 (cat), pid 18 (cp)": up to four other processes that have the
+/* Write "pid 17 (cat), pid 18 (cp; of another job: mpirun, pid 12)": up to four other processes that have the
  * file open or mapped, without those for which skip returns non-zero. The
  * string is empty if there are none, or none that this process may read. */
 void daxpin_proc_list_users(const daxpin_inode_t *inode,
