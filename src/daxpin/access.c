@@ -104,6 +104,16 @@ void daxpin_access_leave(daxpin_access_t *access)
     }
 }
 
+static void daxpin_access_count(daxpin_access_t *access)
+{
+    if (access->careful & DAXPIN_CAREFUL_SHARED) {
+        atomic_fetch_add_explicit(&access->slot->accesses, 1,
+                                  memory_order_relaxed);
+    } else {
+        daxpin_slot_count(access->slot);
+    }
+}
+
 int daxpin_access_begin_slow(daxpin_access_t *access)
 {
     static _Thread_local int unblocked;
@@ -164,6 +174,9 @@ int daxpin_access_end_slow(daxpin_access_t *access, uint64_t offset,
         ret = daxpin_access_check_file(access, offset + length);
     } else {
         ret = -ESTALE;
+    }
+    if (ret == 0) {
+        daxpin_access_count(access);
     }
     daxpin_access_leave(access);
     return ret;

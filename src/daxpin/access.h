@@ -161,6 +161,16 @@ static inline int daxpin_access_may_go_on(const daxpin_access_t *access)
                                                     memory_order_acquire));
 }
 
+/* Count an access in a slot that one thread at a time uses: no other one writes
+ * the number. */
+static DAXPIN_ACCESS_INLINE void daxpin_slot_count(daxpin_slot_t *slot)
+{
+    const uint64_t count = atomic_load_explicit(&slot->accesses,
+                                                memory_order_relaxed);
+
+    atomic_store_explicit(&slot->accesses, count + 1, memory_order_relaxed);
+}
+
 /* End an access on the fast path alone. Return 1 if all stores are in the file.
  * If this returns 0, call daxpin_access_end(). */
 static DAXPIN_ACCESS_INLINE int daxpin_access_try_end(daxpin_access_t *access)
@@ -169,6 +179,7 @@ static DAXPIN_ACCESS_INLINE int daxpin_access_try_end(daxpin_access_t *access)
     if (!daxpin_access_is_open(access)) {
         return 0;
     }
+    daxpin_slot_count(access->fast_slot);
     atomic_store_explicit(&access->fast_slot->busy, 0, memory_order_release);
     return 1;
 }

@@ -49,6 +49,7 @@ static uint64_t daxpin_library_tick(int signaled)
         next = daxpin_earlier(next, daxpin_share_tick(file, now));
         next = daxpin_earlier(next, daxpin_guard_tick(file, now));
         next = daxpin_earlier(next, daxpin_file_unmap_tick(file, now));
+        next = daxpin_earlier(next, daxpin_report_tick(file, now));
         --file->refs;
         following = LIST_NEXT(file, link);
         daxpin_file_destroy_if_unused(file);

@@ -180,19 +180,27 @@ static const char *info_count(const daxpin_report_count_t *count, char *text,
     return text;
 }
 
-/* Print what a process that has pinned the file reports of it. */
-static void info_print_events(const daxpin_storage_t *storage, pid_t pid)
+/* Print what a process that has pinned the file, or accesses it, reports of
+ * it. */
+static void info_print_counts(const daxpin_storage_t *storage, pid_t pid)
 {
-    char breaks[128], lends[128], revokes[128];
-    daxpin_report_events_t events;
+    char breaks[128], lends[128], revokes[128], accesses[32] = "not known";
+    daxpin_pins_counts_t counts;
+    const daxpin_report_events_t *events = &counts.events;
 
-    if (daxpin_pins_read_events(pid, storage->st.st_dev, storage->st.st_ino,
-                                &events)) {
-        info_line("pinned in:", "pid %d: breaks %s, lends %s, revokes %s",
-                  (int)pid, info_count(&events.breaks, breaks, sizeof(breaks)),
-                  info_count(&events.lends, lends, sizeof(lends)),
-                  info_count(&events.revokes, revokes, sizeof(revokes)));
+    if (!daxpin_pins_read_counts(pid, storage->st.st_dev, storage->st.st_ino,
+                                 &counts) || !counts.has_events) {
+        return;
     }
+    if (counts.has_accesses) {
+        snprintf(accesses, sizeof(accesses), "%llu",
+                 (unsigned long long)counts.accesses);
+    }
+    info_line("used in:", "pid %d: accesses %s, breaks %s, lends %s, "
+              "revokes %s", (int)pid, accesses,
+              info_count(&events->breaks, breaks, sizeof(breaks)),
+              info_count(&events->lends, lends, sizeof(lends)),
+              info_count(&events->revokes, revokes, sizeof(revokes)));
 }
 
 static void info_print_openers(const daxpin_storage_t *storage,
@@ -212,7 +220,7 @@ static void info_print_openers(const daxpin_storage_t *storage,
                   " that this user may read" : "");
     }
     for (i = 0; i < openers->count; ++i) {
-        info_print_events(storage, openers->procs[i].pid);
+        info_print_counts(storage, openers->procs[i].pid);
     }
 }
 
@@ -335,7 +343,7 @@ static void info_json_openers(daxpin_json_t *json,
                               const daxpin_storage_t *storage,
                               const daxpin_openers_t *openers)
 {
-    daxpin_report_events_t events;
+    daxpin_pins_counts_t counts;
     unsigned i;
     int known;
 
@@ -345,10 +353,10 @@ static void info_json_openers(daxpin_json_t *json,
         daxpin_json_number(json, "pid", openers->procs[i].pid);
         daxpin_json_string(json, "command", openers->procs[i].command);
         daxpin_json_number(json, "uid", openers->procs[i].uid);
-        known = daxpin_pins_read_events(openers->procs[i].pid,
+        known = daxpin_pins_read_counts(openers->procs[i].pid,
                                         storage->st.st_dev,
-                                        storage->st.st_ino, &events);
-        daxpin_pins_json_events(json, known ? &events : NULL);
+                                        storage->st.st_ino, &counts);
+        daxpin_pins_json_counts(json, known ? &counts : NULL);
         daxpin_json_close(json, '}');
     }
     daxpin_json_close(json, ']');

@@ -289,6 +289,16 @@ static int pins_compare(const void *one, const void *two)
     return strcmp(a->path, b->path);
 }
 
+/* Read the counts of a record of a report. */
+static void pins_read_counts(const daxpin_report_t *report, size_t i,
+                             daxpin_pins_counts_t *counts)
+{
+    counts->has_events   = report->version >= DAXPIN_REPORT_EVENTS;
+    counts->events       = report->events[i];
+    counts->has_accesses = report->version >= DAXPIN_REPORT_VERSION;
+    counts->accesses     = report->accesses[i];
+}
+
 static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
                      pins_process_t *process)
 {
@@ -304,7 +314,7 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
     }
     for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
         record = &report->records[i];
-        if (!atomic_load(&record->used) || (atomic_load(&record->pins) == 0)) {
+        if (!atomic_load(&record->used)) {
             continue;
         }
         file            = &process->files[process->count++];
@@ -323,9 +333,8 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
         file->state = pins_find_state(list, process->proc.pid, file);
         pins_check_lease(list, file);
-        file->note       = pins_note(process, file);
-        file->has_events = report->version >= DAXPIN_REPORT_VERSION;
-        file->events     = report->events[i];
+        file->note = pins_note(process, file);
+        pins_read_counts(report, i, &file->counts);
     }
     qsort(process->files, process->count, sizeof(*file), pins_compare);
     return 0;
@@ -389,8 +398,8 @@ static int pins_read_process(pid_t pid, pins_list_t *list)
     return ret;
 }
 
-int daxpin_pins_read_events(pid_t pid, dev_t dev, uint64_t ino,
-                            daxpin_report_events_t *events)
+int daxpin_pins_read_counts(pid_t pid, dev_t dev, uint64_t ino,
+                            daxpin_pins_counts_t *counts)
 {
     const pins_list_t list = {.memfd_dev = pins_memfd_dev()};
     const daxpin_report_record_t *record;
@@ -404,11 +413,10 @@ int daxpin_pins_read_events(pid_t pid, dev_t dev, uint64_t ino,
     }
     for (i = 0; (i < (int)DAXPIN_REPORT_RECORDS) && !found; ++i) {
         record = &report->records[i];
-        found  = (report->version >= DAXPIN_REPORT_VERSION) &&
-                 atomic_load(&record->used) && (record->dev == dev) &&
+        found  = atomic_load(&record->used) && (record->dev == dev) &&
                  (record->ino == ino);
         if (found) {
-            *events = report->events[i];
+            pins_read_counts(report, (size_t)i, counts);
         }
     }
     free(report);
@@ -492,6 +500,8 @@ static void pins_print_count(FILE *stream, const char *name,
 
 static void pins_print_file(FILE *stream, const pins_file_t *file, int counts)
 {
+    const daxpin_report_events_t *events = &file->counts.events;
+
     if (file->owner_fd >= 0) {
         fputc('\t', stream);
     }
@@ -499,10 +509,14 @@ static void pins_print_file(FILE *stream, const pins_file_t *file, int counts)
     if (file->note != NULL) {
         fprintf(stream, " (%s)", file->note);
     }
+    if (counts && (file->counts.accesses > 0)) {
+        fprintf(stream, " [accesses: %llu]",
+                (unsigned long long)file->counts.accesses);
+    }
     if (counts) {
-        pins_print_count(stream, "breaks", &file->events.breaks);
-        pins_print_count(stream, "lends", &file->events.lends);
-        pins_print_count(stream, "revokes", &file->events.revokes);
+        pins_print_count(stream, "breaks", &events->breaks);
+        pins_print_count(stream, "lends", &events->lends);
+        pins_print_count(stream, "revokes", &events->revokes);
     }
     fputc('\n', stream);
 }
@@ -520,6 +534,9 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
     }
     for (i = 0; i < process->count; ++i) {
         file = &process->files[i];
+        if ((file->pins == 0) && !counts) {
+            continue;
+        }
         if ((file->owner_fd >= 0) &&
             ((i == 0) || (file->owner_fd != process->files[i - 1].owner_fd))) {
             fprintf(stream, "%d: ", file->owner_fd);
@@ -536,6 +553,20 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
                 "room for\n",
                 (int)process->proc.pid, process->omitted);
     }
+}
+
+/* Return whether the process has something to be shown: pins, or with counts
+ * also files that it accesses only. */
+static int pins_is_shown(const pins_process_t *process, int counts)
+{
+    size_t i;
+
+    for (i = 0; i < process->count; ++i) {
+        if ((process->files[i].pins > 0) || counts) {
+            return 1;
+        }
+    }
+    return process->omitted > 0;
 }
 
 /* Print everything to a string, which pins_watch() compares; the caller frees
@@ -560,7 +591,7 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
         daxpin_pins_print_prometheus(stream, &list);
     }
     for (i = 0; !args->json && !args->prometheus && (i < list.count); ++i) {
-        if ((list.processes[i].count > 0) || (list.processes[i].omitted > 0)) {
+        if (pins_is_shown(&list.processes[i], args->watch)) {
             pins_print_process(stream, &list.processes[i], args->count != 1,
                                args->watch);
         }

@@ -17,14 +17,23 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-/* A file pinned by a process, for one owner */
+/* What a process has counted of a file. The report of an older daxpin has not
+ * all of it. */
+typedef struct daxpin_pins_counts {
+    int                    has_events;
+    daxpin_report_events_t events;
+    int                    has_accesses;
+    uint64_t               accesses;
+} daxpin_pins_counts_t;
+
+/* A file pinned by a process, for one owner, or accessed by it */
 typedef struct pins_file {
     char             path[PATH_MAX];
     char             owner_path[PATH_MAX]; /* of owner_fd */
     int              owner_fd;             /* -1: the process owns the pin */
     dev_t            dev;
     uint64_t         ino;
-    unsigned long    pins;
+    unsigned long    pins;     /* 0: it accesses the file only */
     unsigned long    bytes;
     pid_t            holder;   /* in the pid namespace of the process */
     int              state;    /* daxpin_state_t; -1: not known */
@@ -32,8 +41,7 @@ typedef struct pins_file {
     int              numa_node;
     const char       *lease;   /* as in /proc/locks; NULL: not known */
     const char       *note;    /* what the user should know; NULL: nothing */
-    int              has_events;
-    daxpin_report_events_t events;
+    daxpin_pins_counts_t counts;
 } pins_file_t;
 
 typedef struct pins_process {
@@ -51,14 +59,14 @@ typedef struct pins_list {
     int             failed; /* a message was printed */
 } pins_list_t;
 
-/* Read what a process reports of a file. Return whether it reports any
- * events. */
-int daxpin_pins_read_events(pid_t pid, dev_t dev, uint64_t ino,
-                            daxpin_report_events_t *events);
+/* Read what a process has counted of a file. Return whether it reports the
+ * file. */
+int daxpin_pins_read_counts(pid_t pid, dev_t dev, uint64_t ino,
+                            daxpin_pins_counts_t *counts);
 
-/* Write the events as members of a JSON object; NULL: not known. */
-void daxpin_pins_json_events(daxpin_json_t *json,
-                             const daxpin_report_events_t *events);
+/* Write the counts as members of a JSON object; NULL: not known. */
+void daxpin_pins_json_counts(daxpin_json_t *json,
+                             const daxpin_pins_counts_t *counts);
 
 /* Write the list as one line of JSON. */
 void daxpin_pins_print_json(FILE *stream, const pins_list_t *list);

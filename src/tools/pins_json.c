@@ -21,18 +21,22 @@ static void pins_print_json_count(daxpin_json_t *json, const char *key,
     daxpin_json_close(json, '}');
 }
 
-void daxpin_pins_json_events(daxpin_json_t *json,
-                             const daxpin_report_events_t *events)
+void daxpin_pins_json_counts(daxpin_json_t *json,
+                             const daxpin_pins_counts_t *counts)
 {
-    if (events == NULL) {
+    daxpin_json_count(json, "accesses",
+                      ((counts != NULL) && counts->has_accesses) ?
+                              (long long)counts->accesses :
+                              -1);
+    if ((counts == NULL) || !counts->has_events) {
         daxpin_json_string(json, "breaks", NULL);
         daxpin_json_string(json, "lends", NULL);
         daxpin_json_string(json, "revokes", NULL);
         return;
     }
-    pins_print_json_count(json, "breaks", &events->breaks);
-    pins_print_json_count(json, "lends", &events->lends);
-    pins_print_json_count(json, "revokes", &events->revokes);
+    pins_print_json_count(json, "breaks", &counts->events.breaks);
+    pins_print_json_count(json, "lends", &counts->events.lends);
+    pins_print_json_count(json, "revokes", &counts->events.revokes);
 }
 
 static void pins_print_json_file(daxpin_json_t *json,
@@ -68,8 +72,7 @@ static void pins_print_json_file(daxpin_json_t *json,
                                daxpin_state_name((daxpin_state_t)file->state));
     daxpin_json_string(json, "lease", file->lease);
     daxpin_json_string(json, "note", file->note);
-    /* The report of an older daxpin has no counts */
-    daxpin_pins_json_events(json, file->has_events ? &file->events : NULL);
+    daxpin_pins_json_counts(json, &file->counts);
     daxpin_json_close(json, '}');
 }
 

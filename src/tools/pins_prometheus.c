@@ -114,9 +114,9 @@ static void pins_put_event(FILE *stream, const pins_process_t *process,
 {
     const pins_metric_t *metric = arg;
     const uint64_t value        = *(const uint64_t*)(const void*)
-            ((const char*)&file->events + metric->offset);
+            ((const char*)&file->counts.events + metric->offset);
 
-    if (!file->has_events) {
+    if (!file->counts.has_events) {
         return; /* the report of an older daxpin */
     }
     pins_put_series(stream, metric->name, process, file);
@@ -126,6 +126,16 @@ static void pins_put_event(FILE *stream, const pins_process_t *process,
     } else {
         fprintf(stream, "%llu\n", (unsigned long long)value);
     }
+}
+
+static void pins_put_accesses(FILE *stream, const pins_process_t *process,
+                              const pins_file_t *file, const void *arg)
+{
+    if (!file->counts.has_accesses) {
+        return; /* likewise */
+    }
+    pins_put_series(stream, arg, process, file);
+    fprintf(stream, "%llu\n", (unsigned long long)file->counts.accesses);
 }
 
 static void pins_put_pins(FILE *stream, const pins_process_t *process,
@@ -158,6 +168,9 @@ void daxpin_pins_print_prometheus(FILE *stream, const pins_list_t *list)
     pins_put_title(stream, "daxpin_pinned_bytes", "gauge",
                    "Sum of the lengths of its pins.");
     pins_each(stream, list, pins_put_bytes, "daxpin_pinned_bytes");
+    pins_put_title(stream, "daxpin_accesses_total", "counter",
+                   "Accesses by this process to the file.");
+    pins_each(stream, list, pins_put_accesses, "daxpin_accesses_total");
     for (i = 0; i < sizeof(pins_metrics) / sizeof(pins_metrics[0]); ++i) {
         metric = &pins_metrics[i];
         pins_put_title(stream, metric->name, metric->type, metric->help);

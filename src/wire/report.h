@@ -21,12 +21,14 @@
 #define DAXPIN_REPORT_NAME    "daxpin-report"
 #define DAXPIN_REPORT_LINK    "/memfd:" DAXPIN_REPORT_NAME /* as in /proc */
 #define DAXPIN_REPORT_MAGIC   0x72747264u
-#define DAXPIN_REPORT_VERSION 3u
-#define DAXPIN_REPORT_OLDEST  2u /* that readers know: without events */
+#define DAXPIN_REPORT_VERSION 4u
+#define DAXPIN_REPORT_EVENTS  3u /* since this version it has events */
+#define DAXPIN_REPORT_OLDEST  2u /* that readers know: without accesses, too */
 #define DAXPIN_REPORT_RECORDS 256
 #define DAXPIN_REPORT_PATH    456
 
-/* The pins of one file for one owner */
+/* The pins of one file for one owner; or a file that the process accesses and has
+ * not pinned, with pins 0 */
 typedef struct daxpin_report_record {
     _Atomic uint32_t used;
     uint32_t         owner_type;  /* daxpin_owner_type_t */
@@ -66,6 +68,8 @@ typedef struct daxpin_report {
     _Atomic uint64_t       omitted; /* pins for which there was no record */
     daxpin_report_record_t records[DAXPIN_REPORT_RECORDS];
     daxpin_report_events_t events[DAXPIN_REPORT_RECORDS]; /* of each record */
+    uint64_t               accesses[DAXPIN_REPORT_RECORDS]; /* by this process to
+                                                               the file */
 } daxpin_report_t;
 
 #endif

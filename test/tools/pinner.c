@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
-/* A process that pins files for owners that a test chooses */
+/* A process that pins files for owners that a test chooses, and accesses them */
 
 /*
  * usage: pinner FILE=OWNER...
  *
- * OWNER: "process"; a file that owns the pin; or "same", the owner before.
+ * OWNER: "process"; a file that owns the pin; "same", the owner before; or
+ * "none", for no pin.
  *
  * It prints "ready" and the descriptors of the owners (-1 for the process) when
  * all pins are there. It reads commands: "unpin NUMBER" (counted from 0),
- * "release NUMBER", "quit"; and prints "done" after each.
+ * "release NUMBER", "access NUMBER", "quit"; and prints "done" after each.
  */
 
 #include <daxpin.h>
@@ -45,7 +46,8 @@ static void pinner_pin(int number, char *spec)
     owners[number].fd      = -1;
     if (strcmp(owner, "same") == 0) {
         owners[number] = owners[number - 1];
-    } else if (strcmp(owner, "process") != 0) {
+    } else if ((strcmp(owner, "process") != 0) &&
+               (strcmp(owner, "none") != 0)) {
         owners[number].type = DAXPIN_OWNER_FILE;
         owners[number].fd   = open(owner, O_RDONLY | O_CLOEXEC);
         if (owners[number].fd < 0) {
@@ -55,6 +57,9 @@ static void pinner_pin(int number, char *spec)
     }
     if (daxpin_file_open(spec, PINNER_LENGTH, NULL, &files[number]) != 0) {
         pinner_fail(spec);
+    }
+    if (strcmp(owner, "none") == 0) {
+        return;
     }
     if (daxpin_pin(files[number], 0, 4096u * (unsigned)(number % 8 + 1),
                    &owners[number], &pins[number]) != 0) {
@@ -88,6 +93,9 @@ int main(int argc, char **argv)
         } else if ((strcmp(verb, "release") == 0) &&
                    (daxpin_lease_release(files[number]) != 0)) {
             pinner_fail("release");
+        } else if ((strcmp(verb, "access") == 0) &&
+                   (daxpin_file_persist(files[number], 0, 64) != 0)) {
+            pinner_fail("access");
         }
         printf("done\n");
         fflush(stdout);

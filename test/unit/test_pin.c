@@ -3,6 +3,7 @@
 
 /* Pins: lookups, when pinning is allowed, and the report of a process */
 
+#include "daxpin/access.h"
 #include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
 #include "daxpin/os/ranges.h"
@@ -492,6 +493,82 @@ static void test_report_omitted_then_recorded(void **state)
     (void)state;
 }
 
+/* Accesses are counted once a second, also without a pin; such a record is there
+ * until the file is closed. */
+static void test_report_accesses(void **state)
+{
+    const char *path        = unit_path(unit_disk, "accesses");
+    daxpin_file_t *file     = unit_open(path, 65536);
+    daxpin_report_t *report = pin_map_report();
+    daxpin_report_record_t *own;
+    daxpin_access_t access, shared;
+    daxpin_pin_t *pin;
+    size_t at;
+    int i;
+
+    daxpin_access_init(file, daxpin_slot_get(), &access);
+    daxpin_access_init(file, DAXPIN_SLOTS - 1, &shared);
+    for (i = 0; i < 1000; ++i) {
+        assert_int_equal(daxpin_access_begin(&access), 0);
+        assert_int_equal(daxpin_access_end(&access, 0, 1), 0);
+    }
+    assert_int_equal(daxpin_access_begin(&shared), 0);
+    assert_int_equal(daxpin_access_end(&shared, 0, 1), 0);
+    assert_true(unit_await(10000, pin_find_record(report, path, -1) != NULL));
+    own = pin_find_record(report, path, -1);
+    at  = (size_t)(own - report->records);
+    assert_int_equal(own->pins, 0);
+    assert_true(unit_await(10000, report->accesses[at] == 1001));
+    assert_ok(daxpin_pin(file, 0, 4096, NULL, &pin));
+    assert_ptr_equal(pin_find_record(report, path, -1), own);
+    assert_int_equal(own->pins, 1);
+    daxpin_unpin(pin);
+    assert_ptr_equal(pin_find_record(report, path, -1), own);
+    assert_int_equal(own->pins, 0);
+
+    intruder_run("truncate", path, 0, 5000);
+    assert_int_equal(daxpin_access_begin(&access), -ESTALE);
+    assert_true(unit_await(10000, report->events[at].revokes.count == 1));
+    assert_int_equal(report->accesses[at], 1001);
+    daxpin_file_close(file);
+    assert_null(pin_find_record(report, path, -1));
+    munmap(report, sizeof(*report));
+    (void)state;
+}
+
+/* A file without pins takes no record that a pin needs. */
+static void test_report_prefers_pins(void **state)
+{
+    const unsigned count    = DAXPIN_REPORT_RECORDS;
+    const char *path        = unit_path(unit_disk, "accessed");
+    const char *pinned      = unit_path(unit_disk, "pinned");
+    daxpin_file_t *file     = unit_open(path, 4096);
+    daxpin_file_t *other    = unit_open(pinned, 4096);
+    daxpin_report_t *report = pin_map_report();
+    daxpin_owner_t owner    = {.type = DAXPIN_OWNER_FILE};
+    daxpin_pin_t *pins[DAXPIN_REPORT_RECORDS];
+    daxpin_access_t access;
+    unsigned i;
+
+    daxpin_access_init(file, daxpin_slot_get(), &access);
+    assert_int_equal(daxpin_access_begin(&access), 0);
+    assert_int_equal(daxpin_access_end(&access, 0, 1), 0);
+    assert_true(unit_await(10000, pin_find_record(report, path, -1) != NULL));
+    for (i = 0; i < count; ++i) {
+        owner.fd = (int)i;
+        assert_ok(daxpin_pin(other, 0, 100, &owner, &pins[i]));
+    }
+    assert_int_equal(report->omitted, 0);
+    assert_null(pin_find_record(report, path, -1));
+    for (i = 0; i < count; ++i) {
+        daxpin_unpin(pins[i]);
+    }
+    munmap(report, sizeof(*report));
+    daxpin_file_close(other);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -511,7 +588,9 @@ int main(int argc, char **argv)
         unit_case(test_report),
         unit_case(test_report_locks),
         unit_case(test_report_omits),
-        unit_case(test_report_omitted_then_recorded)
+        unit_case(test_report_omitted_then_recorded),
+        unit_case(test_report_accesses),
+        unit_case(test_report_prefers_pins)
     };
 
     return unit_main("pin", argc, argv, children, tests);

@@ -219,6 +219,8 @@ struct daxpin_file {
         daxpin_report_events_t counts;
         uint64_t       broken;    /* ns, holder: when the break was noticed that
                                      it has not answered yet; 0: none */
+        uint64_t       accesses;  /* by this process, as of the last look */
+        uint64_t       look;      /* ns, of the next one */
     } events;
 
     struct {

@@ -20,6 +20,7 @@
 #include "keep.h"
 #include "maps.h"
 #include "pin.h"
+#include "report.h"
 #include "revoke.h"
 #include "share.h"
 
@@ -346,6 +347,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     }
     daxpin_roster_leave(file->roster_fd); /* before the address is given up */
     LIST_REMOVE(file, link);
+    daxpin_report_drop(file);
     daxpin_share_close(file);
     daxpin_file_drop_hold(file);
     daxpin_fault_unwatch(file);

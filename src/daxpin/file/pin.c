@@ -194,7 +194,7 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     if (ret != 0) {
         return ret;
     }
-    if (owner == NULL) {
+    if (known.type == DAXPIN_OWNER_PROCESS) {
         known.fd = -1;
     }
     if ((length == 0) || __builtin_add_overflow(offset, length, &end) ||

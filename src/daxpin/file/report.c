@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define DAXPIN_REPORT_PAUSE DAXPIN_SEC /* between looks at accesses */
+
 static daxpin_report_t *daxpin_report;
 static int             daxpin_report_fd = -1;
 static unsigned        daxpin_report_forks; /* that led to this process */
@@ -73,36 +75,58 @@ void daxpin_report_fork(void)
     }
 }
 
+static int daxpin_report_is_of(const daxpin_report_record_t *record,
+                               const daxpin_file_t *file)
+{
+    return atomic_load(&record->used) && (record->ino == file->ino) &&
+           (record->dev == file->dev);
+}
+
+/* Fill the counts of a record. */
+static void daxpin_report_fill(const daxpin_report_record_t *record,
+                               const daxpin_file_t *file)
+{
+    const size_t i = (size_t)(record - daxpin_report->records);
+
+    daxpin_report->events[i]   = file->events.counts;
+    daxpin_report->accesses[i] = daxpin_slots_count(file->slots);
+}
+
+/* Return the record of a file and owner, with pins 0 if it is new; or NULL if no
+ * record is left. */
 static daxpin_report_record_t *
 daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
 {
-    daxpin_report_record_t *record, *unused = NULL;
+    daxpin_report_record_t *record, *unused = NULL, *unpinned = NULL;
     unsigned i;
 
     for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
         record = &daxpin_report->records[i];
         if (!atomic_load(&record->used)) {
             unused = (unused == NULL) ? record : unused;
-        } else if ((record->ino == file->ino) && (record->dev == file->dev) &&
+        } else if (daxpin_report_is_of(record, file) &&
                    (record->owner_type == (uint32_t)owner->type) &&
                    (record->owner_fd == owner->fd)) {
             return record;
+        } else if (atomic_load(&record->pins) == 0) {
+            unpinned = record;
         }
     }
-    if (unused != NULL) {
-        unused->owner_type = (uint32_t)owner->type;
-        unused->owner_fd   = owner->fd;
-        unused->holder_pid = (uint32_t)file->holder_pid;
-        unused->dev        = file->dev;
-        unused->ino        = file->ino;
-        atomic_store(&unused->locks, daxpin_file_locks_now(file));
-        unused->numa_node = file->numa_node;
-        snprintf(unused->path, sizeof(unused->path), "%s", file->path);
-        daxpin_report->events[unused - daxpin_report->records] =
-                file->events.counts;
-        atomic_store(&unused->used, 1);
+    record = (unused != NULL) ? unused : unpinned;
+    if (record != NULL) {
+        atomic_store(&record->used, 0);
+        record->owner_type = (uint32_t)owner->type;
+        record->owner_fd   = owner->fd;
+        record->holder_pid = (uint32_t)file->holder_pid;
+        record->dev        = file->dev;
+        record->ino        = file->ino;
+        atomic_store(&record->locks, daxpin_file_locks_now(file));
+        record->numa_node = file->numa_node;
+        snprintf(record->path, sizeof(record->path), "%s", file->path);
+        daxpin_report_fill(record, file);
+        atomic_store(&record->used, 1);
     }
-    return unused;
+    return record;
 }
 
 daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
@@ -124,17 +148,59 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
     return record;
 }
 
+/* Publish what has changed of a file. Return whether it has a record. */
+static int daxpin_report_publish(const daxpin_file_t *file)
+{
+    daxpin_report_record_t *record;
+    int found = 0;
+    unsigned i;
+
+    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+        record = &daxpin_report->records[i];
+        if (daxpin_report_is_of(record, file)) {
+            atomic_store(&record->locks, daxpin_file_locks_now(file));
+            daxpin_report_fill(record, file);
+            found = 1;
+        }
+    }
+    return found;
+}
+
 void daxpin_report_update(const daxpin_file_t *file)
+{
+    (void)daxpin_report_publish(file);
+}
+
+uint64_t daxpin_report_tick(daxpin_file_t *file, uint64_t now)
+{
+    static const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS,
+                                           .fd   = -1};
+    uint64_t accesses;
+
+    if (now < file->events.look) {
+        return file->events.look;
+    }
+    accesses          = daxpin_slots_count(file->slots);
+    file->events.look = now + DAXPIN_REPORT_PAUSE;
+    if (accesses != file->events.accesses) {
+        file->events.accesses = accesses;
+        if (!daxpin_report_publish(file) && (daxpin_report != NULL)) {
+            (void)daxpin_report_find(file, &process);
+        }
+    }
+    return file->events.look;
+}
+
+void daxpin_report_drop(const daxpin_file_t *file)
 {
     daxpin_report_record_t *record;
     unsigned i;
 
     for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
         record = &daxpin_report->records[i];
-        if (atomic_load(&record->used) && (record->ino == file->ino) &&
-            (record->dev == file->dev)) {
-            atomic_store(&record->locks, daxpin_file_locks_now(file));
-            daxpin_report->events[i] = file->events.counts;
+        if (daxpin_report_is_of(record, file) &&
+            (atomic_load(&record->pins) == 0)) {
+            atomic_store(&record->used, 0);
         }
     }
 }
@@ -201,9 +267,11 @@ void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
         return;
     }
     atomic_fetch_sub(&record->bytes, length);
-    if (atomic_fetch_sub(&record->pins, 1) == 1) {
+    if ((atomic_fetch_sub(&record->pins, 1) == 1) &&
+        ((record->owner_type != (uint32_t)DAXPIN_OWNER_PROCESS) ||
+         (daxpin_report->accesses[record - daxpin_report->records] == 0))) {
         atomic_store(&record->used, 0);
-    }
+    } /* else daxpin_report_drop() ends it */
 }
 
 /* Return whether a descriptor in /proc/PID/fd is a report. */
@@ -230,7 +298,7 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
     pthread_mutex_lock(&daxpin_mutex);
     for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
         record = &daxpin_report->records[i];
-        if (atomic_load(&record->used)) {
+        if (atomic_load(&record->used) && (atomic_load(&record->pins) > 0)) {
             func(record, arg);
         }
     }

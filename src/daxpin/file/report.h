@@ -29,6 +29,14 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
 /* Publish the present locks of a file. Caller holds daxpin_mutex. */
 void daxpin_report_update(const daxpin_file_t *file);
 
+/* Publish how often this process has accessed the file, once a second. A file
+ * without pins gets a record as well, if one is left. Return when to look again
+ * (ns). Caller holds daxpin_mutex. */
+uint64_t daxpin_report_tick(daxpin_file_t *file, uint64_t now);
+
+/* Remove what is left of a file without pins. Caller holds daxpin_mutex. */
+void daxpin_report_drop(const daxpin_file_t *file);
+
 /* Count a break of the lease that the holder has noticed, unless it was counted
  * before. Caller holds daxpin_mutex, as with the next three. */
 void daxpin_report_broken(daxpin_file_t *file, uint64_t now);

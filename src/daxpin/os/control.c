@@ -243,6 +243,17 @@ int daxpin_slots_busy(const daxpin_slot_t *slots)
     return 0;
 }
 
+uint64_t daxpin_slots_count(const daxpin_slot_t *slots)
+{
+    uint64_t count = 0;
+    unsigned i;
+
+    for (i = 0; i < DAXPIN_SLOTS; ++i) {
+        count += atomic_load_explicit(&slots[i].accesses, memory_order_relaxed);
+    }
+    return count;
+}
+
 /* Bit i: index i has a user. The last index has no bit: many users share it. */
 static _Atomic uint64_t daxpin_slots_used;
 

@@ -79,7 +79,7 @@ typedef struct daxpin_control {
 
 typedef struct daxpin_slot {
     _Atomic uint32_t busy;
-    char             pad[DAXPIN_CACHELINE - sizeof(uint32_t)];
+    _Atomic uint64_t accesses; /* that have succeeded */
 } __attribute__((aligned(DAXPIN_CACHELINE))) daxpin_slot_t;
 
 /* Return a slot index for a user that is one thread at a time, such as a uct
@@ -149,5 +149,8 @@ void daxpin_slots_destroy(daxpin_slot_t *slots);
 
 /* Return whether an access is under way in any slot. */
 int daxpin_slots_busy(const daxpin_slot_t *slots);
+
+/* Return how many accesses have succeeded. */
+uint64_t daxpin_slots_count(const daxpin_slot_t *slots);
 
 #endif
