@@ -26,6 +26,8 @@ typedef struct daxpin_checkup {
     daxpin_json_t  *json;  /* NULL: text */
     int            colour;
     unsigned       counts[DAXPIN_FINDING_COUNT];
+    int            mpich;  /* there is an MPICH that uses UCX */
+    int            ompi;   /* there is Open MPI */
     int            hook;   /* Open MPI finds hook_daxpin */
     char           dir[PATH_MAX]; /* where the job can create files; "" */
 } daxpin_checkup_t;
@@ -41,10 +43,11 @@ void daxpin_checkup_add(daxpin_checkup_t *checkup, daxpin_finding_t finding,
 void daxpin_check_system(daxpin_checkup_t *checkup);
 void daxpin_check_storage(daxpin_checkup_t *checkup, char **paths);
 void daxpin_check_ucx(daxpin_checkup_t *checkup);
+void daxpin_check_mpich(daxpin_checkup_t *checkup);
 void daxpin_check_ompi(daxpin_checkup_t *checkup);
 
-/* Check the ranks of a job. launcher: a command and its options; NULL: mpirun
- * on this node. */
+/* Check the ranks of a job of Open MPI. launcher: a command and its options;
+ * NULL: mpirun on this node. */
 void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher);
 
 /* Run a command and store what it writes to standard output and standard error;

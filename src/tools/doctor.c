@@ -140,6 +140,7 @@ int daxpin_cmd_doctor(int argc, char **argv)
     daxpin_check_system(&checkup);
     daxpin_check_storage(&checkup, args.paths);
     daxpin_check_ucx(&checkup);
+    daxpin_check_mpich(&checkup);
     daxpin_check_ompi(&checkup);
     if (!args.no_job) {
         daxpin_check_job(&checkup, args.launcher);

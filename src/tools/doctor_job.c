@@ -4,6 +4,7 @@
 /* daxpin doctor: a job whose ranks report what they got */
 
 #include "checkup.h"
+#include "launcher.h"
 #include "env.h"
 #include "list.h"
 #include "probe.h"
@@ -300,12 +301,33 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
     return status;
 }
 
+/* Return whether mpirun starts programs of Open MPI, or say why not. */
+static int job_can_start(daxpin_checkup_t *checkup)
+{
+    if (!checkup->ompi && checkup->mpich) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "job",
+                           "not started: it is a program of Open MPI");
+        return 0;
+    }
+    if (daxpin_launcher_is_mpich("mpirun")) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "job",
+                           "cannot start one: mpirun in PATH is that of MPICH; "
+                           "name Open MPI's, as in daxpin doctor -- "
+                           "mpirun.openmpi -n 2 -x UCX_MD=daxpin");
+        return 0;
+    }
+    return 1;
+}
+
 void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
 {
     char *probe = checkup->place.probe;
     job_t job   = {0};
     int status;
 
+    if ((launcher == NULL) && !job_can_start(checkup)) {
+        return;
+    }
     if (access(probe, X_OK) != 0) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "job",
                            "cannot start one: there is no %s; build daxpin "

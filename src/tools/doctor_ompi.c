@@ -250,8 +250,13 @@ void daxpin_check_ompi(daxpin_checkup_t *checkup)
     char *output   = NULL;
     int status;
 
-    status = daxpin_capture(argv, OMPI_INFO_TIME, &output);
-    if ((status != 0) || (output == NULL) ||
+    status        = daxpin_capture(argv, OMPI_INFO_TIME, &output);
+    checkup->ompi = status != 127;
+    if (!checkup->ompi && checkup->mpich) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "Open MPI",
+                           "there is no ompi_info in PATH: programs get what "
+                           "daxpin does for MPICH");
+    } else if ((status != 0) || (output == NULL) ||
         !ompi_has(output, "ompi:version:full:")) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "Open MPI",
                            (status == 127) ? "there is no ompi_info in PATH "

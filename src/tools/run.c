@@ -5,9 +5,9 @@
 
 #include "commands.h"
 #include "env.h"
+#include "launcher.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,65 +27,6 @@ static int run_set(const char *name, const char *value)
     return 0;
 }
 
-static const char *run_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return (slash == NULL) ? path : slash + 1;
-}
-
-/* Find the program that execvp() would start, behind symbolic links. Return its
- * path, to be freed, or NULL. */
-static char *run_find(const char *command)
-{
-    const char *dir, *end;
-    char *found = NULL;
-    char path[PATH_MAX];
-
-    if (strchr(command, '/') != NULL) {
-        return realpath(command, NULL);
-    }
-    dir = getenv("PATH");
-    for (; (dir != NULL) && (found == NULL);
-         dir = (*end == '\0') ? NULL : end + 1) {
-        end = strchrnul(dir, ':');
-        snprintf(path, sizeof(path), "%.*s%s%s", (int)(end - dir), dir,
-                 (end == dir) ? "./" : "/", command);
-        found = (access(path, X_OK) == 0) ? realpath(path, NULL) : NULL;
-    }
-    return found;
-}
-
-static int run_is_launcher_name(const char *name)
-{
-    static const char *const launchers[] = {"mpirun",  "mpiexec", "orterun",
-                                            "prterun", "prun",    "srun"};
-    size_t i;
-
-    for (i = 0; i < sizeof(launchers) / sizeof(launchers[0]); ++i) {
-        if (strcmp(name, launchers[i]) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Check whether a command only starts other programs, by Open MPI or Slurm. In a
- * program of Open MPI hook_daxpin loads the plug-in. The launchers of MPICH have
- * the same names, but lead to hydra: its programs have no hook. */
-static int run_is_launcher(const char *command)
-{
-    char *path       = run_find(command);
-    const char *name = run_name((path != NULL) ? path : command);
-    int is_mpich     = (strstr(name, "mpich") != NULL) ||
-                       (strstr(name, "hydra") != NULL);
-    int ret          = !is_mpich && (run_is_launcher_name(name) ||
-                                     run_is_launcher_name(run_name(command)));
-
-    free(path);
-    return ret;
-}
-
 static int run_prepare(const daxpin_place_t *place, const char *command)
 {
     if (place->ucx_plugin[0] == '\0') {
@@ -99,7 +40,9 @@ static int run_prepare(const daxpin_place_t *place, const char *command)
         (daxpin_env_add("UCX_MD", "daxpin", ',', 0, run_set) != 0)) {
         return -1;
     }
-    if (run_is_launcher(command) && (place->mca_count > 0)) {
+    /* In a program of Open MPI hook_daxpin loads the plug-in. Programs of MPICH
+     * have no hook. */
+    if (daxpin_launcher_is_ompi(command) && (place->mca_count > 0)) {
         return 0;
     }
     return daxpin_env_add("LD_PRELOAD", place->ucx_plugin, ':', 0, run_set);
