@@ -356,6 +356,22 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
     return 0;
 }
 
+daxpin_copy_func_t daxpin_file_durable_copy(daxpin_file_t *file)
+{
+    daxpin_copy_func_t copy = NULL;
+    daxpin_map_t *map;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    map = daxpin_file_find_map(file, 0);
+    if ((map != NULL) && (map->pmem2 != NULL) &&
+        (pmem2_map_get_store_granularity(map->pmem2) !=
+         PMEM2_GRANULARITY_PAGE)) {
+        copy = pmem2_get_memcpy_fn(map->pmem2);
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return copy;
+}
+
 int daxpin_range_is_control(uintptr_t addr, size_t length)
 {
     const daxpin_file_t *file;

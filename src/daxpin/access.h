@@ -83,6 +83,16 @@ int daxpin_file_check(daxpin_file_t *file);
  * and note the second if it cannot in all of it. No lock is needed. */
 int daxpin_access_look(daxpin_access_t *access, uint64_t second);
 
+/* A copy as of memcpy(), with flags 0, that is durable when it returns. Its stores
+ * do not read what they overwrite, and leave nothing in caches. */
+typedef void *(*daxpin_copy_func_t)(void *dest, const void *source,
+                                    size_t length, unsigned flags);
+
+/* Return the copy to a mapped file on persistent memory; NULL if copies to the
+ * file are not durable before daxpin_file_persist(), as in the page cache. Caller
+ * does not hold daxpin_mutex. */
+daxpin_copy_func_t daxpin_file_durable_copy(daxpin_file_t *file);
+
 /* Return the control page, for processes that read it from another node. It is
  * valid until the file is closed. */
 const daxpin_control_t *daxpin_file_control(const daxpin_file_t *file);

@@ -115,6 +115,8 @@ typedef struct osc_daxpin_mem {
     int             read_only;   /* by the target */
     int             faults;      /* the first store to each page after a flush
                                     faults, see osc_daxpin_range.c */
+    daxpin_copy_func_t copy;     /* of long puts with daxpin_persist=flush, which
+                                    makes them durable; NULL: none */
     uint64_t        dirty_start; /* range that a flush has to persist */
     uint64_t        dirty_end;
 } osc_daxpin_mem_t;

@@ -22,12 +22,19 @@ static OSC_DAXPIN_INLINE int osc_daxpin_move_mapped(
         const osc_daxpin_range_t *range, int is_put)
 {
     int ret = osc_daxpin_range_begin(module, range);
+    int is_plain;
 
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    if (OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt, target_count,
-                                        target_dt))) {
+    is_plain = OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt,
+                                               target_count, target_dt));
+    if (is_put && is_plain && osc_daxpin_range_is_durable(range)) {
+        osc_daxpin_range_copy_durably(range->mem, range->addr, origin,
+                                      range->length);
+        return osc_daxpin_range_end(module, range, ret);
+    }
+    if (is_plain) {
         osc_daxpin_range_copy(range->mem, is_put ? range->addr : origin,
                               is_put ? origin : range->addr, range->length);
     } else if (is_put) {

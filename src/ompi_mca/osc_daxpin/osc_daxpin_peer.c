@@ -266,6 +266,9 @@ static int osc_daxpin_peer_open_file(osc_daxpin_module_t *module,
                                 target, daxpin_errormsg());
     }
     mem->faults = osc_daxpin_peer_faults(module, file);
+    mem->copy   = (module->spec.persist == OSC_DAXPIN_PERSIST_FLUSH) ?
+                          daxpin_file_durable_copy(file) :
+                          NULL;
     osc_daxpin_peer_shorten(module, &module->peers[target]);
     return OMPI_SUCCESS;
 }

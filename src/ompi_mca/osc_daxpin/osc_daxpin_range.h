@@ -16,6 +16,10 @@
 /* Copies of more bytes are long: they prepare pages, and are made in chunks */
 #define OSC_DAXPIN_SHORT (256u * 1024)
 
+/* Puts to persistent memory from so many bytes on are made durable by their own
+ * copy */
+#define OSC_DAXPIN_DURABLE (64u * 1024)
+
 /* Caller holds the lock of the peers. Find the region of a dynamic window. */
 int osc_daxpin_range_find(osc_daxpin_module_t *module, int target,
                           ptrdiff_t from, osc_daxpin_range_t *range);
@@ -35,6 +39,17 @@ int osc_daxpin_range_match(osc_daxpin_count_t from_count,
 /* Copy in chunks, because a revoke does not wait for all of a long copy */
 void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
                                 const char *source, size_t length);
+
+/* Return whether a put of plain data is long enough to be durable by its own copy,
+ * and then needs no flush: for less, to flush the caches once is as fast. */
+static inline int osc_daxpin_range_is_durable(const osc_daxpin_range_t *range)
+{
+    return (range->mem->copy != NULL) && (range->length >= OSC_DAXPIN_DURABLE);
+}
+
+/* Copy in chunks to persistent memory. */
+void osc_daxpin_range_copy_durably(const osc_daxpin_mem_t *mem, char *dest,
+                                   const char *source, size_t length);
 
 /* Put or get what is not mapped in this process */
 int osc_daxpin_range_move(osc_daxpin_module_t *module,
