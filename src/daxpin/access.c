@@ -309,7 +309,7 @@ static int daxpin_file_persist_beyond(daxpin_file_t *file,
         daxpin_access_leave(access);
         return -EINVAL;
     }
-    (void)daxpin_access_end(access, offset, length);
+    daxpin_access_leave(access);
     return daxpin_error(ESTALE, "%s: cannot persist %zu bytes at offset %lu: "
                         "they were cut off", file->path, length, offset);
 }
@@ -318,6 +318,7 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     daxpin_map_t *map    = NULL;
+    char cause[DAXPIN_CAUSE_MAX];
     daxpin_access_t access;
     uintptr_t start, end;
     void *addr;
@@ -325,8 +326,9 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
 
     daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
     if (daxpin_access_begin(&access) != 0) {
+        daxpin_file_cause(file, cause, sizeof(cause));
         return daxpin_error(ESTALE, "%s: cannot persist: %s", file->path,
-                            file->control->cause);
+                            cause);
     }
     addr = daxpin_file_addr(file, offset, length);
     if (addr == NULL) {
@@ -345,8 +347,9 @@ int daxpin_file_persist(daxpin_file_t *file, uint64_t offset, size_t length)
         pmem2_get_persist_fn(map->pmem2)(addr, length);
     }
     if (daxpin_access_end(&access, offset, length) != 0) {
+        daxpin_file_cause(file, cause, sizeof(cause));
         return daxpin_error(ESTALE, "%s: cannot persist: access ended "
-                            "meanwhile: %s", file->path, file->control->cause);
+                            "meanwhile: %s", file->path, cause);
     }
     if (ret != 0) {
         return daxpin_error(-ret, "%s: cannot persist %zu bytes at offset "

@@ -289,6 +289,20 @@ static int pins_compare(const void *one, const void *two)
     return strcmp(a->path, b->path);
 }
 
+/* Look what there is of the file beside the report. That takes long, and a process
+ * accesses the files of many others: do so for pins alone. */
+static void pins_look(const pins_list_t *list, const pins_process_t *process,
+                      pins_file_t *file)
+{
+    file->state = -1;
+    if (file->pins > 0) {
+        daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
+        file->state = pins_find_state(list, process->proc.pid, file);
+        pins_check_lease(list, file);
+        file->note = pins_note(process, file);
+    }
+}
+
 /* Read the counts of a record of a report. */
 static void pins_read_counts(const daxpin_report_t *report, size_t i,
                              daxpin_pins_counts_t *counts)
@@ -314,7 +328,8 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
     }
     for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
         record = &report->records[i];
-        if (!atomic_load(&record->used)) {
+        if (!atomic_load(&record->used) ||
+            ((atomic_load(&record->pins) == 0) && !list->all)) {
             continue;
         }
         file            = &process->files[process->count++];
@@ -330,11 +345,8 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         file->numa_node = record->numa_node;
         snprintf(file->path, sizeof(file->path), "%.*s",
                  DAXPIN_REPORT_PATH - 1, record->path);
-        daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
-        file->state = pins_find_state(list, process->proc.pid, file);
-        pins_check_lease(list, file);
-        file->note = pins_note(process, file);
         pins_read_counts(report, i, &file->counts);
+        pins_look(list, process, file);
     }
     qsort(process->files, process->count, sizeof(*file), pins_compare);
     return 0;
@@ -457,6 +469,7 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
 
     memset(list, 0, sizeof(*list));
     list->memfd_dev = pins_memfd_dev();
+    list->all       = args->json || args->prometheus || args->watch;
     daxpin_leases_read(&list->leases);
     for (i = 0; i < args->count; ++i) {
         pins_read_named(list, args->pids[i]);
@@ -534,9 +547,6 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
     }
     for (i = 0; i < process->count; ++i) {
         file = &process->files[i];
-        if ((file->pins == 0) && !counts) {
-            continue;
-        }
         if ((file->owner_fd >= 0) &&
             ((i == 0) || (file->owner_fd != process->files[i - 1].owner_fd))) {
             fprintf(stream, "%d: ", file->owner_fd);
@@ -553,20 +563,6 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
                 "room for\n",
                 (int)process->proc.pid, process->omitted);
     }
-}
-
-/* Return whether the process has something to be shown: pins, or with counts
- * also files that it accesses only. */
-static int pins_is_shown(const pins_process_t *process, int counts)
-{
-    size_t i;
-
-    for (i = 0; i < process->count; ++i) {
-        if ((process->files[i].pins > 0) || counts) {
-            return 1;
-        }
-    }
-    return process->omitted > 0;
 }
 
 /* Print everything to a string, which pins_watch() compares; the caller frees
@@ -591,7 +587,7 @@ static char *pins_print(const pins_args_t *args, int *failed_p)
         daxpin_pins_print_prometheus(stream, &list);
     }
     for (i = 0; !args->json && !args->prometheus && (i < list.count); ++i) {
-        if (pins_is_shown(&list.processes[i], args->watch)) {
+        if ((list.processes[i].count > 0) || (list.processes[i].omitted > 0)) {
             pins_print_process(stream, &list.processes[i], args->count != 1,
                                args->watch);
         }

@@ -57,6 +57,7 @@ typedef struct pins_list {
     daxpin_leases_t leases;
     dev_t           memfd_dev;
     int             failed; /* a message was printed */
+    int             all;    /* with files that are accessed only */
 } pins_list_t;
 
 /* Read what a process has counted of a file. Return whether it reports the

@@ -116,8 +116,8 @@ static void pins_put_event(FILE *stream, const pins_process_t *process,
     const uint64_t value        = *(const uint64_t*)(const void*)
             ((const char*)&file->counts.events + metric->offset);
 
-    if (!file->counts.has_events) {
-        return; /* the report of an older daxpin */
+    if (!file->counts.has_events || (file->pins == 0)) {
+        return; /* the report of an older daxpin; or nothing to be told */
     }
     pins_put_series(stream, metric->name, process, file);
     if (metric->seconds) {
@@ -144,8 +144,10 @@ static void pins_put_pins(FILE *stream, const pins_process_t *process,
     unsigned long pins, bytes;
 
     pins_sum(process, file, &pins, &bytes);
-    pins_put_series(stream, arg, process, file);
-    fprintf(stream, "%lu\n", pins);
+    if (pins > 0) {
+        pins_put_series(stream, arg, process, file);
+        fprintf(stream, "%lu\n", pins);
+    }
 }
 
 static void pins_put_bytes(FILE *stream, const pins_process_t *process,
@@ -154,8 +156,10 @@ static void pins_put_bytes(FILE *stream, const pins_process_t *process,
     unsigned long pins, bytes;
 
     pins_sum(process, file, &pins, &bytes);
-    pins_put_series(stream, arg, process, file);
-    fprintf(stream, "%lu\n", bytes);
+    if (pins > 0) {
+        pins_put_series(stream, arg, process, file);
+        fprintf(stream, "%lu\n", bytes);
+    }
 }
 
 void daxpin_pins_print_prometheus(FILE *stream, const pins_list_t *list)

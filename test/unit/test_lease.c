@@ -303,7 +303,7 @@ static void test_truncate_by_this_process(void **state)
     daxpin_file_cause(file, cause, sizeof(cause));
     snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
     assert_contains(cause, pid);
-    assert_contains(cause, "by this program itself");
+    assert_contains(cause, "which is this program itself");
     daxpin_file_close(file);
 
     file = unit_open(path, UNIT_LENGTH);
@@ -327,7 +327,7 @@ static void test_open_by_a_member(void **state)
     daxpin_file_cause(file, cause, sizeof(cause));
     snprintf(pid, sizeof(pid), "pid %d", (int)member.pid);
     assert_contains(cause, pid);
-    assert_contains(cause, "by a process that shares it");
+    assert_contains(cause, "which shares it");
     child_finish(&member);
     daxpin_file_close(file);
     (void)state;

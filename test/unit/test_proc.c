@@ -474,12 +474,24 @@ static void proc_end_job(const proc_job_t *job)
     assert_int_equal(waitpid(job->launcher, NULL, 0), job->launcher);
 }
 
+/* Skip a test if these tests are a part of a job themselves. */
+static void proc_skip_in_job(void)
+{
+    char text[128] = "";
+
+    daxpin_proc_describe_job(getppid(), text, sizeof(text));
+    if (text[0] != '\0') {
+        skip();
+    }
+}
+
 /* Two jobs on one file are told apart by what started their ranks. */
 static void test_job_of_process(void **state)
 {
     char name[128] = "", none[128] = "", wanted[128];
     proc_job_t job;
 
+    proc_skip_in_job();
     proc_start_job(&job, "mpirun\033[2J");
     daxpin_proc_describe_job(job.rank, name, sizeof(name));
     daxpin_proc_describe_job(getpid(), none, sizeof(none));
@@ -509,7 +521,7 @@ static int proc_move_to_group(pid_t pid, const char *group)
         return 0;
     }
     snprintf(path, sizeof(path), "%s/cgroup.procs", group);
-    file  = fopen(path, "we");
+    file  = fopen(path, "r+e");
     moved = (file != NULL) && (fprintf(file, "%d", (int)pid) > 0);
     return (file != NULL) && (fclose(file) == 0) && moved;
 }
@@ -519,23 +531,26 @@ static void test_slurm_job_of_process(void **state)
 {
     static const char *const groups[] = {"/sys/fs/cgroup/job_4711",
                                          "/sys/fs/cgroup/unified/job_4711"};
-    char name[128]                    = "";
-    unsigned at                       = access("/sys/fs/cgroup/unified", F_OK) == 0;
+    const char *group = groups[access("/sys/fs/cgroup/unified", F_OK) == 0];
+    char text[128] = "", wanted[128];
     proc_job_t job;
     int moved;
 
-    proc_start_job(&job, "sh");
-    moved = proc_move_to_group(job.rank, groups[at]);
-    daxpin_proc_describe_job(job.rank, name, sizeof(name));
+    proc_skip_in_job();
+    proc_start_job(&job, "slurmstepd");
+    moved = proc_move_to_group(job.rank, group);
+    daxpin_proc_describe_job(job.rank, text, sizeof(text));
     proc_end_job(&job);
-    while (moved && (rmdir(groups[at]) != 0) && (errno == EBUSY)) {
+    while (moved && (rmdir(group) != 0) && (errno == EBUSY)) {
         usleep(1000); /* until the rank is gone */
     }
     if (!moved) {
-        rmdir(groups[at]);
+        rmdir(group);
         skip(); /* no control groups, or none for this user */
     }
-    assert_string_equal(name, "; of another job: Slurm job 4711");
+    snprintf(wanted, sizeof(wanted), "; of another job: slurmstepd, pid %d, "
+             "Slurm job 4711", (int)job.launcher);
+    assert_string_equal(text, wanted);
     (void)state;
 }
 

@@ -221,6 +221,7 @@ struct daxpin_file {
                                      it has not answered yet; 0: none */
         uint64_t       accesses;  /* by this process, as of the last look */
         uint64_t       look;      /* ns, of the next one */
+        unsigned       freed;     /* records of the report, likewise */
     } events;
 
     struct {

@@ -488,12 +488,12 @@ static void daxpin_holder_cause_of_waiter(const daxpin_file_t *file,
         daxpin_proc_describe(waiter, process, sizeof(process));
     }
     if ((waiter == getpid()) || daxpin_share_is_member(file, waiter)) {
-        /* A member may be of this job or of another one */
-        snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: opened again for "
-                 "writing, or truncated, by %s: %s; use the descriptor that "
-                 "was open before", file->path, (waiter == getpid()) ?
-                 "this program itself" : "a process that shares it, of this "
-                 "program or another one", process);
+        /* A member may be of this job or of another one. MPI's messages have
+         * 255 bytes. */
+        snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s, which %s, opens "
+                 "it for writing or truncates it; use the descriptor that was "
+                 "open before", file->path, process, (waiter == getpid()) ?
+                 "is this program itself" : "shares it");
         return;
     }
     snprintf(cause, DAXPIN_CAUSE_MAX, "%s was revoked: %s truncates it or "
@@ -523,7 +523,7 @@ static void daxpin_holder_detail_of_change(const daxpin_file_t *file,
     pid = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,
                                   (void*)file);
     if (pid > 0) {
-        daxpin_proc_describe(pid, process, sizeof(process));
+        daxpin_proc_describe_all(pid, process, sizeof(process));
         snprintf(buffer, size, " (%s)", process);
     }
 }

@@ -24,6 +24,7 @@
 static daxpin_report_t *daxpin_report;
 static int             daxpin_report_fd = -1;
 static unsigned        daxpin_report_forks; /* that led to this process */
+static unsigned        daxpin_report_freed; /* records */
 
 void daxpin_report_open(void)
 {
@@ -82,20 +83,30 @@ static int daxpin_report_is_of(const daxpin_report_record_t *record,
            (record->dev == file->dev);
 }
 
-/* Fill the counts of a record. */
-static void daxpin_report_fill(const daxpin_report_record_t *record,
-                               const daxpin_file_t *file)
+/* Fill what changes of a record. */
+static void daxpin_report_fill(daxpin_report_record_t *record,
+                               const daxpin_file_t *file, uint64_t accesses)
 {
     const size_t i = (size_t)(record - daxpin_report->records);
 
+    record->holder_pid = (uint32_t)file->holder_pid;
+    atomic_store(&record->locks, daxpin_file_locks_now(file));
     daxpin_report->events[i]   = file->events.counts;
-    daxpin_report->accesses[i] = daxpin_slots_count(file->slots);
+    daxpin_report->accesses[i] = accesses;
+}
+
+/* Have a record be of nobody. Files that have lost theirs get another one. */
+static void daxpin_report_free(daxpin_report_record_t *record)
+{
+    atomic_store(&record->used, 0);
+    ++daxpin_report_freed;
 }
 
 /* Return the record of a file and owner, with pins 0 if it is new; or NULL if no
- * record is left. */
+ * record is left. has_pin: then one without pins makes room. */
 static daxpin_report_record_t *
-daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
+daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
+                   int has_pin)
 {
     daxpin_report_record_t *record, *unused = NULL, *unpinned = NULL;
     unsigned i;
@@ -112,21 +123,21 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner)
             unpinned = record;
         }
     }
-    record = (unused != NULL) ? unused : unpinned;
-    if (record != NULL) {
-        atomic_store(&record->used, 0);
-        record->owner_type = (uint32_t)owner->type;
-        record->owner_fd   = owner->fd;
-        record->holder_pid = (uint32_t)file->holder_pid;
-        record->dev        = file->dev;
-        record->ino        = file->ino;
-        atomic_store(&record->locks, daxpin_file_locks_now(file));
-        record->numa_node = file->numa_node;
-        snprintf(record->path, sizeof(record->path), "%s", file->path);
-        daxpin_report_fill(record, file);
-        atomic_store(&record->used, 1);
+    if ((unused == NULL) && has_pin && (unpinned != NULL)) {
+        daxpin_report_free(unpinned);
+        unused = unpinned;
     }
-    return record;
+    if (unused != NULL) {
+        unused->owner_type = (uint32_t)owner->type;
+        unused->owner_fd   = owner->fd;
+        unused->dev        = file->dev;
+        unused->ino        = file->ino;
+        unused->numa_node  = file->numa_node;
+        snprintf(unused->path, sizeof(unused->path), "%s", file->path);
+        daxpin_report_fill(unused, file, daxpin_slots_count(file->slots));
+        atomic_store(&unused->used, 1);
+    }
+    return unused;
 }
 
 daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
@@ -138,7 +149,7 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
     if (daxpin_report == NULL) {
         return NULL;
     }
-    record = daxpin_report_find(file, owner);
+    record = daxpin_report_find(file, owner, 1);
     if (record == NULL) {
         atomic_fetch_add(&daxpin_report->omitted, 1);
         return NULL;
@@ -149,7 +160,7 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
 }
 
 /* Publish what has changed of a file. Return whether it has a record. */
-static int daxpin_report_publish(const daxpin_file_t *file)
+static int daxpin_report_publish(const daxpin_file_t *file, uint64_t accesses)
 {
     daxpin_report_record_t *record;
     int found = 0;
@@ -158,8 +169,7 @@ static int daxpin_report_publish(const daxpin_file_t *file)
     for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
         record = &daxpin_report->records[i];
         if (daxpin_report_is_of(record, file)) {
-            atomic_store(&record->locks, daxpin_file_locks_now(file));
-            daxpin_report_fill(record, file);
+            daxpin_report_fill(record, file, accesses);
             found = 1;
         }
     }
@@ -168,25 +178,33 @@ static int daxpin_report_publish(const daxpin_file_t *file)
 
 void daxpin_report_update(const daxpin_file_t *file)
 {
-    (void)daxpin_report_publish(file);
+    (void)daxpin_report_publish(file, daxpin_slots_count(file->slots));
 }
 
+/* All files look at the same times, so that many of them wake the loop no more
+ * often than one. */
 uint64_t daxpin_report_tick(daxpin_file_t *file, uint64_t now)
 {
     static const daxpin_owner_t process = {.type = DAXPIN_OWNER_PROCESS,
                                            .fd   = -1};
     uint64_t accesses;
 
+    if (file->revoke.phase == DAXPIN_PHASE_DONE) {
+        return DAXPIN_NEVER; /* daxpin_report_revoked() was the last one */
+    }
     if (now < file->events.look) {
         return file->events.look;
     }
+    file->events.look = (now / DAXPIN_REPORT_PAUSE + 1) * DAXPIN_REPORT_PAUSE;
     accesses          = daxpin_slots_count(file->slots);
-    file->events.look = now + DAXPIN_REPORT_PAUSE;
-    if (accesses != file->events.accesses) {
-        file->events.accesses = accesses;
-        if (!daxpin_report_publish(file) && (daxpin_report != NULL)) {
-            (void)daxpin_report_find(file, &process);
-        }
+    if ((accesses == file->events.accesses) &&
+        ((accesses == 0) || (file->events.freed == daxpin_report_freed))) {
+        return file->events.look;
+    }
+    file->events.accesses = accesses;
+    file->events.freed    = daxpin_report_freed;
+    if (!daxpin_report_publish(file, accesses) && (daxpin_report != NULL)) {
+        (void)daxpin_report_find(file, &process, 0);
     }
     return file->events.look;
 }
@@ -200,7 +218,7 @@ void daxpin_report_drop(const daxpin_file_t *file)
         record = &daxpin_report->records[i];
         if (daxpin_report_is_of(record, file) &&
             (atomic_load(&record->pins) == 0)) {
-            atomic_store(&record->used, 0);
+            daxpin_report_free(record);
         }
     }
 }
@@ -270,7 +288,7 @@ void daxpin_report_remove(daxpin_report_record_t *record, size_t length)
     if ((atomic_fetch_sub(&record->pins, 1) == 1) &&
         ((record->owner_type != (uint32_t)DAXPIN_OWNER_PROCESS) ||
          (daxpin_report->accesses[record - daxpin_report->records] == 0))) {
-        atomic_store(&record->used, 0);
+        daxpin_report_free(record);
     } /* else daxpin_report_drop() ends it */
 }
 

@@ -26,11 +26,12 @@ daxpin_report_record_t *daxpin_report_add(const daxpin_file_t *file,
                                           const daxpin_owner_t *owner,
                                           size_t length);
 
-/* Publish the present locks of a file. Caller holds daxpin_mutex. */
+/* Publish the present locks, holder and counts of a file. Caller holds
+ * daxpin_mutex. */
 void daxpin_report_update(const daxpin_file_t *file);
 
 /* Publish how often this process has accessed the file, once a second. A file
- * without pins gets a record as well, if one is left. Return when to look again
+ * without pins gets a record as well, as long as one is left. Return when to look again
  * (ns). Caller holds daxpin_mutex. */
 uint64_t daxpin_report_tick(daxpin_file_t *file, uint64_t now);
 

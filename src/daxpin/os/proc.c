@@ -157,13 +157,12 @@ typedef struct proc_job {
     char  slurm[32]; /* number of the Slurm job; empty: none */
 } proc_job_t;
 
-/* Programs that start the ranks of a job, by the beginnings of their names. Each
- * daemon of a batch system serves one step of a job, and a program of the first
- * kind within that step is nearer to the ranks. */
-static const char *const proc_launchers[]     = {"mpirun", "mpiexec", "orte",
-                                                 "prte", "hydra_", NULL};
-static const char *const proc_batch_daemons[] = {"slurmstepd", "flux-shell",
-                                                 NULL};
+/* Programs that start the ranks of a job, by the beginnings of their names. A
+ * daemon of a batch system serves one step of a job; a program of the first kind
+ * within that step is nearer to the ranks. */
+static const char *const proc_launchers[] = {"mpirun", "mpiexec", "orte",
+                                             "prte", "hydra_", NULL};
+static const char *const proc_daemons[]   = {"slurmstepd", "flux-shell", NULL};
 
 static int proc_begins_with_any(const char *name, const char *const *list)
 {
@@ -175,32 +174,7 @@ static int proc_begins_with_any(const char *name, const char *const *list)
     return 0;
 }
 
-/* Find the outermost launcher among the parents of a process: the daemon that
- * starts the ranks may be a child of it. */
-static void proc_find_launcher(pid_t pid, proc_job_t *job)
-{
-    int is_launcher, has_launcher = 0;
-    proc_stat_t stat;
-    unsigned depth;
-    char name[32];
-
-    for (depth = 0; depth < PROC_PARENTS_MAX; ++depth) {
-        if ((proc_read_stat(pid, &stat) != 0) || (stat.parent <= 1)) {
-            return;
-        }
-        pid = stat.parent;
-        proc_read_name(pid, name, sizeof(name));
-        is_launcher = proc_begins_with_any(name, proc_launchers);
-        if (is_launcher ||
-            (!has_launcher && proc_begins_with_any(name, proc_batch_daemons))) {
-            has_launcher |= is_launcher;
-            job->launcher = pid;
-            snprintf(job->name, sizeof(job->name), "%s", name);
-        }
-    }
-}
-
-/* Read the number of a Slurm job from the name of its control group. */
+/* Read the number of a Slurm job from the name of the control group. */
 static void proc_find_slurm_job(pid_t pid, proc_job_t *job)
 {
     static const char mark[] = "/job_";
@@ -223,22 +197,62 @@ static void proc_find_slurm_job(pid_t pid, proc_job_t *job)
     fclose(file);
 }
 
+/* Find the outermost launcher among the parents of a process: the daemon that
+ * starts the ranks may be a child of it. Otherwise find the daemon of a batch
+ * system. The list of control groups has a lock of the kernel that other users
+ * may have: look into it only below Slurm's daemon. */
 static void proc_find_job(pid_t pid, proc_job_t *job)
 {
+    int is_launcher, has_launcher = 0;
+    const pid_t process = pid;
+    char path[64], name[32];
+    proc_stat_t stat;
+    unsigned depth;
+
     memset(job, 0, sizeof(*job));
-    if (proc_is_own()) {
-        proc_find_launcher(pid, job);
-        proc_find_slurm_job(pid, job);
+    if (!proc_is_own()) {
+        return;
+    }
+    for (depth = 0; depth < PROC_PARENTS_MAX; ++depth) {
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        if ((proc_read_stat_file(path, &stat) != 0) || (stat.parent <= 1)) {
+            return;
+        }
+        pid = stat.parent;
+        proc_read_name(pid, name, sizeof(name));
+        if (strcmp(name, "slurmstepd") == 0) {
+            proc_find_slurm_job(process, job);
+        }
+        is_launcher   = proc_begins_with_any(name, proc_launchers);
+        has_launcher |= is_launcher;
+        if (is_launcher ||
+            (!has_launcher && proc_begins_with_any(name, proc_daemons))) {
+            job->launcher = pid;
+            snprintf(job->name, sizeof(job->name), "%s", name);
+        }
     }
 }
 
-/* A daemon that stays may have started several jobs, so that the same launcher
- * does not make two ranks those of one job. */
+/* Say what the jobs of two processes have in common. A daemon that stays may
+ * have started several jobs, so that the same launcher does not make two ranks
+ * those of one job. */
+static const char *proc_compare_jobs(const proc_job_t *job,
+                                     const proc_job_t *own)
+{
+    if ((job->launcher != 0) && (job->launcher == own->launcher)) {
+        return "the same launcher";
+    }
+    if ((job->slurm[0] == '\0') || (strcmp(job->slurm, own->slurm) != 0)) {
+        return "another job";
+    }
+    return ((job->launcher != 0) && (own->launcher != 0)) ? "another launcher" :
+                                                            "the same job";
+}
+
 void daxpin_proc_describe_job(pid_t pid, char *buffer, size_t size)
 {
     size_t used = strlen(buffer);
     proc_job_t job, own;
-    const char *of;
 
     if ((pid <= 0) || (pid == getpid())) {
         return;
@@ -248,14 +262,8 @@ void daxpin_proc_describe_job(pid_t pid, char *buffer, size_t size)
         return;
     }
     proc_find_job(getpid(), &own);
-    if ((job.launcher != 0) && (own.launcher != 0)) {
-        of = (job.launcher == own.launcher) ? "the same launcher" :
-                                              "another job";
-    } else {
-        of = ((job.slurm[0] != '\0') && (strcmp(job.slurm, own.slurm) == 0)) ?
-             "the same job" : "another job";
-    }
-    snprintf(buffer + used, size - used, "; of %s:", of);
+    snprintf(buffer + used, size - used, "; of %s:",
+             proc_compare_jobs(&job, &own));
     if (job.launcher != 0) {
         used = strlen(buffer);
         snprintf(buffer + used, size - used, " %s, pid %d%s", job.name,
@@ -280,6 +288,20 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size)
     proc_read_name(pid, name, sizeof(name));
     snprintf(buffer + used, size - used, "%spid %d (%s)",
              (used > 0) ? ", " : "", (int)pid, name);
+}
+
+void daxpin_proc_describe_all(pid_t pid, char *buffer, size_t size)
+{
+    size_t used;
+
+    daxpin_proc_describe(pid, buffer, size);
+    used = strlen(buffer);
+    if ((used > 0) && (buffer[used - 1] == ')')) { /* else it is cut off */
+        buffer[used - 1] = '\0';
+        daxpin_proc_describe_job(pid, buffer, size);
+        used = strlen(buffer);
+        snprintf(buffer + used, size - used, ")");
+    }
 }
 
 uint64_t daxpin_proc_start(pid_t pid)
@@ -475,28 +497,13 @@ typedef struct proc_users {
     unsigned             count;
 } proc_users_t;
 
-/* Append "pid 18 (cp; of another job: mpirun, pid 12)". */
-static void proc_describe_all(pid_t pid, char *buffer, size_t size)
-{
-    size_t used;
-
-    daxpin_proc_describe(pid, buffer, size);
-    used = strlen(buffer);
-    if (buffer[used - 1] == ')') { /* else it is cut off */
-        buffer[used - 1] = '\0';
-        daxpin_proc_describe_job(pid, buffer, size);
-        used = strlen(buffer);
-        snprintf(buffer + used, size - used, ")");
-    }
-}
-
 static int proc_add_user(pid_t pid, void *arg)
 {
     proc_users_t *users = arg;
 
     if ((pid != getpid()) && !users->skip(pid, users->arg) &&
         (daxpin_proc_has_file(pid, users->inode) > 0)) {
-        proc_describe_all(pid, users->buffer, users->size);
+        daxpin_proc_describe_all(pid, users->buffer, users->size);
         ++users->count;
     }
     return users->count == PROC_USERS_MAX;

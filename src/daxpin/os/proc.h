@@ -47,7 +47,8 @@ void daxpin_proc_describe(pid_t pid, char *buffer, size_t size);
 /* Append "; of another job: mpirun, pid 12" to a string if that started the
  * process, which is a rank of an MPI job or was started by one: "of the same
  * launcher" if it started this process, too. The number of the Slurm job follows
- * where there is one. Reads several files for each of the two processes. */
+ * where there is one; within one, it is "of another launcher", or "of the same
+ * job". Reads several files for each of the two processes. */
 void daxpin_proc_describe_job(pid_t pid, char *buffer, size_t size);
 
 /* Return when a process started, in ticks of the clock since the boot as
@@ -97,6 +98,9 @@ int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg);
  * or -errno if its descriptors cannot be read, as those of pid 0: a process
  * that this one cannot see. */
 int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
+
+/* Append "pid 17 (cat; of another job: mpirun, pid 12)": both. */
+void daxpin_proc_describe_all(pid_t pid, char *buffer, size_t size);
 
 /* Write "pid 17 (cat), pid 18 (cp; of another job: mpirun, pid 12)": up to four other processes that have the
  * file open or mapped, without those for which skip returns non-zero. The

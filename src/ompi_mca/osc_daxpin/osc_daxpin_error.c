@@ -85,7 +85,7 @@ int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
     char text[MPI_MAX_ERROR_STRING] = "";
 
     snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME
-             ": target rank %d: %.200s", target, cause);
+             ": target rank %d: %s", target, cause);
     ompi_mpi_errnum_add_string(osc_daxpin_revoked_code, text, sizeof(text));
     if (module->win->error_handler == &ompi_mpi_errors_are_fatal.eh) {
         /* MPI prints the text as well, but when several ranks end at once
