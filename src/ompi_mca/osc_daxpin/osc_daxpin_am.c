@@ -101,31 +101,45 @@ static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
  * At the target
  */
 
+/* Copy in chunks, because a revoke does not wait for all of a long copy. The end
+ * of the access reports what was left out. */
+static void osc_daxpin_am_copy_bytes(const daxpin_access_t *access, char *dest,
+                                     const char *source, size_t length)
+{
+    size_t done = 0, chunk;
+
+    while ((done < length) && ((done == 0) || (access == NULL) ||
+                               daxpin_access_may_go_on(access))) {
+        chunk = length - done;
+        chunk = (chunk < DAXPIN_ACCESS_CHUNK) ? chunk : DAXPIN_ACCESS_CHUNK;
+        memcpy(dest + done, source + done, chunk);
+        done += chunk;
+    }
+}
+
 /* Caller holds attach_mutex, so that nothing is detached. Access a
  * segment. */
 static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
                                 const osc_daxpin_am_range_t *range, char *data,
                                 int is_put)
 {
-    char *addr = (char*)(uintptr_t)range->start;
-    daxpin_access_t access;
+    char *addr             = (char*)(uintptr_t)range->start;
+    daxpin_access_t *check = NULL, access;
 
     if (is_put && segment->read_only) {
         return OSC_DAXPIN_AM_READ_ONLY;
     }
     if (segment->file != NULL) {
-        daxpin_access_init(segment->file, DAXPIN_SLOTS - 1, &access);
-        if (daxpin_access_begin(&access) != 0) {
+        check = &access;
+        daxpin_access_init(segment->file, DAXPIN_SLOTS - 1, check);
+        if (daxpin_access_begin(check) != 0) {
             return OSC_DAXPIN_AM_REVOKED;
         }
     }
-    if (is_put) {
-        memcpy(addr, data, range->length);
-    } else {
-        memcpy(data, addr, range->length);
-    }
-    if ((segment->file != NULL) &&
-        (daxpin_access_end(&access, segment->offset + (addr - segment->base),
+    osc_daxpin_am_copy_bytes(check, is_put ? addr : data, is_put ? data : addr,
+                             range->length);
+    if ((check != NULL) &&
+        (daxpin_access_end(check, segment->offset + (addr - segment->base),
                            range->length) != 0)) {
         return OSC_DAXPIN_AM_REVOKED;
     }
