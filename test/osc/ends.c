@@ -101,7 +101,7 @@ static void check_again(const char *how, int right)
     snprintf(file, sizeof(file), " %s.0 ", window.path);
     check((strstr(text, "MPIX_ERR_DAXPIN_REVOKED: target rank 0:") == text) &&
                   (strstr(text, file) != NULL) &&
-                  (strstr(text, " by this program itself: ") != NULL),
+                  (strstr(text, ", which is this program itself, ") != NULL),
           "the error is %s", text);
     (void)MPI_Win_unlock_all(window.win);
     check_mpi(MPI_Win_free(&window.win), "free");
