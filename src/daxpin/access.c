@@ -367,8 +367,8 @@ daxpin_copy_func_t daxpin_file_durable_copy(daxpin_file_t *file)
     pthread_mutex_lock(&daxpin_mutex);
     map = daxpin_file_find_map(file, 0);
     if ((map != NULL) && (map->pmem2 != NULL) &&
-        (pmem2_map_get_store_granularity(map->pmem2) !=
-         PMEM2_GRANULARITY_PAGE)) {
+        (pmem2_map_get_store_granularity(map->pmem2) ==
+         PMEM2_GRANULARITY_CACHE_LINE)) {
         copy = pmem2_get_memcpy_fn(map->pmem2);
     }
     pthread_mutex_unlock(&daxpin_mutex);

@@ -88,9 +88,9 @@ int daxpin_access_look(daxpin_access_t *access, uint64_t second);
 typedef void *(*daxpin_copy_func_t)(void *dest, const void *source,
                                     size_t length, unsigned flags);
 
-/* Return the copy to a mapped file on persistent memory; NULL if copies to the
- * file are not durable before daxpin_file_persist(), as in the page cache. Caller
- * does not hold daxpin_mutex. */
+/* Return the copy to a mapped file on persistent memory where caches have to be
+ * flushed; NULL otherwise. Source and destination are not to be the same: then
+ * nothing is made durable. Caller does not hold daxpin_mutex. */
 daxpin_copy_func_t daxpin_file_durable_copy(daxpin_file_t *file);
 
 /* Return the control page, for processes that read it from another node. It is

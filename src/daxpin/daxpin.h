@@ -336,7 +336,7 @@ void           daxpin_file_key(const daxpin_file_t *file, daxpin_key_t *key);
 /**
  * Write why a file was revoked: the file, and the process that truncated it, if
  * that is known. While the holder still finds out more of that process, this
- * waits for it, half a second at most.
+ * waits for it, 0.1 s at most.
  *
  * @param [out] buffer  Always terminated; empty if the file is not revoked.
  */

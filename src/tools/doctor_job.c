@@ -301,19 +301,19 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
     return status;
 }
 
-/* Return whether mpirun starts programs of Open MPI, or say why not. */
-static int job_can_start(daxpin_checkup_t *checkup)
+/* Return whether a launcher starts programs of Open MPI, or say why not. */
+static int job_can_start(daxpin_checkup_t *checkup, const char *launcher)
 {
     if (!checkup->ompi && checkup->mpich) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "job",
                            "not started: it is a program of Open MPI");
         return 0;
     }
-    if (daxpin_launcher_is_mpich("mpirun")) {
+    if (daxpin_launcher_is_mpich(launcher)) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "job",
-                           "cannot start one: mpirun in PATH is that of MPICH; "
-                           "name Open MPI's, as in daxpin doctor -- "
-                           "mpirun.openmpi -n 2 -x UCX_MD=daxpin");
+                           "cannot start one: %s is that of MPICH; name Open "
+                           "MPI's, as in daxpin doctor -- mpirun.openmpi -n 2 "
+                           "-x UCX_MD=daxpin", launcher);
         return 0;
     }
     return 1;
@@ -325,7 +325,7 @@ void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
     job_t job   = {0};
     int status;
 
-    if ((launcher == NULL) && !job_can_start(checkup)) {
+    if (!job_can_start(checkup, (launcher != NULL) ? launcher[0] : "mpirun")) {
         return;
     }
     if (access(probe, X_OK) != 0) {

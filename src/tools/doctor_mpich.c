@@ -4,6 +4,7 @@
 /* daxpin doctor: whether there is an MPICH that daxpin can work with */
 
 #include "checkup.h"
+#include "launcher.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +39,11 @@ static void mpich_check_output(daxpin_checkup_t *checkup, const char *output)
     checkup->mpich = strcmp(device, MPICH_DEVICE) == 0;
     if (checkup->mpich) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "MPICH", "%s (%s); "
-                           "start its programs with `mpiexec -n 2 daxpin run "
+                           "start its programs with `%s -n 2 daxpin run "
                            "./program`: daxpin(7), MPICH, has what they get",
-                           version, device);
+                           version, device,
+                           daxpin_launcher_is_mpich("mpiexec") ?
+                           "mpiexec" : "mpiexec.mpich");
     } else {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_NOTE, "MPICH", "%s (%s) "
                            "does not use UCX, and daxpin does nothing for its "

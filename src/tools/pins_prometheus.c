@@ -109,6 +109,12 @@ static void pins_put_title(FILE *stream, const char *name, const char *type,
     fprintf(stream, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+static int pins_has_events(const daxpin_report_events_t *events)
+{
+    return (events->breaks.count > 0) || (events->lends.count > 0) ||
+           (events->revokes.count > 0);
+}
+
 static void pins_put_event(FILE *stream, const pins_process_t *process,
                            const pins_file_t *file, const void *arg)
 {
@@ -116,8 +122,9 @@ static void pins_put_event(FILE *stream, const pins_process_t *process,
     const uint64_t value        = *(const uint64_t*)(const void*)
             ((const char*)&file->counts.events + metric->offset);
 
-    if (!file->counts.has_events || (file->pins == 0)) {
-        return; /* the report of an older daxpin; or nothing to be told */
+    if (!file->counts.has_events ||
+        ((file->pins == 0) && !pins_has_events(&file->counts.events))) {
+        return; /* the report of an older daxpin; or there is nothing to tell */
     }
     pins_put_series(stream, metric->name, process, file);
     if (metric->seconds) {

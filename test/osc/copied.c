@@ -76,7 +76,7 @@ static int is_persistent_memory(void)
     MPI_Win_get_info(window.win, &info);
     MPI_Info_get(info, "daxpin_granularity", MPI_MAX_INFO_VAL, value, &flag);
     MPI_Info_free(&info);
-    return flag && (strcmp(value, "page") != 0);
+    return flag && (strcmp(value, "cache line") == 0);
 }
 
 /* Check the own file as another process would read it. */
@@ -114,6 +114,34 @@ static void turn_put(int turn, size_t length, int persistent)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* A few bytes within a long put, and a put of what is there already, leave the
+ * flush something to do. */
+static void put_both(int persistent)
+{
+    const int target = (check_rank + 1) % check_size;
+    const size_t own = (size_t)persistent * LONGER;
+
+    memset(data, 'l', LONGER);
+    copied = flushed = 0;
+    check_mpi(MPI_Put(data, LONGER, MPI_BYTE, target, FIRST, LONGER, MPI_BYTE,
+                      window.win), "long put");
+    memset(data + 100, 's', 8);
+    check_mpi(MPI_Put(data + 100, 8, MPI_BYTE, target, FIRST + 100, 8,
+                      MPI_BYTE, window.win), "short put");
+    check_mpi(MPI_Win_flush(target, window.win), "flush");
+    check((copied == own) && (flushed == (size_t)persistent * 8),
+          "%zu bytes were copied and %zu flushed", copied, flushed);
+    MPI_Barrier(MPI_COMM_WORLD);
+    check(memcmp(window.base + FIRST, data, LONGER) == 0, "not both puts");
+    copied = flushed = 0;
+    check_mpi(MPI_Put(window.base + FIRST, LONGER, MPI_BYTE, check_rank, FIRST,
+                      LONGER, MPI_BYTE, window.win), "put to the same place");
+    check_mpi(MPI_Win_flush(check_rank, window.win), "flush");
+    check((copied == 0) && (flushed == own),
+          "of the same bytes %zu were copied and %zu flushed", copied, flushed);
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
 int main(int argc, char **argv)
 {
     const size_t lengths[] = {8, LONGER - 1, LONGER, 300001, (3 << 20) + 77};
@@ -131,6 +159,7 @@ int main(int argc, char **argv)
     for (turn = 1; turn <= 5; ++turn) {
         turn_put(turn, lengths[turn - 1], persistent);
     }
+    put_both(persistent);
     check_mpi(MPI_Win_unlock_all(window.win), "unlock_all");
     check_mpi(MPI_Win_free(&window.win), "free");
     MPI_Info_free(&window.info);

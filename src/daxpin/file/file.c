@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* The end of a cause is waited for so long: its holder may be stopped */
-#define DAXPIN_TELLING_BOUND (500 * DAXPIN_MSEC)
+#define DAXPIN_TELLING_BOUND (100 * DAXPIN_MSEC)
 
 struct daxpin_files daxpin_files = LIST_HEAD_INITIALIZER(daxpin_files);
 

@@ -517,7 +517,7 @@ static void daxpin_holder_detail_of_change(const daxpin_file_t *file,
                                            char *buffer, size_t size)
 {
     const daxpin_inode_t inode = daxpin_holder_inode(file);
-    char process[128];
+    char process[128] = "";
     pid_t pid;
 
     pid = daxpin_proc_find_writer(&inode, file->fd, daxpin_holder_is_member,

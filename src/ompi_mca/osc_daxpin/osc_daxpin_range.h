@@ -41,10 +41,13 @@ void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
                                 const char *source, size_t length);
 
 /* Return whether a put of plain data is long enough to be durable by its own copy,
- * and then needs no flush: for less, to flush the caches once is as fast. */
-static inline int osc_daxpin_range_is_durable(const osc_daxpin_range_t *range)
+ * and then needs no flush: for less, to flush the caches once is as fast. What is
+ * put where it is already is not copied. */
+static inline int osc_daxpin_range_is_durable(const osc_daxpin_range_t *range,
+                                              const void *origin)
 {
-    return (range->mem->copy != NULL) && (range->length >= OSC_DAXPIN_DURABLE);
+    return (range->mem->copy != NULL) &&
+           (range->length >= OSC_DAXPIN_DURABLE) && (range->addr != origin);
 }
 
 /* Copy in chunks to persistent memory. */
