@@ -309,7 +309,7 @@ static void pins_read_counts(const daxpin_report_t *report, size_t i,
 {
     counts->has_events   = report->version >= DAXPIN_REPORT_EVENTS;
     counts->events       = report->events[i];
-    counts->has_accesses = report->version >= DAXPIN_REPORT_VERSION;
+    counts->has_accesses = report->version >= DAXPIN_REPORT_ACCESSES;
     counts->accesses     = report->accesses[i];
 }
 

@@ -18,14 +18,15 @@
  * A child of fork() has the descriptor of its parent's report until it
  * executes something: compare the pid in the report.
  */
-#define DAXPIN_REPORT_NAME    "daxpin-report"
-#define DAXPIN_REPORT_LINK    "/memfd:" DAXPIN_REPORT_NAME /* as in /proc */
-#define DAXPIN_REPORT_MAGIC   0x72747264u
-#define DAXPIN_REPORT_VERSION 4u
-#define DAXPIN_REPORT_EVENTS  3u /* since this version it has events */
-#define DAXPIN_REPORT_OLDEST  2u /* that readers know: without accesses, too */
-#define DAXPIN_REPORT_RECORDS 256
-#define DAXPIN_REPORT_PATH    456
+#define DAXPIN_REPORT_NAME     "daxpin-report"
+#define DAXPIN_REPORT_LINK     "/memfd:" DAXPIN_REPORT_NAME /* as in /proc */
+#define DAXPIN_REPORT_MAGIC    0x72747264u
+#define DAXPIN_REPORT_VERSION  4u
+#define DAXPIN_REPORT_ACCESSES 4u /* since this version it has accesses */
+#define DAXPIN_REPORT_EVENTS   3u /* likewise, events */
+#define DAXPIN_REPORT_OLDEST   2u /* that readers know */
+#define DAXPIN_REPORT_RECORDS  256
+#define DAXPIN_REPORT_PATH     456
 
 /* The pins of one file for one owner; or a file that the process accesses and has
  * not pinned, with pins 0 */
