@@ -101,22 +101,6 @@ static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
  * At the target
  */
 
-/* Copy in chunks, because a revoke does not wait for all of a long copy. The end
- * of the access reports what was left out. */
-static void osc_daxpin_am_copy_bytes(const daxpin_access_t *access, char *dest,
-                                     const char *source, size_t length)
-{
-    size_t done = 0, chunk;
-
-    while ((done < length) && ((done == 0) || (access == NULL) ||
-                               daxpin_access_may_go_on(access))) {
-        chunk = length - done;
-        chunk = (chunk < DAXPIN_ACCESS_CHUNK) ? chunk : DAXPIN_ACCESS_CHUNK;
-        memcpy(dest + done, source + done, chunk);
-        done += chunk;
-    }
-}
-
 /* Caller holds attach_mutex, so that nothing is detached. Access a
  * segment. */
 static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
@@ -136,8 +120,8 @@ static int osc_daxpin_am_access(osc_daxpin_segment_t *segment,
             return OSC_DAXPIN_AM_REVOKED;
         }
     }
-    osc_daxpin_am_copy_bytes(check, is_put ? addr : data, is_put ? data : addr,
-                             range->length);
+    osc_daxpin_copy_chunks(check, NULL, is_put ? addr : data,
+                           is_put ? data : addr, range->length);
     if ((check != NULL) &&
         (daxpin_access_end(check, segment->offset + (addr - segment->base),
                            range->length) != 0)) {

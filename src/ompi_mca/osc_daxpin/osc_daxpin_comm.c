@@ -30,8 +30,8 @@ static OSC_DAXPIN_INLINE int osc_daxpin_move_mapped(
     is_plain = OPAL_LIKELY(osc_daxpin_is_plain(origin_count, origin_dt,
                                                target_count, target_dt));
     if (is_put && is_plain && osc_daxpin_range_is_durable(range, origin)) {
-        osc_daxpin_range_copy_durably(range->mem, range->addr, origin,
-                                      range->length);
+        osc_daxpin_copy_chunks(&range->mem->access, range->mem->copy,
+                               range->addr, origin, range->length);
         return osc_daxpin_range_end(module, range, ret);
     }
     if (is_plain) {

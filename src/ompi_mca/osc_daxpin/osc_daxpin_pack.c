@@ -13,6 +13,7 @@
 #include "opal/datatype/opal_convertor.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Elements of one type that Open MPI copies at a time. 6.0.0rc2 counts them by an
  * int, and crashes. */
@@ -45,6 +46,25 @@ int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
     }
     return ompi_datatype_sndrcv(source, source_count, source_dt, dest,
                                 dest_count, dest_dt);
+}
+
+void osc_daxpin_copy_chunks(const daxpin_access_t *access,
+                            daxpin_copy_func_t copy, char *dest,
+                            const char *source, size_t length)
+{
+    size_t done = 0, chunk;
+
+    while ((done < length) && ((done == 0) || (access == NULL) ||
+                               daxpin_access_may_go_on(access))) {
+        chunk = length - done;
+        chunk = (chunk < DAXPIN_ACCESS_CHUNK) ? chunk : DAXPIN_ACCESS_CHUNK;
+        if (copy != NULL) {
+            copy(dest + done, source + done, chunk, 0);
+        } else {
+            memcpy(dest + done, source + done, chunk);
+        }
+        done += chunk;
+    }
 }
 
 /* Copy all pieces of a datatype at an address there */

@@ -25,6 +25,13 @@ int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
                     osc_daxpin_count_t dest_count,
                     const ompi_datatype_t *dest_dt);
 
+/* Copy in chunks, because a revoke does not wait for all of a long copy. The end of
+ * the access reports what was left out. access NULL: there is no file. copy NULL:
+ * by memcpy() */
+void osc_daxpin_copy_chunks(const daxpin_access_t *access,
+                            daxpin_copy_func_t copy, char *dest,
+                            const char *source, size_t length);
+
 /* Put or get: pack, copy, unpack */
 int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                          const osc_daxpin_range_t *range,

@@ -112,20 +112,6 @@ void osc_daxpin_range_copy_long(const osc_daxpin_mem_t *mem, char *dest,
     }
 }
 
-void osc_daxpin_range_copy_durably(const osc_daxpin_mem_t *mem, char *dest,
-                                   const char *source, size_t length)
-{
-    size_t chunk;
-
-    do {
-        chunk = (length < DAXPIN_ACCESS_CHUNK) ? length : DAXPIN_ACCESS_CHUNK;
-        mem->copy(dest, source, chunk, 0);
-        dest   += chunk;
-        source += chunk;
-        length -= chunk;
-    } while ((length > 0) && daxpin_access_may_go_on(&mem->access));
-}
-
 int osc_daxpin_range_move(osc_daxpin_module_t *module,
                           const osc_daxpin_range_t *range,
                           const osc_daxpin_move_t *move)

@@ -50,10 +50,6 @@ static inline int osc_daxpin_range_is_durable(const osc_daxpin_range_t *range,
            (range->length >= OSC_DAXPIN_DURABLE) && (range->addr != origin);
 }
 
-/* Copy in chunks to persistent memory. */
-void osc_daxpin_range_copy_durably(const osc_daxpin_mem_t *mem, char *dest,
-                                   const char *source, size_t length);
-
 /* Put or get what is not mapped in this process */
 int osc_daxpin_range_move(osc_daxpin_module_t *module,
                           const osc_daxpin_range_t *range,
