@@ -139,3 +139,17 @@ int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
            WIFEXITED(status)    ? WEXITSTATUS(status) :
                                   128 + WTERMSIG(status);
 }
+
+const char *daxpin_capture_find(const char *output, const char *begin)
+{
+    size_t length = strlen(begin);
+    const char *p = output;
+
+    while ((p = strstr(p, begin)) != NULL) {
+        if ((p == output) || (p[-1] == '\n')) {
+            return p + length;
+        }
+        p += length;
+    }
+    return NULL;
+}

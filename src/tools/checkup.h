@@ -55,4 +55,8 @@ void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher);
  * takes longer than that, or -errno if it cannot be started. */
 int daxpin_capture(char *const *argv, unsigned seconds, char **output_p);
 
+/* Return the rest of the first line of such output that begins with a string, and
+ * all lines after it; NULL: there is no such line */
+const char *daxpin_capture_find(const char *output, const char *begin);
+
 #endif

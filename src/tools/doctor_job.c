@@ -4,8 +4,8 @@
 /* daxpin doctor: a job whose ranks report what they got */
 
 #include "checkup.h"
-#include "launcher.h"
 #include "env.h"
+#include "launcher.h"
 #include "list.h"
 #include "probe.h"
 

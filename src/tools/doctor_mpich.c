@@ -17,11 +17,10 @@
 static void mpich_find(const char *output, const char *title, char *word,
                        size_t size)
 {
-    const char *found = strstr(output, title);
+    const char *found = daxpin_capture_find(output, title);
 
     word[0] = '\0';
-    if ((found != NULL) && ((found == output) || (found[-1] == '\n'))) {
-        found += strlen(title);
+    if (found != NULL) {
         found += strspn(found, " \t");
         snprintf(word, size, "%.*s", (int)strcspn(found, " \t\n"), found);
     }

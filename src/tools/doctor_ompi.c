@@ -20,32 +20,16 @@ typedef struct ompi_param {
     char       source[1024]; /* "default", "environment", "file (...)" */
 } ompi_param_t;
 
-/* Return the rest of the first line that begins with a string, and all lines
- * after it; NULL: there is no such line */
-static const char *ompi_search(const char *output, const char *begin)
-{
-    size_t length = strlen(begin);
-    const char *p = output;
-
-    while ((p = strstr(p, begin)) != NULL) {
-        if ((p == output) || (p[-1] == '\n')) {
-            return p + length;
-        }
-        p += length;
-    }
-    return NULL;
-}
-
 static int ompi_has(const char *output, const char *begin)
 {
-    return ompi_search(output, begin) != NULL;
+    return daxpin_capture_find(output, begin) != NULL;
 }
 
 /* Copy the rest of that line; "" if there is none */
 static void ompi_find(const char *output, const char *begin, char *rest,
                       size_t size)
 {
-    const char *found = ompi_search(output, begin);
+    const char *found = daxpin_capture_find(output, begin);
 
     found = (found != NULL) ? found : "";
     snprintf(rest, size, "%.*s", (int)strcspn(found, "\n"), found);

@@ -54,12 +54,16 @@ static int launcher_is_known(const char *name)
     return 0;
 }
 
+static int launcher_is_of_mpich(const char *name)
+{
+    return (strstr(name, "mpich") != NULL) || (strstr(name, "hydra") != NULL);
+}
+
 int daxpin_launcher_is_mpich(const char *command)
 {
-    char *path       = launcher_find(command);
-    const char *name = launcher_name((path != NULL) ? path : command);
-    int ret          = (strstr(name, "mpich") != NULL) ||
-                       (strstr(name, "hydra") != NULL);
+    char *path = launcher_find(command);
+    int ret    = launcher_is_of_mpich(
+            launcher_name((path != NULL) ? path : command));
 
     free(path);
     return ret;
@@ -69,7 +73,7 @@ int daxpin_launcher_is_ompi(const char *command)
 {
     char *path       = launcher_find(command);
     const char *name = launcher_name((path != NULL) ? path : command);
-    int ret          = !daxpin_launcher_is_mpich(command) &&
+    int ret          = !launcher_is_of_mpich(name) &&
                        (launcher_is_known(name) ||
                         launcher_is_known(launcher_name(command)));
 
