@@ -455,7 +455,7 @@ static void proc_start_job(proc_job_t *job, const char *name)
         second        = (job->rank > 0) ? fork() : -1;
         proc_name_child((job->rank == 0) ? "rank" : name);
         if (second == 0) {
-            usleep(200 * 1000); /* until the other one has its name */
+            usleep(200 * 1000); /* until the other one ends with its parent */
             daxpin_proc_describe_job(job->rank, job->text, sizeof(job->text));
             (void)!write(ends[1], job, sizeof(*job));
         }

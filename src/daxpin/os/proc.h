@@ -102,9 +102,10 @@ int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
 /* Append "pid 17 (cat; of another job: mpirun, pid 12)": both. */
 void daxpin_proc_describe_all(pid_t pid, char *buffer, size_t size);
 
-/* Write "pid 17 (cat), pid 18 (cp; of another job: mpirun, pid 12)": up to four other processes that have the
- * file open or mapped, without those for which skip returns non-zero. The
- * string is empty if there are none, or none that this process may read. */
+/* Write "pid 17 (cat), pid 18 (cp; of another job: mpirun, pid 12)": up to four
+ * other processes that have the file open or mapped, without those for which skip
+ * returns non-zero. The string is empty if there are none, or none that this
+ * process may read. */
 void daxpin_proc_list_users(const daxpin_inode_t *inode,
                             daxpin_proc_func_t skip, void *arg, char *buffer,
                             size_t size);
