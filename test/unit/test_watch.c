@@ -8,11 +8,35 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* The state of a file when the library last searched all processes. The
  * function replaces that of the C library in this program. */
 static daxpin_file_t *_Atomic watch_file;
 static _Atomic int   watch_searched_in;
+
+/* How long the loop stops where it looks at a file (ms), and the variable that
+ * says how long a child stops before it makes a file longer. The functions
+ * replace those of the C library in this program. */
+static _Atomic unsigned watch_look_ms;
+
+#define WATCH_GROW_MS "WATCH_GROW_MS"
+
+int fstat(int fd, struct stat *st)
+{
+    const int ret = fstatat(fd, "", st, AT_EMPTY_PATH);
+
+    unit_sleep_ms(watch_look_ms);
+    return ret;
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    const char *pause = getenv(WATCH_GROW_MS);
+
+    unit_sleep_ms((pause != NULL) ? (unsigned)atoi(pause) : 0);
+    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
 
 DIR *opendir(const char *path)
 {
@@ -298,22 +322,46 @@ static void test_own_writes(void **state)
 }
 
 /* A member makes a file longer that is lent. */
+static void watch_grow(child_t *member, const lent_t *lent)
+{
+    unsigned i;
+
+    member_start_open(member, lent->path);
+    for (i = 2; i < 5; ++i) {
+        assert_child_ok(member, "open %s %u 5000", lent->path, i * UNIT_LENGTH);
+        assert_int_equal(daxpin_file_length(lent->file), i * UNIT_LENGTH);
+        unit_sleep_ms(30);
+        assert_int_equal(daxpin_file_state(lent->file), DAXPIN_STATE_LENT);
+    }
+}
+
 static void test_own_growth(void **state)
 {
     child_t member;
     lent_t lent;
-    unsigned i;
 
     watch_lend(&lent, unit_memory);
-    member_start_open(&member, lent.path);
-    for (i = 2; i < 5; ++i) {
-        assert_child_ok(&member, "open %s %u 5000", lent.path, i * UNIT_LENGTH);
-        assert_int_equal(daxpin_file_length(lent.file), i * UNIT_LENGTH);
-        unit_sleep_ms(30);
-        assert_int_equal(daxpin_file_state(lent.file), DAXPIN_STATE_LENT);
-    }
+    watch_grow(&member, &lent);
     assert_child_ok(&lent.other, "close");
     assert_becomes(lent.file, HELD);
+    child_finish(&member);
+    watch_end(&lent);
+    (void)state;
+}
+
+/* The holder reads of the first change only, and then hears that the member is
+ * done. */
+static void test_own_growth_in_a_moment(void **state)
+{
+    child_t member;
+    lent_t lent;
+
+    watch_lend(&lent, unit_memory);
+    watch_look_ms = 50;
+    setenv(WATCH_GROW_MS, "30", 1);
+    watch_grow(&member, &lent);
+    unsetenv(WATCH_GROW_MS);
+    watch_look_ms = 0;
     child_finish(&member);
     watch_end(&lent);
     (void)state;
@@ -570,6 +618,7 @@ int main(int argc, char **argv)
         unit_case(test_stores),
         unit_case(test_own_writes),
         unit_case(test_own_growth),
+        unit_case(test_own_growth_in_a_moment),
         unit_case(test_own_cut),
         unit_case(test_no_descriptors),
         unit_case(test_no_proc),

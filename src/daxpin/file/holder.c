@@ -157,14 +157,33 @@ static int daxpin_holder_look_for_writer(daxpin_file_t *file, uint64_t now)
     return found;
 }
 
+/* Return what the watch has seen, and whether a change may be the program's own:
+ * it writes by a descriptor that it has, or makes the file longer. The message
+ * that it has made the file longer may overtake the last of its changes: they
+ * are read behind it, or they would look like those of another process. */
+static unsigned daxpin_holder_take_seen(daxpin_file_t *file, int *may_be_own_p)
+{
+    unsigned seen = daxpin_watch_take(&file->watch);
+
+    *may_be_own_p = 1;
+    if ((seen & DAXPIN_WATCH_CHANGE) && file->own) {
+        *may_be_own_p = daxpin_share_take_grew(file);
+        if (*may_be_own_p) {
+            daxpin_holders_read_watch();
+            seen |= daxpin_watch_take(&file->watch);
+        }
+    }
+    return seen;
+}
+
 /* Return whether the watch shows, while the file is lent, that another process
- * has written to it, or could have. A change may be the program's own: it
- * writes by a descriptor that it has, or makes the file longer. Then a process
- * that has the file open for writing is searched for, and the one that closes
- * such a descriptor is no member. */
+ * has written to it, or could have. If a change may be the program's own, a
+ * process that has the file open for writing is searched for, and the one that
+ * closes such a descriptor is no member. */
 static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
 {
-    const unsigned seen = daxpin_watch_take(&file->watch);
+    int may_be_own;
+    const unsigned seen = daxpin_holder_take_seen(file, &may_be_own);
 
     file->lease.seen |= seen;
     if (seen & DAXPIN_WATCH_CLOSE) {
@@ -183,7 +202,7 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
         return 1;
     }
     if (seen & DAXPIN_WATCH_CHANGE) {
-        if (file->own && !daxpin_share_take_grew(file)) {
+        if (!may_be_own) {
             return 1;
         }
         file->lease.suspicious = 1;
@@ -834,9 +853,9 @@ static void daxpin_holder_lend_reader(daxpin_file_t *file,
                    "process was stopped for longer than fs.lease-break-time; "
                    "no process has changed the file", file->path);
     } else {
+        daxpin_share_take_grew(file); /* first: see take_seen() */
         daxpin_holders_read_watch();
         seen = daxpin_watch_take(&file->watch);
-        daxpin_share_take_grew(file);
     }
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
                facts->readers);
@@ -882,9 +901,9 @@ static void daxpin_holder_renew(daxpin_file_t *file,
     unsigned seen;
     int calm;
 
+    daxpin_share_take_grew(file);
     daxpin_holders_read_watch();
     seen = daxpin_watch_take(&file->watch);
-    daxpin_share_take_grew(file);
     calm = (seen == 0) && daxpin_watch_is_calm(file->watch_fd);
     if (!daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT) &&
         !calm) {
