@@ -19,6 +19,7 @@ AC_DEFUN([DAXPIN_CHECK_UCX], [
     daxpin_ucx=no
     daxpin_ucx_summary="no"
     daxpin_ucx_build="no"
+    daxpin_ucx_release=""
     AS_IF([test "x$with_ucx" != xno], [
         DAXPIN_DEPENDENCY_FLAGS([UCX], [$with_ucx], [ucx],
                                 [-lucp -luct -lucs -lucm])
@@ -55,7 +56,7 @@ AC_DEFUN([DAXPIN_CHECK_UCX], [
         AS_IF([test "x$daxpin_ucx" = xyes && test -z "$daxpin_ucx_abi"],
             [daxpin_ucx=no
              daxpin_ucx_summary="$daxpin_ucx_release, not known"
-             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know, but it knows 1.DAXPIN_UCX_OLDEST_MINOR to 1.DAXPIN_UCX_NEWEST_MINOR: install one of these, or a daxpin that knows UCX $daxpin_ucx_release, or add the release as docs/developers.md says."])
+             daxpin_ucx_why="UCX $daxpin_ucx_release is a release whose component interface this daxpin does not know, but it knows 1.DAXPIN_UCX_OLDEST_MINOR to 1.DAXPIN_UCX_NEWEST_MINOR: install one of these, or a daxpin that knows UCX $daxpin_ucx_release, or add the release as docs/developers.md says. To build without the UCX component, say --without-ucx."])
 
         AS_IF([test "x$daxpin_ucx" = xyes],
             [AC_DEFINE_UNQUOTED([DAXPIN_UCX_ABI], [$daxpin_ucx_abi],
@@ -67,7 +68,7 @@ AC_DEFUN([DAXPIN_CHECK_UCX], [
                  [`expr 100 + DAXPIN_UCX_NEWEST_MINOR`],
                  [The newest release of UCX that daxpin knows])
              daxpin_ucx_build="yes"],
-            [test "x$with_ucx" != xcheck],
+            [test "x$with_ucx" != xcheck || test -n "$daxpin_ucx_release"],
             [AC_MSG_ERROR([$daxpin_ucx_why])],
             [AC_MSG_WARN([$daxpin_ucx_why
     The UCX component is not built.])])
