@@ -57,6 +57,8 @@ void daxpin_access_init(daxpin_file_t *file, unsigned slot_index,
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_expose(file);
     pthread_mutex_unlock(&daxpin_mutex);
+    /* Or the holder could take what is done to the file now for harmless */
+    (void)daxpin_share_await_sent(file);
 }
 
 /* Caller holds daxpin_mutex. */

@@ -331,6 +331,14 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length,
     if (ret != 0) {
         return ret;
     }
+    if (daxpin_share_await_sent(file) != 0) {
+        /* It would take the change for one of another program */
+        daxpin_open_grow_end(file);
+        return daxpin_error(EAGAIN, "%s: cannot grow to %zu bytes: its holder "
+                            "does not receive messages; check whether that "
+                            "process is stopped, and try again", file->path,
+                            length);
+    }
     ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_open_grow_locked(file, length);

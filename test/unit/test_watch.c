@@ -3,6 +3,7 @@
 
 /* What others do to a file while they are let in, or while nobody looks */
 
+#include "daxpin/os/loop.h"
 #include "intruder.h"
 #include "member.h"
 
@@ -16,11 +17,11 @@ static daxpin_file_t *_Atomic watch_file;
 static _Atomic int   watch_searched_in;
 
 /* How long the loop stops where it looks at a file (ms), and the variable that
- * says how long a child stops before it makes a file longer. The functions
- * replace those of the C library in this program. */
+ * says how long a child stops before it makes a file longer, and in how many steps
+ * it does. The functions replace those of the C library in this program. */
 static _Atomic unsigned watch_look_ms;
 
-#define WATCH_GROW_MS "WATCH_GROW_MS"
+#define WATCH_GROW "WATCH_GROW"
 
 int fstat(int fd, struct stat *st)
 {
@@ -32,10 +33,18 @@ int fstat(int fd, struct stat *st)
 
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
-    const char *pause = getenv(WATCH_GROW_MS);
+    const char *how = getenv(WATCH_GROW);
+    unsigned ms = 0, steps = 1;
+    int ret = 0;
 
-    unit_sleep_ms((pause != NULL) ? (unsigned)atoi(pause) : 0);
-    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    if ((how != NULL) && (sscanf(how, "%u %u", &ms, &steps) != 2)) {
+        abort();
+    }
+    for (; (ret == 0) && (steps > 0); --steps) {
+        unit_sleep_ms(ms);
+        ret = (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    }
+    return ret;
 }
 
 DIR *opendir(const char *path)
@@ -358,12 +367,94 @@ static void test_own_growth_in_a_moment(void **state)
 
     watch_lend(&lent, unit_memory);
     watch_look_ms = 50;
-    setenv(WATCH_GROW_MS, "30", 1);
+    setenv(WATCH_GROW, "30 1", 1);
     watch_grow(&member, &lent);
-    unsetenv(WATCH_GROW_MS);
+    unsetenv(WATCH_GROW);
     watch_look_ms = 0;
     child_finish(&member);
     watch_end(&lent);
+    (void)state;
+}
+
+/* A member is killed while it makes a file longer that is lent: all that it has
+ * done to the file was its own. */
+static void test_own_growth_is_killed(void **state)
+{
+    const unsigned rounds = pace_rounds(8, 4);
+    child_t member;
+    lent_t lent;
+    unsigned i;
+
+    watch_lend(&lent, unit_memory);
+    watch_look_ms = 12;
+    for (i = 0; i < rounds; ++i) {
+        setenv(WATCH_GROW, "3 100", 1);
+        member_start_open(&member, lent.path);
+        unsetenv(WATCH_GROW);
+        child_send(&member, "open %s %u 5000", lent.path, 2 * UNIT_LENGTH);
+        unit_sleep_ms(60 + i);
+        child_kill(&member);
+        unit_sleep_ms(60);
+        assert_int_equal(daxpin_file_state(lent.file), DAXPIN_STATE_LENT);
+        assert_int_equal(daxpin_file_length(lent.file), UNIT_LENGTH);
+    }
+    watch_look_ms = 0;
+    watch_end(&lent);
+    (void)state;
+}
+
+/* Map and adopt the file of a path, and have a member of it that does the same. No
+ * process accesses it yet. */
+static daxpin_file_t *watch_adopt(const char *path, char **memory_p,
+                                  child_t *member)
+{
+    daxpin_params_t params = {.timeout_ms = 8000};
+    daxpin_file_t *file;
+    uint64_t offset;
+    int fd;
+
+    unit_make_file(path, UNIT_LENGTH, 'a');
+    /* From here on the member is known to use daxpin */
+    member_start_open(member, unit_path(unit_disk, "other"));
+    assert_child_ok(member, "close");
+    fd        = open(path, O_RDWR | O_CLOEXEC);
+    *memory_p = unit_map(fd, UNIT_LENGTH);
+    close(fd);
+    unit_use_dir(unit_disk);
+    assert_ok(daxpin_file_adopt(*memory_p, UNIT_LENGTH, &params, &file,
+                                &offset));
+    assert_child_ok(member, "map %s %d -", path, UNIT_LENGTH);
+    assert_child_ok(member, "adopt %s 8000", unit_disk);
+    assert_becomes(file, HELD);
+    return file;
+}
+
+/* The first access to a file that is lent, and another program that writes over
+ * it: the holder reads of that before it hears of the access. */
+static void test_first_access(void **state)
+{
+    const char *path = unit_path(unit_disk, "first");
+    child_t member, other;
+    daxpin_file_t *file;
+    char *memory;
+
+    file = watch_adopt(path, &memory, &member);
+    child_spawn(&other, "other", path, NULL);
+    assert_child_ok(&other, "read");
+    assert_becomes(file, LENT);
+    /* The loop has its events by then, but the mutex only at the end of this */
+    pthread_mutex_lock(&daxpin_mutex);
+    daxpin_loop_wake();
+    unit_sleep_ms(20);
+    assert_child_ok(&member, "put 0 8 1");
+    assert_child_ok(&other, "over");
+    pthread_mutex_unlock(&daxpin_mutex);
+    watch_check_revoked(file, "let in");
+    child_finish(&other);
+    child_finish(&member);
+    daxpin_file_unadopt(file, memory, UNIT_LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, UNIT_LENGTH);
     (void)state;
 }
 
@@ -619,6 +710,8 @@ int main(int argc, char **argv)
         unit_case(test_own_writes),
         unit_case(test_own_growth),
         unit_case(test_own_growth_in_a_moment),
+        unit_case(test_own_growth_is_killed),
+        unit_case(test_first_access),
         unit_case(test_own_cut),
         unit_case(test_no_descriptors),
         unit_case(test_no_proc),

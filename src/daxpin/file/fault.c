@@ -209,6 +209,7 @@ static void daxpin_fault_end_access(daxpin_file_t *file)
 
     while (daxpin_state_allows(state)) {
         if (!file->holder) {
+            atomic_store(&file->parting, 1);
             daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
             atomic_store(&file->parted, 1);
             break;

@@ -240,6 +240,15 @@ static int daxpin_handover_follow(daxpin_file_t *file,
     if (daxpin_control_replace(file->control, control) != 0) {
         return 0;
     }
+    if (atomic_load(&file->parting)) {
+        /* A fault has ended access meanwhile, by the page that was replaced */
+        daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
+    }
+    if ((file->growing > 0) || file->grew) {
+        /* Before the new holder misses this process in its old place */
+        daxpin_share_send_grow(file, file->growing > 0);
+        file->grew = 0;
+    }
     close(file->roster_fd); /* It has another place already, with this turn */
     file->roster_fd    = welcome->roster_fd;
     welcome->roster_fd = -1;
@@ -250,9 +259,6 @@ static int daxpin_handover_follow(daxpin_file_t *file,
     file->handover.deadline = 0;
     if (file->exposed) {
         daxpin_share_send_expose(file);
-    }
-    if (file->growing > 0) {
-        daxpin_share_send_grow(file, 1);
     }
     daxpin_share_send_guard(file);
     daxpin_report_update(file);

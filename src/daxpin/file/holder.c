@@ -193,7 +193,8 @@ static int daxpin_holder_was_changed(daxpin_file_t *file, uint64_t now)
     if (file->lease.seen & DAXPIN_WATCH_LOST) {
         return 1;
     }
-    if (!file->exposed && !file->own) {
+    if ((file->lease.seen != 0) && !file->own &&
+        !daxpin_share_is_exposed(file)) {
         file->lease.seen = 0; /* a rank that comes late; nothing is lost */
         return 0;
     }
@@ -273,7 +274,9 @@ static void daxpin_holder_look_at_break(daxpin_file_t *file,
                      ((facts->broken == DAXPIN_BREAK_SEEN) ||
                       !file->lease.unwatched);
     if (facts->broken == DAXPIN_BREAK_EXPIRED) {
+        daxpin_holders_read_watch(); /* It may have expired in this turn */
         facts->changed = daxpin_watch_take(&file->watch) != 0;
+        facts->loss    = daxpin_holder_look_for_loss(file);
     }
     /* An unknown waiter or a reader may be a late rank, too. No process
      * accesses the file yet, so the waiter can be let in. */
@@ -296,8 +299,9 @@ static void daxpin_holder_note_lease(daxpin_file_t *file, uint64_t now)
 
     if (!daxpin_hold_is_placed(&file->hold)) {
         /* A break may be under way since then; else the hold keeps the
-         * blocks */
-        until = daxpin_earlier(until, file->lease.whole + break_time);
+         * blocks. Members need a while to end their accesses. */
+        until = daxpin_earlier(until,
+                               file->lease.whole + break_time / 8 * 7);
     }
 
     file->lease.look_again = now + ((break_time > 0) ?
@@ -841,28 +845,41 @@ static void daxpin_holder_await_late(daxpin_file_t *file,
     daxpin_holder_lend(file, DAXPIN_STATE_PENDING, DAXPIN_LEASE_AGAIN);
 }
 
-/* Lend the file to readers, or to whoever was let in when the lease expired.
- * While the lease was there, what the watch has seen was the program's own. */
+/* Give the lease back for readers. Return whether nothing was done to the file by
+ * others: while the lease was there, what the watch has seen was the program's
+ * own. */
+static int daxpin_holder_lend_calmly(daxpin_file_t *file,
+                                     daxpin_lease_phase_t phase)
+{
+    const int inherited = file->lease.phase == DAXPIN_LEASE_INHERITED;
+    unsigned seen;
+
+    daxpin_share_take_grew(file); /* first: see take_seen() */
+    daxpin_holders_read_watch();
+    seen = daxpin_watch_take(&file->watch);
+    if (daxpin_holder_lend(file, DAXPIN_STATE_LENT, phase)) {
+        return 1;
+    }
+    /* It expired before or meanwhile, so others may have done what is seen */
+    daxpin_holders_read_watch();
+    seen |= daxpin_watch_take(&file->watch);
+    return (seen == 0) &&
+           (!inherited || daxpin_watch_is_calm(file->watch_fd));
+}
+
+/* Lend the file to readers, or to whoever was let in when the lease expired. */
 static void daxpin_holder_lend_reader(daxpin_file_t *file,
                                       const daxpin_facts_t *facts)
 {
-    unsigned seen = 0;
-
     if (facts->broken == DAXPIN_BREAK_EXPIRED) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: its lease has expired, because this "
                    "process was stopped for longer than fs.lease-break-time; "
                    "no process has changed the file", file->path);
-    } else {
-        daxpin_share_take_grew(file); /* first: see take_seen() */
-        daxpin_holders_read_watch();
-        seen = daxpin_watch_take(&file->watch);
     }
     daxpin_log(DAXPIN_LOG_DEBUG, "%s: lent to %u readers", file->path,
                facts->readers);
-    if (!daxpin_holder_lend(file, DAXPIN_STATE_LENT, facts->guard.covers ?
-                            DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT) &&
-        (seen != 0)) {
-        /* It expired meanwhile, so others may have done what was seen */
+    if (!daxpin_holder_lend_calmly(file, facts->guard.covers ?
+                                   DAXPIN_LEASE_GUARDED : DAXPIN_LEASE_LENT)) {
         file->lease.seen = DAXPIN_WATCH_LOST;
     }
 }
@@ -898,15 +915,7 @@ void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
 static void daxpin_holder_renew(daxpin_file_t *file,
                                 const daxpin_facts_t *facts)
 {
-    unsigned seen;
-    int calm;
-
-    daxpin_share_take_grew(file);
-    daxpin_holders_read_watch();
-    seen = daxpin_watch_take(&file->watch);
-    calm = (seen == 0) && daxpin_watch_is_calm(file->watch_fd);
-    if (!daxpin_holder_lend(file, DAXPIN_STATE_LENT, DAXPIN_LEASE_LENT) &&
-        !calm) {
+    if (!daxpin_holder_lend_calmly(file, DAXPIN_LEASE_LENT)) {
         file->lease.phase = DAXPIN_LEASE_INHERITED;
         daxpin_holder_end(file, facts, DAXPIN_CAUSE_EXPIRED);
     }

@@ -32,6 +32,7 @@
 #define DAXPIN_NEWCOMERS_MAX 256 /* that have not sent a HELLO yet */
 #define DAXPIN_ACCEPT_BURST  16  /* of them, accepted at once */
 #define DAXPIN_HELLO_BOUND   (2 * DAXPIN_SEC)
+#define DAXPIN_SENT_BOUND    (2 * DAXPIN_SEC)
 #define DAXPIN_LISTEN_MIN    (100 * DAXPIN_MSEC) /* pauses without room */
 #define DAXPIN_LISTEN_MAX    (2 * DAXPIN_SEC)
 
@@ -188,6 +189,9 @@ static void daxpin_member_remove(daxpin_conn_t *conn)
 
 static void daxpin_member_gone(daxpin_conn_t *conn)
 {
+    if (conn->growing) {
+        conn->file->grew = 1; /* Its last changes may not have been read yet */
+    }
     daxpin_member_remove(conn);
     free(conn);
 }
@@ -610,15 +614,15 @@ int daxpin_share_has_lost_members(const daxpin_file_t *file)
 }
 
 /* A member has sent GROW before it changes the file, so the message is there if
- * the change is. */
+ * the change is. One whose holder has ended sends it before it leaves its place
+ * among those that the new holder waits for, so look for these first. */
 int daxpin_share_take_grew(daxpin_file_t *file)
 {
+    int grew = daxpin_share_has_lost_members(file);
     const daxpin_conn_t *conn;
-    int grew;
 
     daxpin_share_receive_all(file);
-    grew       = file->grew || (file->growing > 0) ||
-                 daxpin_share_has_lost_members(file);
+    grew      |= file->grew || (file->growing > 0);
     file->grew = 0;
     LIST_FOREACH(conn, &file->share.conns, link) {
         grew |= conn->growing;
@@ -1042,6 +1046,28 @@ void daxpin_share_send_grow(daxpin_file_t *file, int grows)
 void daxpin_share_send_expose(daxpin_file_t *file)
 {
     daxpin_share_send(file, DAXPIN_MESSAGE_EXPOSE, 0);
+}
+
+int daxpin_share_await_sent(const daxpin_file_t *file)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    const uint64_t deadline     = daxpin_now() + DAXPIN_SENT_BOUND;
+    const daxpin_conn_t *conn;
+    int waits;
+
+    for (;;) {
+        pthread_mutex_lock(&daxpin_mutex);
+        conn  = file->share.holder_conn;
+        waits = (conn != NULL) && (conn->waiting != 0);
+        pthread_mutex_unlock(&daxpin_mutex);
+        if (!waits) {
+            return 0;
+        }
+        if (daxpin_now() > deadline) {
+            return -EAGAIN;
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 void daxpin_share_expose(daxpin_file_t *file)

@@ -79,6 +79,11 @@ void daxpin_share_send_guard(daxpin_file_t *file);
 /* Report to the holder that this member accesses the file. */
 void daxpin_share_send_expose(daxpin_file_t *file);
 
+/* Wait until all messages to the holder have left this process: they wait for room
+ * while the holder does not read. Return 0, or -EAGAIN after 2 s. Not for the loop,
+ * which sends them; the caller does not hold daxpin_mutex. */
+int daxpin_share_await_sent(const daxpin_file_t *file);
+
 /* Note that this process is about to access the file; a member reports it. */
 void daxpin_share_expose(daxpin_file_t *file);
 

@@ -17,6 +17,8 @@
  * sender adds must be closed */
 #define DAXPIN_SOCKET_FDS_ROOM 8
 
+_Static_assert(DAXPIN_SOCKET_FDS_MAX <= DAXPIN_SOCKET_FDS_ROOM, "they fit in");
+
 #define DAXPIN_USER_OVERFLOW   65534u /* the kernel's default */
 
 /* Aligned as sendmsg() requires */

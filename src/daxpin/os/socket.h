@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define DAXPIN_SOCKET_FDS_MAX 2
+#define DAXPIN_SOCKET_FDS_MAX 4
 
 /* Send one packet with @a num_fds descriptors, at most DAXPIN_SOCKET_FDS_MAX.
  * Return 0, or -errno; -EAGAIN if the socket is full. */

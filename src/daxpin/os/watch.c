@@ -92,6 +92,9 @@ void daxpin_watch_release(int *fd_p)
 {
     watch_kept_t *kept;
 
+    if (*fd_p < 0) {
+        return; /* The caller may not have the mutex of the list */
+    }
     LIST_FOREACH(kept, &watch_keeps, link) {
         if (kept->fd == *fd_p) {
             break;
