@@ -7,6 +7,7 @@
 #
 # A line of it, with tabs: date, UCX, MPI, Debian, Linux, layer, how (whole,
 # short: with DAXPIN_TEST_QUICK, part: of its tests), passed, failed, skipped.
+# Instead of a layer: the order of the two commands in a fresh root, as demo+run.
 
 # shellcheck shell=bash
 
@@ -111,7 +112,7 @@ machine_results()
             layer = "vm whole"
             if ($3 ~ /^(xfs|ext4)$/ && $4 ~ /^(unit|ucx|mpi|osc)(\+short)?:$/) {
                 split($4, part, /[+:]/)
-                layer = part[1] ($4 ~ /unit|short/ ? " short" : " whole")
+                layer = part[1] " short" # test/vm/test_layer sets that
             }
             sums[kernel " " layer]
             count[kernel " " layer, verdict]++
@@ -139,13 +140,14 @@ add_machine_results()
     done < <(machine_results "$1" "$2")
 }
 
-# Print the newest line of each layer and release, as a table of Markdown: files
+# Print the newest line of each layer and release, as a table of Markdown: files.
+# The line of a part is printed where there is no other one.
 table()
 {
     sort -s -t "$(printf '\t')" -k 1,1 "$@" | awk -F '\t' '
         BEGIN {
-            n = split("demo unit model install packaging tools ucx mpi osc " \
-                "scale mpich vm", layers, " ")
+            n = split("demo+run run run+demo unit model install packaging " \
+                "tools ucx mpi osc scale mpich slurm vm", layers, " ")
         }
         {
             row = $2 "\t" $3 "\t" $4 "\t" $5
@@ -154,7 +156,8 @@ table()
             if ($10) cell = cell ", " $10 " skipped"
             if ($7 != "whole") cell = cell " (" $7 ")"
             rows[row] = $1
-            cells[row, $6] = cell
+            if ($7 != "part" || !((row, $6) in cells))
+                cells[row, $6] = cell
         }
         END {
             for (row in rows) {
