@@ -376,9 +376,11 @@ static void test_wrong(void)
     check_class(MPI_Win_flush_local_all(win), MPI_ERR_RMA_SYNC,
                 "flush_local_all without lock");
     check_mpi(MPI_Win_sync(win), "sync outside of an epoch");
+#ifndef MPI_ABI_VERSION /* libmpi_abi of Open MPI 6.0.0rc2 takes it for a rank */
     check_mpi(MPI_Win_flush(MPI_PROC_NULL, win), "flush of MPI_PROC_NULL");
     check_mpi(MPI_Win_flush_local(MPI_PROC_NULL, win),
               "flush_local of MPI_PROC_NULL");
+#endif
     check_class(MPI_Win_flush(check_size, win), MPI_ERR_RANK,
                 "flush of no rank");
     check_class(MPI_Win_flush_local(-7, win), MPI_ERR_RANK,
