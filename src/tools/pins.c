@@ -666,9 +666,7 @@ static int pins_watch(const pins_args_t *args)
             break;
         }
         if ((last == NULL) || (strcmp(text, last) != 0)) {
-            if (args->output != NULL) {
-                /* pins_write() replaces it */
-            } else if (isatty(STDOUT_FILENO)) {
+            if (isatty(STDOUT_FILENO)) {
                 fputs(PINS_CLEAR, stdout);
             } else if ((last != NULL) && !args->json) {
                 fputc('\n', stdout);
@@ -682,6 +680,22 @@ static int pins_watch(const pins_args_t *args)
         }
     }
     free(last);
+    return status;
+}
+
+/* Write the file until a signal comes, also if nothing has changed, so that its
+ * time shows that the command goes on. Standard output may be anything. */
+static int pins_watch_file(const pins_args_t *args)
+{
+    int failed, status;
+    char *text;
+
+    do {
+        text   = pins_print(args, &failed);
+        status = ((text != NULL) && !failed) ? pins_write(args, text) : 1;
+        free(text);
+    } while ((status == 0) &&
+             (poll(NULL, 0, (int)(args->seconds * 1e3)) <= 0));
     return status;
 }
 
@@ -777,7 +791,9 @@ int daxpin_cmd_pins(int argc, char **argv)
         free(args.pids);
         return daxpin_cmd_usage("pins");
     }
-    if (args.watch) {
+    if (args.watch && (args.output != NULL)) {
+        status = pins_watch_file(&args);
+    } else if (args.watch) {
         status = pins_watch(&args);
     } else {
         text   = pins_print(&args, &failed);
