@@ -643,11 +643,19 @@ err:
 
 static int pins_write(const pins_args_t *args, const char *text)
 {
-    if (args->output != NULL) {
-        return pins_replace(args->output, text);
+    sigset_t all, before;
+    int status;
+
+    if (args->output == NULL) {
+        fputs(text, stdout);
+        return daxpin_cmd_flush("pins");
     }
-    fputs(text, stdout);
-    return daxpin_cmd_flush("pins");
+    /* A signal must not end the command while the temporary file is there */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    status = pins_replace(args->output, text);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
 }
 
 /* Print until a signal comes or the reader of the output ends. What has not
