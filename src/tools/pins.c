@@ -607,8 +607,17 @@ static int pins_replace(const char *path, const char *text)
 {
     char name[PATH_MAX];
     FILE *stream = NULL;
+    struct stat st;
     int fd, failed;
 
+    /* Root can replace /dev/null and /dev/stdout, too */
+    if ((lstat(path, &st) == 0) && !S_ISREG(st.st_mode)) {
+        fprintf(stderr,
+                "daxpin pins: cannot write %s: it exists and is not a regular "
+                "file; give another name, or --prometheus alone to print\n",
+                path);
+        return 1;
+    }
     /* A collector of *.prom must not take the temporary name */
     if (snprintf(name, sizeof(name), "%s.XXXXXX", path) >= (int)sizeof(name)) {
         errno = ENAMETOOLONG;
