@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PINS_CONTROL       "/memfd:daxpin-control" /* as in /proc */
@@ -700,19 +701,59 @@ static int pins_watch(const pins_args_t *args)
     return status;
 }
 
+/* Return the signals that are to end the command. One that is ignored, as SIGHUP
+ * is by nohup, would come nevertheless if it were blocked. */
+static sigset_t pins_get_ends(void)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction action;
+    sigset_t ends;
+    size_t i;
+
+    sigemptyset(&ends);
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); ++i) {
+        if ((sigaction(numbers[i], NULL, &action) == 0) &&
+            (action.sa_handler != SIG_IGN)) {
+            sigaddset(&ends, numbers[i]);
+        }
+    }
+    return ends;
+}
+
 /* Write the file until a signal comes, also if nothing has changed, so that its
- * time shows that the command goes on. Standard output may be anything. */
+ * time shows that the command goes on. Then remove it: what nobody brings up to
+ * date must not be collected for ever. Standard output may be anything. */
 static int pins_watch_file(const pins_args_t *args)
 {
-    int failed, status;
+    const sigset_t ends         = pins_get_ends();
+    const time_t seconds        = (time_t)args->seconds;
+    const struct timespec pause = {
+        .tv_sec  = seconds,
+        .tv_nsec = (long)((args->seconds - (double)seconds) * 1e9)
+    };
+    int failed, status, number = -1, written = 0;
+    sigset_t before;
     char *text;
 
+    sigprocmask(SIG_BLOCK, &ends, &before);
     do {
         text   = pins_print(args, &failed);
         status = ((text != NULL) && !failed) ? pins_write(args, text) : 1;
         free(text);
-    } while ((status == 0) &&
-             (poll(NULL, 0, (int)(args->seconds * 1e3)) <= 0));
+        if (status == 0) {
+            written = 1;
+            number  = sigtimedwait(&ends, NULL, &pause);
+        }
+    } while ((status == 0) && (number < 0));
+    if (written && (unlink(args->output) != 0) && (errno != ENOENT)) {
+        fprintf(stderr, "daxpin pins: cannot remove %s: %s\n", args->output,
+                strerror(errno));
+        status = 1;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (number > 0) {
+        raise(number);
+    }
     return status;
 }
 
