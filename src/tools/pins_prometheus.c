@@ -70,12 +70,19 @@ static void pins_sum(const pins_process_t *process, const pins_file_t *file,
     }
 }
 
+/* Begin a series of a process; its labels may be more. */
+static void pins_begin_series(FILE *stream, const char *name,
+                              const pins_process_t *process)
+{
+    fprintf(stream, "%s{pid=\"%d\",command=", name, (int)process->proc.pid);
+    daxpin_label_put(stream, process->proc.command);
+}
+
 static void pins_put_series(FILE *stream, const char *name,
                             const pins_process_t *process,
                             const pins_file_t *file)
 {
-    fprintf(stream, "%s{pid=\"%d\",command=", name, (int)process->proc.pid);
-    daxpin_label_put(stream, process->proc.command);
+    pins_begin_series(stream, name, process);
     fprintf(stream, ",device=\"%u:%u\",inode=\"%llu\",path=",
             major(file->dev), minor(file->dev),
             (unsigned long long)file->ino);
@@ -169,6 +176,22 @@ static void pins_put_bytes(FILE *stream, const pins_process_t *process,
     }
 }
 
+/* Write how many pins of each process are in no other series. 0 as well, so that
+ * an alert can tell it from a process that is not there. */
+static void pins_put_omitted(FILE *stream, const pins_list_t *list)
+{
+    static const char *name = "daxpin_pins_omitted";
+    size_t i;
+
+    pins_put_title(stream, name, "gauge",
+                   "Pins without room in the report of the process, which are "
+                   "in no other series.");
+    for (i = 0; i < list->count; ++i) {
+        pins_begin_series(stream, name, &list->processes[i]);
+        fprintf(stream, "} %lu\n", list->processes[i].omitted);
+    }
+}
+
 void daxpin_pins_print_prometheus(FILE *stream, const pins_list_t *list)
 {
     const pins_metric_t *metric;
@@ -179,6 +202,7 @@ void daxpin_pins_print_prometheus(FILE *stream, const pins_list_t *list)
     pins_put_title(stream, "daxpin_pinned_bytes", "gauge",
                    "Sum of the lengths of its pins.");
     pins_each(stream, list, pins_put_bytes, "daxpin_pinned_bytes");
+    pins_put_omitted(stream, list);
     pins_put_title(stream, "daxpin_accesses_total", "counter",
                    "Accesses by this process to the file.");
     pins_each(stream, list, pins_put_accesses, "daxpin_accesses_total");
