@@ -347,7 +347,9 @@ static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
         snprintf(file->path, sizeof(file->path), "%.*s",
                  DAXPIN_REPORT_PATH - 1, record->path);
         pins_read_counts(report, i, &file->counts);
-        pins_look(list, process, file);
+        if (list->look) {
+            pins_look(list, process, file);
+        }
     }
     qsort(process->files, process->count, sizeof(*file), pins_compare);
     return 0;
@@ -471,7 +473,12 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
     memset(list, 0, sizeof(*list));
     list->memfd_dev = pins_memfd_dev();
     list->all       = args->json || args->prometheus || args->watch;
-    daxpin_leases_read(&list->leases);
+    /* A series goes on only if its labels stay: so the name is that in the
+     * report, whatever becomes of the file */
+    list->look = !args->prometheus;
+    if (list->look) {
+        daxpin_leases_read(&list->leases);
+    }
     for (i = 0; i < args->count; ++i) {
         pins_read_named(list, args->pids[i]);
     }

@@ -58,6 +58,7 @@ typedef struct pins_list {
     dev_t           memfd_dev;
     int             failed; /* a message was printed */
     int             all;    /* with files that are accessed only */
+    int             look;   /* also at what there is beside the reports */
 } pins_list_t;
 
 /* Read what a process has counted of a file. Return whether it reports the
