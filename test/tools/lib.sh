@@ -148,6 +148,33 @@ END
     fi
 }
 
+# A manual page names every member of the JSON that the command prints: page,
+# arguments
+check_members()
+{
+    local name="$1 names the members of --json" page=$TOOLS_HERE/../../man/$1.1
+    shift
+    "$daxpin" "$@" >"$log" 2>"$TMP/errors" </dev/null
+    if python3 - "$log" "$page" <<'END' >>"$TMP/errors" 2>&1
+import json, re, sys
+def members(it):
+    if isinstance(it, list):
+        return set().union(*map(members, it))
+    return set(it).union(*map(members, it.values())) if isinstance(it, dict) else set()
+bold = set(re.findall(r"\w+", " ".join(
+    line for line in open(sys.argv[2]) if line.startswith((".B", ".RB")))))
+said = members(json.load(open(sys.argv[1])))
+print("not named:", *sorted(said - bold))
+sys.exit(not said or not said <= bold)
+END
+    then
+        ok "$name"
+    else
+        cat "$TMP/errors" >>"$log"
+        bad "$name" "not all of them"
+    fi
+}
+
 # Begin a script: the names of the programs that it needs
 begin()
 {
