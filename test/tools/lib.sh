@@ -175,6 +175,24 @@ END
     fi
 }
 
+# The manual pages and the completion name every option: command
+check_options()
+{
+    local name="daxpin $1: its options are named" top=$TOOLS_HERE/../.. option file
+    "$daxpin" "$1" --help | grep -oE -- '--[a-z-]{2,}' | sort -u >"$log"
+    while read -r option; do
+        for file in man/daxpin.1 "man/daxpin-$1.1" src/tools/completion/daxpin; do
+            sed 's/\\-/-/g' "$top/$file" | grep -qwF -- "$option" ||
+                echo "$option is not in $file"
+        done
+    done <"$log" >"$TMP/errors"
+    if [ -s "$log" ] && [ ! -s "$TMP/errors" ]; then
+        ok "$name"
+    else
+        bad "$name" "$(cat "$TMP/errors")"
+    fi
+}
+
 # Begin a script: the names of the programs that it needs
 begin()
 {
