@@ -21,7 +21,9 @@
 
 #define DAXPIN_REPORT_PAUSE DAXPIN_SEC /* between looks at accesses */
 
-static daxpin_report_t *daxpin_report;
+static daxpin_report_t *daxpin_report; /* under daxpin_mutex, as the rest */
+static unsigned        daxpin_report_begun; /* records that were ever used: no
+                                               page of the others is touched */
 static int             daxpin_report_fd = -1;
 static unsigned        daxpin_report_forks; /* that led to this process */
 static unsigned        daxpin_report_freed; /* records */
@@ -48,6 +50,7 @@ void daxpin_report_open(void)
     daxpin_report->num_records = DAXPIN_REPORT_RECORDS;
     daxpin_report->magic       = DAXPIN_REPORT_MAGIC;
     daxpin_report_fd           = fd;
+    daxpin_report_begun        = 0;
     return;
 
 err:
@@ -111,7 +114,7 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
     daxpin_report_record_t *record, *unused = NULL, *unpinned = NULL;
     unsigned i;
 
-    for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
+    for (i = 0; i < daxpin_report_begun; ++i) {
         record = &daxpin_report->records[i];
         if (!atomic_load(&record->used)) {
             unused = (unused == NULL) ? record : unused;
@@ -122,6 +125,9 @@ daxpin_report_find(const daxpin_file_t *file, const daxpin_owner_t *owner,
         } else if (atomic_load(&record->pins) == 0) {
             unpinned = record;
         }
+    }
+    if ((unused == NULL) && (daxpin_report_begun < DAXPIN_REPORT_RECORDS)) {
+        unused = &daxpin_report->records[daxpin_report_begun++];
     }
     if ((unused == NULL) && has_pin && (unpinned != NULL)) {
         daxpin_report_free(unpinned);
@@ -166,7 +172,7 @@ static int daxpin_report_publish(const daxpin_file_t *file, uint64_t accesses)
     int found = 0;
     unsigned i;
 
-    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+    for (i = 0; (daxpin_report != NULL) && (i < daxpin_report_begun); ++i) {
         record = &daxpin_report->records[i];
         if (daxpin_report_is_of(record, file)) {
             daxpin_report_fill(record, file, accesses);
@@ -214,7 +220,7 @@ void daxpin_report_drop(const daxpin_file_t *file)
     daxpin_report_record_t *record;
     unsigned i;
 
-    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+    for (i = 0; (daxpin_report != NULL) && (i < daxpin_report_begun); ++i) {
         record = &daxpin_report->records[i];
         if (daxpin_report_is_of(record, file) &&
             (atomic_load(&record->pins) == 0)) {
@@ -314,7 +320,7 @@ void daxpin_report_walk(daxpin_report_func_t func, void *arg)
     unsigned i;
 
     pthread_mutex_lock(&daxpin_mutex);
-    for (i = 0; (daxpin_report != NULL) && (i < DAXPIN_REPORT_RECORDS); ++i) {
+    for (i = 0; (daxpin_report != NULL) && (i < daxpin_report_begun); ++i) {
         record = &daxpin_report->records[i];
         if (atomic_load(&record->used) && (atomic_load(&record->pins) > 0)) {
             func(record, arg);
