@@ -396,7 +396,9 @@ static void test_operations(void)
         {MPI_OP_NULL, MPI_UINT64_T}, {MPI_BAND, MPI_DOUBLE},
         {MPI_LXOR, MPI_FLOAT}, {MPI_MAXLOC, MPI_UINT64_T},
         {MPI_MINLOC, MPI_DOUBLE}, {MPI_MAX, MPI_2INT},
-        {MPI_MIN, MPI_C_DOUBLE_COMPLEX}
+        {MPI_MIN, MPI_C_DOUBLE_COMPLEX}, {MPI_SUM, MPI_C_BOOL},
+        {MPI_MAXLOC, MPI_CHAR}, {MPI_SUM, MPI_WCHAR}, {MPI_BXOR, MPI_REAL8},
+        {MPI_MAXLOC, MPI_INTEGER8}, {MPI_LAND, MPI_INTEGER4}
     };
     size_t i;
 

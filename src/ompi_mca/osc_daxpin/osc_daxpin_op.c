@@ -10,13 +10,17 @@
 #include "osc_daxpin_op.h"
 
 typedef enum osc_daxpin_types {
-    OSC_DAXPIN_INTEGER = 1 << 0,
-    OSC_DAXPIN_REAL    = 1 << 1,
-    OSC_DAXPIN_COMPLEX = 1 << 2,
-    OSC_DAXPIN_LOGICAL = 1 << 3,
-    OSC_DAXPIN_PAIR    = 1 << 4,
-    OSC_DAXPIN_ANY     = (1 << 5) - 1
+    OSC_DAXPIN_INTEGER = 1 << 0, /* of C */
+    OSC_DAXPIN_FORTRAN = 1 << 1, /* integers */
+    OSC_DAXPIN_REAL    = 1 << 2,
+    OSC_DAXPIN_COMPLEX = 1 << 3,
+    OSC_DAXPIN_LOGICAL = 1 << 4,
+    OSC_DAXPIN_PAIR    = 1 << 5,
+    OSC_DAXPIN_OTHER   = 1 << 6,
+    OSC_DAXPIN_ANY     = (1 << 7) - 1
 } osc_daxpin_types_t;
+
+#define OSC_DAXPIN_INTEGERS (OSC_DAXPIN_INTEGER | OSC_DAXPIN_FORTRAN)
 
 /* The most frequent ones come first */
 static const struct {
@@ -46,7 +50,7 @@ static const struct {
     {MPI_INT16_T, OSC_DAXPIN_INTEGER},
     {MPI_UINT8_T, OSC_DAXPIN_INTEGER},
     {MPI_UINT16_T, OSC_DAXPIN_INTEGER},
-    {MPI_INTEGER, OSC_DAXPIN_INTEGER},
+    {MPI_INTEGER, OSC_DAXPIN_FORTRAN},
     {MPI_LONG_DOUBLE, OSC_DAXPIN_REAL},
     {MPI_REAL, OSC_DAXPIN_REAL},
     {MPI_DOUBLE_PRECISION, OSC_DAXPIN_REAL},
@@ -64,31 +68,62 @@ static const struct {
     {MPI_LONG_DOUBLE_INT, OSC_DAXPIN_PAIR},
     {MPI_2REAL, OSC_DAXPIN_PAIR},
     {MPI_2DOUBLE_PRECISION, OSC_DAXPIN_PAIR},
-    {MPI_2INTEGER, OSC_DAXPIN_PAIR}
+    {MPI_2INTEGER, OSC_DAXPIN_PAIR},
+    /* Open MPI takes these for integers, which MPI does not */
+    {MPI_BYTE, OSC_DAXPIN_INTEGER},
+    {MPI_CHAR, OSC_DAXPIN_INTEGER},
+    {MPI_C_BOOL, OSC_DAXPIN_LOGICAL},
+    {MPI_CXX_BOOL, OSC_DAXPIN_LOGICAL},
+/* Those that the Fortran compiler of Open MPI has */
+#ifdef MPI_INTEGER1
+    {MPI_INTEGER1, OSC_DAXPIN_FORTRAN},
+#endif
+#ifdef MPI_INTEGER2
+    {MPI_INTEGER2, OSC_DAXPIN_FORTRAN},
+#endif
+#ifdef MPI_INTEGER4
+    {MPI_INTEGER4, OSC_DAXPIN_FORTRAN},
+#endif
+#ifdef MPI_INTEGER8
+    {MPI_INTEGER8, OSC_DAXPIN_FORTRAN},
+#endif
+#ifdef MPI_REAL4
+    {MPI_REAL4, OSC_DAXPIN_REAL},
+#endif
+#ifdef MPI_REAL8
+    {MPI_REAL8, OSC_DAXPIN_REAL},
+#endif
+#ifdef MPI_COMPLEX8
+    {MPI_COMPLEX8, OSC_DAXPIN_COMPLEX},
+#endif
+#ifdef MPI_COMPLEX16
+    {MPI_COMPLEX16, OSC_DAXPIN_COMPLEX},
+#endif
 };
 
 static const struct {
     const ompi_op_t *op;
     unsigned        types;
 } osc_daxpin_ops[] = {
-    {MPI_SUM, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
+    {MPI_SUM, OSC_DAXPIN_INTEGERS | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
     {MPI_REPLACE, OSC_DAXPIN_ANY},
     {MPI_NO_OP, OSC_DAXPIN_ANY},
-    {MPI_MAX, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL},
-    {MPI_MIN, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL},
-    {MPI_PROD, OSC_DAXPIN_INTEGER | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
+    {MPI_MAX, OSC_DAXPIN_INTEGERS | OSC_DAXPIN_REAL},
+    {MPI_MIN, OSC_DAXPIN_INTEGERS | OSC_DAXPIN_REAL},
+    {MPI_PROD, OSC_DAXPIN_INTEGERS | OSC_DAXPIN_REAL | OSC_DAXPIN_COMPLEX},
     {MPI_LAND, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
     {MPI_LOR, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
     {MPI_LXOR, OSC_DAXPIN_INTEGER | OSC_DAXPIN_LOGICAL},
-    {MPI_BAND, OSC_DAXPIN_INTEGER},
-    {MPI_BOR, OSC_DAXPIN_INTEGER},
-    {MPI_BXOR, OSC_DAXPIN_INTEGER},
+    {MPI_BAND, OSC_DAXPIN_INTEGERS},
+    {MPI_BOR, OSC_DAXPIN_INTEGERS},
+    {MPI_BXOR, OSC_DAXPIN_INTEGERS},
     {MPI_MAXLOC, OSC_DAXPIN_PAIR},
     {MPI_MINLOC, OSC_DAXPIN_PAIR}
 };
 
-/* A type that is not in the table is left to MPI_Reduce_local(): Open MPI adds
- * bytes, too, which MPI does not allow */
+/* No operation but to replace and to fetch is done on a type that is not in the
+ * table: Open MPI 4.1 checks for all calls but MPI_Fetch_and_op(), and nothing
+ * checks below. */
 static unsigned osc_daxpin_types_of(const ompi_datatype_t *dt)
 {
     size_t i;
@@ -99,12 +134,12 @@ static unsigned osc_daxpin_types_of(const ompi_datatype_t *dt)
             return osc_daxpin_types[i].types;
         }
     }
-    return OSC_DAXPIN_ANY;
+    return OSC_DAXPIN_OTHER;
 }
 
 int osc_daxpin_op_is_integer(const ompi_datatype_t *dt)
 {
-    return osc_daxpin_types_of(dt) == OSC_DAXPIN_INTEGER;
+    return (osc_daxpin_types_of(dt) & OSC_DAXPIN_INTEGERS) != 0;
 }
 
 int osc_daxpin_op_check(const ompi_op_t *op, const ompi_datatype_t *dt)
