@@ -343,6 +343,7 @@ struct osc_daxpin_module {
     opal_mutex_t           mutex;    /* of dirty ranges */
     opal_mutex_t           persist_mutex; /* of making them durable */
     opal_mutex_t           attach_mutex; /* of this rank's regions */
+    opal_mutex_t           lend_mutex;   /* of this rank's request to lend */
     opal_recursive_mutex_t peers_mutex;  /* of the regions of targets */
     int                    has_threads;  /* peers_mutex has to be locked */
     osc_daxpin_spec_t      spec;

@@ -200,28 +200,46 @@ static int osc_daxpin_lend_stays_needed(const daxpin_adoption_t *adoption)
     return 0;
 }
 
-/* Wait for the ranks that have the file open */
-static void osc_daxpin_lend_wait(const osc_daxpin_module_t *module,
-                                 const daxpin_adoption_t *adoption,
-                                 const daxpin_inode_t *inode)
+/* Ask the ranks that have the file open, and wait for them. Return early when the
+ * patience has ended: then waiting for the lease returns the error. */
+static void osc_daxpin_lend_ask(const osc_daxpin_module_t *module,
+                                const daxpin_adoption_t *adoption,
+                                const daxpin_inode_t *inode,
+                                osc_daxpin_patience_t *patience)
 {
     const uint32_t number = osc_daxpin_lend_request(module, inode);
-    osc_daxpin_patience_t patience;
     int rank;
 
-    osc_daxpin_patience_begin(&patience, module->timeout_ms / 1e3);
     for (rank = 0; rank < module->size; ++rank) {
         if (!osc_daxpin_lend_has(module, rank, inode)) {
             continue;
         }
         while (!osc_daxpin_lend_is_answered(module, rank, number) &&
                osc_daxpin_lend_is_needed(adoption)) {
-            if (osc_daxpin_patience_ends(&patience)) {
-                return; /* Waiting for the lease returns the error */
+            if (osc_daxpin_patience_ends(patience)) {
+                return;
             }
             opal_progress();
         }
     }
+}
+
+/* A rank has one request at a time: its threads take turns. */
+static void osc_daxpin_lend_wait(osc_daxpin_module_t *module,
+                                 const daxpin_adoption_t *adoption,
+                                 const daxpin_inode_t *inode)
+{
+    osc_daxpin_patience_t patience;
+
+    osc_daxpin_patience_begin(&patience, module->timeout_ms / 1e3);
+    while (OPAL_THREAD_TRYLOCK(&module->lend_mutex) != 0) {
+        if (osc_daxpin_patience_ends(&patience)) {
+            return;
+        }
+        opal_progress();
+    }
+    osc_daxpin_lend_ask(module, adoption, inode, &patience);
+    OPAL_THREAD_UNLOCK(&module->lend_mutex);
 }
 
 int osc_daxpin_lend_adopt(osc_daxpin_module_t *module,

@@ -51,6 +51,7 @@ static void osc_daxpin_module_free(osc_daxpin_module_t *module)
     OBJ_DESTRUCT(&module->local.mutex);
     OBJ_DESTRUCT(&module->peers_mutex);
     OBJ_DESTRUCT(&module->attach_mutex);
+    OBJ_DESTRUCT(&module->lend_mutex);
     OBJ_DESTRUCT(&module->persist_mutex);
     OBJ_DESTRUCT(&module->mutex);
     free(module);
@@ -270,6 +271,7 @@ osc_daxpin_module_new(const osc_daxpin_component_t *component,
     OBJ_CONSTRUCT(&module->mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->persist_mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->attach_mutex, opal_mutex_t);
+    OBJ_CONSTRUCT(&module->lend_mutex, opal_mutex_t);
     OBJ_CONSTRUCT(&module->peers_mutex, opal_recursive_mutex_t);
     module->super       = osc_daxpin_module_template;
     module->component   = component;
