@@ -183,6 +183,7 @@ static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
     const osc_daxpin_segment_t *segment;
     uint64_t start, end, from, to;
     uint64_t i, count;
+    int ret;
 
     segment = osc_daxpin_own_segments(module, &count);
     for (i = 0; i < count; ++i, ++segment) {
@@ -194,9 +195,12 @@ static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
         if ((segment->file == NULL) || (from >= to)) {
             continue;
         }
-        if (daxpin_file_persist(segment->file,
-                                segment->offset + (from - start),
-                                to - from) != 0) {
+        ret = daxpin_file_persist(segment->file,
+                                  segment->offset + (from - start), to - from);
+        if (ret == -ESTALE) {
+            continue; /* AM_CHECK tells, if the origin has accessed it */
+        }
+        if (ret != 0) {
             opal_output(0, "osc/daxpin: rank %d: %s", module->rank,
                         daxpin_errormsg());
             return OSC_DAXPIN_AM_FAILED;

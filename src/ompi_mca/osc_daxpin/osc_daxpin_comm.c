@@ -188,6 +188,12 @@ static inline int osc_daxpin_has_requests(const ompi_win_t *win, int target)
     return osc_daxpin_module(win)->peers[target].way->rmove != NULL;
 }
 
+static void osc_daxpin_note_put(osc_daxpin_module_t *module,
+                                const osc_daxpin_range_t *range)
+{
+    osc_daxpin_range_dirty(module, range);
+}
+
 static int osc_daxpin_rmove(ompi_win_t *win, int target,
                             const osc_daxpin_move_t *move,
                             ompi_request_t **request)
@@ -211,10 +217,8 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
     if (move->is_put && range.mem->read_only) {
         return osc_daxpin_error_read_only(module, target);
     }
-    if (move->is_put) {
-        osc_daxpin_range_dirty(module, &range);
-    }
-    return osc_daxpin_request_start(module, move, &range, request);
+    return osc_daxpin_request_start(module, move, &range, osc_daxpin_note_put,
+                                    request);
 }
 
 /* Check the target, because the request is complete: its end is a

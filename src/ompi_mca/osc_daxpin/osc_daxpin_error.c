@@ -130,6 +130,12 @@ int osc_daxpin_error_is_gone(int ret)
            ((ret == osc_daxpin_gone_code) || (ret == osc_daxpin_silent_code));
 }
 
+int osc_daxpin_error_is_final(int ret)
+{
+    return (ret == OMPI_SUCCESS) || (ret == osc_daxpin_revoked_code) ||
+           osc_daxpin_error_is_gone(ret);
+}
+
 osc_daxpin_process_t osc_daxpin_process_self(int rank)
 {
     osc_daxpin_process_t self = {.pid = getpid(), .rank = rank};

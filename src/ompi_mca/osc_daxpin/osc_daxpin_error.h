@@ -48,6 +48,10 @@ int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank);
  * is never freed. */
 int osc_daxpin_error_is_gone(int ret);
 
+/* Return whether a synchronisation that returned ret has found out what became of
+ * the data. Else the next one has to look again. */
+int osc_daxpin_error_is_final(int ret);
+
 /* Make the text of the error and return its code */
 int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
                              const char *cause);

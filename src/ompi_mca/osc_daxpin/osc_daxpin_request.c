@@ -34,6 +34,7 @@ typedef struct osc_daxpin_request {
     osc_daxpin_module_t *module;
     osc_daxpin_move_t   move;
     osc_daxpin_range_t  range;
+    osc_daxpin_note_put_t note_put;
     osc_daxpin_phase_t  phase;
     ompi_request_t      *inner;
     osc_daxpin_bound_t  bound;   /* of the wait for it, if it is the first */
@@ -154,11 +155,16 @@ static int osc_daxpin_request_begin(osc_daxpin_request_t *request)
 {
     osc_daxpin_module_t *module = request->module;
     int target                  = request->range.target;
+    int ret;
 
     request->phase = OSC_DAXPIN_PHASE_DATA;
     osc_daxpin_bound_begin(module, target, &request->bound);
-    return module->peers[target].way->rmove(module, &request->range,
-                                            &request->move, &request->inner);
+    ret = module->peers[target].way->rmove(module, &request->range,
+                                           &request->move, &request->inner);
+    if ((ret == OMPI_SUCCESS) && request->move.is_put) {
+        request->note_put(module, &request->range);
+    }
+    return ret;
 }
 
 static int osc_daxpin_requests_may_begin(const osc_daxpin_module_t *module)
@@ -214,6 +220,7 @@ static int osc_daxpin_request_bound(osc_daxpin_request_t *request)
     if (ret == OMPI_SUCCESS) {
         return 0;
     }
+    OBJ_RETAIN(request); /* For ever: the answer may still come into it */
     --osc_daxpin_requests.active;
     osc_daxpin_request_end(request, ret);
     return 1;
@@ -391,6 +398,7 @@ osc_daxpin_request_new(osc_daxpin_module_t *module,
 int osc_daxpin_request_start(osc_daxpin_module_t *module,
                              const osc_daxpin_move_t *move,
                              const osc_daxpin_range_t *range,
+                             osc_daxpin_note_put_t note_put,
                              ompi_request_t **request_p)
 {
     osc_daxpin_request_t *request = osc_daxpin_request_new(module, move, range);
@@ -399,6 +407,7 @@ int osc_daxpin_request_start(osc_daxpin_module_t *module,
     if (request == NULL) {
         return OMPI_ERR_OUT_OF_RESOURCE;
     }
+    request->note_put = note_put;
     if ((osc_daxpin_requests.waiting > 0) ||
         !osc_daxpin_requests_may_begin(module)) {
         osc_daxpin_request_retain(request);

@@ -21,11 +21,16 @@ void osc_daxpin_requests_close(osc_daxpin_module_t *module);
  * can complete them, or fail because none comes to its end */
 int osc_daxpin_requests_begin_all(const osc_daxpin_module_t *module);
 
+typedef void (*osc_daxpin_note_put_t)(osc_daxpin_module_t *module,
+                                      const osc_daxpin_range_t *range);
+
 /* Make a request of a move to a target on another node. The range is as
- * osc_daxpin_range_get() made it. */
+ * osc_daxpin_range_get() made it. note_put is called when the inner component has
+ * begun a put, which may be later. */
 int osc_daxpin_request_start(osc_daxpin_module_t *module,
                              const osc_daxpin_move_t *move,
                              const osc_daxpin_range_t *range,
+                             osc_daxpin_note_put_t note_put,
                              ompi_request_t **request_p);
 
 #endif

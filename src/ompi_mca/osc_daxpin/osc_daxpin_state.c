@@ -53,7 +53,7 @@ static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
 }
 
 /* Note that the program knows of a revoked file. The memory of several ranks
- * may be in one file. */
+ * may be in one file. Caller holds attach_mutex. */
 static void osc_daxpin_note_reported(osc_daxpin_module_t *module,
                                      const daxpin_file_t *file)
 {
@@ -96,7 +96,9 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
     }
     file = osc_daxpin_peer_bad_file(&module->peers[target]);
     if (file != NULL) {
+        OPAL_THREAD_LOCK(&module->attach_mutex);
         osc_daxpin_note_reported(module, file);
+        OPAL_THREAD_UNLOCK(&module->attach_mutex);
     }
     return osc_daxpin_error_revoked(module, target, cause);
 }

@@ -11,6 +11,7 @@
 
 #include "osc_daxpin_sync.h"
 
+#include "osc_daxpin_error.h"
 #include "osc_daxpin_inner.h"
 #include "osc_daxpin_peer.h"
 #include "osc_daxpin_persist.h"
@@ -396,7 +397,7 @@ static __attribute__((noinline)) int osc_daxpin_flush_any(int target,
         return osc_daxpin_settle_stores(module, target, ret);
     }
     ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
-    if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
+    if (osc_daxpin_error_is_final(ret) && osc_daxpin_may_forget()) {
         osc_daxpin_peer_forget(&module->peers[target]);
     }
     return osc_daxpin_settle_stores(module, target, ret);
@@ -432,7 +433,7 @@ int osc_daxpin_flush_all(ompi_win_t *win)
         return ret;
     }
     ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
-    if ((ret != MPI_ERR_IO) && osc_daxpin_may_forget()) {
+    if (osc_daxpin_error_is_final(ret) && osc_daxpin_may_forget()) {
         osc_daxpin_forget_all(module);
     }
     return osc_daxpin_settle_stores_all(module, ret);
