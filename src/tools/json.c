@@ -140,15 +140,26 @@ void daxpin_json_bool(daxpin_json_t *json, const char *key, int value)
     fputs(value ? "true" : "false", json->stream);
 }
 
+/* Return whether a terminal shows the character at p, which has this length. Some
+ * take U+0080 to U+009F for commands. */
+static int text_shows(const unsigned char *p, size_t length)
+{
+    return (length > 0) && (*p >= 0x20) && (*p != 0x7f) && (*p != '\\') &&
+           ((p[0] != 0xc2) || (p[1] >= 0xa0));
+}
+
 void daxpin_text_put(FILE *stream, const char *text)
 {
-    const unsigned char *p;
+    const unsigned char *p = (const unsigned char*)text;
+    size_t length;
 
-    for (p = (const unsigned char*)text; *p != '\0'; ++p) {
-        if ((*p < 0x20) || (*p == 0x7f) || (*p == '\\')) {
-            fprintf(stream, "\\%03o", *p);
+    while (*p != '\0') {
+        length = json_character(p);
+        if (text_shows(p, length)) {
+            fwrite(p, 1, length, stream);
+            p += length;
         } else {
-            fputc(*p, stream);
+            fprintf(stream, "\\%03o", *p++);
         }
     }
 }

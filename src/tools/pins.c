@@ -156,12 +156,13 @@ static int pins_accept_report(const void *memory, const void *arg)
     if ((report->version < DAXPIN_REPORT_OLDEST) ||
         (report->version > DAXPIN_REPORT_VERSION) ||
         (report->num_records != DAXPIN_REPORT_RECORDS)) {
+        fprintf(stderr, "daxpin pins: cannot read the report of pid %d (",
+                (int)proc->pid);
+        daxpin_text_put(stderr, proc->command);
         fprintf(stderr,
-                "daxpin pins: cannot read the report of pid %d (%s): it has "
-                "version %u, this command reads versions %u to %u; use the "
-                "daxpin command of the daxpin that the process uses\n",
-                (int)proc->pid, proc->command, report->version,
-                DAXPIN_REPORT_OLDEST, DAXPIN_REPORT_VERSION);
+                "): it has version %u, this command reads versions %u to %u; "
+                "use the daxpin command of the daxpin that the process uses\n",
+                report->version, DAXPIN_REPORT_OLDEST, DAXPIN_REPORT_VERSION);
         return 0;
     }
     return 1;
