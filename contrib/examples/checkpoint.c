@@ -73,6 +73,7 @@ struct checkpoint {
     MPI_Comm             comm;
     MPI_Win              win; /* MPI_WIN_NULL: none */
     int                  rank, size, count, copies, broken, others;
+    int                  lost; /* MPI failed: nothing collective any more */
     uint64_t             version;
     uint64_t             table_bytes, slot_bytes, own_bytes;
     uint64_t             done, durable; /* of own_bytes: put, and durable */
@@ -100,19 +101,6 @@ static __attribute__((format(printf, 1, 2))) int fail(const char *format, ...)
     return -1;
 }
 
-/* Make a failure of any rank one of all, with its reason */
-static int agree(const checkpoint_t *cp, int status)
-{
-    int failed = (status == 0) ? cp->size : cp->rank;
-
-    MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MIN, cp->comm);
-    if (failed == cp->size) {
-        return 0;
-    }
-    MPI_Bcast(error_text, sizeof(error_text), MPI_CHAR, failed, cp->comm);
-    return -1;
-}
-
 static int fail_mpi(const checkpoint_t *cp, const char *what, int error)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -121,6 +109,53 @@ static int fail_mpi(const checkpoint_t *cp, const char *what, int error)
     MPI_Error_string(error, text, &length);
     return fail("%s.%d.%d: cannot %s: %s", cp->name, cp->size, cp->rank, what,
                 text);
+}
+
+/* What a collective call returned: 0, or the failure of this rank */
+static int reached(const checkpoint_t *cp, int error)
+{
+    return (error == MPI_SUCCESS) ?
+           0 : fail_mpi(cp, "reach the other ranks", error);
+}
+
+/* Make a failure of any rank one of all, with its reason. If MPI itself fails,
+ * for instance because a rank has died, this rank has failed. */
+static int agree(checkpoint_t *cp, int status)
+{
+    int failed = (status == 0) ? cp->size : cp->rank;
+    int ret;
+
+    ret = MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MIN, cp->comm);
+    if (ret != MPI_SUCCESS) {
+        cp->lost = 1;
+        return (status == 0) ? reached(cp, ret) : -1;
+    }
+    if (failed == cp->size) {
+        return 0;
+    }
+    ret = MPI_Bcast(error_text, sizeof(error_text), MPI_CHAR, failed, cp->comm);
+    if (ret != MPI_SUCCESS) {
+        cp->lost = 1;
+        reached(cp, ret);
+    }
+    return -1;
+}
+
+/* Combine values of all ranks */
+static int combine(checkpoint_t *cp, void *values, int count, MPI_Datatype type,
+                   MPI_Op op)
+{
+    int ret = MPI_Allreduce(MPI_IN_PLACE, values, count, type, op, cp->comm);
+
+    return agree(cp, reached(cp, ret));
+}
+
+/* Give data of a rank to all */
+static int send_to_all(checkpoint_t *cp, void *data, size_t length, int from)
+{
+    int ret = MPI_Bcast(data, (int)length, MPI_BYTE, from, cp->comm);
+
+    return agree(cp, reached(cp, ret));
 }
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
@@ -381,7 +416,9 @@ static int share_image(checkpoint_t *cp, image_t *image)
     uint64_t version = image->header.version;
     int from         = cp->size, damaged;
 
-    MPI_Allreduce(MPI_IN_PLACE, &version, 1, MPI_UINT64_T, MPI_MAX, cp->comm);
+    if (combine(cp, &version, 1, MPI_UINT64_T, MPI_MAX) != 0) {
+        return -1;
+    }
     if (version == 0) {
         damaged = (image->damage[0] != '\0');
         return agree(cp, damaged ? fail("%s", image->damage) : 0);
@@ -389,8 +426,10 @@ static int share_image(checkpoint_t *cp, image_t *image)
     if (version == image->header.version) {
         from = cp->rank;
     }
-    MPI_Allreduce(MPI_IN_PLACE, &from, 1, MPI_INT, MPI_MIN, cp->comm);
-    MPI_Bcast(&image->header, sizeof(image->header), MPI_BYTE, from, cp->comm);
+    if ((combine(cp, &from, 1, MPI_INT, MPI_MIN) != 0) ||
+        (send_to_all(cp, &image->header, sizeof(image->header), from) != 0)) {
+        return -1;
+    }
     if (cp->rank != from) {
         free(image->table);
         image->table = malloc(image->header.table_bytes);
@@ -398,9 +437,7 @@ static int share_image(checkpoint_t *cp, image_t *image)
     if (agree(cp, (image->table != NULL) ? 0 : fail("no memory")) != 0) {
         return -1;
     }
-    MPI_Bcast(image->table, (int)image->header.table_bytes, MPI_BYTE, from,
-              cp->comm);
-    return 0;
+    return send_to_all(cp, image->table, image->header.table_bytes, from);
 }
 
 /*
@@ -680,10 +717,13 @@ static int write_data(checkpoint_t *cp, int slot)
 }
 
 /* Tell all ranks what this one has */
-static void share_parts(checkpoint_t *cp)
+static int share_parts(checkpoint_t *cp)
 {
-    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, cp->parts,
-                  (int)(cp->count * sizeof(part_t)), MPI_BYTE, cp->comm);
+    int ret = MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, cp->parts,
+                            (int)(cp->count * sizeof(part_t)), MPI_BYTE,
+                            cp->comm);
+
+    return reached(cp, ret);
 }
 
 static int write_header(const checkpoint_t *cp, uint64_t version, uint64_t step)
@@ -744,8 +784,10 @@ int checkpoint_write(checkpoint_t *cp, uint64_t step)
      * touch the data that it stands for. */
     cp->broken = 1;
     ret        = write_data(cp, slot);
-    share_parts(cp);
-    if (ret == 0) {
+    /* In any case: the other ranks wait for it */
+    if ((share_parts(cp) != 0) || (ret != 0)) {
+        ret = -1;
+    } else {
         ret = put(cp, cp->rank, cp->table, cp->table_bytes,
                   table_offset(cp, slot));
     }
@@ -873,7 +915,7 @@ static int open_window(checkpoint_t *cp)
  * -1. */
 static int find(checkpoint_t *cp, image_t *image, checkpoint_found_t *found)
 {
-    int copies, renew;
+    int copies, sums[2];
 
     if ((agree(cp, for_files(cp, image, look_at_path)) != 0) ||
         (share_image(cp, image) != 0)) {
@@ -886,17 +928,19 @@ static int find(checkpoint_t *cp, image_t *image, checkpoint_found_t *found)
     if (agree(cp, (copies < 0) ? -1 : 0) != 0) {
         return -1;
     }
-    renew = (copies > 0) || (image->own_version != image->header.version);
-    MPI_Allreduce(MPI_IN_PLACE, &renew, 1, MPI_INT, MPI_MAX, cp->comm);
-    MPI_Allreduce(MPI_IN_PLACE, &copies, 1, MPI_INT, MPI_SUM, cp->comm);
+    sums[0] = copies;
+    sums[1] = (image->own_version != image->header.version);
+    if (combine(cp, sums, 2, MPI_INT, MPI_SUM) != 0) {
+        return -1;
+    }
     cp->version = image->header.version;
     *found      = (checkpoint_found_t){
         .version = image->header.version,
         .step    = image->header.step,
         .ranks   = (int)image->header.ranks,
-        .copies  = copies
+        .copies  = sums[0]
     };
-    return renew;
+    return (sums[0] > 0) || (sums[1] > 0);
 }
 
 static int start(checkpoint_t *cp, const char *name,
@@ -915,10 +959,9 @@ static int start(checkpoint_t *cp, const char *name,
     if (agree(cp, ret) != 0) {
         return -1;
     }
-    share_parts(cp);
-    MPI_Allreduce(MPI_IN_PLACE, &cp->slot_bytes, 1, MPI_UINT64_T, MPI_MAX,
-                  cp->comm);
-    if (agree(cp, check_parts(cp)) != 0) {
+    if ((combine(cp, &cp->slot_bytes, 1, MPI_UINT64_T, MPI_MAX) != 0) ||
+        (agree(cp, share_parts(cp)) != 0) ||
+        (agree(cp, check_parts(cp)) != 0)) {
         return -1;
     }
     renew = find(cp, &image, found);
@@ -935,12 +978,17 @@ int checkpoint_open(MPI_Comm comm, const char *name,
                     checkpoint_found_t *found, checkpoint_t **checkpoint_p)
 {
     checkpoint_t *cp = calloc(1, sizeof(*cp));
+    char why[ERROR_BYTES];
 
     if (cp == NULL) {
         MPI_Abort(comm, 1);
         exit(1);
     }
-    MPI_Comm_dup(comm, &cp->comm);
+    if (MPI_Comm_dup(comm, &cp->comm) != MPI_SUCCESS) {
+        free(cp);
+        return fail("%s: not opened: MPI cannot duplicate the communicator",
+                    name);
+    }
     MPI_Comm_set_errhandler(cp->comm, MPI_ERRORS_RETURN);
     MPI_Comm_rank(cp->comm, &cp->rank);
     MPI_Comm_size(cp->comm, &cp->size);
@@ -952,8 +1000,9 @@ int checkpoint_open(MPI_Comm comm, const char *name,
     cp->copies = cp->options.copies && (cp->size > 1);
     *found     = (checkpoint_found_t){0};
     if (start(cp, name, arrays, found) != 0) {
+        memcpy(why, error_text, sizeof(why));
         checkpoint_close(cp);
-        return -1;
+        return fail("%s", why);
     }
     *checkpoint_p = cp;
     return 0;
@@ -961,9 +1010,11 @@ int checkpoint_open(MPI_Comm comm, const char *name,
 
 int checkpoint_close(checkpoint_t *cp)
 {
-    int ret = 0;
+    int ret = cp->lost ? fail("%s: not closed: an earlier call could not reach "
+                              "the other ranks", cp->name) : 0;
 
-    if (cp->win != MPI_WIN_NULL) {
+    /* Without the other ranks a window cannot be freed */
+    if ((cp->win != MPI_WIN_NULL) && !cp->lost) {
         MPI_Win_unlock_all(cp->win);
         ret = MPI_Win_free(&cp->win);
         ret = (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "close", ret);

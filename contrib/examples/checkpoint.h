@@ -21,7 +21,9 @@
  * or from copies, the files have to be in a directory that all nodes see.
  *
  * All functions but checkpoint_error() are collective, and return the same at
- * all ranks: 0, or -1, when checkpoint_error() says why.
+ * all ranks: 0, or -1, when checkpoint_error() says why. Only if MPI itself
+ * fails, for instance because a rank has died, they may differ: then ranks that
+ * know should end the job (MPI_Abort), for which others may wait.
  */
 
 #ifndef DAXPIN_EXAMPLES_CHECKPOINT_H_
