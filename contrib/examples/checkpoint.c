@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Copyright the daxpin authors. See LICENSE. */
 
+#define _GNU_SOURCE /* for F_OFD_SETLK */
+
 #include "checkpoint.h"
 
 #include <dirent.h>
@@ -13,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE        4096ull
@@ -22,6 +26,8 @@
 #define CHUNK       (32ull << 20) /* what is made durable at once */
 #define LANES       4
 #define ERROR_BYTES 1024
+/* How long ranks of an earlier job, which was killed, may take to end */
+#define LOCK_SECONDS 10
 
 /* At the beginning of a file, one a page, for slot 0 and 1. In any format it
  * has these bytes, begins with magic and format, and ends with sum. */
@@ -74,6 +80,7 @@ struct checkpoint {
     MPI_Win              win; /* MPI_WIN_NULL: none */
     int                  rank, size, count, copies, broken, others;
     int                  lost; /* MPI failed: nothing collective any more */
+    int                  lock; /* the descriptor, or -1 */
     uint64_t             version;
     uint64_t             table_bytes, slot_bytes, own_bytes;
     uint64_t             done, durable; /* of own_bytes: put, and durable */
@@ -216,6 +223,59 @@ static uint64_t sum_of(const void *data, size_t length)
 
     sum_add(&sum, data, length);
     return sum_end(&sum);
+}
+
+/*
+ * Only one job has the files. Its ranks lock the same byte of NAME.lock, chosen
+ * at random: who finds another byte locked as well, is not alone. The kernel
+ * unlocks it when the last of them has ended, in whatever way. (A file of its
+ * own, because it is opened while others have it.)
+ */
+
+/* Return 1, 0 if another job has the lock, or -1 */
+static int try_lock(int fd, off_t job)
+{
+    struct flock own   = {.l_type = F_RDLCK, .l_start = job, .l_len = 1};
+    struct flock below = {.l_type = F_WRLCK, .l_start = 0, .l_len = job};
+    struct flock above = {.l_type = F_WRLCK, .l_start = job + 1, .l_len = 0};
+
+    if ((fcntl(fd, F_OFD_SETLK, &own) != 0) ||
+        (fcntl(fd, F_OFD_GETLK, &below) != 0) ||
+        (fcntl(fd, F_OFD_GETLK, &above) != 0)) {
+        return -1;
+    }
+    if ((below.l_type == F_UNLCK) && (above.l_type == F_UNLCK)) {
+        return 1;
+    }
+    own.l_type = F_UNLCK;
+    return fcntl(fd, F_OFD_SETLK, &own);
+}
+
+static int take_lock(checkpoint_t *cp, uint64_t job)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    double end                  = MPI_Wtime() + LOCK_SECONDS;
+    char path[PATH_MAX + 8];
+    int ret;
+
+    snprintf(path, sizeof(path), "%s.lock", cp->name);
+    cp->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (cp->lock < 0) {
+        return fail("%s: cannot open: %s; checkpoints need a directory in "
+                    "which this user may make files", path, strerror(errno));
+    }
+    while (((ret = try_lock(cp->lock, (off_t)job)) == 0) &&
+           (MPI_Wtime() < end)) {
+        nanosleep(&pause, NULL);
+    }
+    if (ret < 0) {
+        return fail("%s: cannot lock: %s; checkpoints need a file system with "
+                    "locks", path, strerror(errno));
+    }
+    return (ret == 1) ? 0 :
+           fail("%s: not opened: another job has this checkpoint, or ranks of "
+                "it are left; end them (fuser shows who has the file), or use "
+                "another name", path);
 }
 
 /*
@@ -947,6 +1007,7 @@ static int start(checkpoint_t *cp, const char *name,
                  const checkpoint_array_t *arrays, checkpoint_found_t *found)
 {
     image_t image = {.table = NULL};
+    uint64_t job;
     int ret, renew;
 
     /* A name with % or a long one is not what MPI_Info can say */
@@ -956,12 +1017,19 @@ static int start(checkpoint_t *cp, const char *name,
     ret = ret ? fail("%s: cannot be the name of a checkpoint: it has a percent "
                      "sign or is too long; choose another one", name) :
                 make_table(cp, arrays);
+    if ((ret == 0) && (getrandom(&job, sizeof(job), 0) != sizeof(job))) {
+        ret = fail("%s: not opened: no random number: %s", name,
+                   strerror(errno));
+    }
     if (agree(cp, ret) != 0) {
         return -1;
     }
+    job = (job >> 2) + 1; /* an offset in a file */
     if ((combine(cp, &cp->slot_bytes, 1, MPI_UINT64_T, MPI_MAX) != 0) ||
         (agree(cp, share_parts(cp)) != 0) ||
-        (agree(cp, check_parts(cp)) != 0)) {
+        (agree(cp, check_parts(cp)) != 0) ||
+        (combine(cp, &job, 1, MPI_UINT64_T, MPI_MAX) != 0) ||
+        (agree(cp, take_lock(cp, job)) != 0)) {
         return -1;
     }
     renew = find(cp, &image, found);
@@ -993,6 +1061,7 @@ int checkpoint_open(MPI_Comm comm, const char *name,
     MPI_Comm_rank(cp->comm, &cp->rank);
     MPI_Comm_size(cp->comm, &cp->size);
     cp->win   = MPI_WIN_NULL;
+    cp->lock  = -1;
     cp->count = count;
     if (options != NULL) {
         cp->options = *options;
@@ -1019,6 +1088,9 @@ int checkpoint_close(checkpoint_t *cp)
         ret = MPI_Win_free(&cp->win);
         ret = (ret == MPI_SUCCESS) ? 0 : fail_mpi(cp, "close", ret);
         ret = agree(cp, ret);
+    }
+    if (cp->lock >= 0) {
+        close(cp->lock);
     }
     MPI_Comm_free(&cp->comm);
     free(cp->arrays);

@@ -20,6 +20,10 @@
  * restores it reads from files, by their names: with another number of ranks,
  * or from copies, the files have to be in a directory that all nodes see.
  *
+ * One job at a time has a checkpoint: until all of its ranks have closed it or
+ * ended, NAME.lock is locked, and another job is refused after 10 seconds. The
+ * file stays. Never remove it while a job runs.
+ *
  * All functions but checkpoint_error() are collective, and return the same at
  * all ranks: 0, or -1, when checkpoint_error() says why. Only if MPI itself
  * fails, for instance because a rank has died, they may differ: then ranks that
