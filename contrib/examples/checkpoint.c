@@ -72,7 +72,8 @@ typedef struct image {
     header_t header;
     char     *table; /* NULL: there is none */
     uint64_t own_version; /* the last one in this rank's file */
-    char     damage[ERROR_BYTES]; /* of a file without a good header; or "" */
+    char     damage[ERROR_BYTES]; /* the reason not to restore damaged; or "" */
+    uint64_t damaged; /* 0: of a file that has no good header */
 } image_t;
 
 struct checkpoint {
@@ -341,26 +342,50 @@ static int check_header(const header_t *header, const char *path, int ranks,
     return 1;
 }
 
-/* Take a checkpoint if its table is whole and it is newer than the one we have */
-static void take(image_t *image, const header_t *header, int fd)
+/* A version that is not whole is an error unless a newer one is found */
+static void note_damage(image_t *image, uint64_t version, const char *path,
+                        const char *what)
 {
+    if ((image->damage[0] == '\0') || (version > image->damaged)) {
+        image->damaged = version;
+        snprintf(image->damage, sizeof(image->damage), "%s: not restored: %s, "
+                 "so the file was damaged; take it from a backup, or remove "
+                 "the checkpoint to start at the beginning", path, what);
+    }
+}
+
+/* Take a checkpoint if its table is whole and it is newer than the one we have */
+static int take(image_t *image, const header_t *header, int fd,
+                const char *path)
+{
+    char what[64];
     char *table;
 
-    if ((header->version <= image->header.version) ||
-        (header->table_bytes != header->arrays * (sizeof(kind_t) +
-                                header->ranks * sizeof(part_t)))) {
-        return;
+    if (header->version <= image->header.version) {
+        return 0;
     }
     table = malloc(header->table_bytes);
-    if ((table == NULL) ||
-        (read_at(fd, table, header->table_bytes, header->table_offset) != 0) ||
+    if (table == NULL) {
+        return fail("%s: no memory for its table of %" PRIu64 " bytes", path,
+                    header->table_bytes);
+    }
+    if (read_at(fd, table, header->table_bytes, header->table_offset) != 0) {
+        free(table);
+        return fail("%s: cannot read: %s", path, strerror(errno));
+    }
+    if ((header->table_bytes != header->arrays * (sizeof(kind_t) +
+                                header->ranks * sizeof(part_t))) ||
         (sum_of(table, header->table_bytes) != header->table_sum)) {
         free(table);
-        return;
+        snprintf(what, sizeof(what), "the table of version %" PRIu64 " has a "
+                 "wrong checksum", header->version);
+        note_damage(image, header->version, path, what);
+        return 0;
     }
     free(image->table);
     image->table  = table;
     image->header = *header;
+    return 0;
 }
 
 /* Return the version of a file's last header, 0 if there is none, or -1 */
@@ -376,24 +401,19 @@ static int64_t look_at(int fd, const char *path, int ranks, int rank,
             return fail("%s: cannot read: %s", path, strerror(errno));
         }
         is = check_header(&header, path, ranks, rank);
-        if (is < 0) {
+        if ((is < 0) || (is && (image != NULL) &&
+                         (take(image, &header, fd, path) != 0))) {
             return -1;
         }
         begun += (header.magic != 0);
         good  += is;
-        if (is && (image != NULL)) {
-            take(image, &header, fd);
-        }
         if (is && ((int64_t)header.version > version)) {
             version = (int64_t)header.version;
         }
     }
     /* Only one header is written at a time, so only one is interrupted */
     if ((begun == 2) && (good == 0) && (image != NULL)) {
-        snprintf(image->damage, sizeof(image->damage), "%s: not restored: both "
-                 "headers have wrong checksums, so the file was damaged; take "
-                 "it from a backup, or remove the checkpoint to start at the "
-                 "beginning", path);
+        note_damage(image, 0, path, "both headers have wrong checksums");
     }
     return version;
 }
@@ -479,9 +499,13 @@ static int share_image(checkpoint_t *cp, image_t *image)
     if (combine(cp, &version, 1, MPI_UINT64_T, MPI_MAX) != 0) {
         return -1;
     }
+    damaged = (image->damage[0] != '\0') &&
+              ((version == 0) || (version < image->damaged));
+    if (agree(cp, damaged ? fail("%s", image->damage) : 0) != 0) {
+        return -1;
+    }
     if (version == 0) {
-        damaged = (image->damage[0] != '\0');
-        return agree(cp, damaged ? fail("%s", image->damage) : 0);
+        return 0;
     }
     if (version == image->header.version) {
         from = cp->rank;
