@@ -28,6 +28,11 @@
 #define ERROR_BYTES 1024
 /* How long ranks of an earlier job, which was killed, may take to end */
 #define LOCK_SECONDS 10
+/* What to do about a damaged file; printed with its version */
+#define ADVICE \
+    "take it from a backup, restore the version before by starting once with " \
+    "the option before = %" PRIu64 ", or remove the checkpoint to start at " \
+    "the beginning"
 
 /* At the beginning of a file, one a page, for slot 0 and 1. In any format it
  * has these bytes, begins with magic and format, and ends with sum. */
@@ -72,6 +77,7 @@ typedef struct image {
     header_t header;
     char     *table; /* NULL: there is none */
     uint64_t own_version; /* the last one in this rank's file */
+    uint64_t before, newest; /* looked for; of all that were seen */
     char     damage[ERROR_BYTES]; /* the reason not to restore damaged; or "" */
     uint64_t damaged; /* 0: of a file that has no good header */
 } image_t;
@@ -342,15 +348,14 @@ static int check_header(const header_t *header, const char *path, int ranks,
     return 1;
 }
 
-/* A version that is not whole is an error unless a newer one is found */
-static void note_damage(image_t *image, uint64_t version, const char *path,
-                        const char *what)
+/* A version whose table is not whole is an error unless there is a newer one */
+static void note_damage(image_t *image, uint64_t version, const char *path)
 {
     if ((image->damage[0] == '\0') || (version > image->damaged)) {
         image->damaged = version;
-        snprintf(image->damage, sizeof(image->damage), "%s: not restored: %s, "
-                 "so the file was damaged; take it from a backup, or remove "
-                 "the checkpoint to start at the beginning", path, what);
+        snprintf(image->damage, sizeof(image->damage), "%s: not restored: the "
+                 "table of version %" PRIu64 " has a wrong checksum, so the "
+                 "file was damaged; " ADVICE, path, version, version);
     }
 }
 
@@ -358,10 +363,10 @@ static void note_damage(image_t *image, uint64_t version, const char *path,
 static int take(image_t *image, const header_t *header, int fd,
                 const char *path)
 {
-    char what[64];
     char *table;
 
-    if (header->version <= image->header.version) {
+    if ((header->version <= image->header.version) ||
+        (header->version >= image->before)) {
         return 0;
     }
     table = malloc(header->table_bytes);
@@ -377,9 +382,7 @@ static int take(image_t *image, const header_t *header, int fd,
                                 header->ranks * sizeof(part_t))) ||
         (sum_of(table, header->table_bytes) != header->table_sum)) {
         free(table);
-        snprintf(what, sizeof(what), "the table of version %" PRIu64 " has a "
-                 "wrong checksum", header->version);
-        note_damage(image, header->version, path, what);
+        note_damage(image, header->version, path);
         return 0;
     }
     free(image->table);
@@ -412,8 +415,12 @@ static int64_t look_at(int fd, const char *path, int ranks, int rank,
         }
     }
     /* Only one header is written at a time, so only one is interrupted */
-    if ((begun == 2) && (good == 0) && (image != NULL)) {
-        note_damage(image, 0, path, "both headers have wrong checksums");
+    if ((begun == 2) && (good == 0) && (image != NULL) &&
+        (image->damage[0] == '\0')) {
+        snprintf(image->damage, sizeof(image->damage), "%s: not restored: both "
+                 "headers have wrong checksums, so the file was damaged; take "
+                 "it from a backup, or remove the checkpoint to start at the "
+                 "beginning", path);
     }
     return version;
 }
@@ -431,6 +438,9 @@ static int look_at_path(checkpoint_t *cp, const char *path, int ranks, int rank,
     close(fd);
     if (version < 0) {
         return -1;
+    }
+    if ((uint64_t)version > image->newest) {
+        image->newest = (uint64_t)version;
     }
     if (ranks != cp->size) {
         cp->others = 1;
@@ -493,21 +503,25 @@ static int for_files(checkpoint_t *cp, image_t *image,
 /* Give all ranks the newest checkpoint that one of them found */
 static int share_image(checkpoint_t *cp, image_t *image)
 {
-    uint64_t version = image->header.version;
-    int from         = cp->size, damaged;
+    uint64_t versions[2] = {image->header.version, image->newest};
+    int from             = cp->size, damaged;
 
-    if (combine(cp, &version, 1, MPI_UINT64_T, MPI_MAX) != 0) {
+    if (combine(cp, versions, 2, MPI_UINT64_T, MPI_MAX) != 0) {
         return -1;
     }
+    image->newest = versions[1];
     damaged = (image->damage[0] != '\0') &&
-              ((version == 0) || (version < image->damaged));
+              ((versions[0] == 0) || (versions[0] < image->damaged));
     if (agree(cp, damaged ? fail("%s", image->damage) : 0) != 0) {
         return -1;
     }
-    if (version == 0) {
-        return 0;
+    if (versions[0] == 0) {
+        return (cp->options.before == 0) ?
+               0 : fail("%s: not restored: there is no version before %" PRIu64
+                        "; give no option before", cp->name,
+                        cp->options.before);
     }
-    if (version == image->header.version) {
+    if (versions[0] == image->header.version) {
         from = cp->rank;
     }
     if ((combine(cp, &from, 1, MPI_INT, MPI_MIN) != 0) ||
@@ -617,9 +631,8 @@ static int take_parts(const checkpoint_t *cp, const image_t *image,
         length = parts[i].count * array->unit;
         if (sum_of(data, length) != parts[i].sum) {
             return fail("%s: not restored: array \"%.31s\" of version %" PRIu64
-                        " has a wrong checksum, so the file was damaged; take "
-                        "it from a backup, or remove the checkpoint to start "
-                        "at the beginning", path, array->name,
+                        " has a wrong checksum, so the file was damaged; "
+                        ADVICE, path, array->name, image->header.version,
                         image->header.version);
         }
         copy_part(array, &parts[i], data);
@@ -644,9 +657,9 @@ static int map_data(const image_t *image, const char *path, uint64_t offset,
     if ((fstat(fd, &st) != 0) || ((uint64_t)st.st_size < offset + bytes)) {
         close(fd);
         return fail("%s: not restored: it has %lld bytes and needs %" PRIu64
-                    ", so it was cut off; take it from a backup, or remove the "
-                    "checkpoint to start at the beginning", path,
-                    (long long)st.st_size, offset + bytes);
+                    ", so it was cut off; " ADVICE, path,
+                    (long long)st.st_size, offset + bytes,
+                    image->header.version);
     }
     *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
     close(fd);
@@ -1017,20 +1030,25 @@ static int find(checkpoint_t *cp, image_t *image, checkpoint_found_t *found)
     if (combine(cp, sums, 2, MPI_INT, MPI_SUM) != 0) {
         return -1;
     }
-    cp->version = image->header.version;
+    /* If newer versions are given up, the next one is newer than they are, and
+     * not where this one is */
+    cp->version = image->newest +
+                  (image->newest - image->header.version) % 2;
     *found      = (checkpoint_found_t){
         .version = image->header.version,
         .step    = image->header.step,
         .ranks   = (int)image->header.ranks,
         .copies  = sums[0]
     };
-    return (sums[0] > 0) || (sums[1] > 0);
+    return (sums[0] > 0) || (sums[1] > 0) ||
+           (image->newest > image->header.version);
 }
 
 static int start(checkpoint_t *cp, const char *name,
                  const checkpoint_array_t *arrays, checkpoint_found_t *found)
 {
-    image_t image = {.table = NULL};
+    image_t image = {.before = (cp->options.before > 0) ?
+                               cp->options.before : UINT64_MAX};
     uint64_t job;
     int ret, renew;
 

@@ -57,6 +57,9 @@ typedef struct checkpoint_options {
                                      * one file may be lost */
     checkpoint_progress_t progress; /* or NULL */
     void                  *arg;     /* of progress */
+    uint64_t              before;   /* restore the last version before this one,
+                                     * which is damaged; 0: the last one. For
+                                     * one start: it gives up what is newer. */
 } checkpoint_options_t;
 
 /* What checkpoint_open() found */

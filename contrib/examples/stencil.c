@@ -6,11 +6,12 @@
  * checkpoint.h. Kill it at any moment and start it again, with another number
  * of ranks if you like: the result has the same bytes.
  *
- * usage: stencil NAME ROWS COLUMNS STEPS [EVERY [RESULT [SECONDS]]]
+ * usage: stencil NAME ROWS COLUMNS STEPS [EVERY [RESULT [SECONDS [BEFORE]]]]
  *
  * NAME is that of the checkpoint, which is written after EVERY steps (default:
  * 10; 0: neither read nor written). Rank 0 writes the plate after the last step
  * to RESULT, and how far a checkpoint is, at most once in SECONDS (default: 1).
+ * It goes on from the last version before BEFORE (default: from the last one).
  */
 
 #include "checkpoint.h"
@@ -134,11 +135,13 @@ static void write_checkpoint(const plate_t *plate, checkpoint_t *checkpoint,
 
 /* Go on from the last checkpoint. Return its step, or 0. */
 static uint64_t restart(plate_t *plate, const char *name, double *copy,
-                        progress_t *progress, checkpoint_t **checkpoint_p)
+                        uint64_t before, progress_t *progress,
+                        checkpoint_t **checkpoint_p)
 {
     checkpoint_options_t options = {.copies   = 1,
                                     .progress = print_progress,
-                                    .arg      = progress};
+                                    .arg      = progress,
+                                    .before   = before};
     checkpoint_array_t array     = {.name  = "temperature",
                                     .unit  = plate->columns * sizeof(double),
                                     .total = plate->rows,
@@ -197,7 +200,7 @@ static void write_result(const plate_t *plate, const char *path)
 }
 
 static void run(plate_t *plate, const char *name, uint64_t steps,
-                uint64_t every, progress_t *progress)
+                uint64_t every, uint64_t before, progress_t *progress)
 {
     checkpoint_t *checkpoint = NULL;
     double *copy             = NULL;
@@ -208,7 +211,7 @@ static void run(plate_t *plate, const char *name, uint64_t steps,
         if (copy == NULL) {
             give_up("no memory");
         }
-        step = restart(plate, name, copy, progress, &checkpoint);
+        step = restart(plate, name, copy, before, progress, &checkpoint);
         if (step > steps) {
             give_up("the checkpoint is of a later step than the last one");
         }
@@ -235,7 +238,7 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (argc < 5) {
         give_up("usage: stencil NAME ROWS COLUMNS STEPS "
-                "[EVERY [RESULT [SECONDS]]]");
+                "[EVERY [RESULT [SECONDS [BEFORE]]]]");
     }
     plate.rows    = strtoull(argv[2], NULL, 10);
     plate.columns = strtoull(argv[3], NULL, 10);
@@ -249,7 +252,8 @@ int main(int argc, char **argv)
     }
     begin(&plate);
     run(&plate, argv[1], strtoull(argv[4], NULL, 10),
-        (argc > 5) ? strtoull(argv[5], NULL, 10) : 10, &progress);
+        (argc > 5) ? strtoull(argv[5], NULL, 10) : 10,
+        (argc > 8) ? strtoull(argv[8], NULL, 10) : 0, &progress);
     if (argc > 6) {
         write_result(&plate, argv[6]);
     }
