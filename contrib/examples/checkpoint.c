@@ -86,6 +86,7 @@ struct checkpoint {
     MPI_Comm             comm;
     MPI_Win              win; /* MPI_WIN_NULL: none */
     int                  rank, size, count, copies, broken, others;
+    int                  named; /* the names of the files are durable */
     int                  lost; /* MPI failed: nothing collective any more */
     int                  lock; /* the descriptor, or -1 */
     uint64_t             version;
@@ -847,8 +848,8 @@ static int write_header(const checkpoint_t *cp, uint64_t version, uint64_t step)
             (flush(cp, cp->rank) == 0)) ? 0 : -1;
 }
 
-/* The files of another number of ranks go when the names of ours are durable */
-static void remove_others(checkpoint_t *cp)
+/* Make the names of new files durable */
+static int sync_names(const checkpoint_t *cp)
 {
     char path[PATH_MAX];
     const char *slash = strrchr(cp->name, '/');
@@ -858,14 +859,12 @@ static void remove_others(checkpoint_t *cp)
              (slash == NULL) ? 1 : (int)(slash - cp->name) + 1,
              (slash == NULL) ? "." : cp->name);
     fd  = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    ret = (fd < 0) ? -1 : fsync(fd);
+    ret = ((fd < 0) || (fsync(fd) != 0)) ?
+          fail("%s: cannot sync the directory: %s", path, strerror(errno)) : 0;
     if (fd >= 0) {
         close(fd);
     }
-    if (agree(cp, (ret == 0) ? 0 : fail("%s: cannot sync", path)) == 0) {
-        for_files(cp, NULL, remove_path);
-    }
-    cp->others = 0;
+    return ret;
 }
 
 int checkpoint_write(checkpoint_t *cp, uint64_t step)
@@ -892,13 +891,17 @@ int checkpoint_write(checkpoint_t *cp, uint64_t step)
         ret = flush_data(cp);
     }
     if ((agree(cp, ret) != 0) ||
-        (agree(cp, write_header(cp, version, step)) != 0)) {
+        (agree(cp, write_header(cp, version, step)) != 0) ||
+        (!cp->named && (agree(cp, sync_names(cp)) != 0))) {
         return -1;
     }
     cp->version = version;
     cp->broken  = 0;
+    cp->named   = 1;
+    /* The files of another number of ranks go when ours are there for good */
     if (cp->others) {
-        remove_others(cp);
+        for_files(cp, NULL, remove_path);
+        cp->others = 0;
     }
     return 0;
 }

@@ -5,11 +5,14 @@
  * To be linked into a program: after so many collective calls as the variable
  * DAXPIN_TEST_CALLS says, rank 1 does nothing any more, as if it were dead, and
  * the collective calls of the others fail, as those of an MPI that tolerates
- * faults do.
+ * faults do. And no directory can be synced, if there is DAXPIN_TEST_NO_SYNC.
  */
 
+#include <errno.h>
 #include <mpi.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int calls;
@@ -58,4 +61,16 @@ int MPI_Bcast(void *data, int count, MPI_Datatype type, int from,
 {
     return is_over(++calls) ? MPI_ERR_OTHER :
            PMPI_Bcast(data, count, type, from, comm);
+}
+
+int fsync(int fd)
+{
+    struct stat st;
+
+    if ((getenv("DAXPIN_TEST_NO_SYNC") != NULL) && (fstat(fd, &st) == 0) &&
+        S_ISDIR(st.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
 }
