@@ -998,16 +998,16 @@ static int open_window(checkpoint_t *cp)
     ret = MPI_Win_allocate((MPI_Aint)data_offset(cp, cp->copies ? 4 : 2), 1,
                            info, cp->comm, &base, &cp->win);
     MPI_Info_free(&info);
-    if (ret != MPI_SUCCESS) {
-        cp->win = MPI_WIN_NULL;
-        fail_mpi(cp, "make the window", ret);
-    }
-    if (agree(cp, (ret == MPI_SUCCESS) ? 0 : -1) != 0) {
+    ret = (ret == MPI_SUCCESS) ?
+          0 : fail_mpi(cp, "make the window (see standard error)", ret);
+    if (agree(cp, ret) != 0) {
+        cp->win = MPI_WIN_NULL; /* of some ranks: it cannot be freed */
         return -1;
     }
     MPI_Win_set_errhandler(cp->win, MPI_ERRORS_RETURN);
-    MPI_Win_lock_all(MPI_MODE_NOCHECK, cp->win);
-    return agree(cp, check_window(cp));
+    ret = MPI_Win_lock_all(MPI_MODE_NOCHECK, cp->win);
+    return agree(cp, (ret == MPI_SUCCESS) ?
+                     check_window(cp) : fail_mpi(cp, "lock the window", ret));
 }
 
 /* Fill the arrays from what is there. Return 1 if a new checkpoint should be
@@ -1093,6 +1093,8 @@ int checkpoint_open(MPI_Comm comm, const char *name,
     checkpoint_t *cp = calloc(1, sizeof(*cp));
     char why[ERROR_BYTES];
 
+    *checkpoint_p = NULL;
+    *found        = (checkpoint_found_t){0};
     if (cp == NULL) {
         MPI_Abort(comm, 1);
         exit(1);
@@ -1112,7 +1114,6 @@ int checkpoint_open(MPI_Comm comm, const char *name,
         cp->options = *options;
     }
     cp->copies = cp->options.copies && (cp->size > 1);
-    *found     = (checkpoint_found_t){0};
     if (start(cp, name, arrays, found) != 0) {
         memcpy(why, error_text, sizeof(why));
         checkpoint_close(cp);

@@ -74,7 +74,7 @@ typedef struct checkpoint checkpoint_t;
 
 /* Look for the last checkpoint, fill the arrays from it, and make the files
  * ready for more. An error has changed no file that has a checkpoint; arrays
- * may have been filled. */
+ * may have been filled, and checkpoint_p is set to NULL. */
 int checkpoint_open(MPI_Comm comm, const char *name,
                     const checkpoint_array_t *arrays, int count,
                     const checkpoint_options_t *options,
