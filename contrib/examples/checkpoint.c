@@ -24,6 +24,7 @@
 #define MAGIC       0x746e696f706b6863ull /* "chkpoint" */
 #define FORMAT      1
 #define CHUNK       (32ull << 20) /* what is made durable at once */
+#define MOST        (1ull << 58) /* bytes in a slot: no offset overflows */
 #define LANES       4
 #define ERROR_BYTES 1024
 /* How long ranks of an earlier job, which was killed, may take to end */
@@ -936,10 +937,41 @@ static int check_parts(const checkpoint_t *cp)
     return 0;
 }
 
+/* Put an array of this rank into the table */
+static int add_array(checkpoint_t *cp, const checkpoint_array_t *array,
+                     kind_t *kind, part_t *part)
+{
+    uint64_t bytes;
+
+    if ((array->first > array->total) ||
+        (array->count > array->total - array->first)) {
+        return fail("%s: not opened: the block of rank %d in array \"%.31s\", "
+                    "%" PRIu64 " elements from %" PRIu64 " on, is not in its "
+                    "%" PRIu64 "; give numbers of elements, not bytes",
+                    cp->name, cp->rank, array->name, array->count, array->first,
+                    array->total);
+    }
+    if (__builtin_mul_overflow(array->count, array->unit, &bytes) ||
+        (bytes > MOST) || (cp->slot_bytes + round_up(bytes, PAGE) > MOST)) {
+        return fail("%s: not opened: the block of rank %d in array \"%.31s\", "
+                    "%" PRIu64 " elements of %" PRIu64 " bytes, is too large "
+                    "for a file; use more ranks", cp->name, cp->rank,
+                    array->name, array->count, array->unit);
+    }
+    memcpy(kind->name, array->name, strnlen(array->name, sizeof(kind->name)));
+    kind->unit      = array->unit;
+    kind->total     = array->total;
+    part->first     = array->first;
+    part->count     = array->count;
+    cp->slot_bytes += round_up(bytes, PAGE);
+    cp->own_bytes  += bytes;
+    return 0;
+}
+
 static int make_table(checkpoint_t *cp, const checkpoint_array_t *arrays)
 {
     kind_t *kinds;
-    int i;
+    int i, ret = 0;
 
     cp->table_bytes = cp->count * (sizeof(kind_t) +
                                    cp->size * sizeof(part_t));
@@ -953,16 +985,36 @@ static int make_table(checkpoint_t *cp, const checkpoint_array_t *arrays)
     memcpy(cp->arrays, arrays, cp->count * sizeof(*arrays));
     kinds     = (kind_t*)cp->table;
     cp->parts = (part_t*)(kinds + cp->count);
-    for (i = 0; i < cp->count; ++i) {
-        memcpy(kinds[i].name, arrays[i].name, sizeof(kinds[i].name));
-        kinds[i].unit  = arrays[i].unit;
-        kinds[i].total = arrays[i].total;
-        cp->parts[cp->rank * cp->count + i].first = arrays[i].first;
-        cp->parts[cp->rank * cp->count + i].count = arrays[i].count;
-        cp->slot_bytes += round_up(arrays[i].count * arrays[i].unit, PAGE);
-        cp->own_bytes  += arrays[i].count * arrays[i].unit;
+    for (i = 0; (i < cp->count) && (ret == 0); ++i) {
+        ret = add_array(cp, &arrays[i], &kinds[i],
+                        &cp->parts[cp->rank * cp->count + i]);
     }
-    return 0;
+    return ret;
+}
+
+/* Compare what all ranks have to have alike, and agree on a slot's size and on
+ * the byte to be locked */
+static int compare_ranks(checkpoint_t *cp, uint64_t *job)
+{
+    uint64_t options[LANES] = {cp->count, cp->copies, cp->options.before};
+    sum_t sum               = {{1, 2, 3, 4}, 0};
+    uint64_t values[4];
+
+    sum_add(&sum, options, sizeof(options));
+    sum_add(&sum, cp->table, cp->count * sizeof(kind_t));
+    values[0] = sum_end(&sum);
+    values[1] = ~values[0];
+    values[2] = cp->slot_bytes;
+    values[3] = *job;
+    if (combine(cp, values, 4, MPI_UINT64_T, MPI_MAX) != 0) {
+        return -1;
+    }
+    cp->slot_bytes = values[2];
+    *job           = values[3];
+    return (values[0] == ~values[1]) ? 0 :
+           fail("%s: not opened: the ranks differ in the number of arrays, a "
+                "name, unit or total of them, or the options copies and before; "
+                "give the same everywhere", cp->name);
 }
 
 /* Without daxpin the keys mean nothing, and all would be in memory. MPI may
@@ -1052,7 +1104,7 @@ static int start(checkpoint_t *cp, const char *name,
 {
     image_t image = {.before = (cp->options.before > 0) ?
                                cp->options.before : UINT64_MAX};
-    uint64_t job;
+    uint64_t job  = 0;
     int ret, renew;
 
     /* A name with % or a long one is not what MPI_Info can say */
@@ -1066,14 +1118,10 @@ static int start(checkpoint_t *cp, const char *name,
         ret = fail("%s: not opened: no random number: %s", name,
                    strerror(errno));
     }
-    if (agree(cp, ret) != 0) {
-        return -1;
-    }
     job = (job >> 2) + 1; /* an offset in a file */
-    if ((combine(cp, &cp->slot_bytes, 1, MPI_UINT64_T, MPI_MAX) != 0) ||
+    if ((agree(cp, ret) != 0) || (compare_ranks(cp, &job) != 0) ||
         (agree(cp, share_parts(cp)) != 0) ||
         (agree(cp, check_parts(cp)) != 0) ||
-        (combine(cp, &job, 1, MPI_UINT64_T, MPI_MAX) != 0) ||
         (agree(cp, take_lock(cp, job)) != 0)) {
         return -1;
     }

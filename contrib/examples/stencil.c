@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST (1ull << 30) /* rows, and columns: no product overflows */
+
 typedef struct plate {
     uint64_t rows, columns; /* of all ranks */
     uint64_t first, count;  /* rows of this rank */
@@ -242,8 +244,10 @@ int main(int argc, char **argv)
     }
     plate.rows    = strtoull(argv[2], NULL, 10);
     plate.columns = strtoull(argv[3], NULL, 10);
-    if ((plate.rows < (uint64_t)size) || (plate.columns == 0)) {
-        give_up("there must be a row for each rank, and a column");
+    if ((plate.rows < (uint64_t)size) || (plate.columns == 0) ||
+        (plate.rows > MOST) || (plate.columns > MOST)) {
+        give_up("there must be a row for each rank, a column, and at most "
+                "2^30 of either");
     }
     plate.first = plate.rows * rank / size;
     plate.count = plate.rows * (rank + 1) / size - plate.first;
