@@ -16,18 +16,22 @@
  * checkpoint_write() returned for, or the one that it was about to return for.
  *
  * The next job may have another number of ranks. Then it has other files, and
- * the earlier ones go when the first checkpoint is in the new ones. What a rank
- * restores it reads from files, by their names: with another number of ranks,
- * or from copies, the files have to be in a directory that all nodes see.
+ * the earlier ones go when the first checkpoint is in the new ones, but for
+ * those that have no good header: remove these by hand. What a rank restores it
+ * reads from files, by their names: with another number of ranks, or from
+ * copies, the files have to be in a directory that all nodes see. Each rank
+ * looks at the headers of all files that it sees, so that N ranks open N^2 at a
+ * start.
  *
  * One job at a time has a checkpoint: until all of its ranks have closed it or
  * ended, NAME.lock is locked, and another job is refused after 10 seconds. The
  * file stays. Never remove it while a job runs.
  *
- * All functions but checkpoint_error() are collective, and return the same at
- * all ranks: 0, or -1, when checkpoint_error() says why. Only if MPI itself
- * fails, for instance because a rank has died, they may differ: then ranks that
- * know should end the job (MPI_Abort), for which others may wait.
+ * The functions are called by one thread at a time. All but checkpoint_error()
+ * are collective, and return the same at all ranks: 0, or -1, when
+ * checkpoint_error() says why. Only if MPI itself fails, for instance because a
+ * rank has died, they may differ: then ranks that know should end the job
+ * (MPI_Abort), for which others may wait.
  */
 
 #ifndef DAXPIN_EXAMPLES_CHECKPOINT_H_
@@ -39,14 +43,16 @@
 
 #define CHECKPOINT_NAME_BYTES 32
 
-/* An array that is distributed over the ranks, each of which has a block */
+/* An array that is distributed over the ranks. Each has one block, which may be
+ * empty, and begins where that of the rank before ends. */
 typedef struct checkpoint_array {
-    char     name[CHECKPOINT_NAME_BYTES];
+    char     name[CHECKPOINT_NAME_BYTES]; /* this, unit and total are the same
+                                           * at all ranks */
     uint64_t unit;  /* bytes of an element */
     uint64_t total; /* elements at all ranks */
     uint64_t first; /* of this rank, in the whole array */
     uint64_t count; /* of this rank */
-    void     *data;
+    void     *data; /* to stay there: each write reads it */
 } checkpoint_array_t;
 
 /* Called while this rank writes: bytes that are durable, and of how many */
