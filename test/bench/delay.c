@@ -5,15 +5,15 @@
 
 /*
  * usage: delay DIRECTORY [ROUNDS [MEMBERS [WHAT]...]]
- * prints lines of WHAT MEDIAN_US P99_US
+ * prints lines of WHAT MEDIAN_US P99_US MAX_US; P99 is - of less than 200 rounds
  *
  * plain    no process has the file open
  * break    a process has a lease of the kernel's on it, and gives that back as
  *          soon as it gets the signal
- * idle     MEMBERS processes (2) have it open with daxpin
- * first    the same, and there was no truncate for a while. The kernel lists its
- *          locks only after all processors have left the list (RCU), if it has
- *          not done so just before.
+ * idle     MEMBERS processes (2) have it open with daxpin, and the kernel has
+ *          listed its locks just before, as for another truncate
+ * first    the same without that: the kernel lists its locks only after all
+ *          processors have left the list (RCU)
  * puts     and write 8 bytes at a time to it, each in an access
  * large    and write 64 MiB at a time to it, as MPI_Put() does: in one access, a
  *          piece at a time. The file is as long as that, else 64 KiB.
@@ -46,6 +46,7 @@
 #define MEMBERS_MAX 512
 #define ROUNDS      200
 #define ROUNDS_MAX  10000
+#define ROUNDS_P99  200 /* of them, two are longer than the 99th percentile */
 #define SETTLE_US   3000
 #define FIRST_US    100000
 #define PATH_BYTES  4096
@@ -266,6 +267,17 @@ static void tell_all(member_t *members, int count, int what)
     }
 }
 
+/* Have the kernel list its locks. */
+static void list_locks(void)
+{
+    char buffer[4096];
+    int fd = open("/proc/locks", O_RDONLY | O_CLOEXEC);
+
+    while ((fd >= 0) && (read(fd, buffer, sizeof(buffer)) > 0)) {
+    }
+    close(fd);
+}
+
 static double time_round(kind_t kind, member_t *members)
 {
     const int count   = (kind == KIND_PLAIN) ? 0 :
@@ -280,6 +292,9 @@ static double time_round(kind_t kind, member_t *members)
     }
     tell_all(members, count, 'b');
     usleep((kind == KIND_FIRST) ? FIRST_US : SETTLE_US);
+    if (kind != KIND_FIRST) {
+        list_locks();
+    }
     if (kind == KIND_STOPPED) {
         kill(members[count - 1].pid, SIGSTOP);
     }
@@ -308,12 +323,24 @@ static int is_wanted(int kind, int argc, char **argv)
     return (argc <= 4) && (kind < KIND_LARGE);
 }
 
+static void print_times(const char *name, double *times, int rounds)
+{
+    const double middle = median(times, rounds); /* which sorts them */
+
+    printf("%s %.1f ", name, middle);
+    if (rounds >= ROUNDS_P99) {
+        printf("%.1f ", times[rounds - 1 - rounds / 100]);
+    } else {
+        printf("- ");
+    }
+    printf("%.1f\n", times[rounds - 1]);
+}
+
 int main(int argc, char **argv)
 {
     const int rounds = (argc > 2) ? atoi(argv[2]) : ROUNDS;
     static double times[KINDS][ROUNDS_MAX];
     member_t members[MEMBERS_MAX];
-    double middle;
     int i, kind;
 
     num_members = (argc > 3) ? atoi(argv[3]) : MEMBERS;
@@ -342,9 +369,7 @@ int main(int argc, char **argv)
     unlink(path);
     for (kind = 0; kind < KINDS; ++kind) {
         if (is_wanted(kind, argc, argv)) {
-            middle = median(times[kind], rounds); /* which sorts them */
-            printf("%s %.1f %.1f\n", kind_names[kind], middle,
-                   times[kind][rounds * 99 / 100]);
+            print_times(kind_names[kind], times[kind], rounds);
         }
     }
     return 0;

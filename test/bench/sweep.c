@@ -32,6 +32,7 @@
 #define ROUNDS     15
 #define ROUND_SEC  2e-3 /* about, if a call takes less */
 #define CALL_SEC   0.5  /* the greatest for all rounds but three */
+#define EPOCHS     200  /* of a round */
 #define WINDOWS    20   /* made and freed */
 
 static const long sizes[] = {8,       64,      512,      4096,    32768,
@@ -148,36 +149,43 @@ static void measure_sizes(const char *name, call_func_t func)
     }
 }
 
+static void epoch_fence(MPI_Group other)
+{
+    (void)other;
+    MPI_Win_fence(0, win);
+}
+
+static void epoch_pscw(MPI_Group other)
+{
+    if (rank == 0) {
+        MPI_Win_start(other, 0, win);
+        MPI_Win_complete(win);
+    } else {
+        MPI_Win_post(other, 0, win);
+        MPI_Win_wait(win);
+    }
+}
+
 /* Time epochs without any call, by both ranks */
-static void measure_epochs(void)
+static void measure_epoch(const char *name, void (*epoch)(MPI_Group other))
 {
     MPI_Group world, other;
     const int peer = 1 - rank;
-    double start;
-    int i;
+    double ns[ROUNDS], start;
+    int i, j;
 
-    start = now();
-    for (i = 0; i < 1000; ++i) {
-        MPI_Win_fence(0, win);
-    }
-    if (rank == 0) {
-        printf("fence 0 %.1f\n", (now() - start) * 1e9 / 1000);
-    }
     MPI_Comm_group(MPI_COMM_WORLD, &world);
     MPI_Group_incl(world, 1, &peer, &other);
-    start = now();
-    for (i = 0; i < 1000; ++i) {
-        if (rank == 0) {
-            MPI_Win_start(other, 0, win);
-            MPI_Win_complete(win);
-        } else {
-            MPI_Win_post(other, 0, win);
-            MPI_Win_wait(win);
+    for (i = 0; i < ROUNDS; ++i) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        start = now();
+        for (j = 0; j < EPOCHS; ++j) {
+            epoch(other);
         }
+        ns[i] = (now() - start) * 1e9 / EPOCHS;
     }
-    MPI_Barrier(MPI_COMM_WORLD);
     if (rank == 0) {
-        printf("pscw 0 %.1f\n", (now() - start) * 1e9 / 1000);
+        printf("%s 0 %.1f\n", name, median(ns, ROUNDS));
     }
     MPI_Group_free(&other);
     MPI_Group_free(&world);
@@ -285,7 +293,8 @@ int main(int argc, char **argv)
             measure("lock", call_lock, 0);
         }
         MPI_Barrier(MPI_COMM_WORLD);
-        measure_epochs();
+        measure_epoch("fence", epoch_fence);
+        measure_epoch("pscw", epoch_pscw);
         measure_windows();
     }
     if ((argc > 3) && (rank == 0)) {
