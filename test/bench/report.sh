@@ -31,7 +31,7 @@ report_title()
     idle) echo "idle" ;;
     puts) echo "8 B puts" ;;
     large) echo "64 MiB puts" ;;
-    first) echo "idle, the kernel's locks not listed before" ;;
+    first) echo "idle, locks not listed before" ;;
     stopped) echo "one is stopped" ;;
     esac
 }
@@ -464,20 +464,25 @@ report_goals()
         "lane is one more. UCP chooses lanes before it knows for which memory," \
         "and without the lane it would go around the access check."
     echo "- Another node: after its own flush a rank reads the state of the" \
-        "target's file, which is a second round trip, and nothing but the first" \
-        "one orders the two."
+        "target's file, which is a second round trip of as many messages, and" \
+        "nothing but the first one orders the two. An accumulate also takes and" \
+        "gives back a lock at the target, because a NIC's atomics are none for a" \
+        "CPU."
     echo "- Lock and unlock: osc/sm checks nothing. An epoch of daxpin ends with a" \
         "look at the lease of the file, and a lock knows who waits for it, so" \
         "that a rank that has ended is found."
-    echo "- The first truncate for a while: the kernel lists its locks only after" \
-        "all processors have left the list. An administrator can have that done" \
-        "at once: \`/sys/kernel/rcu_expedited\`, in docs/administrators.md."
-    echo "- Many processes that put: there are $(nproc) processors. Each process" \
-        "needs one to end the access that it is in, and another time to replace" \
-        "its mappings; for 256 idle ones, 20 ms are $((20000 * $(nproc) / 256))" \
-        "us of a processor each."
+    echo "- A truncate without the kernel's locks listed before: both processors" \
+        "are idle while the kernel waits for all of them to leave the list. An" \
+        "administrator can have that done at once: \`/sys/kernel/rcu_expedited\`," \
+        "in docs/administrators.md."
+    echo "- 256 processes: there are $(nproc) processors, and each process needs" \
+        "one to end its accesses, to look for what shows the file, to replace" \
+        "that, and to answer."
     echo
-    echo "docs/developers.md has the reasons for the first two."
+    echo "docs/developers.md has the reasons for the first two. \"Of turns\" is the" \
+        "least and the greatest ratio of a turn: two processes that wait for each" \
+        "other, as in a fence, take up to three times as long where the host has" \
+        "put two processors far from each other."
 }
 
 report_write()
@@ -561,10 +566,10 @@ report_write()
     echo
     echo "The median, the 99th percentile and the longest, by the number of" \
         "processes that have the file and by what they do. A process that is stopped" \
-        "is given up after 5 s. \"Idle\" is a truncate soon after another one," \
-        "\"first\" one after 100 ms without any: the kernel tells which processes" \
-        "wait (/proc/locks) only after all processors have left its lists, but" \
-        "with \`/sys/kernel/rcu_expedited\` set to 1 at once."
+        "is given up after 5 s. The kernel tells which processes wait" \
+        "(/proc/locks) only after all processors have left its lists, but with" \
+        "\`/sys/kernel/rcu_expedited\` set to 1 at once. It has done so just before" \
+        "in all columns but the second, as for another truncate."
     echo
     echo "There is no 99th percentile of less than 200 times: \`times\` in" \
         "delay.csv. A file has 64 KiB, or 64 MiB where that much is put. Processes" \
