@@ -415,25 +415,27 @@ static daxpin_file_t *watch_adopt(const char *path, char **memory_p,
 
     unit_make_file(path, UNIT_LENGTH, 'a');
     /* From here on the member is known to use daxpin */
-    member_start_open(member, unit_path(unit_disk, "other"));
+    member_start_open(member, unit_path(unit_memory, "other"));
     assert_child_ok(member, "close");
     fd        = open(path, O_RDWR | O_CLOEXEC);
     *memory_p = unit_map(fd, UNIT_LENGTH);
     close(fd);
-    unit_use_dir(unit_disk);
+    unit_use_dir(unit_memory);
     assert_ok(daxpin_file_adopt(*memory_p, UNIT_LENGTH, &params, &file,
                                 &offset));
     assert_child_ok(member, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(member, "adopt %s 8000", unit_disk);
+    assert_child_ok(member, "adopt %s 8000", unit_memory);
     assert_becomes(file, HELD);
     return file;
 }
 
 /* The first access to a file that is lent, and another program that writes over
- * it: the holder reads of that before it hears of the access. */
+ * it: the holder reads of that before it hears of the access. On DAX, the program
+ * would wait for a hold. */
 static void test_first_access(void **state)
 {
-    const char *path = unit_path(unit_disk, "first");
+    const char *path = unit_path(unit_memory, "first");
+    long put, over;
     child_t member, other;
     daxpin_file_t *file;
     char *memory;
@@ -446,9 +448,13 @@ static void test_first_access(void **state)
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_loop_wake();
     unit_sleep_ms(20);
-    assert_child_ok(&member, "put 0 8 1");
-    assert_child_ok(&other, "over");
+    child_send(&member, "put 0 8 1");
+    put = child_answer(&member, CHILD_WAIT_MS);
+    child_send(&other, "over");
+    over = child_answer(&other, CHILD_WAIT_MS);
     pthread_mutex_unlock(&daxpin_mutex);
+    assert_int_equal(put, 0);
+    assert_int_equal(over, 0);
     watch_check_revoked(file, "let in");
     child_finish(&other);
     child_finish(&member);
