@@ -141,7 +141,8 @@ add_machine_results()
 }
 
 # Print the newest line of each layer and release, as a table of Markdown: files.
-# The line of a part is printed where there is no other one.
+# Where there is a line of a whole layer, none that is short or of a part counts,
+# and so on.
 table()
 {
     sort -s -t "$(printf '\t')" -k 1,1 "$@" | awk -F '\t' '
@@ -156,8 +157,11 @@ table()
             if ($10) cell = cell ", " $10 " skipped"
             if ($7 != "whole") cell = cell " (" $7 ")"
             rows[row] = $1
-            if ($7 != "part" || !((row, $6) in cells))
+            much = index("part short whole", $7)
+            if (much >= how[row, $6]) {
+                how[row, $6] = much
                 cells[row, $6] = cell
+            }
         }
         END {
             for (row in rows) {
