@@ -179,7 +179,9 @@ struct daxpin_file {
     int                logged_mode; /* that an exchange has made a descriptor
                                        one for reading and writing */
     int                grew;      /* holder: a process of daxpin has made the
-                                     file longer since that was last checked */
+                                     file longer since that was last checked;
+                                     member: this one has, or does so, and no
+                                     holder was told that it is done */
     int                holdable;  /* holder: a hold works on this file */
     daxpin_guard_t     guard;
     int                on_break;  /* daxpin_on_break_t */

@@ -247,7 +247,6 @@ static int daxpin_handover_follow(daxpin_file_t *file,
     if ((file->growing > 0) || file->grew) {
         /* Before the new holder misses this process in its old place */
         daxpin_share_send_grow(file, file->growing > 0);
-        file->grew = 0;
     }
     close(file->roster_fd); /* It has another place already, with this turn */
     file->roster_fd    = welcome->roster_fd;

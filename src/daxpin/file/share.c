@@ -1041,6 +1041,9 @@ void daxpin_share_send_guard(daxpin_file_t *file)
 void daxpin_share_send_grow(daxpin_file_t *file, int grows)
 {
     daxpin_share_send(file, DAXPIN_MESSAGE_GROW, (uint64_t)grows);
+    if (!grows && (file->share.holder_conn != NULL)) {
+        file->grew = 0; /* No holder after this one is to be told again */
+    }
 }
 
 void daxpin_share_send_expose(daxpin_file_t *file)

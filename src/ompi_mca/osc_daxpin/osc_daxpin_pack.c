@@ -19,8 +19,9 @@
  * int, and crashes. */
 #define OSC_DAXPIN_COPY_MAX ((size_t)1 << 30)
 
-/* Bytes of a packed copy: a message has no more */
-#define OSC_DAXPIN_PACKED_MAX 0x7ffff000 /* of the kernel, for one call */
+/* Bytes of a packed copy: process_vm_readv() moves no more by one call, and a
+ * message has not many more */
+#define OSC_DAXPIN_PACKED_MAX 0x7ffff000
 
 int osc_daxpin_copy(const void *source, osc_daxpin_count_t source_count,
                     const ompi_datatype_t *source_dt, void *dest,
