@@ -6,6 +6,7 @@
 #include "programs.h"
 
 #include "log.h"
+#include "patience.h"
 
 #include "guard.skel.h"
 
@@ -36,6 +37,10 @@
     "the kernel has to have BTF and the BPF LSM: CONFIG_BPF_LSM " \
     "and \"bpf\" in /sys/kernel/security/lsm (boot with "         \
     "lsm=...,bpf), and no lockdown"
+
+#define GUARD_MEMORY_HINT                                              \
+    "Linux 7 cannot make any on a processor without cmpxchg16b (cx16 " \
+    "in /proc/cpuinfo; a virtual machine may hide it)"
 
 /* In the daemon's directory in a BPF file system: PID/inodes and PID/state are
  * maps, PID/link* are programs at their hooks */
@@ -225,6 +230,7 @@ static int guard_programs_try(int fd)
 
 int guard_programs_start(void)
 {
+    const char *what = "ignores programs", *hint = GUARD_HINT;
     int fd, ret;
 
     libbpf_set_print(guard_print);
@@ -242,9 +248,13 @@ int guard_programs_start(void)
                        (guard_skeleton->bss->guard_places[0] == 0))) {
         ret = -ENOTSUP;
     }
+    if (ret == -ENOMEM) {
+        what = "makes no entry for a file";
+        hint = GUARD_MEMORY_HINT;
+    }
     if (ret != 0) {
-        guard_log(LOG_ERR, "cannot guard: the kernel ignores programs (%s); "
-                  GUARD_HINT, strerror(-ret));
+        guard_log(LOG_ERR, "cannot guard: the kernel %s (%s); %s", what,
+                  strerror(-ret), hint);
     }
     return ret;
 }
@@ -451,16 +461,34 @@ int guard_programs_forget(void)
  * Guarded ranges
  */
 
+/* Set what a map has for a descriptor. Return 0 or -errno. */
+static int guard_update(struct bpf_map *map, int fd, const void *value)
+{
+    unsigned tries = 0;
+    int ret;
+
+    do {
+        ret = (bpf_map_update_elem(bpf_map__fd(map), &fd, value, BPF_ANY) ==
+               0) ? 0 : -errno;
+    } while (guard_try_again(ret, &tries));
+    return ret;
+}
+
 int guard_programs_set(int fd, const guard_map_t *map)
 {
-    return (bpf_map_update_elem(bpf_map__fd(guard_skeleton->maps.inodes), &fd,
-                                map, BPF_ANY) == 0) ? 0 : -errno;
+    return guard_update(guard_skeleton->maps.inodes, fd, map);
 }
 
 int guard_programs_clear(int fd)
 {
-    return (bpf_map_delete_elem(bpf_map__fd(guard_skeleton->maps.inodes),
-                                &fd) == 0) ? 0 : -errno;
+    unsigned tries = 0;
+    int ret;
+
+    do {
+        ret = (bpf_map_delete_elem(bpf_map__fd(guard_skeleton->maps.inodes),
+                                   &fd) == 0) ? 0 : -errno;
+    } while (guard_try_again(ret, &tries));
+    return ret;
 }
 
 guard_range_t *guard_programs_ranges(void)
@@ -472,10 +500,7 @@ int guard_programs_mark(int listen_fd)
 {
     const uint32_t none = 0;
 
-    return (bpf_map_update_elem(bpf_map__fd(guard_skeleton->maps.payers),
-                                &listen_fd, &none, BPF_ANY) == 0) ?
-                   0 :
-                   -errno;
+    return guard_update(guard_skeleton->maps.payers, listen_fd, &none);
 }
 
 uid_t guard_programs_payer(int sock, uid_t uid, int *waits_p)

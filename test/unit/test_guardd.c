@@ -15,6 +15,11 @@
 
 #include "guardd/log.c"
 #include "guardd/loop.c"
+/* How long the daemon has waited, ns */
+#define nanosleep count_nanosleep
+static int count_nanosleep(const struct timespec *pause, struct timespec *rest);
+#include "guardd/patience.c"
+#undef nanosleep
 #include "guardd/user.c"
 #include "guardd/stranger.c"
 #include "guardd/space.c"
@@ -29,6 +34,7 @@ static void *count_move(void *to, const void *from, size_t length);
  * In place of programs.c
  */
 
+static long        waited;   /* ns */
 static int         waiting;  /* connections */
 static guard_map_t last_map; /* that the kernel got */
 
@@ -37,6 +43,15 @@ guard_range_t *guard_programs_ranges(void)
     static guard_range_t ranges[GUARD_RANGES_MAX];
 
     return ranges;
+}
+
+static int count_nanosleep(const struct timespec *pause, struct timespec *rest)
+{
+    assert_null(rest);
+    assert_int_equal(pause->tv_sec, 0);
+    assert_in_range(pause->tv_nsec, 1, 999999999);
+    waited += pause->tv_nsec;
+    return 0;
 }
 
 /* Check what the program in the kernel relies on: a range that is not empty, or such
@@ -327,6 +342,29 @@ static unsigned check_free(void)
         ++count;
     }
     return count;
+}
+
+/* Linux has no memory for a map's entry for a moment, and then it has */
+static void test_momentary(void **state)
+{
+    const int momentary[] = {-ENOMEM, -EBUSY, -EAGAIN, -EDEADLK, -ETIMEDOUT};
+    unsigned tries;
+    size_t i;
+
+    for (i = 0; i < sizeof(momentary) / sizeof(*momentary); ++i) {
+        waited = 0;
+        for (tries = 0; guard_try_again(momentary[i], &tries);) {
+            assert_in_range(waited, 1, GUARD_PATIENCE_MS * 1000000l);
+        }
+        assert_int_equal(waited, GUARD_PATIENCE_MS * 1000000l);
+    }
+    waited = 0;
+    tries  = 0;
+    assert_false(guard_try_again(0, &tries));
+    assert_false(guard_try_again(-ENOENT, &tries));
+    assert_false(guard_try_again(-EPERM, &tries));
+    assert_int_equal(waited, 0);
+    (void)state;
 }
 
 /* As many files as one user may have, which change in any order: their room in the
@@ -698,6 +736,7 @@ int main(int argc, char **argv)
                                        unit_case(test_nonsense),
                                        unit_case(test_full),
                                        unit_case(test_waiting),
+                                       unit_case(test_momentary),
                                        unit_case(test_space),
                                        unit_case(test_table_full),
                                        unit_case(test_many_at_once),
