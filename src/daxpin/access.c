@@ -154,7 +154,7 @@ static int daxpin_access_check_file(daxpin_access_t *access, uint64_t end)
     }
     if (end > (uint64_t)st.st_size) {
         atomic_store(&file->faulted, 1);
-        daxpin_loop_wake();
+        daxpin_loop_wake_all();
         return -ESTALE;
     }
     /* If the file was truncated and has grown again, the fault handler has
@@ -244,15 +244,17 @@ static int daxpin_file_check_slow(daxpin_file_t *file)
         if ((ret < 0) && (now >= deadline)) {
             if (!file->holder) {
                 daxpin_member_give_up(file);
-                daxpin_loop_wake();
+                daxpin_file_wake(file);
             }
             ret = 0;
+        }
+        if (ret < 0) {
+            daxpin_file_wake(file);
         }
         pthread_mutex_unlock(&daxpin_mutex);
         if (ret >= 0) {
             return (ret > 0) ? 0 : -ESTALE;
         }
-        daxpin_loop_wake();
         nanosleep(&pause, NULL);
     }
 }

@@ -71,6 +71,7 @@ static void daxpin_elect_try(daxpin_file_t *file)
 {
     pthread_mutex_lock(&daxpin_mutex);
     (void)daxpin_holder_tick(file, daxpin_now(), 0);
+    daxpin_file_want(file); /* The loop has to know when the next step is due */
     pthread_mutex_unlock(&daxpin_mutex);
 }
 

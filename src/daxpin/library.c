@@ -25,35 +25,119 @@
 #include "daxpin/os/vma.h"
 #include "daxpin/os/watch.h"
 
-/* Take the steps that each file can take now. Return when to be called again
- * (ns). */
+/* However few files were known to have a step to take, all of them take one so
+ * long after the last time, unless the loop sleeps */
+#define DAXPIN_TURNS_ALL DAXPIN_SEC
+
+/* Under daxpin_mutex */
+static struct {
+    uint64_t due; /* ns: no file is due before, but those that are wanted */
+    uint64_t all; /* ns: when all files take a step again */
+} daxpin_turns;
+
+static uint64_t daxpin_library_step_holder(daxpin_file_t *file, uint64_t now,
+                                           int signaled)
+{
+    const int broken = daxpin_loop_take_hint(file->fd) || signaled;
+
+    return daxpin_holder_tick(file, now, broken);
+}
+
+/* Take the steps that a file can take now. Return the file behind it in the list
+ * of all. */
+static daxpin_file_t *daxpin_library_step(daxpin_file_t *file, int signaled)
+{
+    const uint64_t now = daxpin_now();
+    daxpin_file_t *following;
+    uint64_t next;
+
+    daxpin_file_unwant(file);
+    ++file->refs; /* the file stays in the list while callbacks run */
+    if (file->holder) {
+        next = daxpin_library_step_holder(file, now, signaled);
+    } else {
+        next = daxpin_member_tick(file, now);
+        next = daxpin_earlier(next, daxpin_handover_tick(file, now));
+    }
+    next             = daxpin_earlier(next, daxpin_revoke_tick(file, now));
+    next             = daxpin_earlier(next, daxpin_share_tick(file, now));
+    next             = daxpin_earlier(next, daxpin_guard_tick(file, now));
+    next             = daxpin_earlier(next, daxpin_file_unmap_tick(file, now));
+    next             = daxpin_earlier(next, daxpin_report_tick(file, now));
+    file->due        = next;
+    daxpin_turns.due = daxpin_earlier(daxpin_turns.due, next);
+    --file->refs;
+    following = LIST_NEXT(file, link);
+    daxpin_file_destroy_if_unused(file);
+    return following;
+}
+
+/* Have all files take a step, or those that are wanted or due. */
+static void daxpin_library_step_through(int all, int signaled)
+{
+    const uint64_t now  = daxpin_now();
+    daxpin_file_t *file = LIST_FIRST(&daxpin_files);
+
+    daxpin_turns.due = DAXPIN_NEVER;
+    while (file != NULL) {
+        if (all || file->wanted || (file->due <= now)) {
+            file = daxpin_library_step(file, signaled);
+        } else {
+            daxpin_turns.due = daxpin_earlier(daxpin_turns.due, file->due);
+            file             = LIST_NEXT(file, link);
+        }
+    }
+}
+
+/* Have those files take a step that are wanted now. What they make of others is
+ * for the next turn. */
+static void daxpin_library_step_wanted(void)
+{
+    daxpin_file_t *file;
+    unsigned count = daxpin_file_count_wanted();
+
+    while ((count-- > 0) && ((file = daxpin_file_first_wanted()) != NULL)) {
+        (void)daxpin_library_step(file, 0);
+    }
+}
+
+/* Want the files whose leases may have been broken, as signals said. */
+static void daxpin_library_want_broken(void)
+{
+    daxpin_file_t *file;
+
+    if (!daxpin_loop_has_hints()) {
+        return;
+    }
+    LIST_FOREACH(file, &daxpin_files, link) {
+        if (file->holder && daxpin_loop_has_hint(file->fd)) {
+            daxpin_file_want(file);
+        }
+    }
+}
+
+/* Take the steps of the files that have one to take now, and all others. Return
+ * when to be called again (ns). */
 static uint64_t daxpin_library_tick(int signaled)
 {
-    uint64_t next = DAXPIN_NEVER, now;
-    daxpin_file_t *file, *following;
-    int broken;
+    const uint64_t now = daxpin_now();
+    uint64_t next;
+    int all;
 
     daxpin_holders_read_watch();
-    for (file = LIST_FIRST(&daxpin_files); file != NULL; file = following) {
-        now = daxpin_now();
-        ++file->refs; /* the file stays in the list while callbacks run */
-        if (file->holder) {
-            broken = daxpin_loop_take_hint(file->fd) || signaled;
-            next   = daxpin_earlier(next,
-                                    daxpin_holder_tick(file, now, broken));
-        } else {
-            next = daxpin_earlier(next, daxpin_member_tick(file, now));
-            next = daxpin_earlier(next, daxpin_handover_tick(file, now));
-        }
-        next = daxpin_earlier(next, daxpin_revoke_tick(file, now));
-        next = daxpin_earlier(next, daxpin_share_tick(file, now));
-        next = daxpin_earlier(next, daxpin_guard_tick(file, now));
-        next = daxpin_earlier(next, daxpin_file_unmap_tick(file, now));
-        next = daxpin_earlier(next, daxpin_report_tick(file, now));
-        --file->refs;
-        following = LIST_NEXT(file, link);
-        daxpin_file_destroy_if_unused(file);
+    all = daxpin_loop_take_all() || signaled || (now >= daxpin_turns.all);
+    if (all) {
+        daxpin_turns.all = now + DAXPIN_TURNS_ALL;
+    } else {
+        daxpin_library_want_broken();
     }
+    if (all || (now >= daxpin_turns.due)) {
+        daxpin_library_step_through(all, signaled);
+    } else {
+        daxpin_library_step_wanted();
+    }
+    next = (daxpin_file_count_wanted() > 0) ? 0 : daxpin_turns.due;
+    next = daxpin_earlier(next, all ? DAXPIN_NEVER : daxpin_turns.all);
     next = daxpin_earlier(next, daxpin_share_tick_door(daxpin_now()));
     next = daxpin_earlier(next, daxpin_files_leave(daxpin_now()));
     next = daxpin_earlier(next, daxpin_close_tick(daxpin_now()));
@@ -65,6 +149,8 @@ static uint64_t daxpin_library_tick(int signaled)
  * with the state REVOKED. */
 static void daxpin_library_forked(void)
 {
+    daxpin_turns.due = 0;
+    daxpin_turns.all = 0;
     daxpin_watch_fork();
     daxpin_close_fork();
     daxpin_files_fork();

@@ -214,7 +214,7 @@ static void fault_replace_late(daxpin_file_t *file, char *addr)
 {
     daxpin_sink_replace_page((uintptr_t)addr & ~(FAULT_PAGE - 1), FAULT_PAGE);
     atomic_store(&file->faulted, 1);
-    daxpin_loop_wake();
+    daxpin_loop_wake_all();
 }
 
 /* Two pages that the handler replaces late do not stay one. The handler of

@@ -446,7 +446,7 @@ static void test_first_access(void **state)
     assert_becomes(file, LENT);
     /* The loop has its events by then, but the mutex only at the end of this */
     pthread_mutex_lock(&daxpin_mutex);
-    daxpin_loop_wake();
+    daxpin_loop_wake_all();
     unit_sleep_ms(20);
     child_send(&member, "put 0 8 1");
     put = child_answer(&member, CHILD_WAIT_MS);

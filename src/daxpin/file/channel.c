@@ -60,6 +60,17 @@ static void daxpin_conn_detach(daxpin_conn_t *conn)
     conn->waiting = 0;
 }
 
+/* Have the file take a step. It is not known for a process that has just connected,
+ * and while a new holder is asked. */
+static void daxpin_conn_want(const daxpin_conn_t *conn)
+{
+    if ((conn != NULL) && (conn->file != NULL)) {
+        daxpin_file_want(conn->file);
+    } else {
+        daxpin_loop_want_all();
+    }
+}
+
 /* Return whether a file uses the channel. Where only LEAVE has to be sent, the
  * end of the connection has the same effect. */
 static int daxpin_channel_is_used(const daxpin_channel_t *channel)
@@ -166,6 +177,7 @@ static void daxpin_conn_gone(daxpin_conn_t *conn,
                              const daxpin_channel_ops_t *ops)
 {
     daxpin_conn_detach(conn);
+    daxpin_conn_want(conn);
     if (conn->leaving) {
         free(conn);
     } else {
@@ -215,6 +227,7 @@ static int daxpin_channel_note(daxpin_channel_t *channel,
 {
     daxpin_conn_t *conn = daxpin_channel_find_conn(channel, message->token);
 
+    daxpin_conn_want(conn);
     if ((message->type == DAXPIN_MESSAGE_LEAVE) && (channel->count > 0)) {
         if (conn != NULL) {
             daxpin_conn_gone(conn, channel->ops);
@@ -271,7 +284,7 @@ daxpin_channel_t *daxpin_channel_create(daxpin_channels_t *kind,
     channel->fd   = fd;
     channel->pid  = pid;
     channel->kind = kind;
-    channel->id   = daxpin_loop_add(fd, daxpin_channel_event, channel);
+    channel->id   = daxpin_loop_add_narrow(fd, daxpin_channel_event, channel);
     if (channel->id == 0) {
         error = errno;
         free(channel);

@@ -249,7 +249,7 @@ static int daxpin_fault_act(uintptr_t addr)
         daxpin_fault_end_access(file);
         ret = daxpin_fault_replace(addr, &piece);
         atomic_store(&file->faulted, 1);
-        daxpin_loop_wake();
+        daxpin_loop_wake_all();
         return ret;
     case DAXPIN_FAULT_SINK:
         return daxpin_fault_may_retry(addr, DAXPIN_SINK_RETRIES) ||

@@ -24,6 +24,44 @@
 
 struct daxpin_files daxpin_files = LIST_HEAD_INITIALIZER(daxpin_files);
 
+static TAILQ_HEAD(, daxpin_file) daxpin_wanted =
+        TAILQ_HEAD_INITIALIZER(daxpin_wanted);
+static unsigned                  daxpin_num_wanted;
+
+void daxpin_file_want(daxpin_file_t *file)
+{
+    if (!file->wanted) {
+        file->wanted = 1;
+        ++daxpin_num_wanted;
+        TAILQ_INSERT_TAIL(&daxpin_wanted, file, wanting);
+    }
+}
+
+void daxpin_file_wake(daxpin_file_t *file)
+{
+    daxpin_file_want(file);
+    daxpin_loop_wake();
+}
+
+void daxpin_file_unwant(daxpin_file_t *file)
+{
+    if (file->wanted) {
+        file->wanted = 0;
+        --daxpin_num_wanted;
+        TAILQ_REMOVE(&daxpin_wanted, file, wanting);
+    }
+}
+
+daxpin_file_t *daxpin_file_first_wanted(void)
+{
+    return TAILQ_FIRST(&daxpin_wanted);
+}
+
+unsigned daxpin_file_count_wanted(void)
+{
+    return daxpin_num_wanted;
+}
+
 daxpin_state_t daxpin_file_state(const daxpin_file_t *file)
 {
     return (daxpin_state_t)atomic_load_explicit(&file->control->state,

@@ -146,6 +146,9 @@ typedef enum daxpin_phase {
  */
 struct daxpin_file {
     LIST_ENTRY(daxpin_file) link;
+    uint64_t           due;       /* ns, of its next step in the loop */
+    int                wanted;    /* for a step in the loop's next turn */
+    TAILQ_ENTRY(daxpin_file) wanting; /* files that are */
     unsigned           refs;      /* 0: only the loop still needs the file */
     _Atomic int        holder;        /* any thread reads these two; a member
                                          may become the holder */
@@ -273,6 +276,21 @@ struct daxpin_file {
 LIST_HEAD(daxpin_files, daxpin_file);
 
 extern struct daxpin_files daxpin_files;
+
+/* Let the loop have the file take a step in its next turn. Caller holds
+ * daxpin_mutex. */
+void daxpin_file_want(daxpin_file_t *file);
+
+/* The same, and wake the loop. */
+void daxpin_file_wake(daxpin_file_t *file);
+
+/* Undo that, because the step is taken now, or the file leaves the list of all. */
+void daxpin_file_unwant(daxpin_file_t *file);
+
+/* Return the file that is wanted for the longest time, or NULL, and how many files
+ * are. */
+daxpin_file_t *daxpin_file_first_wanted(void);
+unsigned daxpin_file_count_wanted(void);
 
 /* Return whether processes may join the file: not revoked or released. Caller
  * holds daxpin_mutex. */

@@ -131,7 +131,7 @@ static void daxpin_guard_report(daxpin_file_t *file)
         guard->status = status;
         daxpin_report_update(file);
         daxpin_share_send_guard(file);
-        daxpin_loop_wake();
+        daxpin_file_wake(file);
     }
 }
 
@@ -527,7 +527,7 @@ void daxpin_guard_add(daxpin_file_t *file, uint64_t start, uint64_t end)
         daxpin_guard_request(file, DAXPIN_GUARD_ADD, start, end);
     } else if (daxpin_now() >= guard->retry) {
         daxpin_guard_connect(file);
-        daxpin_loop_wake(); /* The loop tries again at guard->retry */
+        daxpin_file_wake(file); /* The loop tries again at guard->retry */
     } else {
         daxpin_guard_report(file);
     }
@@ -690,7 +690,7 @@ void daxpin_guard_close_wait(daxpin_file_t *file,
 
     while (is_last(file) &&
            ((end = daxpin_guard_close(file, now)) != DAXPIN_NEVER)) {
-        daxpin_loop_wake(); /* It may wait without a bound */
+        daxpin_file_wake(file); /* It may wait without a bound */
         clock_gettime(CLOCK_REALTIME, &until);
         left           = (uint64_t)until.tv_nsec + (end - now);
         until.tv_sec  += (time_t)(left / DAXPIN_SEC);

@@ -80,6 +80,18 @@ static daxpin_loss_t daxpin_holder_look_for_loss(const daxpin_file_t *file)
                                                  DAXPIN_LOSS_NONE;
 }
 
+/* Have members wait while a change is not explained. Return whether they do. */
+static int daxpin_holder_set_judging(daxpin_file_t *file)
+{
+    const int unclear = (daxpin_file_state(file) == DAXPIN_STATE_LENT) &&
+                        !daxpin_lease_is_guarded(&file->lease) &&
+                        file->lease.suspicious;
+
+    atomic_store(&file->control->judging, (uint32_t)unclear);
+    return unclear;
+}
+
+/* Whose events are in the queue, reading shows. Until then all members wait. */
 void daxpin_holders_read_watch(void)
 {
     daxpin_file_t *file;
@@ -93,6 +105,13 @@ void daxpin_holders_read_watch(void)
         }
     }
     daxpin_watch_read();
+    LIST_FOREACH(file, &daxpin_files, link) {
+        if (file->holder && daxpin_watch_has_seen(&file->watch)) {
+            daxpin_file_want(file);
+        } else if (file->holder) {
+            (void)daxpin_holder_set_judging(file);
+        }
+    }
 }
 
 /* Find out whether a process waits for the hold, and since when, as far as the
@@ -792,7 +811,7 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
         file->lease.error = -error;
         daxpin_holder_revoke(file, daxpin_errormsg());
     }
-    daxpin_loop_wake();
+    daxpin_file_wake(file);
 }
 
 /* Give the lease back, and try to take it again from now on. Return whether the
@@ -905,7 +924,7 @@ void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now)
          * waiters. */
         daxpin_lease_drop(file->fd);
     }
-    daxpin_loop_wake();
+    daxpin_file_wake(file);
 }
 
 /* Give back the lease that a holder before this one has taken, and let in
@@ -1040,13 +1059,8 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
 {
     uint64_t next = daxpin_holder_step(file, now, signaled);
-    int unclear;
 
-    /* While a change is not explained, members wait */
-    unclear = (daxpin_file_state(file) == DAXPIN_STATE_LENT) &&
-              !daxpin_lease_is_guarded(&file->lease) && file->lease.suspicious;
-    atomic_store(&file->control->judging, (uint32_t)unclear);
-    if (unclear) {
+    if (daxpin_holder_set_judging(file)) {
         next = daxpin_earlier(next, file->lease.scan);
     }
     return (daxpin_file_state(file) == DAXPIN_STATE_HELD) ?

@@ -26,7 +26,7 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error);
 void daxpin_holder_take_over(daxpin_file_t *file, uint64_t now);
 
 /* Read what the watch has seen of all files. Members wait, at a synchronisation
- * while LENT, until daxpin_holder_tick() has acted on it. */
+ * while LENT, until daxpin_holder_tick() of each file has acted on it. */
 void daxpin_holders_read_watch(void);
 
 /* Take one step: check the file, decide and act. signaled: a lease may have

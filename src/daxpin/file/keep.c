@@ -37,7 +37,7 @@ void daxpin_file_drop_hold(daxpin_file_t *file)
         file->unmap.left = DAXPIN_UNMAPS_MAX;
         file->unmap.next = 0;
         if (daxpin_file_unmap_tick(file, daxpin_now()) != DAXPIN_NEVER) {
-            daxpin_loop_wake();
+            daxpin_file_wake(file);
         }
     }
 }

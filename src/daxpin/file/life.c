@@ -230,6 +230,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     ret = daxpin_share_serve(file, address);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
+        daxpin_file_want(file);
     } else {
         daxpin_watch_drop(&file->watch);
     }
@@ -286,6 +287,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
                               welcome->pid);
     if (ret == 0) {
         LIST_INSERT_HEAD(&daxpin_files, file, link);
+        daxpin_file_want(file);
     } else {
         daxpin_watch_release(&file->watch_fd);
         close(welcome->sock);
@@ -338,7 +340,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
         return;
     }
     if (daxpin_guard_close(file, daxpin_now()) != DAXPIN_NEVER) {
-        daxpin_loop_wake(); /* It calls this again */
+        daxpin_file_wake(file); /* It calls this again */
         return;
     }
     if (file->holder && (file->revoke.phase == DAXPIN_PHASE_NONE) &&
@@ -346,6 +348,7 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
         daxpin_lease_drop(file->fd); /* else the lost members have it */
     }
     daxpin_roster_leave(file->roster_fd); /* before the address is given up */
+    daxpin_file_unwant(file);
     LIST_REMOVE(file, link);
     daxpin_report_drop(file);
     daxpin_share_close(file);
@@ -425,6 +428,7 @@ void daxpin_files_fork(void)
 
     daxpin_share_fork_all();
     while ((file = LIST_FIRST(&daxpin_files)) != NULL) {
+        daxpin_file_unwant(file);
         LIST_REMOVE(file, link);
         LIST_INSERT_HEAD(&daxpin_forked, file, link);
         daxpin_share_fork(file);

@@ -300,7 +300,7 @@ static void daxpin_share_receive_all(daxpin_file_t *file)
         daxpin_share_all.next = LIST_NEXT(conn, link);
         daxpin_share_receive(conn->channel);
     }
-    daxpin_loop_wake();
+    daxpin_file_wake(file);
 }
 
 int daxpin_share_is_exposed(daxpin_file_t *file)
@@ -939,7 +939,7 @@ int daxpin_share_follow(daxpin_file_t *file, daxpin_conn_t *conn, int sock,
         conn->file              = file;
         file->share.holder_conn = conn;
     }
-    daxpin_loop_wake(); /* to act on the notes */
+    daxpin_file_wake(file); /* to act on the notes */
     return 0;
 }
 

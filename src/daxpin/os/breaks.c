@@ -211,11 +211,21 @@ static void daxpin_breaks_note(int fd)
     }
 }
 
+int daxpin_breaks_has_hints(void)
+{
+    return daxpin_breaks.num_hints > 0;
+}
+
+int daxpin_breaks_has_hint(int fd)
+{
+    return (daxpin_breaks.num_hints > 0) && (fd >= 0) &&
+           ((unsigned)fd < daxpin_breaks.room) &&
+           (daxpin_breaks.leases[fd] & DAXPIN_BREAKS_HINT);
+}
+
 int daxpin_breaks_take_hint(int fd)
 {
-    if ((daxpin_breaks.num_hints == 0) || (fd < 0) ||
-        ((unsigned)fd >= daxpin_breaks.room) ||
-        !(daxpin_breaks.leases[fd] & DAXPIN_BREAKS_HINT)) {
+    if (!daxpin_breaks_has_hint(fd)) {
         return 0;
     }
     daxpin_breaks.leases[fd] &= (uint8_t)~DAXPIN_BREAKS_HINT;

@@ -49,8 +49,12 @@ int daxpin_breaks_read(void);
  * thread. */
 int daxpin_breaks_tick(uint64_t now);
 
-/* Return whether a signal said that the lease on a descriptor breaks, once for
- * the signals before. */
+/* Return whether a signal said that a lease breaks; that the one on a descriptor
+ * does. */
+int daxpin_breaks_has_hints(void);
+int daxpin_breaks_has_hint(int fd);
+
+/* The latter, once for the signals before. */
 int daxpin_breaks_take_hint(int fd);
 
 /* Forget the signals of leases that no file has taken. Return whether there

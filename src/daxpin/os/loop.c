@@ -25,8 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How many events the loop handles before the next tick, which has all files
- * take their steps */
+/* How many events the loop handles before the next tick, which has files take
+ * their steps */
 #define DAXPIN_LOOP_BATCH 64
 
 #define DAXPIN_LOOP_SLICE (DAXPIN_MSEC / 10) /* the least that there is */
@@ -36,6 +36,7 @@
 typedef struct daxpin_event {
     uint64_t            id;   /* 0: this one is free */
     unsigned            next; /* that is free; the last: DAXPIN_LOOP_NONE */
+    int                 narrow;
     daxpin_event_func_t func;
     void                *arg;
 } daxpin_event_t;
@@ -55,6 +56,7 @@ static struct {
     _Atomic int             wake_fd;
     uint64_t                last_id;  /* its upper bits */
     int                     signaled; /* any lease may have been broken */
+    _Atomic int             all;      /* any file may have a step to take */
     daxpin_event_t          *events;
     unsigned                room;
     unsigned                unused;   /* the first event that is free */
@@ -93,6 +95,12 @@ void daxpin_loop_wake(void)
     (void)ret; /* EAGAIN: the loop is awake; EBADF: there is no loop */
 }
 
+void daxpin_loop_wake_all(void)
+{
+    daxpin_loop_want_all();
+    daxpin_loop_wake();
+}
+
 /* Double the room. Return 0 or -ENOMEM. */
 static int daxpin_loop_grow(void)
 {
@@ -115,7 +123,8 @@ static int daxpin_loop_grow(void)
     return 0;
 }
 
-uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
+static uint64_t daxpin_loop_add_event(int fd, daxpin_event_func_t func,
+                                      void *arg, int narrow)
 {
     struct epoll_event epoll_event;
     daxpin_event_t *event;
@@ -135,9 +144,30 @@ uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
     }
     daxpin_loop.unused = event->next;
     event->id          = epoll_event.data.u64;
+    event->narrow      = narrow;
     event->func        = func;
     event->arg         = arg;
     return event->id;
+}
+
+uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg)
+{
+    return daxpin_loop_add_event(fd, func, arg, 0);
+}
+
+uint64_t daxpin_loop_add_narrow(int fd, daxpin_event_func_t func, void *arg)
+{
+    return daxpin_loop_add_event(fd, func, arg, 1);
+}
+
+void daxpin_loop_want_all(void)
+{
+    atomic_store(&daxpin_loop.all, 1);
+}
+
+int daxpin_loop_take_all(void)
+{
+    return atomic_exchange(&daxpin_loop.all, 0);
 }
 
 static daxpin_event_t *daxpin_loop_find(uint64_t id)
@@ -171,6 +201,16 @@ void daxpin_loop_remove(uint64_t id, int fd)
         event->next        = daxpin_loop.unused;
         daxpin_loop.unused = (unsigned)(id % DAXPIN_LOOP_PLACES);
     }
+}
+
+int daxpin_loop_has_hints(void)
+{
+    return daxpin_breaks_has_hints();
+}
+
+int daxpin_loop_has_hint(int fd)
+{
+    return daxpin_breaks_has_hint(fd);
 }
 
 int daxpin_loop_take_hint(int fd)
@@ -214,6 +254,9 @@ static void daxpin_loop_handle(const struct epoll_event *epoll_events,
     for (i = 0; i < count; ++i) {
         event = daxpin_loop_find(epoll_events[i].data.u64);
         if (event != NULL) {
+            if (!event->narrow) {
+                daxpin_loop_want_all();
+            }
             event->func(event->arg, epoll_events[i].events);
         }
     }
@@ -291,6 +334,7 @@ static void *daxpin_loop_main(void *arg)
             daxpin_loop_hint(); /* Whose break it is, nobody knows */
             next = 0;
         }
+        next                 = atomic_load(&daxpin_loop.all) ? 0 : next;
         next                 = daxpin_earlier(next, daxpin_breaks_next());
         pthread_mutex_unlock(&daxpin_mutex);
         daxpin_loop_wait(next);
@@ -306,10 +350,10 @@ static int daxpin_loop_open(void)
     daxpin_loop.wake_fd  = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if ((daxpin_loop.epoll_fd < 0) || (signal_fd < 0) ||
         (daxpin_loop.wake_fd < 0) ||
-        (daxpin_loop_add(daxpin_loop.wake_fd, daxpin_loop_on_wake,
-                         NULL) == 0) ||
-        (daxpin_loop_add(signal_fd, daxpin_loop_on_signal,
-                         NULL) == 0)) {
+        (daxpin_loop_add_narrow(daxpin_loop.wake_fd, daxpin_loop_on_wake,
+                                NULL) == 0) ||
+        (daxpin_loop_add_narrow(signal_fd, daxpin_loop_on_signal,
+                                NULL) == 0)) {
         return daxpin_error(errno, "cannot start the thread that watches "
                             "leases: %m");
     }

@@ -38,10 +38,20 @@ extern pthread_mutex_t daxpin_mutex;
  * Caller does not hold daxpin_mutex. */
 int daxpin_loop_start(const daxpin_loop_ops_t *ops);
 
-/* Call func when fd is readable or hung up. Return an id, or 0 on failure,
- * without a message. No id is used twice, so that an event that comes after
- * daxpin_loop_remove() calls no function. */
+/* Call func when fd is readable or hung up. Then any file may have a step to take.
+ * Return an id, or 0 on failure, without a message. No id is used twice, so that
+ * an event that comes after daxpin_loop_remove() calls no function. */
 uint64_t daxpin_loop_add(int fd, daxpin_event_func_t func, void *arg);
+
+/* The same for a func that tells by itself which files have a step to take. */
+uint64_t daxpin_loop_add_narrow(int fd, daxpin_event_func_t func, void *arg);
+
+/* Return whether any file may have a step to take, once. For tick(). */
+int daxpin_loop_take_all(void);
+
+/* Note that any file may have. An event function does not have to wake the loop. No
+ * lock is needed. */
+void daxpin_loop_want_all(void);
 
 /* Call the function also when fd takes more to be sent (EPOLLOUT), or not any
  * more. Does nothing if there is no such id. */
@@ -53,11 +63,19 @@ void daxpin_loop_remove(uint64_t id, int fd);
 /* Let the loop thread call tick() now. Async-signal-safe; no lock is needed. */
 void daxpin_loop_wake(void);
 
+/* The same, because any file may have a step to take. */
+void daxpin_loop_wake_all(void);
+
 /* Let the next tick() check of all leases whether they were broken. */
 void daxpin_loop_hint(void);
 
+/* Return whether a lease may have been broken; whether it is the one on a
+ * descriptor. */
+int daxpin_loop_has_hints(void);
+int daxpin_loop_has_hint(int fd);
+
 /* Return whether the lease on a descriptor may have been broken since the last
- * call for it. For tick(), which calls this for all leases of this process. */
+ * call for it. For tick(), which calls this for all leases that have a hint. */
 int daxpin_loop_take_hint(int fd);
 
 /* Take the lease on a descriptor, so that the loop notices when it breaks.

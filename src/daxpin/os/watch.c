@@ -124,7 +124,7 @@ uint64_t daxpin_watch_tick(uint64_t now)
         return DAXPIN_NEVER;
     }
     if (now >= daxpin_watching.again) {
-        daxpin_watching.id = daxpin_loop_add(daxpin_watching.fd,
+        daxpin_watching.id = daxpin_loop_add_narrow(daxpin_watching.fd,
                                              daxpin_watch_event, NULL);
         daxpin_watching.again = now + DAXPIN_WATCH_PAUSE;
     }
@@ -250,6 +250,11 @@ void daxpin_watch_read(void)
             }
         }
     }
+}
+
+int daxpin_watch_has_seen(const daxpin_inode_watch_t *watch)
+{
+    return watch->seen != 0;
 }
 
 unsigned daxpin_watch_take(daxpin_inode_watch_t *watch)

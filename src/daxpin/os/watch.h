@@ -75,6 +75,9 @@ void daxpin_watch_read(void);
  * again (ns). */
 uint64_t daxpin_watch_tick(uint64_t now);
 
+/* Return whether the watch has seen anything since daxpin_watch_take(). */
+int daxpin_watch_has_seen(const daxpin_inode_watch_t *watch);
+
 /* Return what the watch has seen, and forget it. */
 unsigned daxpin_watch_take(daxpin_inode_watch_t *watch);
 
