@@ -348,12 +348,12 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
         daxpin_lease_drop(file->fd); /* else the lost members have it */
     }
     daxpin_roster_leave(file->roster_fd); /* before the address is given up */
-    daxpin_file_unwant(file);
     LIST_REMOVE(file, link);
     daxpin_report_drop(file);
     daxpin_share_close(file);
     daxpin_file_drop_hold(file);
     daxpin_fault_unwatch(file);
+    daxpin_file_unwant(file); /* The functions above may have wanted it */
     if ((file->unmap.left > 0) && daxpin_file_has_adopted(file)) {
         LIST_INSERT_HEAD(&daxpin_leaving, file, link);
     } else {
