@@ -37,13 +37,11 @@ static int daxpin_file_has_others(daxpin_file_t *file)
     return (file->refs > 1) || !daxpin_share_is_alone(file);
 }
 
-/* Caller holds daxpin_mutex, so that a process that joins finds the file as it
- * is afterwards. */
-static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
+/* Return 0, or -errno with a message, if the file may not be made shorter now. Caller
+ * holds daxpin_mutex. */
+static int daxpin_shrink_check(daxpin_file_t *file, size_t length)
 {
-    int held = daxpin_hold_is_placed(&file->hold);
     char holder[DAXPIN_HOLDER_NAME];
-    int ret;
 
     if (!file->holder) {
         daxpin_file_holder_name(file, holder, sizeof(holder));
@@ -56,7 +54,7 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             "has ended: %s", file->path, length,
                             file->control->cause);
     }
-    if (daxpin_file_has_others(file)) {
+    if (daxpin_file_has_others(file) || file->shrinking) {
         return daxpin_error(EBUSY, "%s: cannot shrink from %zu bytes to %zu: "
                             "it has other users; close it there first",
                             file->path, daxpin_file_size(file), length);
@@ -71,18 +69,66 @@ static int daxpin_file_shrink_locked(daxpin_file_t *file, size_t length)
                             "process truncates it, or waits to do so; try "
                             "again", file->path, length);
     }
-    daxpin_file_drop_hold(file); /* it would stop this truncate as well */
-    file->grew = 1;
-    ret = daxpin_space_cut(file->fd, length);
-    if (ret != 0) {
-        daxpin_error(-ret, "%s: cannot shrink to %zu bytes: %s", file->path,
-                     length, strerror(-ret));
+    return 0;
+}
+
+/* Keep out whoever would find the file half cut, and have what the watch sees be the
+ * program's own. Return the descriptor, or -errno with a message. */
+static int daxpin_shrink_begin(daxpin_file_t *file, size_t length, int *held_p)
+{
+    int ret;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    ret = daxpin_shrink_check(file, length);
+    if (ret == 0) {
+        *held_p         = daxpin_hold_is_placed(&file->hold);
+        file->shrinking = 1;
+        ++file->growing; /* no hold meanwhile: it would stop the cut as well */
+        daxpin_file_drop_hold(file);
+        file->grew = 1;
+        if (length < atomic_load(&file->control->length)) {
+            atomic_store(&file->control->length, length);
+            file->lease.blocks = 0; /* what goes is no loss */
+        }
+        ++file->fd_users;
+        ret = file->fd;
     }
-    daxpin_file_note_size(file);
-    if (held) {
-        daxpin_file_place_hold(file);
-    }
+    pthread_mutex_unlock(&daxpin_mutex);
     return ret;
+}
+
+static void daxpin_shrink_end(daxpin_file_t *file, int held)
+{
+    pthread_mutex_lock(&daxpin_mutex);
+    --file->growing;
+    file->shrinking = 0;
+    file->grew      = 1;
+    if (daxpin_file_is_alive(file)) {
+        daxpin_file_note_size(file);
+        if (held) {
+            daxpin_file_place_hold(file);
+        }
+    }
+    daxpin_file_wake(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    daxpin_file_return_fd(file);
+}
+
+/* Make the file shorter, without daxpin_mutex: that takes as long as the file system
+ * needs to free what it cuts. */
+static int daxpin_file_shrink_once(daxpin_file_t *file, size_t length)
+{
+    int fd, ret, held;
+
+    fd = daxpin_shrink_begin(file, length, &held);
+    if (fd < 0) {
+        return fd;
+    }
+    ret = daxpin_space_cut(fd, length);
+    daxpin_shrink_end(file, held);
+    return (ret == 0) ? 0 :
+                        daxpin_error(-ret, "%s: cannot shrink to %zu bytes: %s",
+                                     file->path, length, strerror(-ret));
 }
 
 int daxpin_file_shrink(daxpin_file_t *file, size_t length)
@@ -95,9 +141,7 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
         if (i > 0) {
             nanosleep(&pause, NULL);
         }
-        pthread_mutex_lock(&daxpin_mutex);
-        ret = daxpin_file_shrink_locked(file, length);
-        pthread_mutex_unlock(&daxpin_mutex);
+        ret = daxpin_file_shrink_once(file, length);
     } while ((ret == -EAGAIN) && (++i < DAXPIN_SHRINK_TRIES));
     return ret;
 }

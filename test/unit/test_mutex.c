@@ -314,6 +314,39 @@ static void test_undo(void **state)
     (void)state;
 }
 
+static child_t     mutex_reader;
+static const char *mutex_path;
+
+static void mutex_let_reader_wait(int fd)
+{
+    (void)fd;
+    mutex_check();
+    intruder_start(&mutex_reader, "read", mutex_path, 0);
+    assert_blocked(&mutex_reader, 100);
+}
+
+/* A file is cut without the mutex, and whoever opens it meanwhile finds it cut. */
+static void test_cut(void **state)
+{
+    const char *path = unit_path(unit_memory, "cut");
+    daxpin_file_t *file, *other;
+
+    mutex_path   = path;
+    mutex_sleeps = 0;
+    file         = unit_open(path, 2 * UNIT_LENGTH);
+    disk_length_hook = mutex_let_reader_wait;
+    assert_ok(daxpin_file_shrink(file, UNIT_LENGTH));
+    disk_length_hook = NULL;
+    assert_int_equal(mutex_sleeps, 0);
+    assert_int_equal(unit_file_size(path), UNIT_LENGTH);
+    assert_int_equal(intruder_result(&mutex_reader, CHILD_WAIT_MS), 0);
+    child_finish(&mutex_reader);
+    assert_ok(daxpin_file_open(path, UNIT_LENGTH, NULL, &other));
+    daxpin_file_close(other);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -328,6 +361,7 @@ int main(int argc, char **argv)
         unit_case(test_close),
         unit_case(test_lock),
         unit_case(test_shrink),
+        unit_case(test_cut),
         unit_case(test_undo)
     };
 

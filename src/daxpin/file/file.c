@@ -88,17 +88,34 @@ const char *daxpin_file_holder_name(const daxpin_file_t *file, char *buffer,
     return buffer;
 }
 
-daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
+/* Return a live file, or NULL. Caller holds daxpin_mutex. */
+static daxpin_file_t *daxpin_file_look_up(dev_t dev, uint64_t ino)
 {
     daxpin_file_t *file;
 
-    pthread_mutex_lock(&daxpin_mutex);
     LIST_FOREACH(file, &daxpin_files, link) {
         if ((file->ino == ino) && (file->dev == dev) &&
             daxpin_file_is_alive(file)) {
-            ++file->refs;
             break;
         }
+    }
+    return file;
+}
+
+daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    daxpin_file_t *file;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    while (((file = daxpin_file_look_up(dev, ino)) != NULL) &&
+           file->shrinking) {
+        pthread_mutex_unlock(&daxpin_mutex);
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&daxpin_mutex);
+    }
+    if (file != NULL) {
+        ++file->refs;
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return file;

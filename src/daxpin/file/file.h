@@ -177,6 +177,8 @@ struct daxpin_file {
     } unmap;
     unsigned           growing;   /* calls that make the file longer; without
                                      a hold meanwhile */
+    int                shrinking; /* holder: a thread makes the file shorter, without
+                                     the mutex; nobody joins meanwhile */
     int                adopted;   /* this process has mapped the file by itself,
                                      and may have record locks on it */
     int                logged_mode; /* that an exchange has made a descriptor
@@ -300,8 +302,8 @@ int daxpin_file_is_alive(const daxpin_file_t *file);
 const char *daxpin_file_holder_name(const daxpin_file_t *file, char *buffer,
                                     size_t size);
 
-/* Return a live file of this process with one more reference, or NULL. Caller
- * does not hold daxpin_mutex. */
+/* Return a live file of this process with one more reference, or NULL. One that is
+ * made shorter is waited for. Caller does not hold daxpin_mutex. */
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino);
 
 /* Return what daxpin_file_locks() returns. Caller holds daxpin_mutex. */

@@ -1058,8 +1058,12 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
 
 uint64_t daxpin_holder_tick(daxpin_file_t *file, uint64_t now, int signaled)
 {
-    uint64_t next = daxpin_holder_step(file, now, signaled);
+    uint64_t next;
 
+    if (file->shrinking) { /* It would cut what those store who are let in */
+        return now + DAXPIN_MSEC;
+    }
+    next = daxpin_holder_step(file, now, signaled);
     if (daxpin_holder_set_judging(file)) {
         next = daxpin_earlier(next, file->lease.scan);
     }
@@ -1083,6 +1087,9 @@ int daxpin_lease_release(daxpin_file_t *file)
         ret = daxpin_error(ESTALE, "%s: cannot release the lease: the file is "
                            "%s", file->path,
                            daxpin_state_name(daxpin_file_state(file)));
+    } else if (file->shrinking) {
+        ret = daxpin_error(EAGAIN, "%s: cannot release the lease: another "
+                           "thread shrinks the file; try again", file->path);
     } else if (daxpin_share_has_lost_members(file)) {
         ret = daxpin_error(EAGAIN, "%s: cannot release the lease: other "
                            "processes that use it have not noticed yet that "

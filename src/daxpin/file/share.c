@@ -247,8 +247,8 @@ static int daxpin_newcomer_note(daxpin_channel_t *newcomer, daxpin_conn_t *conn,
         return 0;
     }
     file = daxpin_share_find(message);
-    if (file == NULL) {
-        return 0;
+    if ((file == NULL) || file->shrinking) {
+        return 0; /* It tries again */
     }
     if (!daxpin_file_is_alive(file) ||
         ((message->generation != 0) &&
