@@ -312,17 +312,24 @@ static int daxpin_adopt_finish(daxpin_file_t *file,
 static daxpin_file_t *daxpin_adopt_find_own(uintptr_t addr, size_t length,
                                        uint64_t *offset_p)
 {
+    unsigned tries = 0;
     const daxpin_map_t *map;
     daxpin_file_t *file;
 
     pthread_mutex_lock(&daxpin_mutex);
-    LIST_FOREACH(file, &daxpin_files, link) {
-        map = daxpin_file_find_own_map(file, addr, length);
-        if ((map != NULL) && daxpin_file_is_alive(file)) {
-            *offset_p = map->offset + (addr - (uintptr_t)map->addr);
-            ++file->refs;
-            break;
+    do {
+        LIST_FOREACH(file, &daxpin_files, link) {
+            map = daxpin_file_find_own_map(file, addr, length);
+            if ((map != NULL) && daxpin_file_is_alive(file)) {
+                *offset_p = map->offset + (addr - (uintptr_t)map->addr);
+                break;
+            }
         }
+    } while ((file != NULL) && daxpin_file_await_cut(file, &tries));
+    if ((file != NULL) && file->shrinking) {
+        file = NULL;
+    } else if (file != NULL) {
+        ++file->refs;
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return file;

@@ -97,14 +97,19 @@ static int daxpin_shrink_begin(daxpin_file_t *file, size_t length, int *held_p)
     return ret;
 }
 
+/* A file that is shorter than it was cut to was cut by another process, too. Then the
+ * length that was noted shows the loss. */
 static void daxpin_shrink_end(daxpin_file_t *file, int held)
 {
     pthread_mutex_lock(&daxpin_mutex);
     --file->growing;
-    file->shrinking = 0;
-    file->grew      = 1;
+    file->shrinking        = 0;
+    file->grew             = 1;
+    file->lease.look_again = 0; /* A break may have come */
     if (daxpin_file_is_alive(file)) {
-        daxpin_file_note_size(file);
+        if (daxpin_file_size(file) >= atomic_load(&file->control->length)) {
+            daxpin_file_note_size(file);
+        }
         if (held) {
             daxpin_file_place_hold(file);
         }

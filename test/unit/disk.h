@@ -38,6 +38,7 @@ static unsigned disk_written;     /* bytes */
 static void     (*disk_full_hook)(int fd, off_t offset);
 
 /* Called when the library is about to set the length of a file */
+static void     (*disk_cut_hook)(int fd); /* after ftruncate() */
 static void     (*disk_length_hook)(int fd);
 
 /* Called when the library makes a path absolute, which it does between the
@@ -138,10 +139,16 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
 
 int ftruncate(int fd, off_t length)
 {
+    int ret;
+
     if (disk_length_hook != NULL) {
         disk_length_hook(fd);
     }
-    return (int)syscall(SYS_ftruncate, fd, length);
+    ret = (int)syscall(SYS_ftruncate, fd, length);
+    if (disk_cut_hook != NULL) {
+        disk_cut_hook(fd);
+    }
+    return ret;
 }
 
 off_t lseek(int fd, off_t offset, int whence)

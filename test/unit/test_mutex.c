@@ -347,6 +347,35 @@ static void test_cut(void **state)
     (void)state;
 }
 
+static void mutex_cut_too(int fd)
+{
+    (void)fd;
+    disk_cut_hook = NULL;
+    intruder_run("truncate", mutex_path, 4096, CHILD_WAIT_MS);
+}
+
+/* What another process cuts in the same moment is not taken for the program's own. */
+static void test_cut_by_another(void **state)
+{
+    const char *path = unit_path(unit_memory, "another");
+    daxpin_file_t *file;
+    child_t reader;
+
+    mutex_path = path;
+    file       = unit_open(path, 2 * UNIT_LENGTH);
+    intruder_start(&reader, "read", path, 0);
+    assert_int_equal(intruder_result(&reader, CHILD_WAIT_MS), 0);
+    assert_becomes(file, LENT);
+    disk_cut_hook = mutex_cut_too;
+    assert_ok(daxpin_file_shrink(file, UNIT_LENGTH));
+    assert_becomes(file, REVOKED);
+    assert_int_equal(unit_file_size(path), 4096);
+    child_finish(&reader);
+    daxpin_file_close(file);
+    unit_log_clear();
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -362,6 +391,7 @@ int main(int argc, char **argv)
         unit_case(test_lock),
         unit_case(test_shrink),
         unit_case(test_cut),
+        unit_case(test_cut_by_another),
         unit_case(test_undo)
     };
 

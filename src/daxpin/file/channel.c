@@ -110,6 +110,13 @@ static int daxpin_conn_try_send(const daxpin_conn_t *conn,
                                value);
 }
 
+/* Return whether a message has to be sent later: the socket is full, or the kernel has
+ * no memory for it now. */
+static int daxpin_channel_has_no_room(int ret)
+{
+    return (ret == -EAGAIN) || (ret == -ENOBUFS) || (ret == -ENOMEM);
+}
+
 /* Behind a message that waits, those of all files wait. */
 void daxpin_conn_send(daxpin_conn_t *conn, daxpin_message_type_t type,
                       uint64_t value)
@@ -119,8 +126,8 @@ void daxpin_conn_send(daxpin_conn_t *conn, daxpin_message_type_t type,
     if (channel == NULL) {
         return;
     }
-    if (!channel->full && (daxpin_conn_try_send(conn, type, value) !=
-                           -EAGAIN)) {
+    if (!channel->full &&
+        !daxpin_channel_has_no_room(daxpin_conn_try_send(conn, type, value))) {
         return;
     }
     if ((type == DAXPIN_MESSAGE_WAIVE) || (type == DAXPIN_MESSAGE_HOLD)) {
@@ -164,7 +171,8 @@ static int daxpin_conn_send_waiting(daxpin_conn_t *conn)
         if ((conn->waiting & (1u << type)) == 0) {
             continue;
         }
-        if (daxpin_conn_try_send(conn, type, conn->values[type]) == -EAGAIN) {
+        if (daxpin_channel_has_no_room(
+                    daxpin_conn_try_send(conn, type, conn->values[type]))) {
             return 0;
         }
         conn->waiting &= ~(1u << type);

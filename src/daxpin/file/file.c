@@ -22,6 +22,9 @@
 /* The end of a cause is waited for so long: its holder may be stopped */
 #define DAXPIN_TELLING_BOUND (100 * DAXPIN_MSEC)
 
+/* How often to look, each ms, whether a file was made shorter */
+#define DAXPIN_CUT_TRIES 1000
+
 struct daxpin_files daxpin_files = LIST_HEAD_INITIALIZER(daxpin_files);
 
 static TAILQ_HEAD(, daxpin_file) daxpin_wanted =
@@ -102,20 +105,33 @@ static daxpin_file_t *daxpin_file_look_up(dev_t dev, uint64_t ino)
     return file;
 }
 
-daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
+int daxpin_file_await_cut(const daxpin_file_t *file, unsigned *tries_p)
 {
     const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+
+    if (!file->shrinking || (*tries_p >= DAXPIN_CUT_TRIES)) {
+        return 0;
+    }
+    ++*tries_p;
+    pthread_mutex_unlock(&daxpin_mutex);
+    nanosleep(&pause, NULL);
+    pthread_mutex_lock(&daxpin_mutex);
+    return 1;
+}
+
+daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino)
+{
+    unsigned tries = 0;
     daxpin_file_t *file;
 
     pthread_mutex_lock(&daxpin_mutex);
-    while (((file = daxpin_file_look_up(dev, ino)) != NULL) &&
-           file->shrinking) {
-        pthread_mutex_unlock(&daxpin_mutex);
-        nanosleep(&pause, NULL);
-        pthread_mutex_lock(&daxpin_mutex);
-    }
-    if (file != NULL) {
+    do {
+        file = daxpin_file_look_up(dev, ino);
+    } while ((file != NULL) && daxpin_file_await_cut(file, &tries));
+    if ((file != NULL) && !file->shrinking) {
         ++file->refs;
+    } else {
+        file = NULL; /* Who joins itself tries again, too */
     }
     pthread_mutex_unlock(&daxpin_mutex);
     return file;

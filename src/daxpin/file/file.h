@@ -302,8 +302,14 @@ int daxpin_file_is_alive(const daxpin_file_t *file);
 const char *daxpin_file_holder_name(const daxpin_file_t *file, char *buffer,
                                     size_t size);
 
+/* Return whether the file is made shorter by another thread, for which this thread
+ * has waited a moment. *tries_p: how often; 0 at first. Not any more when it has
+ * waited long enough. Caller holds daxpin_mutex, which is given up meanwhile: *file
+ * may be gone. */
+int daxpin_file_await_cut(const daxpin_file_t *file, unsigned *tries_p);
+
 /* Return a live file of this process with one more reference, or NULL. One that is
- * made shorter is waited for. Caller does not hold daxpin_mutex. */
+ * made shorter is waited for, with a bound. Caller does not hold daxpin_mutex. */
 daxpin_file_t *daxpin_file_find(dev_t dev, uint64_t ino);
 
 /* Return what daxpin_file_locks() returns. Caller holds daxpin_mutex. */

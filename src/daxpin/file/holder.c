@@ -1095,6 +1095,7 @@ int daxpin_lease_release(daxpin_file_t *file)
                            "processes that use it have not noticed yet that "
                            "this process is its holder; try again", file->path);
     } else if (!daxpin_holder_place_hold_again(file)) {
+        daxpin_file_wake(file);
         ret = -ESTALE;
     } else {
         file->lease.phase = DAXPIN_LEASE_ENDED;

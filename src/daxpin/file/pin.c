@@ -180,6 +180,17 @@ out:
     return ret;
 }
 
+/* Return whether a thread makes the file shorter, which would wait for a pin. */
+static int daxpin_pin_meets_cut(daxpin_file_t *file)
+{
+    int shrinking;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    shrinking = file->shrinking;
+    pthread_mutex_unlock(&daxpin_mutex);
+    return shrinking;
+}
+
 int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
 {
@@ -212,7 +223,12 @@ int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     pin->range.start = offset;
     pin->range.end   = end;
     pin->file        = file;
-    ret              = daxpin_pin_in_kmod(pin, deadline);
+    if (daxpin_pin_meets_cut(file)) {
+        ret = daxpin_error(EAGAIN, "%s: cannot pin: another thread shrinks the "
+                           "file; try again", daxpin_file_path(file));
+        goto err_free;
+    }
+    ret = daxpin_pin_in_kmod(pin, deadline);
     if (ret != 0) {
         goto err_free;
     }

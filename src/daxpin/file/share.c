@@ -300,7 +300,7 @@ static void daxpin_share_receive_all(daxpin_file_t *file)
         daxpin_share_all.next = LIST_NEXT(conn, link);
         daxpin_share_receive(conn->channel);
     }
-    daxpin_file_wake(file);
+    daxpin_loop_wake(); /* The messages have wanted their files */
 }
 
 int daxpin_share_is_exposed(daxpin_file_t *file)
