@@ -109,12 +109,13 @@ err_close:
 int daxpin_control_attach(int fd, const daxpin_key_t *key,
                           daxpin_control_t **control_p)
 {
+    const int seals = fcntl(fd, F_GET_SEALS); /* -1: a file that has none */
     daxpin_control_t *control;
     struct stat st;
 
     /* A page of a file that cannot shrink cannot fault */
     if ((fstat(fd, &st) != 0) || (st.st_size != DAXPIN_CONTROL_SIZE) ||
-        ((fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0)) {
+        (seals < 0) || ((seals & F_SEAL_SHRINK) == 0)) {
         return daxpin_error(EPROTO, "cannot map the control page of inode %lu: "
                             "its holder sent a file that is not one", key->ino);
     }

@@ -187,10 +187,11 @@ static int offer_receive(int sock, uint64_t deadline)
 /* Return whether a descriptor is of what was offered, and cannot fault. */
 static int offer_is_good(int fd, const daxpin_offer_id_t *id)
 {
+    const int seals = fcntl(fd, F_GET_SEALS); /* -1: a file that has none */
     daxpin_offer_id_t is;
 
     return (offer_get_id(fd, &is) == 0) && offer_is_same(&is, id) &&
-           ((fcntl(fd, F_GET_SEALS) & OFFER_SEALS) == OFFER_SEALS);
+           (seals >= 0) && ((seals & OFFER_SEALS) == OFFER_SEALS);
 }
 
 static int offer_explain(int ret, const daxpin_offer_id_t *id)
