@@ -362,7 +362,8 @@ err:
 
 /* Register the pin module's mapping of the range, under the address of the
  * program's own mapping. The pin module keeps the blocks for as long as the NIC
- * has them, even after a revoke. */
+ * has them, even after a revoke. A revoke before that replaces the mapping: then
+ * the NIC has memory that is not the file's, and would report success. */
 static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
                                             uct_daxpin_mr_t *mr,
                                             const char **how_p)
@@ -380,6 +381,11 @@ static ucs_status_t uct_daxpin_mr_reg_alias(struct ibv_pd *pd, void *alias,
     }
 
     uct_daxpin_mr_set_keys(mr, verbs_mr);
+    if (daxpin_pin_alias(mr->pin) == NULL) {
+        (void)uct_daxpin_mr_release(mr);
+        *how_p = "the file was revoked";
+        return UCS_ERR_NO_RESOURCE;
+    }
     *how_p = "registered as the pin module has them pinned";
     return UCS_OK;
 }

@@ -5,8 +5,9 @@
  * What is registered on demand ends with the file: the device must not write
  * into the memory that replaces the file's, and report success, unless others look
  * for themselves: what it writes until the end is in the file. A dma-buf is taken
- * where there is one, unless the device does not take it. The device is verbs.c,
- * which counts.
+ * where there is one, unless the device does not take it. The pin module's mapping
+ * is taken unless a revoke replaces it meanwhile. The device is verbs.c, which
+ * counts.
  *
  * usage: demand VERBS DIRECTORY
  */
@@ -36,6 +37,8 @@
 static atomic_int *registered, *failures, *dmabufs, *error;
 static atomic_ullong *dmabuf_offset;
 static int has_dmabuf; /* the pin module, for which this program stands in */
+static int has_alias;  /* how often the pin module's mapping is there still */
+static char alias[LENGTH];
 
 /* Of the component, without which it is not linked here */
 int uct_daxpin_process_params(daxpin_params_t *params)
@@ -56,6 +59,17 @@ int daxpin_pin_dmabuf(const daxpin_pin_t *pin, uint64_t *offset_p)
     *offset_p = DMABUF_OFFSET;
     fd        = memfd_create("dmabuf", MFD_CLOEXEC);
     return (ftruncate(fd, DMABUF_OFFSET + LENGTH) == 0) ? fd : -errno;
+}
+
+/* In place of libdaxpin's: a revoke replaces the mapping after a while. */
+void *daxpin_pin_alias(const daxpin_pin_t *pin)
+{
+    (void)pin;
+    if (has_alias == 0) {
+        return NULL;
+    }
+    --has_alias;
+    return alias;
 }
 
 static ucs_status_t no_query(uct_md_h md, uct_daxpin_md_attr_t *attr)
@@ -221,9 +235,9 @@ static int count_fds(void)
 
 /* Register and release. Return whether it ends with `status`, by a way that has
  * this word in it, and leaves nothing open. */
-static int try_dmabuf(uct_md_h md, uct_daxpin_mr_caps_t *caps, void *memory,
-                      int errno_of_device, ucs_status_t status,
-                      const char *word)
+static int try_way(uct_md_h md, uct_daxpin_mr_caps_t *caps, void *memory,
+                   int errno_of_device, ucs_status_t status,
+                   const char *word)
 {
     const int fds   = count_fds();
     const char *how = "";
@@ -263,27 +277,54 @@ static int test_dmabuf(uct_md_h md, const char *path)
         printf("%s\n", daxpin_errormsg());
         return fail("it cannot be adopted");
     }
-    ok = try_dmabuf(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
-         try_dmabuf(md, &none, memory, ENOMEM, UCS_ERR_NO_RESOURCE,
-                    "memory") &&
-         try_dmabuf(md, &none, memory, ENODEV, UCS_ERR_NO_RESOURCE,
-                    "revoked") &&
-         try_dmabuf(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
-         try_dmabuf(md, &none, memory, EOPNOTSUPP, UCS_ERR_UNSUPPORTED,
-                    "takes no dma-buf") &&
-         try_dmabuf(md, &odp, memory, 0, UCS_OK, "as a dma-buf") &&
-         try_dmabuf(md, &odp, memory, EOPNOTSUPP, UCS_OK, "on demand");
+    ok = try_way(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_way(md, &none, memory, ENOMEM, UCS_ERR_NO_RESOURCE,
+                 "memory") &&
+         try_way(md, &none, memory, ENODEV, UCS_ERR_NO_RESOURCE,
+                 "revoked") &&
+         try_way(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_way(md, &none, memory, EOPNOTSUPP, UCS_ERR_UNSUPPORTED,
+                 "takes no dma-buf") &&
+         try_way(md, &odp, memory, 0, UCS_OK, "as a dma-buf") &&
+         try_way(md, &odp, memory, EOPNOTSUPP, UCS_OK, "on demand");
     if (ok && ((*dmabufs != 7) || (*dmabuf_offset != DMABUF_OFFSET))) {
         ok = fail("not each dma-buf was tried, at its offset");
     }
     /* What the device does not take is not tried again */
-    ok = ok && try_dmabuf(md, &odp, memory, 0, UCS_OK, "on demand") &&
-         try_dmabuf(md, &none, memory, 0, UCS_ERR_UNSUPPORTED,
-                    "takes no dma-buf");
+    ok = ok && try_way(md, &odp, memory, 0, UCS_OK, "on demand") &&
+         try_way(md, &none, memory, 0, UCS_ERR_UNSUPPORTED,
+                 "takes no dma-buf");
     if (ok && (*dmabufs != 7)) {
         ok = fail("a dma-buf was tried again");
     }
     has_dmabuf = 0;
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+    return ok;
+}
+
+/* With the pin module's mapping: a revoke comes while the device registers it, or
+ * later */
+static int test_alias(uct_md_h md, const char *path)
+{
+    uct_daxpin_mr_caps_t none = {.is_known = 1};
+    void *memory              = map_file(path);
+    daxpin_file_t *file;
+    uint64_t offset;
+    int ok;
+
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
+        printf("%s\n", daxpin_errormsg());
+        return fail("it cannot be adopted");
+    }
+    has_alias = 1;
+    ok        = try_way(md, &none, memory, 0, UCS_ERR_NO_RESOURCE, "revoked");
+    has_alias = 2;
+    ok        = ok && try_way(md, &none, memory, 0, UCS_OK, "pinned");
+    has_alias = 0;
     daxpin_file_unadopt(file, memory, LENGTH);
     daxpin_file_close(file);
     munmap(memory, LENGTH);
@@ -319,5 +360,6 @@ int main(int argc, char **argv)
              test(&md.super, path, 1, 1, 0) &&
              test(&md.super, path, 1, 0, 1) &&
              test_last_write(&md.super, path) &&
-             test_dmabuf(&md.super, path));
+             test_dmabuf(&md.super, path) &&
+             test_alias(&md.super, path));
 }
