@@ -313,8 +313,8 @@ uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh, void *address,
                         const uct_md_mkey_pack_params_t *params,
                         void *rkey_buffer)
 {
-    const uct_ib_mem_t *mem = memh;
-    uint64_t packed         = UCT_DAXPIN_IB_NULL_RKEY;
+    uint64_t packed = UCT_DAXPIN_IB_NULL_RKEY;
+    uint32_t rkey;
 
     if (!uct_daxpin_ib_memh_is_ours(memh)) {
         return uct_daxpin_call_mkey_pack(uct_daxpin_ib_md(md)->inner, md, memh,
@@ -322,7 +322,9 @@ uct_daxpin_ib_mkey_pack(uct_md_h md, uct_mem_h memh, void *address,
     }
 
     if (memh != &uct_daxpin_stage_memh) {
-        packed = uct_daxpin_ib_pack(mem->rkey);
+        if (uct_daxpin_mr_key(memh, &rkey)) {
+            packed = uct_daxpin_ib_pack(rkey);
+        }
     } else if (UCT_DAXPIN_UCP_HAS_CACHE && !uct_daxpin_pack_flags(params)) {
         /* One that UCP may have to invalidate would be a message's */
         packed = uct_daxpin_ib_mapped_key(md, address, length);

@@ -6,6 +6,7 @@
 #include "daxpin_mapped.h"
 
 #include "daxpin/os/fork.h"
+#include "daxpin_process.h"
 
 #include <pthread.h>
 
@@ -41,6 +42,21 @@ static const uct_daxpin_memh_t *uct_daxpin_mapped_find(uint64_t va,
     return NULL;
 }
 
+/* Return whether a range of a file is still registered. */
+static int uct_daxpin_mapped_has(uint64_t va, uint64_t length,
+                                 const daxpin_file_t *file)
+{
+    const uct_daxpin_memh_t *memh;
+
+    ucs_list_for_each(memh, &uct_daxpin_mapped, list) {
+        if ((memh->va == va) && (memh->length == length) &&
+            (memh->file == file)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int uct_daxpin_mr_is_of(const uct_daxpin_mr_t *mr, uint64_t va,
                                uint64_t length)
 {
@@ -70,9 +86,10 @@ void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh)
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     ucs_list_del(&memh->list);
-    if (uct_daxpin_mapped_find(memh->va, memh->length) == NULL) {
+    if (!uct_daxpin_mapped_has(memh->va, memh->length, memh->file)) {
         ucs_list_for_each_safe(mr, next, &uct_daxpin_mapped_mrs, list) {
-            if (uct_daxpin_mr_is_of(mr, memh->va, memh->length)) {
+            if (uct_daxpin_mr_is_of(mr, memh->va, memh->length) &&
+                (mr->file == memh->file)) {
                 uct_daxpin_mapped_move(mr, &ended);
             }
         }
@@ -88,18 +105,20 @@ int uct_daxpin_mapped_has_file(const void *address, size_t length)
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     memh     = uct_daxpin_mapped_find((uintptr_t)address, length);
-    has_file = (memh != NULL) && (memh->file != NULL) && !memh->read_only;
+    has_file = (memh != NULL) && (memh->file != NULL) && !memh->read_only &&
+               !uct_daxpin_is_over(memh->file);
     pthread_mutex_unlock(&uct_daxpin_mapped_lock);
     return has_file;
 }
 
 int uct_daxpin_mapped_add_mr(uct_daxpin_mr_t *mr)
 {
+    const uct_daxpin_memh_t *memh;
     int is_mapped;
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
-    is_mapped = uct_daxpin_mapped_find((uintptr_t)mr->address, mr->length) !=
-                NULL;
+    memh      = uct_daxpin_mapped_find((uintptr_t)mr->address, mr->length);
+    is_mapped = (memh != NULL) && (memh->file == mr->file);
     if (is_mapped) {
         ucs_list_add_head(&uct_daxpin_mapped_mrs, &mr->list);
     }
@@ -110,15 +129,17 @@ int uct_daxpin_mapped_add_mr(uct_daxpin_mr_t *mr)
 int uct_daxpin_mapped_mr_key(uct_md_h md, const void *address, size_t length,
                              uint32_t *rkey_p)
 {
+    const uct_daxpin_memh_t *memh;
     const uct_daxpin_mr_t *mr;
     int found = 0;
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    memh = uct_daxpin_mapped_find((uintptr_t)address, length);
     ucs_list_for_each(mr, &uct_daxpin_mapped_mrs, list) {
-        if ((mr->md == md) &&
-            uct_daxpin_mr_is_of(mr, (uintptr_t)address, length)) {
-            *rkey_p = mr->super.rkey;
-            found   = 1;
+        if ((memh != NULL) && (mr->md == md) && (mr->file == memh->file) &&
+            uct_daxpin_mr_is_of(mr, memh->va, memh->length) &&
+            uct_daxpin_mr_key(mr, rkey_p)) {
+            found = 1;
             break;
         }
     }

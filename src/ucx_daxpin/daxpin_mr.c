@@ -579,6 +579,12 @@ ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
     return UCS_OK;
 }
 
+int uct_daxpin_mr_key(const uct_daxpin_mr_t *mr, uint32_t *rkey_p)
+{
+    *rkey_p = mr->super.rkey;
+    return (atomic_load(&mr->mr) != NULL) && !uct_daxpin_is_over(mr->file);
+}
+
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)
 {
     /* Until there is a memory region, the layout of ib's handles is not
@@ -613,6 +619,11 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
 ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr)
 {
     return UCS_ERR_UNSUPPORTED;
+}
+
+int uct_daxpin_mr_key(const uct_daxpin_mr_t *mr, uint32_t *rkey_p)
+{
+    return 0;
 }
 
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh)

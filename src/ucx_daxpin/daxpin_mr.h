@@ -59,6 +59,10 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
 
 ucs_status_t uct_daxpin_mr_dereg(uct_daxpin_mr_t *mr);
 
+/* Get the remote key of a memory region. Return 0 if it is for nobody any more: a
+ * revoke of the file has released the region, or is under way. */
+int uct_daxpin_mr_key(const uct_daxpin_mr_t *mr, uint32_t *rkey_p);
+
 /* Return the memory region of a handle, which must not be NULL. Return NULL if
  * the handle is one of ib's own. */
 uct_daxpin_mr_t *uct_daxpin_mr_from_memh(uct_mem_h memh);

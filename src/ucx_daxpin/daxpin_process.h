@@ -29,4 +29,13 @@ int uct_daxpin_process_params(daxpin_params_t *params);
 /* Return the status for a negative errno value of libdaxpin */
 ucs_status_t uct_daxpin_status(int ret);
 
+/* Return whether a file is revoked, or about to be: its memory shows something
+ * else then */
+static inline int uct_daxpin_is_over(const daxpin_file_t *file)
+{
+    const daxpin_state_t state = daxpin_file_state(file);
+
+    return (state == DAXPIN_STATE_BREAKING) || (state == DAXPIN_STATE_REVOKED);
+}
+
 #endif

@@ -73,13 +73,8 @@ static uint64_t uct_daxpin_process_nonce(void)
 /* Return whether other transports would get what is not in the file any more. */
 static int uct_daxpin_memh_is_over(const uct_daxpin_memh_t *memh)
 {
-    daxpin_state_t state;
-
-    if (!memh->read_only || (memh->file == NULL)) {
-        return 0;
-    }
-    state = daxpin_file_state(memh->file);
-    return (state == DAXPIN_STATE_BREAKING) || (state == DAXPIN_STATE_REVOKED);
+    return memh->read_only && (memh->file != NULL) &&
+           uct_daxpin_is_over(memh->file);
 }
 
 static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,

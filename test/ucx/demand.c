@@ -6,14 +6,14 @@
  * into the memory that replaces the file's, and report success, unless others look
  * for themselves: what it writes until the end is in the file. A dma-buf is taken
  * where there is one, unless the device does not take it. The pin module's mapping
- * is taken unless a revoke replaces it meanwhile. The device is verbs.c, which
- * counts.
+ * is taken unless a revoke replaces it meanwhile. A key is given out only while it is
+ * of the file that is in memory. The device is verbs.c, which counts.
  *
  * usage: demand VERBS DIRECTORY
  */
 
 #include "daxpin/access.h"
-#include "ucx_daxpin/daxpin_mr.h"
+#include "ucx_daxpin/daxpin_mapped.h"
 #include "ucx_daxpin/daxpin_process.h"
 
 #include <infiniband/verbs.h>
@@ -45,6 +45,13 @@ int uct_daxpin_process_params(daxpin_params_t *params)
 {
     memset(params, 0, sizeof(*params));
     return 1;
+}
+
+/* The same: no key is packed here. */
+void uct_daxpin_mkey_write(const uct_daxpin_memh_t *memh, void *rkey_buffer)
+{
+    (void)memh;
+    (void)rkey_buffer;
 }
 
 /* In place of libdaxpin's: the range begins in the middle of the dma-buf. */
@@ -106,16 +113,23 @@ static int truncate_by_other(const char *path)
     return (waitpid(pid, &status, 0) == pid) && (status == 0);
 }
 
-static void *map_file(const char *path)
+/* Map a file of its own, at this address if it is not NULL. */
+static void *map_file_at(const char *path, void *address)
 {
     const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     void *memory = MAP_FAILED;
 
     if (ftruncate(fd, LENGTH) == 0) {
-        memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        memory = mmap(address, LENGTH, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | ((address != NULL) ? MAP_FIXED : 0), fd, 0);
     }
     close(fd);
     return memory;
+}
+
+static void *map_file(const char *path)
+{
+    return map_file_at(path, NULL);
 }
 
 /* revoked: the file is truncated while it is registered. broken: the device
@@ -332,6 +346,106 @@ static int test_alias(uct_md_h md, const char *path)
     return ok;
 }
 
+/* Register memory as daxpin's own memory domain does, and then with the device. */
+static uct_daxpin_mr_t *add_mapped(uct_md_h md, void *memory,
+                                   uct_daxpin_memh_t *memh)
+{
+    uct_daxpin_mr_caps_t caps = {.is_known = 1, .has_odp = 1};
+    const char *how           = "";
+    uct_daxpin_mr_t *mr;
+    uint32_t rkey;
+
+    memset(memh, 0, sizeof(*memh));
+    memh->va     = (uintptr_t)memory;
+    memh->length = LENGTH;
+    if (daxpin_file_adopt(memory, LENGTH, NULL, &memh->file, &memh->offset) !=
+        0) {
+        printf("%s\n", daxpin_errormsg());
+        return NULL;
+    }
+    uct_daxpin_mapped_add(memh);
+    if (!uct_daxpin_mapped_has_file(memory, LENGTH) ||
+        uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey)) {
+        printf("there is a key before there is a registration\n");
+        return NULL;
+    }
+    if (uct_daxpin_mr_reg(md, &caps, memory, LENGTH, &mr, &how) != UCS_OK) {
+        printf("%s\n", how);
+        return NULL;
+    }
+    if (!uct_daxpin_mapped_add_mr(mr) ||
+        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey) ||
+        (rkey != mr->super.rkey)) {
+        printf("its key is not found\n");
+        return NULL;
+    }
+    return mr;
+}
+
+static void remove_mapped(uct_daxpin_memh_t *memh)
+{
+    uct_daxpin_mapped_remove(memh);
+    daxpin_file_unadopt(memh->file, (void*)memh->va, LENGTH);
+    daxpin_file_close(memh->file);
+}
+
+/* Have a registered file revoked. kept: the device keeps what the revoke has
+ * ended. Return 0 if it has a key after that. */
+static int end_mapped(uct_md_h md, const char *path, uct_daxpin_mr_t *mr,
+                      int kept)
+{
+    uint32_t rkey;
+
+    if (kept) {
+        daxpin_file_set_distant(mr->file);
+    }
+    if (!truncate_by_other(path) ||
+        !comes_true(mr->file, DAXPIN_STATE_REVOKED) || (*registered != kept)) {
+        return fail("after the revoke it is not as it should be");
+    }
+    return (uct_daxpin_mapped_mr_key(md, mr->address, LENGTH, &rkey) ||
+            uct_daxpin_mapped_has_file(mr->address, LENGTH)) ?
+                   fail("a revoked file has a key still") :
+                   1;
+}
+
+/* A key is of the file that is mapped now, and not of the one before, which was
+ * revoked or not. */
+static int test_mapped(uct_md_h md, const char *path, int revoked, int kept)
+{
+    char *memory = map_file(path);
+    uct_daxpin_memh_t first, second;
+    uct_daxpin_mr_t *mr;
+    char other[4096];
+    uint32_t rkey;
+
+    snprintf(other, sizeof(other), "%s-other", path);
+    mr = (memory != MAP_FAILED) ? add_mapped(md, memory, &first) : NULL;
+    if (mr == NULL) {
+        return fail("it is not registered");
+    }
+    if (revoked && !end_mapped(md, path, mr, kept)) {
+        return 0;
+    }
+    if ((map_file_at(other, memory) != memory) ||
+        (add_mapped(md, memory, &second) == NULL)) {
+        return fail("another file in its place is not registered");
+    }
+    if (uct_daxpin_mapped_add_mr(mr) || (*registered != 1 + kept)) {
+        return fail("a region of the former file is taken for the other's");
+    }
+    remove_mapped(&first);
+    if ((*registered != 1) ||
+        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey)) {
+        return fail("what is left is not the other file's region");
+    }
+    remove_mapped(&second);
+    munmap(memory, LENGTH);
+    unlink(path);
+    unlink(other);
+    return (*registered == 0) ? 1 : fail("not all is released");
+}
+
 int main(int argc, char **argv)
 {
     uct_md_ops_t ops           = {.query = no_query};
@@ -361,5 +475,8 @@ int main(int argc, char **argv)
              test(&md.super, path, 1, 0, 1) &&
              test_last_write(&md.super, path) &&
              test_dmabuf(&md.super, path) &&
-             test_alias(&md.super, path));
+             test_alias(&md.super, path) &&
+             test_mapped(&md.super, path, 0, 1) &&
+             test_mapped(&md.super, path, 1, 0) &&
+             test_mapped(&md.super, path, 1, 1));
 }
