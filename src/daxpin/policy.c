@@ -112,6 +112,8 @@ static struct {
     } files[DAXPIN_FILES_MAX];
 } daxpin_warned = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+DAXPIN_FORK_LOCK(DAXPIN_FORK_WARNED, &daxpin_warned.lock)
+
 /* Return whether the user was warned of this file, and remember it. */
 static int daxpin_policy_was_warned(int fd)
 {

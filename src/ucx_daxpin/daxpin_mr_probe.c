@@ -11,6 +11,8 @@
 
 #include "daxpin_mr_probe.h"
 
+#include "daxpin/os/fork.h"
+
 #ifdef HAVE_VERBS
 
 #include <errno.h>
@@ -384,6 +386,16 @@ static struct {
         uct_daxpin_odp_t answer;
     } known[UCT_DAXPIN_PROBE_DEVICES];
 } uct_daxpin_probed = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* A probe holds the mutex for seconds. In a child nobody probes, and what a thread
+ * of the parent was about to note may be there in part. */
+static void uct_daxpin_probed_fork(void)
+{
+    pthread_mutex_init(&uct_daxpin_probed.mutex, NULL);
+    uct_daxpin_probed.count = 0;
+}
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_UCX_PROBE, uct_daxpin_probed_fork)
 
 uct_daxpin_odp_t uct_daxpin_odp_ask(const uct_daxpin_verbs_t *verbs,
                                     struct ibv_pd *pd, unsigned ports)

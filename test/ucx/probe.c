@@ -12,9 +12,16 @@
 #include "ucx_daxpin/daxpin_mr_probe.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHILD_SEC 20 /* that it has, however busy the machine is */
 
 /* How a device goes wrong; all but the first */
 typedef enum fault {
@@ -63,6 +70,9 @@ static struct {
     int     created; /* queue pairs in all */
     int     done;    /* completions that are due */
 } fake;
+
+/* Whether a probe is to stand still at its first completion, and whether it does */
+static atomic_int is_held, stands;
 
 static struct ibv_device  device = {.name = "fake0"};
 static struct ibv_context context;
@@ -206,6 +216,10 @@ static int fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 
 static int fake_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc)
 {
+    while (is_held) {
+        stands = 1;
+        sched_yield();
+    }
     if ((fake.done == 0) || (fake.fault == FAULT_SILENT)) {
         return 0;
     }
@@ -284,6 +298,45 @@ static int test_once(struct ibv_pd *pd)
     return failed;
 }
 
+static void *ask_in_thread(void *pd)
+{
+    (void)uct_daxpin_odp_ask(&fake_verbs, pd, 2);
+    return NULL;
+}
+
+/* The child of a fork does not wait for a probe that was under way in the parent. */
+static int test_fork(struct ibv_pd *pd)
+{
+    pthread_t thread;
+    int status = -1;
+    pid_t pid;
+
+    strcpy(device.name, "fake3");
+    fake.fault = FAULT_NONE;
+    fake.done  = 0;
+    is_held    = 1;
+    if (pthread_create(&thread, NULL, ask_in_thread, pd) != 0) {
+        printf("no thread\n");
+        return 1;
+    }
+    while (!stands) {
+        sched_yield();
+    }
+    pid = fork();
+    if (pid == 0) {
+        alarm(CHILD_SEC);
+        is_held   = 0;
+        fake.done = 0;
+        _exit(uct_daxpin_odp_ask(&fake_verbs, pd, 2) != UCT_DAXPIN_ODP_WORKS);
+    }
+    if ((waitpid(pid, &status, 0) != pid) || (status != 0)) {
+        printf("the child has not probed: status %#x\n", (unsigned)status);
+    }
+    is_held = 0;
+    pthread_join(thread, NULL);
+    return status != 0;
+}
+
 static int query_port(struct ibv_context *on, uint8_t port,
                       struct _compat_ibv_port_attr *attr)
 {
@@ -342,5 +395,6 @@ int main(int argc, char **argv)
     context.ops.post_send = fake_post_send;
     context.ops.poll_cq   = fake_poll_cq;
     failed                = test_answers(&pd);
-    return test_once(&pd) || failed;
+    failed                = test_once(&pd) || failed;
+    return test_fork(&pd) || failed;
 }

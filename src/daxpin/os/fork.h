@@ -27,12 +27,14 @@ typedef enum daxpin_fork_order {
     DAXPIN_FORK_UCX_PROCESS, /* users of the UCX component */
     DAXPIN_FORK_UCX_HOOK,    /* hooked interfaces */
     DAXPIN_FORK_UCX_MAPPED,  /* what programs have mapped */
+    DAXPIN_FORK_UCX_PROBE,   /* new: one probe of a device at a time */
     DAXPIN_FORK_START,       /* the start of the loop */
     DAXPIN_FORK_ELECT,       /* new: one election at a time */
     DAXPIN_FORK_HOLD_TRIAL,  /* new: one trial of a hold at a time */
     DAXPIN_FORK_LOOP,        /* daxpin_mutex, for almost all there is */
     DAXPIN_FORK_CLOSE,       /* descriptors that are to be closed later */
     DAXPIN_FORK_POLICY,      /* names of files to lease */
+    DAXPIN_FORK_WARNED,      /* files that the user was warned of */
     DAXPIN_FORK_HOLD,        /* results of trials, and the one under way */
     DAXPIN_FORK_CACHE,       /* new: a spinlock, and an empty cache with it */
     DAXPIN_FORK_ORDERS
