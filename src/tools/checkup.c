@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define CHECKUP_TEXT_MAX 8192
+#define CAPTURE_PAUSE_NS 2000000 /* between looks at a command */
 
 static const struct {
     const char *word;
@@ -107,9 +108,42 @@ static int capture_read(int in, long long end, FILE *output)
     }
 }
 
+/* Wait for a command that has closed the pipe: it may go on without. Return 0 or
+ * -ETIMEDOUT. */
+static int capture_wait(pid_t pid, long long end, int *status_p)
+{
+    const struct timespec pause = {.tv_nsec = CAPTURE_PAUSE_NS};
+
+    while (waitpid(pid, status_p, WNOHANG) == 0) {
+        if (capture_now_ms() >= end) {
+            return -ETIMEDOUT;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+/* Read what the command writes, and wait for it; kill it if it takes too long.
+ * Return 0 or -ETIMEDOUT. */
+static int capture_finish(pid_t pid, int in, long long end, FILE *output,
+                          int *status_p)
+{
+    int ret = capture_read(in, end, output);
+
+    if (ret == 0) {
+        ret = capture_wait(pid, end, status_p);
+    }
+    if (ret != 0) {
+        kill(-pid, SIGKILL);
+        while ((waitpid(pid, status_p, 0) < 0) && (errno == EINTR)) {
+        }
+    }
+    return ret;
+}
+
 int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
 {
-    int fds[2], status, ret;
+    int fds[2], status = 0, ret;
     size_t size = 0;
     FILE *output;
     pid_t pid;
@@ -123,12 +157,8 @@ int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
     ret = (pid < 0) ? -errno : 0;
     close(fds[1]);
     if (ret == 0) {
-        ret = capture_read(fds[0], capture_now_ms() + seconds * 1000LL, output);
-        if (ret != 0) {
-            kill(-pid, SIGKILL);
-        }
-        while ((waitpid(pid, &status, 0) < 0) && (errno == EINTR)) {
-        }
+        ret = capture_finish(pid, fds[0], capture_now_ms() + seconds * 1000LL,
+                             output, &status);
     }
     close(fds[0]);
     fclose(output);

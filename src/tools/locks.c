@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define LOCKS_CAP_LEASE 28 /* <linux/capability.h> */
+#define LOCKS_GUARD_TIME 5000 /* ms in which the guard daemon has to answer */
 
 /* Write a reason and return a verdict */
 static daxpin_verdict_t locks_explain(daxpin_verdict_t verdict, char *reason,
@@ -354,23 +356,75 @@ daxpin_verdict_t daxpin_kmod_verdict(char *reason)
                                  ", with dma-bufs for RDMA devices" : "");
 }
 
-daxpin_verdict_t daxpin_guard_verdict(char *reason)
+/* Have the guard daemon say HELLO. Return 0 or an errno value. */
+static int locks_greet_guard(int fd)
 {
-    const char *path           = daxpin_guard_socket();
+    const daxpin_guard_head_t hello = {.magic   = DAXPIN_GUARD_MAGIC,
+                                       .version = DAXPIN_GUARD_VERSION,
+                                       .type    = DAXPIN_GUARD_HELLO};
+    struct pollfd ready             = {.fd = fd, .events = POLLIN};
+    daxpin_guard_head_t answer;
+    ssize_t length;
+    int count;
+
+    if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) < 0) {
+        return errno;
+    }
+    count = poll(&ready, 1, LOCKS_GUARD_TIME);
+    if (count <= 0) {
+        return (count == 0) ? ETIMEDOUT : errno;
+    }
+    length = recv(fd, &answer, sizeof(answer), 0);
+    if (length <= 0) {
+        return (length < 0) ? errno : EPROTONOSUPPORT; /* as version 1 ends */
+    }
+    if ((length != (ssize_t)sizeof(answer)) ||
+        (answer.magic != DAXPIN_GUARD_MAGIC)) {
+        return EPROTO;
+    }
+    return (int)answer.error;
+}
+
+/* Ask the guard daemon whether it is there. A daemon that is stopped still has
+ * room for a connection, or none; it must not stop who asks. Return 0 or an errno
+ * value. */
+static int locks_ask_guard(const char *path)
+{
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd, error;
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        return ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return errno;
+    }
+    error = (connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0) ?
+                    locks_greet_guard(fd) :
+            (errno == EAGAIN) ? ETIMEDOUT : errno;
+    close(fd);
+    return error;
+}
+
+daxpin_verdict_t daxpin_guard_verdict(char *reason)
+{
+    const char *path = daxpin_guard_socket();
+    int error;
 
     if (access(path, F_OK) != 0) {
         return locks_explain(DAXPIN_VERDICT_NO, reason,
                              "there is no %s: daxpin-guardd does not run",
                              path);
     }
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    fd    = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    error = ((fd >= 0) && (connect(fd, (struct sockaddr*)&address,
-                                   sizeof(address)) == 0)) ? 0 : errno;
-    if (fd >= 0) {
-        close(fd);
+    error = locks_ask_guard(path);
+    if (error == EPROTONOSUPPORT) {
+        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+                             "the guard daemon at %s has another version of "
+                             "the protocol; install daxpin-guardd and "
+                             "libdaxpin of one release, and systemctl restart "
+                             "daxpin-guardd", path);
     }
     if (error != 0) {
         return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
