@@ -39,6 +39,10 @@
                               IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC)
 #define UCT_DAXPIN_MR_ODP_UD IBV_ODP_SUPPORT_SEND
 
+/* Why a range is not registered */
+#define UCT_DAXPIN_MR_NO_FD \
+    "no descriptor is left; raise the limit of open files (ulimit -n)"
+
 /* Functions of libibverbs, which is in the process if libuct_ib is. Not linked,
  * so that a program without both libraries can load the component. */
 static uct_daxpin_verbs_t uct_daxpin_verbs;
@@ -452,6 +456,9 @@ static ucs_status_t uct_daxpin_mr_try_dmabuf(struct ibv_pd *pd,
         if (fd >= 0) {
             status = uct_daxpin_mr_reg_dmabuf(pd, caps, fd, offset, mr, how_p);
             close(fd); /* The registration has the dma-buf */
+        } else if (fd != -ENOENT) {
+            *how_p = UCT_DAXPIN_MR_NO_FD;
+            status = UCS_ERR_NO_RESOURCE;
         }
     }
     return status;
@@ -473,9 +480,45 @@ static ucs_status_t uct_daxpin_mr_reg_any(struct ibv_pd *pd,
            uct_daxpin_mr_reg_odp(pd, caps, mr, how_p) : status;
 }
 
+/* Return why a range cannot be leased and pinned. ret: of daxpin_file_adopt() or
+ * daxpin_pin(). */
+static const char *uct_daxpin_mr_why_not(int ret)
+{
+    switch (ret) {
+    case DAXPIN_FOREIGN:
+        return "it is not a file that daxpin leases, or not any more"
+               " (UCX_DAXPIN_FILES)";
+    case -ENOMEM:
+        return "no memory is left to lease and pin it, or no more may be locked"
+               " (ulimit -l)";
+    case -EMFILE:
+    case -ENFILE:
+        return UCT_DAXPIN_MR_NO_FD;
+    case -EAGAIN:
+    case -EBUSY:
+    case -EPERM:
+    case -ESTALE:
+    case -ETIMEDOUT:
+        return "the file is not under lease";
+    default:
+        return "the file cannot be leased, or not be pinned"
+               " (UCX_LOG_LEVEL=debug says why)";
+    }
+}
+
+static ucs_status_t uct_daxpin_mr_pin_error(int ret, const char **how_p)
+{
+    if (ret < 0) {
+        ucs_debug("%s", daxpin_errormsg());
+    }
+    *how_p = uct_daxpin_mr_why_not(ret);
+    return UCS_ERR_BUSY;
+}
+
 /* Lease and pin the range. daxpin's own memory domain registers first and has
  * the lease already, so there is nothing to wait for. */
-static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
+static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd,
+                                      const char **how_p)
 {
     const daxpin_owner_t owner = {
         .size = sizeof(owner),
@@ -483,10 +526,12 @@ static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
         .fd   = cmd_fd
     };
     daxpin_params_t params;
+    ucs_status_t status;
     uint64_t offset;
     int ret;
 
     if (!uct_daxpin_process_params(&params)) {
+        *how_p = "no memory domain of daxpin is open";
         return UCS_ERR_UNSUPPORTED;
     }
 
@@ -494,14 +539,15 @@ static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd)
     ret = daxpin_file_adopt(mr->address, mr->length, &params, &mr->file,
                             &offset);
     if (ret != 0) {
-        return UCS_ERR_BUSY;
+        return uct_daxpin_mr_pin_error(ret, how_p);
     }
 
     ret = daxpin_pin(mr->file, offset, mr->length, &owner, &mr->pin);
     if (ret != 0) {
+        status = uct_daxpin_mr_pin_error(ret, how_p);
         daxpin_file_unadopt(mr->file, mr->address, mr->length);
         daxpin_file_close(mr->file);
-        return UCS_ERR_BUSY;
+        return status;
     }
     return UCS_OK;
 }
@@ -535,9 +581,8 @@ ucs_status_t uct_daxpin_mr_reg(uct_md_h md, uct_daxpin_mr_caps_t *caps,
     mr->md      = md;
     mr->address = address;
     mr->length  = length;
-    status      = uct_daxpin_mr_pin(mr, pd->context->cmd_fd);
+    status      = uct_daxpin_mr_pin(mr, pd->context->cmd_fd, how_p);
     if (status != UCS_OK) {
-        *how_p = "the file is not under lease";
         goto err_free;
     }
 

@@ -36,7 +36,9 @@
 
 static atomic_int *registered, *failures, *dmabufs, *error;
 static atomic_ullong *dmabuf_offset;
-static int has_dmabuf; /* the pin module, for which this program stands in */
+static int has_dmabuf; /* the pin module, for which this program stands in; or
+                        -errno, for which it gives none */
+static int pin_error;  /* of daxpin_pin(); 0: libdaxpin's own */
 static int has_alias;  /* how often the pin module's mapping is there still */
 static char alias[LENGTH];
 
@@ -54,14 +56,25 @@ void uct_daxpin_mkey_write(const uct_daxpin_memh_t *memh, void *rkey_buffer)
     (void)rkey_buffer;
 }
 
+/* In place of libdaxpin's: what it lacks is not there. */
+int daxpin_pin(daxpin_file_t *file, uint64_t offset, size_t length,
+               const daxpin_owner_t *owner, daxpin_pin_t **pin_p)
+{
+    int (*pin)(daxpin_file_t *, uint64_t, size_t, const daxpin_owner_t *,
+               daxpin_pin_t **) = dlsym(RTLD_NEXT, "daxpin_pin");
+
+    return (pin_error != 0) ? pin_error :
+                              pin(file, offset, length, owner, pin_p);
+}
+
 /* In place of libdaxpin's: the range begins in the middle of the dma-buf. */
 int daxpin_pin_dmabuf(const daxpin_pin_t *pin, uint64_t *offset_p)
 {
     int fd;
 
     (void)pin;
-    if (!has_dmabuf) {
-        return -ENOENT;
+    if (has_dmabuf <= 0) {
+        return (has_dmabuf < 0) ? has_dmabuf : -ENOENT;
     }
     *offset_p = DMABUF_OFFSET;
     fd        = memfd_create("dmabuf", MFD_CLOEXEC);
@@ -346,6 +359,49 @@ static int test_alias(uct_md_h md, const char *path)
     return ok;
 }
 
+/* Why it is not registered is said, and what to do about it. */
+static int test_reasons(uct_md_h md, const char *path)
+{
+    static const struct {
+        int        error;
+        const char *word;
+    } pins[] = {
+        {-ENOMEM, "ulimit -l"},
+        {-EMFILE, "ulimit -n"},
+        {-ENFILE, "ulimit -n"},
+        {-EPERM, "not under lease"},
+        {-EOPNOTSUPP, "UCX_LOG_LEVEL"}
+    };
+    uct_daxpin_mr_caps_t none = {.is_known = 1};
+    uct_daxpin_mr_caps_t odp  = {.is_known = 1, .has_odp = 1};
+    void *memory              = map_file(path);
+    daxpin_file_t *file;
+    uint64_t offset;
+    size_t i;
+    int ok;
+
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
+        printf("%s\n", daxpin_errormsg());
+        return fail("it cannot be adopted");
+    }
+    ok = try_way(md, &odp, alias, 0, UCS_ERR_BUSY, "UCX_DAXPIN_FILES");
+    for (i = 0; ok && (i < sizeof(pins) / sizeof(pins[0])); ++i) {
+        pin_error = pins[i].error;
+        ok        = try_way(md, &odp, memory, 0, UCS_ERR_BUSY, pins[i].word);
+    }
+    pin_error  = 0;
+    has_dmabuf = -EMFILE;
+    ok         = ok && try_way(md, &none, memory, 0, UCS_ERR_NO_RESOURCE,
+                               "ulimit -n");
+    has_dmabuf = 0;
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+    return ok;
+}
+
 /* Register memory as daxpin's own memory domain does, and then with the device. */
 static uct_daxpin_mr_t *add_mapped(uct_md_h md, void *memory,
                                    uct_daxpin_memh_t *memh)
@@ -476,6 +532,7 @@ int main(int argc, char **argv)
              test_last_write(&md.super, path) &&
              test_dmabuf(&md.super, path) &&
              test_alias(&md.super, path) &&
+             test_reasons(&md.super, path) &&
              test_mapped(&md.super, path, 0, 1) &&
              test_mapped(&md.super, path, 1, 0) &&
              test_mapped(&md.super, path, 1, 1));

@@ -4,11 +4,15 @@
 /* Pins: lookups, when pinning is allowed, and the report of a process */
 
 #include "daxpin/access.h"
+#include "daxpin/file/kmod.h"
 #include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
 #include "daxpin/os/ranges.h"
+#include "wire/ioctl.h"
 #include "child.h"
 #include "intruder.h"
+
+#include <sys/resource.h>
 
 #define PIN_MANY   pace_rounds(100000, 5000)
 #define PIN_LENGTH (1ull << 24)
@@ -569,6 +573,48 @@ static void test_report_prefers_pins(void **state)
     (void)state;
 }
 
+static void pin_set_dax(daxpin_file_t *file, int is_dax)
+{
+    pthread_mutex_lock(&daxpin_mutex);
+    file->is_dax = is_dax;
+    pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* What is said of a pin module that cannot be used is what to do about it. */
+static void test_module_advice(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_disk, "advice"),
+                                    UNIT_LENGTH);
+    const int was_dax   = file->is_dax;
+    struct rlimit limit, none;
+    daxpin_kmod_pin_t *kmod;
+    int is_limited, ret;
+
+    pin_set_dax(file, 1);
+    daxpin_set_pin_policy(DAXPIN_PIN_MODULE);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none          = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    /* valgrind looks at its own limit later than Linux */
+    is_limited = (open("/nonexistent", O_RDONLY) < 0) && (errno == EMFILE);
+    ret        = daxpin_kmod_pin(file, 0, 4096, &kmod);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (is_limited) {
+        assert_int_equal(ret, -EMFILE);
+        assert_contains(daxpin_errormsg(), "ulimit -n");
+        assert_null(strstr(daxpin_errormsg(), "modprobe"));
+    }
+    if (access(DAXPIN_DEVICE, F_OK) != 0) {
+        assert_int_equal(daxpin_kmod_pin(file, 0, 4096, &kmod), -ENOENT);
+        assert_contains(daxpin_errormsg(), "modprobe daxpin");
+    }
+    daxpin_set_pin_policy(DAXPIN_PIN_AUTO);
+    pin_set_dax(file, was_dax);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -590,7 +636,8 @@ int main(int argc, char **argv)
         unit_case(test_report_omits),
         unit_case(test_report_omitted_then_recorded),
         unit_case(test_report_accesses),
-        unit_case(test_report_prefers_pins)
+        unit_case(test_report_prefers_pins),
+        unit_case(test_module_advice)
     };
 
     return unit_main("pin", argc, argv, children, tests);

@@ -46,6 +46,24 @@ int daxpin_kmod_is_available(void)
            (access(DAXPIN_DEVICE, R_OK | W_OK) == 0);
 }
 
+/* Return what to do about a device that cannot be opened. */
+static const char *daxpin_kmod_open_advice(int error)
+{
+    switch (error) {
+    case EMFILE:
+        return "raise the limit of open files (ulimit -n)";
+    case ENFILE:
+        return "raise the machine's limit of open files (sysctl fs.file-max)";
+    case ENOMEM:
+        return "free some memory";
+    case EACCES:
+    case EPERM:
+        return "have the device opened to this user";
+    default:
+        return "load the pin module (modprobe daxpin)";
+    }
+}
+
 static int daxpin_kmod_open(const daxpin_file_t *file)
 {
     uint32_t version = 0;
@@ -54,8 +72,8 @@ static int daxpin_kmod_open(const daxpin_file_t *file)
     fd = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return daxpin_error(errno, "%s: cannot pin for RDMA: " DAXPIN_DEVICE
-                            ": %m; load the pin module (modprobe daxpin), and "
-                            "have its device opened to this user", file->path);
+                            ": %m; %s", file->path,
+                            daxpin_kmod_open_advice(errno));
     }
     if ((ioctl(fd, DAXPIN_IOC_GET_VERSION, &version) != 0) ||
         (version != DAXPIN_IOC_VERSION)) {
@@ -72,6 +90,9 @@ static int daxpin_kmod_open(const daxpin_file_t *file)
 static const char *daxpin_kmod_advice(int error)
 {
     switch (error) {
+    case EMFILE:
+    case ENFILE:
+        return daxpin_kmod_open_advice(error);
     case ENOMEM:
         return "raise the limit of locked memory (ulimit -l), or the limits of "
                "the pin module (modinfo -p daxpin)";
@@ -138,14 +159,15 @@ static int daxpin_kmod_offer(const daxpin_file_t *file, daxpin_kmod_pin_t *pin)
         pin->dmabuf   = ioctl(pin->fd, DAXPIN_IOC_EXPORT, &args);
         return (pin->dmabuf >= 0) ? 0 :
                daxpin_error(errno, "%s: cannot export the pinned blocks as a "
-                            "dma-buf: %m", file->path);
+                            "dma-buf: %m; %s", file->path,
+                            daxpin_kmod_advice(errno));
     }
     pin->addr = mmap(NULL, pin->length, PROT_READ | PROT_WRITE, MAP_SHARED,
                      pin->fd, 0);
     if (pin->addr == MAP_FAILED) {
         pin->addr = NULL;
-        return daxpin_error(errno, "%s: cannot map the pinned blocks: %m",
-                            file->path);
+        return daxpin_error(errno, "%s: cannot map the pinned blocks: %m; %s",
+                            file->path, daxpin_kmod_advice(errno));
     }
     return 0;
 }
@@ -195,7 +217,7 @@ out:
 int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
                       daxpin_kmod_pin_t **pin_p)
 {
-    static _Atomic int warned;
+    static _Atomic int warned; /* of which error last */
     int policy = atomic_load(&daxpin_kmod_policy), ret;
     daxpin_kmod_pin_t *pin;
 
@@ -219,8 +241,8 @@ int daxpin_kmod_pin(daxpin_file_t *file, uint64_t offset, size_t length,
     }
     free(pin);
     if (policy == DAXPIN_PIN_AUTO) {
-        daxpin_log(atomic_exchange(&warned, 1) ? DAXPIN_LOG_DEBUG :
-                                                 DAXPIN_LOG_WARN,
+        daxpin_log((atomic_exchange(&warned, ret) == ret) ? DAXPIN_LOG_DEBUG :
+                                                            DAXPIN_LOG_WARN,
                    "%s; RDMA devices cannot register the file",
                    daxpin_errormsg());
         return 0;
