@@ -15,6 +15,9 @@
 #include "daxpin/os/sink.h"
 #include "daxpin/os/vma.h"
 
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #define FAULT_PAGE    4096ul
@@ -237,6 +240,110 @@ static void test_late_handler(void **state)
     fault_store(memory + 4 * FAULT_PAGE + 5000 % FAULT_PAGE, 2);
     assert_int_equal(fault_load(memory + 5000), 1);
     daxpin_file_close(file);
+    (void)state;
+}
+
+/*
+ * A file that is closed while a handler is under way
+ */
+
+/* A thread that meets the end of a file, and whose handler is held when it replaces
+ * the page */
+typedef struct fault_held {
+    char       *memory;
+    int        fd;       /* of the file */
+    atomic_int listener; /* of the filter; -1: none; 0: not known yet */
+    uint64_t   id;       /* of the call that is held */
+    atomic_int is_freed; /* it goes on */
+} fault_held_t;
+
+static void *fault_held_thread(void *arg)
+{
+    fault_held_t *held          = arg;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(uintptr_t)held->memory,
+                 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    };
+
+    held->listener = filter_listen(filter, sizeof(filter) / sizeof(filter[0]));
+    if ((held->listener > 0) && (ftruncate(held->fd, 0) == 0)) {
+        fault_store(held->memory, 1);
+    }
+    return NULL;
+}
+
+/* Wait until the thread is held. */
+static int fault_await_held(fault_held_t *held)
+{
+    struct seccomp_notif call = {.id = 0};
+    struct pollfd ready       = {.fd = held->listener, .events = POLLIN};
+
+    if ((poll(&ready, 1, CHILD_WAIT_MS) != 1) ||
+        (ioctl(held->listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)) {
+        return 0;
+    }
+    held->id = call.id;
+    return 1;
+}
+
+/* Let the thread go on after a while. */
+static void *fault_free_thread(void *arg)
+{
+    fault_held_t *held               = arg;
+    struct seccomp_notif_resp answer = {
+        .id    = held->id,
+        .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE
+    };
+
+    unit_sleep_ms(100);
+    held->is_freed = 1;
+    (void)ioctl(held->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    return NULL;
+}
+
+/* What precedes that a file is freed waits for a handler that uses the file. The
+ * mutex keeps the loop from being first. The argument is a path. */
+static int fault_held_child(int argc, char **argv)
+{
+    fault_held_t held = {.listener = 0};
+    pthread_t thread, other;
+    daxpin_file_t *file;
+    member_t me;
+
+    (void)argc;
+    fault_check(daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) == 0);
+    me.file     = file;
+    held.fd     = member_number(&me);
+    held.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    pthread_mutex_lock(&daxpin_mutex);
+    fault_check(pthread_create(&thread, NULL, fault_held_thread, &held) == 0);
+    (void)unit_await(CHILD_WAIT_MS, held.listener != 0);
+    if (held.listener < 0) {
+        child_report(0, "no seccomp");
+        return 0;
+    }
+    fault_check(fault_await_held(&held));
+    fault_check(pthread_create(&other, NULL, fault_free_thread, &held) == 0);
+    fault_check(daxpin_fault_unwatch(file));
+    fault_check(held.is_freed);
+    pthread_mutex_unlock(&daxpin_mutex);
+    pthread_join(other, NULL);
+    pthread_join(thread, NULL);
+    fault_check_becomes(file, REVOKED);
+    daxpin_file_close(file);
+    child_report(0, "well");
+    return 0;
+}
+
+static void test_close_beside_handler(void **state)
+{
+    fault_run("held", unit_path(unit_memory, "held"), NULL, NULL);
     (void)state;
 }
 
@@ -774,6 +881,7 @@ int main(int argc, char **argv)
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
         {"late", fault_late_child},
+        {"held", fault_held_child},
         {"sent", fault_sent_child},
         {"other", fault_other_child},
         {"forked", fault_forked_child},
@@ -786,6 +894,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_late_signal),
         unit_case(test_late_handler),
+        unit_case(test_close_beside_handler),
         unit_case(test_signals_of_others),
         unit_case(test_truncate_in_forked_child),
         unit_case(test_limits),

@@ -6,6 +6,7 @@
 #include "fault.h"
 
 #include "daxpin/os/clock.h"
+#include "daxpin/os/fork.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/sink.h"
@@ -18,6 +19,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DAXPIN_WATCHES 4096
@@ -26,6 +28,10 @@
 #define DAXPIN_RETRIES      1000
 #define DAXPIN_SINK_RETRIES 2
 #define DAXPIN_RETRY_PERIOD (1 * DAXPIN_SEC)
+
+/* How long to wait for handlers under way */
+#define DAXPIN_FAULT_BOUND (5 * DAXPIN_SEC)
+#define DAXPIN_FAULT_PAUSE (50 * DAXPIN_USEC)
 
 /* A watched mapping. The handler reads it without a lock: start is set last and
  * cleared first */
@@ -48,6 +54,18 @@ static daxpin_watched_t   daxpin_watched_ranges[DAXPIN_WATCHES];
 static _Atomic unsigned daxpin_num_watches; /* all in use are below */
 static struct sigaction daxpin_old_action;
 static uintptr_t        daxpin_page_size;
+
+/* Handlers that may use a file. They have no reference to it, so that a file is
+ * freed when there are none. */
+static _Atomic unsigned daxpin_faults;
+
+/* Forget the handlers of the parent's threads, which the child does not have. */
+static void daxpin_fault_fork(void)
+{
+    atomic_store(&daxpin_faults, 0);
+}
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_FAULT, daxpin_fault_fork)
 
 /* How often a thread has tried an access to a page again. Not in memory of the
  * thread: a signal handler may not allocate it, and a library that is loaded
@@ -261,13 +279,35 @@ static int daxpin_fault_act(uintptr_t addr)
     }
 }
 
+/* Act on a fault, and count as under way meanwhile. No handler of another signal
+ * comes in between: it could jump out of this one, which would then count for
+ * ever. */
+static int daxpin_fault_act_counted(uintptr_t addr)
+{
+    sigset_t others, old;
+    int ret;
+
+    sigfillset(&others);
+    sigdelset(&others, SIGSEGV); /* None that an instruction raises */
+    sigdelset(&others, SIGILL);
+    sigdelset(&others, SIGFPE);
+    sigdelset(&others, SIGTRAP);
+    sigdelset(&others, SIGSYS);
+    pthread_sigmask(SIG_BLOCK, &others, &old);
+    atomic_fetch_add(&daxpin_faults, 1);
+    ret = daxpin_fault_act(addr);
+    atomic_fetch_sub(&daxpin_faults, 1);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ret;
+}
+
 static void daxpin_fault_handler(int signo, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
 
     /* Handle only the end of a file, not a poisoned page (BUS_MCEERR_AR) */
     if ((info->si_code != BUS_ADRERR) ||
-        !daxpin_fault_act((uintptr_t)info->si_addr)) {
+        !daxpin_fault_act_counted((uintptr_t)info->si_addr)) {
         daxpin_fault_pass_on(signo, info, context);
     }
     errno = saved_errno;
@@ -426,7 +466,23 @@ void daxpin_fault_unwatch_range(daxpin_file_t *file, uintptr_t start,
     }
 }
 
-void daxpin_fault_unwatch(daxpin_file_t *file)
+/* Wait until no handler is under way. Return 0 if that takes too long. */
+static int daxpin_fault_wait(void)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_FAULT_PAUSE};
+    uint64_t end                = 0;
+
+    while (atomic_load(&daxpin_faults) != 0) {
+        end = (end == 0) ? daxpin_now() + DAXPIN_FAULT_BOUND : end;
+        if (daxpin_now() > end) {
+            return 0;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return 1;
+}
+
+int daxpin_fault_unwatch(daxpin_file_t *file)
 {
     unsigned i, count = atomic_load(&daxpin_num_watches);
 
@@ -435,4 +491,5 @@ void daxpin_fault_unwatch(daxpin_file_t *file)
             daxpin_watched_clear(&daxpin_watched_ranges[i]);
         }
     }
+    return daxpin_fault_wait();
 }

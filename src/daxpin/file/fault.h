@@ -34,8 +34,10 @@ int daxpin_fault_watch(daxpin_file_t *file, uintptr_t start, uintptr_t end);
 void daxpin_fault_unwatch_range(daxpin_file_t *file, uintptr_t start,
                                 uintptr_t end);
 
-/* Let the handler forget all mappings of the file. Caller holds
+/* Let the handler forget all mappings of the file, and wait for handlers under
+ * way. Return 0 if one of them may still use the file after seconds, because its
+ * thread gets no time: then the file must not be freed. Caller holds
  * daxpin_mutex. */
-void daxpin_fault_unwatch(daxpin_file_t *file);
+int daxpin_fault_unwatch(daxpin_file_t *file);
 
 #endif

@@ -352,8 +352,10 @@ void daxpin_file_destroy_if_unused(daxpin_file_t *file)
     daxpin_report_drop(file);
     daxpin_share_close(file);
     daxpin_file_drop_hold(file);
-    daxpin_fault_unwatch(file);
     daxpin_file_unwant(file); /* The functions above may have wanted it */
+    if (!daxpin_fault_unwatch(file)) {
+        return; /* Its memory is lost, which is better than to be used again */
+    }
     if ((file->unmap.left > 0) && daxpin_file_has_adopted(file)) {
         LIST_INSERT_HEAD(&daxpin_leaving, file, link);
     } else {
@@ -434,7 +436,8 @@ void daxpin_files_fork(void)
         daxpin_share_fork(file);
         daxpin_guard_fork(file);
         daxpin_file_forbid_own_maps(file);
-        daxpin_fault_unwatch(file); /* What the child inherits is as it is */
+        (void)daxpin_fault_unwatch(file); /* What the child inherits is as it
+                                             is */
         daxpin_control_detach(file->control, DAXPIN_STATE_REVOKED);
         snprintf(file->control->cause, sizeof(file->control->cause),
                  "%s: cannot use it in the child of a fork: the parent opened "

@@ -32,6 +32,7 @@ typedef enum daxpin_fork_order {
     DAXPIN_FORK_ELECT,       /* new: one election at a time */
     DAXPIN_FORK_HOLD_TRIAL,  /* new: one trial of a hold at a time */
     DAXPIN_FORK_LOOP,        /* daxpin_mutex, for almost all there is */
+    DAXPIN_FORK_FAULT,       /* new: the count of handlers of SIGBUS */
     DAXPIN_FORK_CLOSE,       /* descriptors that are to be closed later */
     DAXPIN_FORK_POLICY,      /* names of files to lease */
     DAXPIN_FORK_WARNED,      /* files that the user was warned of */
