@@ -54,15 +54,26 @@ static int daxpin_strip_deleted(char *path)
     return 1;
 }
 
-/* Return whether the mapping is of a file that daxpin_set_files() names. A file
- * that has neither a name nor a descriptor in this process cannot be leased,
- * and no process opens it by a name. It is foreign: MPI libraries and others
- * make shared memory so. */
+/* End because the kernel does not answer: silence is not the answer that the
+ * memory is of no file. */
+static int daxpin_adopt_unknown(uintptr_t addr, int error)
+{
+    return daxpin_error(-error, "cannot find out what is mapped at %p, and "
+                        "whether that is to be leased: %s; raise the limit of "
+                        "open files (ulimit -n), and check that /proc is "
+                        "mounted", (void*)addr, strerror(-error));
+}
+
+/* Return whether the mapping is of a file that daxpin_set_files() names: 1, 0,
+ * or -errno without a message if that cannot be found out. A file that has
+ * neither a name nor a descriptor in this process cannot be leased, and no
+ * process opens it by a name. It is foreign: MPI libraries and others make
+ * shared memory so. */
 static int daxpin_adopt_names(daxpin_backing_t *backing)
 {
     daxpin_vma_t *vma = &backing->vma;
     char path[PATH_MAX];
-    int is_deleted;
+    int is_deleted, is_named, ret;
 
     memset(&backing->st, 0, sizeof(backing->st));
     if (!vma->shared || !daxpin_vma_has_file(vma)) {
@@ -70,14 +81,18 @@ static int daxpin_adopt_names(daxpin_backing_t *backing)
     }
     snprintf(path, sizeof(path), "%s", vma->path);
     is_deleted = daxpin_strip_deleted(path);
-    if (!daxpin_policy_names_path(path)) {
-        if (!daxpin_policy_names_fsdax()) {
-            return 0;
-        }
-        daxpin_backing_locate(backing);
-        return S_ISREG(backing->st.st_mode) && daxpin_backing_is_dax(backing);
+    is_named   = daxpin_policy_names_path(path);
+    if (!is_named && !daxpin_policy_names_fsdax()) {
+        return 0;
     }
-    daxpin_backing_locate(backing);
+    ret = daxpin_backing_locate(backing);
+    if (ret != 0) {
+        return ret;
+    }
+    if (!is_named) {
+        return S_ISREG(backing->st.st_mode) ? daxpin_backing_is_dax(backing) :
+                                              0;
+    }
     if (backing->st.st_ino != 0) {
         return S_ISREG(backing->st.st_mode);
     }
@@ -98,27 +113,66 @@ static int daxpin_vma_continues(const daxpin_vma_t *vma,
 }
 
 /* Check that no mapping from backing->vma up to the end of the range is of a
- * named file, and insert the mappings into the cache. Return DAXPIN_FOREIGN or
- * -EFAULT. */
+ * named file, and insert the mappings into the cache. Return DAXPIN_FOREIGN, or
+ * -errno with a message. */
 static int daxpin_adopt_check_foreign(uintptr_t addr, size_t length,
                                       daxpin_backing_t *backing, unsigned epoch)
 {
     uintptr_t end = addr + length;
+    int ret;
 
     while (backing->vma.start < end) {
-        if (daxpin_adopt_names(backing)) {
+        ret = daxpin_adopt_names(backing);
+        if (ret < 0) {
+            return daxpin_adopt_unknown(backing->vma.start, ret);
+        }
+        if (ret > 0) {
             return daxpin_error(EFAULT, "%s: cannot adopt the %zu bytes at %p: "
                                 "they begin in other memory and reach into its "
                                 "mapping; register the two apart",
                                 backing->vma.path, length, (void*)addr);
         }
         daxpin_cache_insert(backing->vma.start, backing->vma.end, epoch);
-        if ((backing->vma.end >= end) ||
-            (daxpin_vma_query(backing->vma.end, &backing->vma) != 0)) {
+        if (backing->vma.end >= end) {
             break;
+        }
+        ret = daxpin_vma_query(backing->vma.end, &backing->vma);
+        if (ret == -ENOENT) {
+            break;
+        }
+        if (ret != 0) {
+            return daxpin_adopt_unknown(backing->vma.end, ret);
         }
     }
     return DAXPIN_FOREIGN;
+}
+
+/* Check that all of the range is mapped from one file in one piece, and get what
+ * all mappings allow. */
+static int daxpin_adopt_check_extent(uintptr_t addr, size_t length,
+                                     const daxpin_backing_t *backing,
+                                     int *prot_p)
+{
+    uintptr_t end = addr + length;
+    daxpin_vma_t last, next;
+    int ret;
+
+    *prot_p = backing->vma.prot;
+    for (last = backing->vma; last.end < end; last = next) {
+        ret = daxpin_vma_query(last.end, &next);
+        if ((ret != 0) && (ret != -ENOENT)) {
+            return daxpin_adopt_unknown(last.end, ret);
+        }
+        if ((ret != 0) || !daxpin_vma_continues(&last, &next)) {
+            return daxpin_error(EFAULT, "%s: cannot adopt the %zu bytes at %p: "
+                                "they reach beyond its mapping, which ends at "
+                                "%p; register the mapping alone",
+                                backing->vma.path, length, (void*)addr,
+                                (void*)last.end);
+        }
+        *prot_p &= next.prot;
+    }
+    return 0;
 }
 
 /* Check what all mappings of a range allow. */
@@ -139,49 +193,44 @@ static int daxpin_adopt_check_prot(const daxpin_backing_t *backing,
     return 0;
 }
 
+static int daxpin_adopt_hidden(uintptr_t addr, const daxpin_backing_t *backing)
+{
+    return daxpin_error(ENOENT, "%s: cannot lease the file mapped at %p: the "
+                        "name does not lead to it in this process, which has "
+                        "no descriptor of it; keep it open", backing->vma.path,
+                        (void*)addr);
+}
+
 /* Find the file behind a range. Return 0 with *backing filled in,
  * DAXPIN_FOREIGN, or -errno with a message. */
 static int daxpin_adopt_locate(uintptr_t addr, size_t length, int read_only,
                                daxpin_backing_t *backing)
 {
     unsigned epoch = daxpin_cache_epoch();
-    uintptr_t end  = addr + length;
-    daxpin_vma_t last;
     int prot, ret;
 
-    if (daxpin_vma_query(addr, &backing->vma) != 0) {
+    ret = daxpin_vma_query(addr, &backing->vma);
+    if (ret == -ENOENT) {
         return DAXPIN_FOREIGN;
     }
-    if ((backing->vma.start > addr) || !daxpin_adopt_names(backing)) {
-        return daxpin_adopt_check_foreign(addr, length, backing, epoch);
-    }
-
-    prot = backing->vma.prot;
-    for (last = backing->vma; last.end < end;) {
-        daxpin_vma_t next;
-
-        ret = daxpin_vma_query(last.end, &next);
-        if ((ret != 0) || !daxpin_vma_continues(&last, &next)) {
-            return daxpin_error(EFAULT, "%s: cannot adopt the %zu bytes at %p: "
-                                "they reach beyond its mapping, which ends at "
-                                "%p; register the mapping alone",
-                                backing->vma.path, length, (void*)addr,
-                                (void*)last.end);
+    if (ret == 0) {
+        ret = (backing->vma.start > addr) ? 0 : daxpin_adopt_names(backing);
+        if (ret == 0) {
+            return daxpin_adopt_check_foreign(addr, length, backing, epoch);
         }
-        last  = next;
-        prot &= next.prot;
     }
-    ret = daxpin_adopt_check_prot(backing, addr, prot, read_only);
+    if (ret < 0) {
+        return daxpin_adopt_unknown(addr, ret);
+    }
+
+    ret = daxpin_adopt_check_extent(addr, length, backing, &prot);
+    if (ret == 0) {
+        ret = daxpin_adopt_check_prot(backing, addr, prot, read_only);
+    }
     if (ret != 0) {
         return ret;
     }
-    if (backing->st.st_ino == 0) {
-        return daxpin_error(ENOENT, "%s: cannot lease the file mapped at %p: "
-                            "the name does not lead to it in this process, "
-                            "which has no descriptor of it; keep it open",
-                            backing->vma.path, (void*)addr);
-    }
-    return 0;
+    return (backing->st.st_ino != 0) ? 0 : daxpin_adopt_hidden(addr, backing);
 }
 
 /* Duplicate the program's descriptor of the file; open the file if there is
@@ -403,15 +452,30 @@ static int daxpin_adopt_find(dev_t dev, uint64_t ino, const daxpin_vma_t *vma,
     return ret;
 }
 
-int daxpin_adoption_begin(daxpin_adoption_t *adoption)
+/* Check that the file is that of the memory, as mappings number the two: what
+ * stat() reports does not always show that. */
+static int daxpin_adopt_check_file(const daxpin_file_t *file, uintptr_t addr,
+                                   const daxpin_backing_t *backing)
+{
+    if (file->map_ino == 0) {
+        return daxpin_error(ENOMEM, "%s: cannot adopt the mapping at %p: "
+                            "cannot map a page of the file to compare the two; "
+                            "check the limits of memory (ulimit -v) and of "
+                            "mappings (vm.max_map_count)", file->path,
+                            (void*)addr);
+    }
+    return ((file->map_ino == backing->vma.ino) &&
+            (file->map_dev == backing->vma.dev)) ?
+                   0 :
+                   daxpin_adopt_hidden(addr, backing);
+}
+
+static int daxpin_adopt_elect(daxpin_adoption_t *adoption)
 {
     const daxpin_vma_t *vma = &adoption->backing.vma;
     const struct stat *st   = &adoption->backing.st;
     int ret;
 
-    if (adoption->complete) {
-        return 0;
-    }
     adoption->deadline = daxpin_elect_deadline(&adoption->params) + DAXPIN_SEC;
     if (adoption->length <= vma->end - adoption->addr) {
         ret = daxpin_adopt_find(st->st_dev, st->st_ino, vma, &adoption->file);
@@ -422,6 +486,25 @@ int daxpin_adoption_begin(daxpin_adoption_t *adoption)
     return daxpin_elect(vma->path, st, 1, &adoption->params,
                         &daxpin_adopt_description, &adoption->elected,
                         &adoption->file);
+}
+
+int daxpin_adoption_begin(daxpin_adoption_t *adoption)
+{
+    int ret;
+
+    if (adoption->complete) {
+        return 0;
+    }
+    ret = daxpin_adopt_elect(adoption);
+    if (ret != 0) {
+        return ret;
+    }
+    ret = daxpin_adopt_check_file(adoption->file, adoption->addr,
+                                  &adoption->backing);
+    if (ret != 0) {
+        daxpin_adoption_cancel(adoption);
+    }
+    return ret;
 }
 
 int daxpin_adoption_end(daxpin_adoption_t *adoption)
@@ -511,6 +594,27 @@ static int daxpin_lend_find_vma(const daxpin_vma_t *vma, void *arg)
     return 1;
 }
 
+/* Find a descriptor or a mapping of the file. Return 0 with lend->path,
+ * DAXPIN_FOREIGN, or -errno with a message. */
+static int daxpin_lend_find(daxpin_lend_t *lend)
+{
+    const daxpin_inode_t *inode = lend->inode;
+    int fds, maps;
+
+    fds  = daxpin_fd_for_each(inode->ino, inode->dev, daxpin_lend_find_fd, lend);
+    maps = (fds > 0) ? 0 : daxpin_vma_for_each(daxpin_lend_find_vma, lend);
+    if ((fds > 0) || (maps > 0)) {
+        return 0;
+    }
+    fds = (fds < 0) ? fds : maps;
+    return (fds == 0) ? DAXPIN_FOREIGN :
+           daxpin_error(-fds, "inode %lu: cannot find out whether this process "
+                        "has the file open or mapped, which another process "
+                        "exposes: %s; raise the limit of open files (ulimit "
+                        "-n), and check that /proc is mounted", inode->ino,
+                        strerror(-fds));
+}
+
 /* Check that nothing of this process keeps the lease away still. */
 static int daxpin_lend_check(daxpin_file_t *file)
 {
@@ -545,10 +649,9 @@ int daxpin_file_lend(const daxpin_inode_t *inode, const daxpin_params_t *params,
     if (daxpin_adopt_find(inode->dev, inode->ino, NULL, file_p) == 1) {
         return 0;
     }
-    if ((daxpin_fd_for_each(inode->ino, inode->dev, daxpin_lend_find_fd,
-                            &lend) <= 0) &&
-        (daxpin_vma_for_each(daxpin_lend_find_vma, &lend) <= 0)) {
-        return DAXPIN_FOREIGN;
+    ret = daxpin_lend_find(&lend);
+    if (ret != 0) {
+        return ret;
     }
     ret = daxpin_params_copy(params, &known);
     if (ret == 0) {

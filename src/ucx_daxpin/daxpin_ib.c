@@ -132,7 +132,7 @@ static void uct_daxpin_ib_report(const char *device, void *address,
     daxpin_vma_t vma;
 
     if (uct_daxpin_ib_was_said(device, how) ||
-        !daxpin_range_is_dax((uintptr_t)address, length, &vma) ||
+        (daxpin_range_is_dax((uintptr_t)address, length, &vma) <= 0) ||
         !uct_daxpin_ib_say(device, how)) {
         return;
     }
@@ -195,7 +195,20 @@ static int uct_daxpin_ib_may_try(const void *address, size_t length,
     daxpin_vma_t vma;
 
     return !(flags & UCT_MD_MEM_FLAG_NONBLOCK) ||
-           !daxpin_range_is_dax((uintptr_t)address, length, &vma);
+           (daxpin_range_is_dax((uintptr_t)address, length, &vma) == 0);
+}
+
+/* End a registration of which nobody knows whether it is of fsdax: a registration
+ * on demand would go on writing after a revoke. */
+static ucs_status_t uct_daxpin_ib_unknown(const void *address, size_t length,
+                                          uint64_t flags, int error)
+{
+    ucs_log((flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? UCS_LOG_LEVEL_DEBUG :
+                                                    UCS_LOG_LEVEL_ERROR,
+            "daxpin: cannot find out whether the %zu bytes at %p are of a file"
+            " on fsdax: %s; raise the limit of open files (ulimit -n), and"
+            " check that /proc is mounted", length, address, strerror(-error));
+    return UCS_ERR_IO_ERROR;
 }
 
 static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
@@ -208,6 +221,7 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
     ucs_status_t status;
     daxpin_vma_t vma;
     unsigned epoch;
+    int is_dax;
 
     /* Only mappings known to be fsdax are not tried: nobody stages UCX's own
      * buffers, which are registered here as well */
@@ -228,7 +242,12 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
             /* Of a window, for others to read: UCP emulates that */
             *memh_p = &uct_daxpin_stage_memh;
             return UCS_OK;
-        } else if (!daxpin_range_is_dax((uintptr_t)address, length, &vma)) {
+        }
+
+        is_dax = daxpin_range_is_dax((uintptr_t)address, length, &vma);
+        if (is_dax < 0) {
+            return uct_daxpin_ib_unknown(address, length, flags, is_dax);
+        } else if (is_dax == 0) {
             /* Once more, to report the reason */
             return (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ? status :
                    uct_daxpin_call_mem_reg(ib->inner, md, address, length,

@@ -3,9 +3,12 @@
 
 /* Adopting files: leases for mappings that the program itself has made */
 
+#include "daxpin/adopt.h"
+#include "daxpin/os/backing.h"
 #include "daxpin/os/vma.h"
 #include "intruder.h"
 #include "member.h"
+#include "old_kernel.h"
 
 #define ADOPT_PAGE      4096ul
 #define ADOPT_PROCESSES 4
@@ -624,6 +627,135 @@ static void test_same_number_elsewhere(void **state)
     (void)state;
 }
 
+/* Another file of the same name and number covers the one that is mapped. The
+ * library does not lease that file. */
+static void test_covered(void **state)
+{
+    char dir[PATH_MAX];
+    adopt_map_t map;
+    struct stat st, other_st;
+
+    if (!adopt_mount(dir, "covered")) {
+        skip();
+    }
+    adopt_map(&map, dir);
+    assert_int_equal(fstat(map.fd, &st), 0);
+    close(map.fd);
+    map.fd = -1;
+    assert_int_equal(mount("none", dir, "tmpfs", 0, "size=4m"), 0);
+    unit_make_file(map.path, UNIT_LENGTH, 'z');
+    assert_int_equal(stat(map.path, &other_st), 0);
+    assert_int_equal(st.st_ino, other_st.st_ino);
+    assert_int_equal(adopt_all(&map), -ENOENT);
+    assert_message("keep it open");
+    assert_null(map.file);
+    assert_string_equal(intruder_lease(map.path), "");
+    assert_int_equal(umount(dir), 0);
+    assert_ok(adopt_all(&map));
+    adopt_end(&map);
+    umount(dir);
+    unit_use_dir(unit_disk);
+    (void)state;
+}
+
+/* Each file is found by its descriptor, because its name is gone. */
+static void test_same_number_without_name(void **state)
+{
+    char dirs[2][PATH_MAX];
+    const char *name;
+    adopt_map_t maps[2];
+    int i;
+
+    if (!adopt_mount(dirs[0], "nameless-one")) {
+        skip();
+    }
+    assert_true(adopt_mount(dirs[1], "nameless-two"));
+    for (i = 0; i < 2; ++i) {
+        adopt_map_in(&maps[i], dirs[i], 'a' + i);
+        name = unit_path(dirs[i], "link");
+        assert_int_equal(link(maps[i].path, name), 0);
+        assert_int_equal(unlink(maps[i].path), 0);
+        maps[i].path = name;
+    }
+    unit_use_dir(unit_disk);
+    for (i = 0; i < 2; ++i) {
+        assert_ok(adopt_all(&maps[i]));
+        assert_int_equal(daxpin_file_state(maps[i].file), DAXPIN_STATE_HELD);
+        assert_string_equal(intruder_lease(maps[i].path), "ACTIVE");
+        assert_int_equal(maps[i].memory[0], 'a' + i);
+    }
+    for (i = 0; i < 2; ++i) {
+        adopt_end(&maps[i]);
+        umount(dirs[i]);
+    }
+    (void)state;
+}
+
+/*
+ * A process that cannot find out what it has mapped
+ */
+
+/* Report what is answered of a file and of other memory while no descriptor is
+ * left. Arguments: a directory, "old" or "new" */
+static int adopt_blind_main(int argc, char **argv)
+{
+    daxpin_inode_t inode = {0};
+    adopt_map_t map, other = {.memory = (char*)&map};
+    struct rlimit limit, none;
+    int answers[4];
+    struct stat st;
+    daxpin_vma_t vma;
+
+    (void)argc;
+    if ((strcmp(argv[2], "old") == 0) && !old_kernel_begin()) {
+        child_report(-1, "no seccomp here");
+        return 0;
+    }
+    adopt_map(&map, argv[1]);
+    unlink(map.path);
+    if ((adopt_part(&other, 0, 8) != DAXPIN_FOREIGN) ||
+        (fstat(map.fd, &st) != 0) ||
+        (getrlimit(RLIMIT_NOFILE, &limit) != 0)) {
+        return 1;
+    }
+    inode.dev     = inode.map_dev = st.st_dev;
+    inode.ino     = inode.map_ino = st.st_ino;
+    none          = limit;
+    none.rlim_cur = 0;
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) {
+        return 1;
+    }
+    answers[0] = adopt_all(&map);
+    answers[1] = strstr(daxpin_errormsg(), "ulimit -n") != NULL;
+    answers[2] = daxpin_file_lend(&inode, NULL, &other.file);
+    answers[3] = daxpin_range_is_dax((uintptr_t)map.memory, UNIT_LENGTH, &vma);
+    child_report(adopt_part(&other, 0, 8), "%d %d %d %d", answers[0],
+                 answers[1], answers[2], answers[3]);
+    setrlimit(RLIMIT_NOFILE, &limit); /* a search for leaks opens files */
+    return 0;
+}
+
+static void test_blind(void **state)
+{
+    static const char *const kernels[] = {"new", "old"};
+    char wanted[64];
+    child_t child;
+    long ret;
+    int i;
+
+    snprintf(wanted, sizeof(wanted), "%d 1 %d %d", -EMFILE, -EMFILE, -EMFILE);
+    for (i = 0; i < 2; ++i) {
+        child_spawn(&child, "adopt_blind", unit_disk, kernels[i], NULL);
+        ret = child_answer(&child, CHILD_WAIT_MS);
+        if (ret != -1) {
+            assert_string_equal(child.text, wanted);
+            assert_int_equal(ret, DAXPIN_FOREIGN);
+        }
+        child_finish(&child);
+    }
+    (void)state;
+}
+
 /*
  * Many processes
  */
@@ -969,6 +1101,7 @@ int main(int argc, char **argv)
     const child_entry_t children[] = {
         INTRUDER_ENTRY,
         MEMBER_ENTRY,
+        {"adopt_blind", adopt_blind_main},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -995,6 +1128,9 @@ int main(int argc, char **argv)
         unit_case(test_mapped_again),
         unit_case(test_with_open),
         unit_case(test_same_number_elsewhere),
+        unit_case(test_covered),
+        unit_case(test_same_number_without_name),
+        unit_case(test_blind),
         unit_case(test_many_processes),
         unit_case(test_late_process),
         unit_case(test_late_member),

@@ -167,13 +167,13 @@ static void daxpin_file_inspect(daxpin_file_t *file)
 {
     void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
     daxpin_fstype_t type;
-    daxpin_vma_t vma;
+    daxpin_piece_t piece;
     struct statx stx;
 
     if (page != MAP_FAILED) {
-        if (daxpin_vma_query((uintptr_t)page, &vma) == 0) {
-            file->map_dev = vma.dev;
-            file->map_ino = vma.ino;
+        if (daxpin_vma_find((uintptr_t)page, &piece) == 0) {
+            file->map_dev = piece.dev;
+            file->map_ino = piece.ino;
         }
         munmap(page, 1);
     }

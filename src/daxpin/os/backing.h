@@ -22,15 +22,18 @@ typedef struct daxpin_backing {
  * and MAP_ANONYMOUS have none. */
 int daxpin_vma_has_file(const daxpin_vma_t *vma);
 
-/* Find the file of backing->vma, and set backing->st. */
-void daxpin_backing_locate(daxpin_backing_t *backing);
+/* Find the file of backing->vma, and set backing->st. Return 0, or -errno if it
+ * cannot be found out whether there is one: no descriptor may be left. */
+int daxpin_backing_locate(daxpin_backing_t *backing);
 
-/* Return whether the file that daxpin_backing_locate() found is on fsdax. */
+/* Return whether the file that daxpin_backing_locate() found is on fsdax: 1, 0,
+ * or -errno if that cannot be found out. */
 int daxpin_backing_is_dax(const daxpin_backing_t *backing);
 
-/* Return whether a mapping in the range is of an fsdax file, or of a file that
- * cannot be found any more. *vma is then the first such mapping. The caller
- * decides whether the file is to be leased. */
+/* Return 1 if a mapping in the range is of an fsdax file, or of a file that
+ * cannot be found any more; 0 if none is; -errno if that cannot be found out.
+ * *vma is the first such mapping, after 1 only. The caller decides whether the
+ * file is to be leased. */
 int daxpin_range_is_dax(uintptr_t addr, size_t length, daxpin_vma_t *vma);
 
 /* Return a descriptor of the file in this process that can be leased, that is

@@ -104,6 +104,13 @@ static int daxpin_procmap_prot(uint64_t flags)
            ((flags & DAXPIN_PROCMAP_EXECUTABLE) ? PROT_EXEC : 0);
 }
 
+/* Return the error of an open of the maps. -ENOENT would be the answer that
+ * nothing is mapped. */
+static int daxpin_maps_error(int error)
+{
+    return (error == ENOENT) ? -ENOSYS : -error;
+}
+
 /* Query the first mapping at or above an address. flags: what it has to be, such
  * as DAXPIN_PROCMAP_SHARED; 0: any. */
 static int daxpin_procmap_query(uintptr_t addr, unsigned flags,
@@ -112,7 +119,7 @@ static int daxpin_procmap_query(uintptr_t addr, unsigned flags,
     int fd = daxpin_maps_open();
 
     if (fd < 0) {
-        return -errno;
+        return daxpin_maps_error(errno);
     }
     query->size        = sizeof(*query);
     query->query_flags = DAXPIN_PROCMAP_COVER_NEXT | flags;
@@ -219,21 +226,7 @@ static int daxpin_vma_text(uintptr_t addr, daxpin_vma_t *vma)
     daxpin_vma_search_t search = {.addr = addr, .vma = vma};
     int ret                    = daxpin_vma_for_each(daxpin_vma_found, &search);
 
-    return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
-}
-
-int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
-{
-    int ret = daxpin_vma_ioctl(addr, vma);
-
-    if (ret == -ENAMETOOLONG) {
-        /* Nobody can open such a path; the text form cuts the path off */
-        return daxpin_vma_text(addr, vma);
-    }
-    if ((ret == -ENOTTY) || (ret == -EINVAL)) {
-        return daxpin_vma_text(addr, vma);
-    }
-    return ret;
+    return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : daxpin_maps_error(-ret));
 }
 
 /* A line of /proc/self/maps, read one character after the other:
@@ -390,6 +383,43 @@ int daxpin_vma_find(uintptr_t addr, daxpin_piece_t *piece)
         return (ret == 1) ? 0 : ((ret == 0) ? -ENOENT : ret);
     }
     return ret;
+}
+
+/* Query a mapping after another way has failed, with @a error, if it is not of a
+ * file: then it needs no name. */
+static int daxpin_vma_without_file(uintptr_t addr, int error, daxpin_vma_t *vma)
+{
+    daxpin_piece_t piece;
+    int ret = daxpin_vma_find(addr, &piece);
+
+    if (ret != 0) {
+        return (ret == -ENOENT) ? ret : error;
+    }
+    if (piece.ino != 0) {
+        return error;
+    }
+    vma->start   = piece.start;
+    vma->end     = piece.end;
+    vma->offset  = piece.offset;
+    vma->dev     = piece.dev;
+    vma->ino     = 0;
+    vma->prot    = piece.prot;
+    vma->shared  = piece.shared;
+    vma->path[0] = '\0';
+    return 0;
+}
+
+int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma)
+{
+    int ret = daxpin_vma_ioctl(addr, vma);
+
+    if ((ret == -ENAMETOOLONG) || (ret == -ENOTTY) || (ret == -EINVAL)) {
+        /* Nobody can open a path that is too long; the text form cuts it off */
+        ret = daxpin_vma_text(addr, vma);
+    }
+    return ((ret == 0) || (ret == -ENOENT)) ?
+                   ret :
+                   daxpin_vma_without_file(addr, ret, vma);
 }
 
 int daxpin_vma_scan_shared(daxpin_piece_func_t func, void *arg)

@@ -26,7 +26,9 @@ typedef struct daxpin_vma {
 } daxpin_vma_t;
 
 /* Return the mapping at an address or, if nothing is mapped there, the next one
- * above: 0, -ENOENT or another negative errno. Thread-safe. */
+ * above: 0; -ENOENT if there is none; or another negative errno if that cannot
+ * be found out, because no descriptor is left or there is no /proc. Memory
+ * without a file may have no path then. Thread-safe. */
 int daxpin_vma_query(uintptr_t addr, daxpin_vma_t *vma);
 
 typedef int (*daxpin_vma_func_t)(const daxpin_vma_t *vma, void *arg);
