@@ -233,6 +233,8 @@ static int daxpin_adopt_locate(uintptr_t addr, size_t length, int read_only,
     return (backing->st.st_ino != 0) ? 0 : daxpin_adopt_hidden(addr, backing);
 }
 
+static const daxpin_description_ops_t daxpin_adopt_description;
+
 /* Duplicate the program's descriptor of the file; open the file if there is
  * none. */
 static int daxpin_adopt_descriptor(void *arg, const char *path,
@@ -241,13 +243,15 @@ static int daxpin_adopt_descriptor(void *arg, const char *path,
     int own = daxpin_backing_find_fd(st->st_ino, st->st_dev);
     int fd;
 
-    (void)deadline;
     *(int*)arg = 1;
-    fd = (own >= 0) ? daxpin_close_reuse(own) :
-         open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (own < 0) {
+        return daxpin_description_open(path, st, deadline,
+                                       &daxpin_adopt_description);
+    }
+    fd = daxpin_close_reuse(own);
     return (fd >= 0) ? fd :
-           daxpin_error(errno, "%s: cannot open the mapped file for reading "
-                        "and writing: %m", path);
+           daxpin_error(errno, "%s: cannot duplicate descriptor %d of the "
+                        "mapped file: %m", path, own);
 }
 
 /* Allocate all blocks on DAX, before the hold is placed. The program and the

@@ -19,6 +19,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +36,87 @@ static int daxpin_description_is_dax(int fd)
            ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
 }
 
+/* Return whether a descriptor is of file st. */
+static int daxpin_description_is_of(int fd, const struct stat *st,
+                                    struct stat *now)
+{
+    return (fstat(fd, now) == 0) && (now->st_ino == st->st_ino) &&
+           (now->st_dev == st->st_dev);
+}
+
+/* Open a file that O_PATH has found: an open of the path could meet another file
+ * by now, and break the lease that another job has on that one. Do not wait for
+ * a lease in open(): it may last longer than the caller wants to wait. Return a
+ * descriptor, or -1 with errno. */
+static int daxpin_description_open_found(int path_fd)
+{
+    char name[64];
+    int fd;
+
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
+    fd = open(name, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    } else if (errno == ENOENT) {
+        errno = ENOSYS; /* the path did lead to the file */
+    }
+    return fd;
+}
+
+/* Try once. Return a descriptor, -1 with errno, or -2 if the path leads to
+ * another file. */
+static int daxpin_description_open_once(const char *path, const struct stat *st)
+{
+    int fd, error, path_fd = open(path, O_PATH | O_CLOEXEC);
+    struct stat now;
+
+    if (path_fd < 0) {
+        return -1;
+    }
+    fd    = daxpin_description_is_of(path_fd, st, &now) ?
+                    daxpin_description_open_found(path_fd) :
+                    -2;
+    error = errno;
+    close(path_fd);
+    errno = error;
+    return fd;
+}
+
+static int daxpin_description_open_error(const char *path, int error,
+                                         const daxpin_description_ops_t *ops)
+{
+    return daxpin_error((error == ENOENT) ? ops->other_error : error,
+                        "%s: cannot open for reading and writing: %s", path,
+                        (error == EAGAIN) ?
+                        "another program has a lease on it, perhaps daxpin in "
+                        "a container that does not share the directory "
+                        "DAXPIN_RUNTIME_DIR (see daxpin(7))" :
+                        (error == ENOSYS) ?
+                        "there is no /proc/self/fd; check that /proc is "
+                        "mounted" :
+                        strerror(error));
+}
+
+int daxpin_description_open(const char *path, const struct stat *st,
+                            uint64_t deadline,
+                            const daxpin_description_ops_t *ops)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    int fd;
+
+    while ((fd = daxpin_description_open_once(path, st)) < 0) {
+        if (fd == -2) {
+            return daxpin_error(ops->other_error, "%s: %s", path,
+                                ops->other_message);
+        }
+        if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
+            return daxpin_description_open_error(path, errno, ops);
+        }
+        nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
 int daxpin_description_get(const char *path, const struct stat *st,
                            const daxpin_params_t *params, uint64_t deadline,
                            const daxpin_description_ops_t *ops, void *arg)
@@ -45,8 +128,7 @@ int daxpin_description_get(const char *path, const struct stat *st,
     if (fd < 0) {
         return fd;
     }
-    if ((fstat(fd, &now) != 0) || (now.st_ino != st->st_ino) ||
-        (now.st_dev != st->st_dev)) {
+    if (!daxpin_description_is_of(fd, st, &now)) {
         daxpin_close(fd);
         return daxpin_error(ops->other_error, "%s: %s", path,
                             ops->other_message);

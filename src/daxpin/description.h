@@ -48,6 +48,13 @@ typedef struct daxpin_description_ops {
     void (*undo)(void *arg, const char *path);
 } daxpin_description_ops_t;
 
+/* For ops->open(): open a file by its path for reading and writing, unless the
+ * path leads to another file than st. Wait until the deadline (ns) for another
+ * program's lease. Return the descriptor, or -errno with a message. */
+int daxpin_description_open(const char *path, const struct stat *st,
+                            uint64_t deadline,
+                            const daxpin_description_ops_t *ops);
+
 /* Open the description, check that it is of file @a st and on a file system that
  * may be leased, and wait on DAX until no process truncates the file. Return the
  * descriptor, or -errno with a message. Caller does not hold daxpin_mutex. */

@@ -189,34 +189,22 @@ static int daxpin_open_error_empty(const char *path)
                         "length was given; give a length", path);
 }
 
-/* Do not wait for another program's lease in open(): the lease may last longer
- * than the caller wants to wait. */
+static const daxpin_description_ops_t daxpin_open_description;
+
 static int daxpin_open_descriptor(void *arg, const char *path,
                                   const struct stat *st, uint64_t deadline)
 {
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
-    daxpin_open_t *open_args    = arg;
+    daxpin_open_t *open_args = arg;
     int fd;
 
     if ((st->st_size == 0) && (open_args->length == 0)) {
         daxpin_open_unlink(arg, path);
         return daxpin_open_error_empty(path);
     }
-    while ((fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0) {
-        if ((errno != EAGAIN) || (daxpin_now() > deadline)) {
-            return daxpin_error((errno == ENOENT) ? ESTALE : errno,
-                                "%s: cannot open for reading and writing: %s",
-                                path, (errno == EAGAIN) ?
-                                "another program has a lease on it, perhaps "
-                                "daxpin in a container that does not share "
-                                "the directory DAXPIN_RUNTIME_DIR (see "
-                                "daxpin(7))" :
-                                strerror(errno));
-        }
-        nanosleep(&pause, NULL);
+    fd = daxpin_description_open(path, st, deadline, &daxpin_open_description);
+    if (fd >= 0) {
+        open_args->elected = 1;
     }
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    open_args->elected = 1;
     return fd;
 }
 

@@ -107,12 +107,47 @@ static void test_open_descriptor(void **state)
 static void test_closed_descriptor(void **state)
 {
     adopt_map_t map;
+    int fd;
 
     adopt_map(&map, unit_disk);
     close(map.fd);
     map.fd = -1;
     assert_ok(adopt_all(&map));
     adopt_check_held(&map);
+    fd = unit_find_fd(map.path); /* the program may get it by an exchange */
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    adopt_end(&map);
+    (void)state;
+}
+
+static volatile sig_atomic_t adopt_leased = -1;
+
+/* Give back the lease of another program. */
+static void adopt_unlease(int signo)
+{
+    (void)signo;
+    fcntl(adopt_leased, F_SETLEASE, F_UNLCK);
+}
+
+/* The file is opened when another program gives its lease back. */
+static void test_leased_elsewhere(void **state)
+{
+    const daxpin_params_t params = {.size = sizeof(params), .read_only = 1,
+                                    .timeout_ms = 5000};
+    adopt_map_t map;
+
+    adopt_map_flags(&map, unit_disk, O_RDONLY, PROT_READ, MAP_SHARED);
+    adopt_leased = map.fd;
+    unit_set_signal(SIGIO, adopt_unlease);
+    if (fcntl(map.fd, F_SETLEASE, F_RDLCK) != 0) {
+        adopt_end(&map);
+        skip();
+    }
+    assert_ok(daxpin_file_adopt(map.memory, UNIT_LENGTH, &params, &map.file,
+                                &map.offset));
+    assert_int_equal(daxpin_file_state(map.file), DAXPIN_STATE_HELD);
+    unit_set_signal(SIGIO, SIG_DFL);
     adopt_end(&map);
     (void)state;
 }
@@ -1107,6 +1142,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         unit_case(test_open_descriptor),
         unit_case(test_closed_descriptor),
+        unit_case(test_leased_elsewhere),
         unit_case(test_read_only_descriptor_too),
         unit_case(test_deleted),
         unit_case(test_hidden),

@@ -172,6 +172,39 @@ static void test_holder_cannot_fill(void **state)
     (void)state;
 }
 
+static char own_renamed[PATH_MAX];
+
+/* Have another file of another job take the name. */
+static void own_rename(const char *path)
+{
+    disk_path_hook = NULL;
+    assert_int_equal(rename(own_renamed, path), 0);
+}
+
+/* A file that gets the name while this process opens it keeps its lease: its
+ * holder sees nothing of the open. */
+static void test_renamed_meanwhile(void **state)
+{
+    const char *path = unit_path(unit_disk, "name");
+    daxpin_file_t *opened;
+    child_t child;
+
+    strcpy(own_renamed, unit_path(unit_disk, "other"));
+    unit_make_file(path, UNIT_LENGTH, 'a');
+    unit_make_file(own_renamed, UNIT_LENGTH, 'b');
+    member_start_open(&child, own_renamed);
+    disk_path_hook = own_rename;
+    opened         = unit_open(path, UNIT_LENGTH);
+    assert_int_equal(daxpin_file_is_holder(opened), 0);
+    assert_int_equal(*(char*)daxpin_file_addr(opened, 0, 1), 'b');
+    assert_int_equal(child_query(&child, "state"), DAXPIN_STATE_HELD);
+    assert_int_equal(child_query(&child, "locks") & DAXPIN_LOCK_LEASE,
+                     DAXPIN_LOCK_LEASE);
+    daxpin_file_close(opened);
+    child_finish(&child);
+    (void)state;
+}
+
 /*
  * Beside other writers
  */
@@ -703,6 +736,7 @@ int main(int argc, char **argv)
         unit_case(test_refused),
         unit_case(test_refused_new_file),
         unit_case(test_holder_cannot_fill),
+        unit_case(test_renamed_meanwhile),
         unit_case(test_written_while_filled),
         unit_case(test_appended_while_grown),
         unit_case(test_converted),
