@@ -193,7 +193,8 @@ int daxpin_file_open(const char *path, size_t length,
  *                    which are then treated as fsdax files are. The array ends
  *                    with NULL, and is copied.
  *
- * @return 0; -ENOENT a directory does not exist; -ENOMEM.
+ * @return 0; -ENOENT a directory does not exist; -ENOMEM. On error the former
+ *         names stay.
  */
 int daxpin_set_files(const char *const *paths);
 

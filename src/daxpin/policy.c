@@ -21,33 +21,36 @@
 #define DAXPIN_DIRS_MAX  64
 #define DAXPIN_FILES_MAX 64
 
+typedef struct daxpin_names {
+    int      fsdax;
+    unsigned num_dirs;
+    char     *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
+} daxpin_names_t;
+
 /* Set before the first adoption, then only read */
 static struct {
     pthread_mutex_t lock;
-    int             fsdax;
-    unsigned        num_dirs;
-    char            *dirs[DAXPIN_DIRS_MAX]; /* absolute, no slash at the end */
-} daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .fsdax = 1};
+    daxpin_names_t  names;
+} daxpin_policy = {.lock = PTHREAD_MUTEX_INITIALIZER, .names = {.fsdax = 1}};
 
 DAXPIN_FORK_LOCK(DAXPIN_FORK_POLICY, &daxpin_policy.lock)
 
-static void daxpin_policy_clear(void)
+static void daxpin_names_free(daxpin_names_t *names)
 {
-    while (daxpin_policy.num_dirs > 0) {
-        free(daxpin_policy.dirs[--daxpin_policy.num_dirs]);
+    while (names->num_dirs > 0) {
+        free(names->dirs[--names->num_dirs]);
     }
-    daxpin_policy.fsdax = 0;
 }
 
-static int daxpin_policy_add(const char *path)
+static int daxpin_names_add(daxpin_names_t *names, const char *path)
 {
     char *dir;
 
     if (strcmp(path, "fsdax") == 0) {
-        daxpin_policy.fsdax = 1;
+        names->fsdax = 1;
         return 0;
     }
-    if (daxpin_policy.num_dirs == DAXPIN_DIRS_MAX) {
+    if (names->num_dirs == DAXPIN_DIRS_MAX) {
         return daxpin_error(ENOMEM, "%s: cannot add to the directories of "
                             "files to lease: there are %d already; name a "
                             "directory above them", path, DAXPIN_DIRS_MAX);
@@ -57,39 +60,47 @@ static int daxpin_policy_add(const char *path)
         return daxpin_error(errno, "%s: cannot find the directory of files to "
                             "lease: %m", path);
     }
-    daxpin_policy.dirs[daxpin_policy.num_dirs++] = dir;
+    names->dirs[names->num_dirs++] = dir;
     return 0;
 }
 
 int daxpin_set_files(const char *const *paths)
 {
+    daxpin_names_t names = {0}, former;
     int ret = 0;
 
-    pthread_mutex_lock(&daxpin_policy.lock);
-    daxpin_policy_clear();
     for (; (*paths != NULL) && (ret == 0); ++paths) {
-        ret = daxpin_policy_add(*paths);
+        ret = daxpin_names_add(&names, *paths);
     }
+    if (ret != 0) {
+        daxpin_names_free(&names);
+        return ret;
+    }
+    pthread_mutex_lock(&daxpin_policy.lock);
+    former              = daxpin_policy.names;
+    daxpin_policy.names = names;
     pthread_mutex_unlock(&daxpin_policy.lock);
+    daxpin_names_free(&former);
     /* Memory that was foreign under the old names may be named now */
     daxpin_cache_forget(NULL, SIZE_MAX);
     /* Report to holders that this process will join if it opens their file */
     pthread_mutex_lock(&daxpin_mutex);
     daxpin_report_open();
     pthread_mutex_unlock(&daxpin_mutex);
-    return ret;
+    return 0;
 }
 
 int daxpin_policy_names_path(const char *path)
 {
+    const daxpin_names_t *names = &daxpin_policy.names;
     int found = 0;
     size_t length;
     unsigned i;
 
     pthread_mutex_lock(&daxpin_policy.lock);
-    for (i = 0; !found && (i < daxpin_policy.num_dirs); ++i) {
-        length = strlen(daxpin_policy.dirs[i]);
-        found  = (strncmp(path, daxpin_policy.dirs[i], length) == 0) &&
+    for (i = 0; !found && (i < names->num_dirs); ++i) {
+        length = strlen(names->dirs[i]);
+        found  = (strncmp(path, names->dirs[i], length) == 0) &&
                  ((path[length] == '/') || (length == 1));
     }
     pthread_mutex_unlock(&daxpin_policy.lock);
@@ -98,7 +109,12 @@ int daxpin_policy_names_path(const char *path)
 
 int daxpin_policy_names_fsdax(void)
 {
-    return daxpin_policy.fsdax;
+    int fsdax;
+
+    pthread_mutex_lock(&daxpin_policy.lock);
+    fsdax = daxpin_policy.names.fsdax;
+    pthread_mutex_unlock(&daxpin_policy.lock);
+    return fsdax;
 }
 
 /* Files of any file system that the user was warned of; the oldest are

@@ -368,9 +368,9 @@ static void test_fsdax(void **state)
 /* The name of a directory must match as a whole, not only its beginning. */
 static void test_directories(void **state)
 {
-    const char *none[] = {"/nowhere", NULL};
     adopt_map_t map;
     char name[PATH_MAX];
+    const char *none[] = {name, "/nowhere", NULL};
 
     adopt_map(&map, unit_disk);
     snprintf(name, sizeof(name), "%s/dir", unit_disk);
@@ -380,9 +380,13 @@ static void test_directories(void **state)
     unit_use_dir("/");
     assert_ok(adopt_all(&map));
     adopt_end(&map);
+
+    /* An error leaves the names as they were */
+    adopt_map(&map, unit_disk);
     assert_int_equal(daxpin_set_files(none), -ENOENT);
     assert_message("/nowhere");
-    unit_use_dir(unit_disk);
+    assert_ok(adopt_all(&map));
+    adopt_end(&map);
     (void)state;
 }
 
