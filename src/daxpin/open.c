@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,6 +152,10 @@ int daxpin_file_shrink(daxpin_file_t *file, size_t length)
     return ret;
 }
 
+/* So many descriptors the address of a file needs: for the directory, the lock
+ * and the socket; and one to spare */
+#define DAXPIN_OPEN_ROOM 4
+
 /* What one call of daxpin_file_open() has done to the file */
 typedef struct daxpin_open {
     const char *path;
@@ -239,15 +244,41 @@ static const daxpin_description_ops_t daxpin_open_description = {
     .undo          = daxpin_open_unlink
 };
 
+/* Check that enough descriptors are left to delete a new file again, which this
+ * process does under the address of the file. */
+static int daxpin_open_check_room(const char *path)
+{
+    int fds[DAXPIN_OPEN_ROOM], count = 0, error = 0;
+
+    while ((count < DAXPIN_OPEN_ROOM) && (error == 0)) {
+        fds[count] = eventfd(0, EFD_CLOEXEC);
+        if (fds[count] >= 0) {
+            ++count;
+        } else {
+            error = errno;
+        }
+    }
+    while (count > 0) {
+        close(fds[--count]);
+    }
+    return (error == 0) ? 0 :
+           daxpin_error(error, "%s: cannot create: %s; raise the limit of open "
+                        "files (ulimit -n)", path, strerror(error));
+}
+
 /* Create the file if there is none, and check that it is a regular file. */
 static int daxpin_open_create(const char *path, const daxpin_params_t *params,
                               struct stat *st, int *created_p)
 {
     mode_t mode = (params->mode != 0) ? params->mode : 0600;
-    int fd;
+    int fd, ret;
 
     *created_p = 0;
     if ((stat(path, st) != 0) && (errno == ENOENT)) {
+        ret = daxpin_open_check_room(path);
+        if (ret != 0) {
+            return ret;
+        }
         fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if ((fd < 0) && (errno != EEXIST)) {
             return daxpin_error(errno, "%s: cannot create: %m", path);
@@ -477,12 +508,15 @@ static void daxpin_open_undo_creation(void *arg)
 
 /* Undo all that this call has done. Another process may have been elected for a
  * new file that this one has created, and have failed: it deletes nothing, since
- * it found the file. */
+ * it found the file. Without a handle this process has been elected, but has
+ * given the address back, so that another one may have it by now. */
 static void daxpin_open_fail(daxpin_open_t *open_args, daxpin_file_t *file)
 {
+    const int is_free = !open_args->elected || (file == NULL);
+
     daxpin_open_undo(open_args, file);
     daxpin_file_close(file);
-    if (!open_args->elected &&
+    if (is_free &&
         daxpin_open_may_unlink(open_args, open_args->path)) {
         daxpin_elect_nobody(&open_args->st, daxpin_now() + DAXPIN_UNDO_BOUND,
                             daxpin_open_undo_creation, open_args);

@@ -24,7 +24,7 @@ static int control_room_child(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    if ((daxpin_control_create(&first, &fd) != 0) ||
+    if ((daxpin_control_create("file", &first, &fd) != 0) ||
         (daxpin_control_attach(fd, &key, &control) != 0)) {
         child_report(-1, "%s", daxpin_errormsg());
         return 0;
@@ -70,7 +70,7 @@ static void test_replaced_mremap(void **state)
     daxpin_key_t key = {0};
     int fd;
 
-    assert_int_equal(daxpin_control_create(&first, &fd), 0);
+    assert_int_equal(daxpin_control_create("file", &first, &fd), 0);
     assert_int_equal(daxpin_control_attach(fd, &key, &control), 0);
     close(fd);
     daxpin_control_set_state(first, DAXPIN_STATE_HELD, 1);

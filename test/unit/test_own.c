@@ -206,6 +206,48 @@ static void test_renamed_meanwhile(void **state)
 }
 
 /*
+ * Few descriptors
+ */
+
+static void own_limit_fds(rlim_t soft)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = soft;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* A new file that cannot be opened is deleted, whatever lacks a descriptor. */
+static void test_few_descriptors(void **state)
+{
+    const char *path = unit_path(unit_disk, "few");
+    daxpin_file_t *opened;
+    struct rlimit limit;
+    int first, more, ret = -1;
+
+    daxpin_file_close(unit_open(unit_path(unit_disk, "first"), UNIT_LENGTH));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    first = dup(0);
+    close(first);
+    for (more = 0; (more < 64) && (ret != 0); ++more) {
+        own_limit_fds((rlim_t)(first + more));
+        ret = daxpin_file_open(path, UNIT_LENGTH, NULL, &opened);
+        own_limit_fds(limit.rlim_cur);
+        if ((ret != 0) && unit_exists(path)) {
+            fail_msg("%d more descriptors: %s", more, daxpin_errormsg());
+        }
+        if (ret != 0) {
+            assert_message(path);
+        }
+    }
+    assert_int_equal(ret, 0);
+    assert_true(more > 1);
+    daxpin_file_close(opened);
+    (void)state;
+}
+
+/*
  * Beside other writers
  */
 
@@ -737,6 +779,7 @@ int main(int argc, char **argv)
         unit_case(test_refused_new_file),
         unit_case(test_holder_cannot_fill),
         unit_case(test_renamed_meanwhile),
+        unit_case(test_few_descriptors),
         unit_case(test_written_while_filled),
         unit_case(test_appended_while_grown),
         unit_case(test_converted),

@@ -70,7 +70,7 @@ static int daxpin_handover_make_control(const daxpin_file_t *file,
     daxpin_control_t *old = file->control, *control;
     int ret;
 
-    ret = daxpin_control_create(control_p, fd_p);
+    ret = daxpin_control_create(file->path, control_p, fd_p);
     if (ret != 0) {
         return ret;
     }

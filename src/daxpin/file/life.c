@@ -210,7 +210,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
                            strerror(-file->roster_fd));
         goto err;
     }
-    ret = daxpin_control_create(&file->control, &file->control_fd);
+    ret = daxpin_control_create(path, &file->control, &file->control_fd);
     if (ret != 0) {
         goto err;
     }

@@ -66,7 +66,8 @@ uint32_t daxpin_control_needs_fence(const daxpin_control_t *control)
            ((control->flags & DAXPIN_CONTROL_FENCE) != 0);
 }
 
-int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
+int daxpin_control_create(const char *path, daxpin_control_t **control_p,
+                          int *fd_p)
 {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE |
                       F_SEAL_SEAL;
@@ -75,21 +76,25 @@ int daxpin_control_create(daxpin_control_t **control_p, int *fd_p)
 
     fd = daxpin_memfd_create("daxpin-control", MFD_ALLOW_SEALING);
     if (fd < 0) {
-        return daxpin_error(errno, "cannot create a control page: %m");
+        return daxpin_error(errno, "%s: cannot create a control page: %m; "
+                            "check the limit of open files (ulimit -n)", path);
     }
     if (ftruncate(fd, DAXPIN_CONTROL_SIZE) != 0) {
-        ret = daxpin_error(errno, "cannot size a control page: %m");
+        ret = daxpin_error(errno, "%s: cannot size a control page: %m; check "
+                           "whether memory is left", path);
         goto err_close;
     }
     control = mmap(NULL, DAXPIN_CONTROL_SIZE, PROT_READ | PROT_WRITE,
                    MAP_SHARED, fd, 0);
     if (control == MAP_FAILED) {
-        ret = daxpin_error(errno, "cannot map a control page: %m");
+        ret = daxpin_error(errno, "%s: cannot map a control page: %m; check "
+                           "the limits of memory (ulimit -v) and of mappings "
+                           "(vm.max_map_count)", path);
         goto err_close;
     }
     if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
-        ret = daxpin_error(errno, "cannot seal a control page: %m; Linux "
-                           "5.1 or later is needed");
+        ret = daxpin_error(errno, "%s: cannot seal a control page: %m; Linux "
+                           "5.1 or later is needed", path);
         goto err_unmap;
     }
     control->magic = DAXPIN_CONTROL_MAGIC;

@@ -107,8 +107,10 @@ void daxpin_control_set_sure(daxpin_control_t *control, uint64_t until,
                              uint64_t now);
 
 /* Create the holder's page, mapped writable, and the descriptor that members
- * get. Return 0, or -errno with a message. No lock is needed. */
-int daxpin_control_create(daxpin_control_t **control_p, int *fd_p);
+ * get. path is for messages. Return 0, or -errno with a message. No lock is
+ * needed. */
+int daxpin_control_create(const char *path, daxpin_control_t **control_p,
+                          int *fd_p);
 
 /* Map the page read-only from the descriptor that a member got, after a check
  * that it is the page of this file. The descriptor stays the caller's. Return
