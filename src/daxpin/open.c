@@ -33,9 +33,12 @@
 /* How long to wait for a holder to go that could not fill a new file */
 #define DAXPIN_UNDO_BOUND (2 * DAXPIN_SEC)
 
+/* Return whether anybody else uses the file. After a hand-over, a member that has
+ * not followed this holder yet has no connection, and uses it all the same. */
 static int daxpin_file_has_others(daxpin_file_t *file)
 {
-    return (file->refs > 1) || !daxpin_share_is_alone(file);
+    return (file->refs > 1) || !daxpin_share_is_alone(file) ||
+           daxpin_share_has_lost_members(file);
 }
 
 /* Return 0, or -errno with a message, if the file may not be made shorter now. Caller
@@ -311,6 +314,14 @@ static int daxpin_file_is_held(const daxpin_file_t *file)
            (atomic_load(&file->control->locks) & DAXPIN_LOCK_HOLD);
 }
 
+/* Return whether other processes may have holds: members do, also those that have
+ * not followed this holder yet. */
+static int daxpin_open_others_hold(const daxpin_file_t *file)
+{
+    return !file->holder || daxpin_share_has_members(file) ||
+           daxpin_share_has_lost_members(file);
+}
+
 /* Drop this process's hold while any of its threads grows the file, because a
  * hold stops the holder as well. Fail if another process has a hold. The lease
  * stays. The present members were counted, and a process that joins now reads
@@ -321,8 +332,7 @@ static int daxpin_open_grow_begin(daxpin_file_t *file, size_t length)
 
     pthread_mutex_lock(&daxpin_mutex);
     held   = daxpin_file_is_held(file);
-    others = (held && (!file->holder || daxpin_share_has_members(file))) ||
-             (file->pins.kmods > 0);
+    others = (held && daxpin_open_others_hold(file)) || (file->pins.kmods > 0);
     if (!others) {
         ++file->growing;
         file->grew = 1;

@@ -30,6 +30,7 @@
  *   check                 daxpin_file_check()
  *   write OFFSET COUNT    pwrite() to the shared open file description
  *   cut LENGTH            ftruncate() of the shared open file description
+ *   shrink LENGTH         daxpin_file_shrink()
  *   release               daxpin_lease_release()
  *   lease                 F_SETLEASE by the shared open file description
  *   pin OFFSET LENGTH     0 or -errno
@@ -373,6 +374,8 @@ static UNIT_UNUSED long member_do(member_t *me, const char *what, char *args)
         return member_write(me, args);
     } else if (strcmp(what, "cut") == 0) {
         return (ftruncate(member_number(me), atol(args)) == 0) ? 0 : -errno;
+    } else if (strcmp(what, "shrink") == 0) {
+        return daxpin_file_shrink(me->file, strtoul(args, NULL, 10));
     } else if (strcmp(what, "release") == 0) {
         return daxpin_lease_release(me->file);
     } else if (strcmp(what, "lease") == 0) {

@@ -233,6 +233,32 @@ static void test_no_intruder_before_all_follow(void **state)
     (void)state;
 }
 
+/* A member that has not followed the new holder uses the file all the same, and
+ * would find its memory without a file. */
+static void test_no_shrink_before_all_follow(void **state)
+{
+    const char *path = unit_path(unit_disk, "shrink");
+    child_t members[3];
+    unsigned count = 3;
+    struct stat st;
+
+    handover_open(members, 3, path);
+    child_stop(&members[2]);
+    handover_bury(members, &count, 0); /* [0] is the stopped one now */
+    assert_true(unit_await(10000, child_query(&members[1], "holder") == 1));
+    assert_int_equal(child_query(&members[1], "shrink 4096"), -EBUSY);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, UNIT_LENGTH);
+    assert_int_equal(kill(members[0].pid, SIGCONT), 0);
+    (void)member_await_holder(members, 2, path);
+    assert_int_equal(child_query(&members[1], "shrink 4096"), -EBUSY);
+    child_finish(&members[0]);
+    assert_true(unit_await(10000,
+                           child_query(&members[1], "shrink 4096") == 0));
+    child_finish(&members[1]);
+    (void)state;
+}
+
 /*
  * Newcomers
  */
@@ -403,6 +429,7 @@ int main(int argc, char **argv)
         unit_case(test_slow_member_follows),
         unit_case(test_orphan_of_two_handovers),
         unit_case(test_no_intruder_before_all_follow),
+        unit_case(test_no_shrink_before_all_follow),
         unit_case(test_newcomer_waits),
         unit_case(test_attach_waits),
         unit_case(test_holder_leaves_a_break),
