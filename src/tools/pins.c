@@ -73,7 +73,7 @@ static int pins_open_memory(const pins_list_t *list, int dir, int fd)
     if (path_fd < 0) {
         return -1;
     }
-    if ((fstat(path_fd, &st) == 0) && S_ISREG(st.st_mode) &&
+    if ((daxpin_proc_stat_fd(path_fd, "", &st) == 0) && S_ISREG(st.st_mode) &&
         (st.st_dev == list->memfd_dev)) {
         snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
         memory = open(name, O_RDONLY | O_CLOEXEC);
@@ -222,7 +222,7 @@ static int pins_name_fd(int dir, int fd, const char *target, void *arg)
         snprintf(file->owner_path, sizeof(file->owner_path), "%s", target);
     }
     snprintf(name, sizeof(name), "%d", fd);
-    if ((target[0] == '/') && (fstatat(dir, name, &st, 0) == 0) &&
+    if ((target[0] == '/') && (daxpin_proc_stat_fd(dir, name, &st) == 0) &&
         (st.st_ino == file->ino) && (st.st_dev == file->dev)) {
         snprintf(file->path, sizeof(file->path), "%s", target);
     }

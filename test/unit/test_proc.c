@@ -8,6 +8,7 @@
 
 #include "daxpin/os/proc.h"
 
+#include <linux/fuse.h>
 #include <pthread.h>
 
 #define PROC_INODE_NUMBER 11101448
@@ -748,6 +749,145 @@ static void test_users(void **state)
     (void)state;
 }
 
+/*
+ * A file system whose server does not answer
+ */
+
+/* Answer the first requests of a file system in user space. That it knows neither
+ * open() nor close() has the kernel do both without it. */
+static void *proc_serve_fuse(void *arg)
+{
+    static char buffer[FUSE_MIN_READ_BUFFER + 65536];
+    const struct fuse_in_header *in = (const struct fuse_in_header*)buffer;
+    const int fuse                  = *(int*)arg;
+    struct {
+        struct fuse_out_header head;
+        struct fuse_init_out   init;
+    } out;
+
+    do {
+        if (read(fuse, buffer, sizeof(buffer)) < 0) {
+            break;
+        }
+        memset(&out, 0, sizeof(out));
+        out.head.unique = in->unique;
+        out.head.len    = sizeof(out.head);
+        out.head.error  = -ENOSYS;
+        if (in->opcode == FUSE_INIT) {
+            out.head.error = 0;
+            out.head.len  += sizeof(out.init);
+            out.init.major = FUSE_KERNEL_VERSION;
+            out.init.minor = FUSE_KERNEL_MINOR_VERSION;
+        }
+    } while ((write(fuse, &out, out.head.len) > 0) &&
+             (in->opcode != FUSE_FLUSH));
+    return NULL;
+}
+
+/* Open a file of a file system that does not answer any more. Return its
+ * descriptor, or -1 if there can be none. */
+static int proc_open_hung(const char *path)
+{
+    const int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    pthread_t server;
+    char options[128];
+    int fd;
+
+    snprintf(options, sizeof(options), "fd=%d,rootmode=100666,user_id=%d,"
+             "group_id=%d", fuse, (int)geteuid(), (int)getegid());
+    unit_make_file(path, 0, 0);
+    if ((fuse < 0) || (mount("fuse", path, "fuse", 0, options) != 0)) {
+        return -1;
+    }
+    if (pthread_create(&server, NULL, proc_serve_fuse, (void*)&fuse) != 0) {
+        return -1;
+    }
+    close(open(path, O_RDWR | O_CLOEXEC));
+    pthread_join(server, NULL);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    umount2(path, MNT_DETACH);
+    return fd;
+}
+
+static int proc_count_fd(int fd, void *arg)
+{
+    (void)fd;
+    ++*(unsigned*)arg;
+    return 0;
+}
+
+/* Have the file of the first path, and one that does not answer at the second.
+ * Report how many descriptors of the first there are. */
+static int proc_hung(int argc, char **argv)
+{
+    const daxpin_inode_t inode = proc_inode_of(argv[1]);
+    unsigned count             = 0;
+    int fd;
+
+    (void)argc;
+    unit_own_mounts();
+    if (!unit_may_mount || (proc_open_hung(argv[2]) < 0)) {
+        child_report(-1, "no FUSE");
+        return 0;
+    }
+    fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+    child_report((fd >= 0) ? 0 : errno, "open");
+    child_wait();
+    daxpin_fd_for_each(inode.ino, inode.dev, proc_count_fd, &count);
+    child_report(count, "descriptors");
+    child_wait();
+    return 0;
+}
+
+static int proc_skip_others(pid_t pid, void *arg)
+{
+    return pid != *(const pid_t*)arg;
+}
+
+/* Look for the file of a path in a process, and report what is found. */
+static int proc_look(int argc, char **argv)
+{
+    pid_t pid                  = atoi(argv[1]);
+    const daxpin_inode_t inode = proc_inode_of(argv[2]);
+    const int fd               = open(argv[2], O_RDONLY | O_CLOEXEC);
+    char what[64];
+
+    (void)argc;
+    child_report(daxpin_proc_has_file(pid, &inode), "has it");
+    child_report(daxpin_proc_keeps_file(pid, &inode, fd, what, sizeof(what)),
+                 "keeps it");
+    child_report(daxpin_proc_find_writer(&inode, fd, proc_skip_others, &pid),
+                 "writes it");
+    return 0;
+}
+
+/* A descriptor of a file system that does not answer keeps nobody from a look at
+ * the others. */
+static void test_hung_file_system(void **state)
+{
+    const char *path = unit_path(unit_memory, "looked");
+    child_t hung, look;
+    char pid[16];
+
+    unit_make_file(path, 4096, 1);
+    child_spawn(&hung, "hung", path, unit_path(unit_memory, "hung"), NULL);
+    if (child_answer(&hung, CHILD_WAIT_MS) < 0) {
+        child_finish(&hung);
+        print_message("# no file system in user space\n");
+        skip();
+    }
+    snprintf(pid, sizeof(pid), "%d", (int)hung.pid);
+    child_spawn(&look, "look", pid, path, NULL);
+    assert_int_equal(child_answer(&look, CHILD_WAIT_MS), 1);
+    assert_int_equal(child_answer(&look, CHILD_WAIT_MS), 1);
+    assert_int_equal(child_answer(&look, CHILD_WAIT_MS), 0);
+    child_finish(&look);
+    child_send(&hung, "look");
+    assert_int_equal(child_answer(&hung, CHILD_WAIT_MS), 1);
+    child_finish(&hung);
+    (void)state;
+}
+
 static void test_read_line(void **state)
 {
     char line[8] = "before";
@@ -775,6 +915,8 @@ int main(int argc, char **argv)
         {"stranger", proc_stranger},
         {"second", proc_second},
         {"refused", proc_refused},
+        {"hung", proc_hung},
+        {"look", proc_look},
         {NULL, NULL}
     };
     const struct CMUnitTest tests[] = {
@@ -795,6 +937,7 @@ int main(int argc, char **argv)
         unit_case(test_end_of_process),
         unit_case(test_end_without_pidfd),
         unit_case(test_users),
+        unit_case(test_hung_file_system),
         unit_case(test_read_line)
     };
 

@@ -420,6 +420,21 @@ int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg)
     return ret;
 }
 
+int daxpin_proc_stat_fd(int dir_fd, const char *name, struct stat *st)
+{
+    struct statx stx;
+
+    if (statx(dir_fd, name, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+              STATX_INO | STATX_TYPE, &stx) != 0) {
+        return -errno;
+    }
+    memset(st, 0, sizeof(*st));
+    st->st_dev  = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+    st->st_ino  = stx.stx_ino;
+    st->st_mode = stx.stx_mode & S_IFMT;
+    return 0;
+}
+
 typedef struct proc_links {
     daxpin_proc_link_func_t func;
     void                    *arg;
@@ -450,8 +465,8 @@ static int proc_fd_is_file(int dir_fd, const char *name, void *arg)
     const daxpin_inode_t *inode = arg;
     struct stat st;
 
-    return (fstatat(dir_fd, name, &st, 0) == 0) && (st.st_ino == inode->ino) &&
-           (st.st_dev == inode->dev);
+    return (daxpin_proc_stat_fd(dir_fd, name, &st) == 0) &&
+           (st.st_ino == inode->ino) && (st.st_dev == inode->dev);
 }
 
 /* A number alone is that of many files, one per file system */
@@ -540,7 +555,8 @@ static int proc_fd_keeps(int dir_fd, const char *name, void *arg)
     long differs;
 
     if ((fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) ||
-        !(st.st_mode & S_IRWXU) || (fstatat(dir_fd, name, &st, 0) != 0) ||
+        !(st.st_mode & S_IRWXU) ||
+        (daxpin_proc_stat_fd(dir_fd, name, &st) != 0) ||
         !proc_is_inode(keeper->inode, st.st_dev, st.st_ino)) {
         return 0;
     }
@@ -604,7 +620,8 @@ static int proc_fd_can_write(int dir_fd, const char *name, void *arg)
     struct stat st;
 
     return (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) &&
-           (st.st_mode & S_IWUSR) && (fstatat(dir_fd, name, &st, 0) == 0) &&
+           (st.st_mode & S_IWUSR) &&
+           (daxpin_proc_stat_fd(dir_fd, name, &st) == 0) &&
            proc_is_inode(search->inode, st.st_dev, st.st_ino) &&
            (syscall(SYS_kcmp, getpid(), search->pid, KCMP_FILE, search->fd,
                     atoi(name)) != 0);
@@ -813,7 +830,7 @@ static int daxpin_fd_search_one(int dir_fd, const char *name, void *arg)
     const daxpin_fd_search_t *search = arg;
     struct stat st;
 
-    return ((fstatat(dir_fd, name, &st, 0) == 0) &&
+    return ((daxpin_proc_stat_fd(dir_fd, name, &st) == 0) &&
             (st.st_ino == search->ino) &&
             ((search->dev == 0) || (st.st_dev == search->dev)) &&
             S_ISREG(st.st_mode)) ?

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* All functions are thread-safe and take no lock. None opens a file that
@@ -86,6 +87,12 @@ typedef int (*daxpin_proc_fd_func_t)(int dir_fd, const char *name, void *arg);
  * opens, until func returns non-zero. pid 0: this process. Return what func
  * returned last, or -errno if the descriptors cannot be read. */
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
+
+/* Get st_dev, st_ino and the type (of st_mode) of what a descriptor refers to,
+ * as daxpin_proc_each_fd() passes it; the rest of *st is 0. name "": dir_fd
+ * itself. The kernel answers by itself: the descriptor may be of any file system,
+ * also of one whose server never answers. Return 0 or -errno. */
+int daxpin_proc_stat_fd(int dir_fd, const char *name, struct stat *st);
 
 /* Descriptor @a fd, and the path or other name that the kernel gives it */
 typedef int (*daxpin_proc_link_func_t)(int dir_fd, int fd, const char *target,
