@@ -329,7 +329,7 @@ static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
     ret = lock_fd = daxpin_file_lock_growth(file, deadline);
     if (lock_fd >= 0) {
         ret = daxpin_adopt_allocate_locked(file, offset, length);
-        daxpin_roster_unlock_growth(lock_fd);
+        daxpin_file_unlock_growth(file);
     }
     return ret;
 }

@@ -119,12 +119,13 @@ int daxpin_description_open(const char *path, const struct stat *st,
 
 int daxpin_description_get(const char *path, const struct stat *st,
                            const daxpin_params_t *params, uint64_t deadline,
-                           const daxpin_description_ops_t *ops, void *arg)
+                           const daxpin_description_ops_t *ops, void *arg,
+                           int *fd_p)
 {
     struct stat now;
     int fd, ret;
 
-    fd = ops->open(arg, path, st, deadline);
+    *fd_p = fd = ops->open(arg, path, st, deadline);
     if (fd < 0) {
         return fd;
     }
@@ -142,6 +143,7 @@ int daxpin_description_get(const char *path, const struct stat *st,
         if (ops->undo != NULL) {
             ops->undo(arg, path);
         }
+        *fd_p = -1;
         daxpin_close(fd);
         return ret;
     }

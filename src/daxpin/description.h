@@ -56,11 +56,13 @@ int daxpin_description_open(const char *path, const struct stat *st,
                             const daxpin_description_ops_t *ops);
 
 /* Open the description, check that it is of file @a st and on a file system that
- * may be leased, and wait on DAX until no process truncates the file. Return the
- * descriptor, or -errno with a message. Caller does not hold daxpin_mutex. */
+ * may be leased, and wait on DAX until no process truncates the file. *fd_p is the
+ * descriptor as soon as there is one: the child of a fork has to close it. Return
+ * it, or -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_description_get(const char *path, const struct stat *st,
                            const daxpin_params_t *params, uint64_t deadline,
-                           const daxpin_description_ops_t *ops, void *arg);
+                           const daxpin_description_ops_t *ops, void *arg,
+                           int *fd_p);
 
 /* Wait for the lease, fill the file, and wait until it is HELD. Called by the
  * thread for which daxpin_elect() has called ops->open(). Return 0, or -errno

@@ -36,9 +36,29 @@
  * because the process that has to release the file may wait for this one. */
 static pthread_mutex_t daxpin_elect_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* What the election under way has opened, and no file has yet. Another thread may
+ * fork meanwhile. A child that kept the lock of the address would keep newcomers
+ * out, one that kept a place on the roster would seem a member, and one that kept
+ * the description would keep the lease, even when this process has died. */
+static struct {
+    daxpin_address_t address;
+    int              fd;      /* the description */
+    daxpin_welcome_t welcome;
+} daxpin_elect_now = {
+    .address = {.lock_fd = -1, .dir_fd = -1, .listen_fd = -1},
+    .fd      = -1,
+    .welcome = DAXPIN_WELCOME_NONE
+};
+
 static void daxpin_elect_fork(void)
 {
     pthread_mutex_init(&daxpin_elect_lock, NULL);
+    daxpin_address_forget(&daxpin_elect_now.address);
+    if (daxpin_elect_now.fd >= 0) {
+        close(daxpin_elect_now.fd);
+        daxpin_elect_now.fd = -1;
+    }
+    daxpin_welcome_fork(&daxpin_elect_now.welcome);
 }
 
 DAXPIN_FORK_CHILD(DAXPIN_FORK_ELECT, daxpin_elect_fork)
@@ -76,20 +96,23 @@ static void daxpin_elect_try(daxpin_file_t *file)
 }
 
 static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
-                             daxpin_address_t *address,
                              const daxpin_params_t *params, uint64_t deadline,
                              const daxpin_description_ops_t *ops, void *arg,
                              daxpin_file_t **file_p)
 {
+    daxpin_address_t *address = &daxpin_elect_now.address;
     daxpin_file_t *file;
-    int fd, ret;
+    int ret;
 
-    fd = daxpin_description_get(path, st, params, deadline, ops, arg);
-    if (fd < 0) {
+    ret = daxpin_description_get(path, st, params, deadline, ops, arg,
+                                 &daxpin_elect_now.fd);
+    if (ret < 0) {
+        daxpin_elect_now.fd = -1;
         daxpin_address_close(address);
-        return fd;
+        return ret;
     }
-    ret = daxpin_file_create_holder(path, st, fd, address, params, &file);
+    ret = daxpin_file_create_holder(path, st, &daxpin_elect_now.fd, address,
+                                    params, &file);
     if (ret != 0) {
         return ret;
     }
@@ -113,10 +136,10 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
 }
 
 static int daxpin_elect_follow(const char *path, const struct stat *st,
-                               int join, const daxpin_welcome_t *welcome,
-                               daxpin_file_t **file_p)
+                               int join, daxpin_file_t **file_p)
 {
-    int ret = daxpin_file_create_member(path, st, welcome, !join, file_p);
+    int ret = daxpin_file_create_member(path, st, &daxpin_elect_now.welcome,
+                                        !join, file_p);
 
     return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
 }
@@ -175,8 +198,6 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
 {
     const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
     uint64_t deadline      = daxpin_elect_deadline(params);
-    daxpin_address_t address;
-    daxpin_welcome_t welcome;
     int ret;
 
     *file_p = daxpin_file_find(st->st_dev, st->st_ino);
@@ -184,17 +205,19 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
         return join ? daxpin_elect_exchange(file_p) : 0;
     }
     for (;;) {
-        ret = daxpin_address_listen(st->st_dev, st->st_ino, -1, &address);
+        ret = daxpin_address_listen(st->st_dev, st->st_ino, -1,
+                                    &daxpin_elect_now.address);
         if (ret == 0) {
-            return daxpin_elect_hold(path, st, join, &address, params,
-                                     deadline, ops, arg, file_p);
+            return daxpin_elect_hold(path, st, join, params, deadline, ops,
+                                     arg, file_p);
         }
         if (ret != -EADDRINUSE) {
             return daxpin_elect_name_file(path, ret);
         }
-        ret = daxpin_join(path, &key, join, deadline, &welcome);
+        ret = daxpin_join(path, &key, join, deadline,
+                          &daxpin_elect_now.welcome);
         if (ret == 0) {
-            return daxpin_elect_follow(path, st, join, &welcome, file_p);
+            return daxpin_elect_follow(path, st, join, file_p);
         }
         if (!daxpin_elect_may_retry(ret)) {
             return ret;
@@ -222,20 +245,20 @@ int daxpin_elect(const char *path, const struct stat *st, int join,
 void daxpin_elect_nobody(const struct stat *st, uint64_t deadline,
                          void (*func)(void *arg), void *arg)
 {
+    daxpin_address_t *address = &daxpin_elect_now.address;
     char text[DAXPIN_CAUSE_MAX];
-    daxpin_address_t address;
     int ret;
 
     snprintf(text, sizeof(text), "%s", daxpin_errormsg());
     pthread_mutex_lock(&daxpin_elect_lock);
     while (((ret = daxpin_address_listen(st->st_dev, st->st_ino, -1,
-                                         &address)) == -EADDRINUSE) &&
+                                         address)) == -EADDRINUSE) &&
            (daxpin_now() < deadline)) {
         daxpin_elect_pause(ret);
     }
     if (ret == 0) {
         func(arg);
-        daxpin_address_close(&address);
+        daxpin_address_close(address);
     }
     pthread_mutex_unlock(&daxpin_elect_lock);
     (void)daxpin_error(EIO, "%s", text);
@@ -245,14 +268,14 @@ static int daxpin_elect_lend_locked(const char *path, const struct stat *st,
                                     uint64_t deadline, daxpin_file_t **file_p)
 {
     const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
-    daxpin_welcome_t welcome;
     int ret;
 
     *file_p = daxpin_file_find(st->st_dev, st->st_ino);
     if (*file_p != NULL) {
         return daxpin_elect_exchange(file_p);
     }
-    while ((ret = daxpin_join(path, &key, 1, deadline, &welcome)) != 0) {
+    while ((ret = daxpin_join(path, &key, 1, deadline,
+                              &daxpin_elect_now.welcome)) != 0) {
         if (!daxpin_elect_may_retry(ret)) {
             return ret;
         }
@@ -261,7 +284,7 @@ static int daxpin_elect_lend_locked(const char *path, const struct stat *st,
         }
         daxpin_elect_pause(ret);
     }
-    return daxpin_elect_follow(path, st, 1, &welcome, file_p);
+    return daxpin_elect_follow(path, st, 1, file_p);
 }
 
 int daxpin_elect_lend(const char *path, const struct stat *st,
@@ -292,7 +315,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     daxpin_file_t *file = daxpin_file_find(key->dev, key->ino);
     unsigned tries      = DAXPIN_ATTACH_TRIES;
     uint64_t deadline   = daxpin_now() + DAXPIN_ATTACH_BOUND;
-    daxpin_welcome_t welcome;
+    daxpin_welcome_t *welcome = &daxpin_elect_now.welcome;
     char name[64];
     int ret, comes;
 
@@ -316,7 +339,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
                             "generation; create the window again", name);
     }
     do {
-        ret   = daxpin_join(name, key, 0, 0, &welcome);
+        ret   = daxpin_join(name, key, 0, 0, welcome);
         comes = daxpin_elect_holder_comes(key, ret);
         if (comes) {
             daxpin_elect_pause(ret);
@@ -333,7 +356,7 @@ static int daxpin_elect_attach_locked(const daxpin_key_t *key,
     if (ret != 0) {
         return ret;
     }
-    return daxpin_file_create_member(NULL, &st, &welcome, 1, file_p);
+    return daxpin_file_create_member(NULL, &st, welcome, 1, file_p);
 }
 
 int daxpin_elect_attach(const daxpin_key_t *key, daxpin_file_t **file_p)

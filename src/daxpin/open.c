@@ -10,7 +10,6 @@
 #include "daxpin/file/share.h"
 #include "daxpin/os/clock.h"
 #include "daxpin/os/log.h"
-#include "daxpin/os/roster.h"
 #include "daxpin/os/space.h"
 #include "daxpin.h"
 #include "description.h"
@@ -403,7 +402,7 @@ static int daxpin_open_grow_locked(daxpin_file_t *file, size_t length)
 static int daxpin_open_grow(daxpin_file_t *file, size_t length,
                             uint64_t deadline)
 {
-    int lock_fd, ret;
+    int ret;
 
     ret = daxpin_open_grow_begin(file, length);
     if (ret != 0) {
@@ -417,10 +416,10 @@ static int daxpin_open_grow(daxpin_file_t *file, size_t length,
                             "process is stopped, and try again", file->path,
                             length);
     }
-    ret = lock_fd = daxpin_file_lock_growth(file, deadline);
-    if (lock_fd >= 0) {
+    ret = daxpin_file_lock_growth(file, deadline);
+    if (ret == 0) {
         ret = daxpin_open_grow_locked(file, length);
-        daxpin_roster_unlock_growth(lock_fd);
+        daxpin_file_unlock_growth(file);
     }
     daxpin_open_grow_end(file);
     return ret;

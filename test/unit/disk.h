@@ -41,6 +41,9 @@ static void     (*disk_full_hook)(int fd, off_t offset);
 static void     (*disk_cut_hook)(int fd); /* after ftruncate() */
 static void     (*disk_length_hook)(int fd);
 
+/* Called when the library asks what a descriptor is of */
+static void     (*disk_look_hook)(int fd);
+
 /* Called when the library makes a path absolute, which it does between the
  * creation of a file and the lease */
 static void     (*disk_path_hook)(const char *path);
@@ -88,6 +91,9 @@ int statx(int dir, const char *restrict path, int flags, unsigned mask,
     int ret   = (int)syscall(SYS_statx, dir, path, flags, mask, stx);
     int error = errno;
 
+    if ((path[0] == '\0') && (disk_look_hook != NULL)) {
+        disk_look_hook(dir);
+    }
     if ((ret == 0) && (path[0] == '\0') && disk_has_mark(dir, "dax")) {
         stx->stx_attributes |= STATX_ATTR_DAX;
     }

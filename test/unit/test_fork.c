@@ -5,6 +5,8 @@
 
 #include "daxpin/file/pin.h"
 #include "daxpin/file/report.h"
+#include "daxpin/os/loop.h"
+#include "disk.h"
 #include "intruder.h"
 #include "member.h"
 
@@ -325,6 +327,107 @@ static void test_many_forks(void **state)
 }
 
 /*
+ * fork() while an open is under way
+ */
+
+#define FORK_RUN "run-of-fork" /* the directory in which processes meet */
+
+static const char *fork_path;  /* of the file */
+static unsigned   fork_number; /* of forks meanwhile */
+
+/* Check that the child has no descriptor of the file, which would keep the lease,
+ * and none of its address or roster. */
+static void fork_check_fds(void *arg)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    (void)arg;
+    for (fd = 0; fd < 1024; ++fd) {
+        unit_fd_path(fd, path);
+        FORK_CHECK(strcmp(path, fork_path) != 0);
+        FORK_CHECK(strstr(path, FORK_RUN) == NULL);
+    }
+}
+
+/* Fork in the midst of what the library does with the file, as another thread
+ * may. With the mutex none can. */
+static void fork_meanwhile(int fd)
+{
+    char path[PATH_MAX];
+
+    unit_fd_path(fd, path);
+    if ((strcmp(path, fork_path) == 0) &&
+        (pthread_mutex_trylock(&daxpin_mutex) == 0)) {
+        pthread_mutex_unlock(&daxpin_mutex);
+        fork_run(fork_check_fds, NULL);
+        ++fork_number;
+    }
+}
+
+/* Open a file, and fork meanwhile. */
+static daxpin_file_t *fork_while_opening(const char *path, size_t length)
+{
+    daxpin_file_t *file;
+
+    fork_path        = path;
+    fork_number      = 0;
+    disk_look_hook   = fork_meanwhile;
+    disk_length_hook = fork_meanwhile;
+    file             = unit_open(path, length);
+    disk_look_hook   = NULL;
+    disk_length_hook = NULL;
+    assert_true(fork_number > 0);
+    return file;
+}
+
+static void fork_begin_meeting(void)
+{
+    assert_int_equal(setenv("DAXPIN_RUNTIME_DIR",
+                            unit_path(unit_memory, FORK_RUN), 1), 0);
+}
+
+static void fork_end_meeting(void)
+{
+    assert_int_equal(unsetenv("DAXPIN_RUNTIME_DIR"), 0);
+}
+
+static void test_fork_while_holder_opens(void **state)
+{
+    fork_begin_meeting();
+    daxpin_file_close(fork_while_opening(unit_path(unit_disk, "holds"),
+                                         UNIT_LENGTH));
+    fork_end_meeting();
+    (void)state;
+}
+
+static void test_fork_while_member_opens(void **state)
+{
+    const char *path = unit_path(unit_disk, "joins");
+    child_t holder;
+
+    fork_begin_meeting();
+    member_start_open(&holder, path);
+    daxpin_file_close(fork_while_opening(path, 0));
+    child_finish(&holder);
+    fork_end_meeting();
+    (void)state;
+}
+
+static void test_fork_while_file_grows(void **state)
+{
+    const char *path = unit_path(unit_disk, "grows");
+    daxpin_file_t *file;
+
+    fork_begin_meeting();
+    file = unit_open(path, UNIT_LENGTH);
+    daxpin_file_close(fork_while_opening(path, 2 * UNIT_LENGTH));
+    daxpin_file_close(file);
+    fork_end_meeting();
+    (void)state;
+}
+
+/*
  * A holder that dies before its child of fork()
  */
 
@@ -478,6 +581,9 @@ int main(int argc, char **argv)
         unit_case(test_grandchild),
         unit_case(test_posix_spawn),
         unit_case(test_many_forks),
+        unit_case(test_fork_while_holder_opens),
+        unit_case(test_fork_while_member_opens),
+        unit_case(test_fork_while_file_grows),
         unit_case(test_member_sees_death_of_parent),
         unit_case(test_intruder_sees_death_of_parent),
         unit_case(test_exec),

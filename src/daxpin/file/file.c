@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -189,21 +190,51 @@ void daxpin_file_return_fd(daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_mutex);
 }
 
-/* A hand-over may close file->roster_fd meanwhile, so lock by a duplicate. */
-int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline)
+/* Return 0, -EAGAIN if another thread or process has the lock, or another -errno.
+ * Note the descriptor with the mutex, so that a child of fork() closes it: else it
+ * would keep the lock when this process dies. */
+static int daxpin_file_try_growth(daxpin_file_t *file)
 {
-    int roster_fd, lock_fd;
+    int ret = -EAGAIN;
 
     pthread_mutex_lock(&daxpin_mutex);
-    roster_fd = fcntl(file->roster_fd, F_DUPFD_CLOEXEC, 0);
-    pthread_mutex_unlock(&daxpin_mutex);
-    if (roster_fd < 0) {
-        return daxpin_error(errno, "%s: cannot lock its growth: %m; raise the "
-                            "limit of open files (ulimit -n)", file->path);
+    if (file->growth_fd < 0) {
+        ret = daxpin_roster_try_growth(file->roster_fd);
+        if (ret >= 0) {
+            file->growth_fd = ret;
+            ret             = 0;
+        }
     }
-    lock_fd = daxpin_roster_lock_growth(roster_fd, file->path, deadline);
-    close(roster_fd);
-    return lock_fd;
+    pthread_mutex_unlock(&daxpin_mutex);
+    return ret;
+}
+
+int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
+    int ret;
+
+    while ((ret = daxpin_file_try_growth(file)) == -EAGAIN) {
+        if (daxpin_now() > deadline) {
+            return daxpin_error(ETIMEDOUT, "%s: cannot wait longer to grow it "
+                                "or to allocate its blocks: another process or "
+                                "thread that uses it still does so",
+                                file->path);
+        }
+        nanosleep(&pause, NULL);
+    }
+    return (ret == 0) ? 0 :
+           daxpin_error(-ret, "%s: cannot lock its growth: %s; check that /proc "
+                        "is mounted, and the limit of open files (ulimit -n)",
+                        file->path, strerror(-ret));
+}
+
+void daxpin_file_unlock_growth(daxpin_file_t *file)
+{
+    pthread_mutex_lock(&daxpin_mutex);
+    daxpin_roster_unlock_growth(file->growth_fd);
+    file->growth_fd = -1;
+    pthread_mutex_unlock(&daxpin_mutex);
 }
 
 void daxpin_file_ref(daxpin_file_t *file)

@@ -249,6 +249,8 @@ struct daxpin_file {
                                      become the holder; 0: there is one */
     } handover;
     int                roster_fd; /* this process's place on the roster */
+    int                growth_fd; /* the lock of the growth, which a thread of
+                                     this process has; -1: none has */
     pid_t              former_pid; /* holder: the holder before this one */
     uint32_t           turn;      /* of the holder whose page this process has;
                                      0: the first */
@@ -323,9 +325,13 @@ size_t daxpin_file_size(const daxpin_file_t *file);
  * back. Caller holds daxpin_mutex. */
 void daxpin_file_note_size(daxpin_file_t *file);
 
-/* Lock the growth of the file; see daxpin_control_lock_growth(). Caller does
- * not hold daxpin_mutex. */
+/* Lock the growth of the file; see daxpin_roster_try_growth(). Return 0, or
+ * -errno with a message: -ETIMEDOUT after the deadline (ns). Caller does not hold
+ * daxpin_mutex. */
 int daxpin_file_lock_growth(daxpin_file_t *file, uint64_t deadline);
+
+/* End that lock. Caller does not hold daxpin_mutex. */
+void daxpin_file_unlock_growth(daxpin_file_t *file);
 
 /* Return file->fd for use without daxpin_mutex, or -errno with a message. A
  * revoke does not close it before daxpin_file_return_fd(). The program's record

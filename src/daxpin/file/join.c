@@ -79,28 +79,50 @@ static const char *daxpin_welcome_holder(const daxpin_welcome_t *welcome,
     return buffer;
 }
 
-void daxpin_welcome_close(const daxpin_welcome_t *welcome)
+static void daxpin_welcome_close_one(int *fd_p)
 {
-    const int fds[] = {welcome->control_fd, welcome->watch_fd,
-                       welcome->roster_fd, welcome->sock};
-    size_t i;
+    const int fd = *fd_p;
 
-    if (welcome->fd >= 0) {
-        daxpin_close(welcome->fd);
-    }
-    for (i = 0; i < sizeof(fds) / sizeof(fds[0]); ++i) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
-        }
+    *fd_p = -1;
+    if (fd >= 0) {
+        close(fd);
     }
 }
 
-void daxpin_welcome_discard(const daxpin_welcome_t *welcome)
+void daxpin_welcome_forget(daxpin_welcome_t *welcome)
 {
+    *welcome = (daxpin_welcome_t)DAXPIN_WELCOME_NONE;
+}
+
+void daxpin_welcome_close(daxpin_welcome_t *welcome)
+{
+    const int fd = welcome->fd;
+
+    welcome->fd = -1;
+    if (fd >= 0) {
+        daxpin_close(fd);
+    }
+    daxpin_welcome_close_one(&welcome->control_fd);
+    daxpin_welcome_close_one(&welcome->watch_fd);
+    daxpin_welcome_close_one(&welcome->roster_fd);
+    daxpin_welcome_close_one(&welcome->sock);
+}
+
+void daxpin_welcome_discard(daxpin_welcome_t *welcome)
+{
+    pthread_mutex_lock(&daxpin_mutex); /* so no fork comes in between */
     daxpin_welcome_close(welcome);
-    pthread_mutex_lock(&daxpin_mutex);
     daxpin_share_forgo(welcome->conn);
+    welcome->conn = NULL;
     pthread_mutex_unlock(&daxpin_mutex);
+}
+
+/* A child has no record locks that a close could end */
+void daxpin_welcome_fork(daxpin_welcome_t *welcome)
+{
+    daxpin_welcome_close_one(&welcome->fd);
+    daxpin_welcome_close(welcome);
+    welcome->conn = NULL;
 }
 
 /* Check by which channel messages come. Return 0, or -errno with a message. */
@@ -119,8 +141,7 @@ static int daxpin_join_check_channel(const char *name,
                                                         sizeof(holder)));
     }
     if (message->channel != 0) {
-        close(welcome->sock);
-        welcome->sock = -1;
+        daxpin_welcome_close_one(&welcome->sock);
     }
     return 0;
 }
@@ -211,9 +232,8 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                             "closed; create the window again", name);
     }
     welcome->watch = message.value;
-    if ((message.value == 0) && (welcome->watch_fd >= 0)) {
-        close(welcome->watch_fd);
-        welcome->watch_fd = -1;
+    if (message.value == 0) {
+        daxpin_welcome_close_one(&welcome->watch_fd);
     }
     welcome->generation = message.generation;
     ret = daxpin_join_check_file(name, key, welcome);
@@ -262,20 +282,15 @@ static int daxpin_join_connect_within(const char *name,
 {
     int ret;
 
-    welcome->conn       = NULL;
-    welcome->fd         = -1;
-    welcome->control_fd = -1;
-    welcome->watch_fd   = -1;
-    welcome->roster_fd  = -1;
-    welcome->pid        = 0;
-    welcome->sock       = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
-                                 SOCK_NONBLOCK, 0);
+    daxpin_welcome_forget(welcome);
+    welcome->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
+                           SOCK_NONBLOCK, 0);
     if (welcome->sock < 0) {
         return daxpin_error(errno, "%s: cannot create a socket: %m", name);
     }
     ret = daxpin_join_connect_sock(name, key, bound, welcome);
     if (ret != 0) {
-        close(welcome->sock);
+        daxpin_welcome_close_one(&welcome->sock);
     }
     return ret;
 }
@@ -295,7 +310,7 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
 
     welcome->conn = daxpin_share_prepare(key, welcome->pid);
     if (welcome->conn == NULL) {
-        close(welcome->sock);
+        daxpin_welcome_close_one(&welcome->sock);
         return daxpin_error(ENOMEM, "%s: out of memory", name);
     }
     daxpin_message_init(&message, join ? DAXPIN_MESSAGE_JOIN :
@@ -327,7 +342,9 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
     }
     ret = -EAGAIN;
     while ((ret == -EAGAIN) && daxpin_join_await(welcome, &bound)) {
+        pthread_mutex_lock(&daxpin_mutex); /* so no fork comes in between */
         ret = daxpin_join_receive(name, key, welcome);
+        pthread_mutex_unlock(&daxpin_mutex);
     }
     if (ret == -EAGAIN) {
         ret = daxpin_error(ETIMEDOUT, "%s: cannot join its holder: %s does "

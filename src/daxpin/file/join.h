@@ -12,7 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a new member receives */
+/* What a new member receives. Another thread may fork at any moment, so a
+ * descriptor that is closed, or another's, is not here any more; the child closes
+ * those that are. */
 typedef struct daxpin_welcome {
     int      sock;       /* -1: conn has a channel */
     daxpin_conn_t *conn; /* what daxpin_share_prepare() has made */
@@ -51,11 +53,24 @@ int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                         daxpin_welcome_t *welcome);
 
+/* A welcome without a descriptor */
+#define DAXPIN_WELCOME_NONE \
+    {                                                           \
+        .sock = -1, .fd = -1, .control_fd = -1, .watch_fd = -1, \
+        .roster_fd = -1                                         \
+    }
+
+/* Note that the descriptors and conn are another's now. */
+void daxpin_welcome_forget(daxpin_welcome_t *welcome);
+
 /* Close the descriptors that the member received; conn is the caller's, to forgo
  * it then. */
-void daxpin_welcome_close(const daxpin_welcome_t *welcome);
+void daxpin_welcome_close(daxpin_welcome_t *welcome);
 
 /* Close what the member received. Caller does not hold daxpin_mutex. */
-void daxpin_welcome_discard(const daxpin_welcome_t *welcome);
+void daxpin_welcome_discard(daxpin_welcome_t *welcome);
+
+/* Close the descriptors in the child of a fork(). */
+void daxpin_welcome_fork(daxpin_welcome_t *welcome);
 
 #endif

@@ -90,6 +90,7 @@ static daxpin_file_t *daxpin_file_alloc(const char *path, const struct stat *st)
     file->control_fd      = -1;
     file->watch_fd        = -1;
     file->roster_fd       = -1;
+    file->growth_fd       = -1;
     daxpin_watch_init(&file->watch);
     daxpin_share_init(file);
     daxpin_hold_init(&file->hold);
@@ -165,11 +166,13 @@ static void daxpin_file_warn_far(const daxpin_file_t *file)
  * other numbers than fstat() returns. */
 static void daxpin_file_inspect(daxpin_file_t *file)
 {
-    void *page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
+    void *page;
     daxpin_fstype_t type;
     daxpin_piece_t piece;
     struct statx stx;
 
+    pthread_mutex_lock(&daxpin_mutex); /* A child of fork() would keep it */
+    page = mmap(NULL, 1, PROT_READ, MAP_SHARED, file->fd, 0);
     if (page != MAP_FAILED) {
         if (daxpin_vma_find((uintptr_t)page, &piece) == 0) {
             file->map_dev = piece.dev;
@@ -177,6 +180,7 @@ static void daxpin_file_inspect(daxpin_file_t *file)
         }
         munmap(page, 1);
     }
+    pthread_mutex_unlock(&daxpin_mutex);
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
     (void)daxpin_fstype_of_fd(file->fd, &type);
@@ -185,15 +189,48 @@ static void daxpin_file_inspect(daxpin_file_t *file)
     daxpin_file_warn_far(file);
 }
 
-int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
-                              daxpin_address_t *address,
+/* Serve a new file of this process. The description, the address and a place on
+ * the roster are of a file that a fork() finds in the list of all, at once. Return
+ * 0, or -errno with a message. Caller holds daxpin_mutex. */
+static int daxpin_file_begin_holder(daxpin_file_t *file, int *fd_p,
+                                    daxpin_address_t *address)
+{
+    int ret;
+
+    file->roster_fd = daxpin_roster_open(address->lock_fd, file->turn);
+    if (file->roster_fd < 0) {
+        return daxpin_error(
+                -file->roster_fd,
+                "%s: cannot begin its roster: %s; "
+                "check that /proc is mounted, and the limit of open "
+                "files (ulimit -n)",
+                file->path, strerror(-file->roster_fd));
+    }
+    (void)daxpin_watch_place(&file->watch, file->fd); /* Members get the
+                                                         instance */
+    ret = daxpin_share_serve(file, address);
+    if (ret != 0) {
+        daxpin_watch_drop(&file->watch);
+        return ret;
+    }
+    *fd_p = -1;
+    daxpin_address_init(address);
+    LIST_INSERT_HEAD(&daxpin_files, file, link);
+    daxpin_file_want(file);
+    return 0;
+}
+
+int daxpin_file_create_holder(const char *path, const struct stat *st,
+                              int *fd_p, daxpin_address_t *address,
                               const daxpin_params_t *params,
                               daxpin_file_t **file_p)
 {
     daxpin_file_t *file = daxpin_file_alloc(path, st);
+    const int fd        = *fd_p;
     int ret;
 
     if (file == NULL) {
+        *fd_p = -1;
         daxpin_close(fd);
         daxpin_address_close(address);
         return -ENOMEM;
@@ -202,14 +239,6 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     file->holder          = 1;
     file->holder_pid      = getpid();
     file->on_break        = params->on_break;
-    file->roster_fd       = daxpin_roster_open(address->lock_fd, file->turn);
-    if (file->roster_fd < 0) {
-        ret = daxpin_error(-file->roster_fd, "%s: cannot begin its roster: %s; "
-                           "check that /proc is mounted, and the limit of open "
-                           "files (ulimit -n)", path,
-                           strerror(-file->roster_fd));
-        goto err;
-    }
     ret = daxpin_control_create(path, &file->control, &file->control_fd);
     if (ret != 0) {
         goto err;
@@ -226,14 +255,7 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     daxpin_file_inspect(file);
 
     pthread_mutex_lock(&daxpin_mutex);
-    (void)daxpin_watch_place(&file->watch, fd); /* Members get the instance */
-    ret = daxpin_share_serve(file, address);
-    if (ret == 0) {
-        LIST_INSERT_HEAD(&daxpin_files, file, link);
-        daxpin_file_want(file);
-    } else {
-        daxpin_watch_drop(&file->watch);
-    }
+    ret = daxpin_file_begin_holder(file, fd_p, address);
     pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
         goto err;
@@ -242,16 +264,18 @@ int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
     return 0;
 
 err:
+    *fd_p = -1;
     daxpin_address_close(address);
     daxpin_file_free(file);
     return ret;
 }
 
 int daxpin_file_create_member(const char *path, const struct stat *st,
-                            const daxpin_welcome_t *welcome, int exposed,
+                            daxpin_welcome_t *welcome, int exposed,
                             daxpin_file_t **file_p)
 {
     const daxpin_key_t key = {.dev = st->st_dev, .ino = st->st_ino};
+    const int control_fd   = welcome->control_fd;
     char name[DAXPIN_PATH_MAX];
     daxpin_control_t *control;
     daxpin_file_t *file;
@@ -270,7 +294,8 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
         ret = -ENOMEM;
         goto err;
     }
-    close(welcome->control_fd); /* The mapping is all that a member needs */
+    welcome->control_fd = -1;
+    close(control_fd); /* The mapping is all that a member needs */
     file->control    = control;
     file->fd         = welcome->fd;
     file->roster_fd  = welcome->roster_fd;
@@ -293,6 +318,7 @@ int daxpin_file_create_member(const char *path, const struct stat *st,
         close(welcome->sock);
         daxpin_share_forgo(welcome->conn);
     }
+    daxpin_welcome_forget(welcome);
     pthread_mutex_unlock(&daxpin_mutex);
     if (ret != 0) {
         daxpin_file_free(file);
@@ -414,6 +440,10 @@ static void daxpin_file_fork_fds(daxpin_file_t *file)
     if (file->roster_fd >= 0) {
         close(file->roster_fd); /* The parent keeps its place */
         file->roster_fd = -1;
+    }
+    if (file->growth_fd >= 0) {
+        close(file->growth_fd);
+        file->growth_fd = -1;
     }
     daxpin_hold_drop(&file->hold);
     file->fd_users = 0; /* those threads are not here */

@@ -9,18 +9,19 @@
 #include "file.h"
 #include "join.h"
 
-/* Create the file of a holder. Takes fd and the address, even when it fails.
- * Return 0, or -errno with a message. Caller does not hold daxpin_mutex. */
-int daxpin_file_create_holder(const char *path, const struct stat *st, int fd,
-                              daxpin_address_t *address,
+/* Create the file of a holder. Takes *fd_p and the address, even when it fails:
+ * both are empty then, from the moment when a fork() finds them in the list of all
+ * files. Return 0, or -errno with a message. Caller does not hold daxpin_mutex. */
+int daxpin_file_create_holder(const char *path, const struct stat *st,
+                              int *fd_p, daxpin_address_t *address,
                               const daxpin_params_t *params,
                               daxpin_file_t **file_p);
 
 /* Create the file of a member. path NULL: the holder's path. Takes the
- * descriptors of the welcome, even when it fails. Return 0, or -errno with a
- * message. Caller does not hold daxpin_mutex. */
+ * descriptors of the welcome, even when it fails, in the same way. Return 0, or
+ * -errno with a message. Caller does not hold daxpin_mutex. */
 int daxpin_file_create_member(const char *path, const struct stat *st,
-                              const daxpin_welcome_t *welcome, int exposed,
+                              daxpin_welcome_t *welcome, int exposed,
                               daxpin_file_t **file_p);
 
 /* Release the lease, close and free the file, if it has no reference and no

@@ -604,18 +604,22 @@ int daxpin_address_has_members(uint64_t dev, uint64_t ino)
     return found;
 }
 
+/* Another thread may fork at any moment, and the child closes what is noted here:
+ * so that is not a number which another descriptor may have by now. */
 void daxpin_address_forget(daxpin_address_t *address)
 {
-    if (address->listen_fd >= 0) {
-        close(address->listen_fd);
-    }
-    if (address->lock_fd >= 0) {
-        close(address->lock_fd);
-    }
-    if (address->dir_fd >= 0) {
-        close(address->dir_fd);
-    }
+    const daxpin_address_t old = *address;
+
     daxpin_address_init(address);
+    if (old.listen_fd >= 0) {
+        close(old.listen_fd);
+    }
+    if (old.lock_fd >= 0) {
+        close(old.lock_fd);
+    }
+    if (old.dir_fd >= 0) {
+        close(old.dir_fd);
+    }
 }
 
 /* Remove the name of the socket, and the lock file too unless it stays. They are

@@ -6,13 +6,9 @@
 
 #include "roster.h"
 
-#include "clock.h"
-#include "log.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The byte that is locked while the file is made longer. The text of the lock
@@ -113,10 +109,8 @@ void daxpin_roster_unlock_growth(int lock_fd)
 }
 
 /* A description of its own excludes other threads as well as processes */
-int daxpin_roster_lock_growth(int roster_fd, const char *path,
-                              uint64_t deadline)
+int daxpin_roster_try_growth(int roster_fd)
 {
-    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
     struct flock lock = roster_bytes(ROSTER_GROWTH, ROSTER_GROWTH + 1, F_WRLCK);
     char link[32];
     int lock_fd, ret;
@@ -124,22 +118,10 @@ int daxpin_roster_lock_growth(int roster_fd, const char *path,
     snprintf(link, sizeof(link), "/proc/self/fd/%d", roster_fd);
     lock_fd = open(link, O_RDWR | O_CLOEXEC);
     if (lock_fd < 0) {
-        return daxpin_error(errno, "%s: cannot lock its growth: cannot open "
-                            "its lock file: %m; check that /proc is mounted, "
-                            "and the limit of open files (ulimit -n)", path);
+        return -errno;
     }
-    while (fcntl(lock_fd, F_OFD_SETLK, &lock) != 0) {
-        ret = errno;
-        if (((ret == EAGAIN) || (ret == EACCES)) && (daxpin_now() > deadline)) {
-            ret = daxpin_error(ETIMEDOUT, "%s: cannot wait longer to grow it "
-                               "or to allocate its blocks: another process or "
-                               "thread that uses it still does so", path);
-        } else if ((ret == EAGAIN) || (ret == EACCES) || (ret == EINTR)) {
-            nanosleep(&pause, NULL);
-            continue;
-        } else {
-            ret = daxpin_error(ret, "%s: cannot lock its growth: %m", path);
-        }
+    if (fcntl(lock_fd, F_OFD_SETLK, &lock) != 0) {
+        ret = ((errno == EACCES) || (errno == EINTR)) ? -EAGAIN : -errno;
         close(lock_fd);
         return ret;
     }

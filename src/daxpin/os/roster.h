@@ -43,13 +43,12 @@ int daxpin_roster_has_earlier(int roster_fd, uint32_t turn);
 /* Return whether others are on the roster with a turn after this one. */
 int daxpin_roster_has_later(int roster_fd, uint32_t turn);
 
-/* Become the only thread, of all processes that share the description, that
- * changes the length of the file or its blocks. Return a descriptor, for the
- * caller to give back at the end of that; or -errno with a message: -ETIMEDOUT
- * after the deadline (ns). The lock is on the lock file: the file's own locks
- * are the program's. path is for messages. */
-int daxpin_roster_lock_growth(int roster_fd, const char *path,
-                              uint64_t deadline);
+/* Try to become the only thread, of all processes that share the description,
+ * that changes the length of the file or its blocks. Return a descriptor, for
+ * the caller to give back at the end of that; -EAGAIN if another one has that
+ * lock; or another -errno. The lock is on the lock file: the file's own locks
+ * are the program's. */
+int daxpin_roster_try_growth(int roster_fd);
 
 /* End that lock, and close its descriptor. */
 void daxpin_roster_unlock_growth(int lock_fd);
