@@ -8,6 +8,7 @@
 #include "daxpin/file/exchange.h"
 #include "daxpin/file/fault.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/holder.h"
 #include "daxpin/file/keep.h"
 #include "daxpin/file/life.h"
 #include "daxpin/file/maps.h"
@@ -535,6 +536,11 @@ int daxpin_adoption_end(daxpin_adoption_t *adoption)
 
 void daxpin_adoption_cancel(daxpin_adoption_t *adoption)
 {
+    if ((adoption->file != NULL) && adoption->elected) {
+        pthread_mutex_lock(&daxpin_mutex);
+        daxpin_holder_give_up_fill(adoption->file);
+        pthread_mutex_unlock(&daxpin_mutex);
+    }
     daxpin_file_close(adoption->file);
     adoption->file = NULL;
 }

@@ -74,10 +74,17 @@ uint64_t daxpin_elect_deadline(const daxpin_params_t *params)
     return daxpin_now() + daxpin_elect_timeout(params) * DAXPIN_MSEC;
 }
 
-static int daxpin_elect_exchange(daxpin_file_t **file_p)
+/* Exchange what this process has of the file. fills: this thread is to fill it
+ * next. Without a file after an error. */
+static int daxpin_elect_exchange(daxpin_file_t **file_p, int fills)
 {
     int ret = daxpin_file_exchange(*file_p);
 
+    if ((ret != 0) && fills) {
+        pthread_mutex_lock(&daxpin_mutex);
+        daxpin_holder_give_up_fill(*file_p);
+        pthread_mutex_unlock(&daxpin_mutex);
+    }
     if (ret != 0) {
         daxpin_file_close(*file_p);
         *file_p = NULL;
@@ -124,7 +131,7 @@ static int daxpin_elect_hold(const char *path, const struct stat *st, int join,
     pthread_mutex_unlock(&daxpin_mutex);
     daxpin_elect_try(file);
     if (join) {
-        ret = daxpin_elect_exchange(&file);
+        ret = daxpin_elect_exchange(&file, 1);
         if (ret != 0) {
             return ret;
         }
@@ -141,7 +148,7 @@ static int daxpin_elect_follow(const char *path, const struct stat *st,
     int ret = daxpin_file_create_member(path, st, &daxpin_elect_now.welcome,
                                         !join, file_p);
 
-    return ((ret == 0) && join) ? daxpin_elect_exchange(file_p) : ret;
+    return ((ret == 0) && join) ? daxpin_elect_exchange(file_p, 0) : ret;
 }
 
 /* Return whether an election that met a holder has to try again: it does not
@@ -202,7 +209,7 @@ static int daxpin_elect_locked(const char *path, const struct stat *st,
 
     *file_p = daxpin_file_find(st->st_dev, st->st_ino);
     if (*file_p != NULL) {
-        return join ? daxpin_elect_exchange(file_p) : 0;
+        return join ? daxpin_elect_exchange(file_p, 0) : 0;
     }
     for (;;) {
         ret = daxpin_address_listen(st->st_dev, st->st_ino, -1,
@@ -272,7 +279,7 @@ static int daxpin_elect_lend_locked(const char *path, const struct stat *st,
 
     *file_p = daxpin_file_find(st->st_dev, st->st_ino);
     if (*file_p != NULL) {
-        return daxpin_elect_exchange(file_p);
+        return daxpin_elect_exchange(file_p, 0);
     }
     while ((ret = daxpin_join(path, &key, 1, deadline,
                               &daxpin_elect_now.welcome)) != 0) {

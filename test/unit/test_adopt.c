@@ -1059,6 +1059,39 @@ static void test_lend(void **state)
     (void)state;
 }
 
+/* An adoption that its holder gives up ends the wait of all others, which may try
+ * again. */
+static void test_cancel(void **state)
+{
+    daxpin_params_t params = {.timeout_ms = 3000 * unit_slow()};
+    daxpin_adoption_t first, second;
+    adopt_map_t map;
+    child_t child;
+
+    adopt_map(&map, unit_disk);
+    member_start(&child);
+    assert_child_ok(&child, "map %s %d -", map.path, UNIT_LENGTH);
+    assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params, &first));
+    assert_ok(daxpin_adoption_begin(&first));
+    assert_child_ok(&child, "lend %s 12000", map.path);
+    assert_ok(daxpin_adoption_locate(map.memory, UNIT_LENGTH, &params,
+                                     &second));
+    assert_ok(daxpin_adoption_begin(&second));
+    daxpin_adoption_cancel(&first);
+    assert_int_equal(daxpin_adoption_end(&second), -ESTALE);
+    assert_message("given up");
+    assert_member_becomes(&child, REVOKED);
+    assert_int_equal(child_query(&child, "cause"), 0);
+    assert_contains(child.text, "given up");
+    assert_child_ok(&child, "set 7 90");
+    child_finish(&child);
+    assert_int_equal(unit_file_byte(map.path, 7), 90); /* still of the file */
+    assert_ok(adopt_all(&map));
+    adopt_check_held(&map);
+    adopt_end(&map);
+    (void)state;
+}
+
 /* What the other process has cannot be exchanged. flags: as above; why: what it
  * reports */
 static void adopt_check_not_lent(const char *flags, const char *why)
@@ -1179,6 +1212,7 @@ int main(int argc, char **argv)
         unit_case(test_too_late_member),
         unit_case(test_open_elsewhere),
         unit_case(test_lend),
+        unit_case(test_cancel),
         unit_case(test_not_lent),
         unit_case(test_nothing_to_lend),
         unit_case(test_member_with_append)

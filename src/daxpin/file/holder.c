@@ -814,6 +814,24 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
     daxpin_file_wake(file);
 }
 
+/* Those that wait get ESTALE, as where the holder could not fill the file; see
+ * daxpin_file_wait() */
+void daxpin_holder_give_up_fill(daxpin_file_t *file)
+{
+    char cause[DAXPIN_CAUSE_MAX];
+
+    if (!file->holder || !file->unfilled || !daxpin_file_is_alive(file) ||
+        ((file->refs == 1) && !daxpin_share_has_members(file))) {
+        return;
+    }
+    snprintf(cause, sizeof(cause), "%s: cannot wait longer for the lease: its "
+             "holder (pid %d) has given up its own adoption; adopt or open it "
+             "again", file->path, (int)getpid());
+    atomic_store(&file->control->growing, 1);
+    daxpin_holder_revoke(file, cause);
+    daxpin_file_wake(file);
+}
+
 /* Give the lease back, and try to take it again from now on. Return whether the
  * lease was there until now. */
 static int daxpin_holder_lend(daxpin_file_t *file, daxpin_state_t state,

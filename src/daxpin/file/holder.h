@@ -20,6 +20,11 @@ void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
  * file is as it was before, unless error is 0. */
 void daxpin_holder_end_fill(daxpin_file_t *file, int error);
 
+/* Give up a file that this thread has to fill, and has not: the others that have
+ * it would wait for that. The message of this thread stays. The caller closes its
+ * reference. */
+void daxpin_holder_give_up_fill(daxpin_file_t *file);
+
 /* Go on with a lease that another holder has taken: this process gets the
  * signal, and takes the lease under its own name as soon as possible. The watch
  * is placed, if it can be. */
