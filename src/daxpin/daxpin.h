@@ -172,12 +172,13 @@ typedef struct daxpin_params {
  *                       file opened again in a process is the same handle
  *                       with one more reference.
  *
- * @return 0; -EAGAIN another process has the file open (the message names it);
- *         -EACCES neither owner of the file nor CAP_LEASE; -ENOSPC; -ETIMEDOUT
- *         a process that uses the file still makes it longer; -EISDIR, -EINVAL
- *         not a regular file, or a file system without leases; -EOPNOTSUPP a
- *         file system whose leases do not tell of every process that changes
- *         the file, see daxpin_params_t.any_fs; other errors of open(2) and
+ * @return 0; -EAGAIN another process has the file open (the message names it),
+ *         or its holder has released the lease; -EACCES neither owner of the
+ *         file nor CAP_LEASE; -ENOSPC; -ETIMEDOUT a process that uses the file
+ *         still makes it longer; -EISDIR, -EINVAL not a regular file, or a file
+ *         system without leases; -EOPNOTSUPP a file system whose leases do not
+ *         tell of every process that changes the file, see
+ *         daxpin_params_t.any_fs; other errors of open(2) and
  *         mmap(2). On error nothing is left behind that was not there before;
  *         only an empty file stays that this call has created, if another
  *         process has opened it meanwhile.

@@ -565,6 +565,7 @@ static int daxpin_open_try(const char *path, size_t length,
 int daxpin_file_open(const char *path, size_t length,
                      const daxpin_params_t *params, daxpin_file_t **file_p)
 {
+    const struct timespec pause = {.tv_nsec = DAXPIN_MSEC};
     daxpin_params_t known;
     uint64_t deadline;
     int ret;
@@ -578,9 +579,10 @@ int daxpin_file_open(const char *path, size_t length,
         return ret;
     }
     deadline = daxpin_elect_deadline(&known);
-    do {
-        ret = daxpin_open_try(path, length, &known, deadline, file_p);
-    } while ((ret == -ESTALE) && (daxpin_now() < deadline));
+    while (((ret = daxpin_open_try(path, length, &known, deadline, file_p)) ==
+            -ESTALE) && (daxpin_now() < deadline)) {
+        nanosleep(&pause, NULL);
+    }
     return ret;
 }
 

@@ -782,7 +782,8 @@ static void test_release(void **state)
     const char *path    = unit_path(unit_disk, "release");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH), *again;
     char *memory        = daxpin_file_addr(file, 0, UNIT_LENGTH);
-    daxpin_params_t params = {.timeout_ms = 500};
+    daxpin_params_t params = {.timeout_ms = 10000 * unit_slow()};
+    uint64_t start;
     child_t member, late;
 
     member_start_open(&member, path);
@@ -797,11 +798,16 @@ static void test_release(void **state)
     assert_child_ok(&member, "put 78 1 89");
     assert_int_equal(child_query(&member, "pin 0 1"), -EPERM);
 
-    /* No process joins a file without a lease, and none waits forever */
+    /* No process joins a file without a lease, and none waits for one */
+    start = unit_ms();
     member_start(&late);
-    assert_true(child_query(&late, "open %s 0 500", path) < 0);
+    assert_int_equal(child_query(&late, "open %s 0 %u", path,
+                                 params.timeout_ms), -EAGAIN);
     assert_contains(late.text, path);
-    assert_true(daxpin_file_open(path, 0, &params, &again) < 0);
+    assert_contains(late.text, "released");
+    assert_int_equal(daxpin_file_open(path, 0, &params, &again), -EAGAIN);
+    assert_message("released");
+    assert_true(unit_ms() - start < params.timeout_ms);
     child_finish(&late);
 
     /* A writer does not wait */

@@ -194,6 +194,30 @@ static int daxpin_join_await(const daxpin_welcome_t *welcome,
     return ret;
 }
 
+/* Say why the holder has refused. Released is for as long as it likes, so that to
+ * try again is up to the program. */
+static int daxpin_join_stale(const char *name, const daxpin_key_t *key,
+                             const daxpin_message_t *message,
+                             const daxpin_welcome_t *welcome)
+{
+    char holder[128];
+
+    daxpin_welcome_holder(welcome, holder, sizeof(holder));
+    if (message->value != 0) {
+        return daxpin_error((key->generation == 0) ? ECANCELED : ESTALE,
+                            "%s: cannot join: its holder (%s) has released the "
+                            "lease; open the file again when that process has "
+                            "closed it", name, holder);
+    }
+    if (key->generation == 0) {
+        return daxpin_error(ESTALE, "%s: cannot join: its holder (%s) ends "
+                            "access to it; open the file again", name, holder);
+    }
+    return daxpin_error(ESTALE, "%s: cannot use the remote key: it is of an "
+                        "earlier life of the file, which was revoked or "
+                        "closed; create the window again", name);
+}
+
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                         daxpin_welcome_t *welcome)
 {
@@ -227,9 +251,7 @@ int daxpin_join_receive(const char *name, const daxpin_key_t *key,
         return -EBUSY;
     }
     if (message.type == DAXPIN_MESSAGE_STALE) {
-        return daxpin_error(ESTALE, "%s: cannot use the remote key: it is of "
-                            "an earlier life of the file, which was revoked or "
-                            "closed; create the window again", name);
+        return daxpin_join_stale(name, key, &message, welcome);
     }
     welcome->watch = message.value;
     if (message.value == 0) {
@@ -356,5 +378,5 @@ int daxpin_join(const char *name, const daxpin_key_t *key, int join,
     if (ret != 0) {
         daxpin_welcome_discard(welcome);
     }
-    return ret;
+    return (ret == -ECANCELED) ? -EAGAIN : ret;
 }

@@ -31,8 +31,9 @@ typedef struct daxpin_welcome {
  * process has the file open by itself. name is for messages. Return 0;
  * -ECONNREFUSED if no process listens; -ECONNRESET if the holder closed the
  * connection: try again; -EBUSY with a message if it has no descriptor free or
- * another such reason: try again later; -ESTALE, -EPERM, -EPROTO with a
- * message; -ETIMEDOUT with a message, if there was no answer by the deadline
+ * another such reason: try again later; -EAGAIN with a message if the holder has
+ * released a file of which any generation is wanted; -ESTALE, -EPERM, -EPROTO with
+ * a message; -ETIMEDOUT with a message, if there was no answer by the deadline
  * (ns), or in some seconds if that is later. Caller does not hold
  * daxpin_mutex. */
 int daxpin_join(const char *name, const daxpin_key_t *key, int join,
@@ -48,8 +49,8 @@ int daxpin_join_connect(const char *name, const daxpin_key_t *key,
 int daxpin_join_ask(const char *name, const daxpin_key_t *key, int join,
                     daxpin_welcome_t *welcome);
 
-/* Receive the answer without waiting; see daxpin_join(). -EAGAIN, without a
- * message, if it is not there yet. */
+/* Receive the answer without waiting; see daxpin_join(), but -ECANCELED for a file
+ * that was released. -EAGAIN, without a message, if it is not there yet. */
 int daxpin_join_receive(const char *name, const daxpin_key_t *key,
                         daxpin_welcome_t *welcome);
 

@@ -111,7 +111,7 @@ int daxpin_file_wait(daxpin_file_t *file, uint64_t deadline)
             pthread_mutex_unlock(&daxpin_mutex);
             return 0;
         case DAXPIN_STATE_RELEASED:
-            return daxpin_error(ESTALE, "%s: cannot join: its holder (%s) "
+            return daxpin_error(EAGAIN, "%s: cannot join: its holder (%s) "
                                 "has released the lease; open the file again "
                                 "when that process has closed it", file->path,
                                 holder);

@@ -27,7 +27,8 @@ typedef enum daxpin_message_type {
                                daxpin_watch_number(), 0 if the third is no
                                watch; channel: by which all that follows
                                comes, and this socket ends */
-    DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended */
+    DAXPIN_MESSAGE_STALE,   /* holder: this generation of the file has ended;
+                               value is 1 if it was released, 0 otherwise */
     DAXPIN_MESSAGE_EXPOSE,  /* member: it is about to access the file */
     DAXPIN_MESSAGE_BREAK,   /* holder: drain, replace, answer */
     DAXPIN_MESSAGE_ACK,     /* member: done */

@@ -235,6 +235,14 @@ static daxpin_conn_t *daxpin_newcomer_join(daxpin_channel_t *newcomer,
     return conn;
 }
 
+/* Return whether a file is of the generation that a newcomer names, if any. */
+static int daxpin_newcomer_means(const daxpin_message_t *message,
+                                 const daxpin_file_t *file)
+{
+    return (message->generation == 0) ||
+           (message->generation == file->generation);
+}
+
 /* Handle the first message of a newcomer. Return 0 to close its socket. */
 static int daxpin_newcomer_note(daxpin_channel_t *newcomer, daxpin_conn_t *conn,
                                 const daxpin_message_t *message)
@@ -250,10 +258,11 @@ static int daxpin_newcomer_note(daxpin_channel_t *newcomer, daxpin_conn_t *conn,
     if ((file == NULL) || file->shrinking) {
         return 0; /* It tries again */
     }
-    if (!daxpin_file_is_alive(file) ||
-        ((message->generation != 0) &&
-         (message->generation != file->generation))) {
-        daxpin_newcomer_refuse(newcomer, file, DAXPIN_MESSAGE_STALE, 0);
+    if (!daxpin_file_is_alive(file) || !daxpin_newcomer_means(message, file)) {
+        daxpin_newcomer_refuse(newcomer, file, DAXPIN_MESSAGE_STALE,
+                               daxpin_newcomer_means(message, file) &&
+                               (daxpin_file_state(file) ==
+                                DAXPIN_STATE_RELEASED));
         return 0;
     }
     conn = daxpin_newcomer_join(newcomer, file, message);
