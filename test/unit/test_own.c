@@ -13,6 +13,22 @@
 
 #include <sys/statvfs.h>
 
+/* Not every DAX device allows MAP_SYNC. Where it is refused, the kernel has removed
+ * already what was mapped at the address. */
+static int      own_refuses_sync;
+static unsigned own_holes;
+
+void *mmap(void *addr, size_t length, int prot, int flags, int fd,
+           off_t offset)
+{
+    if (own_refuses_sync && (flags & MAP_SYNC)) {
+        own_holes += (flags & MAP_FIXED) != 0;
+        errno = EOPNOTSUPP;
+        return MAP_FAILED;
+    }
+    return (void*)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+}
+
 #define OWN_MIB     (1l << 20)
 #define OWN_LENGTH  (8 * OWN_MIB)
 #define OWN_ISLAND  (2 * OWN_MIB) /* the file has data here and at 0 */
@@ -735,6 +751,32 @@ static void test_own_lock_stays(void **state)
     (void)state;
 }
 
+/* Threads of the program may use its memory while the mapping is exchanged. */
+static void test_exchange_without_sync(void **state)
+{
+    const char *path = unit_path(unit_disk, "sync");
+    daxpin_file_t *file;
+    uint64_t offset;
+    char *memory;
+    int fd;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    disk_mark(path, "dax");
+    memory = unit_map_file(path, UNIT_LENGTH, &fd);
+    unit_use_dir(unit_disk);
+    own_holes        = 0;
+    own_refuses_sync = 1;
+    assert_ok(daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset));
+    own_refuses_sync = 0;
+    assert_int_equal(own_holes, 0);
+    assert_int_equal(memory[UNIT_LENGTH - 1], 'x');
+    daxpin_file_unadopt(file, memory, UNIT_LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, UNIT_LENGTH);
+    close(fd);
+    (void)state;
+}
+
 /* One thread at a time makes a file longer; the others wait for their own
  * time. */
 static void test_growth_is_locked(void **state)
@@ -792,6 +834,7 @@ int main(int argc, char **argv)
         unit_case(test_holder_wants_too_much),
         unit_case(test_locked_elsewhere),
         unit_case(test_own_lock_stays),
+        unit_case(test_exchange_without_sync),
         unit_case(test_growth_is_locked)
     };
 

@@ -235,21 +235,20 @@ static int daxpin_exchange_apply_advice(const daxpin_file_t *file,
                         file->path, (void*)span->start, name, strerror(-ret));
 }
 
-static int daxpin_exchange_map(daxpin_file_t *file, const daxpin_span_t *span)
+static int daxpin_exchange_map(const daxpin_file_t *file,
+                               const daxpin_span_t *span)
 {
     size_t length = span->end - span->start;
     void *addr    = (void*)span->start;
+    int flags     = file->syncs ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 
     /* One system call: no thread meets an unmapped range, and the pages are
-     * those of the file before and after */
-    if (file->is_dax &&
-        (mmap(addr, length, span->prot,
-              MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED, file->fd,
-              (off_t)span->offset) == addr)) {
-        return 0;
-    }
-    if (mmap(addr, length, span->prot, MAP_SHARED | MAP_FIXED, file->fd,
-             (off_t)span->offset) != addr) {
+     * those of the file before and after. The kernel refuses MAP_SYNC when the
+     * old mapping is gone already, so that is tried elsewhere. */
+    if ((mmap(addr, length, span->prot, flags | MAP_FIXED, file->fd,
+              (off_t)span->offset) != addr) &&
+        (mmap(addr, length, span->prot, MAP_SHARED | MAP_FIXED, file->fd,
+              (off_t)span->offset) != addr)) {
         return daxpin_error(errno, "%s: cannot map it again at %p through the "
                             "descriptor of its holder: %m", file->path, addr);
     }

@@ -159,6 +159,7 @@ struct daxpin_file {
     dev_t              map_dev;   /* as in /proc/self/maps */
     uint64_t           map_ino;
     int                is_dax;
+    int                syncs;     /* on DAX: the kernel grants MAP_SYNC */
     int                counts;    /* st_blocks gets smaller only by a loss */
     int                numa_node; /* of its device; -1: not known */
     int                unfilled;  /* holder: a thread has to fill the file when

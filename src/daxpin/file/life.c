@@ -162,6 +162,21 @@ static void daxpin_file_warn_far(const daxpin_file_t *file)
     }
 }
 
+/* Return whether the kernel grants MAP_SYNC, which not every DAX device allows. */
+static int daxpin_file_can_sync(const daxpin_file_t *file)
+{
+    void *page;
+
+    pthread_mutex_lock(&daxpin_mutex); /* A child of fork() would keep it */
+    page = mmap(NULL, 1, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, file->fd,
+                0);
+    if (page != MAP_FAILED) {
+        munmap(page, 1);
+    }
+    pthread_mutex_unlock(&daxpin_mutex);
+    return page != MAP_FAILED;
+}
+
 /* Get the properties of the file. In /proc/self/maps, some file systems have
  * other numbers than fstat() returns. */
 static void daxpin_file_inspect(daxpin_file_t *file)
@@ -183,6 +198,7 @@ static void daxpin_file_inspect(daxpin_file_t *file)
     pthread_mutex_unlock(&daxpin_mutex);
     file->is_dax = (statx(file->fd, "", AT_EMPTY_PATH, 0, &stx) == 0) &&
                    ((stx.stx_attributes & STATX_ATTR_DAX) != 0);
+    file->syncs  = file->is_dax && daxpin_file_can_sync(file);
     (void)daxpin_fstype_of_fd(file->fd, &type);
     file->counts    = type.counts;
     file->numa_node = daxpin_locality_of_file(file->fd, "");
