@@ -18,9 +18,13 @@
 static int      own_refuses_sync;
 static unsigned own_holes;
 
+/* Mappings in place of others from an offset that is not one of a page */
+static unsigned own_odd;
+
 void *mmap(void *addr, size_t length, int prot, int flags, int fd,
            off_t offset)
 {
+    own_odd += (flags & MAP_FIXED) && (offset % sysconf(_SC_PAGESIZE) != 0);
     if (own_refuses_sync && (flags & MAP_SYNC)) {
         own_holes += (flags & MAP_FIXED) != 0;
         errno = EOPNOTSUPP;
@@ -777,6 +781,25 @@ static void test_exchange_without_sync(void **state)
     (void)state;
 }
 
+/* A length that is not one of whole pages leads to no mapping that the kernel
+ * refuses. */
+static void test_revoke_of_odd_length(void **state)
+{
+    const char *path = unit_path(unit_disk, "odd");
+    daxpin_file_t *file, *more;
+
+    file = unit_open(path, UNIT_LENGTH - 7);
+    more = unit_open(path, 2 * UNIT_LENGTH - 7); /* another mapping */
+    assert_ptr_equal(file, more);
+    own_odd = 0;
+    intruder_run("truncate", path, 0, 5000);
+    assert_becomes(file, REVOKED);
+    assert_int_equal(own_odd, 0);
+    daxpin_file_close(more);
+    daxpin_file_close(file);
+    (void)state;
+}
+
 /* One thread at a time makes a file longer; the others wait for their own
  * time. */
 static void test_growth_is_locked(void **state)
@@ -835,6 +858,7 @@ int main(int argc, char **argv)
         unit_case(test_locked_elsewhere),
         unit_case(test_own_lock_stays),
         unit_case(test_exchange_without_sync),
+        unit_case(test_revoke_of_odd_length),
         unit_case(test_growth_is_locked)
     };
 

@@ -65,13 +65,15 @@ static int daxpin_piece_is_of(const daxpin_piece_t *piece,
             (piece->dev == file->map_dev));
 }
 
-/* Replace what still shows the file in a range: the program may have unmapped
- * some of it, mapped other memory there, or protected it. If that cannot be
- * found out, replace all. */
+/* Replace what still shows the file in a range, up to the end of its last page:
+ * the program may have unmapped some of it, mapped other memory there, or
+ * protected it. If that cannot be found out, replace all. */
 static void daxpin_replace_range(daxpin_replace_t *replace,
                                  const daxpin_map_t *map)
 {
-    uintptr_t addr = (uintptr_t)map->addr, end = addr + map->length;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t addr    = (uintptr_t)map->addr;
+    uintptr_t end     = (addr + map->length + page - 1) & ~(page - 1);
     daxpin_piece_t piece;
     int ret;
 
