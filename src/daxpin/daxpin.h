@@ -211,7 +211,8 @@ int daxpin_set_files(const char *const *paths);
  * descriptor that was read-only or write-only is for reading and writing, which
  * is logged as a warning, once for each file. What is of that description
  * already is not touched. The call returns when the
- * lease is held. No other thread may map or unmap this file meanwhile.
+ * lease is held. No other thread may map or unmap this file meanwhile, open it
+ * or close it.
  *
  * An exchange would lose the following, so that the call fails with -EBUSY, and
  * says where: O_SYNC, O_DSYNC, O_DIRECT or O_NOATIME of a descriptor, if the

@@ -33,6 +33,29 @@ void *mmap(void *addr, size_t length, int prot, int flags, int fd,
     return (void*)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
 }
 
+/* A descriptor of the program, which another thread closes and opens again for
+ * another file when the library is about to exchange it */
+static int        own_reused = -1;
+static const char *own_other_path;
+
+int fcntl(int fd, int command, ...)
+{
+    va_list ap;
+    long arg;
+    int other;
+
+    va_start(ap, command);
+    arg = va_arg(ap, long);
+    va_end(ap);
+    if ((command == F_GETFD) && (fd == own_reused)) {
+        other = open(own_other_path, O_RDWR | O_CLOEXEC);
+        dup2(other, fd);
+        close(other);
+        own_reused = -1;
+    }
+    return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
 #define OWN_MIB     (1l << 20)
 #define OWN_LENGTH  (8 * OWN_MIB)
 #define OWN_ISLAND  (2 * OWN_MIB) /* the file has data here and at 0 */
@@ -781,6 +804,38 @@ static void test_exchange_without_sync(void **state)
     (void)state;
 }
 
+/* The number of a descriptor that is closed meanwhile may be another file's. */
+static void test_exchange_of_reused_number(void **state)
+{
+    const char *path  = unit_path(unit_disk, "reused");
+    const char *other = unit_path(unit_disk, "reuses");
+    daxpin_file_t *file;
+    struct stat st, wanted;
+    uint64_t offset;
+    char *memory;
+    int fd, reused;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    unit_make_file(other, 1, 'y');
+    assert_int_equal(stat(other, &wanted), 0);
+    memory = unit_map_file(path, UNIT_LENGTH, &fd);
+    reused = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(reused >= 0);
+    unit_use_dir(unit_disk);
+    own_other_path = other;
+    own_reused     = reused;
+    assert_ok(daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset));
+    assert_int_equal(own_reused, -1);
+    assert_int_equal(fstat(reused, &st), 0);
+    assert_int_equal(st.st_ino, wanted.st_ino);
+    daxpin_file_unadopt(file, memory, UNIT_LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, UNIT_LENGTH);
+    close(reused);
+    close(fd);
+    (void)state;
+}
+
 /* A length that is not one of whole pages leads to no mapping that the kernel
  * refuses. */
 static void test_revoke_of_odd_length(void **state)
@@ -858,6 +913,7 @@ int main(int argc, char **argv)
         unit_case(test_locked_elsewhere),
         unit_case(test_own_lock_stays),
         unit_case(test_exchange_without_sync),
+        unit_case(test_exchange_of_reused_number),
         unit_case(test_revoke_of_odd_length),
         unit_case(test_growth_is_locked)
     };

@@ -255,6 +255,20 @@ static int daxpin_exchange_map(const daxpin_file_t *file,
     return 0;
 }
 
+/* Return whether a span still shows the file, all of it: the program may have
+ * other memory there by now. What cannot be found out is no. */
+static int daxpin_exchange_is_there(const daxpin_file_t *file,
+                                    const daxpin_span_t *span)
+{
+    daxpin_piece_t piece;
+
+    return (daxpin_vma_find(span->start, &piece) == 0) &&
+           (piece.start <= span->start) && (piece.end >= span->end) &&
+           piece.shared && (piece.ino == file->map_ino) &&
+           (piece.dev == file->map_dev) &&
+           (piece.offset + (span->start - piece.start) == span->offset);
+}
+
 /* Map a span anew, with what the program has asked of it. */
 static int daxpin_exchange_span(daxpin_file_t *file, const daxpin_span_t *span)
 {
@@ -262,6 +276,9 @@ static int daxpin_exchange_span(daxpin_file_t *file, const daxpin_span_t *span)
     int ret;
 
     daxpin_policy_get(span->start, &policy);
+    if (!daxpin_exchange_is_there(file, span)) {
+        return DAXPIN_EXCHANGE_AGAIN;
+    }
     ret = daxpin_exchange_map(file, span);
     return (ret == 0) ? daxpin_exchange_apply_advice(file, span, &policy) : ret;
 }
@@ -299,15 +316,29 @@ static int daxpin_exchange_maps(daxpin_exchange_t *exchange)
     return ret;
 }
 
+/* Return whether two descriptors are not of one description. What cannot be found
+ * out is yes, but not for one that is closed by now. */
+static int daxpin_exchange_differs(int fd, int other)
+{
+    long ret = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, other);
+
+    return (ret > 0) || ((ret < 0) && (errno != EBADF));
+}
+
 /* Return whether a descriptor of the file is to be exchanged. O_PATH does not
  * keep a lease away. O_APPEND stays as it is, because through the holder's
- * description its writes would go elsewhere. */
+ * description its writes would go elsewhere. The number is the program's, which
+ * may have closed it since it was found, and have another file there: so look
+ * whose it is, last. */
 static int daxpin_exchange_is_due(const daxpin_file_t *file, int fd)
 {
+    struct stat st;
+
     return (fd != file->fd) &&
            ((fcntl(fd, F_GETFL) & (O_PATH | O_APPEND)) == 0) &&
-           (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, fd, file->fd) !=
-            0);
+           daxpin_exchange_differs(fd, file->fd) &&
+           (daxpin_proc_stat_fd(fd, "", &st) == 0) &&
+           (st.st_ino == file->ino) && (st.st_dev == file->dev);
 }
 
 /* The flags that a description keeps, and that a program relies on */
