@@ -10,6 +10,7 @@
 
 #include "intruder.h"
 #include "daxpin/file/file.h"
+#include "daxpin/file/guard.h"
 #include "wire/guardd.h"
 #include "member.h"
 #include "mutex.h"
@@ -403,6 +404,64 @@ static void test_daemon_falls_silent(void **state)
     unit_log_clear();
 }
 
+static int guard_is_coming(daxpin_file_t *file)
+{
+    int is_coming;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    is_coming = daxpin_guard_is_coming(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    return is_coming;
+}
+
+/* A daemon that takes the place of another, and does not answer, is not waited for
+ * without end: whoever wants to write to the file waits meanwhile. */
+static void test_daemon_comes_silent(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_memory, "comes"),
+                                    UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
+    guard_start_daemon(GUARD_FAIR, 0);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_true(guard_is_on(file));
+    guard_end_daemon("k");
+    assert_true(unit_await(5000, !guard_is_on(file)));
+    guard_start_daemon(GUARD_SILENT, 0);
+    assert_true(unit_await(10000, guard.opened > 0));
+    assert_true(unit_await(10000, !guard_is_coming(file)));
+    guard.mode = GUARD_FAIR;
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end_daemon("k");
+    unit_log_clear();
+    (void)state;
+}
+
+/* The pins of a file whose lease was given back stay guarded when another daemon
+ * takes the place of the first. */
+static void test_released(void **state)
+{
+    daxpin_file_t *file = unit_open(unit_path(unit_memory, "released"),
+                                    UNIT_LENGTH);
+    daxpin_pin_t *pin;
+
+    guard_start_daemon(GUARD_FAIR, 60000);
+    pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_ok(daxpin_lease_release(file));
+    assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_RELEASED);
+    guard_end_daemon("k");
+    guard.knows = 1;
+    guard_start_daemon(GUARD_FAIR, 60000);
+    assert_true(unit_await(10000, guard.ranges == 1));
+    assert_true(guard_is_on(file));
+    daxpin_unpin(pin);
+    daxpin_file_close(file);
+    guard_end_daemon("k");
+    unit_log_clear();
+    (void)state;
+}
+
 /* No thread waits with daxpin_mutex for a daemon that does not end guarding: at
  * the end of a file, and in a revoke. */
 static void test_daemon_stays(void **state)
@@ -692,6 +751,8 @@ int main(int argc, char **argv)
         unit_case(test_daemon_is_silent),
         unit_case(test_daemon_is_stopped),
         unit_case(test_daemon_falls_silent),
+        unit_case(test_daemon_comes_silent),
+        unit_case(test_released),
         unit_case(test_daemon_stays),
         unit_case(test_pin_while_closing),
         unit_case(test_pins_are_guarded),

@@ -164,6 +164,8 @@ static void daxpin_guard_set_retry(daxpin_guard_t *guard, uint64_t most)
 static const char *daxpin_guard_advice(int error)
 {
     switch (error) {
+    case EACCES:
+        return "; the file belongs to another user: only its owner can guard it";
     case EDQUOT:
         return "; this user has too many pins: see --max-ranges of "
                "daxpin-guardd(8)";
@@ -552,14 +554,15 @@ static void daxpin_guard_wait_answer(daxpin_file_t *file)
         daxpin_loop_is_self()) {
         return;
     }
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += DAXPIN_GUARD_WAIT_BOUND / DAXPIN_SEC;
     while ((ret == 0) && !daxpin_guard_is_idle(guard) &&
            ((guard->fd >= 0) || daxpin_guard_in_grace(guard))) {
-        ret = pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_mutex,
-                                     &until);
+        ret = pthread_cond_clockwait(&daxpin_guard_answered, &daxpin_mutex,
+                                     CLOCK_MONOTONIC, &until);
     }
-    if (ret != 0) {
+    /* The loop may have had the answer, and the mutex, when the time was over */
+    if ((ret != 0) && !daxpin_guard_is_idle(guard)) {
         daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; the "
                    "file goes without it", file->path);
         guard->stalled = 1;
@@ -594,8 +597,8 @@ static void daxpin_guard_silent(daxpin_file_t *file)
     daxpin_log(DAXPIN_LOG_WARN, "%s: daxpin-guardd does not answer; the file "
                "goes without it", file->path);
     guard->stalled = 1;
+    guard->gap    |= guard->synced;
     guard->synced  = 0;
-    guard->gap     = 1;
     daxpin_file_place_hold_again(file);
     daxpin_guard_report(file);
 }
@@ -611,7 +614,8 @@ static uint64_t daxpin_guard_listen(daxpin_file_t *file, uint64_t now)
                  .type    = DAXPIN_GUARD_ADD}
     };
 
-    if (!guard->synced || guard->stalled || (guard->fd < 0)) {
+    if (guard->stalled || (guard->fd < 0) ||
+        (!guard->synced && (guard->unanswered == 0))) {
         return DAXPIN_NEVER;
     }
     if ((guard->unanswered == 0) && (now < guard->heard + DAXPIN_GUARD_QUIET)) {
@@ -640,8 +644,9 @@ uint64_t daxpin_guard_tick(daxpin_file_t *file, uint64_t now)
         (daxpin_guard_close(file, now) != DAXPIN_NEVER)) {
         return guard->closing;
     }
-    if ((file->pins.ranges.count == 0) || !daxpin_file_is_alive(file)) {
-        return DAXPIN_NEVER;
+    if ((file->pins.ranges.count == 0) ||
+        (file->revoke.phase != DAXPIN_PHASE_NONE)) {
+        return DAXPIN_NEVER; /* The pins of a file that was RELEASED stay */
     }
     if ((guard->grace_until != 0) && (now >= guard->grace_until)) {
         daxpin_guard_lost(file, ETIMEDOUT);
@@ -691,11 +696,12 @@ void daxpin_guard_close_wait(daxpin_file_t *file,
     while (is_last(file) &&
            ((end = daxpin_guard_close(file, now)) != DAXPIN_NEVER)) {
         daxpin_file_wake(file); /* It may wait without a bound */
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         left           = (uint64_t)until.tv_nsec + (end - now);
         until.tv_sec  += (time_t)(left / DAXPIN_SEC);
         until.tv_nsec  = (long)(left % DAXPIN_SEC);
-        pthread_cond_timedwait(&daxpin_guard_answered, &daxpin_mutex, &until);
+        pthread_cond_clockwait(&daxpin_guard_answered, &daxpin_mutex,
+                               CLOCK_MONOTONIC, &until);
         now = daxpin_now();
     }
 }

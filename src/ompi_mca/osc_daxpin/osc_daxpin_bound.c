@@ -342,10 +342,11 @@ static void *osc_daxpin_watchdog_main(void *arg)
 
     pthread_mutex_lock(&osc_daxpin_inside.mutex);
     while (!osc_daxpin_inside.stop) {
-        clock_gettime(CLOCK_REALTIME, &next);
+        clock_gettime(CLOCK_MONOTONIC, &next);
         next.tv_sec += OSC_DAXPIN_WATCHDOG_STEP_SEC;
-        pthread_cond_timedwait(&osc_daxpin_inside.stopped,
-                               &osc_daxpin_inside.mutex, &next);
+        pthread_cond_clockwait(&osc_daxpin_inside.stopped,
+                               &osc_daxpin_inside.mutex, CLOCK_MONOTONIC,
+                               &next);
         seconds = osc_daxpin_watchdog_count(seconds, &number);
         if (seconds > bound) {
             osc_daxpin_watchdog_end(seconds);
