@@ -138,6 +138,13 @@ static void guard_client_part(guard_client_t *client)
     guard_client_count(client, -(ssize_t)client->ranges);
 }
 
+/* Return whether the client's user may keep the owner of a file from truncating it. A
+ * lease outlives chown(). */
+static int guard_client_is_owner(const guard_client_t *client, uid_t owner)
+{
+    return (client->uid == 0) || (client->uid == owner);
+}
+
 static int guard_client_may_guard(const guard_client_t *client,
                                   const guard_proof_t *proof)
 {
@@ -160,10 +167,19 @@ static int guard_client_may_guard(const guard_client_t *client,
 static int guard_client_file(guard_client_t *client,
                              const guard_proof_t *proof, int path_fd)
 {
+    uid_t owner;
     int ret;
 
     if (proof->error != 0) {
         return -proof->error;
+    }
+    if (!guard_client_is_owner(client, proof->owner)) {
+        close(path_fd);
+        return -EACCES;
+    }
+    if (guard_programs_owner(path_fd, &owner) != 0) {
+        close(path_fd);
+        return -EAGAIN;
     }
     client->known = guard_programs_knew(path_fd, client->uid);
     if (!guard_client_may_guard(client, proof)) {
@@ -173,7 +189,7 @@ static int guard_client_file(guard_client_t *client,
         close(path_fd);
         return -EPERM;
     }
-    ret = guard_inode_get(path_fd, proof, client->uid, &client->inode);
+    ret = guard_inode_get(path_fd, proof, owner, client->uid, &client->inode);
     if (ret == 0) {
         guard_log(LOG_INFO, "pid %d of user %u guards inode %lu of device "
                   "%lx", (int)client->pid, (unsigned)client->uid,
@@ -458,13 +474,15 @@ void guard_clients_check(void)
     for (client = LIST_FIRST(&guard_clients); client != NULL; client = next) {
         next = LIST_NEXT(client, link);
         if ((client->inode != NULL) && !client->leaves &&
-            client->inode->is_new && (client->uid != 0) &&
-            (client->uid != client->inode->owner)) {
+            client->inode->is_new &&
+            !guard_client_is_owner(client, client->inode->shown)) {
             guard_log(LOG_INFO, "inode %lu has a new owner, user %u: pid %d of "
                       "user %u cannot guard it any more",
                       (unsigned long)client->inode->ino,
-                      (unsigned)client->inode->owner, (int)client->pid,
+                      (unsigned)client->inode->shown, (int)client->pid,
                       (unsigned)client->uid);
+            client->error = EACCES;
+            (void)guard_client_send(client);
             guard_client_part(client);
         }
     }

@@ -52,6 +52,9 @@
 /* Frames of the stack to look at: fewer are between a hook and its caller */
 #define FRAMES_MAX 16
 
+/* The calls that are noted ask the hook so near to their beginning (bytes) */
+#define FUNCTION_MAX 4096
+
 /* Places that call file_permission on their way to take blocks away */
 #define PLACES_MAX 8
 
@@ -148,6 +151,15 @@ struct {
     __type(key, int);
     __type(value, guard_map_t);
 } inodes SEC(".maps");
+
+/* The owners of files that the daemon has got, as they were then. Only the kernel's
+ * own number counts: a mount may show others (idmapped). */
+struct {
+    __uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, __u32);
+} owners SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -320,11 +332,13 @@ __attribute__((noinline)) int guard_is_learnt(__u64 place)
 
 /* Learn the place where a function calls the hook: of the addresses on the stack
  * it is the first one after the function's beginning, for what follows in memory
- * is in other functions. */
+ * is in other functions. Return 0 if the stack does not show the function: the call
+ * that was noted has ended, and the program at its end was left out. */
 static __attribute__((noinline)) int guard_learn(void *ctx, __u64 function)
 {
+    const __u64 end          = function + FUNCTION_MAX;
     __u64 frames[FRAMES_MAX] = {0};
-    __u64 place              = ALL_OF_IT;
+    __u64 place              = end;
     int i;
 
     if ((function == 0) ||
@@ -334,7 +348,11 @@ static __attribute__((noinline)) int guard_learn(void *ctx, __u64 function)
     for (i = 0; i < FRAMES_MAX; ++i) {
         place = guard_nearer(frames[i], function, place);
     }
-    return guard_learn_place(place);
+    if (place == end) {
+        return 0;
+    }
+    guard_learn_place(place);
+    return 1;
 }
 
 /* Return whether the stack shows a place that was learnt; or cannot be seen. */
@@ -358,7 +376,8 @@ SEC("lsm/file_permission")
 int BPF_PROG(guard_file_permission, struct file *file, int mask, int ret)
 {
     struct inode *inode = file->f_inode;
-    guard_call_t *noted, call;
+    guard_call_t call = {.file = 0};
+    guard_call_t *noted;
     guard_map_t *map;
     __u64 task;
 
@@ -372,14 +391,15 @@ int BPF_PROG(guard_file_permission, struct file *file, int mask, int ret)
     }
     task  = bpf_get_current_pid_tgid();
     noted = bpf_map_lookup_elem(&calls, &task);
-    if ((noted == NULL) || (noted->file != (__u64)file)) {
+    if ((noted != NULL) && (noted->file == (__u64)file)) {
+        call = *noted;
+        bpf_map_delete_elem(&calls, &task); /* It is for one call */
+    }
+    if ((call.file == 0) || !guard_learn(ctx, call.function)) {
         return guard_is_place(ctx) ?
                        guard_check(inode, map, 0, ALL_OF_IT) :
                        0;
     }
-    call = *noted;
-    bpf_map_delete_elem(&calls, &task); /* It is for one call */
-    guard_learn(ctx, call.function);
     return (call.start < call.end) ?
                    guard_check(inode, map, call.start, call.end) :
                    0;
@@ -497,6 +517,7 @@ int BPF_PROG(guard_file_receive, struct file *file, int ret)
     struct inode *inode        = file->f_inode;
     struct file_system_type *type;
     struct super_block *super;
+    __u32 *owner;
 
     if ((ret != 0) || (guard_died != 0) || (guard_daemon == 0) ||
         ((task->tgid != guard_daemon) &&
@@ -510,11 +531,17 @@ int BPF_PROG(guard_file_receive, struct file *file, int ret)
         (super->s_magic == FUSE_SUPER_MAGIC)) {
         return -EACCES;
     }
-    return ((type->fs_flags & FS_REQUIRES_DEV) ||
-            (super->s_magic == TMPFS_MAGIC) ||
-            (super->s_magic == HUGETLBFS_MAGIC)) ?
-                   0 :
-                   -EACCES;
+    if (!(type->fs_flags & FS_REQUIRES_DEV) &&
+        (super->s_magic != TMPFS_MAGIC) &&
+        (super->s_magic != HUGETLBFS_MAGIC)) {
+        return -EACCES;
+    }
+    owner = bpf_inode_storage_get(&owners, inode, NULL,
+                                  BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (owner != NULL) { /* else the daemon has the client try again */
+        *owner = inode->i_uid.val;
+    }
+    return 0;
 }
 
 /* Return the user who has made the user namespace that this task is in, or one

@@ -29,8 +29,9 @@
 #define GUARD_WAITING_MAX 512
 #define GUARD_SLOTS       16384
 
-/* guard_map_t.owner: whoever owns the file */
+/* guard_map_t.owner: whoever owns the file; nobody, whose is not known */
 #define GUARD_ANY_OWNER (~0u)
+#define GUARD_NO_OWNER  (~0u - 1)
 
 /* guard_map_t.uid of the daemon's own file: calls on it are to learn from */
 #define GUARD_LEARN (~0u)

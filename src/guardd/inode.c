@@ -8,6 +8,7 @@
 #include "log.h"
 #include "programs.h"
 #include "space.h"
+#include "user.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,8 +49,8 @@ static void guard_inode_touch(guard_inode_t *inode)
     }
 }
 
-int guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t uid,
-                    guard_inode_t **inode_p)
+int guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t owner,
+                    uid_t uid, guard_inode_t **inode_p)
 {
     guard_inode_t *inode = guard_inode_find(proof->dev, proof->ino);
 
@@ -63,12 +64,16 @@ int guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t uid,
         }
         inode->dev     = proof->dev;
         inode->ino     = proof->ino;
-        inode->owner   = proof->owner;
+        inode->shown   = proof->owner;
         inode->path_fd = path_fd;
         LIST_INSERT_HEAD(guard_inode_bucket(proof->dev, proof->ino), inode,
                          link);
     }
+    if ((inode->owner != owner) && (inode->count > 0)) {
+        guard_inode_touch(inode);
+    }
     ++inode->refs;
+    inode->owner     = owner;
     inode->uid       = uid;
     inode->is_roots |= (uid == 0);
     *inode_p         = inode;
@@ -292,6 +297,7 @@ static void guard_inode_layout(const guard_inode_t *inode, guard_map_t *map,
 
 static int guard_inode_set(guard_inode_t *inode)
 {
+    static long next; /* time to log once more */
     guard_map_t map;
     uint32_t space;
     int ret;
@@ -299,8 +305,10 @@ static int guard_inode_set(guard_inode_t *inode)
     guard_inode_layout(inode, &map, &space);
     ret = guard_programs_set(inode->path_fd, &map);
     if (ret != 0) {
-        guard_log(LOG_ERR, "inode %lu: cannot guard: %s",
-                  (unsigned long)inode->ino, strerror(-ret));
+        if (guard_user_is_due(&next)) {
+            guard_log(LOG_ERR, "inode %lu: cannot guard: %s",
+                      (unsigned long)inode->ino, strerror(-ret));
+        }
         if (space > 0) {
             guard_space_put(map.first, space);
         }
@@ -358,8 +366,11 @@ static void guard_inode_check(guard_inode_t *inode)
 {
     struct stat st;
 
-    if ((fstat(inode->path_fd, &st) == 0) && (st.st_uid != inode->owner)) {
-        inode->owner  = st.st_uid;
+    if ((fstat(inode->path_fd, &st) == 0) && (st.st_uid != inode->shown)) {
+        /* On a mount with mapped owners only its next client shows the owner */
+        inode->owner  = (inode->owner == inode->shown) ? st.st_uid :
+                                                         GUARD_NO_OWNER;
+        inode->shown  = st.st_uid;
         inode->is_new = 1;
     }
 }

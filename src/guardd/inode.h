@@ -22,7 +22,8 @@ typedef struct guard_inode {
     int         path_fd;  /* O_PATH: keeps the inode, but no lease */
     unsigned    refs;
     uid_t       uid;      /* of the newest client */
-    uid_t       owner;    /* of the file */
+    uid_t       shown;    /* owner of the file, as path_fd shows it */
+    uid_t       owner;    /* owner, as the kernel has it */
     int         is_new;   /* the owner: clients are to be checked */
     int         is_roots; /* one of its clients was the superuser's */
     int         dirty;    /* the kernel does not have all ranges yet */
@@ -43,9 +44,10 @@ typedef struct guard_entry {
 /* All return 0 or -errno. Nothing reaches the kernel before
  * guard_inodes_publish(). */
 
-/* Find or create the inode, and take a reference. Takes path_fd. */
-int  guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t uid,
-                     guard_inode_t **inode_p);
+/* Find or create the inode, and take a reference. Takes path_fd. owner: as the kernel
+ * has it; uid: of the client. */
+int  guard_inode_get(int path_fd, const guard_proof_t *proof, uid_t owner,
+                     uid_t uid, guard_inode_t **inode_p);
 void guard_inode_put(guard_inode_t *inode);
 
 /* Find an inode; NULL if it is not guarded. Takes no reference. */

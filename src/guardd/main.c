@@ -7,6 +7,7 @@
 #include "wire/guardd.h"
 #include "log.h"
 #include "loop.h"
+#include "patience.h"
 #include "programs.h"
 #include "stranger.h"
 
@@ -255,9 +256,11 @@ static int open_socket(const char *path)
     return fd;
 }
 
-/* Notify systemd, as sd_notify(3) does; a library is not worth it. */
+/* Notify systemd, as sd_notify(3) does; a library is not worth it. One that does not
+ * read is not waited for: the programs in the kernel wait for the daemon's beat. */
 static void notify_systemd(const char *message)
 {
+    const struct timeval bound = {.tv_usec = 100000};
     const char *path           = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length;
@@ -273,6 +276,7 @@ static void notify_systemd(const char *message)
     }
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if ((fd < 0) ||
+        (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof(bound)) != 0) ||
         (sendto(fd, message, strlen(message), MSG_NOSIGNAL,
                 (struct sockaddr*)&address, (socklen_t)length) < 0)) {
         guard_log(LOG_WARNING, "cannot notify systemd: %s",
@@ -366,6 +370,7 @@ static void serve_round(int timeout_ms, const sigset_t *mask)
     guard_loop_wait((timeout_ms < GUARD_BEAT_MS) ? timeout_ms : GUARD_BEAT_MS,
                     mask);
     beat();
+    guard_patience_renew();
     guard_stranger_tick();
     guard_clients_finish();
 }

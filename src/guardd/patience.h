@@ -6,11 +6,16 @@
 #ifndef GUARD_PATIENCE_H_
 #define GUARD_PATIENCE_H_
 
-/* Return whether a call that returned ret, 0 or -errno, is worth another try, and
- * wait for a moment first. *tries_p counts the tries; it is 0 at first. All waits
- * together take GUARD_PATIENCE_MS at most. */
-int guard_try_again(int ret, unsigned *tries_p);
+/* All waits of a round of the daemon together, at most: clients wait for it, and the
+ * programs in the kernel for its beat. */
+#define GUARD_PATIENCE_MS 100
 
-#define GUARD_PATIENCE_MS 127
+/* Begin a round. */
+void guard_patience_renew(void);
+
+/* Return whether a call that returned ret, 0 or -errno, is worth another try, and
+ * wait for a moment first. *tries_p counts the tries of this call; it is 0 at
+ * first. */
+int guard_try_again(int ret, unsigned *tries_p);
 
 #endif

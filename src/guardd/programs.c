@@ -282,26 +282,43 @@ static void guard_remove_pins(const char *directory)
     rmdir(directory);
 }
 
-static int guard_open_pin(const char *directory, const char *name)
+/* Open a map that a former daemon has pinned. Return -1 with EPROTO if that one was of
+ * another release, and its map has other values than the daemon's own. */
+static int guard_open_pin(const char *directory, const char *name,
+                          const struct bpf_map *own)
 {
+    struct bpf_map_info info = {.value_size = 0};
+    uint32_t length          = sizeof(info);
     char path[PATH_MAX + 16];
+    int fd;
 
     snprintf(path, sizeof(path), "%s/%s", directory, name);
-    return bpf_obj_get(path);
+    fd = bpf_obj_get(path);
+    if ((fd >= 0) && (bpf_obj_get_info_by_fd(fd, &info, &length) == 0) &&
+        (info.value_size != bpf_map__value_size(own))) {
+        close(fd);
+        fd    = -1;
+        errno = EPROTO;
+    }
+    return fd;
 }
 
 /* Return when the daemon of a directory died, or when it was alive for the last
  * time if that is long ago: the program that notes its death may have been left
- * out. 0: it lives, or its state cannot be read. */
+ * out. 0: it lives, or its state cannot be read; 1: it was of another release, and
+ * nothing of it can be used. */
 static uint64_t guard_died(const char *directory)
 {
     struct guard__bss state = {.guard_died = 0};
     const uint32_t index    = 0;
-    int fd                  = guard_open_pin(directory, GUARD_PIN_STATE);
+    int fd = guard_open_pin(directory, GUARD_PIN_STATE,
+                            guard_skeleton->maps.bss);
 
     if (fd >= 0) {
         (void)bpf_map_lookup_elem(fd, &index, &state);
         close(fd);
+    } else if (errno == EPROTO) {
+        return 1;
     }
     if ((state.guard_died == 0) &&
         (state.guard_beat + GUARD_GRACE_MS * GUARD_NS_IN_MS < guard_now())) {
@@ -330,7 +347,8 @@ static void guard_find_former(const char *directory)
             continue; /* A live daemon with another socket */
         }
         former->until  = died + GUARD_GRACE_MS * GUARD_NS_IN_MS;
-        former->inodes = guard_open_pin(former->path, GUARD_PIN_INODES);
+        former->inodes = guard_open_pin(former->path, GUARD_PIN_INODES,
+                                        guard_skeleton->maps.inodes);
         ++guard_formers;
     }
     if (dir != NULL) {
@@ -472,6 +490,12 @@ static int guard_update(struct bpf_map *map, int fd, const void *value)
                0) ? 0 : -errno;
     } while (guard_try_again(ret, &tries));
     return ret;
+}
+
+int guard_programs_owner(int fd, uid_t *owner_p)
+{
+    return (bpf_map_lookup_elem(bpf_map__fd(guard_skeleton->maps.owners), &fd,
+                                owner_p) == 0) ? 0 : -errno;
 }
 
 int guard_programs_set(int fd, const guard_map_t *map)

@@ -28,7 +28,7 @@ typedef struct guard_proof {
     int   has_lease; /* the description has the exclusive lease */
     dev_t dev;
     ino_t ino;
-    uid_t owner;
+    uid_t owner;     /* as the client's mount shows it */
 } guard_proof_t;
 
 /* path_fd: with O_PATH, and the callee's; -1 if there is an error */

@@ -75,6 +75,8 @@ typedef struct daxpin_guard_head {
                        ranges stay guarded if the daemon dies */
     uint32_t error; /* in an answer: 0 or an errno value
                        EPERM   the description does not hold the lease
+                       EACCES  the file is another user's, or has become so:
+                       also without a request
                        EAGAIN  nothing could be found out in time about the
                                description
                        EDQUOT  the user, or all users, have too many ranges
