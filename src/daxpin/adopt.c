@@ -20,7 +20,6 @@
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
-#include "daxpin/os/roster.h"
 #include "daxpin/os/space.h"
 #include "daxpin/os/vma.h"
 #include "daxpin.h"
@@ -321,14 +320,14 @@ static int daxpin_adopt_allocate_locked(daxpin_file_t *file, uint64_t offset,
 static int daxpin_adopt_allocate(daxpin_file_t *file, uint64_t offset,
                                  size_t length, uint64_t deadline)
 {
-    int lock_fd, ret;
+    int ret;
 
     if ((daxpin_file_locks(file) & DAXPIN_LOCK_HOLD) ||
         atomic_load(&file->control->waived)) {
         return 0;
     }
-    ret = lock_fd = daxpin_file_lock_growth(file, deadline);
-    if (lock_fd >= 0) {
+    ret = daxpin_file_lock_growth(file, deadline);
+    if (ret == 0) {
         ret = daxpin_adopt_allocate_locked(file, offset, length);
         daxpin_file_unlock_growth(file);
     }
