@@ -145,23 +145,42 @@ static void *map_file(const char *path)
     return map_file_at(path, NULL);
 }
 
+/* Map a file, and adopt it as daxpin's own memory domain does. Return NULL with a
+ * message if that fails. */
+static void *adopt_file(const char *path, daxpin_file_t **file_p)
+{
+    void *memory = map_file(path);
+    uint64_t offset;
+
+    if ((memory == MAP_FAILED) ||
+        (daxpin_file_adopt(memory, LENGTH, NULL, file_p, &offset) != 0)) {
+        printf("%s\n", daxpin_errormsg());
+        return NULL;
+    }
+    return memory;
+}
+
+static void give_back(const char *path, void *memory, daxpin_file_t *file)
+{
+    daxpin_file_unadopt(file, memory, LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, LENGTH);
+    unlink(path);
+}
+
 /* revoked: the file is truncated while it is registered. broken: the device
  * does not release at that moment, but later. distant: others read the control page
  * after their accesses, so nothing is released until the program does that. */
 static int test(uct_md_h md, const char *path, int revoked, int broken,
                 int distant)
 {
+    daxpin_file_t *file;
     uct_daxpin_mr_caps_t caps = {.is_known = 1, .has_odp = 1};
-    void *memory              = map_file(path);
+    void *memory              = adopt_file(path, &file);
     const char *how           = "";
     uct_daxpin_mr_t *mr;
-    daxpin_file_t *file;
-    uint64_t offset;
 
-    /* As daxpin's own memory domain has done */
-    if ((memory == MAP_FAILED) ||
-        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
-        printf("%s\n", daxpin_errormsg());
+    if (memory == NULL) {
         return fail("it cannot be adopted");
     }
     if (uct_daxpin_mr_reg(md, &caps, memory, LENGTH, &mr, &how) != UCS_OK) {
@@ -291,17 +310,14 @@ static int try_way(uct_md_h md, uct_daxpin_mr_caps_t *caps, void *memory,
  * have */
 static int test_dmabuf(uct_md_h md, const char *path)
 {
+    daxpin_file_t *file;
     uct_daxpin_mr_caps_t odp  = {.is_known = 1, .has_odp = 1};
     uct_daxpin_mr_caps_t none = {.is_known = 1};
-    void *memory              = map_file(path);
-    daxpin_file_t *file;
-    uint64_t offset;
+    void *memory              = adopt_file(path, &file);
     int ok;
 
     has_dmabuf = 1;
-    if ((memory == MAP_FAILED) ||
-        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
-        printf("%s\n", daxpin_errormsg());
+    if (memory == NULL) {
         return fail("it cannot be adopted");
     }
     ok = try_way(md, &none, memory, 0, UCS_OK, "as a dma-buf") &&
@@ -325,10 +341,7 @@ static int test_dmabuf(uct_md_h md, const char *path)
         ok = fail("a dma-buf was tried again");
     }
     has_dmabuf = 0;
-    daxpin_file_unadopt(file, memory, LENGTH);
-    daxpin_file_close(file);
-    munmap(memory, LENGTH);
-    unlink(path);
+    give_back(path, memory, file);
     return ok;
 }
 
@@ -336,15 +349,12 @@ static int test_dmabuf(uct_md_h md, const char *path)
  * later */
 static int test_alias(uct_md_h md, const char *path)
 {
-    uct_daxpin_mr_caps_t none = {.is_known = 1};
-    void *memory              = map_file(path);
     daxpin_file_t *file;
-    uint64_t offset;
+    uct_daxpin_mr_caps_t none = {.is_known = 1};
+    void *memory              = adopt_file(path, &file);
     int ok;
 
-    if ((memory == MAP_FAILED) ||
-        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
-        printf("%s\n", daxpin_errormsg());
+    if (memory == NULL) {
         return fail("it cannot be adopted");
     }
     has_alias = 1;
@@ -352,16 +362,14 @@ static int test_alias(uct_md_h md, const char *path)
     has_alias = 2;
     ok        = ok && try_way(md, &none, memory, 0, UCS_OK, "pinned");
     has_alias = 0;
-    daxpin_file_unadopt(file, memory, LENGTH);
-    daxpin_file_close(file);
-    munmap(memory, LENGTH);
-    unlink(path);
+    give_back(path, memory, file);
     return ok;
 }
 
 /* Why it is not registered is said, and what to do about it. */
 static int test_reasons(uct_md_h md, const char *path)
 {
+    daxpin_file_t *file;
     static const struct {
         int        error;
         const char *word;
@@ -374,15 +382,11 @@ static int test_reasons(uct_md_h md, const char *path)
     };
     uct_daxpin_mr_caps_t none = {.is_known = 1};
     uct_daxpin_mr_caps_t odp  = {.is_known = 1, .has_odp = 1};
-    void *memory              = map_file(path);
-    daxpin_file_t *file;
-    uint64_t offset;
+    void *memory              = adopt_file(path, &file);
     size_t i;
     int ok;
 
-    if ((memory == MAP_FAILED) ||
-        (daxpin_file_adopt(memory, LENGTH, NULL, &file, &offset) != 0)) {
-        printf("%s\n", daxpin_errormsg());
+    if (memory == NULL) {
         return fail("it cannot be adopted");
     }
     ok = try_way(md, &odp, alias, 0, UCS_ERR_BUSY, "UCX_DAXPIN_FILES");
@@ -395,10 +399,7 @@ static int test_reasons(uct_md_h md, const char *path)
     ok         = ok && try_way(md, &none, memory, 0, UCS_ERR_NO_RESOURCE,
                                "ulimit -n");
     has_dmabuf = 0;
-    daxpin_file_unadopt(file, memory, LENGTH);
-    daxpin_file_close(file);
-    munmap(memory, LENGTH);
-    unlink(path);
+    give_back(path, memory, file);
     return ok;
 }
 
