@@ -35,14 +35,6 @@ static struct {
     uint64_t all; /* ns: when all files take a step again */
 } daxpin_turns;
 
-static uint64_t daxpin_library_step_holder(daxpin_file_t *file, uint64_t now,
-                                           int signaled)
-{
-    const int broken = daxpin_loop_take_hint(file->fd) || signaled;
-
-    return daxpin_holder_tick(file, now, broken);
-}
-
 /* Take the steps that a file can take now. Return the file behind it in the list
  * of all. */
 static daxpin_file_t *daxpin_library_step(daxpin_file_t *file, int signaled)
@@ -50,11 +42,13 @@ static daxpin_file_t *daxpin_library_step(daxpin_file_t *file, int signaled)
     const uint64_t now = daxpin_now();
     daxpin_file_t *following;
     uint64_t next;
+    int broken;
 
     daxpin_file_unwant(file);
     ++file->refs; /* the file stays in the list while callbacks run */
     if (file->holder) {
-        next = daxpin_library_step_holder(file, now, signaled);
+        broken = daxpin_loop_take_hint(file->fd) || signaled;
+        next   = daxpin_holder_tick(file, now, broken);
     } else {
         next = daxpin_member_tick(file, now);
         next = daxpin_earlier(next, daxpin_handover_tick(file, now));

@@ -35,8 +35,8 @@ int guard_programs_knew(int fd, uid_t uid);
  * (ms from now); -1: no more are left. */
 int guard_programs_forget(void);
 
-/* Return the owner of a file that this process's last child has received, as the kernel
- * has it: a mount may show another. */
+/* Get the owner of a file that a child of the daemon has received, as the kernel had it
+ * then: a mount may show another. */
 int guard_programs_owner(int fd, uid_t *owner_p);
 
 /* Set or clear the ranges of the inode behind a descriptor; O_PATH will do. */

@@ -37,9 +37,10 @@ static int      disk_writes;      /* another program writes to each hole that
 static unsigned disk_written;     /* bytes */
 static void     (*disk_full_hook)(int fd, off_t offset);
 
-/* Called when the library is about to set the length of a file */
-static void     (*disk_cut_hook)(int fd); /* after ftruncate() */
+/* Called when the library is about to set the length of a file, and after
+ * ftruncate() */
 static void     (*disk_length_hook)(int fd);
+static void     (*disk_cut_hook)(int fd);
 
 /* Called when the library asks what a descriptor is of */
 static void     (*disk_look_hook)(int fd);

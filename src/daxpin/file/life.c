@@ -215,15 +215,13 @@ static int daxpin_file_begin_holder(daxpin_file_t *file, int *fd_p,
 
     file->roster_fd = daxpin_roster_open(address->lock_fd, file->turn);
     if (file->roster_fd < 0) {
-        return daxpin_error(
-                -file->roster_fd,
-                "%s: cannot begin its roster: %s; "
-                "check that /proc is mounted, and the limit of open "
-                "files (ulimit -n)",
-                file->path, strerror(-file->roster_fd));
+        ret = -file->roster_fd;
+        return daxpin_error(ret, "%s: cannot begin its roster: %s; check that "
+                            "/proc is mounted, and the limit of open files "
+                            "(ulimit -n)", file->path, strerror(ret));
     }
-    (void)daxpin_watch_place(&file->watch, file->fd); /* Members get the
-                                                         instance */
+    /* Members get the instance */
+    (void)daxpin_watch_place(&file->watch, file->fd);
     ret = daxpin_share_serve(file, address);
     if (ret != 0) {
         daxpin_watch_drop(&file->watch);
