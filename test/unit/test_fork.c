@@ -351,15 +351,15 @@ static void fork_check_fds(void *arg)
 }
 
 /* Fork in the midst of what the library does with the file, as another thread
- * may. With the mutex none can. */
+ * may. While this thread has the mutex none can. The loop's thread may have it
+ * at this moment: fork() waits for that one. */
 static void fork_meanwhile(int fd)
 {
     char path[PATH_MAX];
 
     unit_fd_path(fd, path);
-    if ((strcmp(path, fork_path) == 0) &&
-        (pthread_mutex_trylock(&daxpin_mutex) == 0)) {
-        pthread_mutex_unlock(&daxpin_mutex);
+    if ((gettid() == getpid()) && (strcmp(path, fork_path) == 0) &&
+        (daxpin_mutex.__data.__owner != gettid())) {
         fork_run(fork_check_fds, NULL);
         ++fork_number;
     }
