@@ -251,6 +251,8 @@ static void test_late_handler(void **state)
  * the page */
 typedef struct fault_held {
     char       *memory;
+    uint64_t   place;    /* the mmap() to hold: its address, and */
+    uint32_t   length;   /* its length */
     int        fd;       /* of the file */
     atomic_int listener; /* of the filter; -1: none; 0: not known yet */
     uint64_t   id;       /* of the call that is held */
@@ -262,11 +264,13 @@ static void *fault_held_thread(void *arg)
     fault_held_t *held          = arg;
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 5),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
                  offsetof(struct seccomp_data, args[0])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(uintptr_t)held->memory,
-                 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)held->place, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, held->length, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     };
@@ -321,6 +325,8 @@ static int fault_held_child(int argc, char **argv)
     me.file     = file;
     held.fd     = member_number(&me);
     held.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    held.place  = (uintptr_t)held.memory;
+    held.length = FAULT_PAGE;
     pthread_mutex_lock(&daxpin_mutex);
     fault_check(pthread_create(&thread, NULL, fault_held_thread, &held) == 0);
     (void)unit_await(CHILD_WAIT_MS, held.listener != 0);
@@ -344,6 +350,66 @@ static int fault_held_child(int argc, char **argv)
 static void test_close_beside_handler(void **state)
 {
     fault_run("held", unit_path(unit_memory, "held"), NULL, NULL);
+    (void)state;
+}
+
+/* A member becomes the holder while a handler ends its access as a member's.
+ * The argument is a path. */
+static int fault_heir_child(int argc, char **argv)
+{
+    fault_held_t held = {.listener = 0, .length = DAXPIN_CONTROL_SIZE};
+    char cause[DAXPIN_CAUSE_MAX];
+    pthread_t thread, other;
+    daxpin_file_t *file;
+    member_t me;
+
+    (void)argc;
+    fault_check(daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) == 0);
+    fault_check(!file->holder);
+    me.file     = file;
+    held.fd     = member_number(&me);
+    held.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
+    child_report(0, "member");
+    child_wait();
+    fault_check(pthread_create(&thread, NULL, fault_held_thread, &held) == 0);
+    (void)unit_await(CHILD_WAIT_MS, held.listener != 0);
+    if (held.listener < 0) {
+        child_report(0, "no seccomp");
+        return 0;
+    }
+    fault_check(fault_await_held(&held));
+    child_report(0, "held");
+    fault_check(unit_await(CHILD_WAIT_MS,
+                           file->holder || (daxpin_file_state(file) ==
+                                            DAXPIN_STATE_REVOKED)));
+    fault_check(pthread_create(&other, NULL, fault_free_thread, &held) == 0);
+    pthread_join(other, NULL);
+    pthread_join(thread, NULL);
+    fault_check_becomes(file, REVOKED);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    fault_check(strstr(cause, argv[1]) != NULL);
+    daxpin_file_close(file);
+    child_report(0, "well");
+    return 0;
+}
+
+static void test_handover_beside_handler(void **state)
+{
+    const char *path = unit_path(unit_memory, "heir");
+    child_t holder, heir;
+
+    member_start_open(&holder, path);
+    child_spawn(&heir, "heir", path, NULL);
+    assert_int_equal(child_answer(&heir, CHILD_WAIT_MS), 0);
+    child_stop(&holder); /* It is not to see what is cut */
+    child_send(&heir, "go");
+    assert_int_equal(child_answer(&heir, CHILD_WAIT_MS), 0);
+    child_kill(&holder);
+    if ((strcmp(heir.text, "held") == 0) &&
+        (child_answer(&heir, 2 * CHILD_WAIT_MS) != 0)) {
+        fail_msg("%s", heir.text);
+    }
+    child_finish(&heir);
     (void)state;
 }
 
@@ -882,6 +948,7 @@ int main(int argc, char **argv)
         MEMBER_ENTRY,
         {"late", fault_late_child},
         {"held", fault_held_child},
+        {"heir", fault_heir_child},
         {"sent", fault_sent_child},
         {"other", fault_other_child},
         {"forked", fault_forked_child},
@@ -895,6 +962,7 @@ int main(int argc, char **argv)
         unit_case(test_late_signal),
         unit_case(test_late_handler),
         unit_case(test_close_beside_handler),
+        unit_case(test_handover_beside_handler),
         unit_case(test_signals_of_others),
         unit_case(test_truncate_in_forked_child),
         unit_case(test_limits),

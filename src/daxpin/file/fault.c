@@ -220,14 +220,15 @@ static void daxpin_fault_pass_on(int signo, siginfo_t *info, void *context)
     }
 }
 
-/* Have no access reported as done any more. */
+/* Have no access reported as done any more. A member that becomes the holder
+ * meanwhile sees that this is under way; see daxpin_handover_serve(). */
 static void daxpin_fault_end_access(daxpin_file_t *file)
 {
     uint32_t state = atomic_load(&file->control->state);
 
     while (daxpin_state_allows(state)) {
+        atomic_store(&file->parting, 1);
         if (!file->holder) {
-            atomic_store(&file->parting, 1);
             daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
             atomic_store(&file->parted, 1);
             break;

@@ -207,8 +207,9 @@ struct daxpin_file {
     int                calling;   /* callbacks are running */
     daxpin_pins_t      pins;
     _Atomic int        faulted;   /* set by the SIGBUS handler */
-    _Atomic int        parting;   /* member: the SIGBUS handler replaces the
-                                     control page, or has done so */
+    _Atomic int        parting;   /* the SIGBUS handler ends access, of a
+                                     member by another control page, or has
+                                     done so */
     _Atomic int        parted;    /* member: the SIGBUS handler has replaced
                                      the control page by one without a cause */
     _Atomic int        distant;   /* processes of other nodes read the control

@@ -100,7 +100,6 @@ static void daxpin_handover_become_holder(daxpin_file_t *file,
 {
     const pid_t old = file->holder_pid;
 
-    file->holder     = 1;
     file->holder_pid = getpid();
     file->own        = (int)file->control->own;
     file->on_break   = (int)file->control->on_break;
@@ -116,6 +115,28 @@ static void daxpin_handover_become_holder(daxpin_file_t *file,
     daxpin_log(DAXPIN_LOG_INFO, "%s: its holder (pid %d) has ended; pid %d is "
                "the holder now", file->path, (int)old, (int)getpid());
     daxpin_report_update(file);
+}
+
+/* Answer members at an address, if no handler of SIGBUS ends access meanwhile:
+ * one that takes this process for a member puts a page of its own in the place
+ * of the holder's, which others would go on to read. One that comes later sees a
+ * holder. Return 0, or -errno with a message. */
+static int daxpin_handover_serve(daxpin_file_t *file,
+                                 const daxpin_address_t *address)
+{
+    int ret;
+
+    file->holder = 1;
+    if (atomic_load(&file->parting)) {
+        ret = daxpin_error(ESTALE, "%s: an access has met the end of the file",
+                           file->path);
+    } else {
+        ret = daxpin_share_serve(file, address);
+    }
+    if (ret != 0) {
+        file->holder = 0;
+    }
+    return ret;
 }
 
 /* Become the holder at an address. Return 0, or -errno with a message; then the
@@ -143,7 +164,7 @@ static int daxpin_handover_take_at(daxpin_file_t *file,
         ret = daxpin_error(-ret, "%s: cannot map its control page: %s",
                            file->path, strerror(-ret));
     } else {
-        ret = daxpin_share_serve(file, address);
+        ret = daxpin_handover_serve(file, address);
     }
     if (ret != 0) {
         close(control_fd);

@@ -22,13 +22,13 @@
 #define DAXPIN_MEMBER_ORPHAN_PAUSE (10 * DAXPIN_MSEC)
 
 /* Return whether an access of this process has met the end of the file, and no
- * cause tells of it yet. The holder's BREAK may be under way or in effect: its
- * cause is not on the page that the fault handler has put in the place of the
- * holder's. */
+ * cause tells of it yet. The holder's BREAK may be under way or in effect, and so
+ * may be a revoke by this process alone: the cause is not on the page that the
+ * fault handler has put in the place of that one. */
 static int daxpin_member_has_fault(daxpin_file_t *file)
 {
     if (file->revoke.seceded) {
-        return 0;
+        return file->control->cause[0] == '\0';
     }
     return atomic_load(&file->parted) ||
            ((file->revoke.phase == DAXPIN_PHASE_NONE) && /* see revoke.c */

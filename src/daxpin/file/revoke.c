@@ -147,7 +147,7 @@ void daxpin_revoke_follow_break(daxpin_file_t *file)
 
 void daxpin_revoke_secede(daxpin_file_t *file, const char *cause)
 {
-    if (file->revoke.seceded) {
+    if (file->revoke.seceded && (file->control->cause[0] != '\0')) {
         return;
     }
     daxpin_control_detach(file->control, DAXPIN_STATE_BREAKING);
