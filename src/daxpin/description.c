@@ -186,6 +186,32 @@ int daxpin_description_check(void *arg)
     return ret;
 }
 
+/* Allocate what blocks are missing in all of the file, behind what the opener
+ * has filled. On XFS, fallocate() waits for kernel pins of any process, so this
+ * is not done without need. Return 0, or -errno as daxpin_description_fill_once()
+ * does. */
+static int daxpin_description_fill_rest(daxpin_file_t *file, int fd)
+{
+    daxpin_space_t space = {.path   = file->path,
+                            .fd     = fd,
+                            .shared = 1,
+                            .check  = daxpin_description_check,
+                            .arg    = file};
+    struct stat st;
+    int ret, lacks;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    lacks = daxpin_holder_lacks_blocks(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    if (!lacks || (fstat(fd, &st) != 0)) {
+        return 0;
+    }
+    space.end = (uint64_t)st.st_size;
+    ret       = daxpin_space_fill(&space);
+    daxpin_space_free(&space);
+    return ret;
+}
+
 /* Fill the file once. Return 0, or -errno with a message after the file was
  * restored; -ECANCELED, without a message, if the lease was broken. */
 static int daxpin_description_fill_once(daxpin_file_t *file,
@@ -202,6 +228,7 @@ static int daxpin_description_fill_once(daxpin_file_t *file,
         /* Now, because the trial may need a page of the file */
         file->holdable = file->is_dax &&
                          (daxpin_hold_works(file->path, fd, file->dev) > 0);
+        ret            = daxpin_description_fill_rest(file, fd);
     }
     if ((ret == -ECANCELED) && is_last) {
         ret = daxpin_error(EAGAIN, "%s: cannot allocate its blocks: other "

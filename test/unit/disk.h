@@ -42,6 +42,9 @@ static void     (*disk_full_hook)(int fd, off_t offset);
 static void     (*disk_length_hook)(int fd);
 static void     (*disk_cut_hook)(int fd);
 
+/* Called after fallocate(), with the end of the range */
+static void     (*disk_fill_hook)(int fd, off_t end);
+
 /* Called when the library asks what a descriptor is of */
 static void     (*disk_look_hook)(int fd);
 
@@ -122,6 +125,7 @@ static int disk_fill_up(int fd, int mode, off_t offset, off_t length)
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
     char path[PATH_MAX];
+    int ret;
 
     if (mode & ~FALLOC_FL_KEEP_SIZE) {
         return (int)syscall(SYS_fallocate, fd, mode, offset, length);
@@ -139,9 +143,13 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
         errno = ENOSPC;
         return -1;
     }
-    return disk_has_mark(fd, "full") ?
-           disk_fill_up(fd, mode, offset, length) :
-           (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    ret = disk_has_mark(fd, "full") ?
+          disk_fill_up(fd, mode, offset, length) :
+          (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    if ((ret == 0) && (disk_fill_hook != NULL)) {
+        disk_fill_hook(fd, offset + length);
+    }
+    return ret;
 }
 
 int ftruncate(int fd, off_t length)

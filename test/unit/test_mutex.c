@@ -173,6 +173,60 @@ static void test_close(void **state)
     (void)state;
 }
 
+static const char *mutex_path;
+
+static void mutex_on_fill(int fd, off_t end)
+{
+    char path[PATH_MAX];
+
+    unit_fd_path(fd, path);
+    if (strcmp(path, mutex_path) != 0) {
+        return;
+    }
+    mutex_check();
+    if (end == UNIT_LENGTH) {
+        assert_int_equal(ftruncate(fd, 2 * UNIT_LENGTH), 0);
+    }
+}
+
+/* What another process adds to a file while it is filled gets blocks, too. Only
+ * DAX has holds, for which that is done. */
+static void test_fill(void **state)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    const char *path   = unit_path(unit_disk, "fill");
+    daxpin_file_t *file;
+    uint64_t offset;
+    struct stat st;
+    char *memory;
+    int fd;
+
+    if (!unit_is_dax(unit_disk)) {
+        skip();
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(fd, UNIT_LENGTH), 0);
+    memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_ok(daxpin_set_files(dirs));
+    mutex_path     = path;
+    mutex_sleeps   = 0;
+    disk_fill_hook = mutex_on_fill;
+    assert_ok(daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset));
+    disk_fill_hook = NULL;
+    assert_int_equal(mutex_sleeps, 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, 2 * UNIT_LENGTH);
+    assert_true(st.st_blocks * 512 >= 2 * UNIT_LENGTH);
+    assert_int_equal(daxpin_file_locks(file),
+                     DAXPIN_LOCK_LEASE | DAXPIN_LOCK_HOLD);
+    daxpin_file_unadopt(file, memory, UNIT_LENGTH);
+    daxpin_file_close(file);
+    munmap(memory, UNIT_LENGTH);
+    close(fd);
+    (void)state;
+}
+
 static size_t mutex_filled; /* the most bytes at a time, with the mutex */
 static size_t mutex_locked; /* all */
 
@@ -246,8 +300,6 @@ static void test_shrink(void **state)
     (void)state;
 }
 
-static const char *mutex_path;
-
 static void mutex_on_length(int fd)
 {
     char path[PATH_MAX];
@@ -314,8 +366,7 @@ static void test_undo(void **state)
     (void)state;
 }
 
-static child_t     mutex_reader;
-static const char *mutex_path;
+static child_t mutex_reader;
 
 static void mutex_let_reader_wait(int fd)
 {
@@ -388,6 +439,7 @@ int main(int argc, char **argv)
         unit_case(test_events_at_once),
         unit_case(test_growth),
         unit_case(test_close),
+        unit_case(test_fill),
         unit_case(test_lock),
         unit_case(test_shrink),
         unit_case(test_cut),

@@ -8,6 +8,7 @@
 
 #include "daxpin/os/clock.h"
 #include "daxpin/os/lease.h"
+#include "daxpin/os/hold.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
@@ -16,7 +17,6 @@
 #include "file.h"
 #include "guard.h"
 #include "keep.h"
-#include "kmod.h"
 #include "member.h"
 #include "report.h"
 #include "revoke.h"
@@ -684,43 +684,33 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
     daxpin_holder_revoke(file, cause);
 }
 
-/* Allocate missing blocks: members may have made the file longer, and an
- * intruder may have punched holes that the guard allows. Return 0, or -errno
- * with a message. On XFS, fallocate() waits for kernel pins of any process. So
- * do not call it if no block is missing, and fail if this process has kernel
- * pins, because fallocate() would wait for ever. */
-static int daxpin_holder_fill(daxpin_file_t *file)
+int daxpin_holder_lacks_blocks(const daxpin_file_t *file)
 {
     struct stat st;
 
-    if (file->own || daxpin_lease_is_guarded(&file->lease) ||
-        (fstat(file->fd, &st) != 0) || (st.st_size == 0) ||
-        (daxpin_kmod_is_available() &&
-         daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size))) {
-        return 0;
-    }
-    if (file->pins.kmods > 0) {
-        return daxpin_error(EBUSY, "%s: cannot fill its holes while the pin "
-                            "module pins it; open the file again",
-                            file->path);
-    }
-    return daxpin_space_allocate(file->path, file->fd, 0, (size_t)st.st_size);
+    return file->holdable && !file->own && (file->growing == 0) &&
+           !daxpin_hold_is_placed(&file->hold) &&
+           !daxpin_lease_is_guarded(&file->lease) &&
+           (fstat(file->fd, &st) == 0) &&
+           !daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size);
 }
 
 /* Place the hold, now that the lease is there. Until then, other processes that
- * map the file may make it longer. Return 0 if the file was revoked instead. */
-static int daxpin_holder_place_hold(daxpin_file_t *file)
+ * map the file may make it longer. Without all of its blocks the file does
+ * without a hold: nothing could allocate them any more. */
+static void daxpin_holder_place_hold(daxpin_file_t *file)
 {
     if (!file->holdable || (file->growing > 0) ||
         daxpin_hold_is_placed(&file->hold)) {
-        return 1;
+        return;
     }
-    if (daxpin_holder_fill(file) != 0) {
-        daxpin_holder_revoke(file, daxpin_errormsg());
-        return 0;
+    if (daxpin_holder_lacks_blocks(file)) {
+        daxpin_log(DAXPIN_LOG_INFO, "%s: another process has made holes in it "
+                   "or made it longer; the lease protects it, but no hold",
+                   file->path);
+        return;
     }
     daxpin_file_place_hold(file);
-    return 1;
 }
 
 /* Have all members place their holds again. Return 0 if the holder cannot place
@@ -776,10 +766,10 @@ static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
         return;
     }
     if (!daxpin_holder_check_again(file, facts) ||
-        !daxpin_holder_place_hold_again(file) ||
-        !daxpin_holder_place_hold(file)) {
+        !daxpin_holder_place_hold_again(file)) {
         return;
     }
+    daxpin_holder_place_hold(file);
     daxpin_file_note_size(file);
     file->lease.phase     = DAXPIN_LEASE_WHOLE;
     file->lease.whole     = facts->now;

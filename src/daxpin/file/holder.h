@@ -14,6 +14,11 @@
  * timeout. */
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
+/* Return whether the file is to have a hold, and blocks are missing, after the
+ * thread that opened it has filled its part: others may have made the file
+ * longer, and an intruder may have punched holes. Caller holds daxpin_mutex. */
+int daxpin_holder_lacks_blocks(const daxpin_file_t *file);
+
 /* End the filling of the file, in phase FILLING: enter HELD. error: 0;
  * -ECANCELED if the lease was broken meanwhile, so that the loop gives it back
  * and tries again; or another -errno with a message, to revoke the file. The

@@ -551,20 +551,6 @@ void daxpin_space_free(daxpin_space_t *space)
     space->holes = (daxpin_holes_t){0};
 }
 
-int daxpin_space_allocate(const char *path, int fd, uint64_t offset,
-                          size_t length)
-{
-    daxpin_space_t space = {.path   = path,
-                            .fd     = fd,
-                            .offset = offset,
-                            .end    = offset + length,
-                            .shared = 1};
-    int ret              = daxpin_space_fill(&space);
-
-    daxpin_space_free(&space);
-    return ret;
-}
-
 int daxpin_space_cut(int fd, size_t length)
 {
     struct stat st;

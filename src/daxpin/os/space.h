@@ -76,12 +76,6 @@ void daxpin_space_undo(daxpin_space_t *space);
 /* Free what is needed to undo. */
 void daxpin_space_free(daxpin_space_t *space);
 
-/* Allocate blocks for the holes of a range within the file, which other
- * processes may access. Return 0, or -errno with a message after the holes were
- * restored. */
-int daxpin_space_allocate(const char *path, int fd, uint64_t offset,
-                          size_t length);
-
 /* Cut the file to @a length bytes if it is longer. Return 0 or -errno, without
  * a message, because this may run after an error that has one. */
 int daxpin_space_cut(int fd, size_t length);
