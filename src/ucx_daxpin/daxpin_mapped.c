@@ -20,13 +20,6 @@ static ucs_list_link_t uct_daxpin_mapped_mrs  =
 
 DAXPIN_FORK_LOCK(DAXPIN_FORK_UCX_MAPPED, &uct_daxpin_mapped_lock)
 
-void uct_daxpin_mapped_add(uct_daxpin_memh_t *memh)
-{
-    pthread_mutex_lock(&uct_daxpin_mapped_lock);
-    ucs_list_add_head(&uct_daxpin_mapped, &memh->list);
-    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
-}
-
 /* Return the registration of a range, of several the last. UCP packs the key of
  * a mapping with the range of the mapping; a part of that is a message. */
 static const uct_daxpin_memh_t *uct_daxpin_mapped_find(uint64_t va,
@@ -42,25 +35,54 @@ static const uct_daxpin_memh_t *uct_daxpin_mapped_find(uint64_t va,
     return NULL;
 }
 
-/* Return whether a range of a file is still registered. */
-static int uct_daxpin_mapped_has(uint64_t va, uint64_t length,
-                                 const daxpin_file_t *file)
+/* Return whether a registration is of ordinary memory. Its key is the same as that of
+ * a message's buffer, so it need not be found, and there may be many. */
+static int uct_daxpin_memh_is_plain(const uct_daxpin_memh_t *memh)
+{
+    return (memh->file == NULL) && (memh->status == UCS_OK);
+}
+
+void uct_daxpin_mapped_add(uct_daxpin_memh_t *memh)
+{
+    pthread_mutex_lock(&uct_daxpin_mapped_lock);
+    if (!uct_daxpin_memh_is_plain(memh) ||
+        (uct_daxpin_mapped_find(memh->va, memh->length) != NULL)) {
+        ucs_list_add_head(&uct_daxpin_mapped, &memh->list);
+    } else {
+        ucs_list_head_init(&memh->list);
+    }
+    pthread_mutex_unlock(&uct_daxpin_mapped_lock);
+}
+
+/* Return whether two registrations are of one range of a file, at one address. */
+static int uct_daxpin_memh_is_like(const uct_daxpin_memh_t *memh,
+                                   const uct_daxpin_memh_t *other)
+{
+    return (memh->va == other->va) && (memh->length == other->length) &&
+           (memh->file == other->file) && (memh->offset == other->offset);
+}
+
+/* Return whether the range of the file of a registration has another one. */
+static int uct_daxpin_mapped_has(const uct_daxpin_memh_t *removed)
 {
     const uct_daxpin_memh_t *memh;
 
     ucs_list_for_each(memh, &uct_daxpin_mapped, list) {
-        if ((memh->va == va) && (memh->length == length) &&
-            (memh->file == file)) {
+        if (uct_daxpin_memh_is_like(memh, removed)) {
             return 1;
         }
     }
     return 0;
 }
 
-static int uct_daxpin_mr_is_of(const uct_daxpin_mr_t *mr, uint64_t va,
-                               uint64_t length)
+/* Return whether a memory region is of what was registered: the program may have
+ * mapped another file there since, or another part of the file. */
+static int uct_daxpin_mr_is_of(const uct_daxpin_mr_t *mr,
+                               const uct_daxpin_memh_t *memh)
 {
-    return ((uintptr_t)mr->address == va) && (mr->length == length);
+    return ((uintptr_t)mr->address == memh->va) &&
+           (mr->length == memh->length) && (mr->file == memh->file) &&
+           (mr->offset == memh->offset);
 }
 
 /* End memory regions that nobody finds any more. Caller does not hold the lock. */
@@ -86,10 +108,9 @@ void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh)
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     ucs_list_del(&memh->list);
-    if (!uct_daxpin_mapped_has(memh->va, memh->length, memh->file)) {
+    if (!uct_daxpin_memh_is_plain(memh) && !uct_daxpin_mapped_has(memh)) {
         ucs_list_for_each_safe(mr, next, &uct_daxpin_mapped_mrs, list) {
-            if (uct_daxpin_mr_is_of(mr, memh->va, memh->length) &&
-                (mr->file == memh->file)) {
+            if (uct_daxpin_mr_is_of(mr, memh)) {
                 uct_daxpin_mapped_move(mr, &ended);
             }
         }
@@ -118,7 +139,7 @@ int uct_daxpin_mapped_add_mr(uct_daxpin_mr_t *mr)
 
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     memh      = uct_daxpin_mapped_find((uintptr_t)mr->address, mr->length);
-    is_mapped = (memh != NULL) && (memh->file == mr->file);
+    is_mapped = (memh != NULL) && uct_daxpin_mr_is_of(mr, memh);
     if (is_mapped) {
         ucs_list_add_head(&uct_daxpin_mapped_mrs, &mr->list);
     }
@@ -136,9 +157,8 @@ int uct_daxpin_mapped_mr_key(uct_md_h md, const void *address, size_t length,
     pthread_mutex_lock(&uct_daxpin_mapped_lock);
     memh = uct_daxpin_mapped_find((uintptr_t)address, length);
     ucs_list_for_each(mr, &uct_daxpin_mapped_mrs, list) {
-        if ((memh != NULL) && (mr->md == md) && (mr->file == memh->file) &&
-            uct_daxpin_mr_is_of(mr, memh->va, memh->length) &&
-            uct_daxpin_mr_key(mr, rkey_p)) {
+        if ((memh != NULL) && (mr->md == md) &&
+            uct_daxpin_mr_is_of(mr, memh) && uct_daxpin_mr_key(mr, rkey_p)) {
             found = 1;
             break;
         }

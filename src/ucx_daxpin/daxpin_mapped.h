@@ -22,12 +22,12 @@ void uct_daxpin_mapped_remove(uct_daxpin_memh_t *memh);
 int uct_daxpin_mapped_has_file(const void *address, size_t length);
 
 /* Have a memory region end with the last registration of exactly its range and its
- * file. Return 0 if the range is not that file's, or not any more: then the region
- * stays the caller's. */
+ * part of the file. Return 0 if the range is not of that part, or not any more: then
+ * the region stays the caller's. */
 int uct_daxpin_mapped_add_mr(uct_daxpin_mr_t *mr);
 
 /* Get the remote key of the memory region that a memory domain of ib has of
- * exactly this range, and of the file of its last registration. Return 0 if there is
+ * exactly this range, and of what its last registration is of. Return 0 if there is
  * none, or only one that a revoke has ended. */
 int uct_daxpin_mapped_mr_key(uct_md_h md, const void *address, size_t length,
                              uint32_t *rkey_p);

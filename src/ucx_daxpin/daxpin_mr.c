@@ -527,7 +527,6 @@ static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd,
     };
     daxpin_params_t params;
     ucs_status_t status;
-    uint64_t offset;
     int ret;
 
     if (!uct_daxpin_process_params(&params)) {
@@ -537,12 +536,12 @@ static ucs_status_t uct_daxpin_mr_pin(uct_daxpin_mr_t *mr, int cmd_fd,
 
     params.timeout_ms = 1;
     ret = daxpin_file_adopt(mr->address, mr->length, &params, &mr->file,
-                            &offset);
+                            &mr->offset);
     if (ret != 0) {
         return uct_daxpin_mr_pin_error(ret, how_p);
     }
 
-    ret = daxpin_pin(mr->file, offset, mr->length, &owner, &mr->pin);
+    ret = daxpin_pin(mr->file, mr->offset, mr->length, &owner, &mr->pin);
     if (ret != 0) {
         status = uct_daxpin_mr_pin_error(ret, how_p);
         daxpin_file_unadopt(mr->file, mr->address, mr->length);

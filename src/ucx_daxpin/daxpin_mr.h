@@ -23,6 +23,7 @@ typedef struct uct_daxpin_mr {
     uct_md_h      md;     /* of ib */
     struct ibv_mr *_Atomic mr; /* NULL: released by a revoke */
     daxpin_file_t *file;
+    uint64_t      offset; /* in the file */
     daxpin_pin_t  *pin;
     void          *address;
     size_t        length;

@@ -503,6 +503,43 @@ static int test_mapped(uct_md_h md, const char *path, int revoked, int kept)
     return (*registered == 0) ? 1 : fail("not all is released");
 }
 
+/* A key is of the part of the file that is mapped now, and not of the one that was
+ * mapped at that address before. */
+static int test_parts(uct_md_h md, const char *path)
+{
+    char *memory = map_file(path);
+    const int fd = open(path, O_RDWR);
+    uct_daxpin_memh_t first, second;
+    uct_daxpin_mr_t *mr, *other;
+    uint32_t rkey;
+
+    if ((memory == MAP_FAILED) || (fd < 0) ||
+        (ftruncate(fd, 2 * LENGTH) != 0)) {
+        return fail("there is no file of two parts");
+    }
+    mr = add_mapped(md, memory, &first);
+    if ((mr == NULL) ||
+        (mmap(memory, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+              fd, LENGTH) != memory)) {
+        return fail("a part is not registered, or the other not mapped");
+    }
+    other = add_mapped(md, memory, &second);
+    if ((other == NULL) || uct_daxpin_mapped_add_mr(mr)) {
+        return fail("the other part is not registered, or taken for the first");
+    }
+    remove_mapped(&first);
+    if ((*registered != 1) ||
+        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey) ||
+        (rkey != other->super.rkey)) {
+        return fail("what is left is not the region of the other part");
+    }
+    remove_mapped(&second);
+    munmap(memory, LENGTH);
+    close(fd);
+    unlink(path);
+    return (*registered == 0) ? 1 : fail("not all is released");
+}
+
 int main(int argc, char **argv)
 {
     uct_md_ops_t ops           = {.query = no_query};
@@ -534,6 +571,7 @@ int main(int argc, char **argv)
              test_dmabuf(&md.super, path) &&
              test_alias(&md.super, path) &&
              test_reasons(&md.super, path) &&
+             test_parts(&md.super, path) &&
              test_mapped(&md.super, path, 0, 1) &&
              test_mapped(&md.super, path, 1, 0) &&
              test_mapped(&md.super, path, 1, 1));
