@@ -5,6 +5,7 @@
 
 #include "daxpin_rkey.h"
 
+#include "daxpin/os/fork.h"
 #include "daxpin/os/rundir.h"
 #include "daxpin_process.h"
 
@@ -38,22 +39,44 @@ static uint64_t uct_daxpin_rkey_sum(const uct_daxpin_packed_rkey_t *packed)
     return sum;
 }
 
-/* Return the number of one of this process's namespaces. */
-static uint64_t uct_daxpin_namespace(const char *path)
+/* Numbers of this process's namespaces, which it keeps while it lives; 0: not
+ * looked up yet. A key of each message would look twice. */
+static struct {
+    _Atomic uint64_t ipc;
+    _Atomic uint64_t pid;
+} uct_daxpin_namespaces;
+
+/* A child of fork() may be in another pid namespace. */
+static void uct_daxpin_namespaces_fork(void)
 {
+    atomic_store(&uct_daxpin_namespaces.ipc, 0);
+    atomic_store(&uct_daxpin_namespaces.pid, 0);
+}
+
+DAXPIN_FORK_CHILD(DAXPIN_FORK_UCX_KEY, uct_daxpin_namespaces_fork)
+
+static uint64_t uct_daxpin_namespace(_Atomic uint64_t *known, const char *path)
+{
+    uint64_t number = atomic_load(known);
     struct stat st;
 
-    return (stat(path, &st) == 0) ? st.st_ino : 0;
+    if ((number == 0) && (stat(path, &st) == 0)) {
+        number = st.st_ino;
+        atomic_store(known, number);
+    }
+    return number;
 }
 
 static uint64_t uct_daxpin_ipc_ns(void)
 {
-    return uct_daxpin_namespace("/proc/self/ns/ipc");
+    return uct_daxpin_namespace(&uct_daxpin_namespaces.ipc,
+                                "/proc/self/ns/ipc");
 }
 
 static uint64_t uct_daxpin_pid_ns(void)
 {
-    return uct_daxpin_namespace("/proc/self/ns/pid");
+    return uct_daxpin_namespace(&uct_daxpin_namespaces.pid,
+                                "/proc/self/ns/pid");
 }
 
 /* Return a number that tells apart processes with one pid, which live in
@@ -77,6 +100,18 @@ static int uct_daxpin_memh_is_over(const uct_daxpin_memh_t *memh)
            uct_daxpin_is_over(memh->file);
 }
 
+/* Return the number of the directory in which this process meets others; 0 if it
+ * cannot be opened now, which is reported. */
+static uint64_t uct_daxpin_rendezvous(void)
+{
+    const uint64_t id = daxpin_rundir_id();
+
+    if (id == 0) {
+        ucs_error("%s", daxpin_errormsg());
+    }
+    return id;
+}
+
 static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
                                  uct_daxpin_packed_rkey_t *packed)
 {
@@ -91,7 +126,7 @@ static void uct_daxpin_mkey_fill(const uct_daxpin_memh_t *memh,
     } else if ((memh->file != NULL) && !memh->read_only) {
         packed->magic      = UCT_DAXPIN_RKEY_MAGIC;
         packed->offset     = memh->offset;
-        packed->rendezvous = daxpin_rundir_id();
+        packed->rendezvous = uct_daxpin_rendezvous();
         daxpin_file_key(memh->file, &packed->key);
     } else {
         packed->magic          = UCT_DAXPIN_RKEY_MAGIC_PRIVATE;
@@ -127,7 +162,20 @@ void uct_daxpin_mkey_write_null(void *rkey_buffer)
 static ucs_status_t
 uct_daxpin_rkey_check_rendezvous(const uct_daxpin_packed_rkey_t *packed)
 {
-    if (packed->rendezvous == daxpin_rundir_id()) {
+    const uint64_t own = uct_daxpin_rendezvous();
+
+    if (own == 0) {
+        return UCS_ERR_REJECTED;
+    }
+
+    if (packed->rendezvous == 0) {
+        ucs_error("daxpin: the target of a remote key could not open the"
+                  " directory in which processes meet when it packed the key;"
+                  " see the target's message, and pack it again");
+        return UCS_ERR_REJECTED;
+    }
+
+    if (packed->rendezvous == own) {
         return UCS_OK;
     }
 

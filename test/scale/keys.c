@@ -9,6 +9,12 @@
  *
  * FILES files are registered. Then the key of each is unpacked once ("file"),
  * and KEYS times more ("keys"); all stay so until the process ends.
+ *
+ * usage: keys PIECES
+ * prints how often the component called stat()
+ *
+ * Pieces of ordinary memory are registered, and their keys packed and unpacked. Then
+ * all of that is given back. The function ordinary() does it, for callgrind.
  */
 
 #define _GNU_SOURCE
@@ -113,12 +119,74 @@ static void unpack(const uint8_t *key)
           "uct_rkey_unpack");
 }
 
+static unsigned looks; /* calls of stat() */
+
+/* Count, in place of the C library's function. */
+int stat(const char *restrict path, struct stat *restrict st)
+{
+    ++looks;
+    return fstatat(AT_FDCWD, path, st, 0);
+}
+
+static void ordinary(char *memory, uct_mem_h *handles, int pieces)
+    __attribute__((noinline));
+
+static void ordinary(char *memory, uct_mem_h *handles, int pieces)
+{
+    uct_rkey_bundle_t bundle;
+    uint8_t key[KEY_ROOM];
+    unsigned i;
+    int piece;
+
+    for (piece = 0; piece < pieces; ++piece) {
+        for (i = 0; i < num_mds; ++i) {
+            check(uct_md_mem_reg(mds[i], memory + 64 * piece, 64,
+                                 UCT_MD_MEM_ACCESS_ALL,
+                                 &handles[piece * MDS_MAX + (int)i]) == UCS_OK,
+                  "uct_md_mem_reg");
+        }
+        check(uct_md_mkey_pack(mds[0], handles[piece * MDS_MAX], key) ==
+              UCS_OK, "uct_md_mkey_pack");
+        check(uct_rkey_unpack(component, key, &bundle) == UCS_OK,
+              "uct_rkey_unpack");
+        check(uct_rkey_release(component, &bundle) == UCS_OK,
+              "uct_rkey_release");
+    }
+    for (piece = 0; piece < pieces; ++piece) {
+        for (i = 0; i < num_mds; ++i) {
+            check(uct_md_mem_dereg(mds[i],
+                                   handles[piece * MDS_MAX + (int)i]) ==
+                  UCS_OK, "uct_md_mem_dereg");
+        }
+    }
+}
+
+/* Register, and give back, pieces of ordinary memory. */
+static void use_ordinary(int pieces)
+{
+    uct_mem_h *handles = calloc((size_t)pieces * MDS_MAX, sizeof(*handles));
+    char *memory       = calloc((size_t)pieces, 64);
+
+    check((handles != NULL) && (memory != NULL), "calloc");
+    looks = 0;
+    ordinary(memory, handles, pieces);
+    printf("%u\n", looks);
+    free(memory);
+    free(handles);
+}
+
 int main(int argc, char **argv)
 {
     usage_t before, usage;
     uint8_t *keys;
     int files, count, i, j;
 
+    if (argc == 2) {
+        find_component();
+        open_domains();
+        use_ordinary(atoi(argv[1]));
+        return 0;
+    }
     check(argc == 4, "usage: keys DIRECTORY FILES KEYS:");
     files = atoi(argv[2]);
     count = atoi(argv[3]);

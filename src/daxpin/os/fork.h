@@ -27,6 +27,7 @@ typedef enum daxpin_fork_order {
     DAXPIN_FORK_UCX_PROCESS, /* users of the UCX component */
     DAXPIN_FORK_UCX_HOOK,    /* hooked interfaces */
     DAXPIN_FORK_UCX_MAPPED,  /* what programs have mapped */
+    DAXPIN_FORK_UCX_KEY,     /* new: what keys say of the process */
     DAXPIN_FORK_UCX_PROBE,   /* new: one probe of a device at a time */
     DAXPIN_FORK_START,       /* the start of the loop */
     DAXPIN_FORK_ELECT,       /* new: one election at a time */
