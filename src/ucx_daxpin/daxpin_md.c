@@ -17,10 +17,12 @@
 
 #define UCT_DAXPIN_POSIX "posix"
 
-/* The cost of a registration that UCX is given. UCP 1.13 counts the cost only
- * when it chooses lanes for the rendezvous of ordinary messages. All other
- * transports do the rendezvous better, so none is to register by daxpin. */
-#define UCT_DAXPIN_REG_COST_SEC 1.0
+/* The cost of a registration that UCX is given. UCP 1.13 to 1.15 count the cost
+ * only when they choose lanes for the rendezvous of ordinary messages. All other
+ * transports do the rendezvous better, so none is to register by daxpin. Later UCP
+ * adds up what the memory domains of a rendezvous cost, and daxpin's costs
+ * nothing there. */
+#define UCT_DAXPIN_REG_COST_SEC (UCT_DAXPIN_UCP_HAS_CACHE ? 0.0 : 1.0)
 
 /* What fails when a file cannot be leased */
 enum { UCT_DAXPIN_REG_ERROR_MAP, UCT_DAXPIN_REG_ERROR_ACCESS };
