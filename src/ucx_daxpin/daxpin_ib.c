@@ -57,6 +57,7 @@ typedef struct uct_daxpin_ib_md {
     uct_md_ops_t         ops;
     uct_md_ops_t         *inner; /* those that it had */
     uct_daxpin_mr_caps_t caps;
+    int                  is_global; /* see uct_daxpin_ib_is_global() */
     char                 name[UCT_MD_NAME_MAX];
 } uct_daxpin_ib_md_t;
 
@@ -187,14 +188,15 @@ static void uct_daxpin_ib_mem_reg_dax(uct_md_h md, void *address,
 }
 
 /* Return whether the memory domain is to register the range, if it can. Without
- * blocking it does so on demand: files on fsdax as well, but it would go on writing
- * after a revoke. */
-static int uct_daxpin_ib_may_try(const void *address, size_t length,
+ * blocking it does so on demand, and so does one with a handle of all memory: files
+ * on fsdax as well, but it would go on writing after a revoke. */
+static int uct_daxpin_ib_may_try(const uct_daxpin_ib_md_t *ib,
+                                 const void *address, size_t length,
                                  uint64_t flags)
 {
     daxpin_vma_t vma;
 
-    return !(flags & UCT_MD_MEM_FLAG_NONBLOCK) ||
+    return (!(flags & UCT_MD_MEM_FLAG_NONBLOCK) && !ib->is_global) ||
            (daxpin_range_is_dax((uintptr_t)address, length, &vma) == 0);
 }
 
@@ -227,7 +229,7 @@ static ucs_status_t uct_daxpin_ib_mem_reg(uct_md_h md, void *address,
      * buffers, which are registered here as well */
     if (!daxpin_cache_is_fsdax((uintptr_t)address, length)) {
         status = UCS_ERR_UNSUPPORTED;
-        if (uct_daxpin_ib_may_try(address, length, flags)) {
+        if (uct_daxpin_ib_may_try(ib, address, length, flags)) {
             status = uct_daxpin_call_mem_reg(ib->inner, md, address, length,
                                              params,
                                              UCT_MD_MEM_FLAG_HIDE_ERRORS,
@@ -397,6 +399,40 @@ static void uct_daxpin_ib_md_close(uct_md_h md)
     md->ops->close(md);
 }
 
+/* Return whether the memory domain has one handle of all memory, on demand: UCX
+ * before 1.15 does so for UCX_IB_REG_METHODS=odp, and where it has no cache. Two
+ * registrations then are the same. */
+static int uct_daxpin_ib_is_global(uct_md_h md, const uct_md_ops_t *ops)
+{
+    static const uct_md_mem_reg_params_t params = {
+        .field_mask = UCT_MD_MEM_REG_FIELD_FLAGS,
+        .flags      = UCT_MD_MEM_ACCESS_ALL | UCT_MD_MEM_FLAG_HIDE_ERRORS
+    };
+    static char pages[3 * 4096]; /* the middle keeps the others apart */
+    uct_md_mem_dereg_params_t dereg = {
+        .field_mask = UCT_MD_MEM_DEREG_FIELD_MEMH
+    };
+    uct_mem_h memhs[2];
+    int is_global;
+
+    if (UCT_DAXPIN_SINCE(15) ||
+        (uct_daxpin_call_mem_reg(ops, md, &pages[0], 1, &params, 0,
+                                 &memhs[0]) != UCS_OK)) {
+        return 0;
+    }
+
+    is_global = 0;
+    if (uct_daxpin_call_mem_reg(ops, md, &pages[2 * 4096], 1, &params, 0,
+                                &memhs[1]) == UCS_OK) {
+        is_global  = memhs[1] == memhs[0];
+        dereg.memh = memhs[1];
+        (void)ops->mem_dereg(md, &dereg);
+    }
+    dereg.memh = memhs[0];
+    (void)ops->mem_dereg(md, &dereg);
+    return is_global;
+}
+
 static ucs_status_t
 uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
                       const uct_md_config_t *config, uct_md_h *md_p)
@@ -418,6 +454,7 @@ uct_daxpin_ib_md_open(uct_component_t *component, const char *md_name,
 
     snprintf(ib->name, sizeof(ib->name), "%s", md_name);
     ib->inner          = (*md_p)->ops;
+    ib->is_global      = uct_daxpin_ib_is_global(*md_p, ib->inner);
     ib->ops            = *ib->inner;
     ib->ops.close      = uct_daxpin_ib_md_close;
     ib->ops.query      = uct_daxpin_ib_md_query;
