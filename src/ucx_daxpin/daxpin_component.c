@@ -8,8 +8,8 @@
 #include "daxpin_ib.h"
 #include "daxpin_md.h"
 #include "daxpin_process.h"
+#include "daxpin_restrict.h"
 #include "daxpin_rkey.h"
-#include "daxpin_self.h"
 #include "daxpin_tl.h"
 #include "daxpin/file/report.h"
 #include "wire/ucx_md.h"
@@ -54,6 +54,7 @@ uct_daxpin_query_md_resources(uct_component_t *component,
 {
     uct_md_resource_desc_t *resource;
 
+    uct_daxpin_restrict();
     uct_daxpin_ib_init();
 
     resource = ucs_calloc(2, sizeof(*resource), "daxpin_md_resource");
@@ -336,7 +337,7 @@ static void __attribute__((constructor)) uct_daxpin_init(void)
     }
 
     uct_daxpin_check_lists();
-    uct_daxpin_self_restrict();
+    uct_daxpin_restrict();
     uct_daxpin_ib_init();
     uct_daxpin_global_config_init();
     uct_component_register(&uct_daxpin_component);
