@@ -76,7 +76,8 @@ uct_daxpin_inline int uct_daxpin_in_range(const uct_daxpin_rkey_t *rkey,
 {
     uint64_t skip = remote_addr - rkey->va;
 
-    return (skip < rkey->length) && (length <= rkey->length - skip);
+    /* An empty buffer behind others may be at the end of the range */
+    return (skip <= rkey->length) && (length <= rkey->length - skip);
 }
 
 uct_daxpin_inline void *uct_daxpin_address(const uct_daxpin_rkey_t *rkey,
@@ -171,27 +172,6 @@ uct_daxpin_copy_iov(const uct_daxpin_ep_t *ep, uct_daxpin_rkey_t *rkey,
     return status;
 }
 
-/* Put a word, which most puts that must be fast are, without a call, so that no
- * register has to be saved. Return 0 if the put is to be done again in the
- * ordinary way; to put the same bytes twice changes nothing. */
-uct_daxpin_inline int
-uct_daxpin_put_word(uct_ep_h tl_ep, const void *buffer, unsigned length,
-                    uint64_t remote_addr, uct_rkey_t tl_rkey)
-{
-    const uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
-    uct_daxpin_rkey_t *rkey   = (uct_daxpin_rkey_t*)tl_rkey;
-    daxpin_access_t *access   = uct_daxpin_access(ep, rkey);
-
-    if ((length != sizeof(uint64_t)) ||
-        !uct_daxpin_in_range(rkey, remote_addr, sizeof(uint64_t)) ||
-        !daxpin_access_try_begin(access)) {
-        return 0;
-    }
-
-    memcpy(uct_daxpin_address(rkey, remote_addr), buffer, sizeof(uint64_t));
-    return daxpin_access_try_end(access) && daxpin_access_is_sure(access);
-}
-
 static __attribute__((noinline)) ucs_status_t
 uct_daxpin_put_short_any(uct_ep_h tl_ep, const void *buffer, unsigned length,
                          uint64_t remote_addr, uct_rkey_t rkey)
@@ -207,14 +187,54 @@ uct_daxpin_put_short_any(uct_ep_h tl_ep, const void *buffer, unsigned length,
     return UCS_OK;
 }
 
-static ucs_status_t
-uct_daxpin_ep_put_short(uct_ep_h ep, const void *buffer, unsigned length,
-                        uint64_t remote_addr, uct_rkey_t rkey)
+/* End the put of a word that the fast path did not end, or that may have met a
+ * revoke. The word is not put again: somebody else may have written there since. */
+static __attribute__((noinline)) ucs_status_t
+uct_daxpin_put_word_end(uct_ep_h tl_ep, uint64_t remote_addr,
+                        uct_rkey_t tl_rkey, int is_ended)
 {
-    return uct_daxpin_put_word(ep, buffer, length, remote_addr, rkey) ?
-                   UCS_OK :
-                   uct_daxpin_put_short_any(ep, buffer, length, remote_addr,
-                                            rkey);
+    uct_daxpin_ep_t *ep     = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+    uct_daxpin_rkey_t *rkey = (uct_daxpin_rkey_t*)tl_rkey;
+    daxpin_access_t *access = uct_daxpin_access(ep, rkey);
+    int ret                 = 0;
+
+    if (!is_ended) {
+        ret = daxpin_access_end_slow(access,
+                                     uct_daxpin_offset(rkey, remote_addr),
+                                     sizeof(uint64_t));
+    }
+    if ((ret == 0) && !daxpin_access_is_sure(access)) {
+        ret = daxpin_access_check(access);
+    }
+    return (ret == 0) ? UCS_OK :
+                        uct_daxpin_ep_fail(ep, UCS_ERR_CONNECTION_RESET);
+}
+
+/* Put a word, which most puts that must be fast are, without a call, so that no
+ * register has to be saved. */
+static ucs_status_t
+uct_daxpin_ep_put_short(uct_ep_h tl_ep, const void *buffer, unsigned length,
+                        uint64_t remote_addr, uct_rkey_t tl_rkey)
+{
+    const uct_daxpin_ep_t *ep = ucs_derived_of(tl_ep, uct_daxpin_ep_t);
+    uct_daxpin_rkey_t *rkey   = (uct_daxpin_rkey_t*)tl_rkey;
+    daxpin_access_t *access   = uct_daxpin_access(ep, rkey);
+
+    if ((length != sizeof(uint64_t)) ||
+        !uct_daxpin_in_range(rkey, remote_addr, sizeof(uint64_t)) ||
+        !daxpin_access_try_begin(access)) {
+        return uct_daxpin_put_short_any(tl_ep, buffer, length, remote_addr,
+                                        tl_rkey);
+    }
+
+    memcpy(uct_daxpin_address(rkey, remote_addr), buffer, sizeof(uint64_t));
+    if (ucs_unlikely(!daxpin_access_try_end(access))) {
+        return uct_daxpin_put_word_end(tl_ep, remote_addr, tl_rkey, 0);
+    }
+    if (ucs_unlikely(!daxpin_access_is_sure(access))) {
+        return uct_daxpin_put_word_end(tl_ep, remote_addr, tl_rkey, 1);
+    }
+    return UCS_OK;
 }
 
 static ssize_t

@@ -67,8 +67,10 @@ static int uct_daxpin_deferred_is_last(const uct_daxpin_deferred_t *deferred,
 }
 
 /* Callbacks may start operations, which may be deferred in turn. Those stay for
- * the next time. */
-unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface)
+ * the next time. waits: what has to be the last of its completion is deferred
+ * again until it is. */
+static unsigned uct_daxpin_iface_complete_all(uct_daxpin_iface_t *iface,
+                                              int waits)
 {
     uct_daxpin_deferred_t *deferred = iface->deferred;
     unsigned count                  = iface->num_deferred;
@@ -80,7 +82,7 @@ unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface)
     atomic_fetch_sub(&uct_daxpin_total_deferred, count);
 
     for (i = 0; i < count; ++i) {
-        if (deferred[i].is_last &&
+        if (waits && deferred[i].is_last &&
             !uct_daxpin_deferred_is_last(&deferred[i], count - i) &&
             (uct_daxpin_iface_defer(iface, deferred[i].comp, deferred[i].status,
                                     1) == UCS_INPROGRESS)) {
@@ -94,6 +96,18 @@ unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface)
 
     ucs_free(deferred);
     return count;
+}
+
+unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface)
+{
+    return uct_daxpin_iface_complete_all(iface, 1);
+}
+
+void uct_daxpin_iface_complete_last(uct_daxpin_iface_t *iface)
+{
+    while (iface->num_deferred > 0) {
+        (void)uct_daxpin_iface_complete_all(iface, 0);
+    }
 }
 
 unsigned uct_daxpin_iface_progress(uct_iface_h uct_iface)

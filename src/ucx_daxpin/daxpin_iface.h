@@ -73,6 +73,10 @@ ucs_status_t uct_daxpin_iface_defer(uct_daxpin_iface_t *iface,
 /* Complete what is deferred. Return the number of operations. */
 unsigned uct_daxpin_iface_complete(uct_daxpin_iface_t *iface);
 
+/* The same before the interface is closed, also of operations whose completion
+ * counts others that may never end */
+void uct_daxpin_iface_complete_last(uct_daxpin_iface_t *iface);
+
 /* The interface's operation of this name. Nothing of posix's progress is
  * needed: no active message arrives, and none waits to be sent. */
 unsigned uct_daxpin_iface_progress(uct_iface_h uct_iface);

@@ -163,9 +163,7 @@ static void uct_daxpin_iface_close(uct_iface_h uct_iface)
 
     /* Report the errors that operations still wait for, even if their endpoints
      * are gone */
-    while (iface->num_deferred > 0) {
-        uct_daxpin_iface_complete(iface);
-    }
+    uct_daxpin_iface_complete_last(iface);
 
     uct_daxpin_internal_ops_restore(uct_iface, iface->inner_internal_ops);
     uct_daxpin_hook_remove(iface->hook);
