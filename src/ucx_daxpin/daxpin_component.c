@@ -318,8 +318,8 @@ static void uct_daxpin_global_config_init(void)
 
     UCS_CONFIG_ADD_TABLE(uct_daxpin_global_config_table,
                          &ucs_config_global_list);
-    if (uct_daxpin_config_fill(&config, uct_daxpin_global_config_table) ==
-        UCS_OK) {
+    if (uct_daxpin_config_fill(&config, uct_daxpin_global_config_table,
+                               UCS_DEFAULT_ENV_PREFIX) == UCS_OK) {
         ucs_config_parser_release_opts(&config,
                                        uct_daxpin_global_config_table);
     }

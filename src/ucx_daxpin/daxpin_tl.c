@@ -266,7 +266,7 @@ uct_daxpin_iface_open(uct_md_h tl_md, uct_worker_h worker,
     iface->status       = UCS_OK;
     iface->perf_factor  = uct_daxpin_perf_factor(&md->ucp);
     iface->has_zcopy    = !UCT_DAXPIN_UCP_OLD_NEEDS_MEMH ||
-                          md->ucp.has_new_protocols;
+                          !md->ucp.has_old_protocols;
     iface->has_rma      = md->has_keys && uct_daxpin_iface_has_rma(params);
     iface->slot         = daxpin_slot_get();
     ucs_list_head_init(&iface->eps);

@@ -251,13 +251,13 @@ typedef __typeof__(((uct_component_t *)NULL)
 
 /* Read a table that UCS_CONFIG_DECLARE_TABLE declared */
 #if UCT_DAXPIN_SINCE(15)
-#  define uct_daxpin_config_fill(_opts, _table) \
-    ucs_config_parser_fill_opts(_opts, UCS_CONFIG_GET_TABLE(_table), \
-                                UCS_DEFAULT_ENV_PREFIX, 0)
+#  define uct_daxpin_config_fill(_opts, _table, _prefix) \
+    ucs_config_parser_fill_opts(_opts, UCS_CONFIG_GET_TABLE(_table), _prefix, \
+                                0)
 #else
-#  define uct_daxpin_config_fill(_opts, _table) \
+#  define uct_daxpin_config_fill(_opts, _table, _prefix) \
     ((void)&_table##_config_entry, \
-     ucs_config_parser_fill_opts(_opts, _table, UCS_DEFAULT_ENV_PREFIX, "", 0))
+     ucs_config_parser_fill_opts(_opts, _table, _prefix, "", 0))
 #endif
 
 /*
