@@ -7,10 +7,10 @@
 
 #include "commands.h"
 #include "json.h"
+#include "memory.h"
 
 #include "daxpin/daxpin.h"
 #include "daxpin/os/control.h"
-#include "daxpin/os/memfd.h"
 #include "wire/report.h"
 
 #include <errno.h>
@@ -23,13 +23,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PINS_CONTROL       "/memfd:daxpin-control" /* as in /proc */
-#define PINS_READ_TRIES    10
+#define PINS_CONTROLS_MAX  4096 /* of a process; a report has 256 files */
+#define PINS_REPORTS_MAX   64   /* likewise; those of its parents are others */
+#define PINS_DELETED       " (deleted)" /* likewise */
 #define PINS_WATCH_SECONDS 1.0
 #define PINS_CLEAR         "\033[H\033[2J"
 
@@ -47,161 +48,120 @@ typedef struct pins_args {
  * Reading
  */
 
-static dev_t pins_memfd_dev(void)
-{
-    struct stat st = {.st_dev = 0};
-    int fd         = daxpin_memfd_create("daxpin", 0);
-
-    if (fd >= 0) {
-        fstat(fd, &st);
-        close(fd);
-    }
-    return st.st_dev;
-}
-
-/* Open a descriptor of /proc/<pid>/fd if it is a memfd. By now it may be a
- * device or another thing that must not be opened. Return the descriptor or
- * -1. */
-static int pins_open_memory(const pins_list_t *list, int dir, int fd)
-{
-    char name[64];
-    struct stat st;
-    int path_fd, memory = -1;
-
-    snprintf(name, sizeof(name), "%d", fd);
-    path_fd = openat(dir, name, O_PATH | O_CLOEXEC);
-    if (path_fd < 0) {
-        return -1;
-    }
-    if ((daxpin_proc_stat_fd(path_fd, "", &st) == 0) && S_ISREG(st.st_mode) &&
-        (st.st_dev == list->memfd_dev)) {
-        snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
-        memory = open(name, O_RDONLY | O_CLOEXEC);
-    }
-    close(path_fd);
-    return memory;
-}
-
-/* Copy a memfd as it is at one moment, though the process may write it: two
- * copies have to be the same. An older process has less in it, but at least
- * that; the rest is 0. The caller frees it; NULL: cannot read it. */
-static void *pins_read_memory(int fd, size_t size, size_t least)
-{
-    char *one = calloc(1, size), *two = calloc(1, size);
-    ssize_t length;
-    unsigned tries;
-
-    for (tries = 0; (one != NULL) && (two != NULL) &&
-                    (tries < PINS_READ_TRIES); ++tries) {
-        length = pread(fd, one, size, 0);
-        if ((length < (ssize_t)least) ||
-            (pread(fd, two, size, 0) != length)) {
-            break;
-        }
-        if (memcmp(one, two, size) == 0) {
-            free(two);
-            return one;
-        }
-    }
-    free(one);
-    free(two);
-    return NULL;
-}
-
+/* A search for the report of a process */
 typedef struct pins_search {
-    const pins_list_t *list;
-    const char        *name;
-    size_t            size;
-    size_t            least; /* what there is of it */
-    void              *found;
-    int               (*accept)(const void *memory, const void *arg);
-    const void        *arg;
+    const daxpin_proc_t *proc;
+    daxpin_report_t     *report;
+    uint32_t            version; /* of a report that cannot be read; 0: there is
+                                    none */
 } pins_search_t;
 
-static int pins_search_fd(int dir, int fd, const char *target, void *arg)
+/* Take a report if it is that of the process: a child of a fork that has not
+ * executed anything has the descriptor of its parent's report. */
+static int pins_take_report(int fd, void *arg)
 {
     pins_search_t *search = arg;
-    size_t length         = strlen(search->name);
-    int memory;
+    struct {
+        uint32_t magic;
+        uint32_t version;
+        uint32_t pid;
+        uint32_t num_records;
+    } head; /* of daxpin_report_t */
 
-    if ((strncmp(target, search->name, length) != 0) ||
-        ((target[length] != '\0') && (target[length] != ' '))) {
+    if ((pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head)) ||
+        (head.magic != DAXPIN_REPORT_MAGIC) ||
+        (head.pid != (uint32_t)search->proc->own_pid)) {
         return 0;
     }
-    memory = pins_open_memory(search->list, dir, fd);
-    if (memory < 0) {
+    if ((head.version < DAXPIN_REPORT_OLDEST) ||
+        (head.version > DAXPIN_REPORT_VERSION) ||
+        (head.num_records != DAXPIN_REPORT_RECORDS)) {
+        search->version = head.version;
         return 0;
     }
-    search->found = pins_read_memory(memory, search->size, search->least);
-    close(memory);
-    if ((search->found != NULL) && !search->accept(search->found,
-                                                   search->arg)) {
-        free(search->found);
-        search->found = NULL;
-    }
-    return search->found != NULL;
+    search->report = daxpin_memory_read(fd, sizeof(*search->report),
+                                        offsetof(daxpin_report_t, events));
+    return search->report != NULL;
 }
 
-/* Check that a report is that of the process: a child of a fork that has not
- * executed anything has the descriptor of its parent's report. */
-static int pins_accept_report(const void *memory, const void *arg)
+/* Take the state that a holder's page says. */
+static int pins_take_state(int fd, void *arg)
 {
-    const daxpin_report_t *report = memory;
-    const daxpin_proc_t *proc     = arg;
+    pins_holder_t *holder = arg;
+    daxpin_control_t control;
+    pins_state_t *states;
+    const ssize_t least = offsetof(daxpin_control_t, locks);
 
-    if ((report->magic != DAXPIN_REPORT_MAGIC) ||
-        (report->pid != (uint32_t)proc->own_pid)) {
+    if ((pread(fd, &control, sizeof(control), 0) < least) ||
+        (control.magic != DAXPIN_CONTROL_MAGIC)) {
         return 0;
     }
-    if ((report->version < DAXPIN_REPORT_OLDEST) ||
-        (report->version > DAXPIN_REPORT_VERSION) ||
-        (report->num_records != DAXPIN_REPORT_RECORDS)) {
-        fprintf(stderr, "daxpin pins: cannot read the report of pid %d (",
-                (int)proc->pid);
-        daxpin_text_put(stderr, proc->command);
-        fprintf(stderr,
-                "): it has version %u, this command reads versions %u to %u; "
-                "use the daxpin command of the daxpin that the process uses\n",
-                report->version, DAXPIN_REPORT_OLDEST, DAXPIN_REPORT_VERSION);
-        return 0;
+    states = realloc(holder->states, (holder->count + 1) * sizeof(*states));
+    if (states == NULL) {
+        return -ENOMEM;
     }
-    return 1;
+    holder->states = states;
+    states[holder->count++] = (pins_state_t){
+        .dev   = control.dev,
+        .ino   = control.ino,
+        .state = (int)atomic_load(&control.state)
+    };
+    return 0;
 }
 
-static int pins_accept_control(const void *memory, const void *arg)
+/* Return what the pages of a process say. It is read once, for all the files of
+ * all processes; NULL: out of memory. */
+static const pins_holder_t *pins_find_holder(pins_list_t *list, pid_t pid)
 {
-    const daxpin_control_t *control = memory;
-    const pins_file_t *file         = arg;
+    size_t low = 0, high = list->num_holders, middle;
+    pins_holder_t *holders, holder = {.pid = pid};
 
-    return (control->magic == DAXPIN_CONTROL_MAGIC) &&
-           (control->dev == file->dev) && (control->ino == file->ino);
+    while (low < high) {
+        middle = (low + high) / 2;
+        if (list->holders[middle].pid < pid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if ((low < list->num_holders) && (list->holders[low].pid == pid)) {
+        return &list->holders[low];
+    }
+    holders = realloc(list->holders,
+                      (list->num_holders + 1) * sizeof(*holders));
+    if (holders == NULL) {
+        return NULL;
+    }
+    list->holders = holders;
+    daxpin_memory_each(pid, PINS_CONTROL, PINS_CONTROLS_MAX, pins_take_state,
+                       &holder);
+    memmove(&holders[low + 1], &holders[low],
+            (list->num_holders - low) * sizeof(*holders));
+    holders[low] = holder;
+    ++list->num_holders;
+    return &holders[low];
 }
 
-/* Return the state that the control page of a process says, or -1. */
-static int pins_read_state(const pins_list_t *list, pid_t pid,
+/* Return the state that the page of a process says, or -1. */
+static int pins_read_state(pins_list_t *list, pid_t pid,
                            const pins_file_t *file)
 {
-    pins_search_t search = {.list   = list,
-                            .name   = PINS_CONTROL,
-                            .size   = DAXPIN_CONTROL_SIZE,
-                            .least  = DAXPIN_CONTROL_SIZE,
-                            .accept = pins_accept_control,
-                            .arg    = file};
-    int state = -1;
+    const pins_holder_t *holder = pins_find_holder(list, pid);
+    size_t i;
 
-    daxpin_proc_each_link(pid, pins_search_fd, &search);
-    if (search.found != NULL) {
-        state = (int)atomic_load(
-                &((const daxpin_control_t*)search.found)->state);
-        free(search.found);
+    for (i = 0; (holder != NULL) && (i < holder->count); ++i) {
+        if ((holder->states[i].ino == file->ino) &&
+            (holder->states[i].dev == file->dev)) {
+            return holder->states[i].state;
+        }
     }
-    return state;
+    return -1;
 }
 
 /* A member has its holder's control page, and no descriptor of it. In another pid
  * namespace the holder's number may be another process's, which has no control
  * page of this file. */
-static int pins_find_state(const pins_list_t *list, pid_t pid,
+static int pins_find_state(pins_list_t *list, pid_t pid,
                            const pins_file_t *file)
 {
     int state = pins_read_state(list, pid, file);
@@ -211,20 +171,55 @@ static int pins_find_state(const pins_list_t *list, pid_t pid,
                    pins_read_state(list, file->holder, file);
 }
 
-/* Update the path of a file: the kernel follows renames of an open file */
+/* Replace a string. Without memory it stays. */
+static void pins_set_string(char **string_p, const char *value)
+{
+    char *copy = strdup(value);
+
+    if (copy != NULL) {
+        free(*string_p);
+        *string_p = copy;
+    }
+}
+
+/* The kernel puts a word after the last name of a file that was deleted. A file
+ * that has it in its name was not: it has a link. */
+static void pins_cut_deleted(pins_file_t *file, nlink_t links)
+{
+    const size_t length = strlen(file->path), more = strlen(PINS_DELETED);
+
+    file->deleted = (links == 0) && (length > more) &&
+                    (strcmp(file->path + length - more, PINS_DELETED) == 0);
+    if (file->deleted) {
+        file->path[length - more] = '\0';
+    }
+}
+
+/* Update the path of a file: the kernel follows renames of an open file. Do so for
+ * all files at once, since a process may have very many descriptors. */
 static int pins_name_fd(int dir, int fd, const char *target, void *arg)
 {
-    pins_file_t *file = arg;
+    const pins_process_t *process = arg;
     char name[16];
     struct stat st;
+    pins_file_t *file;
+    int known;
+    size_t i;
 
-    if (fd == file->owner_fd) {
-        snprintf(file->owner_path, sizeof(file->owner_path), "%s", target);
-    }
     snprintf(name, sizeof(name), "%d", fd);
-    if ((target[0] == '/') && (daxpin_proc_stat_fd(dir, name, &st) == 0) &&
-        (st.st_ino == file->ino) && (st.st_dev == file->dev)) {
-        snprintf(file->path, sizeof(file->path), "%s", target);
+    known = (target[0] == '/') && (daxpin_proc_stat_fd(dir, name, &st) == 0);
+    for (i = 0; i < process->count; ++i) {
+        file = &process->files[i];
+        if (file->pins == 0) {
+            continue;
+        }
+        if (fd == file->owner_fd) {
+            pins_set_string(&file->owner_path, target);
+        }
+        if (known && (st.st_ino == file->ino) && (st.st_dev == file->dev)) {
+            pins_set_string(&file->path, target);
+            pins_cut_deleted(file, st.st_nlink);
+        }
     }
     return 0;
 }
@@ -291,17 +286,22 @@ static int pins_compare(const void *one, const void *two)
     return strcmp(a->path, b->path);
 }
 
-/* Look what there is of the file beside the report. That takes long, and a process
- * accesses the files of many others: do so for pins alone. */
-static void pins_look(const pins_list_t *list, const pins_process_t *process,
-                      pins_file_t *file)
+/* Look what there is of the files beside the report. That takes long, and a
+ * process accesses the files of many others: do so for pins alone. */
+static void pins_look(pins_list_t *list, pins_process_t *process)
 {
-    file->state = -1;
-    if (file->pins > 0) {
-        daxpin_proc_each_link(process->proc.pid, pins_name_fd, file);
-        file->state = pins_find_state(list, process->proc.pid, file);
-        pins_check_lease(list, file);
-        file->note = pins_note(process, file);
+    const pid_t pid = process->proc.pid;
+    pins_file_t *file;
+    size_t i;
+
+    daxpin_proc_each_link(pid, pins_name_fd, process);
+    for (i = 0; i < process->count; ++i) {
+        file = &process->files[i];
+        if (file->pins > 0) {
+            file->state = pins_find_state(list, pid, file);
+            pins_check_lease(list, file);
+            file->note = pins_note(process, file);
+        }
     }
 }
 
@@ -315,44 +315,61 @@ static void pins_read_counts(const daxpin_report_t *report, size_t i,
     counts->accesses     = report->accesses[i];
 }
 
-static int pins_fill(const pins_list_t *list, const daxpin_report_t *report,
+/* Return whether a record of a report is to be shown. */
+static int pins_is_shown(const pins_list_t *list,
+                         const daxpin_report_record_t *record)
+{
+    return atomic_load(&record->used) &&
+           ((atomic_load(&record->pins) > 0) || list->all);
+}
+
+/* Fill in a file from a record of a report. Return 0 or -ENOMEM. */
+static int pins_fill_file(const daxpin_report_t *report, size_t i,
+                          pins_file_t *file)
+{
+    const daxpin_report_record_t *record = &report->records[i];
+
+    file->owner_fd  = (record->owner_type == DAXPIN_OWNER_FILE) ?
+                              record->owner_fd :
+                              -1;
+    file->dev       = record->dev;
+    file->ino       = record->ino;
+    file->pins      = atomic_load(&record->pins);
+    file->bytes     = atomic_load(&record->bytes);
+    file->holder    = (pid_t)record->holder_pid;
+    file->state     = -1;
+    file->locks     = atomic_load(&record->locks);
+    file->numa_node = record->numa_node;
+    pins_read_counts(report, i, &file->counts);
+    file->path = strndup(record->path, DAXPIN_REPORT_PATH - 1);
+    return (file->path != NULL) ? 0 : -ENOMEM;
+}
+
+static int pins_fill(pins_list_t *list, const daxpin_report_t *report,
                      pins_process_t *process)
 {
-    const daxpin_report_record_t *record;
-    pins_file_t *file;
-    unsigned i;
+    size_t i, count = 0;
 
+    for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
+        count += (size_t)pins_is_shown(list, &report->records[i]);
+    }
     process->omitted = atomic_load(&report->omitted);
-    process->files   = calloc(DAXPIN_REPORT_RECORDS, sizeof(*file));
+    process->files   = calloc(count + 1, sizeof(*process->files));
     if (process->files == NULL) {
-        fprintf(stderr, "daxpin pins: out of memory\n");
-        return -1;
+        return -ENOMEM;
     }
     for (i = 0; i < DAXPIN_REPORT_RECORDS; ++i) {
-        record = &report->records[i];
-        if (!atomic_load(&record->used) ||
-            ((atomic_load(&record->pins) == 0) && !list->all)) {
-            continue;
-        }
-        file            = &process->files[process->count++];
-        file->owner_fd  = (record->owner_type == DAXPIN_OWNER_FILE) ?
-                                  record->owner_fd :
-                                  -1;
-        file->dev       = record->dev;
-        file->ino       = record->ino;
-        file->pins      = atomic_load(&record->pins);
-        file->bytes     = atomic_load(&record->bytes);
-        file->holder    = (pid_t)record->holder_pid;
-        file->locks     = atomic_load(&record->locks);
-        file->numa_node = record->numa_node;
-        snprintf(file->path, sizeof(file->path), "%.*s",
-                 DAXPIN_REPORT_PATH - 1, record->path);
-        pins_read_counts(report, i, &file->counts);
-        if (list->look) {
-            pins_look(list, process, file);
+        if (pins_is_shown(list, &report->records[i]) &&
+            (pins_fill_file(report, i, &process->files[process->count++]) !=
+             0)) {
+            return -ENOMEM;
         }
     }
-    qsort(process->files, process->count, sizeof(*file), pins_compare);
+    if (list->look) {
+        pins_look(list, process);
+    }
+    qsort(process->files, process->count, sizeof(*process->files),
+          pins_compare);
     return 0;
 }
 
@@ -364,8 +381,7 @@ static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
     processes = realloc(list->processes,
                         (list->count + 1) * sizeof(*processes));
     if (processes == NULL) {
-        fprintf(stderr, "daxpin pins: out of memory\n");
-        return -1;
+        return -ENOMEM;
     }
     list->processes = processes;
     process         = &processes[list->count++];
@@ -374,17 +390,25 @@ static int pins_add(pins_list_t *list, const daxpin_proc_t *proc,
     return pins_fill(list, report, process);
 }
 
-/* Read the report of a process. Return 0 or a negative errno value. The caller
- * frees *report_p; NULL: there is none. */
-static int pins_read_report(const pins_list_t *list, pid_t pid,
-                            daxpin_proc_t *proc, daxpin_report_t **report_p)
+/* Report that the report of a process cannot be read. */
+static void pins_say_version(const char *command, const daxpin_proc_t *proc,
+                             uint32_t version)
 {
-    pins_search_t search = {.list   = list,
-                            .name   = DAXPIN_REPORT_LINK,
-                            .size   = sizeof(daxpin_report_t),
-                            .least  = offsetof(daxpin_report_t, events),
-                            .accept = pins_accept_report,
-                            .arg    = proc};
+    fprintf(stderr, "daxpin %s: cannot read the report of pid %d (", command,
+            (int)proc->pid);
+    daxpin_text_put(stderr, proc->command);
+    fprintf(stderr,
+            "): it has version %u, this command reads versions %u to %u; use "
+            "the daxpin command of the daxpin that the process uses\n",
+            version, DAXPIN_REPORT_OLDEST, DAXPIN_REPORT_VERSION);
+}
+
+/* Read the report of a process. Return 0 or a negative errno value; -EPROTO: it
+ * is of another version. The caller frees *report_p; NULL: there is none. */
+static int pins_read_report(pid_t pid, daxpin_proc_t *proc,
+                            daxpin_report_t **report_p, uint32_t *version_p)
+{
+    pins_search_t search = {.proc = proc};
     int ret;
 
     *report_p = NULL;
@@ -392,24 +416,50 @@ static int pins_read_report(const pins_list_t *list, pid_t pid,
     if (ret != 0) {
         return ret;
     }
-    ret = daxpin_proc_each_link(pid, pins_search_fd, &search);
+    ret = daxpin_memory_each(pid, DAXPIN_REPORT_LINK, PINS_REPORTS_MAX,
+                             pins_take_report, &search);
     if (ret < 0) {
         return ret;
     }
-    *report_p = search.found;
-    return 0;
+    *report_p  = search.report;
+    *version_p = search.version;
+    return ((search.report == NULL) && (search.version != 0)) ? -EPROTO : 0;
+}
+
+/* Return whether a process is passed for the first time. */
+static int pins_is_news(pid_t pid)
+{
+    static pid_t *pids;
+    static size_t count;
+    pid_t *longer;
+    size_t i;
+
+    for (i = 0; i < count; ++i) {
+        if (pids[i] == pid) {
+            return 0;
+        }
+    }
+    longer = realloc(pids, (count + 1) * sizeof(*pids));
+    if (longer != NULL) {
+        pids          = longer;
+        pids[count++] = pid;
+    }
+    return 1;
 }
 
 static int pins_read_process(pid_t pid, pins_list_t *list)
 {
     daxpin_report_t *report;
     daxpin_proc_t proc;
+    uint32_t version;
     int ret;
 
-    ret = pins_read_report(list, pid, &proc, &report);
+    ret = pins_read_report(pid, &proc, &report, &version);
     if (report != NULL) {
-        ret = (pins_add(list, &proc, report) == 0) ? 0 : -ENOMEM;
+        ret = pins_add(list, &proc, report);
         free(report);
+    } else if ((ret == -EPROTO) && pins_is_news(pid)) {
+        pins_say_version("pins", &proc, version); /* once, also by --watch */
     }
     return ret;
 }
@@ -417,14 +467,17 @@ static int pins_read_process(pid_t pid, pins_list_t *list)
 int daxpin_pins_read_counts(pid_t pid, dev_t dev, uint64_t ino,
                             daxpin_pins_counts_t *counts)
 {
-    const pins_list_t list = {.memfd_dev = pins_memfd_dev()};
     const daxpin_report_record_t *record;
     daxpin_report_t *report;
     daxpin_proc_t proc;
-    int i, found = 0;
+    uint32_t version;
+    int i, ret, found = 0;
 
-    if ((pins_read_report(&list, pid, &proc, &report) != 0) ||
-        (report == NULL)) {
+    ret = pins_read_report(pid, &proc, &report, &version);
+    if (ret == -EPROTO) {
+        pins_say_version("info", &proc, version);
+    }
+    if (report == NULL) {
         return 0;
     }
     for (i = 0; (i < (int)DAXPIN_REPORT_RECORDS) && !found; ++i) {
@@ -453,6 +506,9 @@ static void pins_read_named(pins_list_t *list, pid_t pid)
         return;
     }
     list->failed = 1;
+    if (ret == -EPROTO) {
+        return; /* after a message */
+    }
     if ((ret == -ENOENT) || (ret == -ESRCH)) {
         fprintf(stderr, "daxpin pins: there is no process %d\n", (int)pid);
     } else if ((ret == -EACCES) || (ret == -EPERM)) {
@@ -472,8 +528,7 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
     int ret;
 
     memset(list, 0, sizeof(*list));
-    list->memfd_dev = pins_memfd_dev();
-    list->all       = args->json || args->prometheus || args->watch;
+    list->all = args->json || args->prometheus || args->watch;
     /* A series goes on only if its labels stay: so the name is that in the
      * report, whatever becomes of the file */
     list->look = !args->prometheus;
@@ -493,14 +548,29 @@ static void pins_read(pins_list_t *list, const pins_args_t *args)
     }
 }
 
+static void pins_free_process(pins_process_t *process)
+{
+    size_t i;
+
+    for (i = 0; i < process->count; ++i) {
+        free(process->files[i].path);
+        free(process->files[i].owner_path);
+    }
+    free(process->files);
+}
+
 static void pins_free(pins_list_t *list)
 {
     size_t i;
 
     for (i = 0; i < list->count; ++i) {
-        free(list->processes[i].files);
+        pins_free_process(&list->processes[i]);
     }
     free(list->processes);
+    for (i = 0; i < list->num_holders; ++i) {
+        free(list->holders[i].states);
+    }
+    free(list->holders);
     daxpin_leases_free(&list->leases);
 }
 
@@ -528,6 +598,9 @@ static void pins_print_file(FILE *stream, const pins_file_t *file, int counts)
         fputc('\t', stream);
     }
     daxpin_text_put(stream, file->path);
+    if (file->deleted) {
+        fputs(PINS_DELETED, stream);
+    }
     if (file->note != NULL) {
         fprintf(stream, " (%s)", file->note);
     }
@@ -559,7 +632,7 @@ static void pins_print_process(FILE *stream, const pins_process_t *process,
         if ((file->owner_fd >= 0) &&
             ((i == 0) || (file->owner_fd != process->files[i - 1].owner_fd))) {
             fprintf(stream, "%d: ", file->owner_fd);
-            daxpin_text_put(stream, (file->owner_path[0] != '\0') ?
+            daxpin_text_put(stream, (file->owner_path != NULL) ?
                                             file->owner_path :
                                             "(closed)");
             fputc('\n', stream);
@@ -659,6 +732,10 @@ err:
     return 1;
 }
 
+/* The file to remove when a signal ends the command; NULL: there is none. It
+ * changes only while signals are blocked. */
+static const char *volatile pins_written;
+
 static int pins_write(const pins_args_t *args, const char *text)
 {
     sigset_t all, before;
@@ -672,6 +749,9 @@ static int pins_write(const pins_args_t *args, const char *text)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     status = pins_replace(args->output, text);
+    if ((status == 0) && args->watch) {
+        pins_written = args->output;
+    }
     sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }
@@ -709,23 +789,38 @@ static int pins_watch(const pins_args_t *args)
     return status;
 }
 
-/* Return the signals that are to end the command. One that is ignored, as SIGHUP
- * is by nohup, would come nevertheless if it were blocked. */
-static sigset_t pins_get_ends(void)
+/* Remove the file and end as the signal does. Async-signal-safe. */
+static void pins_end(int number)
+{
+    static const char message[] = "daxpin pins: cannot remove ";
+    const char *path            = pins_written;
+
+    if ((path != NULL) && (unlink(path) != 0) && (errno != ENOENT)) {
+        (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+        (void)!write(STDERR_FILENO, path, strlen(path));
+        (void)!write(STDERR_FILENO, "\n", 1);
+    }
+    signal(number, SIG_DFL);
+    raise(number); /* it comes when this function returns */
+}
+
+/* Have the signals that end the command call pins_end(), at any time: what it
+ * reads may take long. One that is ignored, as SIGHUP is by nohup, stays so. */
+static void pins_catch_ends(void)
 {
     static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
     struct sigaction action;
-    sigset_t ends;
     size_t i;
 
-    sigemptyset(&ends);
     for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); ++i) {
         if ((sigaction(numbers[i], NULL, &action) == 0) &&
             (action.sa_handler != SIG_IGN)) {
-            sigaddset(&ends, numbers[i]);
+            memset(&action, 0, sizeof(action));
+            action.sa_handler = pins_end;
+            sigfillset(&action.sa_mask);
+            sigaction(numbers[i], &action, NULL);
         }
     }
-    return ends;
 }
 
 /* Write the file until a signal comes, also if nothing has changed, so that its
@@ -733,34 +828,28 @@ static sigset_t pins_get_ends(void)
  * date must not be collected for ever. Standard output may be anything. */
 static int pins_watch_file(const pins_args_t *args)
 {
-    const sigset_t ends         = pins_get_ends();
     const time_t seconds        = (time_t)args->seconds;
     const struct timespec pause = {
         .tv_sec  = seconds,
         .tv_nsec = (long)((args->seconds - (double)seconds) * 1e9)
     };
-    int failed, status, number = -1, written = 0;
-    sigset_t before;
+    int failed, status;
     char *text;
 
-    sigprocmask(SIG_BLOCK, &ends, &before);
-    do {
+    pins_catch_ends();
+    for (;;) {
         text   = pins_print(args, &failed);
         status = ((text != NULL) && !failed) ? pins_write(args, text) : 1;
         free(text);
-        if (status == 0) {
-            written = 1;
-            number  = sigtimedwait(&ends, NULL, &pause);
+        if (status != 0) {
+            break;
         }
-    } while ((status == 0) && (number < 0));
-    if (written && (unlink(args->output) != 0) && (errno != ENOENT)) {
+        nanosleep(&pause, NULL);
+    }
+    if ((pins_written != NULL) && (unlink(args->output) != 0) &&
+        (errno != ENOENT)) {
         fprintf(stderr, "daxpin pins: cannot remove %s: %s\n", args->output,
                 strerror(errno));
-        status = 1;
-    }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (number > 0) {
-        raise(number);
     }
     return status;
 }
@@ -780,6 +869,19 @@ static int pins_parse_pid(const char *text, pid_t *pid_p)
     }
     *pid_p = (pid_t)pid;
     return 0;
+}
+
+/* Add a process, unless it is there already: none is listed twice. */
+static void pins_add_pid(pins_args_t *args, pid_t pid)
+{
+    size_t i;
+
+    for (i = 0; i < args->count; ++i) {
+        if (args->pids[i] == pid) {
+            return;
+        }
+    }
+    args->pids[args->count++] = pid;
 }
 
 static int pins_parse_seconds(const char *text, double *seconds_p)
@@ -808,6 +910,7 @@ static int pins_parse(int argc, char **argv, pins_args_t *args)
         {NULL}
     };
     int option;
+    pid_t pid;
 
     while ((option = getopt_long(argc, argv, "jpw", options, NULL)) >= 0) {
         switch (option) {
@@ -840,9 +943,10 @@ static int pins_parse(int argc, char **argv, pins_args_t *args)
     }
     args->pids = calloc((size_t)(argc - optind) + 1, sizeof(*args->pids));
     for (; (optind < argc) && (args->pids != NULL); ++optind) {
-        if (pins_parse_pid(argv[optind], &args->pids[args->count++]) != 0) {
+        if (pins_parse_pid(argv[optind], &pid) != 0) {
             return -1;
         }
+        pins_add_pid(args, pid);
     }
     return (args->pids != NULL) ? 0 : -1;
 }

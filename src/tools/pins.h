@@ -12,7 +12,6 @@
 
 #include "wire/report.h"
 
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -28,9 +27,9 @@ typedef struct daxpin_pins_counts {
 
 /* A file pinned by a process, for one owner, or accessed by it */
 typedef struct pins_file {
-    char             path[PATH_MAX];
-    char             owner_path[PATH_MAX]; /* of owner_fd */
-    int              owner_fd;             /* -1: the process owns the pin */
+    char             *path;
+    char             *owner_path; /* of owner_fd; NULL: it is closed */
+    int              owner_fd;    /* -1: the process owns the pin */
     dev_t            dev;
     uint64_t         ino;
     unsigned long    pins;     /* 0: it accesses the file only */
@@ -41,6 +40,7 @@ typedef struct pins_file {
     int              numa_node;
     const char       *lease;   /* as in /proc/locks; NULL: not known */
     const char       *note;    /* what the user should know; NULL: nothing */
+    int              deleted;  /* it has no name any more; path is its last */
     daxpin_pins_counts_t counts;
 } pins_file_t;
 
@@ -51,11 +51,26 @@ typedef struct pins_process {
     size_t        count;
 } pins_process_t;
 
+/* The state of a file, as the holder's page has it */
+typedef struct pins_state {
+    dev_t    dev;
+    uint64_t ino;
+    int      state; /* daxpin_state_t */
+} pins_state_t;
+
+/* What the pages of a process say */
+typedef struct pins_holder {
+    pid_t        pid;
+    pins_state_t *states;
+    size_t       count;
+} pins_holder_t;
+
 typedef struct pins_list {
     pins_process_t  *processes;
     size_t          count;
+    pins_holder_t   *holders; /* that were looked at, by pid */
+    size_t          num_holders;
     daxpin_leases_t leases;
-    dev_t           memfd_dev;
     int             failed; /* a message was printed */
     int             all;    /* with files that are accessed only */
     int             look;   /* also at what there is beside the reports */

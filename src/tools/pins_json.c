@@ -39,6 +39,21 @@ void daxpin_pins_json_counts(daxpin_json_t *json,
     pins_print_json_count(json, "revokes", &counts->events.revokes);
 }
 
+/* Print what the text has in parentheses after the name. */
+static void pins_print_json_note(daxpin_json_t *json, const pins_file_t *file)
+{
+    char note[64];
+
+    if (!file->deleted) {
+        daxpin_json_string(json, "note", file->note);
+        return;
+    }
+    snprintf(note, sizeof(note), "deleted%s%s",
+             (file->note != NULL) ? ", " : "",
+             (file->note != NULL) ? file->note : "");
+    daxpin_json_string(json, "note", note);
+}
+
 static void pins_print_json_file(daxpin_json_t *json,
                                  const pins_file_t *file)
 {
@@ -55,9 +70,7 @@ static void pins_print_json_file(daxpin_json_t *json,
                        (file->owner_fd >= 0) ? "file" : "process");
     if (file->owner_fd >= 0) {
         daxpin_json_number(json, "fd", file->owner_fd);
-        daxpin_json_string(json, "path", (file->owner_path[0] != '\0') ?
-                                                 file->owner_path :
-                                                 NULL);
+        daxpin_json_string(json, "path", file->owner_path);
     }
     daxpin_json_close(json, '}');
     daxpin_json_number(json, "pins", (long long)file->pins);
@@ -71,7 +84,7 @@ static void pins_print_json_file(daxpin_json_t *json,
                                NULL :
                                daxpin_state_name((daxpin_state_t)file->state));
     daxpin_json_string(json, "lease", file->lease);
-    daxpin_json_string(json, "note", file->note);
+    pins_print_json_note(json, file);
     daxpin_pins_json_counts(json, &file->counts);
     daxpin_json_close(json, '}');
 }

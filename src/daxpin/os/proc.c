@@ -425,13 +425,14 @@ int daxpin_proc_stat_fd(int dir_fd, const char *name, struct stat *st)
     struct statx stx;
 
     if (statx(dir_fd, name, AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-              STATX_INO | STATX_TYPE, &stx) != 0) {
+              STATX_INO | STATX_TYPE | STATX_NLINK, &stx) != 0) {
         return -errno;
     }
     memset(st, 0, sizeof(*st));
-    st->st_dev  = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-    st->st_ino  = stx.stx_ino;
-    st->st_mode = stx.stx_mode & S_IFMT;
+    st->st_dev   = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+    st->st_ino   = stx.stx_ino;
+    st->st_mode  = stx.stx_mode & S_IFMT;
+    st->st_nlink = stx.stx_nlink;
     return 0;
 }
 

@@ -88,8 +88,8 @@ typedef int (*daxpin_proc_fd_func_t)(int dir_fd, const char *name, void *arg);
  * returned last, or -errno if the descriptors cannot be read. */
 int daxpin_proc_each_fd(pid_t pid, daxpin_proc_fd_func_t func, void *arg);
 
-/* Get st_dev, st_ino and the type (of st_mode) of what a descriptor refers to,
- * as daxpin_proc_each_fd() passes it; the rest of *st is 0. name "": dir_fd
+/* Get st_dev, st_ino, st_nlink and the type (of st_mode) of what a descriptor
+ * refers to, as daxpin_proc_each_fd() passes it; the rest of *st is 0. name "": dir_fd
  * itself. The kernel answers by itself: the descriptor may be of any file system,
  * also of one whose server never answers. Return 0 or -errno. */
 int daxpin_proc_stat_fd(int dir_fd, const char *name, struct stat *st);
