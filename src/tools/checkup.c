@@ -19,6 +19,7 @@
 
 #define CHECKUP_TEXT_MAX 8192
 #define CAPTURE_PAUSE_NS 2000000 /* between looks at a command */
+#define CAPTURE_KILL_MS  3000    /* in which a command can end by itself */
 
 static const struct {
     const char *word;
@@ -61,17 +62,87 @@ void daxpin_checkup_add(daxpin_checkup_t *checkup, daxpin_finding_t finding,
  * Commands
  */
 
-static pid_t capture_start(char *const *argv, int out)
+/* The signals that end the doctor. A command must not go on without it, nor must
+ * its files stay. */
+static const int capture_ends[] = {SIGHUP, SIGINT, SIGTERM};
+
+#define CAPTURE_ENDS (sizeof(capture_ends) / sizeof(capture_ends[0]))
+
+static volatile sig_atomic_t capture_signal; /* that came; 0: none */
+
+typedef struct capture_signals {
+    struct sigaction actions[CAPTURE_ENDS]; /* from before */
+    sigset_t         before;  /* the mask from before */
+    sigset_t         waiting; /* the mask with which the doctor waits */
+} capture_signals_t;
+
+static void capture_note_signal(int number)
+{
+    capture_signal = number;
+}
+
+void daxpin_capture_block(sigset_t *before)
+{
+    sigset_t ends;
+    size_t i;
+
+    sigemptyset(&ends);
+    for (i = 0; i < CAPTURE_ENDS; ++i) {
+        sigaddset(&ends, capture_ends[i]);
+    }
+    sigprocmask(SIG_BLOCK, &ends, before);
+}
+
+/* Let the signals come while the doctor waits for a command, and only then. One
+ * that is ignored stays so. */
+static void capture_catch(capture_signals_t *signals)
+{
+    struct sigaction action = {.sa_handler = capture_note_signal};
+    size_t i;
+
+    daxpin_capture_block(&signals->before);
+    signals->waiting = signals->before;
+    capture_signal   = 0;
+    for (i = 0; i < CAPTURE_ENDS; ++i) {
+        sigdelset(&signals->waiting, capture_ends[i]);
+        sigaction(capture_ends[i], NULL, &signals->actions[i]);
+        if (signals->actions[i].sa_handler != SIG_IGN) {
+            sigaction(capture_ends[i], &action, NULL);
+        }
+    }
+}
+
+/* Undo that. A signal that came ends the doctor, at once or when the caller lets
+ * it come. */
+static void capture_release(const capture_signals_t *signals)
+{
+    size_t i;
+
+    for (i = 0; i < CAPTURE_ENDS; ++i) {
+        sigaction(capture_ends[i], &signals->actions[i], NULL);
+    }
+    if (capture_signal != 0) {
+        raise(capture_signal);
+    }
+    sigprocmask(SIG_SETMASK, &signals->before, NULL);
+}
+
+static pid_t capture_start(char *const *argv, int out,
+                           const capture_signals_t *signals)
 {
     pid_t pid = fork();
 
     if (pid == 0) {
         setpgid(0, 0); /* a timeout kills it and all that it starts */
+        sigprocmask(SIG_SETMASK, &signals->waiting, NULL);
         dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
         dup2(out, STDOUT_FILENO);
         dup2(out, STDERR_FILENO);
         execvp(argv[0], argv);
         _exit(127);
+    }
+    if (pid > 0) {
+        setpgid(pid, pid); /* the child may not have come to it yet */
     }
     return pid;
 }
@@ -84,11 +155,20 @@ static long long capture_now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* Read until the command closes the pipe. Return 0 or -ETIMEDOUT. */
-static int capture_read(int in, long long end, FILE *output)
+static struct timespec capture_time(long long ms)
+{
+    return (struct timespec){.tv_sec  = ms / 1000,
+                             .tv_nsec = ms % 1000 * 1000000};
+}
+
+/* Read until the command closes the pipe. Return 0, -ETIMEDOUT, or -EINTR if the
+ * doctor is to end. */
+static int capture_read(int in, long long end, const sigset_t *waiting,
+                        FILE *output)
 {
     struct pollfd ready = {.fd = in, .events = POLLIN};
     char buffer[4096];
+    struct timespec time;
     ssize_t length;
     long long left;
 
@@ -97,7 +177,11 @@ static int capture_read(int in, long long end, FILE *output)
         if (left <= 0) {
             return -ETIMEDOUT;
         }
-        if (poll(&ready, 1, (int)left) <= 0) {
+        time = capture_time(left);
+        if (ppoll(&ready, 1, &time, waiting) <= 0) {
+            if (capture_signal != 0) {
+                return -EINTR;
+            }
             continue;
         }
         length = read(in, buffer, sizeof(buffer));
@@ -108,9 +192,10 @@ static int capture_read(int in, long long end, FILE *output)
     }
 }
 
-/* Wait for a command that has closed the pipe: it may go on without. Return 0 or
- * -ETIMEDOUT. */
-static int capture_wait(pid_t pid, long long end, int *status_p)
+/* Wait for a command that has closed the pipe: it may go on without. Return as
+ * capture_read(). */
+static int capture_wait(pid_t pid, long long end, const sigset_t *waiting,
+                        int *status_p)
 {
     const struct timespec pause = {.tv_nsec = CAPTURE_PAUSE_NS};
 
@@ -118,25 +203,45 @@ static int capture_wait(pid_t pid, long long end, int *status_p)
         if (capture_now_ms() >= end) {
             return -ETIMEDOUT;
         }
-        nanosleep(&pause, NULL);
+        ppoll(NULL, 0, &pause, waiting);
+        if (capture_signal != 0) {
+            return -EINTR;
+        }
     }
     return 0;
 }
 
-/* Read what the command writes, and wait for it; kill it if it takes too long.
- * Return 0 or -ETIMEDOUT. */
-static int capture_finish(pid_t pid, int in, long long end, FILE *output,
-                          int *status_p)
+/* End a command and all that it started. A launcher needs a moment to do so on
+ * other nodes. */
+static void capture_kill(pid_t pid, int *status_p)
 {
-    int ret = capture_read(in, end, output);
+    const struct timespec pause = {.tv_nsec = CAPTURE_PAUSE_NS};
+    const long long end         = capture_now_ms() + CAPTURE_KILL_MS;
+    siginfo_t info;
+
+    kill(-pid, SIGTERM);
+    do {
+        info.si_pid = 0;
+        waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    } while ((info.si_pid == 0) && (capture_now_ms() < end) &&
+             (nanosleep(&pause, NULL) == 0));
+    kill(-pid, SIGKILL);
+    while ((waitpid(pid, status_p, 0) < 0) && (errno == EINTR)) {
+    }
+}
+
+/* Read what the command writes, and wait for it; end it if it takes too long, or
+ * if the doctor is to end. Return as capture_read(). */
+static int capture_finish(pid_t pid, int in, long long end,
+                          const sigset_t *waiting, FILE *output, int *status_p)
+{
+    int ret = capture_read(in, end, waiting, output);
 
     if (ret == 0) {
-        ret = capture_wait(pid, end, status_p);
+        ret = capture_wait(pid, end, waiting, status_p);
     }
     if (ret != 0) {
-        kill(-pid, SIGKILL);
-        while ((waitpid(pid, status_p, 0) < 0) && (errno == EINTR)) {
-        }
+        capture_kill(pid, status_p);
     }
     return ret;
 }
@@ -144,6 +249,7 @@ static int capture_finish(pid_t pid, int in, long long end, FILE *output,
 int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
 {
     int fds[2], status = 0, ret;
+    capture_signals_t signals;
     size_t size = 0;
     FILE *output;
     pid_t pid;
@@ -153,13 +259,15 @@ int daxpin_capture(char *const *argv, unsigned seconds, char **output_p)
     if ((output == NULL) || (pipe2(fds, O_CLOEXEC) != 0)) {
         return -errno;
     }
-    pid = capture_start(argv, fds[1]);
+    capture_catch(&signals);
+    pid = capture_start(argv, fds[1], &signals);
     ret = (pid < 0) ? -errno : 0;
     close(fds[1]);
     if (ret == 0) {
         ret = capture_finish(pid, fds[0], capture_now_ms() + seconds * 1000LL,
-                             output, &status);
+                             &signals.waiting, output, &status);
     }
+    capture_release(&signals);
     close(fds[0]);
     fclose(output);
     if (ret == -ETIMEDOUT) {

@@ -11,6 +11,7 @@
 
 #include "wire/ucx_md.h"
 
+#include <signal.h>
 #include <stddef.h>
 
 typedef enum daxpin_finding {
@@ -50,9 +51,15 @@ void daxpin_check_ompi(daxpin_checkup_t *checkup);
  * NULL: mpirun on this node. */
 void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher);
 
+/* Block the signals that end the doctor, so that what has to be undone is. They
+ * are in force nevertheless while daxpin_capture() waits: it ends the command,
+ * and returns with the signal pending. before: the mask to restore. */
+void daxpin_capture_block(sigset_t *before);
+
 /* Run a command and store what it writes to standard output and standard error;
  * the caller frees it. Return its exit status as a shell has it, 124 if it
- * takes longer than that, or -errno if it cannot be started. */
+ * takes longer than that, or -errno if it cannot be started; -EINTR: the doctor is
+ * to end. */
 int daxpin_capture(char *const *argv, unsigned seconds, char **output_p);
 
 /* Return the rest of the first line of such output that begins with a string, and

@@ -11,16 +11,22 @@
 
 #include "daxpin/os/fstype.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define JOB_TIME      180 /* seconds */
 #define JOB_RANKS_MAX 4096
 #define JOB_KEY_MAX   16
 #define JOB_VALUE_MAX 512
+
+#define JOB_REMOVE_TRIES 40
+#define JOB_REMOVE_PAUSE 50000000 /* ns */
 
 /* A line that a rank printed */
 typedef struct job_line {
@@ -267,13 +273,67 @@ static const char *job_spare_dir(void)
                                                                 "/dev/shm";
 }
 
+/* Make a directory for the files of the job, which nobody else can write to, at a
+ * place for the job's files. Return 0 or -errno. */
+static int job_make_dir(const char *place, char *dir, size_t size)
+{
+    if (snprintf(dir, size, "%s/daxpin-probe.XXXXXX", place) >= (int)size) {
+        return -ENAMETOOLONG;
+    }
+    return (mkdtemp(dir) != NULL) ? 0 : -errno; /* of mode 0700 */
+}
+
+/* Remove the files in a directory. Return 0, or -1 with errno. */
+static int job_empty_dir(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int error = 0;
+
+    if (dir == NULL) {
+        return -1;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if ((strcmp(entry->d_name, ".") != 0) &&
+            (strcmp(entry->d_name, "..") != 0) &&
+            (unlinkat(dirfd(dir), entry->d_name, 0) != 0) &&
+            (errno != ENOENT)) {
+            error = errno;
+        }
+    }
+    closedir(dir);
+    errno = error;
+    return (error == 0) ? 0 : -1;
+}
+
+/* Remove the directory of the job with its files. The ranks may have done so; one
+ * that did not end in time may still add a file. */
+static void job_remove_dir(const char *dir)
+{
+    const struct timespec pause = {.tv_nsec = JOB_REMOVE_PAUSE};
+    unsigned tries              = 0;
+
+    while ((job_empty_dir(dir) != 0) || (rmdir(dir) != 0)) {
+        if (errno == ENOENT) {
+            return;
+        }
+        if ((errno != ENOTEMPTY) || (++tries == JOB_REMOVE_TRIES)) {
+            fprintf(stderr, "daxpin doctor: cannot remove %s: %s\n", dir,
+                    strerror(errno));
+            return;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* Start the job with its directory. Return as daxpin_capture(). */
 static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
-                     job_t *job)
+                     char *dir, job_t *job)
 {
     char mpirun[] = "mpirun", n[] = "-n", two[] = "2";
     char oversubscribe[] = "--oversubscribe";
     char *own[]          = {mpirun, n, two, oversubscribe, NULL};
-    char named[2], dir[PATH_MAX];
+    char named[2];
     size_t count = 0;
     char **argv;
     int status;
@@ -290,8 +350,6 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
         return -ENOMEM;
     }
     snprintf(named, sizeof(named), "%d", checkup->dir[0] != '\0');
-    snprintf(dir, sizeof(dir), "%s", (checkup->dir[0] != '\0') ?
-             checkup->dir : job_spare_dir());
     memcpy(argv, launcher, count * sizeof(*argv));
     argv[count]     = probe;
     argv[count + 1] = dir;
@@ -299,6 +357,32 @@ static int job_start(daxpin_checkup_t *checkup, char **launcher, char *probe,
     status          = daxpin_capture(argv, JOB_TIME, &job->output);
     free(argv);
     return status;
+}
+
+/* Start the job, and remove what it leaves. Return 0, or -errno if it has no
+ * directory. */
+static int job_run(daxpin_checkup_t *checkup, char **launcher, char *probe,
+                   job_t *job, int *status_p)
+{
+    const char *place = (checkup->dir[0] != '\0') ? checkup->dir :
+                                                    job_spare_dir();
+    char dir[PATH_MAX];
+    sigset_t before;
+    int ret;
+
+    daxpin_capture_block(&before);
+    ret = job_make_dir(place, dir, sizeof(dir));
+    if (ret == 0) {
+        *status_p = job_start(checkup, launcher, probe, dir, job);
+        job_remove_dir(dir);
+    } else {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "job",
+                           "cannot start one: cannot make a directory for its "
+                           "files in %s: %s; name another one (daxpin doctor "
+                           "DIRECTORY)", place, strerror(-ret));
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ret;
 }
 
 /* Return whether a launcher starts programs of Open MPI, or say why not. */
@@ -323,7 +407,7 @@ void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
 {
     char *probe = checkup->place.probe;
     job_t job   = {0};
-    int status;
+    int status  = 0;
 
     if (!job_can_start(checkup, (launcher != NULL) ? launcher[0] : "mpirun")) {
         return;
@@ -334,9 +418,10 @@ void daxpin_check_job(daxpin_checkup_t *checkup, char **launcher)
                            "with Open MPI and install it", probe);
         return;
     }
-    status = job_start(checkup, launcher, probe, &job);
-    job_parse(&job);
-    job_add_findings(checkup, &job, status);
+    if (job_run(checkup, launcher, probe, &job, &status) == 0) {
+        job_parse(&job);
+        job_add_findings(checkup, &job, status);
+    }
     free(job.lines);
     free(job.output);
 }

@@ -9,6 +9,8 @@
  *
  * usage: daxpin-probe DIRECTORY NAMED
  *
+ * DIRECTORY: of this user alone. The rank makes it if this node has none, and
+ * removes it at the end, unless another rank has a file in it.
  * NAMED: 1 if UCX_DAXPIN_FILES names the directory or need not.
  */
 
@@ -23,6 +25,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <mpi.h>
@@ -262,23 +265,52 @@ static void probe_name_dir(const char *dir)
     setenv("UCX_DAXPIN_FILES", value, 1);
 }
 
+/* Make the directory, or check that it is this user's alone: the names in it are
+ * known to all. Return 0, or -1 after a message. */
+static int probe_make_dir(const char *dir)
+{
+    struct stat st;
+
+    if (mkdir(dir, 0700) == 0) {
+        return 0;
+    }
+    if ((errno == EEXIST) && (lstat(dir, &st) == 0)) {
+        if (S_ISDIR(st.st_mode) && (st.st_uid == geteuid()) &&
+            !(st.st_mode & (S_IRWXG | S_IRWXO))) {
+            return 0;
+        }
+        errno = EPERM;
+    }
+    fprintf(stderr, "%s: cannot use this directory: %s; the one above it has "
+            "to be on each node, and be writable there\n", dir,
+            strerror(errno));
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
+    const char *dir;
+
     if (argc != 3) {
         fprintf(stderr, "This is a part of `daxpin doctor`.\n");
         return 2;
     }
+    dir = argv[1];
     alarm(PROBE_TIME);
+    if (probe_make_dir(dir) != 0) {
+        return 1;
+    }
     if (strcmp(argv[2], "1") != 0) {
-        probe_name_dir(argv[1]);
+        probe_name_dir(dir);
     }
     MPI_Init(&argc, &argv);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &probe_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &probe_size);
     probe_print_process();
-    probe_window(argv[1]);
-    probe_named_window(argv[1]);
+    probe_window(dir);
+    probe_named_window(dir);
     MPI_Finalize();
+    rmdir(dir);
     return 0;
 }
