@@ -18,9 +18,7 @@ static const char *launcher_name(const char *path)
     return (slash == NULL) ? path : slash + 1;
 }
 
-/* Find the program that execvp() would start, behind symbolic links. Return its
- * path, to be freed, or NULL. */
-static char *launcher_find(const char *command)
+char *daxpin_launcher_find(const char *command)
 {
     const char *dir, *end;
     char *found = NULL;
@@ -61,7 +59,7 @@ static int launcher_is_of_mpich(const char *name)
 
 int daxpin_launcher_is_mpich(const char *command)
 {
-    char *path = launcher_find(command);
+    char *path = daxpin_launcher_find(command);
     int ret    = launcher_is_of_mpich(
             launcher_name((path != NULL) ? path : command));
 
@@ -71,7 +69,7 @@ int daxpin_launcher_is_mpich(const char *command)
 
 int daxpin_launcher_is_ompi(const char *command)
 {
-    char *path       = launcher_find(command);
+    char *path       = daxpin_launcher_find(command);
     const char *name = launcher_name((path != NULL) ? path : command);
     int ret          = !launcher_is_of_mpich(name) &&
                        (launcher_is_known(name) ||

@@ -6,6 +6,10 @@
 
 /* Commands that start the ranks of a job */
 
+/* Find the program that execvp() would start, behind symbolic links. Return its
+ * path, to be freed, or NULL. */
+char *daxpin_launcher_find(const char *command);
+
 /* Return whether a command leads to a launcher of MPICH: its name, or that of the
  * program behind all symbolic links, says so. */
 int daxpin_launcher_is_mpich(const char *command);

@@ -51,7 +51,7 @@ static int run_prepare(const daxpin_place_t *place, const char *command)
 int daxpin_cmd_run(int argc, char **argv)
 {
     static daxpin_place_t place;
-    int first = 1;
+    int error, first = 1;
 
     if ((first < argc) && (strcmp(argv[first], "--") == 0)) {
         ++first;
@@ -67,7 +67,8 @@ int daxpin_cmd_run(int argc, char **argv)
         return 1;
     }
     execvp(argv[first], &argv[first]);
+    error = errno; /* a message may not come through */
     fprintf(stderr, "daxpin run: cannot start %s: %s\n", argv[first],
-            strerror(errno));
-    return (errno == ENOENT) ? RUN_EXIT_NOT_FOUND : RUN_EXIT_CANNOT;
+            strerror(error));
+    return (error == ENOENT) ? RUN_EXIT_NOT_FOUND : RUN_EXIT_CANNOT;
 }
