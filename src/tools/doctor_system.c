@@ -51,23 +51,40 @@ static void system_check_kernel(daxpin_checkup_t *checkup)
 static void system_check_leases(daxpin_checkup_t *checkup)
 {
     char value[32] = "";
-    long seconds;
 
-    daxpin_proc_read_line("/proc/sys/fs/leases-enable", value, sizeof(value));
-    if (value[0] == '0') {
+    if (daxpin_proc_read_line("/proc/sys/fs/leases-enable", value,
+                              sizeof(value)) != 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "leases",
+                           "cannot read fs.leases-enable; mount /proc");
+    } else if (value[0] == '0') {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, "leases",
                            "are switched off; sysctl fs.leases-enable=1");
     } else {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_OK, "leases",
                            "are switched on");
     }
+}
+
+static void system_check_break_time(daxpin_checkup_t *checkup)
+{
+    char value[32] = "";
+    long seconds;
+
     if (daxpin_proc_read_line("/proc/sys/fs/lease-break-time", value,
-                         sizeof(value)) != 0) {
+                              sizeof(value)) != 0) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
                            "cannot read fs.lease-break-time; mount /proc");
         return;
     }
     seconds = atol(value);
+    if (seconds <= 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_WARN, "lease-break-time",
+                           "%ld s: the kernel takes no lease from a process: "
+                           "whoever truncates a file waits for ever if the job "
+                           "that has it hangs; sysctl fs.lease-break-time=45",
+                           seconds);
+        return;
+    }
     daxpin_checkup_add(checkup,
                        (seconds <= 1) ? DAXPIN_FINDING_BAD :
                        (seconds < SYSTEM_BREAK_TIME_MIN) ?
@@ -240,6 +257,7 @@ void daxpin_check_system(daxpin_checkup_t *checkup)
 {
     system_check_kernel(checkup);
     system_check_leases(checkup);
+    system_check_break_time(checkup);
     system_check_membarrier(checkup);
     system_check_kcmp(checkup);
     system_check_memlock(checkup, system_check_rdma(checkup));

@@ -615,6 +615,19 @@ static void test_module_advice(void **state)
     (void)state;
 }
 
+/* A lease that never expires leaves a device all the time that there is */
+static void test_grace(void **state)
+{
+    assert_int_equal(daxpin_kmod_grace(45, 2), 22500);
+    assert_int_equal(daxpin_kmod_grace(1, 2), 500);
+    assert_int_equal(daxpin_kmod_grace(45, 1), 45000);
+    assert_int_equal(daxpin_kmod_grace(61, 1), DAXPIN_IOC_GRACE_MAX);
+    assert_int_equal(daxpin_kmod_grace(0, 2), DAXPIN_IOC_GRACE_MAX);
+    assert_int_equal(daxpin_kmod_grace(0, 1), DAXPIN_IOC_GRACE_MAX);
+    assert_int_equal(daxpin_kmod_grace(0x7fffffff, 2), DAXPIN_IOC_GRACE_MAX);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const child_entry_t children[] = {
@@ -637,7 +650,8 @@ int main(int argc, char **argv)
         unit_case(test_report_omitted_then_recorded),
         unit_case(test_report_accesses),
         unit_case(test_report_prefers_pins),
-        unit_case(test_module_advice)
+        unit_case(test_module_advice),
+        unit_case(test_grace)
     };
 
     return unit_main("pin", argc, argv, children, tests);

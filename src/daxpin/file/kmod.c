@@ -138,14 +138,22 @@ static int daxpin_kmod_try(daxpin_file_t *file, int fd,
     return 0;
 }
 
+unsigned daxpin_kmod_grace(unsigned break_time, unsigned part)
+{
+    const uint64_t ms = (uint64_t)break_time * 1000 / part;
+
+    return ((break_time > 0) && (ms < DAXPIN_IOC_GRACE_MAX)) ?
+                   (unsigned)ms :
+                   DAXPIN_IOC_GRACE_MAX;
+}
+
 /* Make of a pinned range what devices can register, in the way that the kernel
  * has for it. The grace is the time in which this process decides whether it
  * lends the file; if the process hangs, the kernel takes the blocks back. */
 static int daxpin_kmod_offer(const daxpin_file_t *file, daxpin_kmod_pin_t *pin)
 {
-    const unsigned break_ms        = daxpin_lease_break_time() * 1000;
-    struct daxpin_ioc_export args  = {.flags = 0};
-    uint32_t ways                  = 0;
+    struct daxpin_ioc_export args = {.flags = 0};
+    uint32_t ways                 = 0;
 
     if (ioctl(pin->fd, DAXPIN_IOC_GET_WAYS, &ways) != 0) {
         return daxpin_error(errno,
@@ -154,8 +162,7 @@ static int daxpin_kmod_offer(const daxpin_file_t *file, daxpin_kmod_pin_t *pin)
                             file->path);
     }
     if (ways & DAXPIN_IOC_DMABUF) {
-        args.grace_ms = (break_ms / 2 < DAXPIN_IOC_GRACE_MAX) ?
-                        break_ms / 2 : DAXPIN_IOC_GRACE_MAX;
+        args.grace_ms = daxpin_kmod_grace(daxpin_lease_break_time(), 2);
         pin->dmabuf   = ioctl(pin->fd, DAXPIN_IOC_EXPORT, &args);
         return (pin->dmabuf >= 0) ? 0 :
                daxpin_error(errno, "%s: cannot export the pinned blocks as a "
@@ -314,14 +321,10 @@ void daxpin_kmod_unpin(daxpin_kmod_pin_t *pin)
  * can only do it at once does so. */
 static int daxpin_kmod_revoke_dmabuf(const daxpin_kmod_pin_t *pin, int later)
 {
-    uint32_t delay_ms = DAXPIN_IOC_GRACE_MAX;
-    unsigned break_time;
+    uint32_t delay_ms;
 
     if (later) {
-        break_time = daxpin_lease_break_time();
-        if ((break_time > 0) && (break_time < delay_ms / 1000)) {
-            delay_ms = break_time * 1000;
-        }
+        delay_ms = daxpin_kmod_grace(daxpin_lease_break_time(), 1);
         if (ioctl(pin->fd, DAXPIN_IOC_REVOKE_IN, &delay_ms) == 0) {
             return 0;
         }

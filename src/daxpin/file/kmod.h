@@ -32,6 +32,11 @@ int daxpin_kmod_is_available(void);
 /* Return whether the policy forbids the pin module. Needs no lock. */
 int daxpin_kmod_is_off(void);
 
+/* Return a part of a number of seconds, fs.lease-break-time, in milliseconds, and
+ * no more than the module takes; 0: that, because no lease expires. Needs no
+ * lock. */
+unsigned daxpin_kmod_grace(unsigned break_time, unsigned part);
+
 /* Return whether devices can register the kernel pin: it is not revoked, and not
  * one of the parent. */
 int daxpin_kmod_is_live(const daxpin_kmod_pin_t *pin);
