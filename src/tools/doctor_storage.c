@@ -49,6 +49,15 @@ static int storage_is_named(const char *path)
     return 0;
 }
 
+/* Return whether daxpin takes files in a place for its own: that is named, or
+ * fsdax is and they are used with DAX. */
+static int storage_is_ours(const daxpin_storage_t *storage)
+{
+    return storage_is_named(storage->path) ||
+           ((storage->dax != 0) &&
+            daxpin_list_has(storage_files(), STORAGE_FSDAX));
+}
+
 /* Keep the first directory that is good for the job's file */
 static void storage_note_dir(daxpin_checkup_t *checkup,
                              const daxpin_storage_t *storage)
@@ -94,6 +103,24 @@ static void storage_check(daxpin_checkup_t *checkup,
     }
 }
 
+static void storage_report_ignored(daxpin_checkup_t *checkup,
+                                   const daxpin_storage_t *storage,
+                                   const char *path)
+{
+    if (storage->dax == 0) {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
+                           "is not used with DAX (%s), and %s does not name "
+                           "its directory: daxpin ignores it; set the variable "
+                           "to %s", storage->no_dax_reason, STORAGE_FILES_ENV,
+                           storage->dir);
+    } else {
+        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
+                           "%s names neither its directory nor %s: daxpin "
+                           "ignores it; add one to the variable",
+                           STORAGE_FILES_ENV, STORAGE_FSDAX);
+    }
+}
+
 /* Check a path of the command line */
 static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
 {
@@ -103,13 +130,9 @@ static void storage_check_path(daxpin_checkup_t *checkup, const char *path)
     if (ret != 0) {
         daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
                            "cannot stat: %s", strerror(-ret));
-    } else if ((storage.dax == 0) && !storage_is_named(storage.path) &&
-               (S_ISREG(storage.st.st_mode) || S_ISDIR(storage.st.st_mode))) {
-        daxpin_checkup_add(checkup, DAXPIN_FINDING_BAD, path,
-                           "is not used with DAX (%s), and %s does not name "
-                           "its directory: daxpin ignores it; set the variable "
-                           "to %s", storage.no_dax_reason, STORAGE_FILES_ENV,
-                           storage.dir);
+    } else if ((S_ISREG(storage.st.st_mode) || S_ISDIR(storage.st.st_mode)) &&
+               !storage_is_ours(&storage)) {
+        storage_report_ignored(checkup, &storage, path);
     } else {
         storage_check(checkup, &storage, path);
     }

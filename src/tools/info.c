@@ -228,6 +228,7 @@ static void info_print_verdict(const char *name, const info_verdict_t *verdict)
 {
     static const char *const words[] = {
         [DAXPIN_VERDICT_NO]      = "no",
+        [DAXPIN_VERDICT_UNFIT]   = "no",
         [DAXPIN_VERDICT_YES]     = "yes",
         [DAXPIN_VERDICT_UNKNOWN] = "not known"
     };
@@ -360,6 +361,7 @@ static void info_json_openers(daxpin_json_t *json,
         daxpin_json_close(json, '}');
     }
     daxpin_json_close(json, ']');
+    daxpin_json_number(json, "more_processes", openers->more);
     daxpin_json_number(json, "hidden_processes", openers->hidden);
 }
 

@@ -7,6 +7,7 @@
 
 #include "daxpin/daxpin.h"
 #include "daxpin/os/hold.h"
+#include "daxpin/os/socket.h"
 #include "wire/guardd.h"
 #include "wire/ioctl.h"
 
@@ -320,13 +321,30 @@ daxpin_verdict_t daxpin_hold_verdict(const daxpin_storage_t *storage,
                          "tried: a truncate waits for a held block");
 }
 
+/* Open the device of the pin module. Return a descriptor or -errno. */
+static int locks_open_kmod(void)
+{
+    int fd = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+    return (fd >= 0) ? fd : -errno;
+}
+
+/* Return the interface version of the module; 0: it has none. */
+static unsigned locks_kmod_version(int fd)
+{
+    uint32_t version = 0;
+
+    return (ioctl(fd, DAXPIN_IOC_GET_VERSION, &version) == 0) ? version : 0;
+}
+
 unsigned daxpin_kmod_offers(void)
 {
-    int fd          = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
     uint32_t offers = 0;
+    int fd          = locks_open_kmod();
 
     if (fd >= 0) {
-        if (ioctl(fd, DAXPIN_IOC_GET_WAYS, &offers) != 0) {
+        if ((locks_kmod_version(fd) != DAXPIN_IOC_VERSION) ||
+            (ioctl(fd, DAXPIN_IOC_GET_WAYS, &offers) != 0)) {
             offers = 0;
         }
         close(fd);
@@ -336,17 +354,27 @@ unsigned daxpin_kmod_offers(void)
 
 daxpin_verdict_t daxpin_kmod_verdict(char *reason)
 {
-    unsigned offers;
+    unsigned offers, version;
+    int fd;
 
-    if (access(DAXPIN_DEVICE, F_OK) != 0) {
+    fd = locks_open_kmod();
+    if ((fd == -ENOENT) || (fd == -ENXIO) || (fd == -ENODEV)) {
         return locks_explain(DAXPIN_VERDICT_NO, reason,
                              "there is no %s: the pin module is not loaded; "
                              "modprobe daxpin", DAXPIN_DEVICE);
     }
-    if (faccessat(AT_FDCWD, DAXPIN_DEVICE, R_OK | W_OK, AT_EACCESS) != 0) {
+    if (fd < 0) {
         return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
                              "cannot open %s: %s", DAXPIN_DEVICE,
-                             strerror(errno));
+                             strerror(-fd));
+    }
+    version = locks_kmod_version(fd);
+    close(fd);
+    if (version != DAXPIN_IOC_VERSION) {
+        return locks_explain(DAXPIN_VERDICT_UNFIT, reason,
+                             "the pin module has interface version %u, and not "
+                             "%u; install the pin module that came with this "
+                             "daxpin", version, DAXPIN_IOC_VERSION);
     }
     offers = daxpin_kmod_offers();
     return locks_explain(DAXPIN_VERDICT_YES, reason, "%s%s", DAXPIN_DEVICE,
@@ -354,6 +382,22 @@ daxpin_verdict_t daxpin_kmod_verdict(char *reason)
                                  ", with mappings for RDMA devices" :
                          (offers & DAXPIN_IOC_DMABUF) ?
                                  ", with dma-bufs for RDMA devices" : "");
+}
+
+/* Check that a socket is root's or this user's: libdaxpin takes no other user's
+ * word that a file is guarded. Return 0 or an errno value. */
+static int locks_check_guard(int fd)
+{
+    uid_t uid;
+    pid_t pid;
+    int ret = daxpin_socket_get_sender(fd, &uid, &pid);
+
+    if (ret != 0) {
+        return -ret;
+    }
+    return ((uid == 0) || ((uid == geteuid()) && daxpin_user_is_known(uid))) ?
+                   0 :
+                   EPERM;
 }
 
 /* Have the guard daemon say HELLO. Return 0 or an errno value. */
@@ -402,8 +446,14 @@ static int locks_ask_guard(const char *path)
         return errno;
     }
     error = (connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0) ?
-                    locks_greet_guard(fd) :
+                    0 :
             (errno == EAGAIN) ? ETIMEDOUT : errno;
+    if (error == 0) {
+        error = locks_check_guard(fd);
+    }
+    if (error == 0) {
+        error = locks_greet_guard(fd);
+    }
     close(fd);
     return error;
 }
@@ -419,8 +469,14 @@ daxpin_verdict_t daxpin_guard_verdict(char *reason)
                              path);
     }
     error = locks_ask_guard(path);
+    if (error == EPERM) {
+        return locks_explain(DAXPIN_VERDICT_UNFIT, reason,
+                             "%s is not that of root or of this user: "
+                             "libdaxpin does not take its word; have root "
+                             "start daxpin-guardd", path);
+    }
     if (error == EPROTONOSUPPORT) {
-        return locks_explain(DAXPIN_VERDICT_UNKNOWN, reason,
+        return locks_explain(DAXPIN_VERDICT_UNFIT, reason,
                              "the guard daemon at %s has another version of "
                              "the protocol; install daxpin-guardd and "
                              "libdaxpin of one release, and systemctl restart "

@@ -14,6 +14,7 @@
 
 typedef enum daxpin_verdict {
     DAXPIN_VERDICT_NO,
+    DAXPIN_VERDICT_UNFIT, /* no: it is there, and cannot be used */
     DAXPIN_VERDICT_YES,
     DAXPIN_VERDICT_UNKNOWN
 } daxpin_verdict_t;

@@ -461,13 +461,24 @@ int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg)
     return daxpin_proc_each_fd(pid, proc_read_link, &links);
 }
 
+/* Return whether a process has opened a file for something: the link of a
+ * descriptor with O_PATH, which stands in the way of no lease, has no mode. */
+static int proc_fd_is_open(int dir_fd, const char *name)
+{
+    struct stat st;
+
+    return (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) &&
+           (st.st_mode & S_IRWXU);
+}
+
 static int proc_fd_is_file(int dir_fd, const char *name, void *arg)
 {
     const daxpin_inode_t *inode = arg;
     struct stat st;
 
     return (daxpin_proc_stat_fd(dir_fd, name, &st) == 0) &&
-           (st.st_ino == inode->ino) && (st.st_dev == inode->dev);
+           (st.st_ino == inode->ino) && (st.st_dev == inode->dev) &&
+           proc_fd_is_open(dir_fd, name);
 }
 
 /* A number alone is that of many files, one per file system */
@@ -548,15 +559,13 @@ typedef struct proc_keeper {
     size_t               size;
 } proc_keeper_t;
 
-/* The link of a descriptor with O_PATH, which keeps nothing, has no mode. */
 static int proc_fd_keeps(int dir_fd, const char *name, void *arg)
 {
     const proc_keeper_t *keeper = arg;
     struct stat st;
     long differs;
 
-    if ((fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) ||
-        !(st.st_mode & S_IRWXU) ||
+    if (!proc_fd_is_open(dir_fd, name) ||
         (daxpin_proc_stat_fd(dir_fd, name, &st) != 0) ||
         !proc_is_inode(keeper->inode, st.st_dev, st.st_ino)) {
         return 0;

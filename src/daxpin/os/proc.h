@@ -101,7 +101,8 @@ typedef int (*daxpin_proc_link_func_t)(int dir_fd, int fd, const char *target,
 /* As daxpin_proc_each_fd(), with what each descriptor refers to */
 int daxpin_proc_each_link(pid_t pid, daxpin_proc_link_func_t func, void *arg);
 
-/* Check whether a process has a descriptor or a mapping of a file. Return 1, 0,
+/* Check whether a process has a descriptor or a mapping of a file; one with O_PATH
+ * does not count, because it stands in the way of no lease. Return 1, 0,
  * or -errno if its descriptors cannot be read, as those of pid 0: a process
  * that this one cannot see. */
 int daxpin_proc_has_file(pid_t pid, const daxpin_inode_t *inode);
