@@ -307,8 +307,7 @@ static void info_json_storage(daxpin_json_t *json,
     daxpin_json_string(json, "granularity", storage->granularity);
     if (S_ISREG(storage->st.st_mode)) {
         daxpin_json_number(json, "size", (long long)storage->st.st_size);
-        daxpin_json_number(json, "allocated",
-                           (long long)info_allocated(storage));
+        daxpin_json_unsigned(json, "allocated", info_allocated(storage));
         daxpin_json_bool(json, "sparse", info_is_sparse(storage));
     }
 }

@@ -125,6 +125,13 @@ void daxpin_json_number(daxpin_json_t *json, const char *key, long long value)
     fprintf(json->stream, "%lld", value);
 }
 
+void daxpin_json_unsigned(daxpin_json_t *json, const char *key,
+                          unsigned long long value)
+{
+    json_begin(json, key);
+    fprintf(json->stream, "%llu", value);
+}
+
 void daxpin_json_count(daxpin_json_t *json, const char *key, long long value)
 {
     if (value < 0) {

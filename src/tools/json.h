@@ -23,6 +23,8 @@ void daxpin_json_close(daxpin_json_t *json, char bracket);
 void daxpin_json_string(daxpin_json_t *json, const char *key,
                         const char *value);
 void daxpin_json_number(daxpin_json_t *json, const char *key, long long value);
+void daxpin_json_unsigned(daxpin_json_t *json, const char *key,
+                          unsigned long long value);
 /* A negative value becomes null */
 void daxpin_json_count(daxpin_json_t *json, const char *key, long long value);
 void daxpin_json_bool(daxpin_json_t *json, const char *key, int value);

@@ -15,19 +15,20 @@ static void pins_print_json_count(daxpin_json_t *json, const char *key,
                                   const daxpin_report_count_t *count)
 {
     daxpin_json_open(json, key, '{');
-    daxpin_json_number(json, "count", (long long)count->count);
-    daxpin_json_number(json, "last_us", (long long)count->last_us);
-    daxpin_json_number(json, "max_us", (long long)count->max_us);
+    daxpin_json_unsigned(json, "count", count->count);
+    daxpin_json_unsigned(json, "last_us", count->last_us);
+    daxpin_json_unsigned(json, "max_us", count->max_us);
     daxpin_json_close(json, '}');
 }
 
 void daxpin_pins_json_counts(daxpin_json_t *json,
                              const daxpin_pins_counts_t *counts)
 {
-    daxpin_json_count(json, "accesses",
-                      ((counts != NULL) && counts->has_accesses) ?
-                              (long long)counts->accesses :
-                              -1);
+    if ((counts != NULL) && counts->has_accesses) {
+        daxpin_json_unsigned(json, "accesses", counts->accesses);
+    } else {
+        daxpin_json_string(json, "accesses", NULL);
+    }
     if ((counts == NULL) || !counts->has_events) {
         daxpin_json_string(json, "breaks", NULL);
         daxpin_json_string(json, "lends", NULL);
@@ -64,7 +65,7 @@ static void pins_print_json_file(daxpin_json_t *json,
     daxpin_json_open(json, NULL, '{');
     daxpin_json_string(json, "path", file->path);
     daxpin_json_string(json, "device", device);
-    daxpin_json_number(json, "inode", (long long)file->ino);
+    daxpin_json_unsigned(json, "inode", file->ino);
     daxpin_json_open(json, "owner", '{');
     daxpin_json_string(json, "type",
                        (file->owner_fd >= 0) ? "file" : "process");
@@ -73,8 +74,8 @@ static void pins_print_json_file(daxpin_json_t *json,
         daxpin_json_string(json, "path", file->owner_path);
     }
     daxpin_json_close(json, '}');
-    daxpin_json_number(json, "pins", (long long)file->pins);
-    daxpin_json_number(json, "bytes", (long long)file->bytes);
+    daxpin_json_unsigned(json, "pins", file->pins);
+    daxpin_json_unsigned(json, "bytes", file->bytes);
     daxpin_json_count(json, "numa_node", file->numa_node);
     daxpin_json_number(json, "holder", file->holder);
     daxpin_json_string(json, "locks",
@@ -103,7 +104,7 @@ void daxpin_pins_print_json(FILE *stream, const pins_list_t *list)
         daxpin_json_number(&json, "pid", process->proc.pid);
         daxpin_json_string(&json, "command", process->proc.command);
         daxpin_json_number(&json, "uid", process->proc.uid);
-        daxpin_json_number(&json, "omitted", (long long)process->omitted);
+        daxpin_json_unsigned(&json, "omitted", process->omitted);
         daxpin_json_open(&json, "files", '[');
         for (j = 0; j < process->count; ++j) {
             pins_print_json_file(&json, &process->files[j]);
