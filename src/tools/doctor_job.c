@@ -267,7 +267,7 @@ static const char *job_spare_dir(void)
     const char *dir = getenv("TMPDIR");
     daxpin_fstype_t type;
 
-    dir = (dir != NULL) ? dir : "/tmp";
+    dir = ((dir != NULL) && (dir[0] != '\0')) ? dir : "/tmp";
     (void)daxpin_fstype_of_path(dir, &type);
     return ((type.why == NULL) || daxpin_fstype_allows_any()) ? dir :
                                                                 "/dev/shm";

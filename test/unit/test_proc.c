@@ -339,11 +339,16 @@ static void test_open_file(void **state)
     const char *other    = unit_path(unit_memory, "other");
     daxpin_inode_t inode;
     child_t child;
+    int fd;
 
     unit_make_file(path, 4096, 1);
     unit_make_file(other, 4096, 1);
     inode = proc_inode_of(path);
     assert_int_equal(daxpin_proc_has_file(getpid(), &inode), 0);
+    fd = open(path, O_PATH | O_CLOEXEC); /* which is in nobody's way */
+    assert_true(fd >= 0);
+    assert_int_equal(daxpin_proc_has_file(getpid(), &inode), 0);
+    close(fd);
     intruder_start(&child, "read", path, 0);
     assert_int_equal(intruder_result(&child, 5000), 0);
     assert_int_equal(daxpin_proc_has_file(child.pid, &inode), 1);
