@@ -8,6 +8,11 @@
  * So the origin sends a message, and the target does the access with its own
  * CPU, within the access check, whenever it makes progress. Its reply reports
  * whether the access is in the file. The origin waits for the reply.
+ *
+ * The origin serves others while it waits, and what it does in such a nested call
+ * may have to wait in turn for the rank that it waits for itself. So each side
+ * posts all transfers of a message before it waits for one of them: then no
+ * transfer of an outer call is missing while an inner one waits.
  */
 
 #include "osc_daxpin_am.h"
@@ -27,6 +32,8 @@
 #define OSC_DAXPIN_AM_TAG   1
 #define OSC_DAXPIN_AM_TAGS  10000 /* of messages under way, at one origin */
 #define OSC_DAXPIN_AM_CAUSE 256
+#define OSC_DAXPIN_AM_DATA  ((size_t)4 << 20) /* of one message, at most */
+#define OSC_DAXPIN_AM_POSTS 3 /* transfers of one message, at most */
 
 typedef enum osc_daxpin_am_type {
     OSC_DAXPIN_AM_PUT,    /* followed by the data */
@@ -51,14 +58,15 @@ typedef struct osc_daxpin_am_range {
 
 typedef struct osc_daxpin_am {
     int                   type;
-    int                   tag;   /* of the data; one more: of the reply */
+    int                   tag;   /* of the data of a put; one more: of the
+                                    reply, and of the data of a get */
     uint64_t              epoch; /* of the origin, at this target */
     uint64_t              length;
     unsigned              count;
     osc_daxpin_am_range_t ranges[OSC_DAXPIN_IOV_MAX];
 } osc_daxpin_am_t;
 
-/* Followed by the data of a get, if that is done */
+/* Followed by the data of a get, which is empty if that is not done */
 typedef struct osc_daxpin_am_reply {
     int  result;
     char cause[OSC_DAXPIN_AM_CAUSE];
@@ -78,28 +86,55 @@ static void osc_daxpin_am_pair_free(osc_daxpin_am_pair_t *pair, int ret)
     }
 }
 
-/* Send or receive, for as long as the other rank is there. Of the errors, the
- * caller may free the memory after those that are not
- * osc_daxpin_error_is_gone(). */
-static int osc_daxpin_am_transfer(osc_daxpin_module_t *module, int rank,
-                                  int tag, void *data, size_t length,
-                                  int is_send)
+/* What was posted of a message, and has not been waited for */
+typedef struct osc_daxpin_am_posts {
+    MPI_Request requests[OSC_DAXPIN_AM_POSTS];
+    int         count;
+    int         ret; /* of the first that could not be posted */
+} osc_daxpin_am_posts_t;
+
+/* Begin to send or to receive, unless an earlier transfer could not begin */
+static void osc_daxpin_am_post(osc_daxpin_module_t *module, int rank, int tag,
+                               void *data, size_t length, int is_send,
+                               osc_daxpin_am_posts_t *posts)
 {
-    MPI_Request request;
+    MPI_Request *request = &posts->requests[posts->count];
     int ret;
 
+    if (posts->ret != MPI_SUCCESS) {
+        return;
+    }
     ret = is_send ? PMPI_Isend(data, (int)length, MPI_BYTE, rank, tag,
-                               module->comm, &request) :
+                               module->comm, request) :
                     PMPI_Irecv(data, (int)length, MPI_BYTE, rank, tag,
-                               module->comm, &request);
-    return (ret != MPI_SUCCESS) ?
-                   osc_daxpin_error_gone(module, rank) :
-                   osc_daxpin_bound_finish(module, rank, &request);
+                               module->comm, request);
+    if (ret == MPI_SUCCESS) {
+        ++posts->count;
+    } else {
+        posts->ret = osc_daxpin_error_gone(module, rank);
+    }
+}
+
+/* Wait for what was posted, for as long as the other rank is there. Of the
+ * errors, the caller may free the memory after those that are not
+ * osc_daxpin_error_is_gone(). */
+static int osc_daxpin_am_finish(osc_daxpin_module_t *module, int rank,
+                                osc_daxpin_am_posts_t *posts)
+{
+    return osc_daxpin_bound_finish_all(module, rank, posts->requests,
+                                       posts->count, posts->ret);
 }
 
 /*
  * At the target
  */
+
+/* The message that is served, and its data. One at a time is, in all windows.
+ * What a transfer that was given up may still use is left to it, and replaced. */
+typedef struct osc_daxpin_am_served {
+    osc_daxpin_am_pair_t pair;
+    char                 data[OSC_DAXPIN_AM_DATA];
+} osc_daxpin_am_served_t;
 
 /* Caller holds attach_mutex, so that nothing is detached. Access a
  * segment. */
@@ -244,10 +279,7 @@ static void osc_daxpin_am_handle(osc_daxpin_module_t *module, int origin,
         reply->result = osc_daxpin_am_persist_all(module, am->ranges);
         break;
     default:
-        reply->result = (data == NULL) ?
-                                OSC_DAXPIN_AM_FAILED :
-                                osc_daxpin_am_copy_all(module, origin, am,
-                                                       data);
+        reply->result = osc_daxpin_am_copy_all(module, origin, am, data);
         break;
     }
     OPAL_THREAD_UNLOCK(&module->attach_mutex);
@@ -266,58 +298,64 @@ static int osc_daxpin_am_receive_header(osc_daxpin_module_t *module,
                    osc_daxpin_bound_finish(module, origin, &request);
 }
 
-/* Receive the data, do what the message wants, and reply */
-static int osc_daxpin_am_answer(osc_daxpin_module_t *module, int origin,
-                                osc_daxpin_am_pair_t *pair, char *data)
+/* Receive the data of a put */
+static int osc_daxpin_am_receive_data(osc_daxpin_module_t *module, int origin,
+                                      osc_daxpin_am_served_t *served)
 {
-    const osc_daxpin_am_t *am    = &pair->am;
-    osc_daxpin_am_reply_t *reply = &pair->reply;
-    int ret                      = MPI_SUCCESS;
+    const osc_daxpin_am_t *am   = &served->pair.am;
+    osc_daxpin_am_posts_t posts = {.ret = MPI_SUCCESS};
 
-    if (am->type == OSC_DAXPIN_AM_PUT) {
-        /* Into nothing, if there is no memory for it */
-        ret = osc_daxpin_am_transfer(module, origin, am->tag, data,
-                                     (data != NULL) ? am->length : 0, 0);
-    }
-    if (ret == MPI_SUCCESS) {
-        osc_daxpin_am_handle(module, origin, am, data, reply);
-        ret = osc_daxpin_am_transfer(module, origin, am->tag + 1, reply,
-                                     sizeof(*reply), 1);
-    }
-    if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_GET) &&
-        (reply->result == OSC_DAXPIN_AM_DONE)) {
-        ret = osc_daxpin_am_transfer(module, origin, am->tag + 1, data,
-                                     am->length, 1);
-    }
-    return ret;
+    osc_daxpin_am_post(module, origin, am->tag, served->data, am->length, 0,
+                       &posts);
+    return osc_daxpin_am_finish(module, origin, &posts);
 }
 
-static int osc_daxpin_am_receive(osc_daxpin_module_t *module,
-                                 MPI_Message *message, int origin,
-                                 osc_daxpin_am_pair_t *pair)
+static int osc_daxpin_am_reply(osc_daxpin_module_t *module, int origin,
+                               osc_daxpin_am_served_t *served)
 {
-    char *data = NULL;
+    const osc_daxpin_am_t *am    = &served->pair.am;
+    osc_daxpin_am_reply_t *reply = &served->pair.reply;
+    osc_daxpin_am_posts_t posts  = {.ret = MPI_SUCCESS};
+
+    osc_daxpin_am_post(module, origin, am->tag + 1, reply, sizeof(*reply), 1,
+                       &posts);
+    if (am->type == OSC_DAXPIN_AM_GET) {
+        osc_daxpin_am_post(module, origin, am->tag + 1, served->data,
+                           (reply->result == OSC_DAXPIN_AM_DONE) ? am->length :
+                                                                   0,
+                           1, &posts);
+    }
+    return osc_daxpin_am_finish(module, origin, &posts);
+}
+
+/* Receive a message, do what it wants, and reply */
+static int osc_daxpin_am_answer(osc_daxpin_module_t *module,
+                                MPI_Message *message, int origin,
+                                osc_daxpin_am_served_t *served)
+{
+    osc_daxpin_am_t *am = &served->pair.am;
     int ret;
 
-    ret = osc_daxpin_am_receive_header(module, message, origin, &pair->am);
-    if (ret == MPI_SUCCESS) {
-        if (pair->am.length > 0) {
-            data = malloc(pair->am.length);
-        }
-        ret = osc_daxpin_am_answer(module, origin, pair, data);
+    ret = osc_daxpin_am_receive_header(module, message, origin, am);
+    if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_PUT)) {
+        ret = osc_daxpin_am_receive_data(module, origin, served);
     }
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(data);
+    if (ret != MPI_SUCCESS) {
+        return ret;
     }
-    return ret;
+    osc_daxpin_am_handle(module, origin, am, served->data,
+                         &served->pair.reply);
+    return osc_daxpin_am_reply(module, origin, served);
 }
 
-/* Receive and answer the next message for a window, if there is one and memory
- * for it */
+/* Receive and answer the next message for a window, if there is one. The first
+ * memory for it is there from the beginning: a target that has no more can
+ * answer. Caller has the mutex of the service. */
 static int osc_daxpin_am_serve(osc_daxpin_module_t *module)
 {
-    int flag = 0;
-    osc_daxpin_am_pair_t *pair;
+    static osc_daxpin_am_served_t first;
+    static osc_daxpin_am_served_t *served = &first;
+    int flag                              = 0;
     MPI_Message message;
     MPI_Status status;
     int ret;
@@ -326,16 +364,20 @@ static int osc_daxpin_am_serve(osc_daxpin_module_t *module)
                      &status) != MPI_SUCCESS) || !flag) {
         return 0;
     }
-    pair = malloc(sizeof(*pair));
-    if (pair == NULL) {
+    if (served == NULL) {
+        served = malloc(sizeof(*served));
+    }
+    if (served == NULL) {
         return 0;
     }
     ret = PMPI_Improbe(MPI_ANY_SOURCE, OSC_DAXPIN_AM_TAG, module->comm, &flag,
                        &message, &status);
     if ((ret == MPI_SUCCESS) && flag) {
-        ret = osc_daxpin_am_receive(module, &message, status.MPI_SOURCE, pair);
+        ret = osc_daxpin_am_answer(module, &message, status.MPI_SOURCE, served);
     }
-    osc_daxpin_am_pair_free(pair, ret);
+    if (osc_daxpin_error_is_gone(ret)) {
+        served = NULL;
+    }
     return flag;
 }
 
@@ -349,37 +391,34 @@ void osc_daxpin_am_open(osc_daxpin_module_t *module)
  * At the origin
  */
 
-/* Send a message, and receive the reply */
+/* Send a message, and receive the reply. The message itself is the last that is
+ * posted: when the target knows of it, all else is there. */
 static int osc_daxpin_am_exchange(osc_daxpin_module_t *module, int target,
                                   osc_daxpin_am_pair_t *pair, char *data)
 {
     static _Atomic unsigned number;
     osc_daxpin_am_t *am          = &pair->am;
     osc_daxpin_am_reply_t *reply = &pair->reply;
-    int ret;
+    osc_daxpin_am_posts_t posts  = {.ret = MPI_SUCCESS};
 
     am->tag = OSC_DAXPIN_AM_TAG + 1 +
               2 * (int)(atomic_fetch_add(&number, 1) % OSC_DAXPIN_AM_TAGS);
-    ret     = osc_daxpin_am_transfer(module, target, OSC_DAXPIN_AM_TAG, am,
-                                     sizeof(*am), 1);
-    if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_PUT)) {
-        ret = osc_daxpin_am_transfer(module, target, am->tag, data, am->length,
-                                     1);
+    osc_daxpin_am_post(module, target, am->tag + 1, reply, sizeof(*reply), 0,
+                       &posts);
+    if (am->type == OSC_DAXPIN_AM_GET) {
+        osc_daxpin_am_post(module, target, am->tag + 1, data, am->length, 0,
+                           &posts);
+    } else if (am->type == OSC_DAXPIN_AM_PUT) {
+        osc_daxpin_am_post(module, target, am->tag, data, am->length, 1,
+                           &posts);
     }
-    if (ret == MPI_SUCCESS) {
-        ret = osc_daxpin_am_transfer(module, target, am->tag + 1, reply,
-                                     sizeof(*reply), 0);
-    }
-    if ((ret == MPI_SUCCESS) && (am->type == OSC_DAXPIN_AM_GET) &&
-        (reply->result == OSC_DAXPIN_AM_DONE)) {
-        ret = osc_daxpin_am_transfer(module, target, am->tag + 1, data,
-                                     am->length, 0);
-    }
-    return ret;
+    osc_daxpin_am_post(module, target, OSC_DAXPIN_AM_TAG, am, sizeof(*am), 1,
+                       &posts);
+    return osc_daxpin_am_finish(module, target, &posts);
 }
 
 /* Send a message, and return the reply to it. The data is the caller's, which
- * frees it as osc_daxpin_am_transfer() says. */
+ * frees it as osc_daxpin_am_finish() says. */
 static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
                               const osc_daxpin_am_t *am, char *data,
                               osc_daxpin_am_reply_t *reply)
@@ -399,29 +438,11 @@ static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
     return ret;
 }
 
-int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
-                       const struct iovec *local, const struct iovec *remote,
-                       unsigned count, int is_put)
+/* Return the error of a reply to a put or a get */
+static int osc_daxpin_am_result(osc_daxpin_module_t *module, int target,
+                                const osc_daxpin_am_reply_t *reply)
 {
-    osc_daxpin_am_t am = {
-        .type   = is_put ? OSC_DAXPIN_AM_PUT : OSC_DAXPIN_AM_GET,
-        .epoch  = module->peers[target].epoch,
-        .length = local->iov_len,
-        .count  = count
-    };
-    osc_daxpin_am_reply_t reply;
-    unsigned i;
-    int ret;
-
-    for (i = 0; i < count; ++i) {
-        am.ranges[i].start  = (uintptr_t)remote[i].iov_base;
-        am.ranges[i].length = remote[i].iov_len;
-    }
-    ret = osc_daxpin_am_send(module, target, &am, local->iov_base, &reply);
-    if (ret != MPI_SUCCESS) {
-        return ret;
-    }
-    switch (reply.result) {
+    switch (reply->result) {
     case OSC_DAXPIN_AM_DONE:
         return OMPI_SUCCESS;
     case OSC_DAXPIN_AM_NOT_ATTACHED:
@@ -433,6 +454,61 @@ int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
     default:
         return MPI_ERR_OTHER;
     }
+}
+
+/* Fill a message with the next ranges, as many as it has space for. *done_p: the
+ * bytes of the first one that other messages have moved. Return the number of
+ * ranges that are moved whole. */
+static unsigned osc_daxpin_am_fill(osc_daxpin_am_t *am,
+                                   const struct iovec *remote, unsigned count,
+                                   size_t *done_p)
+{
+    unsigned i = 0;
+    size_t length;
+
+    am->count  = 0;
+    am->length = 0;
+    while ((i < count) && (am->length < OSC_DAXPIN_AM_DATA)) {
+        length = remote[i].iov_len - *done_p;
+        if (length > OSC_DAXPIN_AM_DATA - am->length) {
+            length = OSC_DAXPIN_AM_DATA - am->length;
+        }
+        am->ranges[am->count].start  = (uintptr_t)remote[i].iov_base + *done_p;
+        am->ranges[am->count].length = length;
+        am->length                  += length;
+        *done_p                     += length;
+        ++am->count;
+        if (*done_p == remote[i].iov_len) {
+            *done_p = 0;
+            ++i;
+        }
+    }
+    return i;
+}
+
+int osc_daxpin_am_copy(osc_daxpin_module_t *module, int target,
+                       const struct iovec *local, const struct iovec *remote,
+                       unsigned count, int is_put)
+{
+    osc_daxpin_am_t am = {
+        .type  = is_put ? OSC_DAXPIN_AM_PUT : OSC_DAXPIN_AM_GET,
+        .epoch = module->peers[target].epoch
+    };
+    char *data  = local->iov_base;
+    size_t done = 0;
+    int ret     = OMPI_SUCCESS;
+    unsigned i  = 0;
+    osc_daxpin_am_reply_t reply;
+
+    while ((i < count) && (ret == OMPI_SUCCESS)) {
+        i  += osc_daxpin_am_fill(&am, &remote[i], count - i, &done);
+        ret = osc_daxpin_am_send(module, target, &am, data, &reply);
+        if (ret == MPI_SUCCESS) {
+            ret = osc_daxpin_am_result(module, target, &reply);
+        }
+        data += am.length;
+    }
+    return ret;
 }
 
 static int osc_daxpin_am_move(osc_daxpin_module_t *module,

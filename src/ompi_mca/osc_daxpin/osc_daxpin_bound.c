@@ -191,6 +191,21 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
     return ret;
 }
 
+int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
+                                MPI_Request *requests, int count, int ret)
+{
+    int i;
+
+    for (i = 0; i < count; ++i) {
+        if (ret == MPI_SUCCESS) {
+            ret = osc_daxpin_bound_finish(module, rank, &requests[i]);
+        } else {
+            osc_daxpin_give_up(&requests[i]);
+        }
+    }
+    return ret;
+}
+
 /* Open MPI 5 frees windows that are left in MPI_Finalize(), where no function of
  * MPI may be called any more: that wait has no bound */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)

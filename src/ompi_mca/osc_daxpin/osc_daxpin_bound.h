@@ -45,6 +45,11 @@ int osc_daxpin_bound_check(osc_daxpin_bound_t *bound);
 int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
                             MPI_Request *request);
 
+/* Likewise of several messages. ret: an error after which they are all given
+ * up. */
+int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
+                                MPI_Request *requests, int count, int ret);
+
 /* Wait for all ranks of a window */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module);
 
