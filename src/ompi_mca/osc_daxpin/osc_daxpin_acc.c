@@ -885,7 +885,9 @@ static int osc_daxpin_acc_finish(ompi_win_t *win, int target, int ret,
         ret = way->complete(module, target);
     }
     if (ret == OMPI_SUCCESS) {
+        osc_daxpin_peers_lock(module);
         ret = osc_daxpin_peer_check(module, target);
+        osc_daxpin_peers_unlock(module);
     }
     *request = &ompi_request_empty;
     return ret;

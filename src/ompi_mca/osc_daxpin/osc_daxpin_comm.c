@@ -225,9 +225,14 @@ static int osc_daxpin_rmove(ompi_win_t *win, int target,
  * synchronisation. Return ret, or the error of the target. */
 static int osc_daxpin_settle_request(ompi_win_t *win, int target, int ret)
 {
-    return (ret == OMPI_SUCCESS) ?
-                   osc_daxpin_peer_check(osc_daxpin_module(win), target) :
-                   ret;
+    osc_daxpin_module_t *module = osc_daxpin_module(win);
+
+    if (ret == OMPI_SUCCESS) {
+        osc_daxpin_peers_lock(module);
+        ret = osc_daxpin_peer_check(module, target);
+        osc_daxpin_peers_unlock(module);
+    }
+    return ret;
 }
 
 int osc_daxpin_rput(const void *origin, osc_daxpin_count_t origin_count,
