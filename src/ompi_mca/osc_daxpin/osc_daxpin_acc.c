@@ -664,7 +664,9 @@ static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
         ret = way->complete(module, range->target);
     }
 out:
-    free(copy);
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(copy);
+    }
     return ret;
 }
 

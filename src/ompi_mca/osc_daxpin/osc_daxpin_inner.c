@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Static_assert((offsetof(osc_daxpin_view_t, state) ==
@@ -107,21 +108,33 @@ int osc_daxpin_inner_complete_all(osc_daxpin_module_t *module)
  * State
  */
 
-/* Read from the control page of a target's file */
+/* Read from the control page of a target's file. A get that is given up may still
+ * write to its memory. */
 static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
                                  size_t offset, void *buffer, size_t length)
 {
     osc_daxpin_shadow_t *shadow = &module->state;
+    void *copy                  = malloc(length);
     int ret;
 
+    if (copy == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
     osc_daxpin_inside_begin(module, target);
-    ret = shadow->module->osc_get(buffer, (int)length, MPI_BYTE, target,
+    ret = shadow->module->osc_get(copy, (int)length, MPI_BYTE, target,
                                   (ptrdiff_t)offset, (int)length, MPI_BYTE,
                                   shadow->win);
     if (ret == OMPI_SUCCESS) {
         ret = shadow->module->osc_flush(target, shadow->win);
     }
-    return osc_daxpin_inside_end(module, target, ret);
+    ret = osc_daxpin_inside_end(module, target, ret);
+    if (ret == OMPI_SUCCESS) {
+        memcpy(buffer, copy, length);
+    }
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(copy);
+    }
+    return ret;
 }
 
 /* While the holder is stopped, the kernel ends its lease after

@@ -231,7 +231,8 @@ void osc_daxpin_progress_free(osc_daxpin_module_t *module)
  * The requesting rank
  */
 
-/* Put or get words of this rank's record at a target, from @a offset on */
+/* Put or get words of this rank's record at a target, from @a offset on. An
+ * access that is given up may still use its memory. */
 static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
                                     size_t offset, uint64_t *words, int count,
                                     int is_put)
@@ -239,20 +240,33 @@ static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
     const ptrdiff_t disp        = (ptrdiff_t)((module->rank *
                                                sizeof(osc_daxpin_record_t) +
                                                offset) / sizeof(*words));
+    const size_t length         = count * sizeof(*words);
     osc_daxpin_shadow_t *shadow = &module->persist;
+    uint64_t *copy              = malloc(length);
     int ret;
 
+    if (copy == NULL) {
+        return OMPI_ERR_OUT_OF_RESOURCE;
+    }
+    memcpy(copy, words, length);
     osc_daxpin_inside_begin(module, target);
-    ret = is_put ? shadow->module->osc_put(words, count, MPI_UINT64_T, target,
+    ret = is_put ? shadow->module->osc_put(copy, count, MPI_UINT64_T, target,
                                            disp, count, MPI_UINT64_T,
                                            shadow->win) :
-                   shadow->module->osc_get(words, count, MPI_UINT64_T, target,
+                   shadow->module->osc_get(copy, count, MPI_UINT64_T, target,
                                            disp, count, MPI_UINT64_T,
                                            shadow->win);
     if (ret == OMPI_SUCCESS) {
         ret = shadow->module->osc_flush(target, shadow->win);
     }
-    return osc_daxpin_inside_end(module, target, ret);
+    ret = osc_daxpin_inside_end(module, target, ret);
+    if (ret == OMPI_SUCCESS) {
+        memcpy(words, copy, length);
+    }
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(copy);
+    }
+    return ret;
 }
 
 static int osc_daxpin_record_wait(osc_daxpin_module_t *module, int target,
