@@ -106,7 +106,7 @@ typedef struct osc_daxpin_segment {
 typedef struct osc_daxpin_mem {
     daxpin_access_t access; /* file NULL: no access check is needed */
     daxpin_key_t    key;    /* generation 0: no file */
-    char            *base;  /* in this process; NULL: not mapped */
+    char            *base;  /* in this process; NULL: not mapped, or not yet */
     uint64_t        start;  /* in terms of displacements, in bytes */
     uint64_t        size;
     uint64_t        offset; /* in the file */

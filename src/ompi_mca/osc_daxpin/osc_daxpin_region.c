@@ -10,11 +10,14 @@
 
 #include "osc_daxpin_region.h"
 
+#include "daxpin/os/proc.h"
+
 #include "osc_daxpin_am.h"
 #include "osc_daxpin_attached.h"
 #include "osc_daxpin_error.h"
 #include "osc_daxpin_mapped.h"
 #include "osc_daxpin_pack.h"
+#include "osc_daxpin_segment.h"
 #include "osc_daxpin_wait.h"
 
 #include <errno.h>
@@ -38,12 +41,44 @@ static int osc_daxpin_region_is_same(const osc_daxpin_mem_t *mem,
            (memcmp(&mem->key, &region->key, sizeof(mem->key)) == 0);
 }
 
-static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
+/* Return whether an error of daxpin_file_attach() means that the file of a target
+ * is revoked: the target, which has it attached, does not hold it any more */
+static int osc_daxpin_attach_is_late(const osc_daxpin_peer_t *peer, int ret)
+{
+    return (ret == -ESTALE) ||
+           ((ret == -ENOENT) &&
+            ((peer->process == 0) ||
+             !daxpin_proc_has_ended(peer->process, peer->process_start)));
+}
+
+/* Share the file of a region and map it. Return 0 if that is done, or if the file
+ * is revoked: dead. After another error the next call goes on. */
+static int osc_daxpin_mem_share(const osc_daxpin_module_t *module, int target,
+                                osc_daxpin_mem_t *mem)
+{
+    daxpin_file_t *file = mem->access.file;
+    int ret;
+
+    if (file == NULL) {
+        ret = daxpin_file_attach(&mem->key, &file);
+        if (ret != 0) {
+            mem->dead = osc_daxpin_attach_is_late(&module->peers[target], ret);
+            return mem->dead ? 0 : ret;
+        }
+        daxpin_access_init(file, module->slot, &mem->access);
+        daxpin_access_relax(&mem->access);
+    }
+    mem->base = daxpin_file_addr(file, mem->offset, mem->size);
+    mem->dead = (mem->base == NULL) && !osc_daxpin_file_is_good(file);
+    return ((mem->base != NULL) || mem->dead) ? 0 : -ENOMEM;
+}
+
+/* What cannot be shared now is shared when it is accessed. */
+static void osc_daxpin_region_open(const osc_daxpin_module_t *module,
+                                   int target,
                                    const osc_daxpin_region_t *region,
                                    osc_daxpin_mem_t *mem)
 {
-    daxpin_file_t *file;
-
     memset(mem, 0, sizeof(*mem));
     mem->start       = region->start;
     mem->size        = region->size;
@@ -51,19 +86,26 @@ static void osc_daxpin_region_open(osc_daxpin_module_t *module, int target,
     mem->key         = region->key;
     mem->read_only   = region->read_only;
     mem->dirty_start = UINT64_MAX;
-    if (region->key.generation == 0) {
-        mem->base = (target == module->rank) ?
-                            (char*)(uintptr_t)region->start : NULL;
-        return;
+    if (region->key.generation != 0) {
+        (void)osc_daxpin_mem_share(module, target, mem);
+    } else if (target == module->rank) {
+        mem->base = (char*)(uintptr_t)region->start;
     }
-    if (daxpin_file_attach(&region->key, &file) != 0) {
-        mem->dead = 1;
-        return;
+}
+
+/* Share the file of a region that is accessed, if there is one and that failed
+ * before */
+static int osc_daxpin_mem_ready(const osc_daxpin_module_t *module, int target,
+                                osc_daxpin_mem_t *mem)
+{
+    if ((mem->base != NULL) || (mem->key.generation == 0) || mem->dead ||
+        (osc_daxpin_mem_share(module, target, mem) == 0)) {
+        return OMPI_SUCCESS;
     }
-    daxpin_access_init(file, module->slot, &mem->access);
-    daxpin_access_relax(&mem->access);
-    mem->base = daxpin_file_addr(file, region->offset, region->size);
-    mem->dead = mem->base == NULL;
+    return osc_daxpin_error(MPI_ERR_OTHER, "rank %d: cannot share the file of "
+                            "memory that rank %d has attached, so that nothing "
+                            "is moved: %s", module->rank, target,
+                            daxpin_errormsg());
 }
 
 /* Copy the table; return whether nothing has changed it meanwhile */
@@ -287,7 +329,7 @@ int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
         if ((length <= mem->size) &&
             (start - mem->start <= mem->size - length)) {
             *mem_p = mem;
-            return OMPI_SUCCESS;
+            return osc_daxpin_mem_ready(module, target, mem);
         }
         if (mem->size > 0) {
             break; /* Only empty regions are within others */

@@ -11,7 +11,8 @@
 extern const osc_daxpin_way_t osc_daxpin_way_region;
 
 /* Find the memory of a target that a range is in. Return MPI_ERR_RMA_RANGE if
- * it is not attached. */
+ * it is not attached, and another error if it is in a file that cannot be shared
+ * now. */
 int osc_daxpin_region_find(osc_daxpin_module_t *module, int target,
                            uint64_t start, uint64_t length,
                            osc_daxpin_mem_t **mem_p);
