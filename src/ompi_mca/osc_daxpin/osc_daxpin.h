@@ -143,6 +143,9 @@ typedef struct osc_daxpin_peer {
     int              node_rank; /* -1: on another node */
     int              pid;       /* of a dynamic window; 0: its memory is
                                    reached by messages */
+    uint64_t         probe;     /* with pid: where a word is in its memory */
+    uint64_t         probe_is;  /* that word */
+    uint64_t         probed;    /* ns: when it was there last */
     uint64_t         epoch;     /* number of this one */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
     int              open;      /* accesses are allowed */

@@ -187,6 +187,8 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
         peer->num_mems = 0;
         peer->pid      = osc_daxpin_peer_can_copy(module, info, target) ?
                                  info->pid : 0;
+        peer->probe    = info->probe;
+        peer->probe_is = info->probe_is;
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "osc_daxpin_region.h"
 
+#include "daxpin/os/clock.h"
 #include "daxpin/os/proc.h"
 
 #include "osc_daxpin_am.h"
@@ -27,6 +28,9 @@
 #include <string.h>
 
 #define OSC_DAXPIN_TABLE_BOUND_SEC 30.0
+
+/* Between two looks whether a pid is still the target's */
+#define OSC_DAXPIN_PROBE_NSEC DAXPIN_MSEC
 
 /*
  * The regions of a target
@@ -373,17 +377,45 @@ static ssize_t osc_daxpin_vm_copy(int pid, const struct iovec *local,
                     process_vm_readv(pid, local, 1, remote, count, 0);
 }
 
-int osc_daxpin_region_probe(int pid, uint64_t addr, uint64_t is)
+/* Return whether a word of another process is what it should be. Else the pid may be
+ * that of another process by now. */
+static int osc_daxpin_vm_is(int pid, uint64_t addr, uint64_t is)
 {
     uint64_t found      = ~is;
     struct iovec local  = {&found, sizeof(found)};
     struct iovec remote = {(void*)(uintptr_t)addr, sizeof(found)};
-    const ssize_t all   = sizeof(found);
+
+    return (osc_daxpin_vm_copy(pid, &local, &remote, 1, 0) ==
+            (ssize_t)sizeof(found)) &&
+           (found == is);
+}
+
+int osc_daxpin_region_probe(int pid, uint64_t addr, uint64_t is)
+{
+    struct iovec local  = {&is, sizeof(is)};
+    struct iovec remote = {(void*)(uintptr_t)addr, sizeof(is)};
 
     /* Writing has a system call of its own */
-    return (osc_daxpin_vm_copy(pid, &local, &remote, 1, 0) == all) &&
-           (found == is) &&
-           (osc_daxpin_vm_copy(pid, &local, &remote, 1, 1) == all);
+    return osc_daxpin_vm_is(pid, addr, is) &&
+           (osc_daxpin_vm_copy(pid, &local, &remote, 1, 1) ==
+            (ssize_t)sizeof(is));
+}
+
+/* Return whether a target's pid is still its own; else errno is ESRCH. For a short
+ * time that is not looked at again, because a look is a system call, as the copy
+ * is. */
+static int osc_daxpin_vm_is_there(osc_daxpin_peer_t *peer)
+{
+    const uint64_t now = daxpin_now();
+
+    if (now - peer->probed >= OSC_DAXPIN_PROBE_NSEC) {
+        if (!osc_daxpin_vm_is(peer->pid, peer->probe, peer->probe_is)) {
+            errno = ESRCH;
+            return 0;
+        }
+        peer->probed = now;
+    }
+    return 1;
 }
 
 /* Copy from or to memory of another process that is in no file */
@@ -392,15 +424,18 @@ static int osc_daxpin_region_copy(osc_daxpin_module_t *module, int target,
                                   const struct iovec *remote, unsigned count,
                                   int is_put)
 {
-    int pid     = module->peers[target].pid;
-    size_t size = local->iov_len;
-    ssize_t done;
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    size_t size             = local->iov_len;
+    ssize_t done            = -1;
+    int pid                 = peer->pid;
 
     if (pid == 0) {
         return osc_daxpin_am_copy(module, target, local, remote, count,
                                   is_put);
     }
-    done = osc_daxpin_vm_copy(pid, local, remote, count, is_put);
+    if (osc_daxpin_vm_is_there(peer)) {
+        done = osc_daxpin_vm_copy(pid, local, remote, count, is_put);
+    }
     if (done == (ssize_t)size) {
         return OMPI_SUCCESS;
     }
