@@ -5,9 +5,11 @@
  * Ranks of one node that do not meet, because each has a directory of its own to
  * meet in: they reach each other's memory in a dynamic window by messages. All
  * access each other at once, with short and long messages, and what takes several
- * of them. Then a rank has no memory left for what another one puts.
+ * of them. Then a rank has no memory left for what another one puts. With MS,
+ * which is longer than ranks wait for each other, rank 1 is stopped so long while
+ * rank 0 gets from it, and its late answer is none to a later message.
  *
- * usage: messages DIRECTORY
+ * usage: messages DIRECTORY [MS]
  */
 
 #define _GNU_SOURCE
@@ -15,16 +17,21 @@
 #include "check.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SIZE   ((size_t)40 << 20)
 #define SPARE  ((rlim_t)24 << 20) /* less than SIZE */
 #define BLOCK  ((size_t)3 << 20)
 #define BLOCKS 3
+
+#define MESSAGES 20010 /* a few more than there are tags, twice */
 
 static MPI_Win win;
 static char *memory, *buffer;
@@ -169,9 +176,72 @@ static void test_memory(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* Have a child continue this process, which stops itself. */
+static void stop_for(long ms)
+{
+    const struct timespec pause = {.tv_sec  = ms / 1000,
+                                   .tv_nsec = ms % 1000 * 1000000};
+    const pid_t self            = getpid();
+    pid_t pid                   = fork();
+
+    check(pid >= 0, "fork: %m");
+    if (pid == 0) {
+        nanosleep(&pause, NULL);
+        kill(self, SIGCONT);
+        _exit(0);
+    }
+    raise(SIGSTOP);
+    waitpid(pid, NULL, 0);
+}
+
+static void await_stop(int pid)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000000};
+    char path[64], state        = ' ';
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    while (state != 'T') {
+        nanosleep(&pause, NULL);
+        file = fopen(path, "r");
+        check((file != NULL) && (fscanf(file, "%*d %*s %c", &state) == 1),
+              "%s: %m", path);
+        fclose(file);
+    }
+}
+
+/* A message is given up, and answered then. More follow than there are tags. */
+static void test_late(long ms)
+{
+    uint64_t value = 0;
+    int pid        = (int)getpid();
+    uint64_t i;
+
+    memset(memory, 0, sizeof(value));
+    MPI_Bcast(&pid, 1, MPI_INT, 1, MPI_COMM_WORLD);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank == 1) {
+        stop_for(ms);
+    } else if (check_rank == 0) {
+        await_stop(pid);
+        check_class(MPI_Get(&value, 1, MPI_UINT64_T, 1, starts[1], 1,
+                            MPI_UINT64_T, win), MPI_ERR_OTHER,
+                    "get from a rank that is stopped");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (i = 1; (check_rank == 0) && (i <= MESSAGES / 2); ++i) {
+        check_mpi(MPI_Put(&i, 1, MPI_UINT64_T, 1, starts[1], 1, MPI_UINT64_T,
+                          win), "put after a late answer");
+        check_mpi(MPI_Get(&value, 1, MPI_UINT64_T, 1, starts[1], 1,
+                          MPI_UINT64_T, win), "get after a late answer");
+        check(value == i, "put %lu, got %lu", i, value);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
+    if ((argc < 2) || (argc > 3)) {
         return 2;
     }
     part(argv[1]);
@@ -191,13 +261,17 @@ int main(int argc, char **argv)
                   MPI_COMM_WORLD);
     check_mpi(MPI_Win_lock_all(0, win), "lock_all");
 
-    test_size(8, 20);
-    test_size(60000, 20);
-    test_size(1 << 20, 10);
-    test_size(((size_t)9 << 20) - 3, 2);
-    test_blocks();
-    test_refused();
-    test_memory();
+    if (argc == 3) {
+        test_late(atol(argv[2]));
+    } else {
+        test_size(8, 20);
+        test_size(60000, 20);
+        test_size(1 << 20, 10);
+        test_size(((size_t)9 << 20) - 3, 2);
+        test_blocks();
+        test_refused();
+        test_memory();
+    }
     check_mpi(MPI_Win_unlock_all(win), "unlock_all");
     MPI_Barrier(MPI_COMM_WORLD);
     check_mpi(MPI_Win_detach(win, memory), "detach");

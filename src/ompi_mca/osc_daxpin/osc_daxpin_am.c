@@ -30,7 +30,7 @@
 #include <string.h>
 
 #define OSC_DAXPIN_AM_TAG   1
-#define OSC_DAXPIN_AM_TAGS  10000 /* of messages under way, at one origin */
+#define OSC_DAXPIN_AM_TAGS  10000u /* of messages under way, at one origin */
 #define OSC_DAXPIN_AM_CAUSE 256
 #define OSC_DAXPIN_AM_DATA  ((size_t)4 << 20) /* of one message, at most */
 #define OSC_DAXPIN_AM_POSTS 3 /* transfers of one message, at most */
@@ -391,18 +391,36 @@ void osc_daxpin_am_open(osc_daxpin_module_t *module)
  * At the origin
  */
 
+/* The numbers of messages that were given up. Their replies may still come, and
+ * those of others must not be taken for them: they are not used again, unless no
+ * other one is left. */
+static _Atomic char osc_daxpin_am_lost[OSC_DAXPIN_AM_TAGS];
+
+/* Return the number of a new message */
+static unsigned osc_daxpin_am_number(void)
+{
+    static _Atomic unsigned next;
+    unsigned tries = OSC_DAXPIN_AM_TAGS;
+    unsigned number;
+
+    do {
+        number = atomic_fetch_add(&next, 1) % OSC_DAXPIN_AM_TAGS;
+    } while (atomic_load(&osc_daxpin_am_lost[number]) && (--tries > 0));
+    return number;
+}
+
 /* Send a message, and receive the reply. The message itself is the last that is
  * posted: when the target knows of it, all else is there. */
 static int osc_daxpin_am_exchange(osc_daxpin_module_t *module, int target,
                                   osc_daxpin_am_pair_t *pair, char *data)
 {
-    static _Atomic unsigned number;
+    const unsigned number        = osc_daxpin_am_number();
     osc_daxpin_am_t *am          = &pair->am;
     osc_daxpin_am_reply_t *reply = &pair->reply;
     osc_daxpin_am_posts_t posts  = {.ret = MPI_SUCCESS};
+    int ret;
 
-    am->tag = OSC_DAXPIN_AM_TAG + 1 +
-              2 * (int)(atomic_fetch_add(&number, 1) % OSC_DAXPIN_AM_TAGS);
+    am->tag = OSC_DAXPIN_AM_TAG + 1 + 2 * (int)number;
     osc_daxpin_am_post(module, target, am->tag + 1, reply, sizeof(*reply), 0,
                        &posts);
     if (am->type == OSC_DAXPIN_AM_GET) {
@@ -414,7 +432,11 @@ static int osc_daxpin_am_exchange(osc_daxpin_module_t *module, int target,
     }
     osc_daxpin_am_post(module, target, OSC_DAXPIN_AM_TAG, am, sizeof(*am), 1,
                        &posts);
-    return osc_daxpin_am_finish(module, target, &posts);
+    ret = osc_daxpin_am_finish(module, target, &posts);
+    if (osc_daxpin_error_is_gone(ret)) {
+        atomic_store(&osc_daxpin_am_lost[number], 1);
+    }
+    return ret;
 }
 
 /* Send a message, and return the reply to it. The data is the caller's, which
