@@ -373,6 +373,25 @@ static void test_lent(int round)
  * Data that cannot be made durable
  */
 
+/* The epoch ends, and the next one tries again */
+static void fail_unlock(const char *flag)
+{
+    const uint64_t value = 3;
+
+    check_mpi(MPI_Put(&value, 1, MPI_UINT64_T, 1, LAST, 1, MPI_UINT64_T, win),
+              "put");
+    flag_set(flag);
+    check_class(MPI_Win_unlock_all(win), MPI_ERR_IO, "unlock_all");
+    check_mpi(MPI_Win_lock_all(0, win), "lock_all after that");
+    check_class(MPI_Win_flush(1, win), MPI_ERR_IO, "flush after that");
+    check_class(MPI_Win_flush_all(win), MPI_ERR_IO, "flush_all after that");
+    unlink(flag);
+    check_mpi(MPI_Win_flush(1, win), "flush of what is left");
+    flag_set(flag);
+    check_mpi(MPI_Win_flush(1, win), "flush of nothing");
+    unlink(flag);
+}
+
 static void test_fail(const char *flag)
 {
     open_window("flush");
@@ -384,6 +403,7 @@ static void test_fail(const char *flag)
         unlink(flag);
         check_mpi(MPI_Win_flush(1, win), "flush again");
         check_mpi(MPI_Win_flush(1, win), "flush without a put");
+        fail_unlock(flag);
     }
     MPI_Barrier(MPI_COMM_WORLD);
     close_window();

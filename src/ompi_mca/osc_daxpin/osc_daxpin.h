@@ -147,6 +147,7 @@ typedef struct osc_daxpin_peer {
     uint64_t         probe_is;  /* that word */
     uint64_t         probed;    /* ns: when it was there last */
     uint64_t         epoch;     /* number of this one */
+    daxpin_key_t     told;      /* of the last file in an error */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
     int              open;      /* accesses are allowed */
     int              locked;    /* by MPI_Win_lock() */
@@ -367,6 +368,8 @@ struct osc_daxpin_module {
     int                    remote;   /* any rank has remote targets */
     int                    has_requests;
     int                    undo;     /* making the window failed */
+    int                    freeing;  /* by MPI_Win_free() */
+    int                    free_revoked; /* it has the error of a revoked file */
     const osc_daxpin_epochs_t *epochs;
     osc_daxpin_local_t     local;
     int                    told;     /* that memory is read-only */

@@ -79,13 +79,19 @@ int osc_daxpin_error_read_only(osc_daxpin_module_t *module, int target)
     return MPI_ERR_ACCESS;
 }
 
-int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
+/* MPI_Win_free() returns one error, and no call comes after it */
+int osc_daxpin_error_revoked(osc_daxpin_module_t *module, int target,
                              const char *cause)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
 
     snprintf(text, sizeof(text), OSC_DAXPIN_ERROR_NAME
              ": target rank %d: %s", target, cause);
+    if (module->freeing && module->free_revoked) {
+        opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
+        return osc_daxpin_revoked_code;
+    }
+    module->free_revoked = module->freeing;
     ompi_mpi_errnum_add_string(osc_daxpin_revoked_code, text, sizeof(text));
     if (module->win->error_handler == &ompi_mpi_errors_are_fatal.eh) {
         /* MPI prints the text as well, but when several ranks end at once
@@ -93,6 +99,15 @@ int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
         opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
     }
     return osc_daxpin_revoked_code;
+}
+
+void osc_daxpin_error_print_revoked(const osc_daxpin_module_t *module)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+
+    PMPI_Error_string(osc_daxpin_revoked_code, text, &length);
+    opal_output(0, "osc/daxpin: rank %d: %s", module->rank, text);
 }
 
 int osc_daxpin_error_gone(osc_daxpin_module_t *module, int rank)

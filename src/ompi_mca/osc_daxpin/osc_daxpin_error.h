@@ -52,8 +52,12 @@ int osc_daxpin_error_is_gone(int ret);
  * the data. Else the next one has to look again. */
 int osc_daxpin_error_is_final(int ret);
 
-/* Make the text of the error and return its code */
-int osc_daxpin_error_revoked(const osc_daxpin_module_t *module, int target,
+/* Make the text of the error and return its code. While a window is freed, only
+ * the first one is the text; others are printed. */
+int osc_daxpin_error_revoked(osc_daxpin_module_t *module, int target,
                              const char *cause);
+
+/* Print the text, because a call returns another error */
+void osc_daxpin_error_print_revoked(const osc_daxpin_module_t *module);
 
 #endif

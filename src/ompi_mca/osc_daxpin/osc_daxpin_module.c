@@ -106,20 +106,44 @@ static const ompi_osc_base_module_t osc_daxpin_freed = {
     .osc_free = osc_daxpin_free_nothing
 };
 
+/* Keep the error to return: that of a revoked file, which is printed only if it is
+ * not the first one, or else the first */
+static void osc_daxpin_free_keep(int *ret_p, int error)
+{
+    if ((error != OMPI_SUCCESS) &&
+        ((*ret_p == OMPI_SUCCESS) || (error == osc_daxpin_error_code()))) {
+        *ret_p = error;
+    }
+}
+
 /* End what the program has locked, and left so. Osc/ucx would wait for that for
  * ever, and another rank may wait for such a lock before it frees the window. */
 static int osc_daxpin_free_locks(osc_daxpin_module_t *module)
 {
     int ret = module->all_locked ? osc_daxpin_unlock_all(module->win) :
                                    OMPI_SUCCESS;
-    int error, i;
+    int i;
 
     for (i = 0; i < module->size; ++i) {
         if (module->peers[i].locked) {
-            error = osc_daxpin_unlock(i, module->win);
-            ret   = (ret != OMPI_SUCCESS) ? ret : error;
+            osc_daxpin_free_keep(&ret, osc_daxpin_unlock(i, module->win));
         }
     }
+    osc_daxpin_free_keep(&ret, osc_daxpin_settle_rest(module));
+    return ret;
+}
+
+/* Check this rank's own memory, and what else it has stored to, up to the last
+ * file: each error is that of another one */
+static int osc_daxpin_free_own(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+    int error;
+
+    do {
+        error = osc_daxpin_settle_own(module);
+        osc_daxpin_free_keep(&ret, error);
+    } while ((error != OMPI_SUCCESS) && (error == osc_daxpin_error_code()));
     return ret;
 }
 
@@ -129,16 +153,19 @@ static int osc_daxpin_free_locks(osc_daxpin_module_t *module)
 static int osc_daxpin_free(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, own, ret;
+    int error, ret;
 
+    module->freeing = 1;
     ret   = osc_daxpin_free_locks(module);
     error = osc_daxpin_bound_barrier(module);
-    own   = osc_daxpin_settle_own(module);
-    ret   = (ret != OMPI_SUCCESS) ? ret : own;
+    osc_daxpin_free_keep(&ret, osc_daxpin_free_own(module));
     if (error == OMPI_SUCCESS) {
         osc_daxpin_module_delete(module);
     } else {
         osc_daxpin_progress_stop(module);
+        if (module->free_revoked) {
+            osc_daxpin_error_print_revoked(module);
+        }
         ret = error;
     }
     win->w_osc_module = (ompi_osc_base_module_t*)&osc_daxpin_freed;

@@ -170,6 +170,7 @@ static void osc_daxpin_peer_fill(osc_daxpin_module_t *module,
 
     peer->way             = osc_daxpin_peer_way(module, info, target);
     osc_daxpin_peer_fill_process(&infos[module->rank], info, peer);
+    peer->mem.key         = info->key;
     peer->mem.dirty_start = UINT64_MAX;
     peer->mem.offset      = info->offset;
     peer->mem.size        = info->size;
@@ -434,4 +435,25 @@ const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
     const daxpin_file_t *file = module->peers[module->rank].mem.access.file;
 
     return (file != NULL) ? daxpin_file_control(file) : module->dummy_control;
+}
+
+void osc_daxpin_peer_forget_told(osc_daxpin_peer_t *peer)
+{
+    osc_daxpin_mem_t *mem;
+    int is_left = 0;
+    unsigned i;
+
+    if (peer->mems == &peer->mem) {
+        peer->mem.dirty_start = UINT64_MAX;
+        peer->mem.dirty_end   = 0;
+    }
+    for (i = peer->first_touched; i < peer->end_touched; ++i) {
+        mem          = &peer->mems[i];
+        mem->touched = mem->touched && !osc_daxpin_mem_is_good(mem) &&
+                       !osc_daxpin_key_is_same(&mem->key, &peer->told);
+        is_left     |= mem->touched;
+    }
+    if (!is_left) {
+        osc_daxpin_peer_forget(peer);
+    }
 }

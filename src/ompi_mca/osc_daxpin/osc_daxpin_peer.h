@@ -36,6 +36,21 @@ static inline void osc_daxpin_peers_unlock(osc_daxpin_module_t *module)
     }
 }
 
+static inline int osc_daxpin_key_is_same(const daxpin_key_t *key,
+                                         const daxpin_key_t *other)
+{
+    return (key->generation == other->generation) && (key->dev == other->dev) &&
+           (key->ino == other->ino);
+}
+
+/* Return whether the segments of two targets are in one file */
+static inline int osc_daxpin_peers_share(const osc_daxpin_peer_t *peer,
+                                         const osc_daxpin_peer_t *other)
+{
+    return (peer->mem.key.generation != 0) &&
+           osc_daxpin_key_is_same(&peer->mem.key, &other->mem.key);
+}
+
 /* Note that a region was accessed in this epoch */
 static inline void osc_daxpin_peer_touch(osc_daxpin_peer_t *peer,
                                          osc_daxpin_mem_t *mem)
@@ -65,5 +80,10 @@ static inline void osc_daxpin_peer_forget(osc_daxpin_peer_t *peer)
         peer->first_touched = peer->end_touched = 0;
     }
 }
+
+/* The same after the error of a revoked file. Other files of a dynamic window's
+ * target that are revoked stay accessed: the next call returns their error.
+ * Caller holds the lock of the peers. */
+void osc_daxpin_peer_forget_told(osc_daxpin_peer_t *peer);
 
 #endif

@@ -60,7 +60,8 @@ static int osc_daxpin_persist_error(osc_daxpin_module_t *module, int target,
     return ret;
 }
 
-/* A range that fails stays dirty, for the next flush */
+/* A range that fails stays dirty, for the next flush, unless its file is
+ * revoked */
 static int osc_daxpin_dirty_persist(osc_daxpin_module_t *module, int target,
                                     osc_daxpin_mem_t *mem)
 {
@@ -76,9 +77,25 @@ static int osc_daxpin_dirty_persist(osc_daxpin_module_t *module, int target,
     if (ret != OMPI_SUCCESS) {
         ret = osc_daxpin_persist_error(module, target, start, end - start,
                                        ret);
-        osc_daxpin_dirty_add(module, mem, start, end);
+        if (ret != osc_daxpin_error_code()) {
+            osc_daxpin_dirty_add(module, mem, start, end);
+        }
     }
     return ret;
+}
+
+int osc_daxpin_peer_is_dirty(osc_daxpin_module_t *module, int target)
+{
+    const osc_daxpin_peer_t *peer = &module->peers[target];
+    int is_dirty                  = 0;
+    unsigned i;
+
+    OPAL_THREAD_LOCK(&module->mutex);
+    for (i = 0; (i < peer->num_mems) && !is_dirty; ++i) {
+        is_dirty = peer->mems[i].dirty_start < peer->mems[i].dirty_end;
+    }
+    OPAL_THREAD_UNLOCK(&module->mutex);
+    return is_dirty;
 }
 
 int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target)

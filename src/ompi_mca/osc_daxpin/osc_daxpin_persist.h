@@ -11,6 +11,10 @@
 /* Make what this rank wrote to a target durable */
 int osc_daxpin_peer_persist(osc_daxpin_module_t *module, int target);
 
+/* Return whether a flush has to make any of it durable. Caller holds the lock of
+ * the peers. */
+int osc_daxpin_peer_is_dirty(osc_daxpin_module_t *module, int target);
+
 /* Have the next flush make a range of a target's memory durable */
 void osc_daxpin_dirty_add(osc_daxpin_module_t *module, osc_daxpin_mem_t *mem,
                           uint64_t start, uint64_t end);

@@ -31,10 +31,11 @@ int osc_daxpin_peer_cause(osc_daxpin_module_t *module, int target,
     return module->peers[target].way->cause(module, target, buffer, size);
 }
 
-/* Return the file that is the cause: first of those accessed in this epoch.
- * NULL if this process does not share the file; no other one is reported
+/* Return the memory whose file is the cause: first of those accessed in this
+ * epoch. NULL if this process does not share the file; no other one is reported
  * then. */
-static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
+static const osc_daxpin_mem_t *
+osc_daxpin_peer_bad_mem(const osc_daxpin_peer_t *peer)
 {
     const osc_daxpin_mem_t *bad = NULL;
     const osc_daxpin_mem_t *mem;
@@ -49,7 +50,7 @@ static daxpin_file_t *osc_daxpin_peer_bad_file(const osc_daxpin_peer_t *peer)
             }
         }
     }
-    return (bad != NULL) ? bad->access.file : NULL;
+    return bad;
 }
 
 /* Note that the program knows of a revoked file. The memory of several ranks
@@ -82,8 +83,9 @@ static void osc_daxpin_note_reported(osc_daxpin_module_t *module,
 int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
 {
     const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    osc_daxpin_peer_t *peer      = &module->peers[target];
     char cause[DAXPIN_CAUSE_MAX];
-    daxpin_file_t *file;
+    const osc_daxpin_mem_t *bad;
     unsigned i;
 
     for (i = 0; i < OSC_DAXPIN_CAUSE_QUERIES; ++i) {
@@ -94,10 +96,13 @@ int osc_daxpin_peer_revoked(osc_daxpin_module_t *module, int target)
         }
         nanosleep(&pause, NULL);
     }
-    file = osc_daxpin_peer_bad_file(&module->peers[target]);
-    if (file != NULL) {
+    bad = osc_daxpin_peer_bad_mem(peer);
+    if (bad != NULL) {
+        peer->told = bad->key;
+    }
+    if ((bad != NULL) && (bad->access.file != NULL)) {
         OPAL_THREAD_LOCK(&module->attach_mutex);
-        osc_daxpin_note_reported(module, file);
+        osc_daxpin_note_reported(module, bad->access.file);
         OPAL_THREAD_UNLOCK(&module->attach_mutex);
     }
     return osc_daxpin_error_revoked(module, target, cause);

@@ -26,6 +26,21 @@ static inline void osc_daxpin_keep_first(int *ret_p, int ret)
     }
 }
 
+/* Return whether a target has to be checked. What could not be made durable is
+ * left from an epoch before. */
+static inline int osc_daxpin_is_unsettled(osc_daxpin_module_t *module,
+                                          int target, int persist)
+{
+    int ret = module->peers[target].touched;
+
+    if (!ret && persist) {
+        osc_daxpin_peers_lock(module);
+        ret = osc_daxpin_peer_is_dirty(module, target);
+        osc_daxpin_peers_unlock(module);
+    }
+    return ret;
+}
+
 /* Check that what was written to a target is in its file; persist: make it
  * durable first */
 static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
@@ -34,7 +49,7 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
     osc_daxpin_peer_t *peer = &module->peers[target];
     int ret                 = OMPI_SUCCESS;
 
-    if (!peer->touched) {
+    if (!osc_daxpin_is_unsettled(module, target, persist)) {
         return OMPI_SUCCESS;
     }
     osc_daxpin_peers_lock(module);
@@ -49,50 +64,129 @@ static inline int osc_daxpin_settle_one(osc_daxpin_module_t *module,
 }
 
 static __attribute__((noinline)) int
-osc_daxpin_settle_touched(osc_daxpin_module_t *module, int target, int persist)
+osc_daxpin_settle_touched(osc_daxpin_module_t *module, int target, int persist,
+                          int *settled_p)
 {
     const osc_daxpin_peer_t *peer = &module->peers[target];
     int ret                       = OMPI_SUCCESS;
+    int error;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (OPAL_UNLIKELY(peer->way->is_remote)) {
-        ret = osc_daxpin_requests_begin_all(module);
-        osc_daxpin_keep_first(&ret, peer->way->complete(module, target));
+        ret   = osc_daxpin_requests_begin_all(module);
+        error = peer->way->complete(module, target);
+        if (ret == OMPI_SUCCESS) {
+            *settled_p = osc_daxpin_error_is_gone(error);
+            ret        = error;
+        }
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
     }
-    osc_daxpin_keep_first(&ret,
-                          osc_daxpin_settle_one(module, target, persist));
-    return ret;
+    *settled_p = 1;
+    return osc_daxpin_settle_one(module, target, persist);
 }
 
+/* *settled_p: the error is that of the target, so that it may be forgotten.
+ * Otherwise the next call checks the target. */
 static inline int osc_daxpin_settle(osc_daxpin_module_t *module, int target,
-                                    int persist)
+                                    int persist, int *settled_p)
 {
-    return !module->peers[target].touched ? OMPI_SUCCESS :
-           osc_daxpin_settle_touched(module, target, persist);
+    *settled_p = !osc_daxpin_is_unsettled(module, target, persist);
+    return *settled_p ? OMPI_SUCCESS :
+                        osc_daxpin_settle_touched(module, target, persist,
+                                                  settled_p);
 }
 
-static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist)
+/* Check the targets up to the first that has an error. *settled_p: their number,
+ * with that one. A call returns one error, so the next call checks the others. */
+static int osc_daxpin_settle_all(osc_daxpin_module_t *module, int persist,
+                                 int *settled_p)
 {
     int i, ret;
 
     atomic_thread_fence(memory_order_seq_cst);
     ret = osc_daxpin_requests_begin_all(module);
     osc_daxpin_keep_first(&ret, osc_daxpin_inner_complete_all(module));
-    for (i = 0; i < module->size; ++i) {
-        osc_daxpin_keep_first(&ret, osc_daxpin_settle_one(module, i, persist));
+    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
+        ret = osc_daxpin_settle_one(module, i, persist);
     }
+    *settled_p = i;
     return ret;
 }
 
-static void osc_daxpin_forget_all(osc_daxpin_module_t *module)
+/* Caller holds the lock of the peers. */
+static void osc_daxpin_forget_one(osc_daxpin_module_t *module, int target,
+                                  int error)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+
+    if (OPAL_UNLIKELY(error == osc_daxpin_error_code())) {
+        osc_daxpin_peer_forget_told(peer);
+    } else {
+        osc_daxpin_peer_forget(peer);
+    }
+}
+
+/* error: what was found, of this target */
+static void osc_daxpin_forget(osc_daxpin_module_t *module, int target,
+                              int error)
+{
+    osc_daxpin_peers_lock(module);
+    osc_daxpin_forget_one(module, target, error);
+    osc_daxpin_peers_unlock(module);
+}
+
+/* Forget the targets before last, which are good, the last one, which has an
+ * error, and those whose memory is in the same file: its error names the file */
+static void osc_daxpin_forget_up_to(osc_daxpin_module_t *module, int last,
+                                    int error)
 {
     int i;
 
     osc_daxpin_peers_lock(module);
     for (i = 0; i < module->size; ++i) {
-        osc_daxpin_peer_forget(&module->peers[i]);
+        if (i < last) {
+            osc_daxpin_peer_forget(&module->peers[i]);
+        } else if ((i == last) ||
+                   ((error == osc_daxpin_error_code()) &&
+                    osc_daxpin_peers_share(&module->peers[last],
+                                           &module->peers[i]))) {
+            osc_daxpin_forget_one(module, i, error);
+        }
     }
     osc_daxpin_peers_unlock(module);
+}
+
+/* Forget the targets that osc_daxpin_settle_all() has checked. error: its
+ * result */
+static void osc_daxpin_forget_all(osc_daxpin_module_t *module, int settled,
+                                  int error)
+{
+    if (error == OMPI_SUCCESS) {
+        osc_daxpin_forget_up_to(module, settled, error);
+    } else if (settled > 0) {
+        osc_daxpin_forget_up_to(module, settled - 1, error);
+    }
+}
+
+int osc_daxpin_settle_rest(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+    int error, i;
+
+    for (i = 0; i < module->size; ++i) {
+        if (module->peers[i].gone) {
+            continue;
+        }
+        error = osc_daxpin_settle_one(module, i, 0);
+        if (error != OMPI_SUCCESS) {
+            osc_daxpin_forget_up_to(module, i, error);
+            ret = (error == osc_daxpin_error_code()) ? error : ret;
+            osc_daxpin_keep_first(&ret, error);
+        }
+    }
+    return ret;
 }
 
 int osc_daxpin_settle_own(osc_daxpin_module_t *module)
@@ -158,15 +252,15 @@ static inline int osc_daxpin_persists_flush(const osc_daxpin_module_t *module)
 int osc_daxpin_fence(int hints, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, ret;
+    int error, settled, ret;
 
-    error = osc_daxpin_settle_all(module, 0);
+    error = osc_daxpin_settle_all(module, 0, &settled);
     ret   = module->epochs->fence(module, hints);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     module->all_open = !(hints & MPI_MODE_NOSUCCEED);
-    osc_daxpin_forget_all(module);
+    osc_daxpin_forget_all(module, settled, error);
     return (error != OMPI_SUCCESS) ? error : osc_daxpin_settle_own(module);
 }
 
@@ -204,21 +298,21 @@ int osc_daxpin_start(ompi_group_t *group, int hints, ompi_win_t *win)
 int osc_daxpin_complete(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, i, ret;
+    int error, settled, i, ret;
 
-    error = osc_daxpin_settle_all(module, 0);
+    error = osc_daxpin_settle_all(module, 0, &settled);
     ret   = module->epochs->complete(module, module->started);
     if (ret == OMPI_ERR_RMA_SYNC) {
         return ret;
     }
-    osc_daxpin_keep_first(&error, ret); /* The epoch has ended also then */
     for (i = 0; i < module->started->count; ++i) {
         module->peers[module->started->ranks[i]].open = 0;
     }
     OPAL_THREAD_LOCK(&module->local.mutex);
     osc_daxpin_ranks_put(&module->started);
     OPAL_THREAD_UNLOCK(&module->local.mutex);
-    osc_daxpin_forget_all(module);
+    osc_daxpin_forget_all(module, settled, error);
+    osc_daxpin_keep_first(&error, ret); /* The epoch has ended also then */
     return osc_daxpin_settle_stores_all(module, error);
 }
 
@@ -272,22 +366,22 @@ int osc_daxpin_lock(int type, int target, int hints, ompi_win_t *win)
 int osc_daxpin_unlock(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, ret;
+    int error, settled, ret;
 
     if (!osc_daxpin_has_target(module, target, &ret)) {
         return ret;
     }
-    error = osc_daxpin_settle(module, target,
-                              osc_daxpin_persists_flush(module));
+    error = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module),
+                              &settled);
     ret   = module->epochs->unlock(module, target);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     module->peers[target].open   = 0;
     module->peers[target].locked = 0;
-    osc_daxpin_peers_lock(module);
-    osc_daxpin_peer_forget(&module->peers[target]);
-    osc_daxpin_peers_unlock(module);
+    if (settled) {
+        osc_daxpin_forget(module, target, error);
+    }
     return osc_daxpin_settle_stores(module, target, error);
 }
 
@@ -307,16 +401,17 @@ int osc_daxpin_lock_all(int hints, ompi_win_t *win)
 int osc_daxpin_unlock_all(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int error, ret;
+    int error, settled, ret;
 
-    error = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
+    error = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module),
+                                  &settled);
     ret   = module->epochs->unlock_all(module);
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
     module->all_open   = 0;
     module->all_locked = 0;
-    osc_daxpin_forget_all(module);
+    osc_daxpin_forget_all(module, settled, error);
     return osc_daxpin_settle_stores_all(module, error);
 }
 
@@ -387,18 +482,19 @@ static __attribute__((noinline)) int osc_daxpin_flush_any(int target,
                                                           ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
+    int settled, ret;
 
     if (!osc_daxpin_has_target(module, target, &ret)) {
         return ret;
     }
     ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
-    if ((ret != OMPI_SUCCESS) || !module->peers[target].touched) {
-        return osc_daxpin_settle_stores(module, target, ret);
+    if (ret != OMPI_SUCCESS) {
+        return ret;
     }
-    ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module));
-    if (osc_daxpin_error_is_final(ret) && osc_daxpin_may_forget()) {
-        osc_daxpin_peer_forget(&module->peers[target]);
+    ret = osc_daxpin_settle(module, target, osc_daxpin_persists_flush(module),
+                            &settled);
+    if (settled && osc_daxpin_error_is_final(ret) && osc_daxpin_may_forget()) {
+        osc_daxpin_forget(module, target, ret);
     }
     return osc_daxpin_settle_stores(module, target, ret);
 }
@@ -426,15 +522,16 @@ int osc_daxpin_flush(int target, ompi_win_t *win)
 int osc_daxpin_flush_all(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
+    int settled, ret;
 
     ret = osc_daxpin_flush_begin(module, osc_daxpin_any_locked(module));
     if (ret != OMPI_SUCCESS) {
         return ret;
     }
-    ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module));
+    ret = osc_daxpin_settle_all(module, osc_daxpin_persists_flush(module),
+                                &settled);
     if (osc_daxpin_error_is_final(ret) && osc_daxpin_may_forget()) {
-        osc_daxpin_forget_all(module);
+        osc_daxpin_forget_all(module, settled, ret);
     }
     return osc_daxpin_settle_stores_all(module, ret);
 }
@@ -442,14 +539,14 @@ int osc_daxpin_flush_all(ompi_win_t *win)
 int osc_daxpin_flush_local(int target, ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
+    int settled, ret;
 
     if (!osc_daxpin_has_target(module, target, &ret)) {
         return ret;
     }
     ret = osc_daxpin_flush_begin(module, osc_daxpin_is_locked(module, target));
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_settle(module, target, 0);
+        ret = osc_daxpin_settle(module, target, 0, &settled);
     }
     return osc_daxpin_settle_stores(module, target, ret);
 }
@@ -457,11 +554,11 @@ int osc_daxpin_flush_local(int target, ompi_win_t *win)
 int osc_daxpin_flush_local_all(ompi_win_t *win)
 {
     osc_daxpin_module_t *module = osc_daxpin_module(win);
-    int ret;
+    int settled, ret;
 
     ret = osc_daxpin_flush_begin(module, osc_daxpin_any_locked(module));
     if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_settle_all(module, 0);
+        ret = osc_daxpin_settle_all(module, 0, &settled);
     }
     return osc_daxpin_settle_stores_all(module, ret);
 }

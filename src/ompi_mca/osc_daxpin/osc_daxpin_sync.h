@@ -27,4 +27,8 @@ int osc_daxpin_flush_local_all(ompi_win_t *win);
 /* Check this rank's own memory; with daxpin_persist, make it durable first */
 int osc_daxpin_settle_own(osc_daxpin_module_t *module);
 
+/* Check the targets that no call has checked since they were accessed, each.
+ * Return the error of a revoked file if there is one, else any. */
+int osc_daxpin_settle_rest(osc_daxpin_module_t *module);
+
 #endif
