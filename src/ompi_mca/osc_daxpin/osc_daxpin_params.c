@@ -64,6 +64,27 @@ int osc_daxpin_params_get(const osc_daxpin_component_t *component, void *base,
                             params->spec.path);
 }
 
+/* Of a file that the component names */
+#define OSC_DAXPIN_PARAMS_NAME_MAX 128
+
+/* Return whether this rank has a directory for windows that name no file. Then
+ * *ret_p is the error if no name fits behind it. */
+static int osc_daxpin_params_has_dir(const osc_daxpin_component_t *component,
+                                     int flavor, int *ret_p)
+{
+    const char *dir = component->dir;
+
+    if ((dir == NULL) || (dir[0] == '\0') || !osc_daxpin_allocates(flavor)) {
+        return 0;
+    }
+    if (strlen(dir) + OSC_DAXPIN_PARAMS_NAME_MAX + OSC_DAXPIN_NODE_ID_MAX >=
+        PATH_MAX) {
+        *ret_p = osc_daxpin_error(OMPI_ERR_BAD_PARAM, "the path in the MCA "
+                                  "parameter osc_daxpin_dir is too long");
+    }
+    return 1;
+}
+
 /* Make a name that no other window has, the same on all ranks. In containers,
  * processes of several jobs have one host name and one pid. The ranks of a node
  * share one file, which is quicker to make than one for each. One is enough: a
@@ -72,9 +93,9 @@ static int osc_daxpin_params_name(const osc_daxpin_component_t *component,
                                   ompi_communicator_t *comm,
                                   osc_daxpin_params_t *params)
 {
-    char name[128], host[64] = "";
+    char name[OSC_DAXPIN_PARAMS_NAME_MAX], host[64] = "";
     uint64_t number = 0;
-    int length;
+    int ret;
 
     gethostname(host, sizeof(host) - 1);
     if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
@@ -82,38 +103,41 @@ static int osc_daxpin_params_name(const osc_daxpin_component_t *component,
     }
     snprintf(name, sizeof(name), "daxpin-window.%s.%d.%016lx", host,
              (int)getpid(), number);
-    comm->c_coll->coll_bcast(name, sizeof(name), MPI_BYTE, 0, comm,
-                             comm->c_coll->coll_bcast_module);
-    length = snprintf(params->spec.path, sizeof(params->spec.path), "%s/%s",
-                      component->dir, name);
-    if (length >= (int)sizeof(params->spec.path) - OSC_DAXPIN_NODE_ID_MAX) {
-        return osc_daxpin_error(OMPI_ERR_BAD_PARAM, "the path in the MCA "
-                                "parameter osc_daxpin_dir is too long");
-    }
+    ret = comm->c_coll->coll_bcast(name, sizeof(name), MPI_BYTE, 0, comm,
+                                   comm->c_coll->coll_bcast_module);
+    snprintf(params->spec.path, sizeof(params->spec.path), "%s/%s",
+             component->dir, name);
     params->spec.temporary = 1;
     params->wanted         = 1;
-    return OMPI_SUCCESS;
+    return ret;
 }
 
-static int osc_daxpin_dir_is_set(const osc_daxpin_component_t *component,
-                                 int flavor)
+/* Return an error unless all or no ranks name a file */
+static int osc_daxpin_params_compare(ompi_communicator_t *comm, int count,
+                                     int is_one, const char *what,
+                                     const char *todo)
 {
-    const char *dir = component->dir;
-
-    return (dir != NULL) && (dir[0] != '\0') && osc_daxpin_allocates(flavor);
+    if ((count == 0) || (count == ompi_comm_size(comm))) {
+        return OMPI_SUCCESS;
+    }
+    return is_one ? OMPI_ERROR :
+           osc_daxpin_error(OMPI_ERR_BAD_PARAM, "rank %d: other ranks %s, and "
+                            "this one does not; %s", ompi_comm_rank(comm), what,
+                            todo);
 }
 
-/* It is an error if only some ranks name a file, except where the program has
- * mapped its memory itself */
+/* It is an error if only some ranks name a file, or a directory where no rank
+ * names a file, except where the program has mapped its memory itself */
 int osc_daxpin_params_agree(const osc_daxpin_component_t *component,
                             ompi_communicator_t *comm, int flavor, int ret,
                             osc_daxpin_params_t *params, int *wanted_p)
 {
-    int counts[2] = {params->wanted, ret != OMPI_SUCCESS};
-    int all       = ompi_comm_size(comm);
+    int has_dir = (ret == OMPI_SUCCESS) && !params->wanted &&
+                  osc_daxpin_params_has_dir(component, flavor, &ret);
+    int counts[] = {params->wanted, ret != OMPI_SUCCESS, has_dir};
     int status;
 
-    status = comm->c_coll->coll_allreduce(MPI_IN_PLACE, counts, 2, MPI_INT,
+    status = comm->c_coll->coll_allreduce(MPI_IN_PLACE, counts, 3, MPI_INT,
                                           MPI_SUM, comm,
                                           comm->c_coll->coll_allreduce_module);
     if ((status != OMPI_SUCCESS) || (ret != OMPI_SUCCESS)) {
@@ -122,17 +146,19 @@ int osc_daxpin_params_agree(const osc_daxpin_component_t *component,
     if (counts[1] > 0) {
         return OMPI_ERROR;
     }
-    if ((counts[0] == 0) && osc_daxpin_dir_is_set(component, flavor)) {
-        counts[0] = all;
-        ret       = osc_daxpin_params_name(component, comm, params);
+    *wanted_p = counts[0] + counts[2] > 0;
+    if (!osc_daxpin_allocates(flavor)) {
+        return OMPI_SUCCESS;
     }
-    *wanted_p = counts[0] > 0;
-    if (osc_daxpin_allocates(flavor) && *wanted_p && (counts[0] < all)) {
-        return params->wanted ? OMPI_ERROR :
-               osc_daxpin_error(OMPI_ERR_BAD_PARAM, "rank %d: other ranks name "
-                                "a file for the window, this one does not; "
-                                "give all ranks the info key daxpin_path",
-                                ompi_comm_rank(comm));
+    if (counts[0] > 0) {
+        return osc_daxpin_params_compare(comm, counts[0], params->wanted,
+                                         "name a file for the window",
+                                         "give all ranks the info key "
+                                         "daxpin_path");
     }
-    return ret;
+    ret = osc_daxpin_params_compare(comm, counts[2], has_dir,
+                                    "set the MCA parameter osc_daxpin_dir",
+                                    "set it at all ranks");
+    return ((ret != OMPI_SUCCESS) || !has_dir) ? ret :
+           osc_daxpin_params_name(component, comm, params);
 }
