@@ -34,6 +34,23 @@ static int64_t osc_daxpin_segment_length(const osc_daxpin_segment_t *segment)
     return (stat(segment->path, &st) == 0) ? st.st_size : -1;
 }
 
+/* Add what a segment takes of its file; page: it ends at a multiple of that. No
+ * file is longer than an off_t can tell. */
+static int osc_daxpin_segment_add(const osc_daxpin_claim_t *claim,
+                                  uint64_t page, uint64_t *end_p)
+{
+    const uint64_t most = (uint64_t)INT64_MAX & ~(page - 1);
+
+    if ((*end_p > most) || (claim->size > most - *end_p)) {
+        return osc_daxpin_error(MPI_ERR_SIZE, "%s: the segments of its ranks "
+                                "end beyond the greatest offset of a file, %"
+                                PRId64 "; give a smaller size or daxpin_offset",
+                                claim->path, INT64_MAX);
+    }
+    *end_p += (claim->size + page - 1) & ~(page - 1);
+    return OMPI_SUCCESS;
+}
+
 /* Place the segments one behind the other, in the order of ranks */
 static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
                                     const osc_daxpin_claim_t *claims,
@@ -44,7 +61,7 @@ static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
                                     !module->spec.noncontiguous;
     osc_daxpin_segment_t *segment = &module->segment;
     uint64_t end                  = claims[self].offset;
-    int i;
+    int i, ret;
 
     segment->leader = -1;
     for (i = 0; i < count; ++i) {
@@ -68,8 +85,10 @@ static int osc_daxpin_segment_place(osc_daxpin_module_t *module,
         if (i == self) {
             segment->offset = end;
         }
-        end += exact ? claims[i].size : (claims[i].size + page - 1) &
-                                        ~(page - 1);
+        ret = osc_daxpin_segment_add(&claims[i], exact ? 1 : page, &end);
+        if (ret != OMPI_SUCCESS) {
+            return ret;
+        }
     }
     segment->file_length = (end > 0) ? end : page;
     segment->old_length  = claims[segment->leader].length;
