@@ -66,7 +66,28 @@ static const type_t types[] = {
     {MPI_LONG_DOUBLE, REAL, "MPI_LONG_DOUBLE", 1},
     TYPE(MPI_C_FLOAT_COMPLEX, COMPLEX), TYPE(MPI_C_DOUBLE_COMPLEX, COMPLEX),
     {MPI_C_LONG_DOUBLE_COMPLEX, COMPLEX, "MPI_C_LONG_DOUBLE_COMPLEX", 1},
+#ifdef MPI_CXX_FLOAT_COMPLEX
+    TYPE(MPI_CXX_FLOAT_COMPLEX, COMPLEX),
+#endif
+#ifdef MPI_CXX_DOUBLE_COMPLEX
+    TYPE(MPI_CXX_DOUBLE_COMPLEX, COMPLEX),
+#endif
+#ifdef MPI_CXX_LONG_DOUBLE_COMPLEX
+    {MPI_CXX_LONG_DOUBLE_COMPLEX, COMPLEX, "MPI_CXX_LONG_DOUBLE_COMPLEX", 1},
+#endif
     TYPE(MPI_C_BOOL, LOGICAL), TYPE(MPI_CXX_BOOL, LOGICAL),
+#ifdef MPI_LOGICAL1
+    TYPE(MPI_LOGICAL1, FORTRAN_LOGICAL),
+#endif
+#ifdef MPI_LOGICAL2
+    TYPE(MPI_LOGICAL2, FORTRAN_LOGICAL),
+#endif
+#ifdef MPI_LOGICAL4
+    TYPE(MPI_LOGICAL4, FORTRAN_LOGICAL),
+#endif
+#ifdef MPI_LOGICAL8
+    TYPE(MPI_LOGICAL8, FORTRAN_LOGICAL),
+#endif
     TYPE(MPI_LOGICAL, FORTRAN_LOGICAL), TYPE(MPI_BYTE, BYTES),
     TYPE(MPI_INTEGER, FORTRAN_INTEGER), TYPE(MPI_INTEGER1, FORTRAN_INTEGER),
     TYPE(MPI_INTEGER2, FORTRAN_INTEGER), TYPE(MPI_INTEGER4, FORTRAN_INTEGER),
@@ -379,6 +400,24 @@ static void test_compare_and_swap(void)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+/* A type that not each Open MPI has operations on: MPI_Fetch_and_op, for which
+ * daxpin checks that, agrees with MPI_Get_accumulate */
+static void test_agree(MPI_Datatype type, const char *name)
+{
+    int ret;
+
+    memset(origin, 0, sizeof(origin));
+    check_mpi(MPI_Win_lock(MPI_LOCK_SHARED, right, 0, win), "lock");
+    ret = MPI_Get_accumulate(origin, 1, type, result, 1, type, right, 1, 1,
+                             type, MPI_SUM, win);
+    if (ret != MPI_SUCCESS) {
+        MPI_Error_class(ret, &ret);
+    }
+    check_class(MPI_Fetch_and_op(origin, result, type, right, 1, MPI_SUM, win),
+                ret, name);
+    check_mpi(MPI_Win_unlock(right, win), "unlock");
+}
+
 static void test_swap_types(void)
 {
     char value[64], compare[64], seen[64];
@@ -488,6 +527,16 @@ int main(int argc, char **argv)
     for (i = 0; i < TYPES; ++i) {
         test_ops(&types[i]);
     }
+#ifdef MPI_REAL16
+    test_agree(MPI_REAL16, "MPI_REAL16");
+#endif
+#ifdef MPI_COMPLEX32
+    test_agree(MPI_COMPLEX32, "MPI_COMPLEX32");
+#endif
+#ifdef MPI_INTEGER16
+    test_agree(MPI_INTEGER16, "MPI_INTEGER16");
+#endif
+    test_agree(MPI_INT, "MPI_INT");
     window_close(&window);
 
     window.unit = 8;

@@ -74,6 +74,15 @@ static const struct {
     {MPI_CHAR, OSC_DAXPIN_INTEGER},
     {MPI_C_BOOL, OSC_DAXPIN_LOGICAL},
     {MPI_CXX_BOOL, OSC_DAXPIN_LOGICAL},
+#ifdef MPI_CXX_FLOAT_COMPLEX
+    {MPI_CXX_FLOAT_COMPLEX, OSC_DAXPIN_COMPLEX},
+#endif
+#ifdef MPI_CXX_DOUBLE_COMPLEX
+    {MPI_CXX_DOUBLE_COMPLEX, OSC_DAXPIN_COMPLEX},
+#endif
+#ifdef MPI_CXX_LONG_DOUBLE_COMPLEX
+    {MPI_CXX_LONG_DOUBLE_COMPLEX, OSC_DAXPIN_COMPLEX},
+#endif
 /* Those that the Fortran compiler of Open MPI has */
 #ifdef MPI_INTEGER1
     {MPI_INTEGER1, OSC_DAXPIN_FORTRAN},
@@ -98,6 +107,25 @@ static const struct {
 #endif
 #ifdef MPI_COMPLEX16
     {MPI_COMPLEX16, OSC_DAXPIN_COMPLEX},
+#endif
+#ifdef MPI_LOGICAL1
+    {MPI_LOGICAL1, OSC_DAXPIN_LOGICAL},
+#endif
+#ifdef MPI_LOGICAL2
+    {MPI_LOGICAL2, OSC_DAXPIN_LOGICAL},
+#endif
+#ifdef MPI_LOGICAL4
+    {MPI_LOGICAL4, OSC_DAXPIN_LOGICAL},
+#endif
+#ifdef MPI_LOGICAL8
+    {MPI_LOGICAL8, OSC_DAXPIN_LOGICAL},
+#endif
+/* Open MPI has operations on these only if C has such a type */
+#if defined(MPI_REAL16) && OMPI_REAL16_MATCHES_C
+    {MPI_REAL16, OSC_DAXPIN_REAL},
+#endif
+#if defined(MPI_COMPLEX32) && OMPI_REAL16_MATCHES_C
+    {MPI_COMPLEX32, OSC_DAXPIN_COMPLEX},
 #endif
 };
 
