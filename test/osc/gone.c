@@ -24,6 +24,9 @@
  *   queue    it ends while it waits for a lock of rank 0, which the next one in
  *            the queue gets: that is no error
  *   fences   as fence; another fence has the same error
+ *   leaves   it is stopped while it is the first that waits for a lock of rank 0,
+ *            and another one gives up waiting several times: both get the lock
+ *            later
  */
 
 #define _GNU_SOURCE
@@ -38,7 +41,7 @@
 #define SIZE   65536
 #define VICTIM 1
 #define MANY   20
-
+#define LAST   2
 #define MS     500 /* until the others wait */
 
 #ifdef MPI_ERR_PROC_ABORTED
@@ -266,6 +269,62 @@ static int outlive_queue(MPI_Comm left)
     _exit(0);
 }
 
+/* Lock rank 0, and unlock it */
+static int lock_once(void)
+{
+    int ret = MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win);
+
+    if (ret == MPI_SUCCESS) {
+        check_mpi(MPI_Win_unlock(0, window.win), "unlock");
+    }
+    return ret;
+}
+
+/* Have the victim stopped when it is in the queue. It may give up, too, when it
+ * goes on. */
+static void leaves_owner(pid_t pid)
+{
+    check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win), "lock");
+    MPI_Barrier(MPI_COMM_WORLD);
+    pause_ms(MS / 2);
+    check(kill(pid, SIGSTOP) == 0, "kill: %m");
+    MPI_Send(NULL, 0, MPI_BYTE, LAST, 0, MPI_COMM_WORLD);
+    MPI_Recv(NULL, 0, MPI_BYTE, LAST, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    check_mpi(MPI_Win_unlock(0, window.win), "unlock");
+    check(kill(pid, SIGCONT) == 0, "kill: %m");
+}
+
+/* Needs a short osc_daxpin_peer_timeout_ms that is longer than MS, and 3 ranks */
+static int outlive_leaves(void)
+{
+    int pid = getpid();
+    int i, ret;
+
+    MPI_Bcast(&pid, 1, MPI_INT, VICTIM, MPI_COMM_WORLD);
+    if (check_rank == 0) {
+        leaves_owner(pid);
+    } else if (check_rank == VICTIM) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        (void)lock_once();
+    } else {
+        MPI_Barrier(MPI_COMM_WORLD);
+        MPI_Recv(NULL, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        for (i = 0; i <= check_size; ++i) {
+            check(lock_once() != MPI_SUCCESS, "a lock that rank 0 has");
+        }
+        MPI_Send(NULL, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (i = 0, ret = MPI_ERR_OTHER; (i < 10) && (ret != MPI_SUCCESS); ++i) {
+        ret = lock_once(); /* the machine may be slow */
+    }
+    check_mpi(ret, "a lock that nobody has");
+    MPI_Barrier(MPI_COMM_WORLD);
+    window_close(&window);
+    MPI_Finalize();
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     char text[MPI_MAX_ERROR_STRING];
@@ -285,6 +344,9 @@ int main(int argc, char **argv)
     MPI_Comm_split(MPI_COMM_WORLD, check_rank == VICTIM, 0, &left);
     if (is_how(argv[1], "stopped")) {
         return outlive_stop((argc > 4) ? atol(argv[4]) : MS);
+    }
+    if (is_how(argv[1], "leaves")) {
+        return outlive_leaves();
     }
     if (is_how(argv[1], "queue")) {
         return outlive_queue(left);

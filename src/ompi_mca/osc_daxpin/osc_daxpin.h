@@ -149,6 +149,8 @@ typedef struct osc_daxpin_peer {
     uint64_t         epoch;     /* number of this one */
     daxpin_key_t     told;      /* of the last file in an error */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
+    int              has_left;  /* this rank has left the queue for that */
+    uint32_t         left;      /* its number there, see osc_daxpin_local.c */
     int              open;      /* accesses are allowed */
     int              locked;    /* by MPI_Win_lock() */
     int              touched;   /* accessed in this epoch */

@@ -375,7 +375,9 @@ static int osc_daxpin_local_wait(osc_daxpin_module_t *module)
  * One that has ended in the queue is passed over.
  */
 
-/* In the word of a waiter, below its number in the queue */
+/* In the word of a waiter, below its number in the queue. Each rank has one word
+ * in the queue of a target: it takes no other number before turn has passed the
+ * one that it has left, but waits with that one again. */
 #define OSC_DAXPIN_WAITER_LEFT UINT32_MAX
 
 static inline uint64_t osc_daxpin_exclusive(const osc_daxpin_module_t *module)
@@ -452,29 +454,84 @@ static int osc_daxpin_queue_step(osc_daxpin_pause_t *pause, int target,
     return OMPI_SUCCESS;
 }
 
+/* Return how many numbers of the queue come before one; less than 0: its turn is
+ * over */
+static int32_t osc_daxpin_queue_before(osc_daxpin_slot_t *slot, uint32_t number,
+                                       uint32_t *turn_p)
+{
+    *turn_p = atomic_load_explicit(&slot->turn, memory_order_acquire);
+    return (int32_t)(number - *turn_p);
+}
+
+/* Change the word of this rank, unless another one has it by now */
+static int osc_daxpin_queue_mark(osc_daxpin_module_t *module, int target,
+                                 uint32_t number, uint32_t from, uint32_t to)
+{
+    const uint64_t word = (uint64_t)number << 32;
+    uint64_t before     = word | from;
+
+    return atomic_compare_exchange_strong(
+            osc_daxpin_waiter(module, target, number), &before, word | to);
+}
+
+/* Enter the queue, and return the number. It is the old one if its turn is not
+ * over: another rank may pass over it all the same, having seen that this one
+ * had left. */
+static uint32_t osc_daxpin_queue_enter(osc_daxpin_module_t *module, int target)
+{
+    osc_daxpin_slot_t *slot = &module->node.slots[target];
+    osc_daxpin_peer_t *peer = &module->peers[target];
+    const uint32_t self     = (uint32_t)module->rank + 1;
+    uint32_t number, turn;
+
+    if (peer->has_left) {
+        peer->has_left = 0;
+        if ((osc_daxpin_queue_before(slot, peer->left, &turn) >= 0) &&
+            osc_daxpin_queue_mark(module, target, peer->left,
+                                  OSC_DAXPIN_WAITER_LEFT, self)) {
+            return peer->left;
+        }
+    }
+    number = atomic_fetch_add(&slot->next, 1);
+    atomic_store(osc_daxpin_waiter(module, target, number),
+                 ((uint64_t)number << 32) | self);
+    return number;
+}
+
+static void osc_daxpin_queue_leave(osc_daxpin_module_t *module, int target,
+                                   uint32_t number)
+{
+    osc_daxpin_peer_t *peer = &module->peers[target];
+
+    peer->left     = number;
+    peer->has_left = osc_daxpin_queue_mark(module, target, number,
+                                           (uint32_t)module->rank + 1,
+                                           OSC_DAXPIN_WAITER_LEFT);
+}
+
 static int osc_daxpin_queue_wait(osc_daxpin_pause_t *pause, int target,
                                  uint64_t share)
 {
     osc_daxpin_module_t *module = pause->module;
     osc_daxpin_slot_t *slot     = &module->node.slots[target];
-    const uint32_t number       = atomic_fetch_add(&slot->next, 1);
-    const uint64_t word         = (uint64_t)number << 32;
-    _Atomic uint64_t *waiter    = osc_daxpin_waiter(module, target, number);
+    uint32_t number             = osc_daxpin_queue_enter(module, target);
     int ret                     = OMPI_SUCCESS;
+    int32_t before;
     uint32_t turn;
 
-    atomic_store(waiter, word | ((uint32_t)module->rank + 1));
-    while ((ret == OMPI_SUCCESS) &&
-           ((turn = atomic_load_explicit(&slot->turn, memory_order_acquire)) !=
-            number)) {
+    while ((before = osc_daxpin_queue_before(slot, number, &turn)) != 0) {
+        if (before < 0) {
+            number = osc_daxpin_queue_enter(module, target);
+            continue;
+        }
         ret = osc_daxpin_queue_step(pause, target, turn);
-    }
-    if (ret != OMPI_SUCCESS) {
-        atomic_store(waiter, word | OSC_DAXPIN_WAITER_LEFT);
-        return ret;
+        if (ret != OMPI_SUCCESS) {
+            osc_daxpin_queue_leave(module, target, number);
+            return ret;
+        }
     }
     ret = osc_daxpin_lock_spin(pause, slot, share);
-    atomic_store_explicit(&slot->turn, number + 1, memory_order_release);
+    (void)atomic_compare_exchange_strong(&slot->turn, &turn, number + 1);
     return ret;
 }
 
