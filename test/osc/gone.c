@@ -18,6 +18,9 @@
  *   post   it ends, and others post to it
  *   fence, free
  *   stopped  the rank is stopped for MS in a fence: that is no error
+ *   shares it ends, and others lock all: they keep no lock, so that one of them
+ *          gets an exclusive one. Only with a dynamic window on two nodes, or with
+ *          any on one.
  * Only on one node, where the waits are daxpin's own:
  *   shared   it ends while it shares a lock of rank 0
  *   lockall  it ends while it has locked rank 0, and others lock all
@@ -269,6 +272,24 @@ static int outlive_queue(MPI_Comm left)
     _exit(0);
 }
 
+/* All know that the victim has ended when they lock it */
+static int outlive_shares(MPI_Comm left)
+{
+    MPI_Barrier(MPI_COMM_WORLD);
+    check_class(MPI_Win_fence(0, window.win), GONE, "fence");
+    check_class(MPI_Win_lock_all(0, window.win), GONE, "lock_all");
+    MPI_Barrier(left);
+    if (check_rank == LAST) {
+        check_mpi(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, window.win),
+                  "a lock that nobody has");
+        check_mpi(MPI_Win_unlock(0, window.win), "its unlock");
+    }
+    MPI_Barrier(left);
+    printf("rank %d has its error\n", check_rank);
+    fflush(stdout);
+    _exit(0);
+}
+
 /* Lock rank 0, and unlock it */
 static int lock_once(void)
 {
@@ -353,6 +374,9 @@ int main(int argc, char **argv)
     }
     if (check_rank == VICTIM) {
         victim(argv[1], others);
+    }
+    if (is_how(argv[1], "shares")) {
+        return outlive_shares(left);
     }
     ret = outlive(argv[1], one);
     check(ret != MPI_SUCCESS, "%s: no error", argv[1]);

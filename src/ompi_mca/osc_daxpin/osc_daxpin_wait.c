@@ -128,6 +128,19 @@ static int osc_daxpin_wait_unlock(osc_daxpin_module_t *module, int target)
                                                 &before);
 }
 
+/* Return the first error */
+static int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
+{
+    int ret = OMPI_SUCCESS;
+    int error, i;
+
+    for (i = 0; i < module->size; ++i) {
+        error = osc_daxpin_wait_unlock(module, i);
+        ret   = (ret != OMPI_SUCCESS) ? ret : error;
+    }
+    return ret;
+}
+
 static int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
 {
     int ret = OMPI_SUCCESS;
@@ -135,17 +148,6 @@ static int osc_daxpin_wait_lock_all(osc_daxpin_module_t *module, int hints)
 
     for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
         ret = osc_daxpin_wait_lock(module, MPI_LOCK_SHARED, i, hints);
-    }
-    return ret;
-}
-
-static int osc_daxpin_wait_unlock_all(osc_daxpin_module_t *module)
-{
-    int ret = OMPI_SUCCESS;
-    int i;
-
-    for (i = 0; (i < module->size) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_wait_unlock(module, i);
     }
     return ret;
 }
@@ -472,6 +474,7 @@ static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
         ret = osc_daxpin_inside_end(module, target, ret);
     }
     if (ret != OMPI_SUCCESS) {
+        (void)osc_daxpin_wait_unlock(module, target);
         osc_daxpin_access_unlock(module, target);
     }
     return ret;
@@ -480,19 +483,17 @@ static int osc_daxpin_inner_lock(osc_daxpin_module_t *module, int type,
 static int osc_daxpin_inner_unlock(osc_daxpin_module_t *module, int target)
 {
     osc_daxpin_shadow_t *sync = &module->sync;
-    int ret;
+    int error, ret;
 
     if (!module->peers[target].locked) {
         return OMPI_ERR_RMA_SYNC;
     }
     osc_daxpin_inside_begin(module, target);
-    ret = sync->module->osc_unlock(target, sync->win);
-    ret = osc_daxpin_inside_end(module, target, ret);
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_wait_unlock(module, target);
-    }
+    ret   = sync->module->osc_unlock(target, sync->win);
+    ret   = osc_daxpin_inside_end(module, target, ret);
+    error = osc_daxpin_wait_unlock(module, target);
     osc_daxpin_access_unlock(module, target);
-    return ret;
+    return (ret != OMPI_SUCCESS) ? ret : error;
 }
 
 static int osc_daxpin_inner_lock_all(osc_daxpin_module_t *module, int hints)
@@ -514,6 +515,7 @@ static int osc_daxpin_inner_lock_all(osc_daxpin_module_t *module, int hints)
         ret = osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
     }
     if (ret != OMPI_SUCCESS) {
+        (void)osc_daxpin_wait_unlock_all(module);
         module->local.access = OSC_DAXPIN_EPOCH_NONE;
     }
     return ret;
@@ -522,7 +524,7 @@ static int osc_daxpin_inner_lock_all(osc_daxpin_module_t *module, int hints)
 static int osc_daxpin_inner_unlock_all(osc_daxpin_module_t *module)
 {
     osc_daxpin_shadow_t *sync = &module->sync;
-    int ret;
+    int error, ret;
 
     ret = osc_daxpin_access_change(module, OSC_DAXPIN_EPOCH_LOCK_ALL,
                                    OSC_DAXPIN_EPOCH_LOCK_ALL,
@@ -531,9 +533,10 @@ static int osc_daxpin_inner_unlock_all(osc_daxpin_module_t *module)
         return ret;
     }
     osc_daxpin_inside_begin(module, OSC_DAXPIN_ANY_RANK);
-    ret = sync->module->osc_unlock_all(sync->win);
-    ret = osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
-    return (ret != OMPI_SUCCESS) ? ret : osc_daxpin_wait_unlock_all(module);
+    ret   = sync->module->osc_unlock_all(sync->win);
+    ret   = osc_daxpin_inside_end(module, OSC_DAXPIN_ANY_RANK, ret);
+    error = osc_daxpin_wait_unlock_all(module);
+    return (ret != OMPI_SUCCESS) ? ret : error;
 }
 
 const osc_daxpin_epochs_t osc_daxpin_epochs_inner = {
