@@ -17,8 +17,6 @@
 #include "osc_daxpin_shadow.h"
 #include "osc_daxpin_spec.h"
 
-#include <stdlib.h>
-
 #define OSC_DAXPIN_PRIORITY   1000
 #define OSC_DAXPIN_TIMEOUT_MS DAXPIN_TIMEOUT_DEFAULT_MS
 
@@ -176,9 +174,6 @@ static int osc_daxpin_make(osc_daxpin_params_t *params, ompi_win_t *win,
     if (flavor == MPI_WIN_FLAVOR_CREATE) {
         ret = osc_daxpin_adopt(comm, &params->adoption, &params->segment);
     }
-    if (ret == OMPI_SUCCESS) {
-        ret = osc_daxpin_error_add();
-    }
     if (ret != OMPI_SUCCESS) {
         osc_daxpin_segment_release(&params->segment);
         return ret;
@@ -199,29 +194,25 @@ static int osc_daxpin_select(ompi_win_t *win, void **base, size_t size,
                              int flavor, int *model)
 {
     const osc_daxpin_component_t *self = &mca_osc_daxpin_component;
-    osc_daxpin_params_t *params        = calloc(1, sizeof(*params));
+    osc_daxpin_params_t params         = {.wanted = 0};
     int wanted                         = 0;
     int ret;
 
-    if (params == NULL) {
-        return OMPI_ERR_OUT_OF_RESOURCE;
-    }
     ret = osc_daxpin_params_get(self, (flavor == MPI_WIN_FLAVOR_CREATE) ?
                                               *base : NULL,
-                                size, comm, info, flavor, params);
-    ret = osc_daxpin_params_agree(self, comm, flavor, ret, params, &wanted);
+                                size, comm, info, flavor, &params);
+    ret = osc_daxpin_params_agree(self, comm, flavor, ret, &params, &wanted);
     if (ret != OMPI_SUCCESS) {
-        daxpin_adoption_cancel(&params->adoption);
+        daxpin_adoption_cancel(&params.adoption);
     } else if (wanted) {
         osc_daxpin_yield_begin();
-        ret = osc_daxpin_make(params, win, base, size, disp_unit, comm, info,
+        ret = osc_daxpin_make(&params, win, base, size, disp_unit, comm, info,
                               flavor, model);
         osc_daxpin_yield_end();
     } else {
         ret = osc_daxpin_pass_through(self, win, base, size, disp_unit, comm,
                                       info, flavor, model);
     }
-    free(params);
     return ret;
 }
 

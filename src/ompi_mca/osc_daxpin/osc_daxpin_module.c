@@ -328,7 +328,9 @@ static int osc_daxpin_shadow_locked(osc_daxpin_module_t *module,
                                  &model, shadow);
     return (ret != OMPI_SUCCESS) ?
                    ret :
-                   shadow->module->osc_lock_all(MPI_MODE_NOCHECK, shadow->win);
+                   osc_daxpin_agree(module, shadow->module->osc_lock_all(
+                                                    MPI_MODE_NOCHECK,
+                                                    shadow->win));
 }
 
 /* Make the records of requests to persist, for the progress thread */
@@ -521,14 +523,17 @@ int osc_daxpin_module_open(const osc_daxpin_component_t *component,
 
     module = osc_daxpin_module_new(component, spec, segment, win, comm,
                                    flavor);
-    if (module == NULL) {
-        osc_daxpin_segment_release(segment);
-        return OMPI_ERR_OUT_OF_RESOURCE;
+    ret    = (module == NULL) ? OMPI_ERR_OUT_OF_RESOURCE :
+                                osc_daxpin_error_add();
+    ret    = osc_daxpin_agree_in(comm, ret);
+    if (ret == OMPI_SUCCESS) {
+        ret = ompi_comm_dup(comm, &module->comm);
     }
-    ret = ompi_comm_dup(comm, &module->comm);
     if (ret != OMPI_SUCCESS) {
-        osc_daxpin_segment_release(&module->segment);
-        osc_daxpin_module_free(module);
+        osc_daxpin_segment_release(segment);
+        if (module != NULL) {
+            osc_daxpin_module_free(module);
+        }
         return ret;
     }
     PMPI_Comm_set_errhandler(module->comm, MPI_ERRORS_RETURN);

@@ -52,7 +52,7 @@ typedef struct osc_daxpin_node_info {
     uint64_t          spaces[OSC_DAXPIN_SPACES];
 } osc_daxpin_node_info_t;
 
-static int osc_daxpin_agree_in(ompi_communicator_t *comm, int ret)
+int osc_daxpin_agree_in(ompi_communicator_t *comm, int ret)
 {
     int all = (ret > 0) ? -ret : ret;
 

@@ -8,8 +8,11 @@
 
 #include "osc_daxpin.h"
 
-/* Return the first error of any rank, on all ranks. Collective. */
+/* Return the first error of any rank, on all ranks. Collective. A rank that fails
+ * alone before a collective call has to agree first: the others would wait for
+ * it, or take its next call for this one. */
 int osc_daxpin_agree(const osc_daxpin_module_t *module, int ret);
+int osc_daxpin_agree_in(ompi_communicator_t *comm, int ret);
 
 /* Collective */
 int  osc_daxpin_node_open(osc_daxpin_module_t *module);

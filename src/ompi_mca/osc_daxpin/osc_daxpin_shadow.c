@@ -165,7 +165,9 @@ static ompi_win_t *osc_daxpin_shadow_new(const ompi_win_t *win,
 
 static void osc_daxpin_shadow_delete(osc_daxpin_shadow_t *shadow)
 {
-    OBJ_RELEASE(shadow->win);
+    if (shadow->win != NULL) {
+        OBJ_RELEASE(shadow->win);
+    }
     shadow->win    = NULL;
     shadow->module = NULL;
 }
@@ -213,8 +215,12 @@ int osc_daxpin_shadow_open(const osc_daxpin_module_t *module,
     int count, i, agreed;
 
     shadow->win = osc_daxpin_shadow_new(win, info);
-    if (shadow->win == NULL) {
-        return OMPI_ERR_OUT_OF_RESOURCE;
+    agreed      = osc_daxpin_agree(module, (shadow->win == NULL) ?
+                                                   OMPI_ERR_OUT_OF_RESOURCE :
+                                                   OMPI_SUCCESS);
+    if (agreed != OMPI_SUCCESS) {
+        osc_daxpin_shadow_delete(shadow);
+        return agreed;
     }
     info = shadow->win->super.s_info; /* osc/pt2pt wants one in any case */
     count = osc_daxpin_choose(self, shadow->win, &base, size, disp_unit, comm,
