@@ -41,7 +41,7 @@ static void truncate_file(int number)
     pid_t pid;
 
     file_of(number, file, sizeof(file));
-    snprintf(copy, sizeof(copy), "%s.copy", window.path);
+    snprintf(copy, sizeof(copy), "%s.copy.%d", window.path, number);
     check((posix_spawn(&pid, intrude, NULL, NULL, argv, environ) == 0) &&
           (waitpid(pid, &status, 0) == pid) && (status == 0),
           "%s: the intruder failed", file);
@@ -186,9 +186,10 @@ static void begin(int own)
         for (rank = 1; rank < RANKS; ++rank) {
             put(rank);
         }
-        for (rank = own ? 0 : 1; rank < RANKS; ++rank) {
-            truncate_file(rank);
-        }
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (own || (check_rank > 0)) {
+        truncate_file(check_rank); /* may be on another node */
     }
     MPI_Barrier(MPI_COMM_WORLD);
 }
@@ -267,6 +268,9 @@ static void turn_extra(void)
         put(1);
         window.starts[1] = extra.starts[1];
         put(1);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (check_rank == 1) {
         truncate_file(1);
         truncate_file(EXTRA);
     }
@@ -302,8 +306,8 @@ int main(int argc, char **argv)
     }
     turn_free(0);
     turn_free(1);
-    if (window_is(&window, "dynamic")) {
-        turn_extra();
+    if (window_is(&window, "dynamic") && is_one_node()) {
+        turn_extra(); /* messages report one file of a rank */
     }
     MPI_Info_free(&window.info);
     MPI_Finalize();
