@@ -15,6 +15,7 @@
 #include "daxpin/os/space.h"
 #include "daxpin/os/watch.h"
 #include "file.h"
+#include "fill.h"
 #include "guard.h"
 #include "keep.h"
 #include "member.h"
@@ -695,9 +696,33 @@ int daxpin_holder_lacks_blocks(const daxpin_file_t *file)
            !daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size);
 }
 
+/* End the growing that daxpin_holder_place_hold() has begun. */
+static void daxpin_holder_filled(daxpin_file_t *file, int ret)
+{
+    const daxpin_state_t state = daxpin_file_state(file);
+
+    --file->growing;
+    file->grew = 1;
+    daxpin_file_wake(file);
+    if ((ret != 0) && (ret != -ECANCELED) && daxpin_file_is_alive(file)) {
+        /* control->growing stays: see daxpin_file_wait() */
+        daxpin_holder_revoke(file, daxpin_errormsg());
+        return;
+    }
+    if (file->growing > 0) {
+        return;
+    }
+    if ((ret == 0) && !atomic_load(&file->control->waived) &&
+        daxpin_file_is_alive(file) && (state != DAXPIN_STATE_RELEASED)) {
+        daxpin_file_place_hold(file);
+        daxpin_report_update(file);
+    }
+    atomic_store(&file->control->growing, 0);
+}
+
 /* Place the hold, now that the lease is there. Until then, other processes that
- * map the file may make it longer. Without all of its blocks the file does
- * without a hold: nothing could allocate them any more. */
+ * map the file may make it longer. What they have added gets its blocks before:
+ * with a hold, nothing could allocate them. */
 static void daxpin_holder_place_hold(daxpin_file_t *file)
 {
     if (!file->holdable || (file->growing > 0) ||
@@ -705,9 +730,10 @@ static void daxpin_holder_place_hold(daxpin_file_t *file)
         return;
     }
     if (daxpin_holder_lacks_blocks(file)) {
-        daxpin_log(DAXPIN_LOG_INFO, "%s: another process has made holes in it "
-                   "or made it longer; the lease protects it, but no hold",
-                   file->path);
+        ++file->growing;
+        file->grew = 1;
+        atomic_store(&file->control->growing, 1);
+        daxpin_file_fill(file, daxpin_holder_filled);
         return;
     }
     daxpin_file_place_hold(file);
