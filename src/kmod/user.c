@@ -273,15 +273,25 @@ int daxpin_user_init(const struct daxpin_user_ops *ops)
 void daxpin_user_exit(void)
 {
     struct daxpin_user *user;
+    struct hlist_node *next;
     int i;
 
-    /* Without a pin or an anchor, work that is still to come does nothing: have
-     * it over, so that no timer is left */
+    /* While each user has a reference, none of them goes, and none comes any
+     * more: so what drops the last reference, and takes the lock, can be called
+     * without the lock */
     spin_lock(&daxpin_user_lock);
     hash_for_each(daxpin_users, i, user, link)
     {
-        daxpin_user_kick(user, 0);
+        refcount_inc(&user->refs);
     }
     spin_unlock(&daxpin_user_lock);
+
+    /* Without a pin or an anchor, work that is still to come does nothing: have
+     * it over, so that no timer is left */
+    hash_for_each_safe(daxpin_users, i, next, user, link)
+    {
+        daxpin_user_kick(user, 0);
+        daxpin_user_put(user);
+    }
     destroy_workqueue(daxpin_user_queue);
 }
