@@ -108,7 +108,8 @@ void daxpin_watch_stop(struct daxpin_watch *watch)
     spin_lock(&daxpin_watch_lock);
     if (watch->inode != NULL) {
         hash_del(&watch->link);
-        watch->inode = NULL;
+        watch->inode  = NULL;
+        watch->breaks = 0;
     }
     spin_unlock(&daxpin_watch_lock);
 }

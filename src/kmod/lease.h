@@ -33,6 +33,8 @@ bool daxpin_lease_is_breaking(struct inode *inode);
 void daxpin_watch_init(struct daxpin_watch *watch,
                        void (*on_break)(struct daxpin_watch *watch));
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode);
+
+/* Forget breaks that were not read, too. */
 void daxpin_watch_stop(struct daxpin_watch *watch);
 
 /* Return the number of breaks since the last call. */

@@ -116,12 +116,15 @@ static int daxpin_device_pin_file(struct daxpin_device *device,
         ret = -EBUSY;
         goto out;
     }
+    /* Before the lease is looked at for the last time */
+    daxpin_watch_start(&device->watch, file_inode(file));
     ret = daxpin_pin_create(file, args->addr, args->offset >> PAGE_SHIFT,
                             args->length >> PAGE_SHIFT, &pin);
     if (ret == 0) {
-        daxpin_watch_start(&device->watch, pin->inode);
         /* mmap() reads pin without the lock */
         smp_store_release(&device->pin, pin);
+    } else {
+        daxpin_watch_stop(&device->watch);
     }
 out:
     mutex_unlock(&device->lock);
