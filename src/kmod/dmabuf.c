@@ -19,6 +19,10 @@ MODULE_IMPORT_NS("DMA_BUF");
 /* How long one attempt waits for devices; other pins of the user wait, too */
 #define DAXPIN_DMABUF_WAIT (HZ / 10)
 
+/* How often devices may have it mapped: each time takes memory for each extent,
+ * and space in the device's own page table */
+#define DAXPIN_DMABUF_MAPS 1024
+
 #ifdef DAXPIN_HAS_INVALIDATE
 #define daxpin_dmabuf_invalidate(_buf) dma_buf_invalidate_mappings(_buf)
 #else
@@ -48,7 +52,7 @@ static int daxpin_dmabuf_fill(const struct daxpin_dmabuf *dmabuf,
     for (i = 0; i < dmabuf->num_extents; ++i) {
         num += DIV_ROUND_UP(dmabuf->extents[i].count, most);
     }
-    ret = sg_alloc_table(table, num, GFP_KERNEL);
+    ret = sg_alloc_table(table, num, GFP_KERNEL_ACCOUNT);
     if (ret != 0) {
         return ret;
     }
@@ -109,7 +113,10 @@ daxpin_dmabuf_map(struct dma_buf_attachment *attachment,
     if (dmabuf->is_revoked) {
         return ERR_PTR(-ENODEV);
     }
-    table = kzalloc(sizeof(*table), GFP_KERNEL);
+    if (dmabuf->num_maps >= DAXPIN_DMABUF_MAPS) {
+        return ERR_PTR(-EUSERS);
+    }
+    table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
     if (table == NULL) {
         return ERR_PTR(-ENOMEM);
     }

@@ -77,7 +77,8 @@ struct daxpin_ioc_export {
  * lose it if the lease is broken, and its owner has not given it back grace_ms
  * later: so that is to be less than fs.lease-break-time. An owner who gives the
  * lease back keeps the pin, unless DAXPIN_IOC_REVOKE or DAXPIN_IOC_REVOKE_IN was
- * called. Errors:
+ * called. While devices have the dma-buf mapped 1024
+ * times, they cannot map it once more (EUSERS). Errors:
  *
  *   EINVAL      flags, grace_ms, or this description has no pin
  *   EOPNOTSUPP  this kernel has mappings, and no dma-bufs

@@ -13,6 +13,8 @@
 
 #include "imported.h"
 
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #define PINS      DEVICE_DIR "pins"
@@ -23,6 +25,14 @@
 #define NO_GRACE  0
 #define GRACE_MS  3000
 #define LONG_MS   DAXPIN_IOC_GRACE_MAX
+
+/* How often devices can have a dma-buf mapped, see src/kmod/dmabuf.c */
+#define MAPS 1024
+
+/* A file of 256 segments of 64 KiB, and how often it is mapped: 8 KiB each time,
+ * of which the kernel may have counted some before */
+#define LARGE      (16ul << 20)
+#define LARGE_MAPS 512
 
 /* A pinned file, its dma-buf, and the device that has it */
 typedef struct exported {
@@ -38,25 +48,49 @@ static int export_pin(int device, uint32_t grace_ms)
     return ioctl(device, DAXPIN_IOC_EXPORT, &args);
 }
 
+/* Write a text to a file. Return 0 or -1. */
+static int write_to(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+    ret = (write(fd, text, strlen(text)) == (ssize_t)strlen(text)) ? 0 :
+          fail(path);
+    close(fd);
+    return ret;
+}
+
 static int take_back(const exported_t *me)
 {
     return ((ioctl(me->file.device, DAXPIN_IOC_REVOKE) == 0) &&
             (ioctl(me->file.device, DAXPIN_IOC_WAIT) == 0)) ? 0 : -1;
 }
 
-static int make_exported(exported_t *me, const char *name, uint32_t grace_ms)
+/* Pin the file, and export the pin. */
+static int pin_exported(exported_t *me, uint32_t grace_ms)
 {
     me->dmabuf = me->device = -1;
-    if ((make(&me->file, name, LENGTH) != 0) || (lease(&me->file) != 0)) {
-        return -1;
-    }
     me->file.device = open(DAXPIN_DEVICE, O_RDWR | O_CLOEXEC);
-    errno = pin_at(me->file.device, me->file.fd, me->file.memory, 0, LENGTH);
+    errno = pin_at(me->file.device, me->file.fd, me->file.memory, 0,
+                   me->file.length);
     if (errno != 0) {
         return fail("DAXPIN_IOC_PIN");
     }
     me->dmabuf = export_pin(me->file.device, grace_ms);
     return (me->dmabuf >= 0) ? 0 : fail("DAXPIN_IOC_EXPORT");
+}
+
+static int make_exported_of(exported_t *me, const char *name, size_t length,
+                            uint32_t grace_ms)
+{
+    me->dmabuf = me->device = -1;
+    return ((make(&me->file, name, length) == 0) && (lease(&me->file) == 0)) ?
+                   pin_exported(me, grace_ms) :
+                   -1;
+}
+
+static int make_exported(exported_t *me, const char *name, uint32_t grace_ms)
+{
+    return make_exported_of(me, name, LENGTH, grace_ms);
 }
 
 static int make_imported(exported_t *me, const char *name, uint32_t grace_ms,
@@ -354,6 +388,110 @@ static void test_grace(void)
     end(&me);
 }
 
+/* Have the dma-buf mapped so often. Return how often it was. */
+static int map_often(const exported_t *me, int *devices, int count)
+{
+    const struct rlimit limit = {2 * MAPS, 2 * MAPS};
+    int i;
+
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (i = 0; i < count; ++i) {
+        devices[i] = import(me->dmabuf, IMPORTER_STUCK);
+        if (devices[i] < 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+static void unmap_often(int *devices, int count)
+{
+    int error = errno, i;
+
+    for (i = 0; i < count; ++i) {
+        close(devices[i]);
+    }
+    errno = error;
+}
+
+static void test_maps(void)
+{
+    static int devices[MAPS + 1];
+    exported_t me;
+    int count;
+
+    TRY(make_exported(&me, "maps", NO_GRACE));
+    count = map_often(&me, devices, MAPS + 1);
+    if ((count == MAPS) && (errno == EUSERS)) {
+        close(devices[0]);
+        devices[0] = import(me.dmabuf, IMPORTER_STUCK);
+        unmap_often(devices, count);
+        CHECK(devices[0] >= 0, "after one was unmapped: %m");
+    } else {
+        unmap_often(devices, count);
+        FAIL("it can be mapped %d times: %m", count);
+    }
+    end(&me);
+}
+
+/* Return by how much more bytes this process, in a memory cgroup of its own, has
+ * with the dma-buf mapped so often; -1: an error. */
+static long grown(const exported_t *me, const char *cgroup, int *devices)
+{
+    char path[2 * PATH_MAX];
+    long before, after;
+    int count;
+
+    snprintf(path, sizeof(path), "%s/memory.current", cgroup);
+    before = number_in(path);
+    count  = map_often(me, devices, LARGE_MAPS);
+    after  = number_in(path);
+    if ((before < 0) || (after < 0) || (count < LARGE_MAPS)) {
+        (void)fail((count < LARGE_MAPS) ? "import" : path);
+        after = before - 1;
+    }
+    unmap_often(devices, count);
+    return after - before;
+}
+
+/* Enter a cgroup: where such a file system is mounted, its name. */
+static int enter(const char *root, const char *name)
+{
+    char path[2 * PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s%s/cgroup.procs", root, name);
+    return write_to(path, "0");
+}
+
+/* What devices make of a dma-buf counts for the memory cgroup of who has them do
+ * it. */
+static void test_cgroup(void)
+{
+    char root[PATH_MAX + 8], path[PATH_MAX + 64];
+    static int devices[LARGE_MAPS];
+    exported_t me;
+    long size = -1;
+
+    snprintf(root, sizeof(root), "%s/cgroup", directory);
+    TRY(make_exported_of(&me, "cgroup-file", LARGE, NO_GRACE));
+    CHECK((mkdir(root, 0700) == 0) &&
+          (mount("none", root, "cgroup2", 0, NULL) == 0), "%s: %m", root);
+    snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+    if (write_to(path, "+memory") == 0) {
+        snprintf(path, sizeof(path), "%s/dmabuf", root);
+        if ((mkdir(path, 0700) == 0) && (enter(root, "/dmabuf") == 0)) {
+            size = grown(&me, path, devices);
+            enter(root, "");
+        }
+        rmdir(path);
+    }
+    umount2(root, MNT_DETACH);
+    rmdir(root);
+    end(&me);
+    CHECK((why[0] != '\0') || (size >= LARGE_MAPS * 4l * 1024),
+          "%d tables count %ld bytes", LARGE_MAPS, size);
+}
+
 /* Nobody can make the kernel take back what a device still has */
 static void test_slow(void)
 {
@@ -549,6 +687,8 @@ int main(int argc, char **argv)
     run("dmabuf: a break needs no help of the program", test_hung);
     run("dmabuf: a lease that is lent", test_lent);
     run("dmabuf: a grace that ends", test_grace);
+    run("dmabuf: how often it can be mapped", test_maps);
+    run("dmabuf: its tables count for the memory cgroup", test_cgroup);
     run("dmabuf: a device that lets go late", test_slow);
     run("dmabuf: a late access is seen", test_rogue);
     run("dmabuf: breaks in the middle of transfers", test_breaks);

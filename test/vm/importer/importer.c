@@ -162,6 +162,7 @@ static void importer_on_invalidate(struct dma_buf_attachment *attachment)
     WRITE_ONCE(me->is_told, true);
     switch (me->mode) {
     case IMPORTER_SLOW:
+    case IMPORTER_STUCK:
         importer_halt(me);
         break;
     case IMPORTER_LATER:
@@ -204,7 +205,7 @@ static int importer_map(struct importer *me)
     if (me->mode == IMPORTER_PINNED) {
         ret           = dma_buf_pin(me->attachment);
         me->is_pinned = (ret == 0);
-    } else if (me->mode == IMPORTER_LATER) {
+    } else if ((me->mode == IMPORTER_LATER) || (me->mode == IMPORTER_STUCK)) {
         ret = importer_add_fence(me);
     }
     if (ret != 0) {
@@ -282,7 +283,7 @@ static int importer_start(struct importer *me,
     }
     me->mode = args.mode;
     ret      = importer_attach(me, args.fd);
-    if (ret == 0) {
+    if ((ret == 0) && (me->mode != IMPORTER_STUCK)) {
         me->thread = kthread_run(importer_run, me, "importer");
         if (IS_ERR(me->thread)) {
             ret        = PTR_ERR(me->thread);

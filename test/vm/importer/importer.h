@@ -19,6 +19,8 @@ enum importer_mode {
     IMPORTER_SLOW,    /* it unmaps at IMPORTER_IOC_LET_GO */
     IMPORTER_ROGUE,   /* it unmaps, and would use the pages even so */
     IMPORTER_STATIC,  /* it cannot be told */
+    IMPORTER_STUCK,   /* it writes nothing, and keeps it, with a fence, until it
+                         is closed */
     IMPORTER_MODES
 };
 
