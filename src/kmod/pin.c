@@ -411,6 +411,7 @@ static struct daxpin_pin *daxpin_pin_next(struct daxpin_user *user,
     {
         if (pin->is_due && time_after_eq(now, pin->due)) {
             pin->is_due = false;
+            list_move_tail(&pin->link, &user->pins); /* All have their turn */
             goto out;
         }
         if (pin->is_due) {

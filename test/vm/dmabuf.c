@@ -29,6 +29,9 @@
 /* How often devices can have a dma-buf mapped, see src/kmod/dmabuf.c */
 #define MAPS 1024
 
+/* Devices that keep a user's work busy: 0.1 s each */
+#define STUCK 30
+
 /* A file of 256 segments of 64 KiB, and how often it is mapped: 8 KiB each time,
  * of which the kernel may have counted some before */
 #define LARGE      (16ul << 20)
@@ -388,6 +391,61 @@ static void test_grace(void)
     end(&me);
 }
 
+static void end_stuck(exported_t *stuck, int count)
+{
+    int i;
+
+    for (i = 0; i < count; ++i) {
+        close_fd(&stuck[i].device);
+        close_fd(&stuck[i].dmabuf);
+        close_device(&stuck[i].file);
+    }
+}
+
+/* Have so many devices not let go, of which the user's work waits for each again
+ * and again. */
+static int start_stuck(pinned_t *file, exported_t *stuck)
+{
+    int i;
+
+    if ((make(file, "stuck", LENGTH) != 0) || (lease(file) != 0)) {
+        return -1;
+    }
+    for (i = 0; i < STUCK; ++i) {
+        stuck[i].file = *file;
+        if (pin_exported(&stuck[i], NO_GRACE) == 0) {
+            stuck[i].device = import(stuck[i].dmabuf, IMPORTER_STUCK);
+        }
+        if ((stuck[i].device < 0) ||
+            (ioctl(stuck[i].file.device, DAXPIN_IOC_REVOKE) != 0)) {
+            (void)fail("a device that does not let go");
+            end_stuck(stuck, i + 1);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A truncate waits for no other device than those that have the file. */
+static void test_turn(void)
+{
+    exported_t stuck[STUCK], me;
+    pinned_t file;
+    pid_t pid;
+
+    TRY(start_stuck(&file, stuck));
+    if (make_imported(&me, "turn", NO_GRACE, IMPORTER_PINNED) == 0) {
+        unmap_file(&me.file);
+        pid = intrude(me.file.path);
+        if (!passes(pid)) {
+            snprintf(why, sizeof(why), "it waits still, or failed");
+        }
+        end(&me);
+    }
+    end_stuck(stuck, STUCK);
+    release_all(&file);
+}
+
 /* Have the dma-buf mapped so often. Return how often it was. */
 static int map_often(const exported_t *me, int *devices, int count)
 {
@@ -687,6 +745,7 @@ int main(int argc, char **argv)
     run("dmabuf: a break needs no help of the program", test_hung);
     run("dmabuf: a lease that is lent", test_lent);
     run("dmabuf: a grace that ends", test_grace);
+    run("dmabuf: devices that keep theirs delay no other file", test_turn);
     run("dmabuf: how often it can be mapped", test_maps);
     run("dmabuf: its tables count for the memory cgroup", test_cgroup);
     run("dmabuf: a device that lets go late", test_slow);
