@@ -13,19 +13,38 @@
 #include <linux/poll.h>
 #include <linux/spinlock.h>
 #include <linux/tracepoint.h>
+#include <trace/events/filelock.h>
 
 #define DAXPIN_WATCH_BITS 8
 
+#define DAXPIN_LEASE_BROKEN (FL_UNLOCK_PENDING | FL_DOWNGRADE_PENDING)
+
+/* The first watch of each file. The others of the file are in its ring: so who
+ * breaks a lease that was told of does not look at all of them. */
 static DEFINE_HASHTABLE(daxpin_watches, DAXPIN_WATCH_BITS);
 static DEFINE_SPINLOCK(daxpin_watch_lock);
 
-/* The kernel notifies only the owner of a lease. It has tracepoints where a
- * process that breaks a lease has to wait, or fails with EWOULDBLOCK. */
-static const char *const daxpin_break_names[] = {"break_lease_block",
-                                                 "break_lease_noblock"};
-static struct tracepoint *daxpin_break_points[ARRAY_SIZE(daxpin_break_names)];
+/* Whether the kernel has all tracepoints of daxpin_probes */
+static bool daxpin_lease_has_points;
 
-#define DAXPIN_LEASE_BROKEN (FL_UNLOCK_PENDING | FL_DOWNGRADE_PENDING)
+/*
+ * Leases
+ */
+
+/* Return the flags of leases that are being broken. Caller holds flc_lock. */
+static unsigned int daxpin_lease_look(const struct file_lock_context *context)
+{
+    const DAXPIN_LEASE_TYPE *lease;
+    unsigned int broken = 0;
+
+    list_for_each_entry(lease, &context->flc_lease, DAXPIN_LEASE_LINK)
+    {
+        if (daxpin_lease_flags(lease) & FL_LEASE) {
+            broken |= daxpin_lease_flags(lease) & DAXPIN_LEASE_BROKEN;
+        }
+    }
+    return broken;
+}
 
 bool daxpin_lease_is_live(struct file *file)
 {
@@ -51,37 +70,77 @@ bool daxpin_lease_is_live(struct file *file)
 bool daxpin_lease_is_breaking(struct inode *inode)
 {
     struct file_lock_context *context = locks_inode_context(inode);
-    DAXPIN_LEASE_TYPE *lease;
-    bool breaking = false;
+    unsigned int broken               = 0;
 
-    if (context == NULL) {
-        return false;
+    if (context != NULL) {
+        spin_lock(&context->flc_lock);
+        broken = daxpin_lease_look(context);
+        spin_unlock(&context->flc_lock);
     }
-    spin_lock(&context->flc_lock);
-    list_for_each_entry(lease, &context->flc_lease, DAXPIN_LEASE_LINK)
-    {
-        breaking |= (daxpin_lease_flags(lease) & FL_LEASE) &&
-                    (daxpin_lease_flags(lease) & DAXPIN_LEASE_BROKEN);
-    }
-    spin_unlock(&context->flc_lock);
-    return breaking;
+    return broken != 0;
 }
 
-/* Runs in the process that breaks the lease. It holds flc_lock. */
-static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
+/*
+ * Watches
+ */
+
+/* Return the first watch of the file, or NULL. Caller holds daxpin_watch_lock. */
+static struct daxpin_watch *daxpin_watch_first(const struct inode *inode)
 {
     struct daxpin_watch *watch;
 
-    spin_lock(&daxpin_watch_lock);
     hash_for_each_possible(daxpin_watches, watch, link, (unsigned long)inode)
     {
         if (watch->inode == inode) {
-            ++watch->breaks;
-            wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
-            if (watch->on_break != NULL) {
-                watch->on_break(watch);
-            }
+            return watch;
         }
+    }
+    return NULL;
+}
+
+/* Caller holds daxpin_watch_lock. */
+static void daxpin_watch_tell(struct daxpin_watch *first)
+{
+    struct daxpin_watch *watch = first;
+
+    do {
+        ++watch->breaks;
+        wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
+        if (watch->on_break != NULL) {
+            watch->on_break(watch);
+        }
+        watch = list_next_entry(watch, ring);
+    } while (watch != first);
+}
+
+/* Runs in the process that breaks the lease. It holds flc_lock. While it waits for
+ * the owner of the lease to let a reader in, it comes again at each jiffy. */
+static void daxpin_watch_on_break(void *data, struct inode *inode,
+                                  DAXPIN_LEASE_TYPE *lease)
+{
+    const unsigned int broken = daxpin_lease_look(locks_inode_context(inode));
+    struct daxpin_watch *first;
+
+    spin_lock(&daxpin_watch_lock);
+    first = daxpin_watch_first(inode);
+    if ((first != NULL) && (broken & ~first->told)) {
+        first->told = daxpin_lease_has_points ? broken : 0;
+        daxpin_watch_tell(first);
+    }
+    spin_unlock(&daxpin_watch_lock);
+}
+
+/* Runs in a process that is about to set a lease, and may fail to, or gives one
+ * back. A break of a lease is another one than those before. */
+static void daxpin_watch_on_set(void *data, struct inode *inode,
+                                DAXPIN_LEASE_TYPE *lease)
+{
+    struct daxpin_watch *first;
+
+    spin_lock(&daxpin_watch_lock);
+    first = daxpin_watch_first(inode);
+    if (first != NULL) {
+        first->told = 0;
     }
     spin_unlock(&daxpin_watch_lock);
 }
@@ -89,25 +148,52 @@ static void daxpin_watch_on_break(void *data, struct inode *inode, void *lease)
 void daxpin_watch_init(struct daxpin_watch *watch,
                        void (*on_break)(struct daxpin_watch *watch))
 {
+    INIT_HLIST_NODE(&watch->link);
+    INIT_LIST_HEAD(&watch->ring);
     watch->inode    = NULL;
     watch->breaks   = 0;
     watch->on_break = on_break;
+    watch->told     = 0;
     init_waitqueue_head(&watch->wait);
 }
 
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode)
 {
+    struct daxpin_watch *first;
+
     spin_lock(&daxpin_watch_lock);
+    first        = daxpin_watch_first(inode);
     watch->inode = inode;
-    hash_add(daxpin_watches, &watch->link, (unsigned long)inode);
+    if (first != NULL) {
+        list_add_tail(&watch->ring, &first->ring);
+    } else {
+        watch->told = 0;
+        hash_add(daxpin_watches, &watch->link, (unsigned long)inode);
+    }
     spin_unlock(&daxpin_watch_lock);
+}
+
+/* Have another watch of the file, if there is one, be the first. Caller holds
+ * daxpin_watch_lock. */
+static void daxpin_watch_hand_over(struct daxpin_watch *first)
+{
+    struct daxpin_watch *next = list_next_entry(first, ring);
+
+    hash_del(&first->link);
+    if (next != first) {
+        next->told = first->told;
+        hash_add(daxpin_watches, &next->link, (unsigned long)next->inode);
+    }
 }
 
 void daxpin_watch_stop(struct daxpin_watch *watch)
 {
     spin_lock(&daxpin_watch_lock);
     if (watch->inode != NULL) {
-        hash_del(&watch->link);
+        if (hash_hashed(&watch->link)) {
+            daxpin_watch_hand_over(watch);
+        }
+        list_del_init(&watch->ring);
         watch->inode  = NULL;
         watch->breaks = 0;
     }
@@ -125,34 +211,61 @@ u64 daxpin_watch_take(struct daxpin_watch *watch)
     return breaks;
 }
 
+/*
+ * Tracepoints. The kernel notifies only the owner of a lease.
+ */
+
+static struct daxpin_probe {
+    const char        *name;
+    void              *function;
+    struct tracepoint *point;
+} daxpin_probes[] = {
+    /* Where a process that breaks a lease has to wait, or fails with
+     * EWOULDBLOCK */
+    {"break_lease_block", daxpin_watch_on_break},
+    {"break_lease_noblock", daxpin_watch_on_break},
+    {"generic_add_lease", daxpin_watch_on_set},
+    {"generic_delete_lease", daxpin_watch_on_set}
+};
+
 static void daxpin_lease_find_point(struct tracepoint *point, void *data)
 {
     unsigned int i;
 
-    for (i = 0; i < ARRAY_SIZE(daxpin_break_names); ++i) {
-        if (strcmp(point->name, daxpin_break_names[i]) == 0) {
-            daxpin_break_points[i] = point;
+    for (i = 0; i < ARRAY_SIZE(daxpin_probes); ++i) {
+        if (strcmp(point->name, daxpin_probes[i].name) == 0) {
+            daxpin_probes[i].point = point;
         }
     }
 }
 
 int daxpin_lease_init(void)
 {
+    struct daxpin_probe *probe;
     unsigned int i;
     int ret;
 
+    /* They are found by name: have the compiler compare their arguments */
+    check_trace_callback_type_break_lease_block(daxpin_watch_on_break);
+    check_trace_callback_type_generic_add_lease(daxpin_watch_on_set);
+    check_trace_callback_type_generic_delete_lease(daxpin_watch_on_set);
+
     for_each_kernel_tracepoint(daxpin_lease_find_point, NULL);
-    for (i = 0; i < ARRAY_SIZE(daxpin_break_points); ++i) {
-        if (daxpin_break_points[i] == NULL) {
+    daxpin_lease_has_points = true;
+    for (i = 0; i < ARRAY_SIZE(daxpin_probes); ++i) {
+        probe = &daxpin_probes[i];
+        if (probe->point == NULL) {
             pr_notice("cannot find the tracepoint %s in this kernel: the "
-                      "device does not report broken leases\n",
-                      daxpin_break_names[i]);
+                      "device reports broken leases not at all, or too often\n",
+                      probe->name);
+            daxpin_lease_has_points = false;
             continue;
         }
-        ret = tracepoint_probe_register(daxpin_break_points[i],
-                                        daxpin_watch_on_break, NULL);
+        ret = tracepoint_probe_register(probe->point, probe->function, NULL);
         if (ret != 0) {
-            daxpin_break_points[i] = NULL;
+            for (; i < ARRAY_SIZE(daxpin_probes); ++i) {
+                daxpin_probes[i].point = NULL;
+            }
             daxpin_lease_exit();
             return ret;
         }
@@ -164,10 +277,10 @@ void daxpin_lease_exit(void)
 {
     unsigned int i;
 
-    for (i = 0; i < ARRAY_SIZE(daxpin_break_points); ++i) {
-        if (daxpin_break_points[i] != NULL) {
-            tracepoint_probe_unregister(daxpin_break_points[i],
-                                        daxpin_watch_on_break, NULL);
+    for (i = 0; i < ARRAY_SIZE(daxpin_probes); ++i) {
+        if (daxpin_probes[i].point != NULL) {
+            tracepoint_probe_unregister(daxpin_probes[i].point,
+                                        daxpin_probes[i].function, NULL);
         }
     }
     tracepoint_synchronize_unregister();

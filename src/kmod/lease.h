@@ -13,13 +13,17 @@
 /* A device description or a pin that is notified when leases on a file are
  * broken */
 struct daxpin_watch {
-    struct hlist_node link;
+    struct hlist_node link;   /* The first watch of a file is in the table */
+    struct list_head  ring;   /* all watches of the file */
     struct inode      *inode; /* NULL: none */
     unsigned long     breaks; /* not read yet */
     wait_queue_head_t wait;
 
     /* Called in the process that breaks the lease; does not sleep. NULL: none */
     void (*on_break)(struct daxpin_watch *watch);
+
+    /* Used in the first watch of a file */
+    unsigned int told; /* flags of leases whose break was told */
 };
 
 /* Return whether this open file description has an exclusive lease that is not

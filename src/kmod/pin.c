@@ -263,16 +263,21 @@ struct page *daxpin_pin_range(const struct daxpin_pin *pin, unsigned long first,
  * Life
  */
 
-/* Serve the pin after a number of jiffies. Caller holds user->lock. */
+/* Serve the pin after a number of jiffies. Caller holds user->lock. A break makes
+ * many pins due, for which the user's work runs once. */
 static void daxpin_pin_make_due(struct daxpin_pin *pin, unsigned long delay)
 {
     const unsigned long due = jiffies + delay;
 
-    if (!pin->is_due || time_before(due, pin->due)) {
-        pin->is_due = true;
-        pin->due    = due;
+    if (pin->is_due && !time_before(due, pin->due)) {
+        return;
     }
-    daxpin_user_kick(pin->user, 0); /* It finds out when the next one is due */
+    pin->is_due = true;
+    pin->due    = due;
+    if (!pin->user->is_kicked) {
+        pin->user->is_kicked = true;
+        daxpin_user_kick(pin->user, 0); /* It finds out which one is next */
+    }
 }
 
 static void daxpin_pin_set_due(struct daxpin_pin *pin, unsigned long delay)
@@ -407,6 +412,7 @@ static struct daxpin_pin *daxpin_pin_next(struct daxpin_user *user,
 
     *delay_p = MAX_SCHEDULE_TIMEOUT;
     spin_lock(&user->lock);
+    user->is_kicked = false;
     list_for_each_entry(pin, &user->pins, link)
     {
         if (pin->is_due && time_after_eq(now, pin->due)) {

@@ -30,7 +30,8 @@ struct daxpin_user {
     atomic_long_t       num_pages;
     atomic_long_t       num_pins;
     atomic_long_t       num_files;
-    spinlock_t          lock;      /* protects the lists */
+    spinlock_t          lock;      /* protects the lists, and is_kicked */
+    bool                is_kicked; /* pin_work has yet to look at the pins */
     struct list_head    pins;
     struct list_head    anchors;   /* whose path is to be put */
     struct delayed_work pin_work;

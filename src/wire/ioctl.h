@@ -20,7 +20,9 @@
  *   the dma-buf.
  *
  * The descriptor becomes readable when the lease of the pinned file is broken;
- * read() of 8 bytes returns the number of breaks since the last read().
+ * read() of 8 bytes returns the number of breaks since the last read(). It is one
+ * break, however many processes wait for the lease, and for how long; if a writer
+ * comes while its owner lets readers in, it is another one.
  */
 
 #include <linux/ioctl.h>

@@ -24,6 +24,10 @@
 #define PROCESSES 256
 #define KILLS     100
 
+/* Ranges of one file whose lease is broken, and how often in a row */
+#define BREAK_PINS  64
+#define BREAK_TIMES 50
+
 /* A user's files, of which so many are never given back by their file system;
  * processes that pin all the time; and what another user does meanwhile, which is
  * more than the limit, so that it needs what was given back */
@@ -319,6 +323,101 @@ static void test_processes(void)
     CHECK(is_clean(), "something is left");
 }
 
+/* Start a child that reads the file, for which it waits for the lease. */
+static pid_t start_reader(const char *path)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_range(3, ~0u, 0);
+        _exit((open(path, O_RDONLY | O_CLOEXEC) >= 0) ? 0 : errno);
+    }
+    return pid;
+}
+
+/* Each of the devices reports so many breaks since the last time. */
+static int report(const int *devices, uint64_t wanted, const char *when)
+{
+    uint64_t breaks;
+    int i;
+
+    for (i = 0; i < BREAK_PINS; ++i) {
+        if (read(devices[i], &breaks, sizeof(breaks)) != sizeof(breaks)) {
+            breaks = 0;
+        }
+        if (breaks != wanted) {
+            snprintf(why, sizeof(why), "%s: device %d reports %lu breaks, and "
+                     "not %lu", when, i, (unsigned long)breaks,
+                     (unsigned long)wanted);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Break the lease without waiting for it. */
+static int break_by(const pinned_t *me, int flags)
+{
+    return ((open(me->path, flags | O_NONBLOCK | O_CLOEXEC) < 0) &&
+            (errno == EAGAIN)) ? 0 : fail("it was not turned away");
+}
+
+static int lease_again(pinned_t *me)
+{
+    return (fcntl(me->fd, F_SETLEASE, F_UNLCK) == 0) ? lease(me) :
+                                                       fail("F_UNLCK");
+}
+
+/* A reader's break is the same one for as long as he waits, and is not gone
+ * through again for all ranges of the file; any other break is another one. */
+static void break_often(pinned_t *me, const int *devices)
+{
+    pid_t pid = start_reader(me->path);
+    int i;
+
+    CHECK(waits(pid), "the reader did not wait");
+    pause_ms(1000);
+    TRY(break_by(me, O_RDONLY));
+    TRY(report(devices, 1, "a reader that waits"));
+    TRY(report(devices, 0, "he waits still"));
+    TRY(break_by(me, O_WRONLY));
+    TRY(report(devices, 1, "a writer, too"));
+    CHECK(fcntl(me->fd, F_SETLEASE, F_UNLCK) == 0, "F_UNLCK: %m");
+    CHECK(passes(pid), "the reader waits still, or failed");
+    TRY(lease(me));
+    for (i = 0; i < BREAK_TIMES; ++i) {
+        TRY(break_by(me, O_RDONLY));
+        TRY(lease_again(me));
+    }
+    TRY(report(devices, BREAK_TIMES, "another lease each time"));
+}
+
+static void test_breaks(void)
+{
+    int devices[BREAK_PINS], i, error = 0;
+    pinned_t me;
+
+    TRY(make(&me, "breaks", LENGTH));
+    TRY(lease(&me));
+    for (i = 0; i < BREAK_PINS; ++i) {
+        devices[i] = open(DAXPIN_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        error     |= pin_at(devices[i], me.fd, me.memory + i * PAGE, i * PAGE,
+                            PAGE);
+    }
+    if (error != 0) {
+        snprintf(why, sizeof(why), "pin: error %d", error);
+    } else {
+        break_often(&me, devices);
+    }
+    /* The first of those that are left is another one each time */
+    for (i = 0; i < BREAK_PINS; ++i) {
+        close(devices[i]);
+    }
+    release_all(&me);
+    CHECK((why[0] != '\0') || is_clean(), "something is left");
+}
+
 /* Pin and unpin without a pause, until killed */
 static void pin_for_ever(int number)
 {
@@ -596,6 +695,7 @@ int main(int argc, char **argv)
     run("kmod: of how many files one user may pin ranges", test_files);
     run("kmod: a user namespace makes no new user", test_namespace);
     run("kmod: 256 processes of one user", test_processes);
+    run("kmod: a break is reported once", test_breaks);
     run("kmod: processes that are killed while they pin", test_kill);
     run("kmod: users have their turn beside one whose file system does not answer",
         test_queue);
