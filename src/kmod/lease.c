@@ -10,6 +10,7 @@
 #include "compat.h"
 
 #include <linux/hashtable.h>
+#include <linux/jiffies.h>
 #include <linux/poll.h>
 #include <linux/spinlock.h>
 #include <linux/tracepoint.h>
@@ -31,19 +32,52 @@ static bool daxpin_lease_has_points;
  * Leases
  */
 
-/* Return the flags of leases that are being broken. Caller holds flc_lock. */
-static unsigned int daxpin_lease_look(const struct file_lock_context *context)
+struct daxpin_lease_state {
+    bool          has_lease;
+    unsigned int  broken;  /* flags of those that are being broken */
+    unsigned long expires; /* when the kernel takes one of them; 0: never */
+};
+
+/* Caller holds flc_lock. */
+static struct daxpin_lease_state
+daxpin_lease_look(const struct file_lock_context *context)
 {
+    struct daxpin_lease_state state = { 0 };
     const DAXPIN_LEASE_TYPE *lease;
-    unsigned int broken = 0;
+    unsigned long expires;
+    unsigned int flags;
 
     list_for_each_entry(lease, &context->flc_lease, DAXPIN_LEASE_LINK)
     {
-        if (daxpin_lease_flags(lease) & FL_LEASE) {
-            broken |= daxpin_lease_flags(lease) & DAXPIN_LEASE_BROKEN;
+        flags = daxpin_lease_flags(lease);
+        if (!(flags & FL_LEASE)) {
+            continue;
+        }
+        state.has_lease = true;
+        if (flags & DAXPIN_LEASE_BROKEN) {
+            state.broken |= flags & DAXPIN_LEASE_BROKEN;
+            expires       = (flags & FL_UNLOCK_PENDING) ?
+                            lease->fl_break_time : lease->fl_downgrade_time;
+            if ((state.expires == 0) ||
+                ((expires != 0) && time_before(expires, state.expires))) {
+                state.expires = expires;
+            }
         }
     }
-    return broken;
+    return state;
+}
+
+static struct daxpin_lease_state daxpin_lease_get(struct inode *inode)
+{
+    struct file_lock_context *context = locks_inode_context(inode);
+    struct daxpin_lease_state state   = { 0 };
+
+    if (context != NULL) {
+        spin_lock(&context->flc_lock);
+        state = daxpin_lease_look(context);
+        spin_unlock(&context->flc_lock);
+    }
+    return state;
 }
 
 bool daxpin_lease_is_live(struct file *file)
@@ -69,15 +103,7 @@ bool daxpin_lease_is_live(struct file *file)
 
 bool daxpin_lease_is_breaking(struct inode *inode)
 {
-    struct file_lock_context *context = locks_inode_context(inode);
-    unsigned int broken               = 0;
-
-    if (context != NULL) {
-        spin_lock(&context->flc_lock);
-        broken = daxpin_lease_look(context);
-        spin_unlock(&context->flc_lock);
-    }
-    return broken != 0;
+    return daxpin_lease_get(inode).broken != 0;
 }
 
 /*
@@ -101,13 +127,18 @@ static struct daxpin_watch *daxpin_watch_first(const struct inode *inode)
 /* Caller holds daxpin_watch_lock. */
 static void daxpin_watch_tell(struct daxpin_watch *first)
 {
+    const unsigned long now = jiffies;
     struct daxpin_watch *watch = first;
+    unsigned long left         = ULONG_MAX;
 
+    if (first->expires != 0) {
+        left = time_after(first->expires, now) ? first->expires - now : 0;
+    }
     do {
         ++watch->breaks;
         wake_up_poll(&watch->wait, EPOLLIN | EPOLLRDNORM);
         if (watch->on_break != NULL) {
-            watch->on_break(watch);
+            watch->on_break(watch, left);
         }
         watch = list_next_entry(watch, ring);
     } while (watch != first);
@@ -118,21 +149,23 @@ static void daxpin_watch_tell(struct daxpin_watch *first)
 static void daxpin_watch_on_break(void *data, struct inode *inode,
                                   DAXPIN_LEASE_TYPE *lease)
 {
-    const unsigned int broken = daxpin_lease_look(locks_inode_context(inode));
+    const struct daxpin_lease_state state =
+            daxpin_lease_look(locks_inode_context(inode));
     struct daxpin_watch *first;
 
     spin_lock(&daxpin_watch_lock);
     first = daxpin_watch_first(inode);
-    if ((first != NULL) && (broken & ~first->told)) {
-        first->told = daxpin_lease_has_points ? broken : 0;
+    if ((first != NULL) && (state.broken & ~first->told)) {
+        first->told    = daxpin_lease_has_points ? state.broken : 0;
+        first->expires = state.expires;
         daxpin_watch_tell(first);
     }
     spin_unlock(&daxpin_watch_lock);
 }
 
-/* Runs in a process that is about to set a lease, and may fail to, or gives one
- * back. A break of a lease is another one than those before. */
-static void daxpin_watch_on_set(void *data, struct inode *inode,
+/* Runs in a process that is about to set a lease, and may fail to. A break of the
+ * lease is another one than those before. */
+static void daxpin_watch_on_add(void *data, struct inode *inode,
                                 DAXPIN_LEASE_TYPE *lease)
 {
     struct daxpin_watch *first;
@@ -145,8 +178,27 @@ static void daxpin_watch_on_set(void *data, struct inode *inode,
     spin_unlock(&daxpin_watch_lock);
 }
 
+/* Runs in a process that gives its lease back; NULL: it has none. */
+static void daxpin_watch_on_delete(void *data, struct inode *inode,
+                                   DAXPIN_LEASE_TYPE *lease)
+{
+    struct daxpin_watch *first;
+
+    if ((lease == NULL) || !(daxpin_lease_flags(lease) & FL_LEASE)) {
+        return;
+    }
+    spin_lock(&daxpin_watch_lock);
+    first = daxpin_watch_first(inode);
+    if (first != NULL) {
+        first->told    = 0;
+        first->expires = 0;
+    }
+    spin_unlock(&daxpin_watch_lock);
+}
+
 void daxpin_watch_init(struct daxpin_watch *watch,
-                       void (*on_break)(struct daxpin_watch *watch))
+                       void (*on_break)(struct daxpin_watch *watch,
+                                        unsigned long left))
 {
     INIT_HLIST_NODE(&watch->link);
     INIT_LIST_HEAD(&watch->ring);
@@ -154,6 +206,7 @@ void daxpin_watch_init(struct daxpin_watch *watch,
     watch->breaks   = 0;
     watch->on_break = on_break;
     watch->told     = 0;
+    watch->expires  = 0;
     init_waitqueue_head(&watch->wait);
 }
 
@@ -167,7 +220,8 @@ void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode)
     if (first != NULL) {
         list_add_tail(&watch->ring, &first->ring);
     } else {
-        watch->told = 0;
+        watch->told    = 0;
+        watch->expires = 0;
         hash_add(daxpin_watches, &watch->link, (unsigned long)inode);
     }
     spin_unlock(&daxpin_watch_lock);
@@ -181,7 +235,8 @@ static void daxpin_watch_hand_over(struct daxpin_watch *first)
 
     hash_del(&first->link);
     if (next != first) {
-        next->told = first->told;
+        next->told    = first->told;
+        next->expires = first->expires;
         hash_add(daxpin_watches, &next->link, (unsigned long)next->inode);
     }
 }
@@ -198,6 +253,20 @@ void daxpin_watch_stop(struct daxpin_watch *watch)
         watch->breaks = 0;
     }
     spin_unlock(&daxpin_watch_lock);
+}
+
+bool daxpin_watch_is_broken(const struct daxpin_watch *watch)
+{
+    const struct daxpin_lease_state state = daxpin_lease_get(watch->inode);
+    unsigned long expires;
+
+    if (state.has_lease) {
+        return state.broken != 0;
+    }
+    spin_lock(&daxpin_watch_lock);
+    expires = daxpin_watch_first(watch->inode)->expires;
+    spin_unlock(&daxpin_watch_lock);
+    return (expires != 0) && time_after(jiffies, expires);
 }
 
 u64 daxpin_watch_take(struct daxpin_watch *watch)
@@ -224,8 +293,8 @@ static struct daxpin_probe {
      * EWOULDBLOCK */
     {"break_lease_block", daxpin_watch_on_break},
     {"break_lease_noblock", daxpin_watch_on_break},
-    {"generic_add_lease", daxpin_watch_on_set},
-    {"generic_delete_lease", daxpin_watch_on_set}
+    {"generic_add_lease", daxpin_watch_on_add},
+    {"generic_delete_lease", daxpin_watch_on_delete}
 };
 
 static void daxpin_lease_find_point(struct tracepoint *point, void *data)
@@ -247,8 +316,8 @@ int daxpin_lease_init(void)
 
     /* They are found by name: have the compiler compare their arguments */
     check_trace_callback_type_break_lease_block(daxpin_watch_on_break);
-    check_trace_callback_type_generic_add_lease(daxpin_watch_on_set);
-    check_trace_callback_type_generic_delete_lease(daxpin_watch_on_set);
+    check_trace_callback_type_generic_add_lease(daxpin_watch_on_add);
+    check_trace_callback_type_generic_delete_lease(daxpin_watch_on_delete);
 
     for_each_kernel_tracepoint(daxpin_lease_find_point, NULL);
     daxpin_lease_has_points = true;

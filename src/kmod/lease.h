@@ -19,11 +19,14 @@ struct daxpin_watch {
     unsigned long     breaks; /* not read yet */
     wait_queue_head_t wait;
 
-    /* Called in the process that breaks the lease; does not sleep. NULL: none */
-    void (*on_break)(struct daxpin_watch *watch);
+    /* Called in the process that breaks the lease; does not sleep. The owner has
+     * so many jiffies left to give it back. NULL: none */
+    void (*on_break)(struct daxpin_watch *watch, unsigned long left);
 
     /* Used in the first watch of a file */
-    unsigned int told; /* flags of leases whose break was told */
+    unsigned int  told;    /* flags of leases whose break was told */
+    unsigned long expires; /* when the kernel takes the lease of which it was
+                              told last; 0: never, or it was given back */
 };
 
 /* Return whether this open file description has an exclusive lease that is not
@@ -35,11 +38,16 @@ bool daxpin_lease_is_live(struct file *file);
 bool daxpin_lease_is_breaking(struct inode *inode);
 
 void daxpin_watch_init(struct daxpin_watch *watch,
-                       void (*on_break)(struct daxpin_watch *watch));
+                       void (*on_break)(struct daxpin_watch *watch,
+                                        unsigned long left));
 void daxpin_watch_start(struct daxpin_watch *watch, struct inode *inode);
 
 /* Forget breaks that were not read, too. */
 void daxpin_watch_stop(struct daxpin_watch *watch);
+
+/* Return whether a lease on the file is being broken, or the kernel has taken the
+ * one that was broken last, because its owner did not give it back. */
+bool daxpin_watch_is_broken(const struct daxpin_watch *watch);
 
 /* Return the number of breaks since the last call. */
 u64 daxpin_watch_take(struct daxpin_watch *watch);

@@ -383,8 +383,7 @@ static bool daxpin_pin_must_revoke(struct daxpin_pin *pin)
 {
     return daxpin_dmabuf_is_revoked(&pin->dmabuf) ||
            daxpin_pin_is_wanted(pin) ||
-           (!READ_ONCE(pin->is_wanted) &&
-            daxpin_lease_is_breaking(pin->inode));
+           (!READ_ONCE(pin->is_wanted) && daxpin_watch_is_broken(&pin->watch));
 }
 
 static void daxpin_pin_serve_one(struct daxpin_pin *pin)
@@ -442,14 +441,15 @@ unsigned long daxpin_pin_serve(struct daxpin_user *user)
     return delay;
 }
 
-/* Runs in the process that breaks the lease */
-static void daxpin_pin_on_break(struct daxpin_watch *watch)
+/* Runs in the process that breaks the lease. The grace was set when the lease had
+ * another time, perhaps: the pin is served before that is over. */
+static void daxpin_pin_on_break(struct daxpin_watch *watch, unsigned long left)
 {
     struct daxpin_pin *pin = container_of(watch, struct daxpin_pin, watch);
 
     spin_lock(&pin->user->lock);
     if (pin->is_exported) {
-        daxpin_pin_make_due(pin, pin->grace);
+        daxpin_pin_make_due(pin, min(pin->grace, left / 2));
     }
     spin_unlock(&pin->user->lock);
 }

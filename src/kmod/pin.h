@@ -75,7 +75,8 @@ int daxpin_pin_create(struct file *file, unsigned long addr, pgoff_t index,
 void daxpin_pin_release(struct daxpin_pin *pin);
 
 /* Export the pin as a dma-buf, which has a reference. Have it revoked if the
- * lease is broken, and its owner has not given it back `grace` jiffies later.
+ * lease is broken, and its owner has not given it back `grace` jiffies later, or
+ * after half of the time that the kernel gives the owner, if that is less.
  * Return a descriptor, or a negative errno: -EPERM if it is being broken. */
 int daxpin_pin_export(struct daxpin_pin *pin, unsigned long grace);
 

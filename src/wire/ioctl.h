@@ -77,9 +77,9 @@ struct daxpin_ioc_export {
 /*
  * Export what is pinned as a dma-buf. Return a descriptor (O_CLOEXEC). Devices
  * lose it if the lease is broken, and its owner has not given it back grace_ms
- * later: so that is to be less than fs.lease-break-time. An owner who gives the
- * lease back keeps the pin, unless DAXPIN_IOC_REVOKE or DAXPIN_IOC_REVOKE_IN was
- * called. While devices have the dma-buf mapped 1024
+ * later, or when half of fs.lease-break-time has passed, if that is earlier. An
+ * owner who gives the lease back keeps the pin, unless DAXPIN_IOC_REVOKE or
+ * DAXPIN_IOC_REVOKE_IN was called. While devices have the dma-buf mapped 1024
  * times, they cannot map it once more (EUSERS). Errors:
  *
  *   EINVAL      flags, grace_ms, or this description has no pin

@@ -26,6 +26,8 @@
 #define GRACE_MS  3000
 #define LONG_MS   DAXPIN_IOC_GRACE_MAX
 
+#define BREAK_TIME "/proc/sys/fs/lease-break-time"
+
 /* How often devices can have a dma-buf mapped, see src/kmod/dmabuf.c */
 #define MAPS 1024
 
@@ -252,7 +254,7 @@ static void unlease(exported_t *me)
 
 /* The owner gives the lease back, and lets the device have the dma-buf for as
  * long as it wants it */
-static void test_later(void)
+static void keep_long(void)
 {
     exported_t me;
     pid_t pid;
@@ -274,8 +276,16 @@ static void test_later(void)
     end(&me);
 }
 
+/* The owner has as much time as it takes here to say so */
+static void test_later(void)
+{
+    TRY(write_to(BREAK_TIME, "45"));
+    keep_long();
+    (void)write_to(BREAK_TIME, "2");
+}
+
 /* The same, and the device wants it for longer than that */
-static void test_too_long(void)
+static void keep_too_long(void)
 {
     exported_t me;
     pid_t pid;
@@ -296,6 +306,13 @@ static void test_too_long(void)
     CHECK(stats_of(me.device).is_told && (stats_of(me.device).late == 0),
           "the device has it still");
     end(&me);
+}
+
+static void test_too_long(void)
+{
+    TRY(write_to(BREAK_TIME, "45"));
+    keep_too_long();
+    (void)write_to(BREAK_TIME, "2");
 }
 
 /* The owner needs longer for the lease than the grace, and has set a time */
@@ -391,6 +408,22 @@ static void test_grace(void)
     end(&me);
 }
 
+/* The lease ends before the grace, which was set when leases had more time */
+static void test_short_lease(void)
+{
+    exported_t me;
+    pid_t pid;
+
+    TRY(make_imported(&me, "short", 5000, IMPORTER_PINNED));
+    unmap_file(&me.file);
+    pid = intrude(me.file.path);
+    CHECK(waits(pid), "it did not wait for the lease");
+    CHECK(passes(pid), "it waits still, or failed");
+    CHECK(stats_of(me.device).is_told && (stats_of(me.device).late == 0),
+          "the device has it still");
+    end(&me);
+}
+
 static void end_stuck(exported_t *stuck, int count)
 {
     int i;
@@ -444,6 +477,23 @@ static void test_turn(void)
     }
     end_stuck(stuck, STUCK);
     release_all(&file);
+}
+
+/* The user's work comes only when the kernel has taken the lease. */
+static void test_late(void)
+{
+    exported_t sleepy, me;
+    pid_t pid;
+
+    TRY(make_imported(&sleepy, "sleepy", NO_GRACE, IMPORTER_SLEEPY));
+    TRY(make_imported(&me, "late", NO_GRACE, IMPORTER_PINNED));
+    unmap_file(&me.file);
+    CHECK(ioctl(sleepy.file.device, DAXPIN_IOC_REVOKE) == 0, "%m");
+    CHECK(is_told(sleepy.device), "the revoke told nothing");
+    pid = intrude(me.file.path);
+    CHECK(passes(pid), "it waits still, or failed");
+    end(&sleepy);
+    end(&me);
 }
 
 /* Have the dma-buf mapped so often. Return how often it was. */
@@ -745,7 +795,9 @@ int main(int argc, char **argv)
     run("dmabuf: a break needs no help of the program", test_hung);
     run("dmabuf: a lease that is lent", test_lent);
     run("dmabuf: a grace that ends", test_grace);
+    run("dmabuf: a lease that ends before the grace", test_short_lease);
     run("dmabuf: devices that keep theirs delay no other file", test_turn);
+    run("dmabuf: a lease that ended before the module came", test_late);
     run("dmabuf: how often it can be mapped", test_maps);
     run("dmabuf: its tables count for the memory cgroup", test_cgroup);
     run("dmabuf: a device that lets go late", test_slow);

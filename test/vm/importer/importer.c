@@ -168,6 +168,11 @@ static void importer_on_invalidate(struct dma_buf_attachment *attachment)
     case IMPORTER_LATER:
         schedule_work(&me->work);
         break;
+    case IMPORTER_SLEEPY:
+        msleep(5000);
+        importer_halt(me);
+        importer_unmap(me);
+        break;
     case IMPORTER_ROGUE:
         importer_unmap(me);
         break;

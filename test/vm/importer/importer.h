@@ -21,6 +21,7 @@ enum importer_mode {
     IMPORTER_STATIC,  /* it cannot be told */
     IMPORTER_STUCK,   /* it writes nothing, and keeps it, with a fence, until it
                          is closed */
+    IMPORTER_SLEEPY,  /* at once, but sleeps for 5 s before */
     IMPORTER_MODES
 };
 
