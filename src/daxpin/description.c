@@ -7,6 +7,7 @@
 #include "description.h"
 
 #include "daxpin/file/file.h"
+#include "daxpin/file/fill.h"
 #include "daxpin/file/holder.h"
 #include "daxpin/file/keep.h"
 #include "daxpin/os/clock.h"
@@ -187,29 +188,17 @@ int daxpin_description_check(void *arg)
 }
 
 /* Allocate what blocks are missing in all of the file, behind what the opener
- * has filled. On XFS, fallocate() waits for kernel pins of any process, so this
- * is not done without need. Return 0, or -errno as daxpin_description_fill_once()
- * does. */
+ * has filled. Return 0, or -errno as daxpin_description_fill_once() does. */
 static int daxpin_description_fill_rest(daxpin_file_t *file, int fd)
 {
-    daxpin_space_t space = {.path   = file->path,
-                            .fd     = fd,
-                            .shared = 1,
-                            .check  = daxpin_description_check,
-                            .arg    = file};
-    struct stat st;
-    int ret, lacks;
+    int may_lack;
 
     pthread_mutex_lock(&daxpin_mutex);
-    lacks = daxpin_holder_lacks_blocks(file);
+    may_lack = daxpin_holder_may_lack_blocks(file, 0);
     pthread_mutex_unlock(&daxpin_mutex);
-    if (!lacks || (fstat(fd, &st) != 0)) {
-        return 0;
-    }
-    space.end = (uint64_t)st.st_size;
-    ret       = daxpin_space_fill(&space);
-    daxpin_space_free(&space);
-    return ret;
+    return may_lack ? daxpin_file_fill_all(file, fd, 0,
+                                           daxpin_description_check) :
+                      0;
 }
 
 /* Fill the file once. Return 0, or -errno with a message after the file was

@@ -227,6 +227,85 @@ static void test_fill(void **state)
     (void)state;
 }
 
+typedef int (*mutex_create_t)(pthread_t *thread, const pthread_attr_t *attr,
+                              void *(*func)(void*), void *arg);
+
+static _Atomic int mutex_no_threads; /* no thread can be had */
+static _Atomic int mutex_refused;    /* the library wanted one */
+static _Atomic int mutex_held;       /* the file has become HELD after that */
+
+int pthread_create(pthread_t *restrict thread,
+                   const pthread_attr_t *restrict attr, void *(*func)(void*),
+                   void *restrict arg)
+{
+    mutex_create_t next = (mutex_create_t)dlsym(RTLD_NEXT, "pthread_create");
+
+    if (mutex_no_threads) {
+        mutex_refused = 1;
+        return EAGAIN;
+    }
+    return next(thread, attr, func, arg);
+}
+
+static void mutex_on_log(daxpin_log_level_t level, const char *message)
+{
+    if (mutex_refused && (strstr(message, ": lease held") != NULL)) {
+        mutex_held = 1;
+    }
+    unit_log_add(level, message);
+}
+
+/* A late process makes the file longer, and there is no space for that: the file
+ * is revoked, and not HELD meanwhile where no thread can be had to fill it. */
+static void mutex_check_full(const char *name, int no_threads)
+{
+    const char *dirs[] = {unit_disk, NULL};
+    const char *path   = unit_path(unit_disk, name);
+    char cause[DAXPIN_CAUSE_MAX];
+    daxpin_file_t *file;
+    uint64_t offset;
+    child_t late;
+    char *memory;
+    int fd;
+
+    unit_make_file(path, UNIT_LENGTH, 'x');
+    member_start_open(&late, unit_path(unit_disk, "known"));
+    assert_child_ok(&late, "close");
+    fd     = open(path, O_RDWR | O_CLOEXEC);
+    memory = mmap(NULL, UNIT_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_ok(daxpin_set_files(dirs));
+    assert_ok(daxpin_file_adopt(memory, UNIT_LENGTH, NULL, &file, &offset));
+    daxpin_set_log(mutex_on_log);
+    disk_mark(path, "never");
+    mutex_no_threads = no_threads;
+    child_send(&late, "grow %s %d", path, 2 * UNIT_LENGTH);
+    assert_int_equal(child_answer(&late, CHILD_WAIT_MS), -ENOSPC);
+    assert_becomes(file, REVOKED);
+    mutex_no_threads = 0;
+    daxpin_set_log(unit_log_add);
+    assert_int_equal(mutex_refused, no_threads);
+    assert_int_equal(mutex_held, 0);
+    daxpin_file_cause(file, cause, sizeof(cause));
+    assert_non_null(strstr(cause, path));
+    daxpin_file_unadopt(file, memory, UNIT_LENGTH);
+    daxpin_file_close(file);
+    child_finish(&late);
+    munmap(memory, UNIT_LENGTH);
+    close(fd);
+    unit_log_clear();
+}
+
+static void test_fill_without_space(void **state)
+{
+    if (!unit_is_dax(unit_disk)) {
+        skip();
+    }
+    mutex_check_full("full", 0);
+    mutex_check_full("full-without-thread", 1);
+    (void)state;
+}
+
 static size_t mutex_filled; /* the most bytes at a time, with the mutex */
 static size_t mutex_locked; /* all */
 
@@ -440,6 +519,7 @@ int main(int argc, char **argv)
         unit_case(test_growth),
         unit_case(test_close),
         unit_case(test_fill),
+        unit_case(test_fill_without_space),
         unit_case(test_lock),
         unit_case(test_shrink),
         unit_case(test_cut),

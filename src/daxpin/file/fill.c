@@ -34,13 +34,13 @@ static int daxpin_fill_check(void *arg)
     return goes_on ? 0 : -ECANCELED;
 }
 
-static int daxpin_fill_all(daxpin_file_t *file, int fd,
-                           int (*check)(void *arg))
+int daxpin_file_fill_all(daxpin_file_t *file, int fd, int lends,
+                         int (*check)(void *arg))
 {
     daxpin_space_t space = {.path   = file->path,
                             .fd     = fd,
                             .shared = 1,
-                            .lends  = 1,
+                            .lends  = lends,
                             .check  = check,
                             .arg    = file};
     struct stat st;
@@ -63,7 +63,7 @@ static void *daxpin_fill_thread(void *arg)
     int fd              = daxpin_file_borrow_fd(file);
 
     if (fd >= 0) {
-        ret = daxpin_fill_all(file, fd, daxpin_fill_check);
+        ret = daxpin_file_fill_all(file, fd, 1, daxpin_fill_check);
         daxpin_file_return_fd(file);
     }
     pthread_mutex_lock(&daxpin_mutex);
@@ -91,5 +91,5 @@ void daxpin_file_fill(daxpin_file_t *file, daxpin_fill_done_func_t done)
         --file->refs;
         free(fill);
     }
-    done(file, daxpin_fill_all(file, file->fd, NULL));
+    done(file, daxpin_file_fill_all(file, file->fd, 1, NULL));
 }

@@ -8,6 +8,12 @@
 
 #include "file.h"
 
+/* Allocate the blocks of the file that are missing. lends, check: see space.h;
+ * check gets the file. Return 0, or -errno with a message, or what check()
+ * returns. */
+int daxpin_file_fill_all(daxpin_file_t *file, int fd, int lends,
+                         int (*check)(void *arg));
+
 /* Called once, with daxpin_mutex. ret: 0; -ECANCELED if the file is over, or
  * nobody needs it any more; or another -errno with a message. */
 typedef void (*daxpin_fill_done_func_t)(daxpin_file_t *file, int ret);

@@ -7,8 +7,8 @@
 #include "holder.h"
 
 #include "daxpin/os/clock.h"
-#include "daxpin/os/lease.h"
 #include "daxpin/os/hold.h"
+#include "daxpin/os/lease.h"
 #include "daxpin/os/log.h"
 #include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
@@ -18,6 +18,7 @@
 #include "fill.h"
 #include "guard.h"
 #include "keep.h"
+#include "kmod.h"
 #include "member.h"
 #include "report.h"
 #include "revoke.h"
@@ -685,18 +686,19 @@ static void daxpin_holder_end(daxpin_file_t *file, const daxpin_facts_t *facts,
     daxpin_holder_revoke(file, cause);
 }
 
-int daxpin_holder_lacks_blocks(const daxpin_file_t *file)
+int daxpin_holder_may_lack_blocks(const daxpin_file_t *file, int is_filled)
 {
     struct stat st;
 
     return file->holdable && !file->own && (file->growing == 0) &&
            !daxpin_hold_is_placed(&file->hold) &&
            !daxpin_lease_is_guarded(&file->lease) &&
-           (fstat(file->fd, &st) == 0) &&
-           !daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size);
+           (fstat(file->fd, &st) == 0) && (st.st_size > 0) &&
+           !((is_filled || daxpin_kmod_is_available()) &&
+             daxpin_space_is_allocated(file->fd, (uint64_t)st.st_size));
 }
 
-/* End the growing that daxpin_holder_place_hold() has begun. */
+/* End the growing that daxpin_holder_fill() has begun. */
 static void daxpin_holder_filled(daxpin_file_t *file, int ret)
 {
     const daxpin_state_t state = daxpin_file_state(file);
@@ -720,23 +722,39 @@ static void daxpin_holder_filled(daxpin_file_t *file, int ret)
     atomic_store(&file->control->growing, 0);
 }
 
+/* Allocate missing blocks, and place the hold then. Fail if this process has
+ * kernel pins, because fallocate() would wait for ever. Return 0 if the file was
+ * revoked instead. */
+static int daxpin_holder_fill(daxpin_file_t *file)
+{
+    if (file->pins.kmods > 0) {
+        daxpin_error(EBUSY, "%s: cannot fill its holes while the pin module "
+                     "pins it; open the file again", file->path);
+        daxpin_holder_revoke(file, daxpin_errormsg());
+        return 0;
+    }
+    ++file->growing;
+    file->grew = 1;
+    atomic_store(&file->control->growing, 1);
+    daxpin_file_fill(file, daxpin_holder_filled);
+    return daxpin_file_is_alive(file);
+}
+
 /* Place the hold, now that the lease is there. Until then, other processes that
  * map the file may make it longer. What they have added gets its blocks before:
- * with a hold, nothing could allocate them. */
-static void daxpin_holder_place_hold(daxpin_file_t *file)
+ * with a hold, nothing could allocate them. Return 0 if the file was revoked
+ * instead. */
+static int daxpin_holder_place_hold(daxpin_file_t *file, int is_filled)
 {
     if (!file->holdable || (file->growing > 0) ||
         daxpin_hold_is_placed(&file->hold)) {
-        return;
+        return 1;
     }
-    if (daxpin_holder_lacks_blocks(file)) {
-        ++file->growing;
-        file->grew = 1;
-        atomic_store(&file->control->growing, 1);
-        daxpin_file_fill(file, daxpin_holder_filled);
-        return;
+    if (daxpin_holder_may_lack_blocks(file, is_filled)) {
+        return daxpin_holder_fill(file);
     }
     daxpin_file_place_hold(file);
+    return 1;
 }
 
 /* Have all members place their holds again. Return 0 if the holder cannot place
@@ -783,8 +801,9 @@ static int daxpin_holder_check_again(daxpin_file_t *file,
 }
 
 /* Enter HELD, because the lease was taken. Before that the thread that opened
- * the file fills it. */
-static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
+ * the file fills it. is_filled: it has just done so. */
+static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts,
+                                     int is_filled)
 {
     if (file->unfilled) {
         file->lease.phase = DAXPIN_LEASE_FILLING;
@@ -792,10 +811,10 @@ static void daxpin_holder_enter_held(daxpin_file_t *file, daxpin_facts_t *facts)
         return;
     }
     if (!daxpin_holder_check_again(file, facts) ||
-        !daxpin_holder_place_hold_again(file)) {
+        !daxpin_holder_place_hold_again(file) ||
+        !daxpin_holder_place_hold(file, is_filled)) {
         return;
     }
-    daxpin_holder_place_hold(file);
     daxpin_file_note_size(file);
     file->lease.phase     = DAXPIN_LEASE_WHOLE;
     file->lease.whole     = facts->now;
@@ -816,7 +835,7 @@ void daxpin_holder_end_fill(daxpin_file_t *file, int error)
     if (error == 0) {
         file->unfilled = 0;
         atomic_store(&file->control->growing, 0);
-        daxpin_holder_enter_held(file, &facts);
+        daxpin_holder_enter_held(file, &facts, 1);
         file->lease.look_again = 0; /* A break may have come */
     } else if (error == -ECANCELED) {
         atomic_store(&file->control->growing, 0);
@@ -1081,7 +1100,7 @@ static uint64_t daxpin_holder_step(daxpin_file_t *file, uint64_t now,
     if (action.type == DAXPIN_ACTION_TRY) {
         ret = daxpin_loop_take_lease(file->fd);
         if (ret == 0) {
-            daxpin_holder_enter_held(file, &facts);
+            daxpin_holder_enter_held(file, &facts, 0);
             return now; /* A break may have come already */
         }
         facts.refused = -ret;

@@ -14,10 +14,13 @@
  * timeout. */
 void daxpin_holder_request_lease(daxpin_file_t *file, unsigned timeout_ms);
 
-/* Return whether the file is to have a hold, and blocks are missing, after the
+/* Return whether the file is to have a hold, and blocks may be missing, after the
  * thread that opened it has filled its part: others may have made the file
- * longer, and an intruder may have punched holes. Caller holds daxpin_mutex. */
-int daxpin_holder_lacks_blocks(const daxpin_file_t *file);
+ * longer, and an intruder may have punched holes that the guard allows. On XFS,
+ * fallocate() waits for kernel pins of any process, so where there may be some it
+ * is not to be called without need. is_filled: it has just been called for all of
+ * the file. Caller holds daxpin_mutex. */
+int daxpin_holder_may_lack_blocks(const daxpin_file_t *file, int is_filled);
 
 /* End the filling of the file, in phase FILLING: enter HELD. error: 0;
  * -ECANCELED if the lease was broken meanwhile, so that the loop gives it back
