@@ -664,9 +664,7 @@ static int osc_daxpin_acc_unmapped(osc_daxpin_module_t *module,
         ret = way->complete(module, range->target);
     }
 out:
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(copy);
-    }
+    osc_daxpin_error_free(ret, copy);
     return ret;
 }
 

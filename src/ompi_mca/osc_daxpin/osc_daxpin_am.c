@@ -79,13 +79,6 @@ typedef struct osc_daxpin_am_pair {
     osc_daxpin_am_reply_t reply;
 } osc_daxpin_am_pair_t;
 
-static void osc_daxpin_am_pair_free(osc_daxpin_am_pair_t *pair, int ret)
-{
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(pair);
-    }
-}
-
 /* What was posted of a message, and has not been waited for */
 typedef struct osc_daxpin_am_posts {
     MPI_Request requests[OSC_DAXPIN_AM_POSTS];
@@ -456,7 +449,7 @@ static int osc_daxpin_am_send(osc_daxpin_module_t *module, int target,
     if (ret == MPI_SUCCESS) {
         *reply = pair->reply;
     }
-    osc_daxpin_am_pair_free(pair, ret);
+    osc_daxpin_error_free(ret, pair);
     return ret;
 }
 

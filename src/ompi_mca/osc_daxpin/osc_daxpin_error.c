@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -143,6 +144,13 @@ int osc_daxpin_error_is_gone(int ret)
 {
     return (ret != OMPI_SUCCESS) &&
            ((ret == osc_daxpin_gone_code) || (ret == osc_daxpin_silent_code));
+}
+
+void osc_daxpin_error_free(int ret, void *memory)
+{
+    if (!osc_daxpin_error_is_gone(ret)) {
+        free(memory);
+    }
 }
 
 int osc_daxpin_error_is_final(int ret)

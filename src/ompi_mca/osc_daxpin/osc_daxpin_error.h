@@ -48,6 +48,9 @@ int osc_daxpin_error_silent(const osc_daxpin_module_t *module, int rank);
  * is never freed. */
 int osc_daxpin_error_is_gone(int ret);
 
+/* Free memory of an access that returned ret, unless it may still be used */
+void osc_daxpin_error_free(int ret, void *memory);
+
 /* Return whether a synchronisation that returned ret has found out what became of
  * the data. Else the next one has to look again. */
 int osc_daxpin_error_is_final(int ret);

@@ -131,9 +131,7 @@ static int osc_daxpin_state_read(osc_daxpin_module_t *module, int target,
     if (ret == OMPI_SUCCESS) {
         memcpy(buffer, copy, length);
     }
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(copy);
-    }
+    osc_daxpin_error_free(ret, copy);
     return ret;
 }
 

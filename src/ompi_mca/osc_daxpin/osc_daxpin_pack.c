@@ -136,8 +136,6 @@ int osc_daxpin_pack_move(osc_daxpin_module_t *module,
                               move->origin, move->origin_count,
                               move->origin_dt);
     }
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(packed);
-    }
+    osc_daxpin_error_free(ret, packed);
     return ret;
 }

@@ -263,9 +263,7 @@ static int osc_daxpin_record_access(osc_daxpin_module_t *module, int target,
     if (ret == OMPI_SUCCESS) {
         memcpy(words, copy, length);
     }
-    if (!osc_daxpin_error_is_gone(ret)) {
-        free(copy);
-    }
+    osc_daxpin_error_free(ret, copy);
     return ret;
 }
 
