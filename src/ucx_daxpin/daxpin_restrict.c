@@ -11,7 +11,7 @@
 static const char *const uct_daxpin_restricted[] = {"self", "xpmem", "knem"};
 
 static ucs_status_t uct_daxpin_restricted_iface_query(uct_iface_h uct_iface,
-                                                uct_iface_attr_t *attr)
+                                                      uct_iface_attr_t *attr)
 {
     uct_daxpin_hook_t *hook = uct_daxpin_hook_find(uct_iface);
     ucs_status_t status     = hook->inner.iface_query(uct_iface, attr);
@@ -39,9 +39,9 @@ static void uct_daxpin_restricted_iface_close(uct_iface_h uct_iface)
 
 static ucs_status_t
 uct_daxpin_restricted_iface_open(uct_md_h md, uct_worker_h worker,
-                           const uct_iface_params_t *params,
-                           const uct_iface_config_t *config,
-                           uct_iface_h *uct_iface_p)
+                                 const uct_iface_params_t *params,
+                                 const uct_iface_config_t *config,
+                                 uct_iface_h *uct_iface_p)
 {
     ucs_status_t status;
 
