@@ -19,12 +19,10 @@
 
 #define _GNU_SOURCE
 
+#include "../uct.h"
 #include "usage.h"
 
-#include <uct/api/uct.h>
-
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #define LENGTH   65536
@@ -34,32 +32,6 @@
 static uct_component_h component;
 static uct_md_h mds[MDS_MAX];
 static unsigned num_mds;
-
-static void check(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "keys: %s failed\n", what);
-        exit(1);
-    }
-}
-
-static void find_component(void)
-{
-    uct_component_attr_t attr = {.field_mask = UCT_COMPONENT_ATTR_FIELD_NAME};
-    uct_component_h *components;
-    unsigned i, count;
-
-    check(uct_query_components(&components, &count) == UCS_OK,
-          "uct_query_components");
-    for (i = 0; i < count; ++i) {
-        if ((uct_component_query(components[i], &attr) == UCS_OK) &&
-            (strcmp(attr.name, "daxpin") == 0)) {
-            component = components[i];
-        }
-    }
-    uct_release_component_list(components);
-    check(component != NULL, "the search for the component daxpin");
-}
 
 /* Open the memory domains: the first packs the keys, and another may have the
  * leases. */
@@ -182,7 +154,7 @@ int main(int argc, char **argv)
     int files, count, i, j;
 
     if (argc == 2) {
-        find_component();
+        component = find_component();
         open_domains();
         use_ordinary(atoi(argv[1]));
         return 0;
@@ -191,7 +163,7 @@ int main(int argc, char **argv)
     files = atoi(argv[2]);
     count = atoi(argv[3]);
     keys  = calloc((size_t)files, KEY_ROOM);
-    find_component();
+    component = find_component();
     open_domains();
     for (i = 0; i < files; ++i) {
         pack(argv[1], i, &keys[i * KEY_ROOM]);

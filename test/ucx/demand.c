@@ -466,15 +466,35 @@ static int end_mapped(uct_md_h md, const char *path, uct_daxpin_mr_t *mr,
                    1;
 }
 
+/* End two registrations of one address, of which the last has a region, and what is
+ * mapped there. what: what that region is of. */
+static int end_two(uct_md_h md, uct_daxpin_memh_t *first,
+                   uct_daxpin_memh_t *second, const uct_daxpin_mr_t *mr,
+                   const char *what)
+{
+    void *memory = (void*)second->va;
+    uint32_t rkey;
+
+    remove_mapped(first);
+    if ((*registered != 1) ||
+        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey) ||
+        (rkey != mr->super.rkey)) {
+        return fail(what);
+    }
+    remove_mapped(second);
+    munmap(memory, LENGTH);
+    return (*registered == 0) ? 1 : fail("not all is released");
+}
+
 /* A key is of the file that is mapped now, and not of the one before, which was
  * revoked or not. */
 static int test_mapped(uct_md_h md, const char *path, int revoked, int kept)
 {
     char *memory = map_file(path);
     uct_daxpin_memh_t first, second;
-    uct_daxpin_mr_t *mr;
+    uct_daxpin_mr_t *mr, *last;
     char other[4096];
-    uint32_t rkey;
+    int ok;
 
     snprintf(other, sizeof(other), "%s-other", path);
     mr = (memory != MAP_FAILED) ? add_mapped(md, memory, &first) : NULL;
@@ -484,23 +504,19 @@ static int test_mapped(uct_md_h md, const char *path, int revoked, int kept)
     if (revoked && !end_mapped(md, path, mr, kept)) {
         return 0;
     }
-    if ((map_file_at(other, memory) != memory) ||
-        (add_mapped(md, memory, &second) == NULL)) {
+    last = (map_file_at(other, memory) == memory) ?
+                   add_mapped(md, memory, &second) : NULL;
+    if (last == NULL) {
         return fail("another file in its place is not registered");
     }
     if (uct_daxpin_mapped_add_mr(mr) || (*registered != 1 + kept)) {
         return fail("a region of the former file is taken for the other's");
     }
-    remove_mapped(&first);
-    if ((*registered != 1) ||
-        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey)) {
-        return fail("what is left is not the other file's region");
-    }
-    remove_mapped(&second);
-    munmap(memory, LENGTH);
+    ok = end_two(md, &first, &second, last,
+                 "what is left is not the other file's region");
     unlink(path);
     unlink(other);
-    return (*registered == 0) ? 1 : fail("not all is released");
+    return ok;
 }
 
 /* A key is of the part of the file that is mapped now, and not of the one that was
@@ -511,7 +527,7 @@ static int test_parts(uct_md_h md, const char *path)
     const int fd = open(path, O_RDWR);
     uct_daxpin_memh_t first, second;
     uct_daxpin_mr_t *mr, *other;
-    uint32_t rkey;
+    int ok;
 
     if ((memory == MAP_FAILED) || (fd < 0) ||
         (ftruncate(fd, 2 * LENGTH) != 0)) {
@@ -527,17 +543,11 @@ static int test_parts(uct_md_h md, const char *path)
     if ((other == NULL) || uct_daxpin_mapped_add_mr(mr)) {
         return fail("the other part is not registered, or taken for the first");
     }
-    remove_mapped(&first);
-    if ((*registered != 1) ||
-        !uct_daxpin_mapped_mr_key(md, memory, LENGTH, &rkey) ||
-        (rkey != other->super.rkey)) {
-        return fail("what is left is not the region of the other part");
-    }
-    remove_mapped(&second);
-    munmap(memory, LENGTH);
+    ok = end_two(md, &first, &second, other,
+                 "what is left is not the region of the other part");
     close(fd);
     unlink(path);
-    return (*registered == 0) ? 1 : fail("not all is released");
+    return ok;
 }
 
 int main(int argc, char **argv)

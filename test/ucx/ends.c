@@ -4,13 +4,11 @@
 /* Check daxpin's transport by itself where ranges, operations and interfaces end.
  * usage: ends */
 
+#include "../uct.h"
+
 #include <ucs/async/async_fwd.h>
-#include <uct/api/uct.h>
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define ENDS_LENGTH 4096
 #define ENDS_PART   64
@@ -23,36 +21,10 @@ static uct_iface_h iface;
 static uct_ep_h ep;
 static unsigned completed;
 
-static void check(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "ends: %s: failed\n", what);
-        exit(1);
-    }
-}
-
 static void count_completion(uct_completion_t *completion)
 {
     (void)completion;
     ++completed;
-}
-
-static void find_component(void)
-{
-    uct_component_attr_t attr = {.field_mask = UCT_COMPONENT_ATTR_FIELD_NAME};
-    uct_component_h *components;
-    unsigned i, count;
-
-    check(uct_query_components(&components, &count) == UCS_OK,
-          "uct_query_components");
-    for (i = 0; i < count; ++i) {
-        if ((uct_component_query(components[i], &attr) == UCS_OK) &&
-            (strcmp(attr.name, "daxpin") == 0)) {
-            component = components[i];
-        }
-    }
-    uct_release_component_list(components);
-    check(component != NULL, "the search for the component daxpin");
 }
 
 static void open_iface(void)
@@ -163,7 +135,7 @@ int main(void)
     char *memory = calloc(1, ENDS_LENGTH);
 
     check(memory != NULL, "calloc");
-    find_component();
+    component = find_component();
     open_iface();
     connect_iface();
     test_empty_buffer(memory);

@@ -7,19 +7,9 @@
 
 #include "ucx_daxpin/abi/abi.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "../uct.h"
 
 #define RESTRICT_MDS_MAX 8
-
-static void check(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "restrict: %s failed\n", what);
-        exit(1);
-    }
-}
 
 /* Add the transport. Return its component. */
 static uct_component_t *add_transport(void)

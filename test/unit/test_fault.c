@@ -296,6 +296,17 @@ static int fault_await_held(fault_held_t *held)
     return 1;
 }
 
+/* Start a thread whose handler is held. Return 1; 0 if that fails; or -1 if the
+ * kernel has no such filter. */
+static int fault_hold(fault_held_t *held, pthread_t *thread)
+{
+    if (pthread_create(thread, NULL, fault_held_thread, held) != 0) {
+        return 0;
+    }
+    (void)unit_await(CHILD_WAIT_MS, held->listener != 0);
+    return (held->listener < 0) ? -1 : fault_await_held(held);
+}
+
 /* Let the thread go on after a while. */
 static void *fault_free_thread(void *arg)
 {
@@ -319,6 +330,7 @@ static int fault_held_child(int argc, char **argv)
     pthread_t thread, other;
     daxpin_file_t *file;
     member_t me;
+    int is_held;
 
     (void)argc;
     fault_check(daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) == 0);
@@ -328,13 +340,12 @@ static int fault_held_child(int argc, char **argv)
     held.place  = (uintptr_t)held.memory;
     held.length = FAULT_PAGE;
     pthread_mutex_lock(&daxpin_mutex);
-    fault_check(pthread_create(&thread, NULL, fault_held_thread, &held) == 0);
-    (void)unit_await(CHILD_WAIT_MS, held.listener != 0);
-    if (held.listener < 0) {
+    is_held = fault_hold(&held, &thread);
+    if (is_held < 0) {
         child_report(0, "no seccomp");
         return 0;
     }
-    fault_check(fault_await_held(&held));
+    fault_check(is_held);
     fault_check(pthread_create(&other, NULL, fault_free_thread, &held) == 0);
     fault_check(daxpin_fault_unwatch(file));
     fault_check(held.is_freed);
@@ -362,6 +373,7 @@ static int fault_heir_child(int argc, char **argv)
     pthread_t thread, other;
     daxpin_file_t *file;
     member_t me;
+    int is_held;
 
     (void)argc;
     fault_check(daxpin_file_open(argv[1], UNIT_LENGTH, NULL, &file) == 0);
@@ -371,13 +383,12 @@ static int fault_heir_child(int argc, char **argv)
     held.memory = daxpin_file_addr(file, 0, UNIT_LENGTH);
     child_report(0, "member");
     child_wait();
-    fault_check(pthread_create(&thread, NULL, fault_held_thread, &held) == 0);
-    (void)unit_await(CHILD_WAIT_MS, held.listener != 0);
-    if (held.listener < 0) {
+    is_held = fault_hold(&held, &thread);
+    if (is_held < 0) {
         child_report(0, "no seccomp");
         return 0;
     }
-    fault_check(fault_await_held(&held));
+    fault_check(is_held);
     child_report(0, "held");
     fault_check(unit_await(CHILD_WAIT_MS,
                            file->holder || (daxpin_file_state(file) ==
