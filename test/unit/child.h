@@ -191,6 +191,25 @@ static UNIT_UNUSED void child_spawn(child_t *child, ...)
     child->text[0] = '\0';
 }
 
+/* Put into a child's text how it ended. Its status stays for child_reap(). */
+static void child_tell_end(child_t *child)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    (void)unit_await(1000, (waitid(P_PID, (id_t)child->pid, &info,
+                                   WEXITED | WNOHANG | WNOWAIT) != 0) ||
+                           (info.si_pid != 0));
+    if (info.si_pid == 0) {
+        snprintf(child->text, sizeof(child->text), "the child closed its end");
+    } else if (info.si_code == CLD_EXITED) {
+        snprintf(child->text, sizeof(child->text), "the child exited with %d",
+                 info.si_status);
+    } else {
+        snprintf(child->text, sizeof(child->text), "the child died of %s",
+                 strsignal(info.si_status));
+    }
+}
+
 /* Return the number of the next answer and keep its text in child->text. The
  * time limit does not grow on a slow machine. */
 static UNIT_UNUSED long child_answer_within(child_t *child, uint64_t ms)
@@ -209,6 +228,7 @@ static UNIT_UNUSED long child_answer_within(child_t *child, uint64_t ms)
             return CHILD_SILENT;
         }
         if (read(child->in, &line[used], 1) != 1) {
+            child_tell_end(child);
             return CHILD_DIED;
         }
         if (line[used] == '\n') {
