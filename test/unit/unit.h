@@ -301,26 +301,36 @@ static UNIT_UNUSED long unit_number_in(const char *path, const char *word)
     return number;
 }
 
-/* Allow this process so many bytes of address space more than it uses. The
- * thread of the library may allocate memory for the first time meanwhile; then
- * the limit would be too low for what the process has already. */
+/* Replace a page by itself. The kernel refuses that to a process that has more
+ * than it is allowed, and no other thread maps something meanwhile. */
+static int unit_space_suffices(void *page)
+{
+    return mmap(page, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) != MAP_FAILED;
+}
+
+/* Allow this process so many bytes of address space more than it uses. A thread
+ * of the library may be in the middle of a mapping, which is allowed by the old
+ * limit and counts only later; then the limit would be too low for what the
+ * process has already. */
 static UNIT_UNUSED int unit_limit_space(size_t more)
 {
-    long used = unit_number_in("/proc/self/status", "VmSize:"), allowed;
+    void *page = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct rlimit limit;
+    long used;
 
+    if ((page == MAP_FAILED) || (getrlimit(RLIMIT_AS, &limit) != 0)) {
+        return -errno;
+    }
     do {
-        allowed = used;
-        if ((allowed == 0) || (getrlimit(RLIMIT_AS, &limit) != 0)) {
+        used           = unit_number_in("/proc/self/status", "VmSize:");
+        limit.rlim_cur = (rlim_t)used * 1024;
+        if ((used == 0) || (setrlimit(RLIMIT_AS, &limit) != 0)) {
             return -EIO;
         }
-        limit.rlim_cur = (rlim_t)allowed * 1024 + more;
-        if (setrlimit(RLIMIT_AS, &limit) != 0) {
-            return -errno;
-        }
-        used = unit_number_in("/proc/self/status", "VmSize:");
-    } while (used > allowed);
-    return 0;
+    } while (!unit_space_suffices(page));
+    limit.rlim_cur += more;
+    return (setrlimit(RLIMIT_AS, &limit) == 0) ? 0 : -errno;
 }
 
 /* Map a file for reading and writing, as a program does. */

@@ -632,9 +632,36 @@ static rlim_t space_of(pid_t pid)
     return pages * BLOCK_BYTES;
 }
 
-/* Leave the members room for as little as they have now, or give it back. What
- * a member allocates meanwhile counts, too: a limit below what it uses would
- * not even let it replace a mapping. */
+/* Wait for a mapping that a process is in the middle of: this file is read with
+ * the lock of its address space. */
+static void wait_for_mapping(pid_t pid)
+{
+    char path[64], text[4096];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    file = fopen(path, "re");
+    if ((file == NULL) || (fread(text, 1, sizeof(text), file) == 0)) {
+        give_up(path);
+    }
+    fclose(file);
+}
+
+/* Leave a member room for as little as it has now. A mapping under way was
+ * allowed by the old limit and counts only later; a limit below what the member
+ * uses would not even let it replace a mapping. */
+static void limit_space(pid_t pid, struct rlimit *limit)
+{
+    do {
+        limit->rlim_cur = space_of(pid);
+        if (prlimit(pid, RLIMIT_AS, limit, NULL) != 0) {
+            give_up("prlimit");
+        }
+        wait_for_mapping(pid);
+    } while (space_of(pid) > limit->rlim_cur);
+}
+
+/* Leave the members room for as little as they have now, or give it back. */
 static void limit_members(act_t act, int is_limited)
 {
     const int what = (act == ACT_FILES) ? RLIMIT_NOFILE : RLIMIT_AS;
@@ -648,15 +675,14 @@ static void limit_members(act_t act, int is_limited)
             continue; /* it has ended by itself, which was a failure */
         }
         getrlimit(what, &limit); /* it was this process's, too */
-        do {
-            if (is_limited) {
-                limit.rlim_cur = (act == ACT_FILES) ? 0 : space_of(pid);
-            }
-            if (prlimit(pid, what, &limit, NULL) != 0) {
-                give_up("prlimit");
-            }
-        } while (is_limited && (act != ACT_FILES) &&
-                 (space_of(pid) > limit.rlim_cur));
+        if (is_limited && (act != ACT_FILES)) {
+            limit_space(pid, &limit);
+            continue;
+        }
+        limit.rlim_cur = is_limited ? 0 : limit.rlim_cur;
+        if (prlimit(pid, what, &limit, NULL) != 0) {
+            give_up("prlimit");
+        }
     }
 }
 
