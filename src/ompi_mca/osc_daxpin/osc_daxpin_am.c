@@ -81,9 +81,9 @@ typedef struct osc_daxpin_am_pair {
 
 /* What was posted of a message, and has not been waited for */
 typedef struct osc_daxpin_am_posts {
-    MPI_Request requests[OSC_DAXPIN_AM_POSTS];
-    int         count;
-    int         ret; /* of the first that could not be posted */
+    osc_daxpin_transfer_t transfers[OSC_DAXPIN_AM_POSTS];
+    int                   count;
+    int                   ret; /* of the first that could not be posted */
 } osc_daxpin_am_posts_t;
 
 /* Begin to send or to receive, unless an earlier transfer could not begin */
@@ -91,16 +91,20 @@ static void osc_daxpin_am_post(osc_daxpin_module_t *module, int rank, int tag,
                                void *data, size_t length, int is_send,
                                osc_daxpin_am_posts_t *posts)
 {
-    MPI_Request *request = &posts->requests[posts->count];
+    osc_daxpin_transfer_t *transfer = &posts->transfers[posts->count];
     int ret;
 
     if (posts->ret != MPI_SUCCESS) {
         return;
     }
-    ret = is_send ? PMPI_Isend(data, (int)length, MPI_BYTE, rank, tag,
-                               module->comm, request) :
-                    PMPI_Irecv(data, (int)length, MPI_BYTE, rank, tag,
-                               module->comm, request);
+    transfer->is_send = is_send;
+    if (is_send) {
+        ret = PMPI_Isend(data, (int)length, MPI_BYTE, rank, tag, module->comm,
+                         &transfer->request);
+    } else {
+        ret = PMPI_Irecv(data, (int)length, MPI_BYTE, rank, tag, module->comm,
+                         &transfer->request);
+    }
     if (ret == MPI_SUCCESS) {
         ++posts->count;
     } else {
@@ -114,7 +118,7 @@ static void osc_daxpin_am_post(osc_daxpin_module_t *module, int rank, int tag,
 static int osc_daxpin_am_finish(osc_daxpin_module_t *module, int rank,
                                 osc_daxpin_am_posts_t *posts)
 {
-    return osc_daxpin_bound_finish_all(module, rank, posts->requests,
+    return osc_daxpin_bound_finish_all(module, rank, posts->transfers,
                                        posts->count, posts->ret);
 }
 
@@ -282,13 +286,13 @@ static int osc_daxpin_am_receive_header(osc_daxpin_module_t *module,
                                         MPI_Message *message, int origin,
                                         osc_daxpin_am_t *am)
 {
-    MPI_Request request;
+    osc_daxpin_transfer_t transfer = {.is_send = 0};
     int ret;
 
-    ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &request);
+    ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &transfer.request);
     return (ret != MPI_SUCCESS) ?
                    ret :
-                   osc_daxpin_bound_finish(module, origin, &request);
+                   osc_daxpin_bound_finish(module, origin, &transfer);
 }
 
 /* Receive the data of a put */

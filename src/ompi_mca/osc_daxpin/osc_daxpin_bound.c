@@ -150,20 +150,23 @@ int osc_daxpin_bound_check(osc_daxpin_bound_t *bound)
     return osc_daxpin_probe_next(module, bound->rank, bound->at, &bound->next);
 }
 
-/* End a request that will not be complete. A message that is about to be
- * received cannot be cancelled: its buffer stays in use. */
-static void osc_daxpin_give_up(MPI_Request *request)
+/* End a request that will not be complete. A message that is sent cannot be
+ * cancelled, nor one that is about to be received: its buffer stays in use. */
+static void osc_daxpin_give_up(osc_daxpin_transfer_t *transfer)
 {
-    if (*request != MPI_REQUEST_NULL) {
-        (void)PMPI_Cancel(request);
-        (void)PMPI_Request_free(request);
+    if (transfer->request == MPI_REQUEST_NULL) {
+        return;
     }
+    if (!transfer->is_send) {
+        (void)PMPI_Cancel(&transfer->request);
+    }
+    (void)PMPI_Request_free(&transfer->request);
 }
 
 /* A blocking call would wait for ever if it is nested in the wait of a thread
  * of MPI_THREAD_MULTIPLE: Open MPI leaves progress to the outer wait then. */
 int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
-                            MPI_Request *request)
+                            osc_daxpin_transfer_t *transfer)
 {
     int flag = 0;
     osc_daxpin_bound_t bound;
@@ -171,7 +174,8 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
 
     osc_daxpin_bound_begin(module, rank, &bound);
     for (;;) {
-        ret = PMPI_Test(request, &flag, MPI_STATUS_IGNORE); /* progresses */
+        ret = PMPI_Test(&transfer->request, &flag,
+                        MPI_STATUS_IGNORE); /* progresses */
         if (ret != MPI_SUCCESS) {
             ret = (rank == OSC_DAXPIN_ANY_RANK) ?
                           ret : osc_daxpin_error_gone(module, rank);
@@ -186,21 +190,22 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
         }
     }
     if (rank != OSC_DAXPIN_ANY_RANK) {
-        osc_daxpin_give_up(request);
+        osc_daxpin_give_up(transfer);
     }
     return ret;
 }
 
 int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
-                                MPI_Request *requests, int count, int ret)
+                                osc_daxpin_transfer_t *transfers, int count,
+                                int ret)
 {
     int i;
 
     for (i = 0; i < count; ++i) {
         if (ret == MPI_SUCCESS) {
-            ret = osc_daxpin_bound_finish(module, rank, &requests[i]);
+            ret = osc_daxpin_bound_finish(module, rank, &transfers[i]);
         } else {
-            osc_daxpin_give_up(&requests[i]);
+            osc_daxpin_give_up(&transfers[i]);
         }
     }
     return ret;
@@ -210,19 +215,19 @@ int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
  * MPI may be called any more: that wait has no bound */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)
 {
-    ompi_communicator_t *comm = module->comm;
-    MPI_Request request;
+    ompi_communicator_t *comm      = module->comm;
+    osc_daxpin_transfer_t transfer = {.is_send = 1};
     int flag, ret;
 
     if ((PMPI_Finalized(&flag) == MPI_SUCCESS) && flag) {
         return comm->c_coll->coll_barrier(comm,
                                           comm->c_coll->coll_barrier_module);
     }
-    ret = PMPI_Ibarrier(module->comm, &request);
+    ret = PMPI_Ibarrier(module->comm, &transfer.request);
     return (ret != MPI_SUCCESS) ?
                    ret :
                    osc_daxpin_bound_finish(module, OSC_DAXPIN_ANY_RANK,
-                                           &request);
+                                           &transfer);
 }
 
 /*

@@ -40,15 +40,22 @@ void osc_daxpin_bound_begin(osc_daxpin_module_t *module, int rank,
  * not answer for too long; to be called again and again */
 int osc_daxpin_bound_check(osc_daxpin_bound_t *bound);
 
-/* Complete a request of a message from or to a rank, with all progress. After
- * an error there is no request any more. */
+/* A message that is sent or received */
+typedef struct osc_daxpin_transfer {
+    MPI_Request request;
+    int         is_send;
+} osc_daxpin_transfer_t;
+
+/* Complete a transfer from or to a rank, with all progress. After an error there
+ * is no request any more. */
 int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
-                            MPI_Request *request);
+                            osc_daxpin_transfer_t *transfer);
 
 /* Likewise of several messages. ret: an error after which they are all given
  * up. */
 int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
-                                MPI_Request *requests, int count, int ret);
+                                osc_daxpin_transfer_t *transfers, int count,
+                                int ret);
 
 /* Wait for all ranks of a window */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module);

@@ -237,13 +237,14 @@ void osc_daxpin_ranks_put(osc_daxpin_ranks_t **ranks_p)
 
 static int osc_daxpin_notify(osc_daxpin_module_t *module, int rank, int tag)
 {
-    MPI_Request request;
+    osc_daxpin_transfer_t transfer = {.is_send = 1};
     int ret;
 
-    ret = PMPI_Isend(NULL, 0, MPI_BYTE, rank, tag, module->comm, &request);
+    ret = PMPI_Isend(NULL, 0, MPI_BYTE, rank, tag, module->comm,
+                     &transfer.request);
     return (ret != MPI_SUCCESS) ?
                    osc_daxpin_error_gone(module, rank) :
-                   osc_daxpin_bound_finish(module, rank, &request);
+                   osc_daxpin_bound_finish(module, rank, &transfer);
 }
 
 int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
@@ -261,8 +262,8 @@ int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
 static int osc_daxpin_wait_posts(osc_daxpin_module_t *module,
                                  const osc_daxpin_ranks_t *group)
 {
-    int ret = OMPI_SUCCESS;
-    MPI_Request request;
+    osc_daxpin_transfer_t transfer = {.is_send = 0};
+    int ret                        = OMPI_SUCCESS;
     int i, rank;
 
     for (i = 0; (i < group->count) && (ret == OMPI_SUCCESS); ++i) {
@@ -271,9 +272,9 @@ static int osc_daxpin_wait_posts(osc_daxpin_module_t *module,
             continue;
         }
         ret = PMPI_Irecv(NULL, 0, MPI_BYTE, rank, OSC_DAXPIN_POST_TAG,
-                         module->comm, &request);
+                         module->comm, &transfer.request);
         if (ret == MPI_SUCCESS) {
-            ret = osc_daxpin_bound_finish(module, rank, &request);
+            ret = osc_daxpin_bound_finish(module, rank, &transfer);
         }
     }
     return ret;
@@ -413,16 +414,20 @@ static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
 
 static int osc_daxpin_inner_wait(osc_daxpin_module_t *module)
 {
-    osc_daxpin_local_t *local = &module->local;
-    int ret                   = OMPI_SUCCESS;
+    osc_daxpin_local_t *local      = &module->local;
+    osc_daxpin_transfer_t transfer = {.is_send = 0};
+    int ret                        = OMPI_SUCCESS;
     int i;
 
     if (!local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
     for (i = 0; (i < local->exposed->count) && (ret == OMPI_SUCCESS); ++i) {
-        ret = osc_daxpin_bound_finish(module, local->exposed->ranks[i],
-                                      &local->requests[i]);
+        transfer.request   = local->requests[i];
+        ret                = osc_daxpin_bound_finish(module,
+                                                     local->exposed->ranks[i],
+                                                     &transfer);
+        local->requests[i] = transfer.request;
     }
     osc_daxpin_unexpose(module);
     return ret;
