@@ -306,8 +306,8 @@ int main(int argc, char **argv)
     }
     turn_free(0);
     turn_free(1);
-    if (window_is(&window, "dynamic") && is_one_node()) {
-        turn_extra(); /* messages report one file of a rank */
+    if (window_is(&window, "dynamic")) {
+        turn_extra();
     }
     MPI_Info_free(&window.info);
     MPI_Finalize();

@@ -31,8 +31,8 @@
 
 #define OSC_DAXPIN_AM_TAG   1
 #define OSC_DAXPIN_AM_TAGS  10000u /* of messages under way, at one origin */
-#define OSC_DAXPIN_AM_CAUSE 256
 #define OSC_DAXPIN_AM_DATA  ((size_t)4 << 20) /* of one message, at most */
+#define OSC_DAXPIN_AM_CAUSE 256
 #define OSC_DAXPIN_AM_POSTS 3 /* transfers of one message, at most */
 
 typedef enum osc_daxpin_am_type {
@@ -61,6 +61,8 @@ typedef struct osc_daxpin_am {
     int                   tag;   /* of the data of a put; one more: of the
                                     reply, and of the data of a get */
     uint64_t              epoch; /* of the origin, at this target */
+    daxpin_key_t          known; /* a file whose error ended an access of the
+                                    epoch; inode 0: none */
     uint64_t              length;
     unsigned              count;
     osc_daxpin_am_range_t ranges[OSC_DAXPIN_IOV_MAX];
@@ -68,8 +70,10 @@ typedef struct osc_daxpin_am {
 
 /* Followed by the data of a get, which is empty if that is not done */
 typedef struct osc_daxpin_am_reply {
-    int  result;
-    char cause[OSC_DAXPIN_AM_CAUSE];
+    int          result;
+    int          more; /* another file is revoked, too */
+    daxpin_key_t file; /* a revoked one */
+    char         cause[OSC_DAXPIN_AM_CAUSE];
 } osc_daxpin_am_reply_t;
 
 /* A message and the answer to it, in memory that outlives a transfer that was
@@ -241,25 +245,67 @@ static int osc_daxpin_am_persist_all(osc_daxpin_module_t *module,
     return OSC_DAXPIN_AM_DONE;
 }
 
-/* Report the first of the revoked files */
-static int osc_daxpin_am_check_all(osc_daxpin_module_t *module, int origin,
-                                   const osc_daxpin_am_t *am,
-                                   osc_daxpin_am_reply_t *reply)
+/* Return the first segment of a revoked file other than one, which may be
+ * NULL */
+static const osc_daxpin_segment_t *
+osc_daxpin_am_find_bad(osc_daxpin_module_t *module, int origin,
+                       const osc_daxpin_am_t *am, const daxpin_file_t *other)
 {
     const osc_daxpin_segment_t *segment;
     uint64_t i, count;
 
     segment = osc_daxpin_own_segments(module, &count);
     for (i = 0; i < count; ++i, ++segment) {
-        if ((segment->touched != NULL) &&
+        if ((segment->touched != NULL) && (segment->file != other) &&
             ((segment->touched[origin] == am->epoch) || (am->epoch == 0)) &&
             !osc_daxpin_file_is_good(segment->file)) {
-            daxpin_file_cause(segment->file, reply->cause,
-                              sizeof(reply->cause));
-            return OSC_DAXPIN_AM_REVOKED;
+            return segment;
         }
     }
-    return OSC_DAXPIN_AM_DONE;
+    return NULL;
+}
+
+/* Forget that an origin has accessed a file. A file's generation may be another
+ * one after the revoke. */
+static void osc_daxpin_am_forget(osc_daxpin_module_t *module, int origin,
+                                 const daxpin_key_t *file)
+{
+    const osc_daxpin_segment_t *segment;
+    uint64_t i, count;
+    daxpin_key_t key;
+
+    segment = osc_daxpin_own_segments(module, &count);
+    for (i = 0; i < count; ++i, ++segment) {
+        if ((segment->touched == NULL) || (segment->file == NULL)) {
+            continue;
+        }
+        daxpin_file_key(segment->file, &key);
+        if ((key.ino == file->ino) && (key.dev == file->dev)) {
+            segment->touched[origin] = 0;
+        }
+    }
+}
+
+/* Report the first of the revoked files */
+static int osc_daxpin_am_check_all(osc_daxpin_module_t *module, int origin,
+                                   const osc_daxpin_am_t *am,
+                                   osc_daxpin_am_reply_t *reply)
+{
+    const osc_daxpin_segment_t *segment;
+
+    if (am->known.ino != 0) {
+        osc_daxpin_am_forget(module, origin, &am->known);
+    }
+    segment = osc_daxpin_am_find_bad(module, origin, am, NULL);
+    if (segment == NULL) {
+        return OSC_DAXPIN_AM_DONE;
+    }
+    daxpin_file_key(segment->file, &reply->file);
+    daxpin_file_cause(segment->file, reply->cause, sizeof(reply->cause));
+    reply->more = (am->epoch != 0) &&
+                  (osc_daxpin_am_find_bad(module, origin, am, segment->file) !=
+                   NULL);
+    return OSC_DAXPIN_AM_REVOKED;
 }
 
 static void osc_daxpin_am_handle(osc_daxpin_module_t *module, int origin,
@@ -543,16 +589,24 @@ static int osc_daxpin_am_query(osc_daxpin_module_t *module, int target,
                                uint64_t epoch, int *revoked_p, char *cause,
                                size_t size)
 {
-    osc_daxpin_am_t am = {.type = OSC_DAXPIN_AM_CHECK, .epoch = epoch};
+    osc_daxpin_am_t am      = {.type = OSC_DAXPIN_AM_CHECK, .epoch = epoch};
+    osc_daxpin_peer_t *peer = &module->peers[target];
     osc_daxpin_am_reply_t reply;
-    int ret = osc_daxpin_am_send(module, target, &am, NULL, &reply);
+    int ret;
 
-    if (ret == MPI_SUCCESS) {
-        reply.cause[sizeof(reply.cause) - 1] = '\0';
-        snprintf(cause, size, "%s", reply.cause);
-        *revoked_p = reply.result != OSC_DAXPIN_AM_DONE;
+    if (peer->known_epoch == epoch) {
+        am.known = peer->known;
     }
-    return ret;
+    ret = osc_daxpin_am_send(module, target, &am, NULL, &reply);
+    if (ret != MPI_SUCCESS) {
+        return ret;
+    }
+    reply.cause[sizeof(reply.cause) - 1] = '\0';
+    snprintf(cause, size, "%s", reply.cause);
+    *revoked_p     = reply.result != OSC_DAXPIN_AM_DONE;
+    peer->told     = reply.file;
+    peer->has_more = reply.more;
+    return MPI_SUCCESS;
 }
 
 static int osc_daxpin_am_check(osc_daxpin_module_t *module, int target)
@@ -572,7 +626,7 @@ static int osc_daxpin_am_cause(osc_daxpin_module_t *module, int target,
 
     ret = osc_daxpin_am_query(module, target, module->peers[target].epoch,
                               &revoked, buffer, size);
-    return ((ret != OMPI_SUCCESS) || (buffer[0] != '\0')) ?
+    return ((ret != OMPI_SUCCESS) || revoked) ?
                    ret :
                    osc_daxpin_am_query(module, target, 0, &revoked, buffer,
                                        size);

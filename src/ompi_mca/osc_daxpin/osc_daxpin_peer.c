@@ -439,10 +439,14 @@ const daxpin_control_t *osc_daxpin_own_control(osc_daxpin_module_t *module)
 
 void osc_daxpin_peer_forget_told(osc_daxpin_peer_t *peer)
 {
+    int is_left = peer->has_more;
     osc_daxpin_mem_t *mem;
-    int is_left = 0;
     unsigned i;
 
+    if (peer->has_more) {
+        peer->known       = peer->told;
+        peer->known_epoch = peer->epoch;
+    }
     if (peer->mems == &peer->mem) {
         peer->mem.dirty_start = UINT64_MAX;
         peer->mem.dirty_end   = 0;
