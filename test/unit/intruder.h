@@ -86,21 +86,13 @@ static UNIT_UNUSED void intruder_run(const char *what, const char *path,
     child_finish(&child);
 }
 
-/* Return the kernel's word for the lease of a file: "ACTIVE", "BREAKING", or
- * "" if there is no lease. */
-static UNIT_UNUSED const char *intruder_lease(const char *path)
+/* Search /proc/locks for the lease of a file, and return the word for it. */
+static const char *intruder_find_lease(const char *wanted)
 {
-    char line[512], kind[16], where[64], wanted[64] = "";
+    char line[512], kind[16], where[64];
     static char status[16];
-    struct stat st;
-    FILE *locks;
+    FILE *locks = fopen("/proc/locks", "re");
 
-    status[0] = '\0';
-    locks     = fopen("/proc/locks", "re");
-    if (stat(path, &st) == 0) {
-        snprintf(wanted, sizeof(wanted), "%02x:%02x:%lu", major(st.st_dev),
-                 minor(st.st_dev), st.st_ino);
-    }
     while ((locks != NULL) && (fgets(line, sizeof(line), locks) != NULL)) {
         if ((sscanf(line, "%*s %15s %15s %*s %*d %63s", kind, status,
                     where) == 3) && (strcmp(kind, "LEASE") == 0) &&
@@ -113,6 +105,26 @@ static UNIT_UNUSED const char *intruder_lease(const char *path)
         fclose(locks);
     }
     return "";
+}
+
+/* Return the kernel's word for the lease of a file: "ACTIVE", "BREAKING", or
+ * "" if there is no lease. A lease that is there may not be found: lines move
+ * while others lock and unlock. */
+static UNIT_UNUSED const char *intruder_lease(const char *path)
+{
+    const char *status = "";
+    char wanted[64]    = "";
+    unsigned tries;
+    struct stat st;
+
+    if (stat(path, &st) == 0) {
+        snprintf(wanted, sizeof(wanted), "%02x:%02x:%lu", major(st.st_dev),
+                 minor(st.st_dev), st.st_ino);
+    }
+    for (tries = 0; (tries < 10) && (status[0] == '\0'); ++tries) {
+        status = intruder_find_lease(wanted);
+    }
+    return status;
 }
 
 #endif

@@ -806,7 +806,8 @@ static void adopt_in_all(child_t *children, const char *path)
     long ret;
 
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
-        child_send(&children[i], "adopt %s 8000", unit_disk);
+        child_send(&children[i], "adopt %s %u", unit_disk,
+                   8000 * unit_slow());
     }
     for (i = 0; i < ADOPT_PROCESSES; ++i) {
         ret = child_answer(&children[i], CHILD_WAIT_MS);
@@ -870,7 +871,7 @@ static void test_late_process(void **state)
     member_start(&early);
     member_start(&late);
     assert_child_ok(&early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(&early, "adopt %s 8000", unit_disk);
+    assert_child_ok(&early, "adopt %s %u", unit_disk, 8000 * unit_slow());
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     /* If the second process is not known to use daxpin, it is an intruder */
     (void)child_query(&early, "state");
@@ -880,7 +881,7 @@ static void test_late_process(void **state)
         child_finish(&late);
         return;
     }
-    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "adopt %s %u", unit_disk, 8000 * unit_slow());
     assert_member_becomes(&early, HELD);
     assert_child_ok(&late, "put 100 1 76");
     assert_int_equal(child_query(&early, "mem 100"), 76);
@@ -900,7 +901,7 @@ static void adopt_start_early_and_late(const char *path, child_t *early,
     member_start_open(late, unit_path(unit_disk, "other"));
     assert_child_ok(late, "close");
     assert_child_ok(early, "map %s %d -", path, UNIT_LENGTH);
-    assert_child_ok(early, "adopt %s 8000", unit_disk);
+    assert_child_ok(early, "adopt %s %u", unit_disk, 8000 * unit_slow());
 }
 
 /* The holder waits for a late process that is known to use daxpin. */
@@ -912,7 +913,7 @@ static void test_late_member(void **state)
     adopt_start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "map %s %d -", path, UNIT_LENGTH);
     assert_false(member_has_state(&early, REVOKED));
-    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "adopt %s %u", unit_disk, 8000 * unit_slow());
     assert_member_becomes(&early, HELD);
     assert_member_becomes(&late, HELD);
     assert_child_ok(&late, "put 100 1 76");
@@ -933,7 +934,7 @@ static void test_late_member_and_pin(void **state)
     assert_member_becomes(&early, PENDING);
     child_send(&early, "pin 0 4096");
     unit_sleep_ms(200);
-    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "adopt %s %u", unit_disk, 8000 * unit_slow());
     assert_int_equal(child_answer(&early, CHILD_WAIT_MS), 0);
     assert_true(member_has_state(&early, HELD));
     child_finish(&late);
@@ -953,7 +954,7 @@ static void test_late_member_grows(void **state)
     adopt_start_early_and_late(path, &early, &late);
     assert_child_ok(&late, "grow %s %d", path, 2 * UNIT_LENGTH);
     assert_child_ok(&late, "map %s %d -", path, 2 * UNIT_LENGTH);
-    assert_child_ok(&late, "adopt %s 8000", unit_disk);
+    assert_child_ok(&late, "adopt %s %u", unit_disk, 8000 * unit_slow());
     assert_member_becomes(&early, HELD);
     assert_member_becomes(&late, HELD);
     assert_child_ok(&late, "put %d 1 76", 2 * UNIT_LENGTH - 1);
@@ -999,14 +1000,15 @@ static void test_too_late_member(void **state)
 static void test_open_elsewhere(void **state)
 {
     daxpin_params_t params = {.timeout_ms = 300};
-    uint64_t start         = unit_ms();
     adopt_map_t map;
     char pid[32];
     child_t child;
+    uint64_t start;
 
     adopt_map(&map, unit_disk);
     intruder_start(&child, "write", map.path, 0);
     assert_int_equal(intruder_result(&child, 2000), 0);
+    start = unit_ms();
     assert_int_equal(daxpin_file_adopt(map.memory, UNIT_LENGTH, &params,
                                        &map.file, &map.offset), -EAGAIN);
     assert_true(unit_ms() - start < 3000 * unit_slow());

@@ -241,6 +241,10 @@ static int guard_is_on(daxpin_file_t *file)
     return (daxpin_file_locks(file) & DAXPIN_LOCK_GUARD) != 0;
 }
 
+/* Check that a condition holds when the daemon has answered. A call does not wait
+ * longer than a second for that. */
+#define assert_soon(_condition) assert_true(unit_await(5000, _condition))
+
 static daxpin_pin_t *guard_pin(daxpin_file_t *file, uint64_t offset,
                                size_t length)
 {
@@ -285,7 +289,7 @@ static void test_daemon_of_other_user(void **state)
     }
     guard_start_daemon(GUARD_OTHER_USER, 0);
     guard_check_no_guard();
-    assert_int_equal(guard.ranges, 0);
+    assert_soon(guard.ranges == 0);
     guard_end_daemon("k");
 }
 
@@ -391,7 +395,7 @@ static void test_daemon_falls_silent(void **state)
 
     guard_start_daemon(GUARD_FAIR, 20000);
     pin = guard_pin(file, 0, GUARD_PAGE);
-    assert_true(guard_is_on(file));
+    assert_soon(guard_is_on(file));
     unit_sleep_ms(1500); /* It is asked, and answers */
     assert_true(unit_await(10000, guard_is_on(file)));
     guard.mode = GUARD_SILENT;
@@ -424,7 +428,7 @@ static void test_daemon_comes_silent(void **state)
 
     guard_start_daemon(GUARD_FAIR, 0);
     pin = guard_pin(file, 0, GUARD_PAGE);
-    assert_true(guard_is_on(file));
+    assert_soon(guard_is_on(file));
     guard_end_daemon("k");
     assert_true(unit_await(5000, !guard_is_on(file)));
     guard_start_daemon(GUARD_SILENT, 0);
@@ -454,7 +458,7 @@ static void test_released(void **state)
     guard.knows = 1;
     guard_start_daemon(GUARD_FAIR, 60000);
     assert_true(unit_await(10000, guard.ranges == 1));
-    assert_true(guard_is_on(file));
+    assert_soon(guard_is_on(file));
     daxpin_unpin(pin);
     daxpin_file_close(file);
     guard_end_daemon("k");
@@ -475,7 +479,7 @@ static void test_daemon_stays(void **state)
     mutex_sleeps = 0;
     file         = unit_open(path, UNIT_LENGTH);
     pin          = guard_pin(file, 0, GUARD_PAGE);
-    assert_true(guard_is_on(file));
+    assert_soon(guard_is_on(file));
     daxpin_unpin(pin);
     daxpin_file_close(file);
     assert_string_equal(intruder_lease(path), "");
@@ -518,7 +522,7 @@ static void test_pin_while_closing(void **state)
     pin  = guard_pin(file, 0, GUARD_PAGE);
     assert_int_equal(pthread_join(closer, NULL), 0);
     other = guard_pin(file, GUARD_PAGE, GUARD_PAGE);
-    assert_true(guard_is_on(file));
+    assert_soon(guard_is_on(file));
     assert_int_equal(guard.opened, 2);
     daxpin_unpin(other);
     daxpin_unpin(pin);
@@ -537,15 +541,15 @@ static void test_pins_are_guarded(void **state)
     assert_false(guard_is_on(file));
     first  = guard_pin(file, 0, GUARD_PAGE);
     second = guard_pin(file, GUARD_PAGE, 1);
-    assert_true(guard_is_on(file));
-    assert_int_equal(guard.ranges, 2);
-    assert_int_equal(guard.conns, 1);
+    assert_soon(guard_is_on(file));
+    assert_soon(guard.ranges == 2);
+    assert_soon(guard.conns == 1);
     assert_int_equal(guard.unleased, 0);
     daxpin_unpin(first);
-    assert_int_equal(guard.ranges, 1);
-    assert_true(guard_is_on(file));
+    assert_soon(guard.ranges == 1);
+    assert_soon(guard_is_on(file));
     daxpin_unpin(second);
-    assert_int_equal(guard.ranges, 0);
+    assert_soon(guard.ranges == 0);
     assert_false(guard_is_on(file));
     daxpin_file_close(file);
     assert_true(unit_await(5000, guard.conns == 0));
@@ -704,7 +708,7 @@ static void test_many_pins(void **state)
     for (i = 0; i < GUARD_MANY; ++i) {
         daxpin_unpin(pins[i]);
     }
-    assert_int_equal(guard.ranges, 0);
+    assert_soon(guard.ranges == 0);
     daxpin_file_close(file);
     guard_end_daemon("k");
 }
@@ -724,7 +728,7 @@ static void test_fork(void **state)
         unit_sleep_ms(60000);
         _exit(0);
     }
-    assert_int_equal(guard.conns, 1);
+    assert_soon(guard.conns == 1);
     daxpin_unpin(pin);
     daxpin_file_close(file);
     assert_true(unit_await(10000, guard.conns == 0));

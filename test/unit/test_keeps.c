@@ -56,7 +56,7 @@ static void keeps_make(keeps_map_t *map, const char *dir, size_t length,
 
 static int keeps_adopt(keeps_map_t *map)
 {
-    daxpin_params_t params = {.timeout_ms = 8000};
+    daxpin_params_t params = {.timeout_ms = 8000 * unit_slow()};
     uint64_t offset;
 
     return daxpin_file_adopt(map->memory, map->length, &params, &map->file,
@@ -179,7 +179,7 @@ static void keeps_join(keeps_map_t *map, child_t *holder, size_t length,
     member_start(holder);
     daxpin_file_close(unit_open(unit_path(unit_memory, "other"), 4096));
     assert_child_ok(holder, "map %s %zu -", path, length);
-    assert_child_ok(holder, "adopt %s 8000", unit_memory);
+    assert_child_ok(holder, "adopt %s %u", unit_memory, 8000 * unit_slow());
     keeps_map(map, path, flags);
 }
 
@@ -551,7 +551,7 @@ FILE *fopen(const char *path, const char *mode)
     if (strcmp(path, "/proc/self/smaps") == 0) {
         ++keeps_reads;
         clock_gettime(CLOCK_REALTIME, &deadline);
-        deadline.tv_sec += 2;
+        deadline.tv_sec += 2 * unit_slow();
         if (pthread_mutex_timedlock(&daxpin_mutex, &deadline) == 0) {
             pthread_mutex_unlock(&daxpin_mutex);
         } else {

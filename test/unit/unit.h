@@ -117,13 +117,9 @@ static _Atomic size_t unit_log_done; /* of these bytes, those that are there */
 static UNIT_UNUSED const char *unit_log_get(void)
 {
     static char copy[sizeof(unit_log_text)];
-    unsigned tries = 0;
-    size_t done, used;
+    size_t used = 0;
 
-    do {
-        done = unit_log_done;
-        used = unit_log_used;
-    } while ((done != used) && (++tries < 1000) && (sched_yield() == 0));
+    (void)unit_await(2000, unit_log_done == (used = unit_log_used));
     used = (used < sizeof(copy)) ? used : sizeof(copy) - 1;
     memcpy(copy, unit_log_text, used);
     copy[used] = '\0';
