@@ -46,6 +46,8 @@
 #include "child.h"
 #include "daxpin/access.h"
 #include "daxpin/adopt.h"
+#include "daxpin/file/share.h"
+#include "daxpin/os/loop.h"
 #include "daxpin/os/proc.h"
 
 #include <linux/kcmp.h>
@@ -246,6 +248,17 @@ static UNIT_UNUSED int member_pin(member_t *me, char *args)
     }
     daxpin_unpin(me->pin);
     return daxpin_pin(me->file, offset, length, NULL, &me->pin);
+}
+
+/* Return whether the loop knows of no process that shares a file with this one. */
+static UNIT_UNUSED int member_is_alone(daxpin_file_t *file)
+{
+    int is_alone;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    is_alone = daxpin_share_is_alone(file);
+    pthread_mutex_unlock(&daxpin_mutex);
+    return is_alone;
 }
 
 /* Return this process's descriptor of the file, or -1. It may be one of the

@@ -250,9 +250,12 @@ static void test_open_with_nonblock(void **state)
     (void)state;
 }
 
+static _Atomic int lease_is_slow;
+
 static void lease_slow_callback(daxpin_file_t *file, void *arg)
 {
     (void)file;
+    lease_is_slow = 1;
     while (*(_Atomic int*)arg) {
         unit_sleep_ms(1);
     }
@@ -270,8 +273,9 @@ static void test_intruder_is_killed(void **state)
     child_t first, child;
 
     assert_ok(daxpin_file_on_revoke(busy, lease_slow_callback, (void*)&wait));
+    lease_is_slow = 0;
     intruder_start(&first, "truncate", other, 0);
-    assert_blocked(&first, 100);
+    assert_true(unit_await(10000, lease_is_slow));
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 100);
     child_kill(&child);
@@ -468,6 +472,8 @@ static void test_same_number_elsewhere(void **state)
     assert_int_equal(daxpin_access_begin(&access), 0);
     intruder_start(&intruder, "truncate", paths[1], 0);
     assert_blocked(&intruder, 100);
+    assert_true(unit_await(10000, daxpin_file_state(files[1]) !=
+                                  DAXPIN_STATE_HELD));
     intruder_start(&reader, "read", paths[0], 0);
     assert_int_equal(intruder_result(&reader, 2000), 0);
     assert_int_equal(daxpin_access_end(&access, 0, 1), -ESTALE);
@@ -570,6 +576,19 @@ static void check_hold_descriptors(const char *path, int fd)
     assert_int_equal(hold.path_fd, -1);
 }
 
+/* Return the lowest free number of a descriptor, while the loop has none for a
+ * moment. */
+static int lease_next_fd(int fd)
+{
+    int next;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    next = fcntl(fd, F_DUPFD, 0);
+    close(next);
+    pthread_mutex_unlock(&daxpin_mutex);
+    return next;
+}
+
 static void test_hold_descriptors(void **state)
 {
     const char *path    = unit_path(unit_memory, "hold-order");
@@ -578,8 +597,7 @@ static void test_hold_descriptors(void **state)
     struct rlimit limit, low;
 
     fd   = daxpin_file_borrow_fd(file);
-    next = fcntl(fd, F_DUPFD, 0);
-    close(next);
+    next = lease_next_fd(fd);
     check_hold_descriptors(path, fd);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     low = (struct rlimit){200, limit.rlim_max};
@@ -595,9 +613,7 @@ static void test_hold_descriptors(void **state)
         close(crowd[i]);
     }
     /* Nothing is left open */
-    i = fcntl(fd, F_DUPFD, 0);
-    assert_int_equal(i, next);
-    close(i);
+    assert_int_equal(lease_next_fd(fd), next);
     daxpin_file_return_fd(file);
     daxpin_file_close(file);
     (void)state;
@@ -854,13 +870,17 @@ static void test_sure(void **state)
     daxpin_access_t access;
     child_t intruder;
     uint64_t until;
+    int is_sure;
 
     control = (daxpin_control_t*)daxpin_file_control(file);
     daxpin_access_init(file, DAXPIN_SLOTS - 1, &access);
     assert_true(daxpin_access_is_sure(&access));
+    pthread_mutex_lock(&daxpin_mutex); /* the loop sets it, too */
     until = atomic_exchange(&control->sure_until, 1);
     atomic_store(&access.sure, 0); /* the second is over */
-    assert_false(daxpin_access_is_sure(&access));
+    is_sure = daxpin_access_is_sure(&access);
+    pthread_mutex_unlock(&daxpin_mutex);
+    assert_false(is_sure);
     assert_int_equal(daxpin_file_state(file), DAXPIN_STATE_HELD);
     assert_int_equal(daxpin_file_check(file), 0); /* It is whole */
     atomic_store(&control->sure_until, until);

@@ -877,6 +877,7 @@ static void test_growth_is_locked(void **state)
     }
     close(lock_fd);
     child_finish(&member);
+    assert_true(unit_await(10000, member_is_alone(file))); /* the loop knows */
     assert_ok(daxpin_file_open(path, OWN_LENGTH, &params, &more));
     assert_int_equal(unit_file_size(path), OWN_LENGTH);
     daxpin_file_close(more);

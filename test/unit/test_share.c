@@ -102,6 +102,17 @@ static int share_connect_to(const struct sockaddr_un *address)
     return fd;
 }
 
+/* Count the descriptors of this process, while the loop has none for a moment. */
+static int share_count_fds(void)
+{
+    int count;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    count = unit_count_fds();
+    pthread_mutex_unlock(&daxpin_mutex);
+    return count;
+}
+
 static int share_connect(const char *path, uid_t uid)
 {
     struct sockaddr_un address;
@@ -279,16 +290,6 @@ static int share_await_break(int fd)
     return count - 1;
 }
 
-static int share_is_alone(daxpin_file_t *file)
-{
-    int is_alone;
-
-    pthread_mutex_lock(&daxpin_mutex);
-    is_alone = daxpin_share_is_alone(file);
-    pthread_mutex_unlock(&daxpin_mutex);
-    return is_alone;
-}
-
 /* A member that is stopped does not read, until its socket has no room. It gets
  * what it needs to know when it goes on. */
 static void test_full_socket(void **state)
@@ -308,7 +309,8 @@ static void test_full_socket(void **state)
     count = share_await_break(fd);
     assert_in_range(count, 1, SHARE_MESSAGES - 1);
     close(fd);
-    assert_true(unit_await(5000, share_is_alone(file))); /* for the next test */
+    /* For the next test */
+    assert_true(unit_await(5000, member_is_alone(file)));
     daxpin_file_close(file);
     (void)state;
 }
@@ -439,7 +441,7 @@ static void test_fuzz(void **state)
                                             (unsigned)unit_ms();
     const char *path    = unit_path(unit_disk, "fuzz");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    const int fds       = unit_count_fds();
+    const int fds       = share_count_fds();
     share_fuzz_t fuzz   = {.joined = 0};
     child_t member;
     long sent;
@@ -478,7 +480,7 @@ static void test_silent_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "silent");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    int fds             = unit_count_fds(), silent[SHARE_SILENT];
+    int fds             = share_count_fds(), silent[SHARE_SILENT];
     unsigned i;
 
     for (i = 0; i < SHARE_SILENT; ++i) {
@@ -504,7 +506,7 @@ static void test_short_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "come");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    int fds             = unit_count_fds(), fd;
+    int fds             = share_count_fds(), fd;
     share_message_t message;
     unsigned i;
 

@@ -145,10 +145,11 @@ static void test_message(void **state)
  * to do. */
 static void test_missed(void **state)
 {
-    const uint64_t until = unit_ms() + 2500;
+    uint64_t until;
     unsigned i;
 
     turns_begin();
+    until = unit_ms() + 2500;
     while (unit_ms() < until) {
         turns_break();
         unit_sleep_ms(10);

@@ -388,7 +388,7 @@ static void test_own_growth_is_killed(void **state)
     watch_lend(&lent, unit_memory);
     watch_look_ms = 12;
     for (i = 0; i < rounds; ++i) {
-        setenv(WATCH_GROW, "3 100", 1);
+        setenv(WATCH_GROW, "3 300", 1);
         member_start_open(&member, lent.path);
         unsetenv(WATCH_GROW);
         child_send(&member, "open %s %u 5000", lent.path, 2 * UNIT_LENGTH);

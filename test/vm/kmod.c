@@ -623,7 +623,7 @@ static pid_t pin_in_child(const char *name, int does_exec)
             _exit(1);
         }
         if (does_exec) {
-            pause_ms(1000);
+            pause_ms(4000); /* an intruder begins to wait meanwhile */
             execlp("sleep", "sleep", "60", NULL);
         }
         pause();

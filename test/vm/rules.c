@@ -282,7 +282,7 @@ static int do_read(const char *path, int fd)
     if ((fd < 0) || (read(fd, &byte, 1) != 1)) {
         return errno;
     }
-    pause_ms(300); /* so that it can be seen */
+    pause_ms(3000); /* so that it can be seen */
     return (byte == 'a') ? 0 : EIO;
 }
 
