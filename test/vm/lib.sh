@@ -495,6 +495,7 @@ vm_qemu()
         mkdir -p "$DAXPIN_VM_RESULTS" || return
         vm_directory "$DAXPIN_VM_RESULTS" results
     fi
+    # Tests count page faults: there are none of NUMA balancing
     # shellcheck disable=SC2034,SC2054
     VM_QEMU=(qemu-system-x86_64 -machine pc,nvdimm=on,pit=off
              -accel "$VM_ACCEL" -cpu "$(vm_processor)"
@@ -502,7 +503,7 @@ vm_qemu()
              -m "$((VM_MEMORY_MB / VM_NODES * VM_NODES))M,slots=8,maxmem=64G"
              -kernel "$VM_KERNEL/vmlinuz" -initrd "$VM_KERNEL/initrd"
              -append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off \
-tsc=reliable log_buf_len=4M watchdog_thresh=60 \
+numa_balancing=disable tsc=reliable log_buf_len=4M watchdog_thresh=60 \
 rcupdate.rcu_cpu_stall_timeout=120 $(vm_clock)"
              -device virtio-rng-pci -nic none -display none -monitor none
              -no-reboot "${arguments[@]}")
