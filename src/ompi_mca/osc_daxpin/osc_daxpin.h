@@ -148,11 +148,6 @@ typedef struct osc_daxpin_peer {
     uint64_t         probed;    /* ns: when it was there last */
     uint64_t         epoch;     /* number of this one */
     daxpin_key_t     told;      /* of the last file in an error */
-    int              has_more;  /* reached by messages: other files were revoked,
-                                   too, when it told of that one */
-    daxpin_key_t     known;     /* likewise: a file that need not be told of any
-                                   more */
-    uint64_t         known_epoch; /* in that epoch; 0: none */
     uint64_t         share;     /* of its lock, see osc_daxpin_wait.h */
     int              has_left;  /* this rank has left the queue for that */
     uint32_t         left;      /* its number there, see osc_daxpin_local.c */
@@ -173,6 +168,11 @@ typedef struct osc_daxpin_peer {
     _Atomic unsigned stops;     /* probes that have found it stopped */
     osc_daxpin_sure_t sure;     /* if it is on another node */
     const osc_daxpin_way_t *way;
+    /* Of one that is reached by messages, behind what each access reads: */
+    int              has_more;    /* when it told of the file `told`, another one
+                                     was revoked, too */
+    daxpin_key_t     known;       /* a file that need not be told of any more */
+    uint64_t         known_epoch; /* in that epoch; 0: none */
 } osc_daxpin_peer_t;
 
 /* A window of the inner component */

@@ -31,8 +31,8 @@
 
 #define OSC_DAXPIN_AM_TAG   1
 #define OSC_DAXPIN_AM_TAGS  10000u /* of messages under way, at one origin */
-#define OSC_DAXPIN_AM_DATA  ((size_t)4 << 20) /* of one message, at most */
 #define OSC_DAXPIN_AM_CAUSE 256
+#define OSC_DAXPIN_AM_DATA  ((size_t)4 << 20) /* of one message, at most */
 #define OSC_DAXPIN_AM_POSTS 3 /* transfers of one message, at most */
 
 typedef enum osc_daxpin_am_type {
@@ -332,13 +332,13 @@ static int osc_daxpin_am_receive_header(osc_daxpin_module_t *module,
                                         MPI_Message *message, int origin,
                                         osc_daxpin_am_t *am)
 {
-    osc_daxpin_transfer_t transfer = {.is_send = 0};
+    MPI_Request request;
     int ret;
 
-    ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &transfer.request);
+    ret = PMPI_Imrecv(am, sizeof(*am), MPI_BYTE, message, &request);
     return (ret != MPI_SUCCESS) ?
                    ret :
-                   osc_daxpin_bound_finish(module, origin, &transfer);
+                   osc_daxpin_bound_finish(module, origin, &request, 0);
 }
 
 /* Receive the data of a put */

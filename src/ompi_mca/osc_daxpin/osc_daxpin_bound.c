@@ -150,23 +150,21 @@ int osc_daxpin_bound_check(osc_daxpin_bound_t *bound)
     return osc_daxpin_probe_next(module, bound->rank, bound->at, &bound->next);
 }
 
-/* End a request that will not be complete. A message that is sent cannot be
- * cancelled, nor one that is about to be received: its buffer stays in use. */
-static void osc_daxpin_give_up(osc_daxpin_transfer_t *transfer)
+void osc_daxpin_bound_give_up(MPI_Request *request, int is_send)
 {
-    if (transfer->request == MPI_REQUEST_NULL) {
+    if (*request == MPI_REQUEST_NULL) {
         return;
     }
-    if (!transfer->is_send) {
-        (void)PMPI_Cancel(&transfer->request);
+    if (!is_send) {
+        (void)PMPI_Cancel(request);
     }
-    (void)PMPI_Request_free(&transfer->request);
+    (void)PMPI_Request_free(request);
 }
 
 /* A blocking call would wait for ever if it is nested in the wait of a thread
  * of MPI_THREAD_MULTIPLE: Open MPI leaves progress to the outer wait then. */
 int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
-                            osc_daxpin_transfer_t *transfer)
+                            MPI_Request *request, int is_send)
 {
     int flag = 0;
     osc_daxpin_bound_t bound;
@@ -174,8 +172,7 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
 
     osc_daxpin_bound_begin(module, rank, &bound);
     for (;;) {
-        ret = PMPI_Test(&transfer->request, &flag,
-                        MPI_STATUS_IGNORE); /* progresses */
+        ret = PMPI_Test(request, &flag, MPI_STATUS_IGNORE); /* progresses */
         if (ret != MPI_SUCCESS) {
             ret = (rank == OSC_DAXPIN_ANY_RANK) ?
                           ret : osc_daxpin_error_gone(module, rank);
@@ -190,7 +187,7 @@ int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
         }
     }
     if (rank != OSC_DAXPIN_ANY_RANK) {
-        osc_daxpin_give_up(transfer);
+        osc_daxpin_bound_give_up(request, is_send);
     }
     return ret;
 }
@@ -203,9 +200,11 @@ int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
 
     for (i = 0; i < count; ++i) {
         if (ret == MPI_SUCCESS) {
-            ret = osc_daxpin_bound_finish(module, rank, &transfers[i]);
+            ret = osc_daxpin_bound_finish(module, rank, &transfers[i].request,
+                                          transfers[i].is_send);
         } else {
-            osc_daxpin_give_up(&transfers[i]);
+            osc_daxpin_bound_give_up(&transfers[i].request,
+                                     transfers[i].is_send);
         }
     }
     return ret;
@@ -215,19 +214,19 @@ int osc_daxpin_bound_finish_all(osc_daxpin_module_t *module, int rank,
  * MPI may be called any more: that wait has no bound */
 int osc_daxpin_bound_barrier(osc_daxpin_module_t *module)
 {
-    ompi_communicator_t *comm      = module->comm;
-    osc_daxpin_transfer_t transfer = {.is_send = 1};
+    ompi_communicator_t *comm = module->comm;
+    MPI_Request request;
     int flag, ret;
 
     if ((PMPI_Finalized(&flag) == MPI_SUCCESS) && flag) {
         return comm->c_coll->coll_barrier(comm,
                                           comm->c_coll->coll_barrier_module);
     }
-    ret = PMPI_Ibarrier(module->comm, &transfer.request);
+    ret = PMPI_Ibarrier(module->comm, &request);
     return (ret != MPI_SUCCESS) ?
                    ret :
                    osc_daxpin_bound_finish(module, OSC_DAXPIN_ANY_RANK,
-                                           &transfer);
+                                           &request, 1);
 }
 
 /*

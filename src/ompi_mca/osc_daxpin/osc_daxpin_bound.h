@@ -46,10 +46,15 @@ typedef struct osc_daxpin_transfer {
     int         is_send;
 } osc_daxpin_transfer_t;
 
-/* Complete a transfer from or to a rank, with all progress. After an error there
- * is no request any more. */
+/* End the request of a message that will not be complete, if there is one. A
+ * message that is sent cannot be cancelled, nor one that is about to be received:
+ * its buffer stays in use. */
+void osc_daxpin_bound_give_up(MPI_Request *request, int is_send);
+
+/* Complete a request of a message from or to a rank, with all progress. After
+ * an error there is no request any more. */
 int osc_daxpin_bound_finish(osc_daxpin_module_t *module, int rank,
-                            osc_daxpin_transfer_t *transfer);
+                            MPI_Request *request, int is_send);
 
 /* Likewise of several messages. ret: an error after which they are all given
  * up. */

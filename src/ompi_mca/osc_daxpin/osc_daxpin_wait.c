@@ -237,14 +237,13 @@ void osc_daxpin_ranks_put(osc_daxpin_ranks_t **ranks_p)
 
 static int osc_daxpin_notify(osc_daxpin_module_t *module, int rank, int tag)
 {
-    osc_daxpin_transfer_t transfer = {.is_send = 1};
+    MPI_Request request;
     int ret;
 
-    ret = PMPI_Isend(NULL, 0, MPI_BYTE, rank, tag, module->comm,
-                     &transfer.request);
+    ret = PMPI_Isend(NULL, 0, MPI_BYTE, rank, tag, module->comm, &request);
     return (ret != MPI_SUCCESS) ?
                    osc_daxpin_error_gone(module, rank) :
-                   osc_daxpin_bound_finish(module, rank, &transfer);
+                   osc_daxpin_bound_finish(module, rank, &request, 1);
 }
 
 int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
@@ -262,8 +261,8 @@ int osc_daxpin_test_check(osc_daxpin_module_t *module, int missing)
 static int osc_daxpin_wait_posts(osc_daxpin_module_t *module,
                                  const osc_daxpin_ranks_t *group)
 {
-    osc_daxpin_transfer_t transfer = {.is_send = 0};
-    int ret                        = OMPI_SUCCESS;
+    int ret = OMPI_SUCCESS;
+    MPI_Request request;
     int i, rank;
 
     for (i = 0; (i < group->count) && (ret == OMPI_SUCCESS); ++i) {
@@ -272,9 +271,9 @@ static int osc_daxpin_wait_posts(osc_daxpin_module_t *module,
             continue;
         }
         ret = PMPI_Irecv(NULL, 0, MPI_BYTE, rank, OSC_DAXPIN_POST_TAG,
-                         module->comm, &transfer.request);
+                         module->comm, &request);
         if (ret == MPI_SUCCESS) {
-            ret = osc_daxpin_bound_finish(module, rank, &transfer);
+            ret = osc_daxpin_bound_finish(module, rank, &request, 0);
         }
     }
     return ret;
@@ -309,10 +308,7 @@ static void osc_daxpin_unexpose(osc_daxpin_module_t *module)
     int i;
 
     for (i = 0; (local->requests != NULL) && (i < local->exposed->count); ++i) {
-        if (local->requests[i] != MPI_REQUEST_NULL) {
-            (void)PMPI_Cancel(&local->requests[i]);
-            (void)PMPI_Request_free(&local->requests[i]);
-        }
+        osc_daxpin_bound_give_up(&local->requests[i], 0);
     }
     free(local->requests);
     local->requests   = NULL;
@@ -414,20 +410,16 @@ static int osc_daxpin_inner_post(osc_daxpin_module_t *module,
 
 static int osc_daxpin_inner_wait(osc_daxpin_module_t *module)
 {
-    osc_daxpin_local_t *local      = &module->local;
-    osc_daxpin_transfer_t transfer = {.is_send = 0};
-    int ret                        = OMPI_SUCCESS;
+    osc_daxpin_local_t *local = &module->local;
+    int ret                   = OMPI_SUCCESS;
     int i;
 
     if (!local->is_exposed) {
         return OMPI_ERR_RMA_SYNC;
     }
     for (i = 0; (i < local->exposed->count) && (ret == OMPI_SUCCESS); ++i) {
-        transfer.request   = local->requests[i];
-        ret                = osc_daxpin_bound_finish(module,
-                                                     local->exposed->ranks[i],
-                                                     &transfer);
-        local->requests[i] = transfer.request;
+        ret = osc_daxpin_bound_finish(module, local->exposed->ranks[i],
+                                      &local->requests[i], 0);
     }
     osc_daxpin_unexpose(module);
     return ret;
