@@ -261,6 +261,17 @@ static UNIT_UNUSED int member_is_alone(daxpin_file_t *file)
     return is_alone;
 }
 
+/* Count the descriptors of this process, while the loop has none for a moment. */
+static UNIT_UNUSED int member_count_fds(void)
+{
+    int count;
+
+    pthread_mutex_lock(&daxpin_mutex);
+    count = unit_count_fds();
+    pthread_mutex_unlock(&daxpin_mutex);
+    return count;
+}
+
 /* Return this process's descriptor of the file, or -1. It may be one of the
  * library. Use stat() of its name, because ThreadSanitizer reports fstat() of a
  * descriptor of the library as a race with the library's close(). */

@@ -493,7 +493,7 @@ static void test_open_elsewhere_for_a_while(void **state)
     child_send(&member, "open %s %d 10000", path, UNIT_LENGTH);
     assert_int_equal(child_answer_within(&member, 300), CHILD_SILENT);
     child_finish(&child);
-    assert_int_equal(child_answer(&member, 5000), 0);
+    assert_int_equal(child_answer(&member, 2000), 0);
     child_finish(&member);
     (void)state;
 }

@@ -289,7 +289,7 @@ static void test_daemon_of_other_user(void **state)
     }
     guard_start_daemon(GUARD_OTHER_USER, 0);
     guard_check_no_guard();
-    assert_soon(guard.ranges == 0);
+    assert_int_equal(guard.ranges, 0);
     guard_end_daemon("k");
 }
 
@@ -543,7 +543,7 @@ static void test_pins_are_guarded(void **state)
     second = guard_pin(file, GUARD_PAGE, 1);
     assert_soon(guard_is_on(file));
     assert_soon(guard.ranges == 2);
-    assert_soon(guard.conns == 1);
+    assert_int_equal(guard.conns, 1);
     assert_int_equal(guard.unleased, 0);
     daxpin_unpin(first);
     assert_soon(guard.ranges == 1);
@@ -723,12 +723,13 @@ static void test_fork(void **state)
 
     guard_start_daemon(GUARD_FAIR, 0);
     pin = guard_pin(file, 0, GUARD_PAGE);
+    assert_soon(guard_is_on(file));
     pid = fork();
     if (pid == 0) {
         unit_sleep_ms(60000);
         _exit(0);
     }
-    assert_soon(guard.conns == 1);
+    assert_int_equal(guard.conns, 1);
     daxpin_unpin(pin);
     daxpin_file_close(file);
     assert_true(unit_await(10000, guard.conns == 0));

@@ -276,6 +276,7 @@ static void test_intruder_is_killed(void **state)
     lease_is_slow = 0;
     intruder_start(&first, "truncate", other, 0);
     assert_true(unit_await(10000, lease_is_slow));
+    assert_blocked(&first, 100);
     intruder_start(&child, "truncate", path, 0);
     assert_blocked(&child, 100);
     child_kill(&child);

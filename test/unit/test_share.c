@@ -102,17 +102,6 @@ static int share_connect_to(const struct sockaddr_un *address)
     return fd;
 }
 
-/* Count the descriptors of this process, while the loop has none for a moment. */
-static int share_count_fds(void)
-{
-    int count;
-
-    pthread_mutex_lock(&daxpin_mutex);
-    count = unit_count_fds();
-    pthread_mutex_unlock(&daxpin_mutex);
-    return count;
-}
-
 static int share_connect(const char *path, uid_t uid)
 {
     struct sockaddr_un address;
@@ -441,7 +430,7 @@ static void test_fuzz(void **state)
                                             (unsigned)unit_ms();
     const char *path    = unit_path(unit_disk, "fuzz");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    const int fds       = share_count_fds();
+    const int fds       = member_count_fds();
     share_fuzz_t fuzz   = {.joined = 0};
     child_t member;
     long sent;
@@ -480,7 +469,7 @@ static void test_silent_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "silent");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    int fds             = share_count_fds(), silent[SHARE_SILENT];
+    int fds             = member_count_fds(), silent[SHARE_SILENT];
     unsigned i;
 
     for (i = 0; i < SHARE_SILENT; ++i) {
@@ -506,7 +495,7 @@ static void test_short_connections(void **state)
 {
     const char *path    = unit_path(unit_disk, "come");
     daxpin_file_t *file = unit_open(path, UNIT_LENGTH);
-    int fds             = share_count_fds(), fd;
+    int fds             = member_count_fds(), fd;
     share_message_t message;
     unsigned i;
 

@@ -679,7 +679,9 @@ static void limit_members(act_t act, int is_limited)
             limit_space(pid, &limit);
             continue;
         }
-        limit.rlim_cur = is_limited ? 0 : limit.rlim_cur;
+        if (is_limited) {
+            limit.rlim_cur = 0;
+        }
         if (prlimit(pid, what, &limit, NULL) != 0) {
             give_up("prlimit");
         }

@@ -535,17 +535,6 @@ static void test_unpinned(void)
 }
 
 /* A close waits for the guard for a tenth of a second only. */
-static int truncates_soon(const char *path)
-{
-    int i;
-
-    for (i = 0; (i < 3000) && (truncate(path, 0) != 0) && (errno == ETXTBSY);
-         ++i) {
-        pause_ms(20);
-    }
-    return truncate(path, 0) == 0;
-}
-
 static void test_closed(void)
 {
     job_t job;

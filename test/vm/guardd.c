@@ -227,16 +227,6 @@ static void test_lease_goes(void)
     close_both(other, sock);
 }
 
-static int truncates_soon(const char *name)
-{
-    int i;
-
-    for (i = 0; (i < 500) && (truncate(name, 0) != 0); ++i) {
-        pause_ms(10);
-    }
-    return i < 500;
-}
-
 static void test_death(void)
 {
     int sock, fd, ready[2];
